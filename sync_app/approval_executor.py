@@ -11,7 +11,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval
 from sync_app.applying import service as applying
-from sync_app.domain.rotation_state import Act
+from sync_app.domain.rotation_state import OperatorAction
 from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
 from sync_app.planning.service import request_confirmation
 from sync_app.rotation.execution.operator_actions import DECISIONS
@@ -98,7 +98,7 @@ def _decide(actor: Principal, approval: Approval) -> ExecutionResult:
     rotation = rows.filter(pk=given["rotation"], policy__environment=approval.environment).first()
     if rotation is None:
         raise ApprovalVoid(_GONE)
-    DECISIONS[Act(given["act"])](actor=actor, rotation=rotation)
+    DECISIONS[OperatorAction(given["act"])](actor=actor, rotation=rotation)
     return ExecutionResult(sentence="The rotation goes on as you decided.")
 
 

@@ -18,7 +18,7 @@ def run_due() -> None:
     """Start the passes that are due, and find workers for the runs that wait."""
     if has_backlog():
         return
-    for run_id in schedule.due():
+    for run_id in schedule.queue_due():
         nudge(EXECUTE, run_id)
 
 
@@ -32,7 +32,7 @@ def execute_run(run_id: int) -> None:
     with slot("sync", share=1 / 2) as is_free:
         if not is_free:
             return
-        if not schedule.failed_last(run_id):
+        if not schedule.has_failed_last(run_id):
             runs_runner.execute(run_id)
             return
         with part("sync-failing", share=1 / 4) as is_free_too:
@@ -45,20 +45,20 @@ def rotate_due() -> None:
     """Queue the rotations that are due, and find workers for those that wait or whose worker died."""
     if has_backlog():
         return
-    for rotation_id in rotation_schedule.due():
+    for rotation_id in rotation_schedule.queue_due():
         nudge(ROTATE, rotation_id)
 
 
 @shared_task
-def mend_due_times() -> None:
+def correct_future_due_times() -> None:
     """Bring forward what is due later than it can be, since a clock was put back; tell of what is late."""
-    schedule.mend_due_times()
-    rotation_schedule.mend_due_times()
-    rotation_alerts.remind()
+    schedule.correct_future_due_times()
+    rotation_schedule.correct_future_due_times()
+    rotation_alerts.alert_overdue()
 
 
 @shared_task(name=ROTATE)
-def carry_on_rotation(rotation_id: int) -> None:
+def execute_rotation(rotation_id: int) -> None:
     """Carry a rotation on, or do nothing if another worker has it, or the slots are taken: it stays due."""
     with slot("rotation", share=1 / 4) as is_free:
         if is_free:

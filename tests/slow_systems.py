@@ -61,7 +61,7 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
     policies.create(
         actor=actor, secret=secret, rotator="generated", settings={}, credentials={}, interval_seconds=86_400
     )
-    policies._tried = untried  # type: ignore[assignment]  # as above
+    policies._apply_proven_connection = untried  # type: ignore[assignment]  # as above
     for index in range(rotations):
         user = f"user-{index}"
         value = json.dumps({"UserName": user, "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "k"})

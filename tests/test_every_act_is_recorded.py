@@ -505,7 +505,7 @@ SILENT: Final[dict[str, str]] = {
     "*.environments_where": _ASKS,
     "*.require*": _ASKS,
     "*.refuse_*": _ASKS,
-    "*.cleared_to_*": _ASKS,
+    "*.load_approval": _ASKS,
     "*.clearance_*": _ASKS,
     "*.system_clearance": _ASKS,
     "*.needs_second_person": _ASKS,

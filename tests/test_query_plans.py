@@ -165,11 +165,11 @@ def lists(client: Client, page: Client) -> Acts:
 
 
 def sync(place: Environment) -> Acts:
-    yield "nudge", lambda: schedule.nudge_environment(place.pk, ["a/02", "m/000001", "m/000002"])
-    yield "due targets", schedule.due
-    yield "due rotations", rotation_schedule.due
-    yield "due times after a clock was put back", schedule.mend_due_times
-    yield "due times of rotations after a clock was put back", rotation_schedule.mend_due_times
+    yield "nudge", lambda: schedule.schedule_environment(place.pk, ["a/02", "m/000001", "m/000002"])
+    yield "due targets", schedule.queue_due
+    yield "due rotations", rotation_schedule.queue_due
+    yield "due times after a clock was put back", schedule.correct_future_due_times
+    yield "due times of rotations after a clock was put back", rotation_schedule.correct_future_due_times
 
 
 def old_environments_that_follow(place: Environment) -> list[int]:

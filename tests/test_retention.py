@@ -19,7 +19,7 @@ from keeper_project.tests.backup.making import furnish
 from secrets_app.exposure.offboarding import offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import read
-from sync_app.rotation.execution.compromise_response import exposed_to
+from sync_app.rotation.execution.compromise_response import find_exposed
 
 
 @pytest.mark.every_database
@@ -54,4 +54,4 @@ def test_old_reads_go_and_nothing_forgets_what_stands(
 def everything_that_asks(cast: Cast) -> list[object]:
     root = cast.principal(cast.root)
     known = [offboarding_report(actor=root, user=user).known for user in (cast.bob, cast.erin, cast.alice)]
-    return [*known, *(exposed_to(user.uuid) for user in (cast.bob, cast.erin))]
+    return [*known, *(find_exposed(user.uuid) for user in (cast.bob, cast.erin))]

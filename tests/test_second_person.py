@@ -246,7 +246,7 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
     Action.ROTATION_RUN: {"by-hand": lambda s, a: request_rotation(actor=a, policy=s.policy_now(s.policy))},
     Action.ROTATION_CUT: {
         "emergency": lambda s, a: request_rotation(actor=a, policy=s.policy_now(s.policy), emergency=True),
-        "grace": lambda s, a: rotation_acts.cut_grace(actor=a, rotation=s.rotation_now()),
+        "grace": lambda s, a: rotation_acts.end_grace(actor=a, rotation=s.rotation_now()),
     },
     Action.ROTATION_RESOLVE: {
         "back": lambda s, a: rotation_acts.roll_back(actor=a, rotation=s.rotation_now())

@@ -26,7 +26,7 @@ from secrets_app.services import lifecycle
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
 from secrets_app.webhooks.service import add_webhook
-from sync_app.rotation.execution.acknowledgements import acknowledge, withdraw
+from sync_app.rotation.execution.acknowledgements import acknowledge, remove_acknowledgement
 from sync_app.tests.shown import make_plan, make_run, make_target
 
 pytestmark = pytest.mark.every_database
@@ -127,8 +127,8 @@ def test_a_word_that_was_taken_back_is_not_missed_and_does_not_come_back(cast: C
     secret = keep(cast)
     bob = cast.principal(cast.bob)
     said = acknowledge(actor=bob, secret=secret, number=1)
-    assert withdraw(actor=bob, secret=secret)
-    assert not withdraw(actor=bob, secret=secret)
+    assert remove_acknowledgement(actor=bob, secret=secret)
+    assert not remove_acknowledgement(actor=bob, secret=secret)
     assert found() == []
     put_back(said)
     assert found() == [("replayed", "acknowledgement")]

@@ -19,7 +19,7 @@ from secrets_app.queries.lookup import visible_secrets
 from sync_app.jobs.leases import database_now
 from sync_app.models import SyncEntry
 from sync_app.rotation.lookup import visible_policies
-from sync_app.rotation.status import having
+from sync_app.rotation.status import status_condition
 
 _DELIVERIES: Final = {
     "conflict": "in conflict with a target",
@@ -97,7 +97,7 @@ def _deliveries(states: Mapping[str, int]) -> Iterator[ActionItem]:
 
 
 def _rotations(actor: Principal) -> Iterator[ActionItem]:
-    stopped = visible_policies(actor).filter(having("failed", database_now())).count()
+    stopped = visible_policies(actor).filter(status_condition("failed", database_now())).count()
     url = f"{reverse('rotation')}?state=failed"
     yield ActionItem(label="rotations stopped", state="stopped", url=url, count=stopped)
 

@@ -21,7 +21,7 @@ from secrets_app.key_operations.key_check import failing_data_keys
 from sync_app.domain.rotation_state import Slot, Step, slot_of
 from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunState
-from sync_app.rotation.status import having
+from sync_app.rotation.status import status_condition
 
 _SERVING: Final = frozenset({SystemState.OK, SystemState.DEGRADED})
 
@@ -160,7 +160,7 @@ def _rotations() -> Iterator[GaugeMetricFamily]:
     yield gauge("keeper_rotations_stopped", "Rotations that wait for an operator.", working["stopped"])
     yield gauge("keeper_rotation_expired_leases", "Rotations whose worker is gone.", working["expired"])
     living = RotationPolicy.objects.filter(live=True)
-    late = living.filter(having("overdue", now)).count()
+    late = living.filter(status_condition("overdue", now)).count()
     yield gauge("keeper_rotations_overdue", "Policies an hour or more behind their cadence.", late)
 
 

@@ -82,8 +82,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _LOOK_SECONDS,
         "options": {"expires": 30},
     },
-    "mend-due-times": {
-        "task": "sync_app.tasks.mend_due_times",
+    "correct-due-times": {
+        "task": "sync_app.tasks.correct_future_due_times",
         "schedule": crontab(minute="13"),
     },
     "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},

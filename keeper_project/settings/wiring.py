@@ -79,9 +79,9 @@ KEEPER_NOTIFIERS = [
 # Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
 KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.
-KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
+KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.schedule_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
-KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
+KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard_write"]
 # Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
 KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
 # The executors of approvals: they store the payload of a request, and execute it once approved.

@@ -51,7 +51,7 @@ def take_memory(**_signal: object) -> None:
     """Have the runs of this worker do the above."""
     from sync_app.runs import runner
 
-    runner._work = work  # type: ignore[assignment]
+    runner._run_kind = work  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from environments_app.api.fields import StrictSerializer, Text, Truth
 from environments_app.errors import InvalidField
 from sync_app.api.base import SyncView
-from sync_app.rotation.execution.compromise_response import find_reader, preview, rotate_exposed
+from sync_app.rotation.execution.compromise_response import find_reader, preview, rotate_known
 
 
 class ExposureRequest(StrictSerializer):
@@ -105,7 +105,7 @@ class ExposureView(SyncView):
         reader = find_reader(actor=self.actor, name=given["who"])
         if given["confirm"] != reader.name:
             raise InvalidField("confirm", "This is not the name of whose knowledge is rotated.")
-        asked = rotate_exposed(
+        asked = rotate_known(
             actor=self.actor,
             reader=reader,
             emergency=given.get("emergency", False),

@@ -12,10 +12,10 @@ from environments_app.api.environments import NO_CONTENT
 from secrets_app.queries.lookup import find_secret, find_secret_by_name
 from sync_app.api import rotation_serializers as documents
 from sync_app.api.base import SyncView, chosen, filter_parameter
-from sync_app.domain.rotation_state import Act, Step
+from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import acknowledgements, operator_actions
-from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.lookup import find_policy, find_rotation, visible_policies
 from sync_app.rotation.policies import service as policies
@@ -164,7 +164,7 @@ class RehearseView(RotationView):
     @extend_schema(summary="Try a rotation", request=None, responses=documents.DryRunReport)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Look whether a rotation would get through, and change nothing."""
-        found = rehearse(actor=self.actor, policy=self.policy(environment, id))
+        found = run_dry_run(actor=self.actor, policy=self.policy(environment, id))
         return Response(documents.DryRunReport(found).data)
 
 
@@ -204,7 +204,7 @@ class OneRotationView(RotationView):
 class ActView(RotationView):
     """What an operator decides about a rotation; one class an act."""
 
-    act: ClassVar[Act]
+    act: ClassVar[OperatorAction]
     serializer_class: type[BaseSerializer[Rotation]] = documents.RotationDocument
     pagination_class = None
 
@@ -221,35 +221,35 @@ class ActView(RotationView):
 class RetryView(ActView):
     """Trying a step again at once."""
 
-    act = Act.RETRY
+    act = OperatorAction.RETRY
 
 
 @extend_schema(summary="Roll a rotation back")
 class RollBackView(ActView):
     """Serving the value before again, if it logs in."""
 
-    act = Act.ROLL_BACK
+    act = OperatorAction.ROLL_BACK
 
 
 @extend_schema(summary="Abandon a rotation")
 class AbandonView(ActView):
     """Giving a rotation up before its value is served."""
 
-    act = Act.ABANDON
+    act = OperatorAction.ABANDON
 
 
 @extend_schema(summary="Cut a grace")
 class CutGraceView(ActView):
     """Ending a grace now."""
 
-    act = Act.CUT_GRACE
+    act = OperatorAction.CUT_GRACE
 
 
 @extend_schema(summary="Retire what an abandoned rotation left")
 class RetireView(ActView):
     """Ending a login that was left valid."""
 
-    act = Act.RETIRE
+    act = OperatorAction.RETIRE
 
 
 _INSTANCE: Final = OpenApiParameter("instance", str, description="Which of several that share a token.")
@@ -292,7 +292,7 @@ class AcknowledgeView(SyncView):
         """Remove a consumer, or an instance of it: retiring no longer waits for it."""
         secret = find_secret(actor=self.actor, id=id)
         instance = request.query_params.get("instance", "")
-        acknowledgements.withdraw(actor=self.actor, secret=secret, instance=instance)
+        acknowledgements.remove_acknowledgement(actor=self.actor, secret=secret, instance=instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

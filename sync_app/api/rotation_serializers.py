@@ -168,14 +168,14 @@ class RotationDocument(serializers.ModelSerializer[Rotation]):
 
     def get_acts(self, rotation: Rotation) -> list[str]:
         """Return the names of the acts."""
-        return sorted(rotation.acts)
+        return sorted(rotation.allowed_actions)
 
 
 class FindingDocument(serializers.Serializer[Any]):
     """One thing that a dry run looked at."""
 
     what = serializers.CharField(read_only=True)
-    told = serializers.CharField(read_only=True)
+    detail = serializers.CharField(read_only=True)
     fails = serializers.BooleanField(read_only=True)
 
 

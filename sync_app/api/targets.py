@@ -11,7 +11,7 @@ from rest_framework.serializers import BaseSerializer
 from environments_app.api.environments import NO_CONTENT
 from sync_app.api import target_serializers as documents
 from sync_app.api.base import ACCEPTED, SyncView, accepted, chosen, filter_parameter
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Deletion, Direction
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
@@ -236,13 +236,13 @@ class EntryListView(SyncView):
 
     @extend_schema(
         summary="List how secrets stand",
-        parameters=[filter_parameter("state", State)],
+        parameters=[filter_parameter("state", DeliveryState)],
         responses=documents.EntryDocument(many=True),
     )
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List the secrets that Keeper knows of at a target, perhaps of one state."""
         rows = SyncEntry.objects.filter(target=self.target(environment, id))
-        return self.listed(chosen(request, rows, "state", State), documents.EntryDocument)
+        return self.listed(chosen(request, rows, "state", DeliveryState), documents.EntryDocument)
 
 
 class TargetPlanListView(SyncView):

@@ -241,7 +241,7 @@ class Batch:
         intent = Intent(item.keeper_version, makes, item.keeper_number)
         if entry.intent != intent:
             work.earlier_intent = entry.intent
-        entry.note_intent(intent)
+        entry.record_intent(intent)
         return entry
 
     def _claim_entry(self, work: ItemContext) -> SyncEntry:

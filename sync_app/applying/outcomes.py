@@ -11,7 +11,7 @@ from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import ItemContext, PlanOutdated, is_pull, is_push
 from sync_app.applying.pull import PulledVersion, store_pulled_value
 from sync_app.backends.base import SecretMetadata
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import BackendError, ChangedSinceRead, CreateConflict, Overwritten, UpdateConflict
 from sync_app.models import SyncEntry
@@ -36,18 +36,18 @@ class Outcomes:
             self.skip(work, str(answer))
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it.
-                work.entry.note_intent(work.earlier_intent)
+                work.entry.record_intent(work.earlier_intent)
                 if isinstance(answer, CreateConflict) and not work.existed_before:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:
                     # Something is there, and was not made by this: what was known of it stays.
-                    work.entry.unclaim(work.claimed_from)
+                    work.entry.restore_claimed_from(work.claimed_from)
             if isinstance(answer, UpdateConflict) and work.entry is not None:
                 # A system that takes one version in so long a time gets no second.
                 work.entry.synced_at = self._now
         elif isinstance(answer, Overwritten):
             if work.entry is not None:
-                work.entry.forget_intent()
+                work.entry.clear_intent()
             self.fail(work, str(answer), permanent=True)
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
@@ -111,30 +111,30 @@ class Outcomes:
             return
         # It stays intended: what became of it is found out by the next attempt.
         work.item.error = str(error)[:_ERROR_LENGTH]
-        self._set_state(work, State.PENDING, str(error))
+        self._set_state(work, DeliveryState.PENDING, str(error))
 
     def fail(self, work: ItemContext, error: str, *, permanent: bool) -> None:
         """End an item that could not be carried out."""
         work.item.permanent = permanent
         self._end_item(work, ItemState.FAILED, error)
-        self._set_state(work, State.FAILED, error)
+        self._set_state(work, DeliveryState.FAILED, error)
 
     def skip(self, work: ItemContext, reason: str) -> None:
         """End an item that is left alone for now; the next plan decides again."""
         self._end_item(work, ItemState.SKIPPED, reason)
-        self._set_state(work, State.PENDING if is_push(work, self._plan) else None, reason)
+        self._set_state(work, DeliveryState.PENDING if is_push(work, self._plan) else None, reason)
 
     def refuse(self, work: ItemContext, reason: str) -> None:
         """End an item whose value may not be filled in."""
         self._end_item(work, ItemState.SKIPPED, reason)
-        self._set_state(work, State.REFUSED, reason)
+        self._set_state(work, DeliveryState.REFUSED, reason)
 
     def _end_item(self, work: ItemContext, state: ItemState, error: str = "") -> None:
         work.item.state, work.item.error = state, error[:_ERROR_LENGTH]
         # The database's time: by it the deletions and fights of the last hours are counted.
         work.item.finished_at = self._now
 
-    def _set_state(self, work: ItemContext, state: State | None, reason: str) -> None:
+    def _set_state(self, work: ItemContext, state: DeliveryState | None, reason: str) -> None:
         if work.entry is not None:
             work.entry.state = state or work.entry.state
             work.entry.reason = reason[:_ERROR_LENGTH]
@@ -143,10 +143,10 @@ class Outcomes:
         """Put on the entry what both sides hold now."""
         item, held = work.item, work.local
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
-        entry.state, entry.reason, entry.checked_at = State.IN_SYNC, "", self._now
+        entry.state, entry.reason, entry.checked_at = DeliveryState.IN_SYNC, "", self._now
         if item.act in {Act.DELETE, Act.RELEASE}:
             entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
-            entry.forget_intent()
+            entry.clear_intent()
             return
         entry.synced_at = self._now
         if item.act != Act.PULL or entry.ownership == Ownership.NONE:
@@ -154,9 +154,9 @@ class Outcomes:
             entry.remote_id = seen.remote_id or entry.remote_id
         if taken is not None:
             entry.secret_uuid = taken.secret
-            entry.note_base(keeper=taken.version, target=seen.version, number=taken.number)
+            entry.set_baseline(keeper=taken.version, target=seen.version, number=taken.number)
         elif held is not None:
             entry.secret_uuid = held.secret_uuid
-            entry.note_base(keeper=held.version, target=seen.version, number=held.number)
+            entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED

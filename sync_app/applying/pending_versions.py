@@ -224,4 +224,4 @@ def _is_due(entry: SyncEntry, version: UUID, seconds: float) -> bool:
         # Intended only: that the answer was lost is found out by doing it again.
         return entry.pending_at is None
     now = database_now()
-    return now >= entry.free_at(timedelta(seconds=seconds), now)
+    return now >= entry.next_version_at(timedelta(seconds=seconds), now)

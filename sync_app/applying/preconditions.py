@@ -200,7 +200,7 @@ def _refuse_too_soon(work: ItemContext, plan: Plan, now: datetime, apart: timede
     entry = work.entry
     if work.item.act != Act.UPDATE or not apart or entry is None:
         return
-    due = entry.free_at(apart, now)
+    due = entry.next_version_at(apart, now)
     if now < due and not _is_pending_version(work, plan):
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(

@@ -21,7 +21,7 @@ from secrets_app.keys.encrypted_field import Sealed
 from sync_app.applying import item_actions
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.backends.base import Backend, Mark, SecretMetadata, SecretValue
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import Overwritten
 from sync_app.jobs.leases import Lease
@@ -116,7 +116,9 @@ def revert_overwrite(
 
 def find_unsettled(target: Target) -> list[SyncEntry]:
     """Return the entries of secrets that are not ours any more, and may hold a write of unknown outcome."""
-    rows = SyncEntry.objects.filter(target=target, state=State.OWNERSHIP_LOST).exclude(intended_target="")
+    rows = SyncEntry.objects.filter(target=target, state=DeliveryState.OWNERSHIP_LOST).exclude(
+        intended_target=""
+    )
     return (
         list(sync_entries.load_entries(target, rows.values_list("name", flat=True)).values()) if rows else []
     )
@@ -155,8 +157,8 @@ def revert_unsettled(
 def _record_overwrite(
     plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lease | None
 ) -> None:
-    entry.state, entry.reason = State.FAILED, error
-    entry.forget_intent()
+    entry.state, entry.reason = DeliveryState.FAILED, error
+    entry.clear_intent()
     with transaction.atomic():
         if lease:
             lease.renew()

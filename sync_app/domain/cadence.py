@@ -35,11 +35,11 @@ class Cadence:
         However long ago `moment` was, one is due, not as many as were missed.
         """
         if self.cron:
-            found: datetime = next(CronSim(self.cron, moment.astimezone(zone(self.time_zone))))
+            found: datetime = next(CronSim(self.cron, moment.astimezone(parse_time_zone(self.time_zone))))
             return found.astimezone(UTC)
         return moment + timedelta(seconds=self.interval_seconds) if self.interval_seconds else None
 
-    def mended(self, due_at: datetime | None, now: datetime) -> datetime | None:
+    def correct_due_time(self, due_at: datetime | None, now: datetime) -> datetime | None:
         """Return when it is due, where the clock may have been put back since that was written down.
 
         Nothing is due later than one cadence from now.
@@ -62,19 +62,19 @@ class Window:
     end: time
     time_zone: str
 
-    def holds(self, moment: datetime) -> bool:
+    def contains(self, moment: datetime) -> bool:
         """Return whether a moment lies in the window."""
-        local = moment.astimezone(zone(self.time_zone)).replace(tzinfo=None)
+        local = moment.astimezone(parse_time_zone(self.time_zone)).replace(tzinfo=None)
         return any(
             start <= local < end
-            for start, end in map(self._on, (local.date(), local.date() - timedelta(days=1)))
+            for start, end in map(self._bounds_on, (local.date(), local.date() - timedelta(days=1)))
         )
 
     def next_opening(self, moment: datetime) -> datetime:
         """Return `moment` if it lies in the window, else when the window next opens."""
-        if self.holds(moment):
+        if self.contains(moment):
             return moment
-        place = zone(self.time_zone)
+        place = parse_time_zone(self.time_zone)
         today = moment.astimezone(place).date()
         openings = (
             datetime.combine(day, self.start, tzinfo=place).astimezone(UTC)
@@ -83,7 +83,7 @@ class Window:
         )
         return next(opening for opening in openings if opening > moment)
 
-    def _on(self, day: date) -> tuple[datetime, datetime]:
+    def _bounds_on(self, day: date) -> tuple[datetime, datetime]:
         """Return start and end of the window that starts on a day; an empty one if none does."""
         start = datetime.combine(day, self.start)
         if day.weekday() not in self.days:
@@ -92,7 +92,7 @@ class Window:
         return start, datetime.combine(day, self.end) + past_midnight
 
 
-def zone(name: str) -> ZoneInfo:
+def parse_time_zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name. Raises InvalidField."""
     try:
         return ZoneInfo(name)
@@ -100,7 +100,7 @@ def zone(name: str) -> ZoneInfo:
         raise InvalidField("time_zone", "A time zone is a name such as UTC or Europe/Berlin.") from error
 
 
-def checked_cron(line: str) -> str:
+def clean_cron(line: str) -> str:
     """Return a cron line of five fields. Raises InvalidField."""
     text = " ".join(line.split())
     fields = 5
@@ -120,7 +120,7 @@ def parse_window(text: str, time_zone: str) -> Window | None:
     """
     if not text:
         return None
-    zone(time_zone)
+    parse_time_zone(time_zone)
     found = _WINDOW.fullmatch(text.strip().lower())
     if found is None:
         raise InvalidField("window", _WINDOW_WORDS)

@@ -6,7 +6,7 @@ from typing import Final
 from sync_app.domain.reconciliation import Outcome
 
 
-class State(StrEnum):
+class DeliveryState(StrEnum):
     """The state of a secret at one target, as of the last check."""
 
     IN_SYNC = "in_sync"
@@ -25,24 +25,30 @@ class State(StrEnum):
 
 # What someone has to look at.
 ALERTING: Final = frozenset(
-    {State.DRIFTED, State.CONFLICT, State.MISSING, State.OWNERSHIP_LOST, State.FAILED}
+    {
+        DeliveryState.DRIFTED,
+        DeliveryState.CONFLICT,
+        DeliveryState.MISSING,
+        DeliveryState.OWNERSHIP_LOST,
+        DeliveryState.FAILED,
+    }
 )
 
 _AFTER_PLANNING: Final = {
-    Outcome.UNCHANGED: State.IN_SYNC,
-    Outcome.CREATE: State.PENDING,
-    Outcome.UPDATE: State.PENDING,
-    Outcome.DELETE: State.PENDING,
-    Outcome.PULL: State.DRIFTED,
-    Outcome.CONFLICT: State.CONFLICT,
-    Outcome.DRIFTED: State.DRIFTED,
-    Outcome.MISSING: State.MISSING,
-    Outcome.UNMANAGED: State.UNMANAGED,
-    Outcome.OWNERSHIP_LOST: State.OWNERSHIP_LOST,
-    Outcome.REFUSED: State.REFUSED,
+    Outcome.UNCHANGED: DeliveryState.IN_SYNC,
+    Outcome.CREATE: DeliveryState.PENDING,
+    Outcome.UPDATE: DeliveryState.PENDING,
+    Outcome.DELETE: DeliveryState.PENDING,
+    Outcome.PULL: DeliveryState.DRIFTED,
+    Outcome.CONFLICT: DeliveryState.CONFLICT,
+    Outcome.DRIFTED: DeliveryState.DRIFTED,
+    Outcome.MISSING: DeliveryState.MISSING,
+    Outcome.UNMANAGED: DeliveryState.UNMANAGED,
+    Outcome.OWNERSHIP_LOST: DeliveryState.OWNERSHIP_LOST,
+    Outcome.REFUSED: DeliveryState.REFUSED,
 }
 
 
-def state_of(outcome: Outcome) -> State:
+def state_for_outcome(outcome: Outcome) -> DeliveryState:
     """Return how a secret stands for which `reconcile` decided this and nothing was done yet."""
     return _AFTER_PLANNING[outcome]

@@ -179,24 +179,24 @@ class Decision:
 
 def reconcile(item: Item, rules: Rules) -> Decision:
     """Return what to do with one secret under these rules."""
-    decision = _decided(item, rules)
+    decision = _decide(item, rules)
     if item.was_owned and decision == Decision(Outcome.UNMANAGED, Reason.NOT_OURS):
         return Decision(Outcome.OWNERSHIP_LOST, Reason.MARK_LOST)
     return decision
 
 
-def _decided(item: Item, rules: Rules) -> Decision:
+def _decide(item: Item, rules: Rules) -> Decision:
     if item.keeper.presence is Presence.UNREADABLE:
         return Decision(Outcome.REFUSED, Reason.KEEPER_UNREADABLE)
     if item.target.presence is Presence.UNREADABLE:
         return Decision(Outcome.REFUSED, Reason.TARGET_UNREADABLE)
     in_keeper = item.keeper.presence is Presence.PRESENT
     if item.target.presence is Presence.PRESENT:
-        return _in_both(item, rules) if in_keeper else _only_in_target(item, rules)
-    return _only_in_keeper(item, rules) if in_keeper else _in_neither(item)
+        return _decide_in_both(item, rules) if in_keeper else _decide_only_in_target(item, rules)
+    return _decide_only_in_keeper(item, rules) if in_keeper else _decide_in_neither(item)
 
 
-def needs_comparison(item: Item) -> bool:
+def needs_value_comparison(item: Item) -> bool:
     """Return whether comparing the values could settle what the versions leave open.
 
     Where it is False a pass reads no value to decide.
@@ -205,13 +205,13 @@ def needs_comparison(item: Item) -> bool:
     return both and item.equal is None and (item.base is None or item.target_changed)
 
 
-def _in_neither(item: Item) -> Decision:
+def _decide_in_neither(item: Item) -> Decision:
     if item.target.presence is Presence.DELETED:
         return Decision(Outcome.UNCHANGED, Reason.WITHDRAWN)
     return Decision(Outcome.UNCHANGED, Reason.NOWHERE)
 
 
-def _only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
+def _decide_only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
     """Decide for a secret that the target does not show: never there, removed, or not looked for."""
     known = item.base is not None or item.ownership is Ownership.ADOPTED
     pulled = rules.direction is Direction.PULL
@@ -237,9 +237,9 @@ def _only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one
     return Decision(Outcome.CREATE if keeper_wins else Outcome.MISSING, Reason.LOST)
 
 
-def _only_in_target(item: Item, rules: Rules) -> Decision:
+def _decide_only_in_target(item: Item, rules: Rules) -> Decision:
     if rules.direction is Direction.PULL or not item.owned:
-        return _importable(item, rules)
+        return _decide_import(item, rules)
     if item.base is None:
         return Decision(Outcome.CONFLICT, Reason.DELETED_UNKNOWN_BASE)
     if item.target_changed:
@@ -251,7 +251,7 @@ def _only_in_target(item: Item, rules: Rules) -> Decision:
     return Decision(Outcome.DELETE, Reason.DELETED_IN_KEEPER)
 
 
-def _importable(item: Item, rules: Rules) -> Decision:
+def _decide_import(item: Item, rules: Rules) -> Decision:
     """Decide for a secret that Keeper lacks and could take over, or that is none of its business."""
     if rules.direction is Direction.PUSH or (item.base is not None and rules.direction is Direction.BOTH):
         return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
@@ -266,7 +266,7 @@ def _importable(item: Item, rules: Rules) -> Decision:
     return Decision(Outcome.DRIFTED, Reason.DELETED_IN_KEEPER)
 
 
-def _in_both(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
+def _decide_in_both(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
     if rules.direction is Direction.PUSH and not item.owned:
         return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
     if item.equal:
@@ -281,41 +281,45 @@ def _in_both(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return
         case False, False:
             return Decision(Outcome.UNCHANGED, Reason.IN_STEP)
         case True, False:
-            return _keeper_changed(item, rules)
+            return _decide_keeper_changed(item, rules)
         case False, True:
-            return _target_changed(rules)
+            return _decide_target_changed(rules)
         case _:
-            return _both_changed(item, rules)
+            return _decide_both_changed(item, rules)
 
 
-def _pushed(item: Item, reason: Reason) -> Decision:
+def _decide_push(item: Item, reason: Reason) -> Decision:
     if not item.owned:
         return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
     return Decision(Outcome.UPDATE, reason)
 
 
-def _keeper_changed(item: Item, rules: Rules) -> Decision:
+def _decide_keeper_changed(item: Item, rules: Rules) -> Decision:
     if rules.direction is not Direction.PULL:
-        return _pushed(item, Reason.KEEPER_CHANGED)
+        return _decide_push(item, Reason.KEEPER_CHANGED)
     target_wins = rules.conflict is Conflict.TARGET_WINS
     return Decision(Outcome.PULL if target_wins else Outcome.DRIFTED, Reason.KEEPER_CHANGED)
 
 
-def _target_changed(rules: Rules) -> Decision:
+def _decide_target_changed(rules: Rules) -> Decision:
     if rules.direction is not Direction.PUSH:
         return Decision(Outcome.PULL, Reason.TARGET_CHANGED)
     keeper_wins = rules.conflict is Conflict.KEEPER_WINS
     return Decision(Outcome.UPDATE if keeper_wins else Outcome.DRIFTED, Reason.TARGET_CHANGED)
 
 
-def _both_changed(item: Item, rules: Rules) -> Decision:
+def _decide_both_changed(item: Item, rules: Rules) -> Decision:
     if rules.conflict is Conflict.ASK:
         return Decision(Outcome.CONFLICT, Reason.BOTH_CHANGED)
     keeper_wins = rules.conflict is Conflict.KEEPER_WINS
     against = Direction.PULL if keeper_wins else Direction.PUSH
     if rules.direction is against:
         return Decision(Outcome.DRIFTED, Reason.BOTH_CHANGED)
-    return _pushed(item, Reason.BOTH_CHANGED) if keeper_wins else Decision(Outcome.PULL, Reason.BOTH_CHANGED)
+    return (
+        _decide_push(item, Reason.BOTH_CHANGED)
+        if keeper_wins
+        else Decision(Outcome.PULL, Reason.BOTH_CHANGED)
+    )
 
 
 # --- A whole pass ----------------------------------------------------------------------------
@@ -336,7 +340,7 @@ class DeletionBudget:
         """Return whether so many more deletions of what is owned now are within both limits."""
         return self.withdrawn + deleted <= self._limit(owned)
 
-    def sentence(self, *, deleted: int, owned: int, hours: int) -> str:
+    def explain_excess(self, *, deleted: int, owned: int, hours: int) -> str:
         """Return why so many are not deleted, with the limit."""
         return (
             f"{Reason.OVER_BUDGET}: {deleted} to delete, {self.withdrawn} deleted in the last {hours} hours, "
@@ -371,7 +375,7 @@ def reconcile_all(
     deleted = sum(decision.outcome is Outcome.DELETE for decision in decisions)
     if not deleted:
         return decisions
-    reason = _objection(items, deleted=deleted, budget=budget, coverage=coverage)
+    reason = _explain_no_deletions(items, deleted=deleted, budget=budget, coverage=coverage)
     if reason is None:
         return decisions
     return [
@@ -382,7 +386,7 @@ def reconcile_all(
     ]
 
 
-def _objection(
+def _explain_no_deletions(
     items: Sequence[Item], *, deleted: int, budget: DeletionBudget | None, coverage: Coverage
 ) -> Reason | None:
     sides = [side for item in items for side in (item.keeper, item.target)]
@@ -392,11 +396,11 @@ def _objection(
     # A target cannot be empty here: the secret to delete was just seen there.
     if not any(item.keeper.presence is Presence.PRESENT for item in items):
         return Reason.EMPTY
-    if budget is not None and not budget.allows(deleted=deleted, owned=owned_there(items)):
+    if budget is not None and not budget.allows(deleted=deleted, owned=count_owned(items)):
         return Reason.OVER_BUDGET
     return None
 
 
-def owned_there(items: Iterable[Item]) -> int:
+def count_owned(items: Iterable[Item]) -> int:
     """Return how many secrets are ours and there; what waits out its recovery window is not."""
     return sum(item.owned and item.target.presence is Presence.PRESENT for item in items)

@@ -35,7 +35,7 @@ class Step(StrEnum):
     ABANDONED = "abandoned"
 
 
-class Act(StrEnum):
+class OperatorAction(StrEnum):
     """What an operator may do about a rotation."""
 
     RETRY = "retry"
@@ -81,38 +81,42 @@ def slot_of(step: Step) -> Slot | None:
     return Slot.WAITING if step is Step.WAITING else Slot.WORKING
 
 
-def offered(step: Step, *, stopped: bool, reverted: bool, leaves: str = "") -> frozenset[Act]:
+def allowed_actions(
+    step: Step, *, stopped: bool, reverted: bool, leaves: str = ""
+) -> frozenset[OperatorAction]:
     """Return what an operator may do; each is safe, and leaves the current value as it is or proven.
 
     `leaves` is the step at which one was given up that left a login behind.
     """
     if step in ENDED:
-        return frozenset({Act.RETIRE} if leaves else ())
+        return frozenset({OperatorAction.RETIRE} if leaves else ())
     # In its grace it is retried automatically, unless it stopped there: ending the grace is no way to
     # continue.
-    acts = {Act.RETRY} if step is not Step.WAITING and (stopped or step is not Step.GRACE) else set()
+    acts = (
+        {OperatorAction.RETRY} if step is not Step.WAITING and (stopped or step is not Step.GRACE) else set()
+    )
     if step in SERVED and not reverted and (stopped or step is Step.GRACE):
-        acts.add(Act.ROLL_BACK)
+        acts.add(OperatorAction.ROLL_BACK)
     if step is Step.GRACE:
-        acts.add(Act.CUT_GRACE)
+        acts.add(OperatorAction.CUT_GRACE)
     # Before it is served anything can be given up. What is stopped at the end is left as it is: the
     # next rotation ends that login first, or an operator does.
     if step not in {*SERVED, Step.WITHDRAW} or (stopped and step is not Step.GRACE):
-        acts.add(Act.ABANDON)
+        acts.add(OperatorAction.ABANDON)
     return frozenset(acts)
 
 
-def after_abandoning(step: Step) -> Step:
+def next_step_after_abandon(step: Step) -> Step:
     """Return the step that giving up leads to: what was set is withdrawn first."""
     return Step.WITHDRAW if step in {Step.SET, Step.TEST, Step.PROMOTE} else Step.ABANDONED
 
 
-def left_by_abandoning(step: Step) -> str:
+def step_left_by_abandon(step: Step) -> str:
     """Return the step whose login is still valid, or may be, once it is given up there; else nothing."""
     return step if step in {Step.RETIRE, Step.WITHDRAW} else ""
 
 
-def after_retrying(step: Step, *, remakes: bool) -> Step:
+def next_step_after_retry(step: Step, *, remakes: bool) -> Step:
     """Return the step that is tried again: a value that was refused is set once more.
 
     For a system that generates secrets itself and accepts none (not `remakes`), only the test is repeated.

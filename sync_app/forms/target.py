@@ -9,7 +9,7 @@ from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
 from sync_app.backends.base import Backend, FormField
 from sync_app.backends.registry import BACKENDS
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Target
 
@@ -191,7 +191,7 @@ class EntryFilterForm(forms.Form):
         required=False,
         choices=[
             ("", "Any state"),
-            *((state.value, state.replace("_", " ").capitalize()) for state in State),
+            *((state.value, state.replace("_", " ").capitalize()) for state in DeliveryState),
         ],
     )
 

@@ -16,7 +16,7 @@ from environments_app.models import Environment
 from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import DataKey, Secret
-from sync_app.domain.rotation_state import ENDED, SERVED, Act, Slot, Step, offered
+from sync_app.domain.rotation_state import ENDED, SERVED, OperatorAction, Slot, Step, allowed_actions
 from sync_app.models.run import Trigger
 
 
@@ -216,20 +216,22 @@ class Rotation(AuthenticatedRow):
         return self.emergency or self.cut
 
     @property
-    def acts(self) -> frozenset[Act]:
+    def allowed_actions(self) -> frozenset[OperatorAction]:
         """What an operator may do about it now."""
         stopped = self.stopped_at is not None
-        return offered(Step(self.step), stopped=stopped, reverted=self.reverted, leaves=str(self.leaves))
+        return allowed_actions(
+            Step(self.step), stopped=stopped, reverted=self.reverted, leaves=str(self.leaves)
+        )
 
     @property
     def seconds_to_serve(self) -> int | None:
         """How long it took from the first act until the new value was served."""
-        return _between(self.started_at, self.promoted_at)
+        return _whole_seconds_between(self.started_at, self.promoted_at)
 
     @property
     def seconds(self) -> int | None:
         """How long it took from the first act to the end, the grace included."""
-        return _between(self.started_at, self.finished_at)
+        return _whole_seconds_between(self.started_at, self.finished_at)
 
     @property
     def serving_number(self) -> int | None:
@@ -247,7 +249,7 @@ class Rotation(AuthenticatedRow):
         """The number of the version whose login is made useless after the grace."""
         return self.to_number if self.reverted else self.from_number
 
-    def begin_anew(self) -> None:
+    def release_for_retry(self) -> None:
         """Release it for any worker at once, after a decision; the present worker can no longer write."""
         self.epoch += 1
         self.attempts, self.problem = 0, ""
@@ -255,7 +257,7 @@ class Rotation(AuthenticatedRow):
         self.not_before = self.stopped_at = None
 
 
-def _between(start: datetime | None, end: datetime | None) -> int | None:
+def _whole_seconds_between(start: datetime | None, end: datetime | None) -> int | None:
     """Return whole seconds; a clock that was put back makes no negative time."""
     return max(0, round((end - start).total_seconds())) if start and end else None
 

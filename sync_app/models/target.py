@@ -18,7 +18,7 @@ from environments_app.names import MAX_PREFIX
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import MAX_NAME_LENGTH, DataKey
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, DeletionBudget, Direction, Ownership, Rules
 
 
@@ -190,7 +190,9 @@ class SyncEntry(AuthenticatedRow):
     pending_keeper = models.CharField(max_length=64, blank=True, default="")
     pending_target = models.CharField(max_length=64, blank=True, default="")
     pending_at = models.DateTimeField(null=True, blank=True)
-    state = models.CharField(max_length=16, choices=[(s, s) for s in State], default=State.PENDING)
+    state = models.CharField(
+        max_length=16, choices=[(s, s) for s in DeliveryState], default=DeliveryState.PENDING
+    )
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
     reason = models.CharField(max_length=500, blank=True, default="")
     checked_at = models.DateTimeField(null=True, blank=True)
@@ -211,11 +213,11 @@ class SyncEntry(AuthenticatedRow):
     def __str__(self) -> str:
         return str(self.name)
 
-    def note_base(self, *, keeper: str, target: str, number: int | None) -> None:
+    def set_baseline(self, *, keeper: str, target: str, number: int | None) -> None:
         """Note which versions of both sides hold the same value, which settles what was intended."""
         self.base_keeper, self.base_target, self.base_number = keeper, target, number
         self.claimed_from = ""
-        self.forget_intent()
+        self.clear_intent()
 
     def claim(self, secret: UUID | None) -> Mapping[str, Any]:
         """Call the secret ours, should the answer to its creation be lost; return what was known before.
@@ -226,46 +228,46 @@ class SyncEntry(AuthenticatedRow):
             known = {name: getattr(self, name) for name in _CLAIMED}
             known["secret_uuid"] = self.secret_uuid.hex if self.secret_uuid else None
             if not self.remote_id:
-                self._claim(secret)
+                self._set_claimed(secret)
                 return known
             self.claimed_from = json.dumps(known)
-        self._claim(secret)
-        return self.known_before
+        self._set_claimed(secret)
+        return self.claimed_from_state
 
     @property
-    def known_before(self) -> Mapping[str, Any]:
+    def claimed_from_state(self) -> Mapping[str, Any]:
         """What was known of a secret that was there, before it was claimed; nothing if it is not."""
         known: dict[str, Any] = json.loads(self.claimed_from) if self.claimed_from else {}
         return known
 
-    def unclaim(self, known: Mapping[str, Any]) -> None:
+    def restore_claimed_from(self, known: Mapping[str, Any]) -> None:
         """Know again what was known before the secret was claimed."""
         for name in _CLAIMED:
             setattr(self, name, known[name])
         self.secret_uuid = UUID(known["secret_uuid"]) if known["secret_uuid"] else None
         self.claimed_from = ""
 
-    def _claim(self, secret: UUID | None) -> None:
+    def _set_claimed(self, secret: UUID | None) -> None:
         if self.ownership == Ownership.NONE:
             self.ownership = Ownership.CREATED
         self.remote_id = self.base_keeper = self.base_target = ""
         self.secret_uuid = secret
-        self.state = State.PENDING
+        self.state = DeliveryState.PENDING
 
     @property
     def intent(self) -> Intent:
         """The write under way, or of which it is not known what became of it."""
         return Intent(self.intended_keeper, self.intended_target, self.intended_number)
 
-    def note_intent(self, intent: Intent) -> None:
+    def record_intent(self, intent: Intent) -> None:
         """Note what is about to be written, or was and may be there."""
         self.intended_keeper, self.intended_target, self.intended_number = intent
 
-    def forget_intent(self) -> None:
+    def clear_intent(self) -> None:
         """Note that no write is under way of which it is not known what became of it."""
-        self.note_intent(NO_INTENT)
+        self.record_intent(NO_INTENT)
 
-    def free_at(self, apart: timedelta, now: datetime) -> datetime:
+    def next_version_at(self, apart: timedelta, now: datetime) -> datetime:
         """Return when a system that takes one new version in so long a time takes another of this secret."""
         # What is later than it can be was noted before the clock was put back.
         made = [at for at in (self.synced_at, self.pending_at) if at is not None and at <= now + apart]

@@ -20,7 +20,7 @@ from sync_app.domain.reconciliation import (
     Presence,
     Reason,
     Side,
-    needs_comparison,
+    needs_value_comparison,
 )
 from sync_app.errors import BackendError
 from sync_app.jobs.worker_pool import no_heartbeat, run_each
@@ -170,7 +170,7 @@ def needs_value(target: Target, finding: Finding) -> bool:
         return False
     if target.rules.direction is Direction.PUSH and not item.owned:
         return False
-    return needs_comparison(item)
+    return needs_value_comparison(item)
 
 
 def _mark_absent(findings: Iterable[Finding]) -> None:
@@ -190,9 +190,9 @@ def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:
         entry, seen = finding.entry, finding.remote
         if entry is None or seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}:
             continue
-        if seen.remote_id and seen.remote_id == entry.known_before.get("remote_id"):
-            entry.unclaim(entry.known_before)
-            entry.forget_intent()
+        if seen.remote_id and seen.remote_id == entry.claimed_from_state.get("remote_id"):
+            entry.restore_claimed_from(entry.claimed_from_state)
+            entry.clear_intent()
             finding.existed_before = True
         withdrawn = entry.reason == Reason.WITHDRAWN and seen.presence is Presence.PRESENT
         if withdrawn and finding.ownership(target) is Ownership.NONE:

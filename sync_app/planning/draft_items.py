@@ -17,7 +17,7 @@ from sync_app.domain.reconciliation import (
     Ownership,
     Presence,
     Reason,
-    owned_there,
+    count_owned,
     reconcile_all,
 )
 from sync_app.models import SyncEntry, Target
@@ -69,7 +69,7 @@ def plan_sync(
         items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
     )
     over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
-    too_many = deletions.explain_excess(budget, deleted=over, owned=owned_there(items)) if over else ""
+    too_many = deletions.explain_excess(budget, deleted=over, owned=count_owned(items)) if over else ""
     elsewhere = _find_pulled_elsewhere(target, found, decisions)
     waiting = contests.find_contested_writes(
         target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import authentic
-from sync_app.domain.delivery_state import State, state_of
+from sync_app.domain.delivery_state import DeliveryState, state_for_outcome
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import Lease, database_now
@@ -120,7 +120,7 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     What is gone from there counts no more, but for what this very plan has withdrawn.
     """
     mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
-    gone = Q(reason=Reason.WITHDRAWN) | Q(state=State.MISSING)
+    gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
     rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
     return len(_verify_entries(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
 
@@ -169,7 +169,7 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
         # What was last synced stays on record, until it is adopted again or proves to be ours.
         return entry
     if finding.equal and held is not None and seen is not None:
-        entry.note_base(keeper=held.version, target=seen.version, number=held.number)
+        entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
         if entry.ownership == Ownership.NONE or is_same_secret(entry, seen):
             # Otherwise it was ours and was made again: an equal value does not make it ours.
             entry.remote_id = seen.remote_id
@@ -177,7 +177,7 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
     elif finding.recovered_base is not None and seen is not None:
         was_synced = finding.recovered_base.keeper == entry.base_keeper
         number = entry.base_number if was_synced else entry.intended_number
-        entry.note_base(keeper=finding.recovered_base.keeper, target=seen.version, number=number)
+        entry.set_baseline(keeper=finding.recovered_base.keeper, target=seen.version, number=number)
         entry.remote_id = seen.remote_id
         if was_synced:
             return entry
@@ -186,10 +186,10 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
     return entry
 
 
-def state_after(draft: PlanItemDraft) -> State:
+def state_after(draft: PlanItemDraft) -> DeliveryState:
     """Return how a secret stands for which this was decided and nothing was done yet."""
     try:
-        return state_of(Outcome(draft.act))
+        return state_for_outcome(Outcome(draft.act))
     except ValueError:
         # To adopt or to release: until then its state is unchanged.
-        return State(draft.finding.entry.state) if draft.finding.entry else State.UNMANAGED
+        return DeliveryState(draft.finding.entry.state) if draft.finding.entry else DeliveryState.UNMANAGED

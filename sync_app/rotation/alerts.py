@@ -27,17 +27,17 @@ _LONG: Final = timedelta(days=1)
 _ATTEMPTS: Final = 5
 
 
-def after_work(rotation: Rotation) -> None:
+def update_after_work(rotation: Rotation) -> None:
     """Raise or close alerts after a worker's turn on a rotation; a repeated call sends nothing twice."""
     if rotation.stopped_at is not None:
-        _raise(rotation.policy, STOPPED, "the rotation stopped", rotation.problem)
+        _raise_alert(rotation.policy, STOPPED, "the rotation stopped", rotation.problem)
     elif rotation.problem and rotation.attempts >= _ATTEMPTS:
-        _raise(rotation.policy, STOPPED, "the rotation keeps failing", rotation.problem)
+        _raise_alert(rotation.policy, STOPPED, "the rotation keeps failing", rotation.problem)
     elif rotation.has_ended:
-        _close(rotation.policy, [STOPPED, OVERDUE, WAITS], what="it rotates again")
+        _close_alerts(rotation.policy, [STOPPED, OVERDUE, WAITS], what="it rotates again")
 
 
-def remind() -> None:
+def alert_overdue() -> None:
     """Alert to what should have begun or ended long ago: overdue policies, and waiting rotations.
 
     Alerts whose condition has ended without a successful rotation are closed. A stopped rotation is alerted
@@ -49,7 +49,7 @@ def remind() -> None:
         due_at__lte=now - LATE, live=True, suspended_at__isnull=True, secret__live=True
     )
     for policy in late.select_related("environment", "secret").defer("credentials").iterator():
-        _raise(
+        _raise_alert(
             policy, OVERDUE, "the rotation is overdue", "it was due, and has not begun: is a worker running?"
         )
     waiting = Q(step__in=[Step.WAITING, Step.PREPARE], queued_at__lte=now - _LONG)
@@ -58,32 +58,32 @@ def remind() -> None:
     rows = rotations.select_related("policy__environment", "policy__secret")
     for rotation in rows.defer("policy__credentials").iterator():
         line = rotation.problem or f"it is at {rotation.step} since {rotation.queued_at:%Y-%m-%d %H:%M} UTC"
-        _raise(rotation.policy, WAITS, "the rotation waits", line)
+        _raise_alert(rotation.policy, WAITS, "the rotation waits", line)
     stopped = Rotation.objects.filter(slot=Slot.WORKING, stopped_at__isnull=False)
     for rotation in stopped.select_related("policy__environment", "policy__secret").defer(
         "policy__credentials"
     ):
-        after_work(rotation)
+        update_after_work(rotation)
     # A stopped one is not resolved by a retry, but once it passes its grace period.
     at_work = Rotation.objects.filter(slot=Slot.WORKING).exclude(
         step=Step.GRACE, stopped_at=None, attempts__lt=_ATTEMPTS
     )
-    _settle(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
-    _settle(OVERDUE, told[OVERDUE], still=late.values_list("uuid", flat=True))
-    _settle(WAITS, told[WAITS], still=rotations.values_list("policy__uuid", flat=True))
+    _close_resolved(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
+    _close_resolved(OVERDUE, told[OVERDUE], still=late.values_list("uuid", flat=True))
+    _close_resolved(WAITS, told[WAITS], still=rotations.values_list("policy__uuid", flat=True))
 
 
-def _settle(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:
+def _close_resolved(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:
     """Close the alerts of a kind that were open before, about policies that are not among `still`."""
     if not told:
         return
     over = RotationPolicy.objects.filter(uuid__in=told.difference(still))
     # Without the secret, which may have been purged: a join would leave such a policy out.
     for policy in over.select_related("environment").defer("credentials"):
-        _close(policy, [kind], what="settled" if policy.live else "the policy was removed")
+        _close_alerts(policy, [kind], what="settled" if policy.live else "the policy was removed")
 
 
-def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
+def _raise_alert(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
     with transaction.atomic():
         if raise_alert(
             kind=kind,
@@ -96,7 +96,7 @@ def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
             _record(policy, kind)
 
 
-def _close(policy: RotationPolicy, kinds: list[str], *, what: str) -> None:
+def _close_alerts(policy: RotationPolicy, kinds: list[str], *, what: str) -> None:
     with transaction.atomic():
         if resolve_alert(
             kinds=kinds,

@@ -32,14 +32,14 @@ def visible_rotations(actor: Principal) -> QuerySet[Rotation]:
 def find_policy(*, actor: Principal, environment: Environment, id: int) -> RotationPolicy:
     """Return a living policy of an environment. Raises Invisible; a missing right is recorded."""
     policy = RotationPolicy.objects.select_related("secret").filter(environment=environment, pk=id, live=True)
-    return _seen(actor, environment, policy.first())
+    return _require_visible(actor, environment, policy.first())
 
 
 def find_rotation(*, actor: Principal, environment: Environment, id: int) -> Rotation:
     """Return a rotation of an environment, also under a policy that was removed. Raises Invisible."""
     rows = Rotation.objects.select_related("policy__secret")
     rotation = rows.filter(policy__environment=environment, pk=id).first()
-    policy = _seen(actor, environment, rotation.policy if rotation else None)
+    policy = _require_visible(actor, environment, rotation.policy if rotation else None)
     if rotation is None:
         raise Invisible("There is no such rotation.")
     rotation.policy = policy
@@ -66,13 +66,13 @@ def has_policy(secret: Secret) -> bool:
     return _LIVING_OF.first(secret.uuid) is not None
 
 
-def left_behind(policy: RotationPolicy) -> Rotation | None:
+def find_orphaned_login(policy: RotationPolicy) -> Rotation | None:
     """Return the rotation of a policy that was given up and left a login valid, if there is one."""
     rows = Rotation.objects.filter(policy=policy, step=Step.ABANDONED).exclude(leaves="")
     return next(iter(authentic(rows.order_by("-pk")[:1])), None)
 
 
-def require_on(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:
+def require_policy_access(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:
     """Ask for a right on a policy, which is one on its secret's name.
 
     Raises Forbidden, or Invisible for a policy that the actor may not see; the denial is recorded.
@@ -92,7 +92,7 @@ def require_on(*, actor: Principal, action: Action, policy: RotationPolicy) -> N
         raise Invisible("There is no such policy.") from None
 
 
-def require_living(policy: RotationPolicy) -> None:
+def require_not_removed(policy: RotationPolicy) -> None:
     """Refuse a policy that was removed. Raises RotationConflict."""
     if not policy.live:
         raise RotationConflict("the policy was removed")
@@ -106,13 +106,13 @@ def require_authentic(policy: RotationPolicy) -> None:
     if not authentic([policy.environment]):
         raise Tampered("The environment's record was changed outside Keeper; nothing is rotated in it.")
     if not policy.is_authentic():
-        refuse_forged(policy, "the row was not written by Keeper")
+        report_tampering(policy, "the row was not written by Keeper")
     if policy.secret.environment_id != policy.environment_id:
-        refuse_forged(policy, "the secret lies in another environment")
+        report_tampering(policy, "the secret lies in another environment")
     require_authentic_secret(policy.secret)
 
 
-def refuse_forged(policy: RotationPolicy, reason: str) -> NoReturn:
+def report_tampering(policy: RotationPolicy, reason: str) -> NoReturn:
     """Report that a policy was changed outside Keeper. Raises Tampered."""
     record_integrity_violation(kind=policy.MAC_LABEL, uuid=policy.uuid, name=str(policy.pk), reason=reason)
     raise Tampered(
@@ -120,11 +120,13 @@ def refuse_forged(policy: RotationPolicy, reason: str) -> NoReturn:
     )
 
 
-def _seen(actor: Principal, environment: Environment, policy: RotationPolicy | None) -> RotationPolicy:
+def _require_visible(
+    actor: Principal, environment: Environment, policy: RotationPolicy | None
+) -> RotationPolicy:
     if policy is None:
         raise Invisible("There is no such policy.")
     policy.environment = policy.secret.environment = environment
-    require_on(actor=actor, action=Action.ROTATION_VIEW, policy=policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_VIEW, policy=policy)
     return policy
 
 

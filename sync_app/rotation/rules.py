@@ -12,9 +12,9 @@ from sync_app.domain.cadence import (
     MIN_INTERVAL,
     Cadence,
     Window,
-    checked_cron,
+    clean_cron,
+    parse_time_zone,
     parse_window,
-    zone,
 )
 from sync_app.models import RotationPolicy
 
@@ -34,7 +34,7 @@ def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
         raise InvalidField(name, "This is no rule of a policy, or one that stays as it is.")
     given = dict(rules)
     if given.get("cron"):
-        given["cron"] = checked_cron(given["cron"])
+        given["cron"] = clean_cron(given["cron"])
     changed = [name for name, value in given.items() if getattr(policy, name) != value]
     for name in changed:
         setattr(policy, name, given[name])
@@ -75,5 +75,5 @@ def _check(policy: RotationPolicy) -> None:
         raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
     if policy.grace_seconds > MAX_SECONDS:
         raise InvalidField("grace_seconds", "At most ten years.")
-    zone(str(policy.time_zone))
+    parse_time_zone(str(policy.time_zone))
     window_of(policy)

@@ -14,7 +14,7 @@ from sync_app.models import Rotation, RotationPolicy
 LATE: Final = timedelta(hours=1)
 
 
-class Standing(StrEnum):
+class PolicyStatus(StrEnum):
     """What someone wants to know of a policy first."""
 
     STOPPED = "stopped"
@@ -27,22 +27,22 @@ class Standing(StrEnum):
     BY_HAND = "by_hand"
 
 
-def standing_of(policy: RotationPolicy, rotation: Rotation | None, now: datetime) -> Standing:
+def policy_status(policy: RotationPolicy, rotation: Rotation | None, now: datetime) -> PolicyStatus:
     """Return the status of a policy, given its rotation at work, if any."""
     if rotation is not None:
         if rotation.stopped_at is not None:
-            return Standing.STOPPED
-        return Standing.GRACE if rotation.step == Step.GRACE else Standing.RUNNING
+            return PolicyStatus.STOPPED
+        return PolicyStatus.GRACE if rotation.step == Step.GRACE else PolicyStatus.RUNNING
     if policy.suspended_at is not None:
-        return Standing.SUSPENDED
+        return PolicyStatus.SUSPENDED
     if policy.due_at is None:
-        return Standing.BY_HAND
+        return PolicyStatus.BY_HAND
     if policy.due_at <= now - LATE:
-        return Standing.OVERDUE
-    return Standing.DUE if policy.due_at <= now else Standing.RESTING
+        return PolicyStatus.OVERDUE
+    return PolicyStatus.DUE if policy.due_at <= now else PolicyStatus.RESTING
 
 
-def having(standing: str, now: datetime) -> Q:
+def status_condition(standing: str, now: datetime) -> Q:
     """Return the condition on policies with a status; each is a filter of lists."""
     working = Rotation.objects.filter(slot=Slot.WORKING)
     awake = Q(suspended_at__isnull=True)

@@ -117,7 +117,7 @@ class AwsIam(Rotator):
         if used not in pending.before:
             raise CredentialInUse(f"{used} serves the current value and is newer than this run")
         self._delete_lost(pending, used, fence)
-        fence.hold()
+        fence.require_held()
         made = self._ask("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
         return replaced(
             current,
@@ -167,7 +167,7 @@ class AwsIam(Rotator):
         if key == self._key(current):
             raise CredentialInUse(f"{key} serves the current value: nothing was changed")
         keys = self._keys()
-        fence.hold()
+        fence.require_held()
         if keys.get(key) == "Active":
             self._deactivate(key)
         probed = self.probe(value)
@@ -176,7 +176,7 @@ class AwsIam(Rotator):
                 f"{key} is inactive, but not proven to be refused ({probed.why or probed.answer}): try again"
             )
         if key in keys:
-            fence.hold()
+            fence.require_held()
             self._delete(key)
 
     def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
@@ -184,7 +184,7 @@ class AwsIam(Rotator):
         if pending.value is not None:
             self.retire(pending.value, current=current, fence=fence)
             return
-        fence.hold()
+        fence.require_held()
         self._delete_lost(pending, self._key(current), fence)
 
     # --- How ----------------------------------------------------------------------------------
@@ -206,12 +206,12 @@ class AwsIam(Rotator):
                 f"{self._user} has keys that this run may not have made ({', '.join(new)}): find out whose "
                 "they are, delete what nobody uses, and retry"
             )
-        fence.hold()
+        fence.require_held()
         self._deactivate(lost)
         # Once more: whoever began to use it in the meantime keeps it, and an operator decides.
         if self._was_used(lost):
             raise OutcomeAmbiguous(f"{lost} was used just before it was deactivated: find out by whom")
-        fence.hold()
+        fence.require_held()
         self._delete(lost)
 
     def _room(self, keys: Mapping[str, str], used: str) -> None:

@@ -47,11 +47,11 @@ class Fence:
     run: UUID
     epoch: int
     seconds: int
-    still_ours: Callable[[], bool]
+    is_held: Callable[[], bool]
 
-    def hold(self) -> None:
+    def require_held(self) -> None:
         """Raise LeaseLost unless the run is still this worker's."""
-        if not self.still_ours():
+        if not self.is_held():
             raise LeaseLost(f"run {self.run} is no longer at epoch {self.epoch}: another worker has it")
 
 

@@ -58,7 +58,7 @@ class GeneratedValue(Rotator):
         """Return the value in `pending`; no request is sent."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
-        fence.hold()
+        fence.require_held()
         return pending.value
 
     def probe(self, value: str) -> Probe:
@@ -71,11 +71,11 @@ class GeneratedValue(Rotator):
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
         """Do nothing but ask whose turn it is: what accepted the old value is not Keeper's to tell."""
-        fence.hold()
+        fence.require_held()
 
     def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
         """Do nothing but ask whose turn it is: the value was never served."""
-        fence.hold()
+        fence.require_held()
 
 
 def _options(text: str) -> dict[str, Any]:

@@ -11,21 +11,21 @@ from audit_app.queries.reports import Row, Scope, Section
 from environments_app.environments.reports import environments_of
 from secrets_app.maintenance.reports import batched
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import ALERTING, State
+from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.jobs.leases import database_now
 from sync_app.models import RotationPolicy, Target
-from sync_app.rotation.status import Standing, last_ended, standing_of, working_rotations
+from sync_app.rotation.status import PolicyStatus, last_ended, policy_status, working_rotations
 
 _POLICIES: Final = 500
 _STANDINGS: Final = {
-    Standing.STOPPED: "failed: stopped",
-    Standing.RUNNING: "rotating",
-    Standing.GRACE: "in its grace",
-    Standing.SUSPENDED: "suspended",
-    Standing.OVERDUE: "overdue",
-    Standing.DUE: "due",
-    Standing.RESTING: "on time",
-    Standing.BY_HAND: "by hand",
+    PolicyStatus.STOPPED: "failed: stopped",
+    PolicyStatus.RUNNING: "rotating",
+    PolicyStatus.GRACE: "in its grace",
+    PolicyStatus.SUSPENDED: "suspended",
+    PolicyStatus.OVERDUE: "overdue",
+    PolicyStatus.DUE: "due",
+    PolicyStatus.RESTING: "on time",
+    PolicyStatus.BY_HAND: "by hand",
 }
 _WRONG: Final = tuple(sorted(ALERTING))
 
@@ -33,7 +33,7 @@ _WRONG: Final = tuple(sorted(ALERTING))
 def _sync(scope: Scope) -> Iterator[Row]:
     rows = Target.objects.filter(live=True, environment__in=environments_of(scope, Action.TARGET_VIEW))
     counted = rows.defer("credentials").annotate(
-        in_sync=Count("entries", filter=Q(entries__state=State.IN_SYNC)),
+        in_sync=Count("entries", filter=Q(entries__state=DeliveryState.IN_SYNC)),
         wrong=Count("entries", filter=Q(entries__state__in=_WRONG)),
     )
     for target in batched(counted.select_related("environment")):
@@ -56,7 +56,7 @@ def _rotation(scope: Scope) -> Iterator[Row]:
     now = database_now()
     places = environments_of(scope, Action.SECRET_VIEW)
     rows = RotationPolicy.objects.filter(live=True, environment__in=places).defer("credentials")
-    for some in _some_at_a_time(batched(rows.select_related("environment", "secret"))):
+    for some in _in_chunks(batched(rows.select_related("environment", "secret"))):
         working, ended = working_rotations(some), last_ended(some)
         for policy in some:
             rotation, last = working.get(policy.pk), ended.get(policy.pk)
@@ -68,7 +68,7 @@ def _rotation(scope: Scope) -> Iterator[Row]:
                 or (f"every {policy.interval_seconds // 3600} h" if policy.interval_seconds else "by hand"),
                 policy.last_rotated_at,
                 policy.due_at,
-                _STANDINGS[standing_of(policy, rotation, now)],
+                _STANDINGS[policy_status(policy, rotation, now)],
                 rotation.problem if rotation and rotation.stopped_at else "",
                 last.step.replace("_", " ") if last else "",
                 last.seconds_to_serve if last else None,
@@ -90,7 +90,7 @@ def _unrotated(scope: Scope) -> Iterator[Row]:
         )
 
 
-def _some_at_a_time(policies: Iterator[RotationPolicy]) -> Iterator[list[RotationPolicy]]:
+def _in_chunks(policies: Iterator[RotationPolicy]) -> Iterator[list[RotationPolicy]]:
     while some := list(islice(policies, _POLICIES)):
         yield some
 

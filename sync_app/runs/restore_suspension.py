@@ -9,7 +9,7 @@ from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
 from secrets_app.services.read import current_version_of
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.errors import SyncError
 from sync_app.models import RotationPolicy, Target
 from sync_app.planning import service as planning
@@ -21,7 +21,7 @@ from sync_app.targets.principals import target_principal
 
 # Refusals of other systems and of Keeper's own checks; reported for the row concerned.
 _CONDITIONS = (SyncError, AccessError, SecretError)
-_CHANGED = (State.DRIFTED, State.CONFLICT, State.MISSING)
+_CHANGED = (DeliveryState.DRIFTED, DeliveryState.CONFLICT, DeliveryState.MISSING)
 
 TARGETS = RestoreSuspension(
     Target,
@@ -79,4 +79,4 @@ def changed_in_targets(since: datetime) -> Iterator[str]:
             yield f"{what} could not be asked: {error}"
             continue
         for entry in target.entries.filter(state__in=_CHANGED).order_by("name").iterator():
-            yield f"{what}: {entry.name} is {State(entry.state)} there"
+            yield f"{what}: {entry.name} is {DeliveryState(entry.state)} there"

@@ -45,13 +45,13 @@ def targets() -> Iterator[Problem]:
     """Find targets that were edited, or put back to an older state, or whose credentials do not open."""
     yield from _overlaps()
     rows = Target.objects.prefetch_related("environment")
-    yield from check_rows(rows, _EDITED, _CHANGES, sealed=_closed)
+    yield from check_rows(rows, _EDITED, _CHANGES, sealed=_explain_unopenable)
 
 
 def rotation_policies() -> Iterator[Problem]:
     """Find policies that were edited, or put back to an older state, or whose credential does not open."""
     rows = RotationPolicy.objects.prefetch_related("environment")
-    yield from check_rows(rows, _EDITED, _POLICY_CHANGES, sealed=_closed)
+    yield from check_rows(rows, _EDITED, _POLICY_CHANGES, sealed=_explain_unopenable)
 
 
 def rotations() -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def _overlaps() -> Iterator[Problem]:
         )
 
 
-def _closed(row: Target | RotationPolicy) -> str:
+def _explain_unopenable(row: Target | RotationPolicy) -> str:
     """Return why the credentials of a target or policy cannot be used; empty if they can."""
     try:
         named = row.credentials.opens() and row.credentials.data_key_id == row.data_key_id

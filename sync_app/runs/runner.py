@@ -90,7 +90,7 @@ def _execute(run_id: int) -> Run | None:
     try:
         # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
         with guarded(lease.require_unexpired):
-            _attempt(run, lease)
+            _run_attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
         return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
@@ -102,12 +102,12 @@ def _execute(run_id: int) -> Run | None:
 
 def pause_all(*, actor: Principal) -> None:
     """Pause the sync of every target: nothing is written until it is resumed. Raises Forbidden."""
-    _switch(actor, paused=True)
+    _set_all_paused(actor, paused=True)
 
 
 def resume_all(*, actor: Principal) -> None:
     """Resume the sync; targets that are paused themselves stay so. Raises Forbidden."""
-    _switch(actor, paused=False)
+    _set_all_paused(actor, paused=False)
 
 
 def all_paused() -> SyncPause | None:
@@ -115,46 +115,46 @@ def all_paused() -> SyncPause | None:
     return SyncPause.objects.first()
 
 
-def delay(attempts: int) -> timedelta:
+def retry_delay(attempts: int) -> timedelta:
     """Return how long to wait before the next attempt: doubling, bounded, with full jitter."""
     longest = min(LONGEST_WAIT.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
     share = secrets.SystemRandom().uniform(0.5, 1.0)
     return timedelta(seconds=longest * share)
 
 
-def _attempt(run: Run, lease: Lease) -> None:
+def _run_attempt(run: Run, lease: Lease) -> None:
     """Do the work of a run, and end it or put it back."""
     if run.kind in WRITING and is_paused(run.target):
-        _wait_for_resumption(lease)
+        _requeue_paused(lease)
         return
     if run.attempts > MAX_ATTEMPTS:
-        _failed(run, lease, SyncError(run.error or _DIED), passing=False)
+        _handle_failure(run, lease, SyncError(run.error or _DIED), passing=False)
         return
     try:
-        notice = _work(run, lease)
+        notice = _run_kind(run, lease)
     except LeaseLost:
         raise
     except ShutdownRequested:
         lease.release()
         nudge(EXECUTE, run.pk)
     except SyncPaused:
-        _wait_for_resumption(lease)
+        _requeue_paused(lease)
     except (BackendError, RetryLater, KeyUnavailable, KeyringUnavailable) as error:
-        again = _may_pass(error) and run.attempts < MAX_ATTEMPTS
-        _failed(run, lease, error, passing=again and not lease.ends_within(delay(run.attempts)))
+        again = _is_transient(error) and run.attempts < MAX_ATTEMPTS
+        _handle_failure(run, lease, error, passing=again and not lease.ends_within(retry_delay(run.attempts)))
     except (SyncError, AccessError, SecretError) as error:
-        _failed(run, lease, error, passing=False)
+        _handle_failure(run, lease, error, passing=False)
     else:
-        _succeeded(run, lease, notice)
+        _end_successfully(run, lease, notice)
 
 
-def _wait_for_resumption(lease: Lease) -> None:
+def _requeue_paused(lease: Lease) -> None:
     """Put a run back that may not write now; however long that takes, it is no attempt that failed."""
     wait = timedelta(seconds=_PAUSED_SECONDS)
     lease.release(not_before=database_now() + wait, error="paused", started_at=None)
 
 
-def _work(run: Run, lease: Lease) -> str:
+def _run_kind(run: Run, lease: Lease) -> str:
     """Do the run's work; return a notice for a success with a remark."""
     if run.kind == RunKind.CHECK:
         planning.run_check(run, lease=lease)
@@ -163,10 +163,10 @@ def _work(run: Run, lease: Lease) -> str:
         shown = {}
         if run.kind != RunKind.APPLY:
             shown = planning.make_plan(run, session=session, lease=lease)
-        return _carry_out(run, session, lease, shown) if run.kind in WRITING else ""
+        return _apply_plan(run, session, lease, shown) if run.kind in WRITING else ""
 
 
-def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Observation]) -> str:
+def _apply_plan(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Observation]) -> str:
     if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
         # Remaining labels would have no owner afterwards: disconnect only after all are removed.
         for error in pending_versions.mirror(run, session=session, lease=lease).values():
@@ -178,17 +178,17 @@ def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[st
     return pending_versions.explain_failures(left)[:_ERROR_LENGTH] if left else ""
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     return not getattr(error, "permanent", False)
 
 
-def _failed(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:
+def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:
     """Put a run back for later, or end it with the operator's sentence."""
-    sentence = _sentence(error)
+    sentence = _explain_error(error)
     now = database_now()
     with transaction.atomic():
         if passing:
-            lease.requeue(not_before=now + delay(run.attempts), error=sentence)
+            lease.requeue(not_before=now + retry_delay(run.attempts), error=sentence)
         else:
             lease.end(RunState.FAILED, error=sentence)
             _fail_plan(run, sentence)
@@ -206,7 +206,7 @@ def _fail_plan(run: Run, sentence: str) -> None:
         )
 
 
-def _succeeded(run: Run, lease: Lease, notice: str) -> None:
+def _end_successfully(run: Run, lease: Lease, notice: str) -> None:
     now = database_now()
     with transaction.atomic():
         lease.end(RunState.DONE, error=notice)
@@ -225,13 +225,13 @@ def _record_failure(run: Run, sentence: str) -> None:
     )
 
 
-def _sentence(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     if isinstance(error, Forbidden | Invisible):
         return "whoever started this may not do it any more"
     return str(error)[:_ERROR_LENGTH]
 
 
-def _switch(actor: Principal, *, paused: bool) -> None:
+def _set_all_paused(actor: Principal, *, paused: bool) -> None:
     require(actor=actor, action=Action.TARGET_PAUSE, environment=None)
     with transaction.atomic():
         if paused:

@@ -32,7 +32,7 @@ _FIRST_RETRY: Final = timedelta(seconds=30)
 _LONGEST_RETRY: Final = timedelta(hours=1)
 
 
-def due() -> list[int]:
+def queue_due() -> list[int]:
     """Queue a run for each target that is due, and return the ids of all runs that can be worked on.
 
     None in an installation that is not the active one. Any number of processes may ask at once: a
@@ -49,12 +49,12 @@ def due() -> list[int]:
     return list(runs.order_by("target__failures", "pk").values_list("pk", flat=True)[:_AT_A_TIME])
 
 
-def failed_last(run_id: int) -> bool:
+def has_failed_last(run_id: int) -> bool:
     """Return whether the target of a run failed when it was asked last."""
     return Run.objects.filter(pk=run_id, target__failures__gt=0).exists()
 
 
-def nudge_environment(environment_id: int, names: Collection[str]) -> None:
+def schedule_environment(environment_id: int, names: Collection[str]) -> None:
     """Bring the next pass forward of every target that a change of these secrets of an environment concerns.
 
     Those are the environment's own, and those of the environments where a reference names one of them.
@@ -80,7 +80,7 @@ _AUTOMATIC: Final = PreparedQuery(
 )
 
 
-def mend_due_times() -> None:
+def correct_future_due_times() -> None:
     """Bring forward what is due later than one interval from now: the clock was put back."""
     now = database_now()
     later = Target.objects.filter(due_at__gt=now, **_AWAKE)

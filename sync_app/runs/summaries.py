@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count
 
-from sync_app.domain.delivery_state import ALERTING, State
+from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.jobs.queue import is_paused
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanState
@@ -71,12 +71,15 @@ class TargetReport:
     @property
     def failed(self) -> bool:
         """Return whether the last pass failed, or a secret did."""
-        return bool(self.last_error) or State.FAILED in self.states
+        return bool(self.last_error) or DeliveryState.FAILED in self.states
 
     @property
     def waiting(self) -> bool:
         """Return whether a secret waits for a person or a pass."""
-        return any(State(state) in ALERTING | {State.PENDING, State.REFUSED} for state in self.states)
+        return any(
+            DeliveryState(state) in ALERTING | {DeliveryState.PENDING, DeliveryState.REFUSED}
+            for state in self.states
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for scripts."""

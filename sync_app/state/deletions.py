@@ -35,4 +35,4 @@ def load_budget(target: Target, *, besides: Plan | None = None) -> DeletionBudge
 
 def explain_excess(budget: DeletionBudget, *, deleted: int, owned: int) -> str:
     """Return why so many are not deleted."""
-    return budget.sentence(deleted=deleted, owned=owned, hours=settings.KEEPER_DELETION_WINDOW_HOURS)
+    return budget.explain_excess(deleted=deleted, owned=owned, hours=settings.KEEPER_DELETION_WINDOW_HOURS)

@@ -9,14 +9,14 @@ from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from sync_app.backends.base import Mark, SecretMetadata
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
 from sync_app.errors import OVERWROTE
 from sync_app.models import SyncEntry, Target
 
 # The rows of which `waits_for_adoption` holds.
-WAITING_FOR_ADOPTION: Final = Q(state=State.OWNERSHIP_LOST) | Q(
-    state=State.FAILED, reason__startswith=OVERWROTE
+WAITING_FOR_ADOPTION: Final = Q(state=DeliveryState.OWNERSHIP_LOST) | Q(
+    state=DeliveryState.FAILED, reason__startswith=OVERWROTE
 )
 _LABEL: Final = b"keeper/sync-token/v1|"
 
@@ -58,12 +58,12 @@ def is_same_secret(entry: SyncEntry, seen: SecretMetadata | None) -> bool:
 
 def replaced_other_secret(entry: SyncEntry) -> bool:
     """Return whether our write replaced another writer's secret of this name."""
-    return entry.state == State.FAILED and entry.reason.startswith(OVERWROTE)
+    return entry.state == DeliveryState.FAILED and entry.reason.startswith(OVERWROTE)
 
 
 def waits_for_adoption(entry: SyncEntry) -> bool:
     """Return whether our entry claims a secret that only its adoption makes ours again."""
-    return entry.state == State.OWNERSHIP_LOST or replaced_other_secret(entry)
+    return entry.state == DeliveryState.OWNERSHIP_LOST or replaced_other_secret(entry)
 
 
 def last_synced(entry: SyncEntry | None) -> Base | None:

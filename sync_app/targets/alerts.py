@@ -13,7 +13,7 @@ from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import record
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.jobs.queue import is_paused
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.models.run import WRITING, RunState
@@ -23,16 +23,16 @@ RUN_FAILED: Final = "sync.run_failed"
 NOTICED: Final = "sync.noticed"
 # Of each state what one secret does, what several do, and how the sentence continues.
 _WORDS: Final = {
-    State.CONFLICT: (
+    DeliveryState.CONFLICT: (
         "needs",
         "need",
         "a decision: changed on both sides, or nobody can tell which side is newer",
     ),
-    State.DRIFTED: ("differs", "differ", "from Keeper"),
-    State.MISSING: ("is", "are", "gone from the target"),
-    State.OWNERSHIP_LOST: ("is", "are", "no longer provably Keeper's, and not updated: adopt again"),
-    State.REFUSED: ("was", "were", "refused"),
-    State.FAILED: ("could", "could", "not be synced"),
+    DeliveryState.DRIFTED: ("differs", "differ", "from Keeper"),
+    DeliveryState.MISSING: ("is", "are", "gone from the target"),
+    DeliveryState.OWNERSHIP_LOST: ("is", "are", "no longer provably Keeper's, and not updated: adopt again"),
+    DeliveryState.REFUSED: ("was", "were", "refused"),
+    DeliveryState.FAILED: ("could", "could", "not be synced"),
 }
 # After so many attempts, about a minute, an alert is raised although the run still retries.
 _ATTEMPTS: Final = 5
@@ -82,7 +82,7 @@ def _count_states(target: Target) -> dict[str, int]:
     return dict(rows.values_list("state").annotate(Count("id")))
 
 
-def _raise_state_alert(target: Target, state: State, count: int) -> None:
+def _raise_state_alert(target: Target, state: DeliveryState, count: int) -> None:
     entries = SyncEntry.objects.filter(target=target, state=state).order_by("name")
     first = entries.values_list("name", "reason")[:MAX_LINES]
     lines = [f"{name}: {reason}" if reason else name for name, reason in first]

@@ -11,11 +11,11 @@ from django.views.decorators.http import require_http_methods
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import InvalidField, Invisible
 from sync_app.rotation.execution.compromise_response import (
-    Exposed,
+    ExposedSecret,
     find_reader,
     preview,
     require_managing,
-    rotate_exposed,
+    rotate_known,
 )
 
 
@@ -51,7 +51,7 @@ def exposure(request: HttpRequest) -> HttpResponse:
             return render(request, "sync_app/exposure.html", context, status=422)
         context |= {"reader": reader, "emergency": emergency}
         if request.method == "POST" and request.POST.get("typed", "").strip() == reader.name:
-            asked = rotate_exposed(
+            asked = rotate_known(
                 actor=actor, reader=reader, emergency=emergency, reason=request.POST.get("reason", "")[:200]
             )
             context["asked"] = asked
@@ -63,7 +63,7 @@ def exposure(request: HttpRequest) -> HttpResponse:
     return render(request, "sync_app/exposure.html", context, status=status)
 
 
-def _previewed(looked: list[Exposed]) -> dict[str, Any]:
+def _previewed(looked: list[ExposedSecret]) -> dict[str, Any]:
     return {
         "looked": looked,
         "rotated": sum(each.policy is not None and not each.reason for each in looked),

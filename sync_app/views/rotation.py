@@ -17,16 +17,22 @@ from environments_app.authorization.policy import Principal, allows, environment
 from environments_app.errors import Invisible
 from environments_app.views.base import render_page
 from secrets_app.errors import SecretError
-from sync_app.domain.rotation_state import Act, Slot, Step
+from sync_app.domain.rotation_state import OperatorAction, Slot, Step
 from sync_app.forms.rotation import PolicyFilterForm, rotator_label, rotator_of
 from sync_app.jobs.leases import database_now
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
-from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
-from sync_app.rotation.lookup import find_policy, find_rotation, left_behind, require_on, visible_policies
+from sync_app.rotation.lookup import (
+    find_orphaned_login,
+    find_policy,
+    find_rotation,
+    require_policy_access,
+    visible_policies,
+)
 from sync_app.rotation.policies import service as policies
-from sync_app.rotation.status import having, standing_of, working_rotations
+from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.views.presenters.page_helpers import REFUSALS, refused
 from sync_app.views.presenters.rotation_text import words_of
 
@@ -59,7 +65,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
     named = request.GET.get("environment", "")
     state = form.cleaned_data["state"] if form.is_valid() else ""
     found = found.filter(environment__name=named) if named else found
-    found = found.filter(having(state, now)) if state else found
+    found = found.filter(status_condition(state, now)) if state else found
     paginator = list_paginator()
     page = paginator.paginate_queryset(found, request, view=_Order()) or []
     working = working_rotations(page)
@@ -69,7 +75,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
                 "policy": policy,
                 "kind": rotator_label(policy.rotator),
                 "url": reverse("rotation-policy", args=[policy.pk]),
-                "standing": standing_of(policy, working.get(policy.pk), now),
+                "standing": policy_status(policy, working.get(policy.pk), now),
                 "rotation": working.get(policy.pk),
             }
             for policy in page
@@ -93,7 +99,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     for rotation in latest:
         rotation.policy = policy
     working = next((each for each in latest if each.slot == Slot.WORKING), None)
-    left = left_behind(policy)
+    left = find_orphaned_login(policy)
     if left is not None:
         left.policy = policy
     kind = rotator_of(policy.rotator)
@@ -104,7 +110,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "secret_url": reverse("secret-detail", args=[policy.secret.pk]),
         "kind": rotator_label(policy.rotator),
         "words": words_of(kind),
-        "standing": standing_of(policy, working, database_now()),
+        "standing": policy_status(policy, working, database_now()),
         "rotation": working,
         "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
         "steps": _steps(working) if working else [],
@@ -165,7 +171,7 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
     """Show what a dry run finds."""
     policy = found_policy(request, id, Action.ROTATION_RUN)
     try:
-        found = rehearse(actor=principal_of(request), policy=policy)
+        found = run_dry_run(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
     context = {
@@ -182,15 +188,15 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
 def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
     """Decide about a rotation."""
     row = Rotation.objects.filter(pk=id).select_related("policy__environment").first()
-    if row is None or act not in set(Act):
+    if row is None or act not in set(OperatorAction):
         raise Invisible("There is no such rotation.")
     rotation = find_rotation(actor=principal_of(request), environment=row.policy.environment, id=id)
     url = reverse("rotation-policy", args=[rotation.policy_id])
     try:
-        operator_actions.DECISIONS[Act(act)](actor=principal_of(request), rotation=rotation)
+        operator_actions.DECISIONS[OperatorAction(act)](actor=principal_of(request), rotation=rotation)
     except _REFUSALS as error:
         return refused(request, error, url)
-    messages.success(request, words_of(rotator_of(rotation.policy.rotator)).acts[Act(act)][1])
+    messages.success(request, words_of(rotator_of(rotation.policy.rotator)).acts[OperatorAction(act)][1])
     return redirect(url)
 
 
@@ -200,7 +206,7 @@ def found_policy(request: HttpRequest, id: int, action: Action = Action.ROTATION
     if row is None:
         raise Invisible("There is no such policy.")
     policy = find_policy(actor=principal_of(request), environment=row.environment, id=id)
-    require_on(actor=principal_of(request), action=action, policy=policy)
+    require_policy_access(actor=principal_of(request), action=action, policy=policy)
     return policy
 
 
@@ -255,6 +261,6 @@ def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
             "told": words[act][1],
             "url": reverse("rotation-act", args=[rotation.pk, str(act)]),
         }
-        for act in sorted(rotation.acts)
-        if can["cut" if act is Act.CUT_GRACE else "resolve"]
+        for act in sorted(rotation.allowed_actions)
+        if can["cut" if act is OperatorAction.CUT_GRACE else "resolve"]
     ]

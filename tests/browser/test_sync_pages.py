@@ -9,7 +9,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 from tests.browser.accessibility import LOOKS, flaws, flaws_at
@@ -51,9 +51,12 @@ class Scene:
         )
         self.secret = self._secret(LONG)
         make_entry(
-            self.target, self.secret, State.DRIFTED, reason="changed in the target since the last sync"
+            self.target,
+            self.secret,
+            DeliveryState.DRIFTED,
+            reason="changed in the target since the last sync",
         )
-        make_entry(self.target, self._secret("web/key"), State.IN_SYNC)
+        make_entry(self.target, self._secret("web/key"), DeliveryState.IN_SYNC)
         self.plan: Plan = make_plan(self.target, counts={"unchanged": 412})
         for act in ("create", "update", "pull", "delete", "drifted", "missing", "refused", "unmanaged"):
             make_item(self.plan, f"{act}/{LONG}", act, keeper_number=2)
@@ -92,7 +95,7 @@ class Scene:
             )
         first, second = secret.versions.order_by("number")
         synced = {"base_keeper": first.uuid.hex, "base_target": "4", "ownership": "created"}
-        make_entry(self.target, secret, State.PENDING, **synced)
+        make_entry(self.target, secret, DeliveryState.PENDING, **synced)
         return make_item(
             self.plan,
             secret.name,

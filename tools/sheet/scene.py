@@ -13,7 +13,7 @@ from environments_app.tokens.service import issue
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from tools.sheet.clock import NOON, Clock
@@ -172,17 +172,17 @@ class Scene:
             endpoint="https://secretsmanager.eu-west-1.amazonaws.com",
         )
         states = {
-            "payments/stripe-key": State.DRIFTED,
-            "search/index-key": State.CONFLICT,
-            "payments/db": State.PENDING,
+            "payments/stripe-key": DeliveryState.DRIFTED,
+            "search/index-key": DeliveryState.CONFLICT,
+            "payments/db": DeliveryState.PENDING,
         }
         self.clock.back(minutes=12)
         for name, *_ in PRODUCTION:
             secret = self._secret(name)
-            state = states.get(name, State.IN_SYNC)
-            behind = 1 if state is State.PENDING else 0
+            state = states.get(name, DeliveryState.IN_SYNC)
+            behind = 1 if state is DeliveryState.PENDING else 0
             make_entry(vault, secret, state, base_number=secret.current_number - behind)
-            make_entry(aws, secret, State.IN_SYNC, base_number=secret.current_number)
+            make_entry(aws, secret, DeliveryState.IN_SYNC, base_number=secret.current_number)
         self.clock.back()
         return self._planned(vault)
 

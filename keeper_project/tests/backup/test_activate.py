@@ -148,7 +148,7 @@ def test_nothing_leaves_an_installation_that_is_not_active(cast: Cast, settings:
     target = make_target(cast.development, automatic=True, interval_seconds=300)
     activate(actor=OPERATOR)
     settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     assert Target.objects.get(pk=target.pk).due_at is None
     with (
         pytest.raises(NotTheActiveInstallation),

@@ -222,7 +222,7 @@ def _policy(cast: Cast, name: str, **fields: Any) -> RotationPolicy:
         secret_type=SecretType.TEXT, value="v",
     )  # fmt: skip
     policy = RotationPolicy(environment=cast.development, secret=secret, rotator="generated", **fields)
-    rotation_credentials.seal(policy, {})
+    rotation_credentials.seal_credentials(policy, {})
     policy.save()
     return policy
 

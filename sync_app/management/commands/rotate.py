@@ -17,9 +17,9 @@ from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution import schedule
-from sync_app.rotation.execution.compromise_response import Reader, exposed_to, reader_named
-from sync_app.rotation.execution.consumer_lag import unconfirmed
-from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.compromise_response import SecretReader, find_exposed, reader_for_operator
+from sync_app.rotation.execution.consumer_lag import find_unacknowledged
+from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies.principals import policy_principal
 
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         elif options["secret"]:
             code = self._rotate(policies, options["reason"], emergency=options["emergency"])
         else:
-            code = self._show([execution_runner.execute(number) for number in schedule.due()])
+            code = self._show([execution_runner.execute(number) for number in schedule.queue_due()])
         if code:
             sys.exit(code)
 
@@ -84,14 +84,14 @@ class Command(BaseCommand):
 
     def _rotate_exposed(self, options: dict[str, Any]) -> int:
         """Rotate everything that a user or token has read; list manual changes and consumers at risk."""
-        exposed = exposed_to(_reader(options["read_by"]).uuid)
+        exposed = find_exposed(_reader(options["read_by"]).uuid)
         reason = options["reason"] or f"known to {options['read_by']}"
         told: list[dict[str, Any]] = []
         for policy in (each.policy for each in exposed if each.policy is not None):
             document: dict[str, Any] = {"secret": _name(policy)}
             try:
                 if not options["dry_run"]:
-                    slow = sorted({each.consumer_name for each in unconfirmed(policy.secret)})
+                    slow = sorted({each.consumer_name for each in find_unacknowledged(policy.secret)})
                     rotation = _asked(policy, reason=reason, emergency=options["emergency"])
                     document |= _document(_executed(rotation)) | {"unconfirmed": slow}
             except _REFUSALS as error:
@@ -111,7 +111,7 @@ class Command(BaseCommand):
         failed, told = False, []
         for policy in policies:
             try:
-                found = rehearse(actor=policy_principal(policy, role=Role.EDITOR), policy=policy)
+                found = run_dry_run(actor=policy_principal(policy, role=Role.EDITOR), policy=policy)
             except _REFUSALS as error:
                 raise CommandError(str(error)) from error
             failed |= not found.ok
@@ -130,7 +130,7 @@ class Command(BaseCommand):
             for name, found in told:
                 self.stdout.write(f"{name}: {'would rotate' if found.ok else 'WOULD NOT ROTATE'}")
                 for finding in found.findings:
-                    self.stdout.write(f"  {'!' if finding.fails else '.'} {finding.what}: {finding.told}")
+                    self.stdout.write(f"  {'!' if finding.fails else '.'} {finding.what}: {finding.detail}")
             if not told:
                 self.stdout.write("Nothing is due.")
         return 1 if failed else 0
@@ -183,9 +183,9 @@ def _executed(rotation: Rotation) -> Rotation:
     return Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation.pk)
 
 
-def _reader(name: str) -> Reader:
+def _reader(name: str) -> SecretReader:
     try:
-        return reader_named(name)
+        return reader_for_operator(name)
     except AccessError as error:
         raise CommandError(str(error), returncode=2) from error
 

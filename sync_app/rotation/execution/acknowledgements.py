@@ -30,13 +30,13 @@ def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str 
         "instance": instance,
     }
     try:
-        return _noted(actor, secret, number, who)
+        return _store(actor, secret, number, who)
     except IntegrityError:
         # The same consumer spoke for the first time twice at once.
-        return _noted(actor, secret, number, who)
+        return _store(actor, secret, number, who)
 
 
-def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
+def remove_acknowledgement(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
     """Remove the confirmation of the actor's consumer, or an instance of it; False if there is none.
 
     Nothing waits for it any more. Raises Forbidden or Invisible.
@@ -65,7 +65,7 @@ def require_visible(*, actor: Principal, secret: Secret) -> None:
     require_on(actor=actor, action=Action.ROTATION_VIEW, secret=secret)
 
 
-def _noted(actor: Principal, secret: Secret, number: int, who: dict[str, object]) -> Acknowledgement:
+def _store(actor: Principal, secret: Secret, number: int, who: dict[str, object]) -> Acknowledgement:
     with transaction.atomic():
         said = Acknowledgement.objects.select_for_update().filter(**who).first() or Acknowledgement(**who)
         if said.pk and said.number == number and said.is_authentic():

@@ -26,13 +26,13 @@ AT_A_TIME: Final = 200
 _NAMED: Final = 5
 _KINDS: Final = {"user": "a person", "token": "a token"}
 _SUSPENDED: Final = "Its policy is suspended: resume it first."
-_STOPPED: Final = "Its rotation stopped: settle that first."
-_ASKED: Final = "It was asked for already."
+_ROTATION_STOPPED: Final = "Its rotation stopped: settle that first."
+_REQUESTED: Final = "It was asked for already."
 _MARKED: Final = "It is marked as due already: change it by hand."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class SecretReader:
     """The person or token in question; `name` is what has to be typed to confirm."""
 
     uuid: UUID
@@ -41,7 +41,7 @@ class Reader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposed:
+class ExposedSecret:
     """A known secret that is still served, and the planned action.
 
     Without a policy it needs a manual change, and is marked as due. `reason` states why nothing would be
@@ -56,10 +56,10 @@ class Exposed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class RotationResult:
     """The result for one of them; `approval` is the request if it needs an approval."""
 
-    exposed: Exposed
+    exposed: ExposedSecret
     rotation: Rotation | None = None
     marked: bool = False
     reason: str = ""
@@ -72,10 +72,10 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CompromiseResponse:
     """What became of each, and how many are left to be asked for by the next call."""
 
-    results: Sequence[Result]
+    results: Sequence[RotationResult]
     left: int = 0
     cut_off: Sequence[str] = ()
 
@@ -86,7 +86,7 @@ def require_managing(actor: Principal) -> None:
         require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
 
 
-def find_reader(*, actor: Principal, name: str) -> Reader:
+def find_reader(*, actor: Principal, name: str) -> SecretReader:
     """Return the user or token of a username, a token's name or a uuid.
 
     Names of tokens are looked up in the environments whose trail the actor may read. Raises Forbidden,
@@ -97,18 +97,18 @@ def find_reader(*, actor: Principal, name: str) -> Reader:
     tokens = ServiceToken.objects.all()
     # An administrator's condition is empty: it takes in the tokens that belong to no environment.
     named = tokens.filter(environment__in=Environment.objects.filter(places)) if places else tokens
-    return _meant(name, named)
+    return _match_reader(name, named)
 
 
-def reader_named(name: str) -> Reader:
+def reader_for_operator(name: str) -> SecretReader:
     """Return the user or token of a username, a token's name or a uuid, for the host's operator.
 
     Raises Invisible if there is none, InvalidField if it is ambiguous.
     """
-    return _meant(name, ServiceToken.objects.all())
+    return _match_reader(name, ServiceToken.objects.all())
 
 
-def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
+def _match_reader(name: str, named: QuerySet[ServiceToken]) -> SecretReader:
     try:
         uuid = UUID(name)
     except ValueError:
@@ -116,8 +116,8 @@ def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
     else:
         people, tokens = User.objects.filter(uuid=uuid), ServiceToken.objects.filter(uuid=uuid)
     found = [
-        *(Reader(uuid=user.uuid, name=user.username, kind="user") for user in people),
-        *(Reader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
+        *(SecretReader(uuid=user.uuid, name=user.username, kind="user") for user in people),
+        *(SecretReader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
     ]
     if not found:
         raise Invisible("No person has this username, and no token this name or uuid.")
@@ -127,33 +127,35 @@ def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
     return found[0]
 
 
-def exposed_to(reader: UUID) -> list[Exposed]:
+def find_exposed(reader: UUID) -> list[ExposedSecret]:
     """Return all known secrets that are still served, for the host's operator."""
-    return list(_with_policies([known for known in known_to(reader) if known.stands]))
+    return list(_attach_policies([known for known in known_to(reader) if known.stands]))
 
 
-def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Exposed]:
+def preview(*, actor: Principal, reader: SecretReader, emergency: bool) -> list[ExposedSecret]:
     """Return the known secrets and the planned action for each; nothing is done.
 
     It covers the environments whose audit log the actor may read, since it shows reads there; so it is
     recorded as a view of the audit log, before any query.
     """
     record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
-    shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]
-    under_way = _under_way(shown, emergency=emergency)
-    slow = _slow(shown)
+    shown = [each for each in find_exposed(reader.uuid) if _may_see(actor, each)]
+    under_way = _explain_running(shown, emergency=emergency)
+    slow = _find_stale_consumers(shown)
     return [
-        Exposed(
+        ExposedSecret(
             known=each.known,
             policy=each.policy,
-            reason=_refusal(actor, each, under_way, emergency=emergency),
+            reason=_explain_refusal(actor, each, under_way, emergency=emergency),
             slow=slow.get(each.known.secret.uuid, ()),
         )
         for each in shown
     ]
 
 
-def rotate_exposed(*, actor: Principal, reader: Reader, emergency: bool, reason: str) -> Asked:
+def rotate_known(
+    *, actor: Principal, reader: SecretReader, emergency: bool, reason: str
+) -> CompromiseResponse:
     """Ask for a rotation of each that has a policy, mark each other as due; return what became of it.
 
     In an emergency grace periods end now, and none follows: consumers that have not confirmed the present
@@ -163,29 +165,31 @@ def rotate_exposed(*, actor: Principal, reader: Reader, emergency: bool, reason:
     looked = preview(actor=actor, reader=reader, emergency=emergency)
     todo = [each for each in looked if not each.reason]
     why = reason or f"known to {reader.name}"
-    results = [_asked(actor, each, why, emergency=emergency) for each in todo[:AT_A_TIME]]
-    results += [Result(exposed=each, reason=each.reason) for each in looked if each.reason]
+    results = [_request_one(actor, each, why, emergency=emergency) for each in todo[:AT_A_TIME]]
+    results += [RotationResult(exposed=each, reason=each.reason) for each in looked if each.reason]
     cut_off = {name for each in results if emergency and each.rotation for name in each.exposed.slow}
-    return Asked(results=results, left=len(todo[AT_A_TIME:]), cut_off=sorted(cut_off))
+    return CompromiseResponse(results=results, left=len(todo[AT_A_TIME:]), cut_off=sorted(cut_off))
 
 
-def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) -> Result:
+def _request_one(actor: Principal, exposed: ExposedSecret, reason: str, *, emergency: bool) -> RotationResult:
     secret = exposed.known.secret
     try:
         if exposed.policy is None:
             lifecycle.mark_rotation_due(actor=actor, secret=secret)
-            return Result(exposed=exposed, marked=True)
+            return RotationResult(exposed=exposed, marked=True)
         rotation = request_rotation(actor=actor, policy=exposed.policy, emergency=emergency, reason=reason)
     except ApprovalNeeded as error:
-        return Result(exposed=exposed, reason=str(error), approval=error.approval)
+        return RotationResult(exposed=exposed, reason=str(error), approval=error.approval)
     except SyncError as error:
-        return Result(exposed=exposed, reason=str(error))
+        return RotationResult(exposed=exposed, reason=str(error))
     except (AccessError, SecretError) as error:
-        return Result(exposed=exposed, reason=error_message(error))
-    return Result(exposed=exposed, rotation=rotation)
+        return RotationResult(exposed=exposed, reason=error_message(error))
+    return RotationResult(exposed=exposed, rotation=rotation)
 
 
-def _refusal(actor: Principal, exposed: Exposed, under_way: Mapping[int, str], *, emergency: bool) -> str:
+def _explain_refusal(
+    actor: Principal, exposed: ExposedSecret, under_way: Mapping[int, str], *, emergency: bool
+) -> str:
     """Return why nothing would be done about one, or nothing."""
     secret, policy = exposed.known.secret, exposed.policy
     right = Action.SECRET_UPDATE
@@ -200,7 +204,7 @@ def _refusal(actor: Principal, exposed: Exposed, under_way: Mapping[int, str], *
     return under_way.get(policy.pk, "")
 
 
-def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> dict[int, str]:
+def _explain_running(exposed: Sequence[ExposedSecret], *, emergency: bool) -> dict[int, str]:
     """Return why nothing is asked of a policy now, by the policy.
 
     Its rotation stopped, and what is asked would wait behind it; or it was asked for already, and leaves
@@ -211,26 +215,26 @@ def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> dict[int, str]
     for some in in_batches(list(known)):
         for rotation in Rotation.objects.filter(policy__in=some, slot__isnull=False):
             if rotation.stopped_at is not None:
-                found[rotation.policy_id] = _STOPPED
+                found[rotation.policy_id] = _ROTATION_STOPPED
             elif (
                 (rotation.emergency or not emergency)
                 and not rotation.reverted
                 and rotation.to_number not in known[rotation.policy_id]
             ):
-                found.setdefault(rotation.policy_id, _ASKED)
+                found.setdefault(rotation.policy_id, _REQUESTED)
     return found
 
 
-def _with_policies(known: Sequence[Known]) -> Iterable[Exposed]:
+def _attach_policies(known: Sequence[Known]) -> Iterable[ExposedSecret]:
     policies: dict[UUID, RotationPolicy] = {}
     for some in in_batches([each.secret.uuid for each in known]):
         rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
         rows = rows.select_related("environment", "secret__environment")
         policies |= {policy.secret.uuid: policy for policy in rows}
-    return (Exposed(known=each, policy=policies.get(each.secret.uuid)) for each in known)
+    return (ExposedSecret(known=each, policy=policies.get(each.secret.uuid)) for each in known)
 
 
-def _slow(exposed: Sequence[Exposed]) -> dict[UUID, list[str]]:
+def _find_stale_consumers(exposed: Sequence[ExposedSecret]) -> dict[UUID, list[str]]:
     """Return who did not confirm the present version of each, for all of them at once."""
     current = {each.known.secret.uuid: each.known.secret.current_number for each in exposed}
     found: dict[UUID, set[str]] = {}
@@ -242,5 +246,5 @@ def _slow(exposed: Sequence[Exposed]) -> dict[UUID, list[str]]:
     return {uuid: sorted(names) for uuid, names in found.items()}
 
 
-def _may_know(actor: Principal, exposed: Exposed) -> bool:
+def _may_see(actor: Principal, exposed: ExposedSecret) -> bool:
     return allows(actor, Action.TRAIL_VIEW, environment_id=exposed.known.secret.environment_id)

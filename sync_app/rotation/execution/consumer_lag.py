@@ -28,7 +28,7 @@ _REMEDY: Final = "the target withdraws it if its deletion is on; else delete it 
 _GONE: Final = (Reason.WITHDRAWN, Reason.NOWHERE)
 
 
-def lag_of(secret: Secret) -> str:
+def explain_lag(secret: Secret) -> str:
     """Return what has to come to pass at targets before a login may change or end; empty if nothing.
 
     An older version names the login that a rotation is about to change, whether held by itself or filled
@@ -36,7 +36,7 @@ def lag_of(secret: Secret) -> str:
     gets no newer version: it has to go.
     """
     older, former = set(), set()
-    for entry, holder in (*_held_before(secret), *_filled_in_before(secret)):
+    for entry, holder in (*_older_deliveries(secret), *_older_substitutions(secret)):
         near = entry.target.environment_id == secret.environment_id
         target = str(entry.target.name) if near else _ELSEWHERE
         if (entry.name, entry.target.environment_id) == (holder.name, holder.environment_id):
@@ -49,7 +49,7 @@ def lag_of(secret: Secret) -> str:
     return "; ".join(told)
 
 
-def unconfirmed(secret: Secret) -> list[Acknowledgement]:
+def find_unacknowledged(secret: Secret) -> list[Acknowledgement]:
     """Return the last word of each consumer that did not confirm the current version.
 
     A consumer that may no longer read the secret (an expired or replaced token; a closed account) is not
@@ -64,14 +64,14 @@ def unconfirmed(secret: Secret) -> list[Acknowledgement]:
     return [each for each in behind if each.pk not in genuine or each.consumer_uuid in reading]
 
 
-def _held_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+def _older_deliveries(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     """Yield what was delivered of an older version of a secret, with the secret."""
     current = current_version_of(secret).uuid.hex
-    own = _delivered([secret.uuid]).exclude(base_keeper=current)
+    own = _load_deliveries([secret.uuid]).exclude(base_keeper=current)
     yield from ((entry, secret) for entry in authentic(own))
 
 
-def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+def _older_substitutions(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     """Yield what was delivered with an older version of a secret filled in, with the secret that was."""
     followers = secrets_that_follow(secret)
     if not followers:
@@ -80,7 +80,7 @@ def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     found = load_resolutions(followers)
     versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
     current = dict(versions.values_list("secret__uuid", "uuid"))
-    for entry in authentic(_delivered(found)):
+    for entry in authentic(_load_deliveries(found)):
         uuid = entry.secret_uuid
         if uuid not in current or entry.base_keeper == found[uuid].delivered_version(current[uuid]):
             continue
@@ -89,7 +89,7 @@ def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
             yield entry, holders[uuid]
 
 
-def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
+def _load_deliveries(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
     """Return what living targets were given of secrets."""
     entries = SyncEntry.objects.filter(secret_uuid__in=list(secrets), target__live=True)
     pushed = entries.exclude(ownership=Ownership.NONE).exclude(target__direction=Direction.PULL)

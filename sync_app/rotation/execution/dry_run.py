@@ -12,27 +12,27 @@ from sync_app.errors import BackendError
 from sync_app.jobs.leases import database_now
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import RotationPolicy
-from sync_app.rotation.execution.consumer_lag import lag_of, unconfirmed
-from sync_app.rotation.lookup import require_living, require_on
+from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged
+from sync_app.rotation.lookup import require_not_removed, require_policy_access
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotation.rules import window_of
 from sync_app.rotators.base import Answer, Rotator
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DryRunCheck:
     """One thing that was looked at; `fails` if a rotation would stop or wait because of it."""
 
     what: str
-    told: str
+    detail: str
     fails: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class DryRunResult:
     """What a dry run found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[DryRunCheck, ...]
     due_at: datetime | None
 
     @property
@@ -41,14 +41,14 @@ class Rehearsal:
         return not any(finding.fails for finding in self.findings)
 
 
-def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
+def run_dry_run(*, actor: Principal, policy: RotationPolicy) -> DryRunResult:
     """Look at the server, the administrator's rights, both logins, the window, and who lags behind.
 
     Nothing is changed, neither in Keeper (but that it was recorded) nor on the server. Raises
     Forbidden or Invisible, RotationConflict, Tampered, KeyUnavailable, EnvelopeError.
     """
-    require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
-    require_living(policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_RUN, policy=policy)
+    require_not_removed(policy)
     secret = policy.secret
     versions = [current_version_of(secret)]
     if secret.previous_number is not None:
@@ -56,60 +56,62 @@ def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
     opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
     value, *before = (opened.values[version.number] for version in versions)
     with limit_requests():
-        on_the_server = list(_on_the_server(opened.rotator, value, before[0] if before else None))
+        on_the_server = list(_check_server(opened.rotator, value, before[0] if before else None))
     findings = [
         *on_the_server,
-        *_in_keeper(policy),
+        *_check_policy(policy),
     ]
-    return Rehearsal(findings=tuple(findings), due_at=policy.due_at)
+    return DryRunResult(findings=tuple(findings), due_at=policy.due_at)
 
 
-def _on_the_server(rotator: Rotator, value: str, before: str | None) -> Iterator[Finding]:
+def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[DryRunCheck]:
     try:
         rotator.check(value)
-        yield Finding(what="rights", told="the administrator may do what is needed, and the logins exist")
+        yield DryRunCheck(
+            what="rights", detail="the administrator may do what is needed, and the logins exist"
+        )
     except BackendError as error:
-        yield Finding(what="rights", told=str(error), fails=True)
+        yield DryRunCheck(what="rights", detail=str(error), fails=True)
         return
     if not rotator.promises_login:
-        yield Finding(what="login", told="this rotator promises no login: both values are offered")
+        yield DryRunCheck(what="login", detail="this rotator promises no login: both values are offered")
         return
     probed = rotator.probe(value)
     accepted = probed.answer is Answer.ACCEPTED
     told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
-    yield Finding(what="login", told=told, fails=not accepted)
-    yield Finding(what="next login", told=f"{rotator.idle(value)} gets the next password")
-    yield _idle_login(rotator, before)
+    yield DryRunCheck(what="login", detail=told, fails=not accepted)
+    yield DryRunCheck(what="next login", detail=f"{rotator.idle(value)} gets the next password")
+    yield _check_idle_login(rotator, before)
 
 
-def _idle_login(rotator: Rotator, before: str | None) -> Finding:
+def _check_idle_login(rotator: Rotator, before: str | None) -> DryRunCheck:
     """Log in with the value before, as long as that is offered: else the login's password is unknown."""
     what = "idle login"
     if before is None:
-        return Finding(what=what, told="no value before is offered any more: its password is not known")
+        return DryRunCheck(what=what, detail="no value before is offered any more: its password is not known")
     probed = rotator.probe(before)
     if probed.answer is Answer.ACCEPTED:
-        return Finding(what=what, told="the value before, which is still offered, logs in")
+        return DryRunCheck(what=what, detail="the value before, which is still offered, logs in")
     # No rotation waits for that, but the operator should know of it.
-    return Finding(what=what, told=f"the value before is offered and does not log in: {probed.why}")
+    return DryRunCheck(what=what, detail=f"the value before is offered and does not log in: {probed.why}")
 
 
-def _in_keeper(policy: RotationPolicy) -> Iterator[Finding]:
+def _check_policy(policy: RotationPolicy) -> Iterator[DryRunCheck]:
     now = database_now()
     if policy.suspended_at is not None:
-        yield Finding(what="policy", told="the policy is suspended: resume it first", fails=True)
+        yield DryRunCheck(what="policy", detail="the policy is suspended: resume it first", fails=True)
     working = policy.rotations.filter(slot=Slot.WORKING).first()
     if working is not None:
         told = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
-        yield Finding(what="queue", told=told, fails=True)
+        yield DryRunCheck(what="queue", detail=told, fails=True)
     window = window_of(policy)
     if window is not None:
-        inside = window.holds(now)
+        inside = window.contains(now)
         opening = window.next_opening(now)
         told = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
-        yield Finding(what="window", told=told)
-    if lag := lag_of(policy.secret):
-        yield Finding(what="targets", told=f"a rotation waits for {lag}", fails=True)
-    if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
+        yield DryRunCheck(what="window", detail=told)
+    if lag := explain_lag(policy.secret):
+        yield DryRunCheck(what="targets", detail=f"a rotation waits for {lag}", fails=True)
+    if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):
         names = ", ".join(sorted({each.consumer_name for each in slow}))
-        yield Finding(what="consumers", told=f"{names} did not confirm the current version")
+        yield DryRunCheck(what="consumers", detail=f"{names} did not confirm the current version")

@@ -35,7 +35,7 @@ def claimable(now: datetime) -> Q:
     return Q(slot=Slot.WORKING, stopped_at__isnull=True) & unleased(now, LEASE) & due
 
 
-def claim(rotation_id: int, *, owner: str) -> "Hold | None":
+def claim(rotation_id: int, *, owner: str) -> "RotationLease | None":
     """Take a rotation that is free; None if there is nothing to take. Of any number who try, one gets it."""
     now = database_now()
     rotation = claim_row(
@@ -48,10 +48,10 @@ def claim(rotation_id: int, *, owner: str) -> "Hold | None":
         epoch=F("epoch") + 1,
         attempts=F("attempts") + 1,
     )
-    return Hold(rotation) if rotation and rotation.lease_owner == owner else None
+    return RotationLease(rotation) if rotation and rotation.lease_owner == owner else None
 
 
-class Hold:
+class RotationLease:
     """One worker's hold on one rotation; `rotation` is the row as this worker left it."""
 
     def __init__(self, rotation: Rotation) -> None:
@@ -62,17 +62,17 @@ class Hold:
         """Hold the lease for its whole length from now on. Raises LeaseLost."""
         self._update(lease_until=database_now() + LEASE)
 
-    def fence(self) -> Fence:
+    def create_fence(self) -> Fence:
         """Return what lets an act on the other system pass; renews the lease. Raises LeaseLost."""
         self.renew()
         return Fence(
             run=self.rotation.uuid,
             epoch=self.rotation.epoch,
             seconds=FENCE_SECONDS,
-            still_ours=self._still_ours,
+            is_held=self._is_held,
         )
 
-    def read_again(self) -> None:
+    def reload(self) -> None:
         """Take the stored row, genuine or not, after a transaction was rolled back. Raises LeaseLost."""
         stored = Rotation.objects.select_related(*_RELATED).get(pk=self.rotation.pk)
         if (stored.epoch, stored.lease_owner) != (self.rotation.epoch, self._owner):
@@ -99,7 +99,7 @@ class Hold:
             **changes,
         )
 
-    def put_back(self, *, not_before: datetime | None, problem: str = "", waiting: bool = False) -> None:
+    def requeue(self, *, not_before: datetime | None, problem: str = "", waiting: bool = False) -> None:
         """Let it go, for whichever worker comes first after that time; waiting is no failed attempt."""
         kept = {"attempts": 0} if waiting else {}
         self._update(lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **kept)
@@ -109,7 +109,7 @@ class Hold:
         now = database_now()
         self._update(lease_owner="", lease_until=None, stopped_at=now, problem=problem[:500])
 
-    def _still_ours(self) -> bool:
+    def _is_held(self) -> bool:
         until = self._rows().values_list("lease_until", flat=True).first()
         return until is not None and until - database_now() >= timedelta(seconds=FENCE_SECONDS)
 

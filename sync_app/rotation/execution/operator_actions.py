@@ -22,19 +22,19 @@ from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
 from sync_app.domain.rotation_state import (
-    Act,
+    OperatorAction,
     Slot,
     Step,
-    after_abandoning,
-    after_retrying,
-    left_by_abandoning,
+    next_step_after_abandon,
+    next_step_after_retry,
+    step_left_by_abandon,
 )
 from sync_app.errors import LoginRefused, RotationConflict
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation
-from sync_app.rotation.execution.requests import nudge_rotation
-from sync_app.rotation.lookup import require_living, require_on
-from sync_app.rotation.policies.approval import cleared_to_decide
+from sync_app.rotation.execution.requests import enqueue_wakeup
+from sync_app.rotation.lookup import require_not_removed, require_policy_access
+from sync_app.rotation.policies.approval import require_decision_approval
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import Answer
 
@@ -46,8 +46,8 @@ def retry(*, actor: Principal, rotation: Rotation) -> Rotation:
 
     Raises Forbidden or Invisible, Tampered, and RotationConflict if there is nothing to retry.
     """
-    with _deciding(actor, rotation, Act.RETRY, Action.ROTATION_RESOLVE) as stored:
-        stored.step = after_retrying(Step(stored.step), remakes=not stored.keys_before)
+    with _lock_for_decision(actor, rotation, OperatorAction.RETRY, Action.ROTATION_RESOLVE) as stored:
+        stored.step = next_step_after_retry(Step(stored.step), remakes=not stored.keys_before)
     return stored
 
 
@@ -57,15 +57,15 @@ def abandon(*, actor: Principal, rotation: Rotation) -> Rotation:
     One that stopped while it ended a login leaves that valid, until the next rotation or `retire`.
     Raises Forbidden or Invisible, Tampered, and RotationConflict once the new value is served.
     """
-    with _deciding(actor, rotation, Act.ABANDON, Action.ROTATION_RESOLVE) as stored:
-        stored.leaves = left_by_abandoning(Step(stored.step))
-        stored.step = after_abandoning(Step(stored.step))
+    with _lock_for_decision(actor, rotation, OperatorAction.ABANDON, Action.ROTATION_RESOLVE) as stored:
+        stored.leaves = step_left_by_abandon(Step(stored.step))
+        stored.step = next_step_after_abandon(Step(stored.step))
         secret = stored.policy.secret
         if stored.step == Step.ABANDONED:
             stored.slot, stored.finished_at = None, database_now()
             if secret.pending_number is not None and secret.pending_number == stored.to_number:
                 version_stages.clear_pending(
-                    actor=actor, secret=secret, details=_details(stored, Act.ABANDON)
+                    actor=actor, secret=secret, details=_details(stored, OperatorAction.ABANDON)
                 )
     return stored
 
@@ -76,13 +76,13 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
     Raises Forbidden or Invisible, Tampered, LoginRefused if the value before does not log in (nothing
     was changed then), KeyUnavailable, BackendError, and RotationConflict if it is too late.
     """
-    require_on(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
-    _require_offered(rotation, Act.ROLL_BACK)
+    require_policy_access(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
+    _require_allowed(rotation, OperatorAction.ROLL_BACK)
     policy = rotation.policy
-    clearance = cleared_to_decide(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE)
+    clearance = require_decision_approval(actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE)
     old = version_of(policy.secret, rotation.from_number or 0)
     opened = open_policy(
-        actor=actor, policy=policy, versions=[old], details=_details(rotation, Act.ROLL_BACK)
+        actor=actor, policy=policy, versions=[old], details=_details(rotation, OperatorAction.ROLL_BACK)
     )
     value = opened.values[old.number]
     if opened.rotator.promises_login:
@@ -91,7 +91,9 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
             raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
     facts = inspect(SecretType(policy.secret.secret_type), value)
     epoch = rotation.epoch
-    with _deciding(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE, clearance) as stored:
+    with _lock_for_decision(
+        actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE, clearance
+    ) as stored:
         secret = stored.policy.secret
         served = (secret.current_number, secret.previous_number)
         if stored.epoch != epoch or served != (stored.to_number, stored.from_number):
@@ -99,20 +101,22 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
         stored.step, stored.reverted, stored.cut = Step.GRACE, True, False
         stored.grace_until = database_now() + timedelta(seconds=stored.policy.grace_seconds)
         version_stages.restore_previous(
-            actor=actor, secret=secret, facts=facts, details=_details(stored, Act.ROLL_BACK)
+            actor=actor, secret=secret, facts=facts, details=_details(stored, OperatorAction.ROLL_BACK)
         )
     return stored
 
 
-def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
+def end_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
     """End the grace period now: the previous value is retired, even if it is still used.
 
     Raises Forbidden or Invisible, Tampered, and RotationConflict if there is no grace to end.
     """
-    require_on(actor=actor, action=Action.ROTATION_CUT, policy=rotation.policy)
-    _require_offered(rotation, Act.CUT_GRACE)
-    clearance = cleared_to_decide(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT)
-    with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT, clearance) as stored:
+    require_policy_access(actor=actor, action=Action.ROTATION_CUT, policy=rotation.policy)
+    _require_allowed(rotation, OperatorAction.CUT_GRACE)
+    clearance = require_decision_approval(actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT)
+    with _lock_for_decision(
+        actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT, clearance
+    ) as stored:
         stored.cut = True
     return stored
 
@@ -123,8 +127,8 @@ def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
     Raises Forbidden or Invisible, Tampered, and RotationConflict if there is none, the policy was
     removed, or another rotation is at work, which ends it first.
     """
-    with _deciding(actor, rotation, Act.RETIRE, Action.ROTATION_RESOLVE) as stored:
-        require_living(stored.policy)
+    with _lock_for_decision(actor, rotation, OperatorAction.RETIRE, Action.ROTATION_RESOLVE) as stored:
+        require_not_removed(stored.policy)
         if Rotation.objects.filter(policy=stored.policy, slot=Slot.WORKING).exists():
             raise RotationConflict("another rotation is at work: it ends that login")
         if stored.policy.secret.current_number != stored.serving_number:
@@ -135,27 +139,31 @@ def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
 
 
 # What pages and API call by the name of the act.
-DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
-    Act.RETRY: retry,
-    Act.ROLL_BACK: roll_back,
-    Act.ABANDON: abandon,
-    Act.CUT_GRACE: cut_grace,
-    Act.RETIRE: retire,
+DECISIONS: Final[Mapping[OperatorAction, Callable[..., Rotation]]] = {
+    OperatorAction.RETRY: retry,
+    OperatorAction.ROLL_BACK: roll_back,
+    OperatorAction.ABANDON: abandon,
+    OperatorAction.CUT_GRACE: end_grace,
+    OperatorAction.RETIRE: retire,
 }
 
 
 @contextmanager
-def _deciding(
-    actor: Principal, rotation: Rotation, act: Act, action: Action, clearance: ApprovalGrant | None = None
+def _lock_for_decision(
+    actor: Principal,
+    rotation: Rotation,
+    act: OperatorAction,
+    action: Action,
+    clearance: ApprovalGrant | None = None,
 ) -> Iterator[Rotation]:
     """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
-    require_on(actor=actor, action=action, policy=rotation.policy)
+    require_policy_access(actor=actor, action=action, policy=rotation.policy)
     with lock_authentic(rotation) as stored:
-        _require_offered(stored, act)
+        _require_allowed(stored, act)
         approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
         before = stored.step
         yield stored
-        stored.begin_anew()
+        stored.release_for_retry()
         try:
             stored.save()
         except IntegrityError as error:
@@ -169,13 +177,13 @@ def _deciding(
             details={**_details(stored, act), "from": before, **approved},
         )
         if not stored.has_ended:
-            nudge_rotation(stored)
+            enqueue_wakeup(stored)
 
 
-def _require_offered(rotation: Rotation, act: Act) -> None:
-    if act not in rotation.acts:
+def _require_allowed(rotation: Rotation, act: OperatorAction) -> None:
+    if act not in rotation.allowed_actions:
         raise RotationConflict(f"the rotation is at {rotation.step}, where this cannot be done")
 
 
-def _details(rotation: Rotation, act: Act) -> Mapping[str, Json]:
+def _details(rotation: Rotation, act: OperatorAction) -> Mapping[str, Json]:
     return {"rotation": str(rotation.uuid), "act": act, "step": rotation.step}

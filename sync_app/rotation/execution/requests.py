@@ -19,10 +19,10 @@ from sync_app.domain.rotation_state import Slot, Step
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
-from sync_app.rotation.lookup import policy_of, require_authentic, require_living, require_on
-from sync_app.rotation.policies.approval import cleared_to_rotate
+from sync_app.rotation.lookup import policy_of, require_authentic, require_not_removed, require_policy_access
+from sync_app.rotation.policies.approval import require_rotate_approval
 
-ROTATE: Final = "sync_app.tasks.carry_on_rotation"
+ROTATE: Final = "sync_app.tasks.execute_rotation"
 ROTATE_DUE: Final = "sync_app.tasks.rotate_due"
 # Where something would still be waited for; what is being ended already leaves nothing to hasten.
 _HASTENED: Final = frozenset({Step.PREPARE, Step.SET, Step.TEST, Step.PROMOTE, Step.GRACE})
@@ -43,18 +43,20 @@ def request_rotation(
     target and no window. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
     was removed or is suspended, and ApprovalNeeded.
     """
-    require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
-    require_living(policy)
+    require_policy_access(
+        actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy
+    )
+    require_not_removed(policy)
     require_authentic(policy)
-    clearance = cleared_to_rotate(actor, policy, emergency=emergency, reason=reason[:200])
+    clearance = require_rotate_approval(actor, policy, emergency=emergency, reason=reason[:200])
     with lock_authentic(policy) as stored:
-        require_living(stored)
+        require_not_removed(stored)
         approved = clearance.spend(stored.environment, actor=actor)
         if stored.suspended_at is not None:
             raise RotationConflict("the policy is suspended: resume it first")
-        rotation = _waiting(stored, emergency=emergency)
+        rotation = _lock_waiting(stored, emergency=emergency)
         if rotation is None:
-            rotation = _queued(actor, stored, trigger, reason[:200], emergency=emergency)
+            rotation = _queue(actor, stored, trigger, reason[:200], emergency=emergency)
         record(
             actor=actor,
             action=Action.ROTATION_RUN,
@@ -67,9 +69,9 @@ def request_rotation(
                 **approved,
             },
         )
-        nudge_rotation(rotation)
+        enqueue_wakeup(rotation)
     if emergency:
-        hasten(actor=actor, policy=policy)
+        expedite(actor=actor, policy=policy)
     return rotation
 
 
@@ -88,12 +90,12 @@ def request_for_secret(*, actor: Principal, secret: Secret) -> bool:
     return True
 
 
-def nudge_rotation(rotation: Rotation) -> None:
+def enqueue_wakeup(rotation: Rotation) -> None:
     """Ask a worker to look once the transaction is committed; the schedule finds it all the same."""
     transaction.on_commit(lambda: nudge(ROTATE, rotation.pk), robust=True)
 
 
-def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
+def _lock_waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
     """Return the rotation that waits already, locked; an emergency makes it one."""
     waiting = Rotation.objects.select_for_update().filter(policy=policy, slot=Slot.WAITING).first()
     if waiting is None:
@@ -109,7 +111,7 @@ def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
     return waiting
 
 
-def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
+def expedite(*, actor: Actor, policy: RotationPolicy) -> None:
     """Let the rotation at work wait for nothing and leave no grace: an emergency waits behind it.
 
     Call it outside a transaction: a worker that serves a value holds its rotation and then asks for the
@@ -125,7 +127,7 @@ def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
         working.cut = True
         # A stopped one needs an operator; no worker is at it.
         if working.stopped_at is None or working.step == Step.GRACE:
-            working.begin_anew()
+            working.release_for_retry()
         working.save()
         record(
             actor=actor,
@@ -134,10 +136,10 @@ def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
             object=policy.audit_object,
             details={"rotation": str(working.uuid), "why": "emergency"},
         )
-        nudge_rotation(working)
+        enqueue_wakeup(working)
 
 
-def _queued(
+def _queue(
     actor: Principal, policy: RotationPolicy, trigger: Trigger, reason: str, *, emergency: bool
 ) -> Rotation:
     busy = Rotation.objects.filter(policy=policy, slot=Slot.WORKING).exists()

@@ -27,11 +27,11 @@ from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
 from sync_app.rotation import alerts
-from sync_app.rotation.execution.lease import Hold, claim
+from sync_app.rotation.execution.lease import RotationLease, claim
 from sync_app.rotation.execution.requests import ROTATE
 from sync_app.rotation.execution.session import RotationSession
-from sync_app.rotation.execution.steps import Pause, carry_on
-from sync_app.rotation.policies.principals import principal_of
+from sync_app.rotation.execution.steps import StepWait, run_steps
+from sync_app.rotation.policies.principals import load_rotation_principal
 from sync_app.rotation.rules import window_of
 
 # Attempts of one step before it stops: with the delays between them about 50 minutes.
@@ -58,20 +58,20 @@ def _execute(rotation_id: int) -> Rotation | None:
         return None
     was_served, lost = hold.rotation.promoted_at is not None, False
     try:
-        _attempt(hold)
+        _run_attempt(hold)
     except LeaseLost:
         lost = True
         logger.info("rotation %s is carried on by another worker", hold.rotation.uuid)
     left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
     if not lost:
         count_rotation(left, was_served=was_served)
-    alerts.after_work(left)
+    alerts.update_after_work(left)
     if left.has_ended:
-        let_in(left.policy_id)
+        start_waiting(left.policy_id)
     return left
 
 
-def let_in(policy_id: int) -> Rotation | None:
+def start_waiting(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
     It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
@@ -80,7 +80,7 @@ def let_in(policy_id: int) -> Rotation | None:
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
     busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()
-    if waiting is None or busy or not authentic([waiting]) or not _may_begin(waiting):
+    if waiting is None or busy or not authentic([waiting]) or not _can_start(waiting):
         return None
     # As it was read: the new MAC is over what stood there then.
     as_read = Rotation.objects.filter(
@@ -96,79 +96,79 @@ def let_in(policy_id: int) -> Rotation | None:
     return waiting if begun else None
 
 
-def delay(attempts: int) -> timedelta:
+def retry_delay(attempts: int) -> timedelta:
     """Return how long to wait before the next attempt: doubling, bounded, with jitter."""
     longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(attempts - 1, 20))
     share = secrets.SystemRandom().uniform(0.5, 1.0)
     return timedelta(seconds=longest * share)
 
 
-def _may_begin(rotation: Rotation) -> bool:
+def _can_start(rotation: Rotation) -> bool:
     policy = rotation.policy
     # An emergency may have been made of one that the schedule had asked for.
     by_schedule = rotation.trigger == Trigger.SCHEDULE and not rotation.emergency
     window = window_of(policy) if by_schedule else None
-    return policy.suspended_at is None and (window is None or window.holds(database_now()))
+    return policy.suspended_at is None and (window is None or window.contains(database_now()))
 
 
-def _attempt(hold: Hold) -> None:
+def _run_attempt(hold: RotationLease) -> None:
     """Do what can be done now, and put the rotation back, stop it, or leave it ended."""
     if hold.rotation.attempts > MAX_ATTEMPTS:
         _stop(hold, hold.rotation.problem or _DIED)
         return
     try:
-        actor = principal_of(hold.rotation)
+        actor = load_rotation_principal(hold.rotation)
     except (SyncError, AccessError) as error:
         _stop(hold, str(error))
         return
     try:
-        pause = _carried_on(hold, actor)
+        pause = _run_steps(hold, actor)
     except LeaseLost:
         raise
     except ShutdownRequested:
-        _hand_over(hold)
+        _release(hold)
     except (BackendError, KeyUnavailable, KeyringUnavailable, StaleVersion) as error:
-        hold.read_again()
-        _failed(hold, error)
+        hold.reload()
+        _handle_failure(hold, error)
     except (SyncError, AccessError, SecretError) as error:
-        hold.read_again()
-        _stop(hold, _sentence(error))
+        hold.reload()
+        _stop(hold, _explain_error(error))
     else:
-        _left(hold, pause)
+        _requeue_waiting(hold, pause)
 
 
-def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
+def _run_steps(hold: RotationLease, actor: Principal) -> StepWait | None:
     for _ in range(_AT_ONCE):
         try:
-            return carry_on(RotationSession(hold, actor=actor))
+            return run_steps(RotationSession(hold, actor=actor))
         except StaleVersion:
             # The secret's metadata were changed concurrently; only the policy writes its value.
-            hold.read_again()
-            actor = principal_of(hold.rotation)
-    return carry_on(RotationSession(hold, actor=actor))
+            hold.reload()
+            actor = load_rotation_principal(hold.rotation)
+    return run_steps(RotationSession(hold, actor=actor))
 
 
-def _left(hold: Hold, pause: Pause | None) -> None:
+def _requeue_waiting(hold: RotationLease, pause: StepWait | None) -> None:
     if pause is not None:
-        hold.put_back(not_before=pause.until, problem=pause.why, waiting=True)
+        hold.requeue(not_before=pause.until, problem=pause.why, waiting=True)
 
 
-def _hand_over(hold: Hold) -> None:
+def _release(hold: RotationLease) -> None:
     if not hold.rotation.has_ended:
-        hold.put_back(not_before=None, waiting=True)
+        hold.requeue(not_before=None, waiting=True)
         nudge(ROTATE, hold.rotation.pk)
 
 
-def _failed(hold: Hold, error: Exception) -> None:
+def _handle_failure(hold: RotationLease, error: Exception) -> None:
     attempts = hold.rotation.attempts
-    sentence = _sentence(error)
+    sentence = _explain_error(error)
     if getattr(error, "permanent", False) or attempts >= MAX_ATTEMPTS:
         _stop(hold, sentence)
         return
-    hold.put_back(not_before=database_now() + delay(attempts), problem=sentence)
+    hold.requeue(not_before=database_now() + retry_delay(attempts), problem=sentence)
 
 
-def _stop(hold: Hold, sentence: str) -> None:
+def _stop(hold: RotationLease, sentence: str) -> None:
     rotation = hold.rotation
     with transaction.atomic():
         hold.stop(sentence)
@@ -182,7 +182,7 @@ def _stop(hold: Hold, sentence: str) -> None:
         )
 
 
-def _sentence(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     if isinstance(error, Forbidden | Invisible):
         return "whoever asked for this may not do it any more: ask again, or abandon it"
     if isinstance(error, Tampered):

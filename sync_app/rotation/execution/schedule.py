@@ -21,8 +21,8 @@ from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
 from sync_app.rotation.execution.lease import claimable
-from sync_app.rotation.execution.requests import hasten, request_rotation
-from sync_app.rotation.execution.runner import let_in
+from sync_app.rotation.execution.requests import expedite, request_rotation
+from sync_app.rotation.execution.runner import start_waiting
 from sync_app.rotation.policies.principals import policy_principal
 from sync_app.rotation.rules import cadence_of, publish_due, window_of
 
@@ -32,7 +32,7 @@ _SCHEDULED: Final = Q(interval_seconds__gt=0) | ~Q(cron="")
 _AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__deleted_at__isnull": True}
 
 
-def due() -> list[int]:
+def queue_due() -> list[int]:
     """Queue a rotation for each policy that is due, and return the ids of all that can be worked on.
 
     None in an installation that is not the active one. Any number of processes may ask at once: a
@@ -43,9 +43,9 @@ def due() -> list[int]:
     now = database_now()
     for policy in due_policies(now):
         _start(policy, now)
-    for waiting in _waiting():
-        if retry_collisions(partial(let_in, waiting.policy_id)) is None and waiting.emergency:
-            _hasten(waiting)
+    for waiting in _start_waiting_rotations():
+        if retry_collisions(partial(start_waiting, waiting.policy_id)) is None and waiting.emergency:
+            _expedite(waiting)
     rotations = Rotation.objects.filter(claimable(now))
     if since := restored_at():
         # What was under way when the backup was made waits along with its policy.
@@ -73,11 +73,11 @@ def bring_forward(secrets: Collection[UUID]) -> int:
     return brought
 
 
-def mend_due_times() -> None:
+def correct_future_due_times() -> None:
     """Bring forward what is due later than one cadence from now: a clock was put back."""
     now = database_now()
     for policy in RotationPolicy.objects.filter(due_at__gt=now, **_AWAKE).defer("credentials").iterator():
-        mended = cadence_of(policy).mended(policy.due_at, now)
+        mended = cadence_of(policy).correct_due_time(policy.due_at, now)
         if mended != policy.due_at:
             RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at).update(due_at=mended)
             policy.due_at = mended
@@ -116,17 +116,17 @@ def _queue(policy: RotationPolicy) -> None:
         return
 
 
-def _waiting() -> Iterable[Rotation]:
+def _start_waiting_rotations() -> Iterable[Rotation]:
     rotations = Rotation.objects.filter(slot=Slot.WAITING).select_related(
         "policy__environment", "policy__secret"
     )
     return rotations.defer("policy__credentials").order_by("pk")[:_AT_A_TIME]
 
 
-def _hasten(waiting: Rotation) -> None:
+def _expedite(waiting: Rotation) -> None:
     """Expedite the rotation before an emergency: the process that requested it may have died before that."""
     if authentic([waiting]):
         try:
-            hasten(actor=system(), policy=waiting.policy)
+            expedite(actor=system(), policy=waiting.policy)
         except Tampered:
             return  # it was reported, and stops on its own

@@ -13,8 +13,8 @@ from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret, SecretVersion
 from sync_app.errors import LoginRefused, NotYetAccepted, TargetUnreachable
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.execution.lease import Hold
-from sync_app.rotation.policies.credentials import Opened, open_policy, require_may_open
+from sync_app.rotation.execution.lease import RotationLease
+from sync_app.rotation.policies.credentials import OpenedPolicy, open_policy, require_may_open
 from sync_app.rotators.base import Answer, Rotator
 
 # A login that succeeded this long ago, in this claim, is not tried again.
@@ -24,10 +24,10 @@ _PROVEN_SECONDS: Final = 5.0
 class RotationSession:
     """One worker's work on a rotation from its claim until it waits or ends. Not for two threads."""
 
-    def __init__(self, hold: Hold, *, actor: Principal) -> None:
-        self.hold = hold
+    def __init__(self, lease: RotationLease, *, actor: Principal) -> None:
+        self.lease = lease
         self.actor = actor
-        self._opened: Opened | None = None
+        self._opened: OpenedPolicy | None = None
         self._values: dict[int, str] = {}
         # The versions of the last `open`: the value of another one may be known, and is not to be used.
         self.numbers: frozenset[int] = frozenset()
@@ -36,7 +36,7 @@ class RotationSession:
     @property
     def rotation(self) -> Rotation:
         """The row, as this worker left it."""
-        return self.hold.rotation
+        return self.lease.rotation
 
     @property
     def policy(self) -> RotationPolicy:

@@ -32,9 +32,9 @@ from sync_app.errors import (
 )
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.execution.consumer_lag import lag_of, unconfirmed
+from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged
 from sync_app.rotation.execution.session import RotationSession
-from sync_app.rotation.lookup import left_behind, require_on
+from sync_app.rotation.lookup import find_orphaned_login, require_policy_access
 from sync_app.rotators.base import Answer, Pending, Rotator
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
@@ -46,14 +46,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pause:
+class StepWait:
     """Why a rotation waits, without having failed, and until when; None: until its grace ends."""
 
     why: str
     until: datetime | None = None
 
 
-def carry_on(session: RotationSession) -> Pause | None:
+def run_steps(session: RotationSession) -> StepWait | None:
     """Go from step to step until the rotation has ended, or has to wait.
 
     Raises LeaseLost; WorkerStops between two steps; a BackendError, whose `permanent` decides whether to
@@ -68,26 +68,26 @@ def carry_on(session: RotationSession) -> Pause | None:
     return None
 
 
-def _prepare(session: RotationSession) -> Pause | None:
+def _prepare(session: RotationSession) -> StepWait | None:
     """Write down what will be set; nothing outside is changed before that is committed."""
     actor, secret = session.actor, session.secret
-    require_on(actor=actor, action=Action.ROTATION_RUN, policy=session.policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_RUN, policy=session.policy)
     require_living_secret(secret)
-    if not session.rotation.is_urgent and (lag := lag_of(secret)):
-        return _later(f"waits for {lag}")
+    if not session.rotation.is_urgent and (lag := explain_lag(secret)):
+        return _wait_a_minute(f"waits for {lag}")
     current = version_of(secret, secret.current_number)
     session.open(current)
-    left = left_behind(session.policy)
+    left = find_orphaned_login(session.policy)
     if left is not None and not session.rotator.overwrites_idle:
-        _end_left(session, left)
-    session.hold.renew()
+        _revoke_orphaned(session, left)
+    session.lease.renew()
     session.rotator.check(session.value(current.number))
     session.require_login(current.number, what=_SERVED)
     pending = session.rotator.prepare(session.value(current.number))
     version = None
     if pending.value is not None:
         version = version_stages.prepare(actor=actor, secret=secret, value=pending.value, comment="rotated")
-    with _advancing(
+    with _record_advance(
         session,
         Step.SET,
         from_number=current.number,
@@ -107,44 +107,44 @@ def _prepare(session: RotationSession) -> Pause | None:
     return None
 
 
-def _set(session: RotationSession) -> Pause | None:
+def _set(session: RotationSession) -> StepWait | None:
     """Give the idle login the pending value; an earlier attempt may have done it.
 
     Where the served value does not log in, the login that was idle may be the one in use: a backup was
     restored, or both were changed.
     """
-    actor, secret, rotator = session.actor, session.secret, _serve(session)
-    pending = _pending(session)
-    session.hold.renew()
+    actor, secret, rotator = session.actor, session.secret, _open_served(session)
+    pending = _load_pending(session)
+    session.lease.renew()
     if session.rotation.attempts > 1 and pending.value is not None and rotator.promises_login:
         probed = rotator.probe(pending.value)
         if probed.answer is Answer.ACCEPTED:
             _advance(session, Step.TEST)
             return None
-        session.hold.renew()
+        session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
-    value = rotator.set(pending, current=current, fence=session.hold.fence())
+    value = rotator.set(pending, current=current, fence=session.lease.create_fence())
     if pending.value is not None:
         _advance(session, Step.TEST)
         return None
     version = version_stages.prepare(actor=actor, secret=secret, value=value, comment="rotated")
     try:
-        with _advancing(session, Step.TEST, to_number=version.number) as details:
+        with _record_advance(session, Step.TEST, to_number=version.number) as details:
             version_stages.stage(actor=actor, secret=secret, version=version, details=details)
     except LeaseLost:
         # Given up while it was made: whoever withdrew it may have looked before it was there.
-        _take_back(session, value)
+        _discard(session, value)
         raise
     return None
 
 
-def _test(session: RotationSession) -> Pause | None:
+def _test(session: RotationSession) -> StepWait | None:
     """Log in with the pending value, and compare what both logins may do."""
-    rotator, number = _serve(session), _pending_number(session)
-    session.hold.renew()
+    rotator, number = _open_served(session), _pending_number(session)
+    session.lease.renew()
     session.require_login(number, what=_NEW)
-    session.hold.renew()
+    session.lease.renew()
     missing = rotator.missing_rights(
         session.value(number), current=session.value(session.secret.current_number)
     )
@@ -157,74 +157,74 @@ def _test(session: RotationSession) -> Pause | None:
     return None
 
 
-def _promote(session: RotationSession) -> Pause | None:
+def _promote(session: RotationSession) -> StepWait | None:
     """Serve the new value, if it still logs in; the previous one keeps working."""
     policy, secret = session.policy, session.secret
-    _serve(session)
+    _open_served(session)
     number = _pending_number(session)
-    session.hold.renew()
+    session.lease.renew()
     session.require_login(number, what=_NEW)
     now = database_now()
     grace = timedelta() if session.rotation.is_urgent else timedelta(seconds=policy.grace_seconds)
     facts = inspect(SecretType(secret.secret_type), session.value(number))
-    with _advancing(session, Step.GRACE, promoted_at=now, grace_until=now + grace) as details:
+    with _record_advance(session, Step.GRACE, promoted_at=now, grace_until=now + grace) as details:
         version_stages.promote(actor=session.actor, secret=secret, facts=facts, details=details)
         RotationPolicy.objects.filter(pk=policy.pk).update(last_rotated_at=now)
     return None
 
 
-def _grace(session: RotationSession) -> Pause | None:
+def _grace(session: RotationSession) -> StepWait | None:
     """Let the previous value work until its time is over and no known consumer uses it."""
     rotation, policy = session.rotation, session.policy
     now = database_now()
     if rotation.grace_until is not None and now < rotation.grace_until and not rotation.cut:
-        return Pause(why="")
+        return StepWait(why="")
     if not rotation.is_urgent:
         if abs(timezone.now() - now) > _CLOCKS_APART:
-            return _later("the clocks of the database and of this machine differ: set them right")
-        if lag := lag_of(policy.secret):
-            return _later(f"waits for {lag}")
-        if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
+            return _wait_a_minute("the clocks of the database and of this machine differ: set them right")
+        if lag := explain_lag(policy.secret):
+            return _wait_a_minute(f"waits for {lag}")
+        if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):
             names = sorted({each.consumer_name for each in slow})
-            return _later(f"waits for {', '.join(names[:5])} to confirm the current version")
+            return _wait_a_minute(f"waits for {', '.join(names[:5])} to confirm the current version")
     _advance(session, Step.RETIRE)
     return None
 
 
-def _retire(session: RotationSession) -> Pause | None:
+def _retire(session: RotationSession) -> StepWait | None:
     """Make the value before useless, after the served one was seen to log in."""
     rotation, secret = session.rotation, session.secret
     if rotation.retiring_number is None:
         raise CurrentVersionChanged("no earlier version was written down: abandon the rotation")
     old = version_of(secret, rotation.retiring_number)
-    rotator = _serve(session, old)
-    session.hold.renew()
+    rotator = _open_served(session, old)
+    session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
-    rotator.retire(session.value(old.number), current=current, fence=session.hold.fence())
+    rotator.retire(session.value(old.number), current=current, fence=session.lease.create_fence())
     step = Step.ROLLED_BACK if rotation.reverted else Step.DONE
-    with _advancing(session, step) as details:
+    with _record_advance(session, step) as details:
         version_stages.drop_previous(actor=session.actor, secret=secret, details=details)
     return None
 
 
-def _withdraw(session: RotationSession) -> Pause | None:
+def _revoke_unserved(session: RotationSession) -> StepWait | None:
     """Make a value useless that was never served, unless its login may be the one in use (`_set`)."""
     rotation, secret = session.rotation, session.secret
     # By its number: after it was given up once it is pending no more.
     written = [version_of(secret, rotation.to_number)] if rotation.to_number is not None else []
-    rotator = _serve(session, *written)
-    session.hold.renew()
+    rotator = _open_served(session, *written)
+    session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
-    rotator.withdraw(_pending(session), current=current, fence=session.hold.fence())
-    with _advancing(session, Step.ABANDONED) as details:
+    rotator.withdraw(_load_pending(session), current=current, fence=session.lease.create_fence())
+    with _record_advance(session, Step.ABANDONED) as details:
         if secret.pending_number is not None and secret.pending_number == rotation.to_number:
             version_stages.clear_pending(actor=session.actor, secret=secret, details=details)
     return None
 
 
-def _end_left(session: RotationSession, left: Rotation) -> None:
+def _revoke_orphaned(session: RotationSession, left: Rotation) -> None:
     """End the login that an abandoned rotation left, where the next secret would stand beside it."""
     secret = session.secret
     if secret.current_number != left.serving_number:
@@ -241,24 +241,24 @@ def _end_left(session: RotationSession, left: Rotation) -> None:
         before=tuple(left.keys_before),
     )
     current = session.value(secret.current_number)
-    session.rotator.withdraw(pending, current=current, fence=session.hold.fence())
+    session.rotator.withdraw(pending, current=current, fence=session.lease.create_fence())
 
 
-_STEPS: Final[Mapping[Step, Callable[[RotationSession], Pause | None]]] = {
+_STEPS: Final[Mapping[Step, Callable[[RotationSession], StepWait | None]]] = {
     Step.PREPARE: _prepare,
     Step.SET: _set,
     Step.TEST: _test,
     Step.PROMOTE: _promote,
     Step.GRACE: _grace,
     Step.RETIRE: _retire,
-    Step.WITHDRAW: _withdraw,
+    Step.WITHDRAW: _revoke_unserved,
 }
 
 
 # --- How --------------------------------------------------------------------------------------
 
 
-def _serve(session: RotationSession, *more: SecretVersion) -> Rotator:
+def _open_served(session: RotationSession, *more: SecretVersion) -> Rotator:
     """Open the value that is served as current, the pending one, and `more`; return the rotator.
 
     Raises ServedMeanwhile if the rotation does not know the version that is served: then nothing is touched
@@ -279,7 +279,7 @@ def _serve(session: RotationSession, *more: SecretVersion) -> Rotator:
     return session.rotator
 
 
-def _pending(session: RotationSession) -> Pending:
+def _load_pending(session: RotationSession) -> Pending:
     rotation = session.rotation
     value = None if rotation.to_number is None else session.value(_pending_number(session))
     return Pending(login=str(rotation.login), value=value, before=tuple(rotation.keys_before))
@@ -296,29 +296,29 @@ def _pending_number(session: RotationSession) -> int:
     return number
 
 
-def _take_back(session: RotationSession, value: str) -> None:
+def _discard(session: RotationSession, value: str) -> None:
     try:
         session.rotator.take_back(value)
     except BackendError as error:
         logger.warning("what rotation %s made is left where it is: %s", session.rotation.uuid, error)
 
 
-def _later(why: str) -> Pause:
-    return Pause(why=why, until=database_now() + _LOOK_AGAIN)
+def _wait_a_minute(why: str) -> StepWait:
+    return StepWait(why=why, until=database_now() + _LOOK_AGAIN)
 
 
 def _advance(session: RotationSession, step: Step) -> None:
-    with _advancing(session, step):
+    with _record_advance(session, step):
         return
 
 
 @contextmanager
-def _advancing(session: RotationSession, step: Step, **changes: Any) -> Iterator[Mapping[str, Json]]:
+def _record_advance(session: RotationSession, step: Step, **changes: Any) -> Iterator[Mapping[str, Json]]:
     """Commit the next intent, with its event and what the block adds; yield the details of its events."""
     rotation = session.rotation
     details: dict[str, Json] = {"rotation": str(rotation.uuid), "from": rotation.step, "step": step}
     with transaction.atomic():
-        session.hold.advance(step, **changes)
+        session.lease.advance(step, **changes)
         yield details
         record(
             actor=session.actor,

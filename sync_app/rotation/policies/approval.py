@@ -33,7 +33,7 @@ def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
         )
 
 
-def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> ApprovalGrant:
+def require_resume_approval(actor: Principal, policy: RotationPolicy) -> ApprovalGrant:
     """Return the clearance to let a policy rotate. Raises ApprovalNeeded."""
     every = policy.cron or (f"every {policy.interval_seconds} s" if policy.interval_seconds else "by hand")
     lines = [
@@ -42,10 +42,10 @@ def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> ApprovalGrant
         Line("When", "", str(every)),
         Line("Grace", "", f"{policy.grace_seconds} s"),
     ]
-    return _cleared(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
+    return _require_approval(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
 
 
-def cleared_to_rotate(
+def require_rotate_approval(
     actor: Principal, policy: RotationPolicy, *, emergency: bool, reason: str
 ) -> ApprovalGrant:
     """Return the clearance to rotate by hand. Raises ApprovalNeeded."""
@@ -56,17 +56,19 @@ def cleared_to_rotate(
         lines.append(Line("Why", "", reason))
     action = Action.ROTATION_CUT if emergency else Action.ROTATION_RUN
     arguments: dict[str, Json] = {"policy": policy.pk, "emergency": emergency, "reason": reason}
-    return _cleared(actor, action, policy, lines, arguments)
+    return _require_approval(actor, action, policy, lines, arguments)
 
 
-def cleared_to_decide(actor: Principal, rotation: Rotation, act: str, action: Action) -> ApprovalGrant:
+def require_decision_approval(
+    actor: Principal, rotation: Rotation, act: str, action: Action
+) -> ApprovalGrant:
     """Return the clearance to roll a rotation back or to cut its grace. Raises ApprovalNeeded."""
     policy = rotation.policy
     lines = [Line("Rotation", str(rotation.step), act.replace("_", " "))]
-    return _cleared(actor, action, policy, lines, {"rotation": rotation.pk, "act": act})
+    return _require_approval(actor, action, policy, lines, {"rotation": rotation.pk, "act": act})
 
 
-def _cleared(
+def _require_approval(
     actor: Principal,
     action: Action,
     policy: RotationPolicy,

@@ -18,20 +18,20 @@ from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import SecretVersion
 from sync_app.errors import BadDestination, NotTheActiveInstallation
 from sync_app.models import RotationPolicy
-from sync_app.rotation.lookup import refuse_forged, require_authentic
+from sync_app.rotation.lookup import report_tampering, require_authentic
 from sync_app.rotators.base import Rotator
 from sync_app.rotators.registry import ROTATORS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedPolicy:
     """A rotator that may act for its policy, and the values of some versions by their numbers."""
 
     rotator: Rotator
     values: Mapping[int, str] = field(repr=False)
 
 
-def kind_of(name: str) -> type[Rotator]:
+def rotator_class(name: str) -> type[Rotator]:
     """Return the rotator of this name. Raises InvalidField."""
     try:
         return ROTATORS[name]
@@ -45,7 +45,7 @@ def open_policy(
     policy: RotationPolicy,
     versions: Sequence[SecretVersion] = (),
     details: Mapping[str, Json] | None = None,
-) -> Opened:
+) -> OpenedPolicy:
     """Return the policy's rotator and the values of some of its secret's versions.
 
     One event that names them all is committed first. Call it outside a transaction.
@@ -71,10 +71,10 @@ def open_policy(
     except SecretError as error:
         commit_record(**told, outcome=Outcome.FAILED, details={**about, "reason": type(error).__name__})
         raise
-    rotator = kind_of(policy.rotator)(settings=policy.settings, admin=admin)
+    rotator = rotator_class(policy.rotator)(settings=policy.settings, admin=admin)
     if rotator.endpoint != policy.endpoint:
-        refuse_forged(policy, "the endpoint is not that of the settings")
-    return Opened(rotator=rotator, values=values)
+        report_tampering(policy, "the endpoint is not that of the settings")
+    return OpenedPolicy(rotator=rotator, values=values)
 
 
 def require_may_open(policy: RotationPolicy) -> None:
@@ -87,7 +87,7 @@ def require_may_open(policy: RotationPolicy) -> None:
         )
 
 
-def seal(policy: RotationPolicy, credentials: Mapping[str, str]) -> None:
+def seal_credentials(policy: RotationPolicy, credentials: Mapping[str, str]) -> None:
     """Put an administrator's credential on a policy, sealed for its endpoint.
 
     Call it before the transaction in which the policy is saved: it may ask KMS.
@@ -98,9 +98,9 @@ def seal(policy: RotationPolicy, credentials: Mapping[str, str]) -> None:
     policy.credentials = Sealed.of(json.dumps(given).encode(), data_key=key, context=policy.sealing_context())
 
 
-def made(rotator: str, *, settings: Mapping[str, str], credentials: Mapping[str, str]) -> Rotator:
+def build_rotator(rotator: str, *, settings: Mapping[str, str], credentials: Mapping[str, str]) -> Rotator:
     """Return a rotator of what a form or an API call gave. Raises InvalidField or BadDestination."""
-    kind = kind_of(rotator)
+    kind = rotator_class(rotator)
     sensitive = {each.name for each in kind.admin_fields}
     for name in sorted(settings.keys() & sensitive):
         raise BadDestination("give this with the credentials, which are sealed", field=name)

@@ -26,12 +26,12 @@ def refuse_shared_logins(policy: RotationPolicy, *, actor: Principal) -> None:
     ):
         if any(mine.is_of(theirs) for mine in wanted for theirs in kind.logins_of(other.settings)):
             raise RotationConflict(
-                f"{_named(other, actor)} rotates one of these logins already, and would end what this one "
-                "serves: use two other logins, or remove that policy first"
+                f"{_describe_policy(other, actor)} rotates one of these logins already, and would end what "
+                "this one serves: use two other logins, or remove that policy first"
             )
 
 
-def _named(policy: RotationPolicy, actor: Principal) -> str:
+def _describe_policy(policy: RotationPolicy, actor: Principal) -> str:
     """Name a policy to those who may see it."""
     place, name = policy.environment, policy.secret.name
     seen = allows(actor, Action.ROTATION_VIEW, environment_id=place.pk, name=name)

@@ -27,7 +27,7 @@ def policy_principal(policy: RotationPolicy, *, role: Role = Role.EDITOR) -> Pri
     return system_principal(grants=(grant,))
 
 
-def principal_of(rotation: Rotation) -> Principal:
+def load_rotation_principal(rotation: Rotation) -> Principal:
     """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
     if not authentic([rotation]):
         raise Tampered(

@@ -32,11 +32,16 @@ from sync_app.errors import (
 )
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import RotationPolicy
-from sync_app.rotation.lookup import left_behind, require_authentic, require_living, require_on
-from sync_app.rotation.policies.approval import begins_suspended, cleared_to_resume, refuse_running
-from sync_app.rotation.policies.credentials import kind_of, made, seal
+from sync_app.rotation.lookup import (
+    find_orphaned_login,
+    require_authentic,
+    require_not_removed,
+    require_policy_access,
+)
+from sync_app.rotation.policies.approval import begins_suspended, refuse_running, require_resume_approval
+from sync_app.rotation.policies.credentials import build_rotator, rotator_class, seal_credentials
 from sync_app.rotation.policies.login_conflicts import refuse_shared_logins
-from sync_app.rotation.policies.tampered import NOT_ENDED, end_forged
+from sync_app.rotation.policies.tampered import NOT_ENDED, end_tampered
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
 from sync_app.rotators.base import Answer, Rotator
 
@@ -69,8 +74,13 @@ def create(
     if secret.uses_references:
         raise RotationConflict("the secret resolves references: what is rotated is the whole value")
     number = secret.current_number
-    _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
-    seal(policy, credentials)
+    _apply_proven_connection(
+        actor,
+        policy,
+        build_rotator(rotator, settings=settings, credentials=credentials),
+        Action.ROTATION_CREATE,
+    )
+    seal_credentials(policy, credentials)
     if begins_suspended(actor, policy):
         policy.suspended_at = timezone.now()
     policy.due_at = first_due(policy)
@@ -81,7 +91,7 @@ def create(
                 raise RotationConflict(_MOVED)
             refuse_shared_logins(policy, actor=actor)
             policy.save(force_insert=True)
-            _record(actor, Action.ROTATION_CREATE, policy, _described(policy))
+            _record(actor, Action.ROTATION_CREATE, policy, _creation_details(policy))
     except IntegrityError as error:
         if not RotationPolicy.objects.filter(secret=secret, live=True).exists():
             raise
@@ -94,8 +104,8 @@ def change(*, actor: Principal, policy: RotationPolicy, **rules: Any) -> Rotatio
 
     Raises Forbidden or Invisible; InvalidField; Tampered; RotationConflict once it was removed.
     """
-    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
-    with _changing(policy) as stored:
+    require_policy_access(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    with _lock_policy(policy) as stored:
         refuse_running(actor, stored)
         changed = apply_rules(stored, rules)
         if changed:
@@ -120,25 +130,25 @@ def change_connection(
 
     Raises what `create` raises, Tampered, RotationInProgress, and RotationConflict once it was removed.
     """
-    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
-    require_living(policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    require_not_removed(policy)
     require_authentic(policy)
     wanted = {**policy.settings, **(settings or {})}
     draft = RotationPolicy(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
     )
-    rotator = made(policy.rotator, settings=wanted, credentials=credentials)
+    rotator = build_rotator(policy.rotator, settings=wanted, credentials=credentials)
     if dict(rotator.settings) != policy.settings:
         refuse_running(actor, policy)
-    _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
-    seal(draft, credentials)
-    with _changing(policy) as stored:
+    _apply_proven_connection(actor, draft, rotator, Action.ROTATION_CHANGE)
+    seal_credentials(draft, credentials)
+    with _lock_policy(policy) as stored:
         # It may have been moved since it was read.
         if draft.settings != stored.settings:
             refuse_running(actor, stored)
             _refuse_working(stored)
             refuse_shared_logins(draft, actor=actor)
-            _refuse_leaving(stored, draft)
+            _refuse_orphaning(stored, draft)
         fields = ("settings", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))
@@ -169,18 +179,18 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
     rotation left valid. Raises Forbidden or Invisible, and RotationInProgress while a rotation has not
     ended.
     """
-    require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
-    require_living(policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
+    require_not_removed(policy)
     emptied = RotationPolicy(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, endpoint=policy.endpoint
     )
-    seal(emptied, {})
-    left = left_behind(policy)
+    seal_credentials(emptied, {})
+    left = find_orphaned_login(policy)
     with transaction.atomic():
         stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
         forged = not stored.is_authentic()
         if not forged:
-            end_forged(actor=actor, policy=stored)
+            end_tampered(actor=actor, policy=stored)
         stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
         stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
         stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
@@ -191,18 +201,18 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
 
 
 @contextmanager
-def _changing(policy: RotationPolicy) -> Iterator[RotationPolicy]:
+def _lock_policy(policy: RotationPolicy) -> Iterator[RotationPolicy]:
     """Yield a living policy as it is stored, locked."""
     with lock_authentic(policy) as stored:
-        require_living(stored)
+        require_not_removed(stored)
         yield stored
 
 
 def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> RotationPolicy:
-    require_on(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
+    require_policy_access(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
     resumes = policy.suspended_at is not None and not suspended
-    clearance = cleared_to_resume(actor, policy) if resumes else None
-    with _changing(policy) as stored:
+    clearance = require_resume_approval(actor, policy) if resumes else None
+    with _lock_policy(policy) as stored:
         if stored.suspended_at is not None and not suspended and clearance is None:
             raise RotationConflict("the policy was suspended meanwhile: look again")
         approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
@@ -218,18 +228,20 @@ def _refuse_working(policy: RotationPolicy) -> None:
         raise RotationInProgress(NOT_ENDED)
 
 
-def _refuse_leaving(policy: RotationPolicy, moved: RotationPolicy) -> None:
+def _refuse_orphaning(policy: RotationPolicy, moved: RotationPolicy) -> None:
     """Refuse to forget a login that an abandoned rotation left valid at the place before."""
-    logins_of = kind_of(policy.rotator).logins_of
+    logins_of = rotator_class(policy.rotator).logins_of
     same = (policy.endpoint, logins_of(policy.settings)) == (moved.endpoint, logins_of(moved.settings))
-    if not same and left_behind(policy):
+    if not same and find_orphaned_login(policy):
         raise RotationConflict(
             "an abandoned rotation left a login valid where the policy is now: retire it first, or remove "
             "the policy, whose last event tells of it"
         )
 
 
-def _tried(actor: Principal, policy: RotationPolicy, rotator: Rotator, action: Action) -> None:
+def _apply_proven_connection(
+    actor: Principal, policy: RotationPolicy, rotator: Rotator, action: Action
+) -> None:
     """Put a rotator's place on a policy, after the served value was seen to log in there."""
     secret = policy.secret
     require_authentic_secret(secret)
@@ -263,7 +275,7 @@ def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
         raise InvalidField("settings", f"The secret's type does not take such values: {error}") from error
 
 
-def _described(policy: RotationPolicy) -> dict[str, Json]:
+def _creation_details(policy: RotationPolicy) -> dict[str, Json]:
     told: dict[str, Json] = {name: getattr(policy, name) for name in CHANGEABLE}
     settings = {name: text for name, text in policy.settings.items() if name != "ca_certificate"}
     return told | {

@@ -10,7 +10,7 @@ from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.services import version_stages
-from sync_app.domain.rotation_state import Act, Step
+from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.errors import RotationInProgress
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
@@ -20,7 +20,7 @@ NOT_ENDED: Final = (
 )
 
 
-def end_forged(*, actor: Principal, policy: RotationPolicy) -> None:
+def end_tampered(*, actor: Principal, policy: RotationPolicy) -> None:
     """End what has not ended of a policy that is being removed, if Keeper wrote none of it as it stands.
 
     Call it in the transaction that holds the policy. How far such a rotation came is not to be believed:
@@ -28,13 +28,13 @@ def end_forged(*, actor: Principal, policy: RotationPolicy) -> None:
     version is dropped, or no other policy could have one. Raises RotationInProgress.
     """
     found = policy.rotations.filter(slot__isnull=False)
-    ids = [rotation.pk for rotation in _none_genuine(found)]
+    ids = [rotation.pk for rotation in _are_all_tampered(found)]
     # Locked no sooner than this: a worker holds its rotation and then asks for the policy.
-    for rotation in _none_genuine(policy.rotations.select_for_update().filter(pk__in=ids)):
+    for rotation in _are_all_tampered(policy.rotations.select_for_update().filter(pk__in=ids)):
         _end(actor, policy, rotation)
 
 
-def _none_genuine(rotations: Iterable[Rotation]) -> list[Rotation]:
+def _are_all_tampered(rotations: Iterable[Rotation]) -> list[Rotation]:
     found = list(rotations)
     if any(rotation.is_authentic() for rotation in found):
         raise RotationInProgress(NOT_ENDED)
@@ -45,13 +45,13 @@ def _end(actor: Principal, policy: RotationPolicy, rotation: Rotation) -> None:
     secret = Secret.objects.select_related("environment").get(uuid=policy.secret_id)
     details: dict[str, Json] = {
         "rotation": str(rotation.uuid),
-        "act": Act.ABANDON,
+        "act": OperatorAction.ABANDON,
         "from": rotation.step,
         "step": Step.ABANDONED,
         "forged": True,
         "may_be_valid": [number for number in (secret.previous_number, secret.pending_number) if number],
     }
-    rotation.begin_anew()
+    rotation.release_for_retry()
     rotation.step, rotation.slot, rotation.leaves = Step.ABANDONED, None, ""
     rotation.finished_at = database_now()
     rotation.save()

@@ -21,7 +21,7 @@ _OWN = "Only its rotation policy writes this secret's value: rotate it; nothing 
 _CHANGED = "The secret's rotation policy was changed meanwhile. Try again; nothing was written."
 
 
-def guard(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+def guard_write(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
     """Let a value pass that logs in, of a secret under a policy.
 
     Implements `secrets_app.interfaces.write_guards.WriteGuard`.

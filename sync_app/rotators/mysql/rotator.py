@@ -79,7 +79,7 @@ class MySql(AbLogins):
                 for host, plugin in hosts
             ]
             self._lock(cursor, max(1, fence.seconds // 2))
-            fence.hold()
+            fence.require_held()
             cursor.execute(f"ALTER USER {', '.join(parts)} ACCOUNT {'LOCK' if locked else 'UNLOCK'}")
 
     def _log_in(self, credential: DatabaseCredential) -> None:

@@ -140,7 +140,7 @@ class PostgreSql(AbLogins):
                     connection.execute(f"SET LOCAL {name} = {limit}")
                 key = int.from_bytes(self._lock_digest()[:8], signed=True)
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
-                fence.hold()
+                fence.require_held()
                 connection.execute(_alter_role(username, hashed))
 
     def _log_in(self, credential: DatabaseCredential) -> None:

@@ -116,7 +116,7 @@ class Episode:
         Target.objects.filter(pk=self.stage.target.pk).update(
             due_at=database_now() - timedelta(seconds=1), failures=0
         )
-        (run,) = Run.objects.filter(pk__in=schedule.due(), target=self.stage.target)
+        (run,) = Run.objects.filter(pk__in=schedule.queue_due(), target=self.stage.target)
         return run
 
     def _plan_and_apply(self) -> None:

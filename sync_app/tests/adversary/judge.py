@@ -17,7 +17,7 @@ from django.apps import apps
 from environments_app.models import Alert
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
-from sync_app.domain.delivery_state import State as Standing
+from sync_app.domain.delivery_state import DeliveryState as Standing
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction, Ownership
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry

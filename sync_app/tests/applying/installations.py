@@ -41,7 +41,7 @@ def drop(name: str) -> dict[str, Any]:
 def scheduled() -> dict[str, Any]:
     """Return whether this is the active installation, and how much is due in it."""
     Target.objects.update(due_at=None, interval_seconds=3600)
-    return {"active": is_active(), "due": len(schedule.due())}
+    return {"active": is_active(), "due": len(schedule.queue_due())}
 
 
 def sync() -> dict[str, Any]:

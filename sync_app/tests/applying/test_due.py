@@ -33,8 +33,8 @@ def stage(cast: Cast, aws: AwsWorld) -> Stage:
 
 
 def pass_by() -> None:
-    schedule.mend_due_times()
-    for run_id in schedule.due():
+    schedule.correct_future_due_times()
+    for run_id in schedule.queue_due():
         runs_runner.execute(run_id)
 
 
@@ -42,7 +42,7 @@ def test_a_pause_of_everything_uses_up_no_attempt(stage: Stage, cast: Cast) -> N
     run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
     runs_runner.pause_all(actor=cast.principal(cast.root))
     for _ in range(runs_runner.MAX_ATTEMPTS + 1):
-        assert schedule.due() == [run.pk]
+        assert schedule.queue_due() == [run.pk]
         runs_runner.execute(run.pk)
         Run.objects.update(not_before=database_now())
     runs_runner.resume_all(actor=cast.principal(cast.root))
@@ -79,7 +79,7 @@ def test_a_target_whose_credentials_ended_is_asked_again_with_a_growing_wait(
     began = now
     while now - began < timedelta(minutes=20):
         # Each change of a secret asks for a pass.
-        schedule.nudge_environment(stage.environment.pk, ["app/a"])
+        schedule.schedule_environment(stage.environment.pk, ["app/a"])
         pass_by()
         now += timedelta(seconds=10)
     waits = [round((later - earlier).total_seconds()) for earlier, later in pairwise(asked)]
@@ -88,11 +88,11 @@ def test_a_target_whose_credentials_ended_is_asked_again_with_a_growing_wait(
 
 def test_new_credentials_are_tried_at_once(stage: Stage, cast: Cast) -> None:
     Target.objects.update(failures=7, last_failure_at=database_now(), due_at=database_now())
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     target = stage.fresh()
     targets.change_credentials(actor=stage.alice, target=target, credentials=stage.world.credentials)
-    schedule.nudge_environment(stage.environment.pk, ["app/a"])
-    assert schedule.due() == [Run.objects.get().pk]
+    schedule.schedule_environment(stage.environment.pk, ["app/a"])
+    assert schedule.queue_due() == [Run.objects.get().pk]
 
 
 def test_a_deadlock_does_not_end_the_search_for_what_is_due(
@@ -107,7 +107,7 @@ def test_a_deadlock_does_not_end_the_search_for_what_is_due(
         return jobs_queue.enqueue(**asked)
 
     monkeypatch.setattr("sync_app.runs.schedule.enqueue", collides)
-    assert schedule.due() == [Run.objects.get().pk]
+    assert schedule.queue_due() == [Run.objects.get().pk]
 
 
 @pytest.mark.parametrize("interval", [0, 300])
@@ -122,7 +122,7 @@ def test_a_pass_that_could_not_be_queued_stays_due(
     with monkeypatch.context() as patched:
         patched.setattr(schedule, "enqueue", broken)
         with pytest.raises(OperationalError):
-            schedule.due()
+            schedule.queue_due()
     pass_by()
     assert stage.theirs("app/one") == "first"
 
@@ -131,7 +131,7 @@ def test_a_clock_that_was_put_back_holds_up_neither_passes_nor_runs(stage: Stage
     jump(365)
     pass_by()
     stage.rules(due_at=None)
-    (died,) = schedule.due()
+    (died,) = schedule.queue_due()
     assert leases.claim(died, owner="dead")
     jump(0)
     stage.keep("app/one", "second")
@@ -145,8 +145,8 @@ def test_a_clock_that_was_put_back_holds_up_neither_passes_nor_runs(stage: Stage
 def test_a_run_that_waits_for_a_time_before_the_clock_was_put_back_goes_on(stage: Stage, jump: Jump) -> None:
     run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
     Run.objects.update(not_before=database_now() + timedelta(days=1))
-    assert schedule.due() == [run.pk]
+    assert schedule.queue_due() == [run.pk]
     Run.objects.update(not_before=database_now() + timedelta(minutes=9))
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     jump(1)
-    assert schedule.due() == [run.pk]
+    assert schedule.queue_due() == [run.pk]

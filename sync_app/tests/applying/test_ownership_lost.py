@@ -12,7 +12,7 @@ from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run, SyncEntry
 from sync_app.models.plan import PlanKind
-from sync_app.rotation.execution.consumer_lag import lag_of
+from sync_app.rotation.execution.consumer_lag import explain_lag
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
@@ -53,7 +53,7 @@ def test_it_is_told_and_adopted_again(stage: Stage, lose: Any) -> None:
     assert alert.open
     assert "app/one" in alert.lines[0]
     # A rotation waits for it: it serves the older value.
-    assert str(stage.target.name) in str(lag_of(secret))
+    assert str(stage.target.name) in str(explain_lag(secret))
     adoption = stage.plan(kind=PlanKind.ADOPT, options={"names": ["app/one"], "mode": "replace"})
     assert adoption.counts == {"adopt": 1}
     # A look at it alone forgets nothing.
@@ -98,7 +98,7 @@ def test_one_that_was_made_again_with_an_equal_value_is_not_ours(
     secret = stage.keep("one", "second")
     assert stage.sync(rest=True).counts == {"ownership_lost": 1}
     assert stage.entry("one").ownership == Ownership.CREATED
-    assert str(stage.target.name) in str(lag_of(secret))
+    assert str(stage.target.name) in str(explain_lag(secret))
     assert (stage.theirs("one"), stage.value("one")) == ("first", "second")
 
 

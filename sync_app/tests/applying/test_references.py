@@ -121,9 +121,9 @@ def test_a_change_of_a_source_reaches_who_names_it(stage: References) -> None:
     assert stage.theirs("app/nested") == "see postgres://app:correct-horse@db.internal/app"
     # The pass is brought forward by the change itself, and by no change of what is not named.
     stage.rules(due_at=None)
-    schedule.nudge_environment(stage.production.pk, ["db/username"])
+    schedule.schedule_environment(stage.production.pk, ["db/username"])
     assert stage.fresh().due_at is None
-    schedule.nudge_environment(stage.production.pk, ["db/username", "db/password"])
+    schedule.schedule_environment(stage.production.pk, ["db/username", "db/password"])
     assert stage.fresh().due_at is not None
 
 

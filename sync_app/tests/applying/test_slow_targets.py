@@ -44,7 +44,7 @@ def test_no_thread_claims_a_run_that_another_of_its_process_still_has(
         claimed.append(runs_runner.execute(held.pk))
         return ""
 
-    monkeypatch.setattr(runs_runner, "_work", work)
+    monkeypatch.setattr(runs_runner, "_run_kind", work)
     done = runs_runner.execute(run.pk)
     assert claimed == [None]
     assert done is not None
@@ -64,7 +64,7 @@ def test_a_worker_whose_lease_ran_out_asks_the_target_nothing_more(
                 backend.check_connection()
             return ""
 
-        monkeypatch.setattr(runs_runner, "_work", work)
+        monkeypatch.setattr(runs_runner, "_run_kind", work)
         left = runs_runner.execute(run.pk)
         assert server.connections == 0
     assert left is not None
@@ -79,7 +79,7 @@ def test_a_run_ends_as_failed_when_its_time_is_over(
     def work(_run: Run, _lease: Lease) -> str:
         raise TargetUnreachable("no answer")
 
-    monkeypatch.setattr(runs_runner, "_work", work)
+    monkeypatch.setattr(runs_runner, "_run_kind", work)
     left = runs_runner.execute(run.pk)
     assert left is not None
     assert (left.state, left.error) == (RunState.FAILED, "no answer")
@@ -124,9 +124,9 @@ def test_rotations_have_a_slot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
     carried_on: list[int] = []
     monkeypatch.setattr(execution_runner, "execute", carried_on.append)
     with worker_slots.slot("sync", share=1 / 2), worker_slots.slot("sync", share=1 / 2):
-        tasks.carry_on_rotation(7)
+        tasks.execute_rotation(7)
         with worker_slots.slot("rotation", share=1 / 4):
-            tasks.carry_on_rotation(8)
+            tasks.execute_rotation(8)
     assert carried_on == [7]
 
 

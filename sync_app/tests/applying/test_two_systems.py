@@ -31,7 +31,7 @@ def rest(*stages: Stage) -> int:
     """Let the schedule run until nothing is due any more, as workers do; return the number of passes."""
     before = Run.objects.count()
     for _ in range(ROUNDS):
-        waiting = schedule.due()
+        waiting = schedule.queue_due()
         if not waiting:
             return Run.objects.count() - before
         for run_id in waiting:

@@ -106,13 +106,13 @@ def test_a_target_is_due_at_once_and_its_lease_holds(stage: Stage) -> None:
     stage.keep("one", "value")
     targets.change(actor=stage.alice, target=stage.fresh(), automatic=True, interval_seconds=86_400)
     assert is_now(stage.fresh().due_at)
-    (run,) = schedule.due()
+    (run,) = schedule.queue_due()
     lease = claim(run, owner="a worker")
     assert lease is not None
     until = Run.objects.get(pk=run).lease_until
     assert until is not None
     assert is_now(until - LEASE)
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     assert claim(run, owner="another") is None
     lease.renew()
     lease.requeue(not_before=None)

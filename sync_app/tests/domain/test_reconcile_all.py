@@ -119,7 +119,7 @@ def test_it_counts_what_was_deleted_before_within_the_window() -> None:
     assert outcomes(items, budget=allowed) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)]
     spent = DeletionBudget(number=5, percent=100, withdrawn=5)
     assert outcomes(items, budget=spent) == [(Outcome.REFUSED, Reason.OVER_BUDGET)]
-    assert spent.sentence(deleted=1, owned=21, hours=24).endswith(
+    assert spent.explain_excess(deleted=1, owned=21, hours=24).endswith(
         "1 to delete, 5 deleted in the last 24 hours, and at most 5 of 26 (5, or 100 %)"
     )
 

@@ -20,7 +20,7 @@ from sync_app.domain.reconciliation import (
     Reason,
     Rules,
     Side,
-    needs_comparison,
+    needs_value_comparison,
     reconcile,
 )
 from sync_app.tests import decision_table
@@ -150,7 +150,7 @@ def test_it_asks_for_a_comparison_wherever_one_could_settle_something(item: Item
     """A comparison that is not asked for could only spare a write that was going to happen."""
     item = replace(item, equal=None)
     compared = reconcile(replace(item, equal=True), rules)
-    if not needs_comparison(item) and compared.outcome is not reconcile(item, rules).outcome:
+    if not needs_value_comparison(item) and compared.outcome is not reconcile(item, rules).outcome:
         assert item.keeper_changed
         assert not item.target_changed
 

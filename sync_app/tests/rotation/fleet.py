@@ -163,19 +163,19 @@ def _mortal(rotation: int, dies_at: int) -> None:
         for name in ("_change", "_log_in"):
             setattr(kind, name, around(getattr(kind, name)))
     with connection.execute_wrapper(statement):
-        tasks.carry_on_rotation(rotation)
+        tasks.execute_rotation(rotation)
 
 
 def _stopping(rotation: int, fence_seconds: int) -> None:
     execution_lease.FENCE_SECONDS = fence_seconds  # type: ignore[misc]
-    asked = Fence.hold
+    asked = Fence.require_held
 
     def holding(self: Fence) -> None:
         asked(self)
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    Fence.hold = holding  # type: ignore[method-assign]
-    tasks.carry_on_rotation(rotation)
+    Fence.require_held = holding  # type: ignore[method-assign]
+    tasks.execute_rotation(rotation)
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ from secrets_app.services import lifecycle
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import alerts
-from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, remind
+from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, alert_overdue
 from sync_app.rotation.execution.operator_actions import retry
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import LATE
@@ -39,23 +39,23 @@ def test_what_waits_for_days_is_told(cast: Cast, generated: World) -> None:
     policy = made_policy(cast, generated)
     worked(asked(cast, policy))
     second = asked(cast, policy)
-    remind()
+    alert_overdue()
     assert not Alert.objects.exists()
     Rotation.objects.filter(pk=second.pk).update(queued_at="2026-01-01T00:00:00Z")
-    remind()
-    remind()
+    alert_overdue()
+    alert_overdue()
     alert = Alert.objects.get()
     assert (alert.kind, alert.subject) == (WAITS, "development, app/db: the rotation waits")
     # It is carried on with after all.
     Rotation.objects.filter(pk=second.pk).update(queued_at=timezone.now())
-    remind()
+    alert_overdue()
     assert not Alert.objects.filter(open=True).exists()
 
 
 def late(policy: RotationPolicy) -> None:
     """Let a policy's rotation be overdue, and tell of it."""
     RotationPolicy.objects.filter(pk=policy.pk).update(due_at=timezone.now() - LATE - timedelta(hours=1))
-    remind()
+    alert_overdue()
     assert Alert.objects.get(open=True).kind == OVERDUE
 
 
@@ -64,16 +64,16 @@ def test_nothing_is_overdue_any_more_under_a_policy_that_is_suspended_or_removed
 ) -> None:
     alice, policy = cast.principal(cast.alice), made_policy(cast, generated)
     late(policy)
-    remind()
+    alert_overdue()
     assert Alert.objects.filter(open=True).exists()
     policies.suspend(actor=alice, policy=policy)
-    remind()
+    alert_overdue()
     assert not Alert.objects.filter(open=True).exists()
     policies.resume(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
     late(policy)
     policies.remove(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
-    remind()
-    remind()
+    alert_overdue()
+    alert_overdue()
     assert not Alert.objects.filter(open=True).exists()
     over = AuditEvent.objects.filter(action="rotation.alert", details__contains='"kind":"recovered"')
     assert over.count() == 2
@@ -86,13 +86,13 @@ def test_what_stopped_is_over_although_its_worker_died_before_it_could_say_so(
     mariadb.grant_to_a_alone()
     rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
     retry(actor=cast.principal(cast.erin), rotation=rotation)
-    remind()
+    alert_overdue()
     assert Alert.objects.get(open=True).kind == STOPPED
     mariadb.grant_to_b_too()
-    monkeypatch.setattr(alerts, "after_work", lambda _rotation: None)
+    monkeypatch.setattr(alerts, "update_after_work", lambda _rotation: None)
     assert worked(rotation).step == Step.DONE
     assert Alert.objects.filter(open=True).exists()
-    remind()
+    alert_overdue()
     assert not Alert.objects.filter(open=True).exists()
 
 
@@ -103,15 +103,15 @@ def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
     mariadb.grant_to_a_alone()
     policy = made_policy(cast, mariadb, secret=secret, grace_seconds=0)
     with monkeypatch.context() as dying:
-        dying.setattr(alerts, "after_work", lambda _rotation: None)
+        dying.setattr(alerts, "update_after_work", lambda _rotation: None)
         rotation = worked(asked(cast, policy))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
-    remind()
+    alert_overdue()
     alert = Alert.objects.get(open=True)
     assert (alert.kind, "lacks what the login in use may do" in alert.lines[0]) == (STOPPED, True)
     # The worker's own word is no news then.
-    alerts.after_work(rotation)
-    remind()
+    alerts.update_after_work(rotation)
+    alert_overdue()
     assert AuditEvent.objects.filter(action="rotation.alert").count() == 1
 
 
@@ -124,12 +124,12 @@ def test_what_stopped_is_over_once_its_value_is_served_however_long_the_grace(
     assert Alert.objects.get(open=True).kind == STOPPED
     mariadb.grant_to_b_too()
     rotation = worked(retry(actor=cast.principal(cast.erin), rotation=rotation))
-    remind()
+    alert_overdue()
     assert (rotation.step, Alert.objects.filter(open=True).exists()) == (Step.GRACE, False)
     # One that fails in its grace stays told of as long as it does.
     Rotation.objects.update(attempts=alerts._ATTEMPTS, problem="the keyring is not available")
-    alerts.after_work(again(rotation))
-    remind()
+    alerts.update_after_work(again(rotation))
+    alert_overdue()
     assert Alert.objects.get(open=True).kind == STOPPED
 
 
@@ -142,5 +142,5 @@ def test_what_was_told_of_a_policy_is_over_although_its_secret_was_purged(
     policies.remove(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
     lifecycle.delete(actor=alice, secret=stored(secret))
     lifecycle.purge(actor=alice, secret=stored(secret))
-    remind()
+    alert_overdue()
     assert not Alert.objects.filter(open=True).exists()

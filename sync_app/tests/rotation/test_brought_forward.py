@@ -26,9 +26,9 @@ def test_policies_with_a_cadence_rotate_soon_and_no_others(cast: Cast, generated
     }
     policies.suspend(actor=cast.principal(cast.alice), policy=made["asleep"])
     asked = [made[name].secret.uuid for name in ("every-day", "by-hand", "asleep")]
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     assert schedule.bring_forward(asked) == 1
-    assert len(schedule.due()) == 1
+    assert len(schedule.queue_due()) == 1
     assert Rotation.objects.get().policy == made["every-day"]
     made["every-day"].refresh_from_db()
     assert made["every-day"].due_at is not None
@@ -45,7 +45,7 @@ def test_what_is_due_stays_due_if_the_rotation_could_not_be_queued(
     with monkeypatch.context() as waits:
         waits.setattr(schedule, "request_rotation", Mock(side_effect=busy))
         with pytest.raises(OperationalError):
-            schedule.due()
-    assert schedule.due() == [Rotation.objects.get(policy=policy).pk]
+            schedule.queue_due()
+    assert schedule.queue_due() == [Rotation.objects.get(policy=policy).pk]
     # Once it is queued the next one is due an interval later.
     assert list(schedule.due_policies(timezone.now() + timedelta(days=89))) == []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from environments_app.errors import InvalidField
-from sync_app.domain.cadence import Cadence, checked_cron, parse_window, zone
+from sync_app.domain.cadence import Cadence, clean_cron, parse_time_zone, parse_window
 
 DAY = timedelta(days=1)
 moments = st.integers(0, 6 * 366 * 24 * 3600).map(
@@ -25,7 +25,7 @@ def test_a_window_opens_within_a_week_and_not_before_now(moment: datetime, text:
     assert window is not None
     opening = window.next_opening(moment)
     assert moment <= opening <= moment + 8 * DAY
-    if window.holds(moment):
+    if window.contains(moment):
         assert opening == moment
 
 
@@ -44,12 +44,15 @@ def test_a_window_opens_within_a_week_and_not_before_now(moment: datetime, text:
 def test_windows_go_by_the_wall_clock(text: str, place: str, local: str, inside: bool) -> None:
     window = parse_window(text, place)
     assert window is not None
-    assert window.holds(datetime.fromisoformat(local).replace(tzinfo=zone(place)).astimezone(UTC)) is inside
+    assert (
+        window.contains(datetime.fromisoformat(local).replace(tzinfo=parse_time_zone(place)).astimezone(UTC))
+        is inside
+    )
 
 
 def test_a_cron_line_goes_by_its_time_zone_across_a_change_of_clocks() -> None:
     cadence = Cadence(cron="0 3 * * *", time_zone="Europe/Berlin")
-    before = datetime(2026, 10, 24, 3, 0, tzinfo=zone("Europe/Berlin"))
+    before = datetime(2026, 10, 24, 3, 0, tzinfo=parse_time_zone("Europe/Berlin"))
     following = cadence.next_after(before)
     # Twenty-five hours on the night on which summer time ends.
     assert following == before.astimezone(UTC) + timedelta(hours=25)
@@ -62,7 +65,7 @@ def test_a_clock_that_jumps_makes_one_rotation_due_and_none_late_by_more_than_a_
     cadence = Cadence(interval_seconds=every)
     due = cadence.next_after(moment)
     now = moment + jump * DAY
-    mended = cadence.mended(due, now)
+    mended = cadence.correct_due_time(due, now)
     assert mended is not None
     assert due is not None
     assert mended <= now + timedelta(seconds=every)
@@ -76,7 +79,7 @@ def test_a_clock_that_jumps_makes_one_rotation_due_and_none_late_by_more_than_a_
 @pytest.mark.parametrize("line", ["", "* * * *", "* * * * * *", "61 * * * *", "never", "0 0 30 2 *"])
 def test_no_cron_line(line: str) -> None:
     with pytest.raises(InvalidField):
-        checked_cron(line)
+        clean_cron(line)
 
 
 @pytest.mark.parametrize("text", ["1-5", "25:00-26:00", "foo 01:00-02:00", "mon-foo 01:00-02:00", "mon tue"])
@@ -88,4 +91,4 @@ def test_no_window(text: str) -> None:
 def test_no_time_zone() -> None:
     for name in ("Mars/Base", "../etc/passwd", ""):
         with pytest.raises(InvalidField):
-            zone(name)
+            parse_time_zone(name)

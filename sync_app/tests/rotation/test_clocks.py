@@ -23,8 +23,8 @@ HOUR = 3600
 def pass_by() -> None:
     """Let the schedule look several times, and workers do what it finds."""
     for _ in range(3):
-        schedule.mend_due_times()
-        for number in schedule.due():
+        schedule.correct_future_due_times()
+        for number in schedule.queue_due():
             execution_runner.execute(number)
 
 
@@ -35,7 +35,7 @@ def ended(secret: Secret, world: MariaDbWorld) -> None:
             grace_over(rotation)
         Rotation.objects.filter(slot=Slot.WORKING).update(not_before=None)
         RotationPolicy.objects.update(due_at=None)
-        for number in schedule.due():
+        for number in schedule.queue_due():
             execution_runner.execute(number)
     assert not Rotation.objects.filter(slot__isnull=False).exists()
     assert set(Rotation.objects.values_list("step", flat=True)) == {Step.DONE}

@@ -106,10 +106,10 @@ def test_whoever_died_before_saying_so_is_followed_by_the_schedule(
     forgotten = again(first)
     forgotten.cut = False
     forgotten.save()
-    for rotation in schedule.due():
+    for rotation in schedule.queue_due():
         execution_runner.execute(rotation)
     assert again(first).step == Step.DONE
-    for rotation in schedule.due():
+    for rotation in schedule.queue_due():
         execution_runner.execute(rotation)
     assert again(second).step == Step.DONE
 
@@ -133,17 +133,17 @@ def test_one_that_is_let_in_just_as_an_emergency_is_asked_for_stays_genuine(
     policy = made_policy(cast, generated, secret=made_secret(cast, generated))
     first = worked(asked(cast, policy))
     waiting = asked(cast, policy)
-    may_begin = execution_runner._may_begin
+    may_begin = execution_runner._can_start
 
     def meanwhile(rotation: Rotation) -> bool:
-        monkeypatch.setattr(execution_runner, "_may_begin", may_begin)
+        monkeypatch.setattr(execution_runner, "_can_start", may_begin)
         request_rotation(actor=cast.principal(cast.alice), policy=policy, emergency=True)
         return may_begin(rotation)
 
-    monkeypatch.setattr(execution_runner, "_may_begin", meanwhile)
+    monkeypatch.setattr(execution_runner, "_can_start", meanwhile)
     assert worked(grace_over(first)).step == Step.DONE
     # Whoever read it before that let nothing in; the schedule does.
     assert again(waiting).is_authentic()
-    assert schedule.due() == [waiting.pk]
+    assert schedule.queue_due() == [waiting.pk]
     begun = worked(waiting)
     assert (begun.step, begun.emergency) == (Step.DONE, True)

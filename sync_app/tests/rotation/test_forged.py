@@ -14,7 +14,7 @@ from sync_app.models import Rotation
 from sync_app.rotation.execution import operator_actions, steps
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.session import RotationSession
-from sync_app.rotation.execution.steps import Pause
+from sync_app.rotation.execution.steps import StepWait
 from sync_app.rotation.policies import service as policies
 from sync_app.runs import row_checks
 from sync_app.tests.rotation.making import (
@@ -68,12 +68,12 @@ def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
 ) -> None:
     rotation = grace_over(in_its_grace(cast, generated))
 
-    def meanwhile(session: RotationSession) -> Pause | None:
-        monkeypatch.setattr(execution_runner, "carry_on", steps.carry_on)
+    def meanwhile(session: RotationSession) -> StepWait | None:
+        monkeypatch.setattr(execution_runner, "run_steps", steps.run_steps)
         forged(rotation, emergency=True)
         raise StaleVersion("somebody described the secret anew")
 
-    monkeypatch.setattr(execution_runner, "carry_on", meanwhile)
+    monkeypatch.setattr(execution_runner, "run_steps", meanwhile)
     before = stages(cast, rotation.policy.secret)
     stopped = worked(rotation)
     assert (stopped.stopped_at is not None, stopped.is_authentic()) == (True, False)
@@ -86,7 +86,7 @@ def test_it_ends_with_its_policy_and_nothing_is_done_elsewhere(cast: Cast, gener
     stopped = worked(forged(rotation, cut=True))
     policies.remove(actor=cast.principal(cast.alice), policy=stopped.policy)
     ended = again(rotation)
-    assert (ended.step, ended.slot, ended.acts) == (Step.ABANDONED, None, frozenset())
+    assert (ended.step, ended.slot, ended.allowed_actions) == (Step.ABANDONED, None, frozenset())
     assert list(row_checks.rotations()) == []
     assert stages(cast, rotation.policy.secret) == before
     event = AuditEvent.objects.filter(action=Action.ROTATION_RESOLVE).latest("pk")

@@ -158,14 +158,14 @@ def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
     makes = AwsIam.set
 
     def slowly(self: AwsIam, pending: Pending, *, current: str, fence: Fence) -> str:
-        fence.hold()
+        fence.require_held()
         # Given up while AWS is asked for the key, and carried on to its end by another worker.
         monkeypatch.setattr(AwsIam, "set", makes)
         operator_actions.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
         with monkeypatch.context() as in_another_process:
             in_another_process.setattr("sync_app.jobs.reservations._reserved", set())
             assert worked(rotation).step == Step.ABANDONED
-        return makes(self, pending, current=current, fence=replace(fence, still_ours=lambda: True))
+        return makes(self, pending, current=current, fence=replace(fence, is_held=lambda: True))
 
     monkeypatch.setattr(AwsIam, "set", slowly)
     worked(rotation)

@@ -9,7 +9,7 @@ from audit_app.events import actors
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import write
-from sync_app.domain.rotation_state import Act, Step
+from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions, schedule
 from sync_app.runs.restore_suspension import POLICIES, rotated_since
@@ -38,18 +38,18 @@ def test_what_was_under_way_waits_with_its_policy(cast: Cast, generated: World) 
     from audit_app.integrity.active_installation import activate, note_restore
 
     rotation = asked(cast, made_policy(cast, generated))
-    assert schedule.due() == [rotation.pk]
+    assert schedule.queue_due() == [rotation.pk]
     note_restore(backup=rotation.uuid, at=AT)
     activate(actor=actors.system())
     POLICIES.suspend(actor=actors.system(), at=AT)
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     POLICIES.release(actor=cast.principal(cast.root), uuid=RotationPolicy.objects.get().uuid, since=AT)
-    assert schedule.due() == list(Rotation.objects.values_list("pk", flat=True))
+    assert schedule.queue_due() == list(Rotation.objects.values_list("pk", flat=True))
 
 
-@pytest.mark.parametrize("act", [Act.RETRY, Act.ABANDON])
+@pytest.mark.parametrize("act", [OperatorAction.RETRY, OperatorAction.ABANDON])
 def test_what_was_under_way_changes_no_login_that_was_served_since_the_backup(
-    cast: Cast, database: DatabaseWorld, act: Act
+    cast: Cast, database: DatabaseWorld, act: OperatorAction
 ) -> None:
     secret = made_secret(cast, database)
     database.grant_to_a_alone()

@@ -50,7 +50,7 @@ def test_due_rotates_what_is_due_once_and_carries_on_what_waits(cast: Cast, gene
     assert rotate("--due") == (0, [])
     # Thirty hours late, it is rotated once.
     RotationPolicy.objects.exclude(pk=by_hand.pk).update(due_at="2026-01-01T00:00:00Z")
-    assert schedule.due() == [Rotation.objects.get().pk]
+    assert schedule.queue_due() == [Rotation.objects.get().pk]
     assert [told["step"] for told in rotate("--due")[1]] == ["grace"]
     assert rotate("--due") == (0, [])
     grace_over(Rotation.objects.get())
@@ -83,10 +83,10 @@ def test_what_waits_behind_a_grace_begins_in_the_window_and_not_while_suspended(
     alice = cast.principal(cast.alice)
     policy = policies.suspend(actor=alice, policy=policy)
     Rotation(policy=policy, actor_kind="user", actor_uuid=alice.uuid, actor_name="alice").save()
-    assert schedule.due() == []
+    assert schedule.queue_due() == []
     assert Rotation.objects.get().step == Step.WAITING
     policies.resume(actor=alice, policy=policy)
-    assert schedule.due() == [Rotation.objects.get().pk]
+    assert schedule.queue_due() == [Rotation.objects.get().pk]
     assert Rotation.objects.get().step == Step.PREPARE
 
 
@@ -99,7 +99,7 @@ def test_the_dry_run_finds_what_is_wrong_and_changes_nothing(cast: Cast, mariadb
     mariadb.execute("REVOKE CREATE USER ON *.* FROM %s@'%%'", mariadb.administrator)
     code, (told,) = rotate("--secret=development/app/db", "--dry-run")
     assert (code, told["ok"]) == (1, False)
-    assert "CREATE USER" in told["findings"][0]["told"]
+    assert "CREATE USER" in told["findings"][0]["detail"]
     assert (Rotation.objects.count(), SecretVersion.objects.count()) == (0, 1)
     assert mariadb.works(mariadb.current)
     # For real it stops, says the same, and nothing was touched.
@@ -116,7 +116,7 @@ def test_the_dry_run_logs_in_with_the_idle_login_as_long_as_its_password_is_know
 
     def told() -> str:
         _, (found,) = rotate("--secret=development/app/db", "--dry-run")
-        return str(next(each["told"] for each in found["findings"] if each["what"] == "idle login"))
+        return str(next(each["detail"] for each in found["findings"] if each["what"] == "idle login"))
 
     assert "its password is not known" in told()
     assert worked(request_rotation(actor=cast.principal(cast.erin), policy=policy)).step == Step.GRACE

@@ -30,7 +30,7 @@ from sync_app.errors import RotationConflict
 from sync_app.models import PlanItem, Target
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
-from sync_app.rotation.policies.write_guard import guard
+from sync_app.rotation.policies.write_guard import guard_write
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
@@ -169,7 +169,7 @@ WRITERS = {
     "sync_app.rotation.execution.steps._retire": "rotation",
     "sync_app.rotation.policies.tampered._end": "rotation",
     "sync_app.rotation.execution.steps._set": "rotation",
-    "sync_app.rotation.execution.steps._withdraw": "rotation",
+    "sync_app.rotation.execution.steps._revoke_unserved": "rotation",
 }
 # What stores them, by the module that has it.
 STORING = {
@@ -268,13 +268,13 @@ def test_a_policy_or_rotation_that_begins_between_question_and_write_wins(
 ) -> None:
     secret = made_secret(cast, generated)
     actor = cast.principal(cast.alice)
-    confirm = guard(actor=actor, secret=secret, value="by hand")
+    confirm = guard_write(actor=actor, secret=secret, value="by hand")
     policy = made_policy(cast, generated, secret=secret)
     with pytest.raises(StaleVersion):
         confirm()
     rotation = asked(cast, policy)
     with pytest.raises(ManagedValue):
-        guard(actor=actor, secret=secret, value="by hand")
+        guard_write(actor=actor, secret=secret, value="by hand")
     operator_actions.abandon(actor=actor, rotation=rotation)
 
 
@@ -283,7 +283,7 @@ def test_a_policy_that_takes_the_place_of_the_one_that_was_asked_has_its_own_say
 ) -> None:
     secret, alice = made_secret(cast, mariadb), cast.principal(cast.alice)
     policy = made_policy(cast, mariadb, secret=secret)
-    confirm = guard(actor=alice, secret=secret, value=mariadb.current)
+    confirm = guard_write(actor=alice, secret=secret, value=mariadb.current)
     policies.remove(actor=alice, policy=policy)
     with transaction.atomic():
         confirm()

@@ -101,8 +101,8 @@ def test_who_may_ask_decide_and_see(cast: Cast, generated: World) -> None:
             request_rotation(actor=cast.principal(user), policy=policy)
     rotation = worked(asked(cast, policy))
     with pytest.raises(Forbidden):
-        operator_actions.cut_grace(actor=cast.principal(cast.erin), rotation=rotation)
-    rotation = operator_actions.cut_grace(actor=cast.principal(cast.alice), rotation=rotation)
+        operator_actions.end_grace(actor=cast.principal(cast.erin), rotation=rotation)
+    rotation = operator_actions.end_grace(actor=cast.principal(cast.alice), rotation=rotation)
     assert worked(rotation).step == Step.DONE
     assert AuditEvent.objects.filter(action=Action.ROTATION_RUN, outcome="denied").count() == 3
 
@@ -116,12 +116,12 @@ def test_what_stopped_in_its_grace_is_tried_again_and_waits_for_targets_as_befor
     secret = made_secret(cast, generated)
     rotation = worked(asked(cast, made_policy(cast, generated, secret=secret)))
     with monkeypatch.context() as while_damaged:
-        while_damaged.setattr(steps, "lag_of", damaged)
+        while_damaged.setattr(steps, "explain_lag", damaged)
         rotation = worked(grace_over(rotation))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.GRACE, True)
     rotation = operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation)
     with monkeypatch.context() as while_behind:
-        while_behind.setattr(steps, "lag_of", lambda _secret: "first to hold the current version")
+        while_behind.setattr(steps, "explain_lag", lambda _secret: "first to hold the current version")
         rotation = worked(rotation)
     assert (rotation.step, rotation.stopped_at) == (Step.GRACE, None)
     assert rotation.problem == "waits for first to hold the current version"

@@ -39,7 +39,7 @@ def blocks(section: str, language: str) -> list[str]:
 
 
 def fence(still_ours: Callable[[], bool] = lambda: True, *, seconds: int = 20) -> Fence:
-    return Fence(run=uuid4(), epoch=1, seconds=seconds, still_ours=still_ours)
+    return Fence(run=uuid4(), epoch=1, seconds=seconds, is_held=still_ours)
 
 
 class World(ABC):

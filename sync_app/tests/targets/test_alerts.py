@@ -11,7 +11,7 @@ from environments_app.models import Alert, Delivery, Environment
 from environments_app.notifications import service as notifications
 from environments_app.tests.cast import Cast
 from secrets_app.tests.kept import VALUE, keep
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.targets import alerts
 from sync_app.targets import service as targets
@@ -47,10 +47,10 @@ def told() -> list[tuple[str, str]]:
 
 def test_each_state_that_needs_someone_is_one_message(cast: Cast, target: Target) -> None:
     secret = keep(cast, "payments/db")
-    make_entry(target, secret, State.DRIFTED, reason="changed in the target since the last sync")
-    make_entry(target, None, State.DRIFTED, name="payments/other")
-    make_entry(target, None, State.CONFLICT, name="search/key")
-    make_entry(target, None, State.IN_SYNC, name="web/key")
+    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in the target since the last sync")
+    make_entry(target, None, DeliveryState.DRIFTED, name="payments/other")
+    make_entry(target, None, DeliveryState.CONFLICT, name="search/key")
+    make_entry(target, None, DeliveryState.IN_SYNC, name="web/key")
     ended(target)
     assert sorted(told()) == [
         (
@@ -67,7 +67,7 @@ def test_each_state_that_needs_someone_is_one_message(cast: Cast, target: Target
 def test_the_same_finding_is_told_and_recorded_once(
     cast: Cast, target: Target, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    make_entry(target, None, State.MISSING, name="a")
+    make_entry(target, None, DeliveryState.MISSING, name="a")
     ended(target)
     ended(target)
     assert [kind for kind, _ in told()] == ["sync.missing"]
@@ -79,9 +79,9 @@ def test_the_same_finding_is_told_and_recorded_once(
 def test_another_secret_in_trouble_is_news(
     cast: Cast, target: Target, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    make_entry(target, None, State.MISSING, name="a")
+    make_entry(target, None, DeliveryState.MISSING, name="a")
     ended(target)
-    make_entry(target, None, State.MISSING, name="b")
+    make_entry(target, None, DeliveryState.MISSING, name="b")
     ended(target)
     assert len(events("target.alert")) == 2
 
@@ -89,9 +89,9 @@ def test_another_secret_in_trouble_is_news(
 def test_a_recovery_is_told_and_recorded(
     cast: Cast, target: Target, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    make_entry(target, None, State.DRIFTED, name="a")
+    make_entry(target, None, DeliveryState.DRIFTED, name="a")
     ended(target)
-    SyncEntry.objects.update(state=State.IN_SYNC)
+    SyncEntry.objects.update(state=DeliveryState.IN_SYNC)
     ended(target)
     ended(target)
     assert [kind for kind, _ in told()] == ["sync.drifted", "recovered"]
@@ -116,7 +116,7 @@ def test_a_run_that_is_tried_again_is_told_when_it_keeps_failing(cast: Cast, tar
 
 def test_many_names_are_cut_and_counted(cast: Cast, target: Target) -> None:
     for number in range(25):
-        make_entry(target, None, State.DRIFTED, name=f"n/{number:02}")
+        make_entry(target, None, DeliveryState.DRIFTED, name=f"n/{number:02}")
     ended(target)
     lines = Delivery.objects.get().lines
     assert len(lines) == 21
@@ -124,7 +124,7 @@ def test_many_names_are_cut_and_counted(cast: Cast, target: Target) -> None:
 
 
 def test_the_message_leads_to_the_target(cast: Cast, target: Target) -> None:
-    make_entry(target, None, State.DRIFTED, name="a")
+    make_entry(target, None, DeliveryState.DRIFTED, name="a")
     ended(target)
     assert Delivery.objects.get().link == f"/sync/{target.pk}"
 

@@ -11,7 +11,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import PlanItem, SyncEntry
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
@@ -40,7 +40,12 @@ def item(cast: Cast) -> PlanItem:
     first, second = secret.versions.order_by("number")
     target = make_target(cast.development)
     make_entry(
-        target, secret, State.PENDING, base_keeper=first.uuid.hex, base_target="4", ownership="created"
+        target,
+        secret,
+        DeliveryState.PENDING,
+        base_keeper=first.uuid.hex,
+        base_target="4",
+        ownership="created",
     )
     return make_item(
         make_plan(target),

@@ -8,7 +8,7 @@ from django.test import Client
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.tests.kept import VALUE, keep
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Reason
 from sync_app.models import Plan, SyncEntry, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
@@ -39,7 +39,7 @@ def text(client: Client, path: str) -> str:
 @pytest.fixture
 def plan(cast: Cast, target: Target) -> Plan:
     secret = keep(cast, "payments/db")
-    make_entry(target, secret, State.PENDING, base_number=30)
+    make_entry(target, secret, DeliveryState.PENDING, base_number=30)
     made = make_plan(target, counts={"unchanged": 412})
     make_item(made, "payments/db", "update", secret_uuid=secret.uuid, there_number=30, keeper_number=31)
     make_item(made, "web/new", "create", keeper_number=1)
@@ -87,7 +87,7 @@ def test_what_lost_its_ownership_is_adopted_again_from_there(
     alice: Client, cast: Cast, target: Target
 ) -> None:
     secret = keep(cast, "app/lost")
-    make_entry(target, secret, State.OWNERSHIP_LOST, ownership="created")
+    make_entry(target, secret, DeliveryState.OWNERSHIP_LOST, ownership="created")
     made = make_plan(target, state="done")
     make_item(made, "app/lost", "ownership_lost", state="skipped")
     make_item(made, "app/other", "unmanaged", state="skipped")
@@ -194,8 +194,8 @@ def test_an_empty_list_teaches(alice: Client) -> None:
 
 
 def test_a_list_counts_states_and_names_the_last_error(alice: Client, cast: Cast, target: Target) -> None:
-    make_entry(target, None, State.DRIFTED, name="a")
-    make_entry(target, None, State.DRIFTED, name="b")
+    make_entry(target, None, DeliveryState.DRIFTED, name="a")
+    make_entry(target, None, DeliveryState.DRIFTED, name="b")
     Target.objects.update(last_error="the token has expired")
     page = text(alice, "/sync")
     assert f"/sync/{target.pk}?state=drifted" in page
@@ -203,7 +203,11 @@ def test_a_list_counts_states_and_names_the_last_error(alice: Client, cast: Cast
 
 
 def test_a_target_filters_by_state_and_name(alice: Client, target: Target) -> None:
-    for name, state in (("pay/a", State.IN_SYNC), ("pay/b", State.MISSING), ("web/c", State.MISSING)):
+    for name, state in (
+        ("pay/a", DeliveryState.IN_SYNC),
+        ("pay/b", DeliveryState.MISSING),
+        ("web/c", DeliveryState.MISSING),
+    ):
         make_entry(target, None, state, name=name)
     page = text(alice, f"/sync/{target.pk}?state=missing&q=pay")
     assert page.count("<tr>") - 1 == 1
@@ -236,7 +240,7 @@ def test_credentials_are_never_shown(alice: Client, target: Target) -> None:
 def test_a_secret_shows_where_it_is(alice: Client, cast: Cast, target: Target) -> None:
     secret = keep(cast, "payments/db")
     make_target(cast.development, "elsewhere", scope="web")
-    make_entry(target, secret, State.DRIFTED, reason="changed in the target since the last sync")
+    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in the target since the last sync")
     page = text(alice, f"/secrets/{secret.pk}")
     assert "drifted" in page
     assert "changed in the target since the last sync" in page
@@ -248,8 +252,8 @@ def test_a_secret_that_no_target_covers_has_no_delivery(alice: Client, cast: Cas
 
 
 def test_the_list_shows_delivery_and_is_narrowed_by_it(alice: Client, cast: Cast, target: Target) -> None:
-    make_entry(target, keep(cast, "a/drifted"), State.DRIFTED)
-    make_entry(target, keep(cast, "a/synced"), State.IN_SYNC)
+    make_entry(target, keep(cast, "a/drifted"), DeliveryState.DRIFTED)
+    make_entry(target, keep(cast, "a/synced"), DeliveryState.IN_SYNC)
     assert "Delivery</th>" in text(alice, "/secrets")
     page = text(alice, "/secrets?delivery=drifted")
     assert "a/<wbr>drifted" in page
@@ -259,7 +263,7 @@ def test_the_list_shows_delivery_and_is_narrowed_by_it(alice: Client, cast: Cast
 def test_the_api_is_narrowed_by_delivery_too(
     cast: Cast, bearer: Callable[..., Client], target: Target
 ) -> None:
-    make_entry(target, keep(cast, "a/drifted"), State.DRIFTED)
+    make_entry(target, keep(cast, "a/drifted"), DeliveryState.DRIFTED)
     keep(cast, "a/other")
     client = bearer("viewer", cast.development)
     found = client.get("/api/secrets?delivery=drifted").json()
@@ -271,7 +275,7 @@ def test_a_target_that_one_may_not_see_is_not_named(cast: Cast, signed_in: Signe
     secret = keep(cast, "part/key", environment=cast.development)
     Membership.objects.create(environment=cast.development, user=cast.charlie, role="manager", prefix="part")
     for name, scope in (("hidden", ""), ("open", "part")):
-        make_entry(make_target(cast.development, name, scope=scope), secret, State.CONFLICT)
+        make_entry(make_target(cast.development, name, scope=scope), secret, DeliveryState.CONFLICT)
     charlie, alice = signed_in(cast.charlie), signed_in(cast.alice)
     for path in ("/secrets", f"/secrets/{secret.pk}"):
         page = text(charlie, path)
@@ -286,7 +290,10 @@ def test_nor_does_why_it_failed_tell_where_it_is(cast: Cast, signed_in: SignedIn
     for name, scope in (("hidden", ""), ("open", "part")):
         target = make_target(cast.development, name, scope=scope)
         make_entry(
-            target, secret, State.FAILED, reason=f"the token's policy lacks update on {name}-mount/key"
+            target,
+            secret,
+            DeliveryState.FAILED,
+            reason=f"the token's policy lacks update on {name}-mount/key",
         )
     told = {who: text(signed_in(who), f"/secrets/{secret.pk}") for who in (cast.charlie, cast.alice)}
     assert ["hidden-mount" in told[who] for who in (cast.charlie, cast.alice)] == [False, True]
@@ -297,13 +304,13 @@ def test_what_needs_a_decision_leads_to_where_it_is_taken(
     cast: Cast, signed_in: SignedIn, target: Target
 ) -> None:
     changed, even = keep(cast, "app/changed"), keep(cast, "app/even")
-    make_entry(target, changed, State.CONFLICT)
-    make_entry(target, even, State.IN_SYNC)
+    make_entry(target, changed, DeliveryState.CONFLICT)
+    make_entry(target, even, DeliveryState.IN_SYNC)
     older = make_item(make_plan(target), "app/changed", "conflict")
     item = make_item(make_plan(target), "app/changed", "conflict")
     # Elsewhere the same name is in order, and has a newer plan.
     elsewhere = make_target(cast.development, "elsewhere")
-    make_entry(elsewhere, changed, State.IN_SYNC)
+    make_entry(elsewhere, changed, DeliveryState.IN_SYNC)
     make_item(make_plan(elsewhere), "app/changed", "conflict")
     alice, vera = signed_in(cast.alice), signed_in(cast.vera)
     page = text(alice, f"/sync/{target.pk}")

@@ -14,7 +14,7 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.models import Environment
 from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import SyncEntry, Target
 from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import rights
@@ -36,14 +36,14 @@ class TargetPanel:
 
 _CHOICES: Final = {
     "": "Any delivery",
-    State.IN_SYNC: "In sync",
-    State.PENDING: "Pending",
-    State.DRIFTED: "Drifted",
-    State.CONFLICT: "In conflict",
-    State.MISSING: "Missing there",
-    State.OWNERSHIP_LOST: "Ownership lost",
-    State.REFUSED: "Refused",
-    State.FAILED: "Failed",
+    DeliveryState.IN_SYNC: "In sync",
+    DeliveryState.PENDING: "Pending",
+    DeliveryState.DRIFTED: "Drifted",
+    DeliveryState.CONFLICT: "In conflict",
+    DeliveryState.MISSING: "Missing there",
+    DeliveryState.OWNERSHIP_LOST: "Ownership lost",
+    DeliveryState.REFUSED: "Refused",
+    DeliveryState.FAILED: "Failed",
 }
 
 # What those who may not see a target are told of it: that there is one, and how a secret stands there.
@@ -132,7 +132,7 @@ def _row(
     return {
         "name": target.name if may_look else _HIDDEN,
         "paused": target.paused_at is not None,
-        "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
+        "state": "paused" if target.paused_at else entry.state if entry else DeliveryState.PENDING,
         "entry": entry,
         # A system's own words name what was asked of it, such as a path.
         "reason": entry.reason if entry and may_look else "",

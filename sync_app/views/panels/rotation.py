@@ -14,9 +14,9 @@ from secrets_app.models import Secret
 from sync_app.forms.rotation import rotator_label, rotator_of
 from sync_app.jobs.leases import database_now
 from sync_app.models import RotationPolicy
-from sync_app.rotation.execution.consumer_lag import unconfirmed
-from sync_app.rotation.lookup import left_behind
-from sync_app.rotation.status import having, standing_of, working_rotations
+from sync_app.rotation.execution.consumer_lag import find_unacknowledged
+from sync_app.rotation.lookup import find_orphaned_login
+from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.views.presenters.rotation_text import words_of
 
 _CHOICES: Final = {
@@ -52,10 +52,10 @@ class RotationPanel:
             "kind": rotator_label(policy.rotator),
             "on_editing": words_of(rotator_of(policy.rotator)).editing,
             "rotation": rotation,
-            "standing": standing_of(policy, rotation, database_now()),
-            "left": left_behind(policy),
+            "standing": policy_status(policy, rotation, database_now()),
+            "left": find_orphaned_login(policy),
             "url": reverse("rotation-policy", args=[policy.pk]),
-            "slow": len(unconfirmed(secret)),
+            "slow": len(find_unacknowledged(secret)),
         }
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - it names nothing
@@ -70,5 +70,5 @@ class RotationPanel:
 def _has(state: str) -> Q:
     policies = RotationPolicy.objects.filter(live=True)
     if state == "stopped":
-        policies = policies.filter(having("failed", database_now()))
+        policies = policies.filter(status_condition("failed", database_now()))
     return Q(uuid__in=policies.values("secret_id"))

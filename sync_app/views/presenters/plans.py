@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import State
+from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Deletion
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
@@ -55,7 +55,7 @@ WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.R
 _RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 # Named even if there are none: a person looks for them.
 _ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
-_TO_DECIDE: Final = frozenset({State.CONFLICT, State.DRIFTED, State.MISSING})
+_TO_DECIDE: Final = frozenset({DeliveryState.CONFLICT, DeliveryState.DRIFTED, DeliveryState.MISSING})
 # A look at all of both sides (settling a conflict looks at one name), which stands once it was replaced.
 _WHOLE_LOOK: Final = Q(
     kind=PlanKind.SYNC,

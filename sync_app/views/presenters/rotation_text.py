@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sync_app.domain.rotation_state import Act, Step
+from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.rotators.base import Rotator
 
 
@@ -15,7 +15,7 @@ class Words:
     # The path of a rotation without trouble, in order.
     steps: Mapping[Step, str]
     # What an act is called, and what it does.
-    acts: Mapping[Act, tuple[str, str]]
+    acts: Mapping[OperatorAction, tuple[str, str]]
     # The notices before a policy is created, before it rotates, and before it is removed.
     making: str
     rotating: str
@@ -40,14 +40,20 @@ _LOGINS: Final = Words(
         Step.DONE: "Done",
     },
     acts={
-        Act.RETRY: ("Retry", "It is tried again at once."),
-        Act.ROLL_BACK: (
+        OperatorAction.RETRY: ("Retry", "It is tried again at once."),
+        OperatorAction.ROLL_BACK: (
             "Roll back",
             "The value before is served again, if it logs in; the new one is retired after another grace.",
         ),
-        Act.ABANDON: ("Abandon", "What was set and not served is made useless; what is served stays."),
-        Act.RETIRE: ("Retire it now", "The login that was left valid is ended, and proven to be refused."),
-        Act.CUT_GRACE: (
+        OperatorAction.ABANDON: (
+            "Abandon",
+            "What was set and not served is made useless; what is served stays.",
+        ),
+        OperatorAction.RETIRE: (
+            "Retire it now",
+            "The login that was left valid is ended, and proven to be refused.",
+        ),
+        OperatorAction.CUT_GRACE: (
             "End the grace",
             "The value that is not served stops working now, whoever still uses it.",
         ),
@@ -79,12 +85,12 @@ _VALUES: Final = replace(
     },
     acts={
         **_LOGINS.acts,
-        Act.ROLL_BACK: (
+        OperatorAction.ROLL_BACK: (
             "Roll back",
             "The value before is served again; the new one is offered for another grace.",
         ),
-        Act.ABANDON: ("Abandon", "What was not served yet never will be; what is served stays."),
-        Act.CUT_GRACE: (
+        OperatorAction.ABANDON: ("Abandon", "What was not served yet never will be; what is served stays."),
+        OperatorAction.CUT_GRACE: (
             "End the grace",
             "The value that is not served is offered no more, whoever still uses it.",
         ),

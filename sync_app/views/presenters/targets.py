@@ -10,21 +10,21 @@ from django.urls import reverse
 
 from environments_app.authorization.policy import Principal
 from sync_app.backends.registry import BACKENDS
-from sync_app.domain.delivery_state import ALERTING, State
+from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.targets.lookup import visible_targets
 
 # What needs someone comes first, what is of no consequence last.
 STATE_ORDER: Final = (
-    State.CONFLICT,
-    State.FAILED,
-    State.MISSING,
-    State.OWNERSHIP_LOST,
-    State.DRIFTED,
-    State.REFUSED,
-    State.PENDING,
-    State.IN_SYNC,
-    State.UNMANAGED,
+    DeliveryState.CONFLICT,
+    DeliveryState.FAILED,
+    DeliveryState.MISSING,
+    DeliveryState.OWNERSHIP_LOST,
+    DeliveryState.DRIFTED,
+    DeliveryState.REFUSED,
+    DeliveryState.PENDING,
+    DeliveryState.IN_SYNC,
+    DeliveryState.UNMANAGED,
 )
 
 
