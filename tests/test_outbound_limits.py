@@ -42,7 +42,7 @@ from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BackendError
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.rotators.aws_iam import AwsIam
-from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.base import LoginAnswer, Rotator
 from sync_app.rotators.mysql.rotator import MySql
 from sync_app.rotators.postgresql.rotator import PostgreSql
 from tests import hostile
@@ -84,7 +84,7 @@ def ask_kms(base: str, port: int) -> None:
 
 def ask_iam(base: str, port: int) -> None:
     settings = {"user_name": "app", "iam_endpoint": f"{base}:{port}", "sts_endpoint": f"{base}:{port}"}
-    AwsIam(settings=settings, admin=AWS).check(json.dumps({"AccessKeyId": "A", "SecretAccessKey": "s"}))
+    AwsIam(settings=settings, admin=AWS).check_setup(json.dumps({"AccessKeyId": "A", "SecretAccessKey": "s"}))
 
 
 def write_to_webhook(base: str, port: int) -> None:
@@ -144,8 +144,8 @@ def send_mail_over_tls(_base: str, port: int) -> None:
 def log_in(rotator: Rotator, engine: str) -> None:
     value = json.dumps({"engine": engine, "username": "app_a", "password": "p"})
     probe = rotator.probe(value)
-    assert probe.answer is Answer.UNKNOWN
-    rotator.check(value)
+    assert probe.answer is LoginAnswer.UNKNOWN
+    rotator.check_setup(value)
 
 
 def log_in_to_mysql(_base: str, port: int) -> None:

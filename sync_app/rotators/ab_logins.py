@@ -16,8 +16,8 @@ from sync_app.errors import (
     StillAccepted,
     ValueUnusable,
 )
-from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
-from sync_app.rotators.credential_json import DatabaseCredential, read, replaced
+from sync_app.rotators.base import Fence, Login, LoginAnswer, LoginProbe, PendingCredential, Rotator
+from sync_app.rotators.credential_json import DatabaseCredential, parse_credential, replace_fields
 from sync_app.rotators.endpoint import Endpoint
 
 # The unreserved characters of RFC 3986: such a password goes into a connection URL as it is.
@@ -34,7 +34,7 @@ ADMIN_FIELDS: Final = (
 )
 
 
-def new_password() -> str:
+def generate_password() -> str:
     """Return a password that every client takes without escaping, of over 190 bits."""
     return draw(PASSWORD_LENGTH, _CLASSES)
 
@@ -59,55 +59,57 @@ class AbLogins(Rotator):
         """Return A and B."""
         return frozenset(Login(settings[field]) for field in ("login_a", "login_b"))
 
-    def idle(self, current: str) -> str:
+    def idle_login(self, current: str) -> str:
         """Return the other one of the two logins."""
         username = self._credential(current).username
         return self.logins[1 - self.logins.index(username)]
 
-    def prepare(self, current: str) -> Pending:
+    def prepare(self, current: str) -> PendingCredential:
         """Return the current value with the idle login and a new password."""
-        login = self.idle(current)
-        return Pending(login=login, value=replaced(current, username=login, password=new_password()))
+        login = self.idle_login(current)
+        return PendingCredential(
+            login=login, value=replace_fields(current, username=login, password=generate_password())
+        )
 
-    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+    def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
         """Give the idle login the password in `pending`."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         credential = self._credential(pending.value)
         self._refuse_current(credential.username, current)
-        self._change(credential.username, credential.password, fence=fence, locked=False)
+        self._change_password(credential.username, credential.password, fence=fence, locked=False)
         return pending.value
 
-    def probe(self, value: str) -> Probe:
+    def probe(self, value: str) -> LoginProbe:
         """Log in with a value at the policy's server."""
         credential = self._credential(value)
         try:
             self._log_in(credential)
         except CredentialsRejected as error:
-            return Probe(Answer.REFUSED, str(error))
+            return LoginProbe(LoginAnswer.REFUSED, str(error))
         except BackendError as error:
-            return Probe(Answer.UNKNOWN, str(error))
-        return Probe(Answer.ACCEPTED)
+            return LoginProbe(LoginAnswer.UNKNOWN, str(error))
+        return LoginProbe(LoginAnswer.ACCEPTED)
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
         """Give the old login a random password that is not stored, and verify that the old one is refused."""
         username = self._credential(value).username
         self._refuse_current(username, current)
-        self._change(username, new_password(), fence=fence, locked=True)
+        self._change_password(username, generate_password(), fence=fence, locked=True)
         probed = self.probe(value)
-        if probed.answer is not Answer.REFUSED:
+        if probed.answer is not LoginAnswer.REFUSED:
             raise StillAccepted(
                 f"{username} is not proven to be locked out ({probed.why or probed.answer}): try again"
             )
 
-    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+    def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:
         """Give the idle login a random password that is not stored."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         self.retire(pending.value, current=current, fence=fence)
 
     def _credential(self, value: str) -> DatabaseCredential:
-        credential = read(value, engines=self.engines)
+        credential = parse_credential(value, engines=self.engines)
         if credential.username not in self.logins:
             raise ValueUnusable(f"the value's username is neither {' nor '.join(self.logins)}")
         return credential
@@ -125,7 +127,7 @@ class AbLogins(Rotator):
         """Return the user names of A and B as a value holds them."""
 
     @abstractmethod
-    def _change(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
+    def _change_password(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
         """Set a login's password under the server's advisory lock; the server sees its hash only."""
 
     @abstractmethod

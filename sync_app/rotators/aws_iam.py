@@ -34,8 +34,8 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
-from sync_app.rotators.credential_json import json_object, replaced, text
+from sync_app.rotators.base import Fence, Login, LoginAnswer, LoginProbe, PendingCredential, Rotator
+from sync_app.rotators.credential_json import parse_object, replace_fields, require_text
 
 Reply = TypeVar("Reply")
 
@@ -62,7 +62,7 @@ class AwsIam(Rotator):
         FormField(name="secret_access_key", label="Secret access key", required=True, sensitive=True),
     )
     # IAM is eventually consistent; new and deactivated keys take seconds to be known everywhere.
-    settling_seconds: ClassVar[int] = 60
+    propagation_seconds: ClassVar[int] = 60
     # A key that was left is there beside a new one, and AWS allows two.
     overwrites_idle: ClassVar[bool] = False
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
@@ -72,7 +72,7 @@ class AwsIam(Rotator):
         super().__init__(settings=settings, admin=admin)
         if not _REGION.fullmatch(self.settings["region"]):
             raise BadDestination("a region looks like eu-central-1", field="region")
-        self._places = {service: self._place(f"{service}_endpoint") for service in ("iam", "sts")}
+        self._places = {service: self._endpoint_field(f"{service}_endpoint") for service in ("iam", "sts")}
         self._user = self.settings["user_name"]
 
     @property
@@ -85,56 +85,56 @@ class AwsIam(Rotator):
         """Return the user."""
         return frozenset({Login(settings["user_name"])})
 
-    def check(self, current: str) -> None:
+    def check_setup(self, current: str) -> None:
         """List the keys, look at the current one's use, and try to change a key that does not exist.
 
         Whether keys may be created cannot be tried without creating one.
         """
-        key = self._key(current)
-        self._room(self._keys(), key)
-        self._ask("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
+        key = self._key_id(current)
+        self._require_room(self._list_keys(), key)
+        self._call("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
         for operation, more in (("UpdateAccessKey", {"Status": "Inactive"}), ("DeleteAccessKey", {})):
             try:
-                self._ask("iam", operation, UserName=self._user, AccessKeyId=_NO_KEY, **more)
+                self._call("iam", operation, UserName=self._user, AccessKeyId=_NO_KEY, **more)
             except LoginMissing:
                 continue
 
-    def idle(self, current: str) -> str:
+    def idle_login(self, current: str) -> str:
         """Return the user: its second place for a key is the idle one."""
-        self._key(current)
+        self._key_id(current)
         return self._user
 
-    def prepare(self, current: str) -> Pending:
+    def prepare(self, current: str) -> PendingCredential:
         """Return the ids of the existing keys, to distinguish a new one."""
-        used = self._key(current)
-        keys = self._keys()
-        self._room(keys, used)
-        return Pending(login=self._user, before=tuple(sorted(keys)))
+        used = self._key_id(current)
+        keys = self._list_keys()
+        self._require_room(keys, used)
+        return PendingCredential(login=self._user, before=tuple(sorted(keys)))
 
-    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+    def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
         """Make a key; one that an attempt before made, and whose secret was lost, is deleted first."""
-        used = self._key(current)
+        used = self._key_id(current)
         if used not in pending.before:
             raise CredentialInUse(f"{used} serves the current value and is newer than this run")
         self._delete_lost(pending, used, fence)
         fence.require_held()
-        made = self._ask("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
-        return replaced(
+        made = self._call("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
+        return replace_fields(
             current,
             UserName=self._user,
             AccessKeyId=made["AccessKeyId"],
             SecretAccessKey=made["SecretAccessKey"],
         )
 
-    def take_back(self, value: str) -> None:
+    def discard(self, value: str) -> None:
         """Delete the key, by its id."""
-        self._delete(self._key(value))
+        self._delete(self._key_id(value))
 
-    def probe(self, value: str) -> Probe:
+    def probe(self, value: str) -> LoginProbe:
         """Ask AWS who the key belongs to."""
         own = {
-            "aws_access_key_id": self._key(value),
-            "aws_secret_access_key": text(json_object(value), "SecretAccessKey"),
+            "aws_access_key_id": self._key_id(value),
+            "aws_secret_access_key": require_text(parse_object(value), "SecretAccessKey"),
         }
         try:
             client, session = self._client("sts", own)
@@ -147,15 +147,15 @@ class AwsIam(Rotator):
             if code == "InvalidClientTokenId" or (
                 code == "SignatureDoesNotMatch" and not _CLOCK.search(message)
             ):
-                return Probe(Answer.REFUSED, f"AWS refuses the key ({code})")
-            return Probe(Answer.UNKNOWN, f"AWS did not judge the key ({code})")
+                return LoginProbe(LoginAnswer.REFUSED, f"AWS refuses the key ({code})")
+            return LoginProbe(LoginAnswer.UNKNOWN, f"AWS did not judge the key ({code})")
         except OutboundError as error:
-            return Probe(Answer.UNKNOWN, str(error))
+            return LoginProbe(LoginAnswer.UNKNOWN, str(error))
         except BotoCoreError as error:
-            return Probe(Answer.UNKNOWN, str(translate_no_answer("sts:GetCallerIdentity", error)))
+            return LoginProbe(LoginAnswer.UNKNOWN, str(translate_no_answer("sts:GetCallerIdentity", error)))
         except (ResponseParserError, *PARSE_ERRORS):
-            return Probe(Answer.UNKNOWN, str(unexpected_answer("sts:GetCallerIdentity")))
-        return Probe(Answer.ACCEPTED)
+            return LoginProbe(LoginAnswer.UNKNOWN, str(unexpected_answer("sts:GetCallerIdentity")))
+        return LoginProbe(LoginAnswer.ACCEPTED)
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
         """Return nothing: both keys are the same user's."""
@@ -163,15 +163,15 @@ class AwsIam(Rotator):
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
         """Deactivate the key, see that it is refused, and then delete it."""
-        key = self._key(value)
-        if key == self._key(current):
+        key = self._key_id(value)
+        if key == self._key_id(current):
             raise CredentialInUse(f"{key} serves the current value: nothing was changed")
-        keys = self._keys()
+        keys = self._list_keys()
         fence.require_held()
         if keys.get(key) == "Active":
             self._deactivate(key)
         probed = self.probe(value)
-        if probed.answer is not Answer.REFUSED:
+        if probed.answer is not LoginAnswer.REFUSED:
             raise StillAccepted(
                 f"{key} is inactive, but not proven to be refused ({probed.why or probed.answer}): try again"
             )
@@ -179,22 +179,22 @@ class AwsIam(Rotator):
             fence.require_held()
             self._delete(key)
 
-    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+    def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:
         """Delete the key that `set` made: by its id if it is known, else the one that was never used."""
         if pending.value is not None:
             self.retire(pending.value, current=current, fence=fence)
             return
         fence.require_held()
-        self._delete_lost(pending, self._key(current), fence)
+        self._delete_lost(pending, self._key_id(current), fence)
 
     # --- How ----------------------------------------------------------------------------------
 
-    def _delete_lost(self, pending: Pending, used: str, fence: Fence) -> None:
+    def _delete_lost(self, pending: PendingCredential, used: str, fence: Fence) -> None:
         """Delete the one key that is new and was never used.
 
         Raises OutcomeAmbiguous if there are several, or it is in use.
         """
-        keys = self._keys()
+        keys = self._list_keys()
         if used not in keys:
             raise LoginMissing(f"{used}, which serves the current value, is no key of {self._user}")
         new = sorted(keys.keys() - set(pending.before))
@@ -214,7 +214,7 @@ class AwsIam(Rotator):
         fence.require_held()
         self._delete(lost)
 
-    def _room(self, keys: Mapping[str, str], used: str) -> None:
+    def _require_room(self, keys: Mapping[str, str], used: str) -> None:
         if keys.get(used) != "Active":
             raise LoginMissing(f"{used}, which serves the current value, is no active key of {self._user}")
         others = sorted(keys.keys() - {used})
@@ -224,32 +224,32 @@ class AwsIam(Rotator):
                 "if nobody uses it"
             )
 
-    def _keys(self) -> dict[str, str]:
+    def _list_keys(self) -> dict[str, str]:
         """Return the user's keys and whether each is Active or Inactive."""
-        reply = self._ask("iam", "ListAccessKeys", UserName=self._user)
+        reply = self._call("iam", "ListAccessKeys", UserName=self._user)
         return {key["AccessKeyId"]: key["Status"] for key in reply["AccessKeyMetadata"]}
 
     def _was_used(self, key: str) -> bool:
-        reply = self._ask("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
+        reply = self._call("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
         return "LastUsedDate" in reply["AccessKeyLastUsed"]
 
     def _deactivate(self, key: str) -> None:
-        self._ask("iam", "UpdateAccessKey", UserName=self._user, AccessKeyId=key, Status="Inactive")
+        self._call("iam", "UpdateAccessKey", UserName=self._user, AccessKeyId=key, Status="Inactive")
 
     def _delete(self, key: str) -> None:
         try:
-            self._ask("iam", "DeleteAccessKey", UserName=self._user, AccessKeyId=key)
+            self._call("iam", "DeleteAccessKey", UserName=self._user, AccessKeyId=key)
         except LoginMissing:
             return  # by an attempt before
 
-    def _key(self, value: str) -> str:
-        fields = json_object(value)
-        text(fields, "SecretAccessKey")
+    def _key_id(self, value: str) -> str:
+        fields = parse_object(value)
+        require_text(fields, "SecretAccessKey")
         if fields.get("UserName", self._user) != self._user:
             raise ValueUnusable(f"the value's UserName is not {self._user}")
-        return text(fields, "AccessKeyId")
+        return require_text(fields, "AccessKeyId")
 
-    def _ask(self, service: str, operation: str, **parameters: str) -> Any:
+    def _call(self, service: str, operation: str, **parameters: str) -> Any:
         """Ask AWS once: a request that makes a key is never repeated unseen."""
         admin = {
             "aws_access_key_id": self._admin["access_key_id"],
@@ -258,7 +258,7 @@ class AwsIam(Rotator):
         client, session = self._client(service, admin)
         with closing(session):
             method = getattr(client, xform_name(operation))
-            return _answered(f"{service}:{operation}", lambda: method(**parameters))
+            return _send(f"{service}:{operation}", lambda: method(**parameters))
 
     def _client(self, service: str, credentials: dict[str, str]) -> Any:
         return create_guarded_client(
@@ -271,27 +271,27 @@ class AwsIam(Rotator):
             connections=1,
         )
 
-    def _place(self, field: str) -> str | None:
+    def _endpoint_field(self, field: str) -> str | None:
         try:
             return normalised_endpoint(self.settings[field]) if self.settings[field] else None
         except BadEndpoint as error:
             raise BadDestination(str(error), field=field) from error
 
 
-def _answered(operation: str, request: Callable[[], Reply]) -> Reply:
+def _send(operation: str, request: Callable[[], Reply]) -> Reply:
     try:
         return request()
     except OutboundError as error:
         raise TargetUnreachable(str(error)) from None
     except ClientError as error:
-        raise _meaning(operation, error) from None
+        raise _translate_error(operation, error) from None
     except BotoCoreError as error:
         raise translate_no_answer(operation, error) from None
     except (ResponseParserError, *PARSE_ERRORS):
         raise unexpected_answer(operation) from None
 
 
-def _meaning(operation: str, error: ClientError) -> BackendError:
+def _translate_error(operation: str, error: ClientError) -> BackendError:
     code = error.response.get("Error", {}).get("Code")
     if code == "NoSuchEntity":
         return LoginMissing(f"{operation}: IAM does not know the user or key")

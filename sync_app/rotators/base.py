@@ -17,7 +17,7 @@ from sync_app.backends.base import FormField, fill_defaults
 from sync_app.errors import LeaseLost
 
 
-class Answer(StrEnum):
+class LoginAnswer(StrEnum):
     """A server's answer to a login."""
 
     ACCEPTED = "accepted"
@@ -27,10 +27,10 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True)
-class Probe:
+class LoginProbe:
     """The answer to a login, and why, for the operator."""
 
-    answer: Answer
+    answer: LoginAnswer
     why: str = ""
 
 
@@ -56,7 +56,7 @@ class Fence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pending:
+class PendingCredential:
     """What a run writes down before its first act on the other system.
 
     `value` is the whole next value of the secret, sealed by whoever keeps it; it is None where only
@@ -75,7 +75,7 @@ class Login(NamedTuple):
     name: str
     place: str = ""
 
-    def is_of(self, other: "Login") -> bool:
+    def conflicts_with(self, other: "Login") -> bool:
         """Return whether changing one of the two changes the other."""
         return self.name == other.name and (self.place == other.place or not (self.place and other.place))
 
@@ -91,9 +91,9 @@ class Rotator(ABC):
     settings_fields: ClassVar[tuple[FormField, ...]]
     admin_fields: ClassVar[tuple[FormField, ...]]
     # Whether a probe can verify a value. Without it current and previous are both offered.
-    promises_login: ClassVar[bool] = True
+    supports_probe: ClassVar[bool] = True
     # For how long after a change a refusal may mean that it has not reached every server yet.
-    settling_seconds: ClassVar[int] = 0
+    propagation_seconds: ClassVar[int] = 0
     # Whether giving the idle login its next secret ends whatever logged in there before.
     overwrites_idle: ClassVar[bool] = True
 
@@ -112,7 +112,7 @@ class Rotator(ABC):
         """Return the logins at its endpoint that only a policy of these settings may change."""
 
     @abstractmethod
-    def check(self, current: str) -> None:
+    def check_setup(self, current: str) -> None:
         """Try, without changing anything, whether a rotation could work: the dry run.
 
         The server answers, the administrator may do what is needed, both logins exist, and
@@ -120,25 +120,25 @@ class Rotator(ABC):
         """
 
     @abstractmethod
-    def idle(self, current: str) -> str:
+    def idle_login(self, current: str) -> str:
         """Return the login that does not serve `current`: the next one to get a new secret.
 
         Raises ValueUnusable if `current` is not a value of this policy.
         """
 
     @abstractmethod
-    def prepare(self, current: str) -> Pending:
+    def prepare(self, current: str) -> PendingCredential:
         """Return what has to be written down before `set`; changes nothing."""
 
     @abstractmethod
-    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+    def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
         """Give the idle login its new secret, and return the value that now logs in.
 
         Repeated with the same `pending` it comes to the same end. Raises LeaseLost if another
         worker has the run, CredentialInUse if `pending` would change what serves `current`.
         """
 
-    def take_back(self, value: str) -> None:
+    def discard(self, value: str) -> None:
         """Invalidate a secret that `set` created and that could not be stored: only this worker knows it.
 
         It asks for no turn, since no other worker learns of that very secret. Where a run writes a secret
@@ -147,7 +147,7 @@ class Rotator(ABC):
         return
 
     @abstractmethod
-    def probe(self, value: str) -> Probe:
+    def probe(self, value: str) -> LoginProbe:
         """Log in with a value. Raises only what a value that is not one of this policy raises."""
 
     @abstractmethod
@@ -162,5 +162,5 @@ class Rotator(ABC):
         """
 
     @abstractmethod
-    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+    def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:
         """Undo `set`, whether or not it took place, so that nothing unknown logs in."""

@@ -20,27 +20,27 @@ class DatabaseCredential:
     dbname: str = ""
 
 
-def read(value: str, *, engines: Collection[str]) -> DatabaseCredential:
+def parse_credential(value: str, *, engines: Collection[str]) -> DatabaseCredential:
     """Return the credential in a value.
 
     Raises ValueUnusable, without the value, if it is none, or one of another engine.
     """
-    fields = json_object(value)
+    fields = parse_object(value)
     if fields.get("engine", min(engines)) not in engines:
         raise ValueUnusable(f"the value's engine is not {' or '.join(sorted(engines))}")
     return DatabaseCredential(
-        username=text(fields, "username"),
-        password=text(fields, "password"),
-        dbname=text(fields, "dbname") if fields.get("dbname") else "",
+        username=require_text(fields, "username"),
+        password=require_text(fields, "password"),
+        dbname=require_text(fields, "dbname") if fields.get("dbname") else "",
     )
 
 
-def replaced(value: str, **changes: str) -> str:
+def replace_fields(value: str, **changes: str) -> str:
     """Return a value with some fields changed; the others stay as they are, in their order."""
-    return json.dumps({**json_object(value), **changes}, ensure_ascii=False)
+    return json.dumps({**parse_object(value), **changes}, ensure_ascii=False)
 
 
-def json_object(value: str) -> dict[str, Any]:
+def parse_object(value: str) -> dict[str, Any]:
     """Return a value's fields. Raises ValueUnusable if it is not a JSON object."""
     try:
         fields = json.loads(value)
@@ -51,7 +51,7 @@ def json_object(value: str) -> dict[str, Any]:
     return fields
 
 
-def text(fields: dict[str, Any], name: str) -> str:
+def require_text(fields: dict[str, Any], name: str) -> str:
     """Return a field. Raises ValueUnusable if it is missing, or not a text."""
     found = fields.get(name)
     if not isinstance(found, str) or not found or "\0" in found:

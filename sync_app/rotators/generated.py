@@ -11,7 +11,7 @@ from secrets_app.errors import InvalidOption
 from secrets_app.generators.registry import GENERATORS, generate
 from sync_app.backends.base import FormField
 from sync_app.errors import BadDestination, ValueUnusable
-from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
+from sync_app.rotators.base import Fence, Login, LoginAnswer, LoginProbe, PendingCredential, Rotator
 
 
 class GeneratedValue(Rotator):
@@ -23,7 +23,7 @@ class GeneratedValue(Rotator):
         FormField(name="options", label="Options", default="{}", help='JSON, such as {"length": 40}.'),
     )
     admin_fields: ClassVar[tuple[FormField, ...]] = ()
-    promises_login: ClassVar[bool] = False
+    supports_probe: ClassVar[bool] = False
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
         super().__init__(settings=settings, admin=admin)
@@ -43,27 +43,27 @@ class GeneratedValue(Rotator):
         """Return nothing: a value is no login."""
         return frozenset()
 
-    def check(self, current: str) -> None:
+    def check_setup(self, current: str) -> None:
         """Do nothing: there is nothing that could be missing."""
 
-    def idle(self, current: str) -> str:
+    def idle_login(self, current: str) -> str:
         """Return no name: there are no logins."""
         return ""
 
-    def prepare(self, current: str) -> Pending:
+    def prepare(self, current: str) -> PendingCredential:
         """Return a new value."""
-        return Pending(login="", value=generate(self.settings["kind"], self._options).value)
+        return PendingCredential(login="", value=generate(self.settings["kind"], self._options).value)
 
-    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+    def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
         """Return the value in `pending`; no request is sent."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         fence.require_held()
         return pending.value
 
-    def probe(self, value: str) -> Probe:
+    def probe(self, value: str) -> LoginProbe:
         """Return that the result is unknown."""
-        return Probe(Answer.UNKNOWN, "a generated value is not tied to a login that could be tried")
+        return LoginProbe(LoginAnswer.UNKNOWN, "a generated value is not tied to a login that could be tried")
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
         """Return nothing: a value has no rights."""
@@ -73,7 +73,7 @@ class GeneratedValue(Rotator):
         """Do nothing but ask whose turn it is: what accepted the old value is not Keeper's to tell."""
         fence.require_held()
 
-    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+    def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:
         """Do nothing but ask whose turn it is: the value was never served."""
         fence.require_held()
 

@@ -15,7 +15,7 @@ from sync_app.models import RotationPolicy, Target
 from sync_app.planning import service as planning
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotation.policies.principals import policy_principal
-from sync_app.rotators.base import Answer
+from sync_app.rotators.base import LoginAnswer
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.principals import target_principal
 
@@ -58,9 +58,9 @@ def rotated_since(since: datetime) -> Iterator[str]:
         except _CONDITIONS as error:
             yield f"{what} could not be tried: {error}"
             continue
-        if probe.answer is Answer.REFUSED:
+        if probe.answer is LoginAnswer.REFUSED:
             yield f"{what} was rotated since the backup: its login refuses the restored value"
-        elif probe.answer is Answer.UNKNOWN:
+        elif probe.answer is LoginAnswer.UNKNOWN:
             yield f"{what} is not known to work: {probe.why}"
 
 

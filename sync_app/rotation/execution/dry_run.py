@@ -16,7 +16,7 @@ from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowl
 from sync_app.rotation.lookup import require_not_removed, require_policy_access
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotation.rules import window_of
-from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.base import LoginAnswer, Rotator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,21 @@ def run_dry_run(*, actor: Principal, policy: RotationPolicy) -> DryRunResult:
 
 def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[DryRunCheck]:
     try:
-        rotator.check(value)
+        rotator.check_setup(value)
         yield DryRunCheck(
             what="rights", detail="the administrator may do what is needed, and the logins exist"
         )
     except BackendError as error:
         yield DryRunCheck(what="rights", detail=str(error), fails=True)
         return
-    if not rotator.promises_login:
+    if not rotator.supports_probe:
         yield DryRunCheck(what="login", detail="this rotator promises no login: both values are offered")
         return
     probed = rotator.probe(value)
-    accepted = probed.answer is Answer.ACCEPTED
+    accepted = probed.answer is LoginAnswer.ACCEPTED
     told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
     yield DryRunCheck(what="login", detail=told, fails=not accepted)
-    yield DryRunCheck(what="next login", detail=f"{rotator.idle(value)} gets the next password")
+    yield DryRunCheck(what="next login", detail=f"{rotator.idle_login(value)} gets the next password")
     yield _check_idle_login(rotator, before)
 
 
@@ -90,7 +90,7 @@ def _check_idle_login(rotator: Rotator, before: str | None) -> DryRunCheck:
     if before is None:
         return DryRunCheck(what=what, detail="no value before is offered any more: its password is not known")
     probed = rotator.probe(before)
-    if probed.answer is Answer.ACCEPTED:
+    if probed.answer is LoginAnswer.ACCEPTED:
         return DryRunCheck(what=what, detail="the value before, which is still offered, logs in")
     # No rotation waits for that, but the operator should know of it.
     return DryRunCheck(what=what, detail=f"the value before is offered and does not log in: {probed.why}")

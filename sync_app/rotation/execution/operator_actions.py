@@ -36,7 +36,7 @@ from sync_app.rotation.execution.requests import enqueue_wakeup
 from sync_app.rotation.lookup import require_not_removed, require_policy_access
 from sync_app.rotation.policies.approval import require_decision_approval
 from sync_app.rotation.policies.credentials import open_policy
-from sync_app.rotators.base import Answer
+from sync_app.rotators.base import LoginAnswer
 
 _NOT_NOW: Final = "the rotation has gone on meanwhile: look at it again"
 
@@ -85,9 +85,9 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
         actor=actor, policy=policy, versions=[old], details=_details(rotation, OperatorAction.ROLL_BACK)
     )
     value = opened.values[old.number]
-    if opened.rotator.promises_login:
+    if opened.rotator.supports_probe:
         probed = opened.rotator.probe(value)
-        if probed.answer is not Answer.ACCEPTED:
+        if probed.answer is not LoginAnswer.ACCEPTED:
             raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
     facts = inspect(SecretType(policy.secret.secret_type), value)
     epoch = rotation.epoch

@@ -15,7 +15,7 @@ from sync_app.errors import LoginRefused, NotYetAccepted, TargetUnreachable
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.lease import RotationLease
 from sync_app.rotation.policies.credentials import OpenedPolicy, open_policy, require_may_open
-from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.base import LoginAnswer, Rotator
 
 # A login that succeeded this long ago, in this claim, is not tried again.
 _PROVEN_SECONDS: Final = 5.0
@@ -82,14 +82,14 @@ class RotationSession:
 
         Raises LoginRefused, NotYetAccepted, or TargetUnreachable: it is not known.
         """
-        if not self.rotator.promises_login or self._is_proven(number):
+        if not self.rotator.supports_probe or self._is_proven(number):
             return
         probed = self.rotator.probe(self.value(number))
-        if probed.answer is Answer.UNKNOWN:
+        if probed.answer is LoginAnswer.UNKNOWN:
             raise TargetUnreachable(probed.why or "the login was not answered")
-        if probed.answer is Answer.REFUSED and self.rotator.settling_seconds:
+        if probed.answer is LoginAnswer.REFUSED and self.rotator.propagation_seconds:
             raise NotYetAccepted(f"{what} is not accepted yet: {probed.why}")
-        if probed.answer is Answer.REFUSED:
+        if probed.answer is LoginAnswer.REFUSED:
             raise LoginRefused(f"{what} does not log in: {probed.why}")
         self._proven[number] = time.monotonic()
 

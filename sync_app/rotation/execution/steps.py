@@ -35,7 +35,7 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged
 from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.lookup import find_orphaned_login, require_policy_access
-from sync_app.rotators.base import Answer, Pending, Rotator
+from sync_app.rotators.base import LoginAnswer, PendingCredential, Rotator
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # With a larger clock difference the elapsed grace period is unknown.
@@ -81,7 +81,7 @@ def _prepare(session: RotationSession) -> StepWait | None:
     if left is not None and not session.rotator.overwrites_idle:
         _revoke_orphaned(session, left)
     session.lease.renew()
-    session.rotator.check(session.value(current.number))
+    session.rotator.check_setup(session.value(current.number))
     session.require_login(current.number, what=_SERVED)
     pending = session.rotator.prepare(session.value(current.number))
     version = None
@@ -116,9 +116,9 @@ def _set(session: RotationSession) -> StepWait | None:
     actor, secret, rotator = session.actor, session.secret, _open_served(session)
     pending = _load_pending(session)
     session.lease.renew()
-    if session.rotation.attempts > 1 and pending.value is not None and rotator.promises_login:
+    if session.rotation.attempts > 1 and pending.value is not None and rotator.supports_probe:
         probed = rotator.probe(pending.value)
-        if probed.answer is Answer.ACCEPTED:
+        if probed.answer is LoginAnswer.ACCEPTED:
             _advance(session, Step.TEST)
             return None
         session.lease.renew()
@@ -217,7 +217,7 @@ def _revoke_unserved(session: RotationSession) -> StepWait | None:
     session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
-    rotator.withdraw(_load_pending(session), current=current, fence=session.lease.create_fence())
+    rotator.revoke_unserved(_load_pending(session), current=current, fence=session.lease.create_fence())
     with _record_advance(session, Step.ABANDONED) as details:
         if secret.pending_number is not None and secret.pending_number == rotation.to_number:
             version_stages.clear_pending(actor=session.actor, secret=secret, details=details)
@@ -235,13 +235,13 @@ def _revoke_orphaned(session: RotationSession, left: Rotation) -> None:
         version_of(secret, secret.current_number), *([] if number is None else [version_of(secret, number)])
     )
     session.require_login(secret.current_number, what=_SERVED)
-    pending = Pending(
+    pending = PendingCredential(
         login=str(left.login),
         value=None if number is None else session.value(number),
         before=tuple(left.keys_before),
     )
     current = session.value(secret.current_number)
-    session.rotator.withdraw(pending, current=current, fence=session.lease.create_fence())
+    session.rotator.revoke_unserved(pending, current=current, fence=session.lease.create_fence())
 
 
 _STEPS: Final[Mapping[Step, Callable[[RotationSession], StepWait | None]]] = {
@@ -279,10 +279,10 @@ def _open_served(session: RotationSession, *more: SecretVersion) -> Rotator:
     return session.rotator
 
 
-def _load_pending(session: RotationSession) -> Pending:
+def _load_pending(session: RotationSession) -> PendingCredential:
     rotation = session.rotation
     value = None if rotation.to_number is None else session.value(_pending_number(session))
-    return Pending(login=str(rotation.login), value=value, before=tuple(rotation.keys_before))
+    return PendingCredential(login=str(rotation.login), value=value, before=tuple(rotation.keys_before))
 
 
 def _pending_number(session: RotationSession) -> int:
@@ -298,7 +298,7 @@ def _pending_number(session: RotationSession) -> int:
 
 def _discard(session: RotationSession, value: str) -> None:
     try:
-        session.rotator.take_back(value)
+        session.rotator.discard(value)
     except BackendError as error:
         logger.warning("what rotation %s made is left where it is: %s", session.rotation.uuid, error)
 

@@ -24,7 +24,7 @@ def refuse_shared_logins(policy: RotationPolicy, *, actor: Principal) -> None:
     for other in (
         others.exclude(uuid=policy.uuid).select_related("environment", "secret").defer("credentials")
     ):
-        if any(mine.is_of(theirs) for mine in wanted for theirs in kind.logins_of(other.settings)):
+        if any(mine.conflicts_with(theirs) for mine in wanted for theirs in kind.logins_of(other.settings)):
             raise RotationConflict(
                 f"{_describe_policy(other, actor)} rotates one of these logins already, and would end what "
                 "this one serves: use two other logins, or remove that policy first"

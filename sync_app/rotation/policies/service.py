@@ -43,7 +43,7 @@ from sync_app.rotation.policies.credentials import build_rotator, rotator_class,
 from sync_app.rotation.policies.login_conflicts import refuse_shared_logins
 from sync_app.rotation.policies.tampered import NOT_ENDED, end_tampered
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
-from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.base import LoginAnswer, Rotator
 
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"
 _MOVED = "the secret's value was changed meanwhile: try again"
@@ -250,7 +250,7 @@ def _apply_proven_connection(
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
     try:
         with limit_requests():
-            rotator.check(value)
+            rotator.check_setup(value)
             _require_fit(rotator, value, SecretType(secret.secret_type))
     except BackendError as error:
         _record_failure(actor, action, policy, error)
@@ -260,11 +260,11 @@ def _apply_proven_connection(
 
 def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
     """Raise LoginRefused, TargetUnreachable or InvalidField if no rotation from this value could work."""
-    if rotator.promises_login:
+    if rotator.supports_probe:
         probed = rotator.probe(value)
-        if probed.answer is Answer.UNKNOWN:
+        if probed.answer is LoginAnswer.UNKNOWN:
             raise TargetUnreachable(probed.why)
-        if probed.answer is not Answer.ACCEPTED:
+        if probed.answer is not LoginAnswer.ACCEPTED:
             raise LoginRefused(f"the secret's present value does not log in: {probed.why}")
     sample = rotator.prepare(value).value
     if sample is None:

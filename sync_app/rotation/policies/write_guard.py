@@ -13,7 +13,7 @@ from sync_app.errors import BackendError
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.lookup import has_policy, policy_of
 from sync_app.rotation.policies.credentials import open_policy
-from sync_app.rotators.base import Answer
+from sync_app.rotators.base import LoginAnswer
 
 _KEPT = "A rotation policy answers for this secret: remove the policy first; nothing was changed."
 _WORKING = "A rotation of this secret has not ended: roll it back, abandon it, or wait; nothing was written."
@@ -42,14 +42,14 @@ def _require_login(actor: Principal, policy: RotationPolicy, value: str) -> None
         rotator = open_policy(
             actor=actor, policy=policy, details={"purpose": "a value written by hand"}
         ).rotator
-        if not rotator.promises_login:
+        if not rotator.supports_probe:
             raise ManagedValue(_OWN)
         # Whether it is a value of this policy at all.
-        rotator.idle(value)
+        rotator.idle_login(value)
         probed = rotator.probe(value)
     except BackendError as error:
         raise ManagedValue(f"{_OWN} A value that logs in would be taken, but: {error}") from error
-    if probed.answer is not Answer.ACCEPTED:
+    if probed.answer is not LoginAnswer.ACCEPTED:
         raise ManagedValue(f"{_OWN} A value that logs in would be taken, but: {probed.why}")
 
 

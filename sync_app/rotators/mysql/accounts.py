@@ -35,10 +35,10 @@ class Account:
         if found is None or "\0" in text:
             raise BadDestination("an account is written app, or 'app'@'10.0.%'", field=field)
         host = found["host"]
-        return cls(_unquoted(found["user"]), _unquoted(host).lower() if host else None)
+        return cls(_unquote(found["user"]), _unquote(host).lower() if host else None)
 
 
-def quoted(user: str, host: str) -> str:
+def quote_account(user: str, host: str) -> str:
     """Return an account for a statement.
 
     Quoted as identifiers: backslashes and double quotes then mean the same under every sql_mode.
@@ -46,7 +46,7 @@ def quoted(user: str, host: str) -> str:
     return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
-def held(grants: Iterable[str]) -> set[tuple[str, str]]:
+def parse_grants(grants: Iterable[str]) -> set[tuple[str, str]]:
     """Return (privilege, object) of the lines that SHOW GRANTS answers; of a role the object is empty."""
     found: set[tuple[str, str]] = set()
     for line in grants:
@@ -58,12 +58,12 @@ def held(grants: Iterable[str]) -> set[tuple[str, str]]:
     return found
 
 
-def missing(wanted: set[tuple[str, str]], have: set[tuple[str, str]]) -> tuple[str, ...]:
+def describe_missing_privileges(wanted: set[tuple[str, str]], have: set[tuple[str, str]]) -> tuple[str, ...]:
     """Return in words what is in the first and not in the second, which may hold all on an object."""
     lacking = (right for right in wanted if right not in have and (ALL, right[1]) not in have)
     return tuple(sorted(f"{privilege} ON {place}" if place else privilege for privilege, place in lacking))
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     quote = text[0]
     return text[1:-1].replace(quote * 2, quote) if quote in "'\"`" else text

@@ -70,7 +70,7 @@ class _StrictConnection(Connection):  # type: ignore[misc]  # without stubs
 
 
 @contextmanager
-def connected(
+def connect(
     endpoint: Endpoint, *, username: str, password: str, seconds: float, database: str | None = None
 ) -> Iterator[Connection]:
     """Log in, and be done in so many seconds altogether.
@@ -106,12 +106,12 @@ def connected(
     except OutboundError as error:
         raise TargetUnreachable(f"{endpoint.host}: {error}") from None
     except pymysql.Error as error:
-        raise translated(error) from None
+        raise translate_error(error) from None
     except OSError as error:
         raise TargetUnreachable(f"{endpoint.host} does not answer ({type(error).__name__})") from None
 
 
-def translated(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one return a meaning
+def translate_error(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an error means; its own text may quote a statement, and is not repeated."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     cause = getattr(error, "original_exception", None)

@@ -17,13 +17,13 @@ _ROUNDS: Final = 5_000
 _CRYPT_ALPHABET: Final = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
-def native(password: str) -> str:
+def hash_native(password: str) -> str:
     """Return the hash of mysql_native_password: `*` and the hexadecimal SHA-1 of the SHA-1."""
     once = hashlib.sha1(password.encode()).digest()  # noqa: S324  what the server keeps
     return "*" + hashlib.sha1(once).hexdigest().upper()  # noqa: S324
 
 
-def ed25519(password: str) -> str:
+def hash_ed25519(password: str) -> str:
     """Return the public key of MariaDB's ed25519, whose secret is the SHA-512 of the password."""
     secret = bytearray(hashlib.sha512(password.encode()).digest()[:32])
     secret[0] &= 248
@@ -32,7 +32,7 @@ def ed25519(password: str) -> str:
     return _base64(public)
 
 
-def caching_sha2(password: str) -> str:
+def hash_caching_sha2(password: str) -> str:
     """Return the hash of MySQL 8's caching_sha2_password, with a new salt."""
     salt = "".join(secrets.choice(_CRYPT_ALPHABET) for _ in range(_SALT_LENGTH))
     return f"$A$005${salt}{sha256_crypt(password.encode(), salt.encode())}"
@@ -46,14 +46,14 @@ def sha256_crypt(password: bytes, salt: bytes) -> str:
     """
     length = len(password)
     second = hashlib.sha256(password + salt + password).digest()
-    first = hashlib.sha256(password + salt + _repeated(second, length))
+    first = hashlib.sha256(password + salt + _repeat(second, length))
     bits = length
     while bits:
         first.update(second if bits & 1 else password)
         bits >>= 1
     digest = first.digest()
-    p = _repeated(hashlib.sha256(password * length).digest(), length)
-    s = _repeated(hashlib.sha256(salt * (16 + digest[0])).digest(), len(salt))
+    p = _repeat(hashlib.sha256(password * length).digest(), length)
+    s = _repeat(hashlib.sha256(salt * (16 + digest[0])).digest(), len(salt))
     for number in range(_ROUNDS):
         start, end = (p, digest) if number % 2 else (digest, p)
         middle = (s if number % 3 else b"") + (p if number % 7 else b"")
@@ -62,13 +62,13 @@ def sha256_crypt(password: bytes, salt: bytes) -> str:
 
 
 HASHES: Final[dict[str, Callable[[str], str]]] = {
-    "mysql_native_password": native,
-    "ed25519": ed25519,
-    "caching_sha2_password": caching_sha2,
+    "mysql_native_password": hash_native,
+    "ed25519": hash_ed25519,
+    "caching_sha2_password": hash_caching_sha2,
 }
 
 
-def _repeated(block: bytes, length: int) -> bytes:
+def _repeat(block: bytes, length: int) -> bytes:
     return (block * (length // len(block) + 1))[:length]
 
 

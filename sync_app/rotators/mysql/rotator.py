@@ -23,7 +23,13 @@ from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
 from sync_app.rotators.base import Fence, Login
 from sync_app.rotators.credential_json import DatabaseCredential
 from sync_app.rotators.endpoint import endpoint_fields
-from sync_app.rotators.mysql.accounts import ALL, Account, held, missing, quoted
+from sync_app.rotators.mysql.accounts import (
+    ALL,
+    Account,
+    describe_missing_privileges,
+    parse_grants,
+    quote_account,
+)
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -48,7 +54,7 @@ class MySql(AbLogins):
         accounts = (Account.parse(settings[field], field=field) for field in ("login_a", "login_b"))
         return frozenset(Login(account.user, account.host or "") for account in accounts)
 
-    def check(self, current: str) -> None:
+    def check_setup(self, current: str) -> None:
         """Log in as the administrator, read its grants, and find both accounts."""
         self._credential(current)
         with self._session(self.probe_seconds) as cursor:
@@ -61,7 +67,7 @@ class MySql(AbLogins):
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
         """Compare the results of SHOW GRANTS for each login."""
         new, old = (self._own_grants(self._credential(text)) for text in (value, current))
-        return missing(old, new)
+        return describe_missing_privileges(old, new)
 
     def _usernames(self) -> tuple[str, str]:
         accounts = [Account.parse(self.settings[field], field=field) for field in ("login_a", "login_b")]
@@ -70,12 +76,12 @@ class MySql(AbLogins):
             raise BadDestination("the administrator is another login than A and B", field="username")
         return accounts[0].user, accounts[1].user
 
-    def _change(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
+    def _change_password(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
         with self._session(fence.seconds) as cursor:
             hosts = self._hosts(cursor, username)
             hashes = _hashes()
             parts = [
-                f"{quoted(username, host)} IDENTIFIED WITH {plugin} AS '{hashes[plugin](password)}'"
+                f"{quote_account(username, host)} IDENTIFIED WITH {plugin} AS '{hashes[plugin](password)}'"
                 for host, plugin in hosts
             ]
             self._lock(cursor, max(1, fence.seconds // 2))
@@ -83,12 +89,12 @@ class MySql(AbLogins):
             cursor.execute(f"ALTER USER {', '.join(parts)} ACCOUNT {'LOCK' if locked else 'UNLOCK'}")
 
     def _log_in(self, credential: DatabaseCredential) -> None:
-        with self._connected(credential.username, credential.password, self.probe_seconds):
+        with self._connect(credential.username, credential.password, self.probe_seconds):
             return
 
     def _own_grants(self, credential: DatabaseCredential) -> set[tuple[str, str]]:
         with (
-            self._connected(credential.username, credential.password, self.probe_seconds) as connection,
+            self._connect(credential.username, credential.password, self.probe_seconds) as connection,
             connection.cursor() as cursor,
         ):
             return _grants(cursor)
@@ -123,13 +129,13 @@ class MySql(AbLogins):
     def _session(self, seconds: int) -> Iterator["Cursor"]:
         """Yield a cursor of the administrator's."""
         with (
-            self._connected(self._admin["username"], self._admin["password"], seconds) as connection,
+            self._connect(self._admin["username"], self._admin["password"], seconds) as connection,
             connection.cursor() as cursor,
         ):
             yield cursor
 
     @contextmanager
-    def _connected(self, username: str, password: str, seconds: int) -> Iterator["Connection"]:
+    def _connect(self, username: str, password: str, seconds: int) -> Iterator["Connection"]:
         with _client().connected(
             self.server, username=username, password=password, seconds=seconds
         ) as connection:
@@ -138,7 +144,7 @@ class MySql(AbLogins):
 
 def _grants(cursor: "Cursor") -> set[tuple[str, str]]:
     cursor.execute("SHOW GRANTS")
-    return held(row[0] for row in cursor.fetchall())
+    return parse_grants(row[0] for row in cursor.fetchall())
 
 
 def _hashes() -> Any:

@@ -81,15 +81,15 @@ class _LimitedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> Any:
-        return _bounded(super()._connect_gen(conninfo))
+        return _limit_steps(super()._connect_gen(conninfo))
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """Wait for the server, within the limits."""
-        return super().wait(_bounded(gen, self.pgconn.socket), *args, **options)
+        return super().wait(_limit_steps(gen, self.pgconn.socket), *args, **options)
 
 
 @contextmanager
-def connected(
+def connect(
     endpoint: Endpoint, *, username: str, password: str, seconds: int, database: str
 ) -> Iterator[psycopg.Connection[Any]]:
     """Log in, and be done in so many seconds altogether.
@@ -100,18 +100,18 @@ def connected(
     try:
         with (
             limited(seconds),
-            _logged_in(endpoint, username=username, password=password, database=database) as connection,
+            _log_in(endpoint, username=username, password=password, database=database) as connection,
         ):
             yield connection
     except OutboundError as error:
         raise TargetUnreachable(f"{endpoint.host}: {error}") from None
     except psycopg.Error as error:
-        raise translated(error) from None
+        raise translate_error(error) from None
 
 
-def _logged_in(endpoint: Endpoint, *, username: str, password: str, database: str) -> psycopg.Connection[Any]:
+def _log_in(endpoint: Endpoint, *, username: str, password: str, database: str) -> psycopg.Connection[Any]:
     addresses = endpoint.addresses()
-    with _authorities(endpoint) as authorities:
+    with _ca_file(endpoint) as authorities:
         conninfo = make_conninfo(
             host=",".join([endpoint.host] * len(addresses)),
             hostaddr=",".join(addresses),
@@ -136,10 +136,10 @@ def _logged_in(endpoint: Endpoint, *, username: str, password: str, database: st
         except psycopg.errors.ConnectionTimeout:
             raise TargetUnreachable(f"{endpoint.host} does not answer in time") from None
         except psycopg.Error as error:
-            raise _refused(error, refusal_code(conninfo)) from None
+            raise _translate_refusal(error, refusal_code(conninfo)) from None
 
 
-def _bounded(steps: Any, descriptor: int | None = None) -> Generator[Any, Any, Any]:
+def _limit_steps(steps: Any, descriptor: int | None = None) -> Generator[Any, Any, Any]:
     """Take psycopg's steps, and stop them where the time is over or too much has come.
 
     Each step returns what it waits for; connecting steps also the descriptor.
@@ -155,14 +155,14 @@ def _bounded(steps: Any, descriptor: int | None = None) -> Generator[Any, Any, A
         return end.value
 
 
-def verifier(connection: psycopg.Connection[Any], *, username: str, password: str) -> str:
+def compute_verifier(connection: psycopg.Connection[Any], *, username: str, password: str) -> str:
     """Return the SCRAM verifier of a password, computed here by libpq; the server gets only that."""
     return connection.pgconn.encrypt_password(password.encode(), username.encode(), b"scram-sha-256").decode(
         "ascii"
     )
 
 
-def translated(error: psycopg.Error) -> BackendError:
+def translate_error(error: psycopg.Error) -> BackendError:
     """Return what an error means; its own text may quote a statement, and is not repeated."""
     code = error.sqlstate or ""
     if code == "42501":
@@ -176,10 +176,10 @@ def translated(error: psycopg.Error) -> BackendError:
     return RequestRefused(f"the server refused the request ({code})")
 
 
-def _refused(error: psycopg.Error, code: str) -> BackendError:
+def _translate_refusal(error: psycopg.Error, code: str) -> BackendError:
     """Return what it means that no session came about; without a code there was no answer of the server."""
     if not code:
-        return _unanswered(str(error))
+        return _translate_no_answer(str(error))
     if code == "28P01":
         return CredentialsRejected("the server refuses the login (28P01)")
     if code in _KEPT_OUT:
@@ -189,7 +189,7 @@ def _refused(error: psycopg.Error, code: str) -> BackendError:
     return RequestRefused(f"the server takes no session ({code})")
 
 
-def _unanswered(said: str) -> BackendError:
+def _translate_no_answer(said: str) -> BackendError:
     if any(word in said for word in _LOST):
         return TargetUnreachable("the connection was lost before there was a session")
     if any(word in said for word in _UNTRUSTED):
@@ -201,7 +201,7 @@ def _unanswered(said: str) -> BackendError:
 
 
 @contextmanager
-def _authorities(endpoint: Endpoint) -> Iterator[str]:
+def _ca_file(endpoint: Endpoint) -> Iterator[str]:
     """Yield the path of the certificates to trust; libpq takes files only, and these are public."""
     if endpoint.tls is Tls.OFF:
         yield ""

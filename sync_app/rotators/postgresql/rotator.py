@@ -90,7 +90,7 @@ class PostgreSql(AbLogins):
         """The server, as host and port."""
         return f"postgresql://{self.server.host}:{self.server.port}"
 
-    def check(self, current: str) -> None:
+    def check_setup(self, current: str) -> None:
         """Log in as the administrator, and look at its rights and both roles."""
         self._credential(current)
         with self._session(self.probe_seconds) as connection:
@@ -114,7 +114,7 @@ class PostgreSql(AbLogins):
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
         """Ask the server, in the value's database, what the one role may do and the other may not."""
         new, old = self._credential(value), self._credential(current)
-        with self._logged_in(new) as connection:
+        with self._open_session(new) as connection:
             connection.execute(f"SET statement_timeout = {self.probe_seconds * 1000}")
             names = {"old": old.username, "new": new.username, "shown": _SHOWN}
             return tuple(row[0] for row in connection.execute(_MISSING, names).fetchall())
@@ -124,7 +124,7 @@ class PostgreSql(AbLogins):
             raise BadDestination("the administrator is another login than A and B", field="username")
         return self.settings["login_a"], self.settings["login_b"]
 
-    def _change(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
+    def _change_password(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
         """Change the password in a transaction that holds the lock, and that the server ends if left.
 
         A role is not given NOLOGIN: the server would report it only after a correct password, and with an
@@ -144,11 +144,11 @@ class PostgreSql(AbLogins):
                 connection.execute(_alter_role(username, hashed))
 
     def _log_in(self, credential: DatabaseCredential) -> None:
-        with self._logged_in(credential):
+        with self._open_session(credential):
             return
 
     @contextmanager
-    def _logged_in(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
+    def _open_session(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
         with _client().connected(
             self.server,
             username=credential.username,

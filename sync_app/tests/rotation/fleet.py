@@ -160,7 +160,7 @@ def _mortal(rotation: int, dies_at: int) -> None:
 
     kinds: tuple[type[AbLogins], ...] = (MySql, PostgreSql)
     for kind in kinds:
-        for name in ("_change", "_log_in"):
+        for name in ("_change_password", "_log_in"):
             setattr(kind, name, around(getattr(kind, name)))
     with connection.execute_wrapper(statement):
         tasks.execute_rotation(rotation)

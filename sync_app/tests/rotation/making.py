@@ -21,7 +21,7 @@ NAMES = {kind: name for name, kind in ROTATORS.items()}
 
 
 def made_secret(cast: Cast, world: World, *, name: str = "app/db", **given: Any) -> Secret:
-    secret_type = SecretType.TEXT if world.kind.promises_login is False else SecretType.JSON
+    secret_type = SecretType.TEXT if world.kind.supports_probe is False else SecretType.JSON
     return write.create(
         actor=cast.principal(cast.alice),
         environment=cast.development,

@@ -78,7 +78,10 @@ def test_values_without_a_login_share_none(cast: Cast, generated: GeneratedWorld
     ],
 )
 def test_an_account_without_a_place_is_every_one_of_its_name(other: Login, *, same: bool) -> None:
-    assert (Login("app", "10.%").is_of(other), other.is_of(Login("app", "10.%"))) == (same, same)
+    assert (Login("app", "10.%").conflicts_with(other), other.conflicts_with(Login("app", "10.%"))) == (
+        same,
+        same,
+    )
 
 
 def test_a_connection_is_not_moved_back_under_a_rotation_by_who_looked_before_it_moved(

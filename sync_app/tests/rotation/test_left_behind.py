@@ -20,7 +20,7 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.aws_iam import AwsIam
-from sync_app.rotators.base import Fence, Pending
+from sync_app.rotators.base import Fence, PendingCredential
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, IamWorld, MariaDbWorld, World
 
@@ -55,14 +55,14 @@ def test_the_next_rotation_ends_it_before_anything_else(cast: Cast, world: World
     secret, rotation = begun(cast, world)
     left = given_up(cast, rotation, Step.RETIRE)
     assert (left.step, left.leaves, left.left_number) == (Step.ABANDONED, "retire", 1)
-    if world.kind.promises_login:
+    if world.kind.supports_probe:
         assert world.works(world.current)
     current = stages(cast, secret)["current"]
     second = settled(asked(cast, rotation.policy))
     assert (second.step, second.problem) == (Step.GRACE, "")
     assert again(left).leaves == ""
     assert stages(cast, secret)["previous"] == current
-    if world.kind.promises_login:
+    if world.kind.supports_probe:
         assert not world.works(world.current)
         assert world.works(current or "")
         assert world.works(stages(cast, secret)["current"] or "")
@@ -157,7 +157,7 @@ def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
     rotation = asked(cast, made_policy(cast, iam, secret=secret))
     makes = AwsIam.set
 
-    def slowly(self: AwsIam, pending: Pending, *, current: str, fence: Fence) -> str:
+    def slowly(self: AwsIam, pending: PendingCredential, *, current: str, fence: Fence) -> str:
         fence.require_held()
         # Given up while AWS is asked for the key, and carried on to its end by another worker.
         monkeypatch.setattr(AwsIam, "set", makes)

@@ -10,7 +10,7 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from sync_app.domain.rotation_state import Step
 from sync_app.rotation.execution import session as rotation_session
-from sync_app.rotators.base import Probe
+from sync_app.rotators.base import LoginProbe
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, stages, worked
 from sync_app.tests.rotators.worlds import World
 
@@ -27,7 +27,7 @@ def probes(mariadb: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     before = mariadb.kind.probe
 
-    def probe(self: Any, value: str) -> Probe:
+    def probe(self: Any, value: str) -> LoginProbe:
         counted[value] += 1
         return before(self, value)
 

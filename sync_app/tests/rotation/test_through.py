@@ -36,7 +36,7 @@ def test_current_and_previous_both_work_until_the_grace_is_over(cast: Cast, worl
     after = stages(cast, secret)
     assert after == {"current": held["current"], "previous": None, "pending": None}
     assert world.works(held["current"] or "")
-    if world.kind.promises_login:
+    if world.kind.supports_probe:
         assert not world.works(world.current)
     assert Secret.objects.get().current_number == 2
     assert not list(verify())
@@ -75,7 +75,7 @@ def test_rolling_back_serves_the_value_before_and_retires_the_new_one(cast: Cast
     rotation = worked(grace_over(rotation))
     assert (rotation.step, rotation.problem) == (Step.ROLLED_BACK, "")
     assert world.works(world.current)
-    if world.kind.promises_login:
+    if world.kind.supports_probe:
         assert not world.works(new or "")
     with pytest.raises(RotationConflict):
         operator_actions.roll_back(actor=cast.principal(cast.erin), rotation=rotation)

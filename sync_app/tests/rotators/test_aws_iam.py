@@ -14,7 +14,7 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.rotators.base import Answer
+from sync_app.rotators.base import LoginAnswer
 from sync_app.tests.rotators.worlds import IamWorld, fence
 from tests.aws_strict.faults import Fault
 
@@ -51,7 +51,7 @@ def test_a_new_key_that_somebody_uses_stops_for_an_operator(iam: IamWorld, act: 
 
 def test_two_keys_at_the_start_stop_for_an_operator(iam: IamWorld) -> None:
     other = iam.root.create_access_key(UserName=iam.user)["AccessKey"]["AccessKeyId"]
-    for use in (iam.rotator().check, iam.rotator().prepare):
+    for use in (iam.rotator().check_setup, iam.rotator().prepare):
         with pytest.raises(QuotaExceeded, match=other):
             use(iam.current)
     assert set(iam.key_ids()) == {key_of(iam.current), other}
@@ -75,8 +75,8 @@ def test_a_new_key_that_is_not_known_everywhere_is_refused_for_a_while(iam: IamW
     rotator = iam.rotator()
     new = rotator.set(rotator.prepare(iam.current), current=iam.current, fence=fence())
     answers = [rotator.probe(new).answer for _ in range(3)]
-    assert answers == [Answer.REFUSED, Answer.REFUSED, Answer.ACCEPTED]
-    assert rotator.settling_seconds > 0
+    assert answers == [LoginAnswer.REFUSED, LoginAnswer.REFUSED, LoginAnswer.ACCEPTED]
+    assert rotator.propagation_seconds > 0
 
 
 def test_it_names_the_permission_that_is_missing(iam: IamWorld) -> None:
@@ -88,14 +88,14 @@ def test_it_names_the_permission_that_is_missing(iam: IamWorld) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.root.put_user_policy(UserName=administrator, PolicyName="rotation", PolicyDocument=policy)
     with pytest.raises(PermissionMissing, match="iam:DeleteAccessKey"):
-        iam.rotator().check(iam.current)
+        iam.rotator().check_setup(iam.current)
     with pytest.raises(PermissionMissing, match="iam:CreateAccessKey"):
         iam.rotator().set(iam.rotator().prepare(iam.current), current=iam.current, fence=fence())
 
 
 def test_an_administrator_that_is_revoked_is_named(iam: IamWorld) -> None:
     with pytest.raises(CredentialsRejected):
-        iam.rotator(secret_access_key="wrong").check(iam.current)
+        iam.rotator(secret_access_key="wrong").check_setup(iam.current)
 
 
 def test_the_current_key_is_one_of_the_user(iam: IamWorld) -> None:
@@ -103,7 +103,7 @@ def test_the_current_key_is_one_of_the_user(iam: IamWorld) -> None:
     with pytest.raises(LoginMissing, match="AKIAFOREIGN"):
         iam.rotator().prepare(foreign)
     with pytest.raises(ValueUnusable):
-        iam.rotator().check(json.dumps({**json.loads(iam.current), "UserName": "somebody"}))
+        iam.rotator().check_setup(json.dumps({**json.loads(iam.current), "UserName": "somebody"}))
 
 
 def test_what_else_a_value_holds_stays(iam: IamWorld) -> None:

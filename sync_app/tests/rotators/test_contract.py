@@ -4,7 +4,7 @@ import pytest
 from pytest_django import Settings
 
 from sync_app.errors import CredentialInUse, LeaseLost, TargetUnreachable, ValueUnusable
-from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.base import LoginAnswer, Rotator
 from sync_app.rotators.registry import ROTATORS
 from sync_app.tests.rotators.worlds import World, fence
 
@@ -17,7 +17,7 @@ class TestRotator:
     """The contract."""
 
     def test_a_dry_run_finds_nothing_missing_and_changes_nothing(self, world: World) -> None:
-        world.rotator().check(world.current)
+        world.rotator().check_setup(world.current)
         assert world.works(world.current)
 
     def test_preparing_changes_nothing(self, world: World) -> None:
@@ -58,28 +58,28 @@ class TestRotator:
         with pytest.raises(LeaseLost):
             rotator.retire(world.current, current=new, fence=lost)
         with pytest.raises(LeaseLost):
-            rotator.withdraw(pending, current=world.current, fence=lost)
+            rotator.revoke_unserved(pending, current=world.current, fence=lost)
         assert world.works(new)
         assert world.works(world.current)
 
     def test_a_login_tells_what_works(self, logins: World) -> None:
         rotator = logins.rotator()
-        assert rotator.probe(logins.current).answer is Answer.ACCEPTED
-        assert rotator.probe(logins.spoiled(logins.current)).answer is Answer.REFUSED
+        assert rotator.probe(logins.current).answer is LoginAnswer.ACCEPTED
+        assert rotator.probe(logins.spoiled(logins.current)).answer is LoginAnswer.REFUSED
         new = rotated(rotator, logins.current)
-        assert rotator.probe(new).answer is Answer.ACCEPTED
+        assert rotator.probe(new).answer is LoginAnswer.ACCEPTED
 
     def test_what_cannot_be_reached_is_unknown(self, logins: World, settings: Settings) -> None:
         settings.KEEPER_OUTBOUND_ALLOWED = []
         probed = logins.rotator().probe(logins.current)
-        assert probed.answer is Answer.UNKNOWN
+        assert probed.answer is LoginAnswer.UNKNOWN
         assert "KEEPER_OUTBOUND_ALLOWED" in probed.why
 
     def test_it_connects_nowhere_that_is_not_allowed(self, logins: World, settings: Settings) -> None:
         settings.KEEPER_OUTBOUND_ALLOWED = []
         rotator = logins.rotator()
         with pytest.raises(TargetUnreachable, match="KEEPER_OUTBOUND_ALLOWED"):
-            rotator.check(logins.current)
+            rotator.check_setup(logins.current)
 
     def test_what_is_retired_is_refused_and_the_current_one_is_not(self, logins: World) -> None:
         rotator = logins.rotator()
@@ -88,7 +88,7 @@ class TestRotator:
             rotator.retire(logins.current, current=new, fence=fence())
             assert not logins.works(logins.current)
             assert logins.works(new)
-        assert rotator.probe(logins.current).answer is Answer.REFUSED
+        assert rotator.probe(logins.current).answer is LoginAnswer.REFUSED
 
     def test_it_retires_nothing_that_is_current(self, logins: World) -> None:
         rotator = logins.rotator()
@@ -110,7 +110,7 @@ class TestRotator:
         rotator = logins.rotator()
         pending = rotator.prepare(logins.current)
         new = rotator.set(pending, current=logins.current, fence=fence()) if was_set else pending.value
-        rotator.withdraw(pending, current=logins.current, fence=fence())
+        rotator.revoke_unserved(pending, current=logins.current, fence=fence())
         assert new is None or not logins.works(new)
         assert logins.works(logins.current)
 
@@ -124,7 +124,7 @@ class TestRotator:
     )
     def test_it_takes_no_value_of_another_kind(self, logins: World, value: str) -> None:
         rotator = logins.rotator()
-        for use in (rotator.check, rotator.idle, rotator.prepare, rotator.probe):
+        for use in (rotator.check_setup, rotator.idle_login, rotator.prepare, rotator.probe):
             with pytest.raises(ValueUnusable) as caught:
                 use(value)
             assert "secret-text" not in str(caught.value)

@@ -15,8 +15,8 @@ from sync_app.errors import (
     TargetBusy,
     TargetUnreachable,
 )
-from sync_app.rotators.base import Answer, Pending
-from sync_app.rotators.mysql.password_hashes import ed25519, native
+from sync_app.rotators.base import LoginAnswer, PendingCredential
+from sync_app.rotators.mysql.password_hashes import hash_ed25519, hash_native
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
 from tests.servers.postgresql import PASSWORD, SUPERUSER
 
@@ -30,9 +30,9 @@ def awkward_passwords(count: int) -> list[str]:
     return ["".join(drawn.choices(AWKWARD, k=24)) + "'\\" for _ in range(count)]
 
 
-def with_password(world: DatabaseWorld, password: str) -> Pending:
+def with_password(world: DatabaseWorld, password: str) -> PendingCredential:
     value = json.dumps({**json.loads(world.current), "username": world.users[1], "password": password})
-    return Pending(login=world.users[1], value=value)
+    return PendingCredential(login=world.users[1], value=value)
 
 
 def test_no_log_of_the_server_holds_a_password(database: DatabaseWorld) -> None:
@@ -81,7 +81,7 @@ def test_backslashes_mean_the_same_without_those_modes(mariadb: MariaDbWorld) ->
     mariadb.execute("SET GLOBAL sql_mode = ''")
     try:
         set_all(mariadb, 30)
-        mariadb.rotator().check(mariadb.current)
+        mariadb.rotator().check_setup(mariadb.current)
     finally:
         mariadb.execute("SET GLOBAL sql_mode = %s", before)
 
@@ -97,7 +97,7 @@ def test_no_error_holds_a_password(database: DatabaseWorld) -> None:
         assert password not in shown
         assert json.dumps(password) not in shown
         assert pending.value is not None
-        assert rotator.probe(pending.value).answer is Answer.REFUSED
+        assert rotator.probe(pending.value).answer is LoginAnswer.REFUSED
 
 
 def drop(database: DatabaseWorld, username: str) -> None:
@@ -113,7 +113,7 @@ def drop(database: DatabaseWorld, username: str) -> None:
 def test_it_names_a_login_that_is_missing(database: DatabaseWorld) -> None:
     drop(database, database.users[1])
     with pytest.raises(LoginMissing, match=database.mark):
-        database.rotator().check(database.current)
+        database.rotator().check_setup(database.current)
 
 
 def test_it_names_what_the_administrator_lacks(mariadb: MariaDbWorld, postgres: PostgreSqlWorld) -> None:
@@ -122,7 +122,7 @@ def test_it_names_what_the_administrator_lacks(mariadb: MariaDbWorld, postgres: 
     for world, name in ((mariadb, "CREATE USER"), (postgres, "CREATEROLE")):
         rotator = world.rotator()
         with pytest.raises(PermissionMissing, match=name):
-            rotator.check(world.current)
+            rotator.check_setup(world.current)
         with pytest.raises(PermissionMissing, match=name):
             rotator.set(rotator.prepare(world.current), current=world.current, fence=fence())
         assert world.works(world.current)
@@ -131,14 +131,14 @@ def test_it_names_what_the_administrator_lacks(mariadb: MariaDbWorld, postgres: 
 def test_it_names_the_column_grant_that_is_missing(mariadb: MariaDbWorld) -> None:
     mariadb.execute("REVOKE SELECT (User, Host, plugin) ON mysql.user FROM %s@'%%'", mariadb.administrator)
     with pytest.raises(PermissionMissing, match=r"SELECT \(User, Host, plugin\) ON mysql.user"):
-        mariadb.rotator().check(mariadb.current)
+        mariadb.rotator().check_setup(mariadb.current)
 
 
 def test_an_administrator_that_is_revoked_is_told_from_a_server_that_is_away(database: DatabaseWorld) -> None:
     with pytest.raises(CredentialsRejected):
-        database.rotator(password="wrong").check(database.current)
+        database.rotator(password="wrong").check_setup(database.current)
     with pytest.raises(TargetUnreachable):
-        database.rotator(port="9").check(database.current)
+        database.rotator(port="9").check_setup(database.current)
 
 
 def test_it_names_what_the_other_login_may_not_do(mariadb: MariaDbWorld, postgres: PostgreSqlWorld) -> None:
@@ -225,7 +225,7 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(database: Databa
 
 def test_without_tls_only_by_name_and_where_allowed(database: DatabaseWorld) -> None:
     rotator = database.rotator(tls="off")
-    assert rotator.probe(database.current).answer is Answer.ACCEPTED
+    assert rotator.probe(database.current).answer is LoginAnswer.ACCEPTED
     with pytest.raises(BadDestination) as caught:
         database.rotator(tls="prefer")
     assert caught.value.field == "tls"
@@ -269,11 +269,11 @@ def test_an_account_without_a_host_part_means_all_of_them(mariadb: MariaDbWorld)
     new = rotator.set(rotator.prepare(mariadb.current), current=mariadb.current, fence=fence())
     assert mariadb.works(new)
     hashes = mariadb.execute("SELECT authentication_string FROM mysql.user WHERE User = %s", mariadb.users[1])
-    expected = {native(json.loads(new)["password"]), ed25519(json.loads(new)["password"])}
+    expected = {hash_native(json.loads(new)["password"]), hash_ed25519(json.loads(new)["password"])}
     assert {text for (text,) in hashes} == expected
 
 
 def test_a_login_by_another_plug_in_is_refused(mariadb: MariaDbWorld) -> None:
     mariadb.execute("ALTER USER %s@'%%' IDENTIFIED VIA unix_socket", mariadb.users[1])
     with pytest.raises(BackendError, match="unix_socket"):
-        mariadb.rotator().check(mariadb.current)
+        mariadb.rotator().check_setup(mariadb.current)

@@ -4,15 +4,21 @@ import re
 
 import pytest
 
-from sync_app.rotators.mysql.password_hashes import HASHES, caching_sha2, ed25519, native, sha256_crypt
+from sync_app.rotators.mysql.password_hashes import (
+    HASHES,
+    hash_caching_sha2,
+    hash_ed25519,
+    hash_native,
+    sha256_crypt,
+)
 
 
 def test_native_is_the_example_of_mariadb() -> None:
-    assert native("mariadb") == "*54958E764CE10E50764C2EECBB71D01F08549980"
+    assert hash_native("mariadb") == "*54958E764CE10E50764C2EECBB71D01F08549980"
 
 
 def test_ed25519_is_the_example_of_mariadb() -> None:
-    assert ed25519("secret") == "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY"
+    assert hash_ed25519("secret") == "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY"
 
 
 def test_caching_sha2_is_the_example_of_hashcat() -> None:
@@ -33,7 +39,7 @@ def test_the_algorithm_is_shacrypt(password: str, salt: str, expected: str) -> N
 
 
 def test_each_salt_is_new() -> None:
-    first, second = caching_sha2("x"), caching_sha2("x")
+    first, second = hash_caching_sha2("x"), hash_caching_sha2("x")
     assert first != second
     assert re.fullmatch(r"\$A\$005\$[./0-9A-Za-z]{63}", first)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sync_app.errors import ServerUntrusted, TargetUnreachable
-from sync_app.rotators.base import Answer
+from sync_app.rotators.base import LoginAnswer
 from sync_app.tests.rotators import rogues
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld
 
@@ -16,8 +16,8 @@ PLUGINS = ["mysql_clear_password", "dialog", "sha256_password", "mysql_old_passw
 def refused(world: DatabaseWorld, rogue: rogues.Rogue, **changes: str) -> None:
     rotator = world.rotator(port=str(rogue.port), **changes)
     with pytest.raises(ServerUntrusted) as caught:
-        rotator.check(world.current)
-    assert rotator.probe(world.current).answer is Answer.UNKNOWN
+        rotator.check_setup(world.current)
+    assert rotator.probe(world.current).answer is LoginAnswer.UNKNOWN
     passwords = [world.password, json.loads(world.current)["password"]]
     assert rogue.connections >= 2
     for password in passwords:
@@ -51,19 +51,19 @@ def test_a_silent_server_gets_no_more_time_than_it_has(
     monkeypatch.setattr(kind, "probe_seconds", 1)
     with rogues.serving(rogues.silent) as rogue:
         rotator = database.rotator(port=str(rogue.port), tls="off")
-        assert rotator.probe(database.current).answer is Answer.UNKNOWN
+        assert rotator.probe(database.current).answer is LoginAnswer.UNKNOWN
         with pytest.raises(TargetUnreachable):
-            rotator.check(database.current)
+            rotator.check_setup(database.current)
 
 
 def test_a_server_of_another_name_is_refused(database: DatabaseWorld) -> None:
     """The certificate is for the address only."""
     with pytest.raises(ServerUntrusted):
-        database.rotator(host="localhost").check(database.current)
-    database.rotator(host="localhost", tls="verify-ca").check(database.current)
+        database.rotator(host="localhost").check_setup(database.current)
+    database.rotator(host="localhost", tls="verify-ca").check_setup(database.current)
 
 
 @pytest.mark.parametrize("tls", ["verify-identity", "verify-ca"])
 def test_a_certificate_of_an_authority_that_is_not_ours_is_refused(database: DatabaseWorld, tls: str) -> None:
     with pytest.raises(ServerUntrusted):
-        database.rotator(ca_certificate="", tls=tls).check(database.current)
+        database.rotator(ca_certificate="", tls=tls).check_setup(database.current)

@@ -110,4 +110,4 @@ _VALUES: Final = replace(
 
 def words_of(rotator: type[Rotator] | None) -> Words:
     """Return how a rotator is spoken of; None is one that this Keeper does not know."""
-    return _VALUES if rotator is not None and not rotator.promises_login else _LOGINS
+    return _VALUES if rotator is not None and not rotator.supports_probe else _LOGINS
