@@ -1,4 +1,4 @@
-"""Tasks of sync and rotation: they carry ids at most, and only nudge what stands in the database."""
+"""Tasks of sync and rotation: they carry ids at most. All due work is a row in the database."""
 
 from celery import shared_task
 
@@ -51,7 +51,7 @@ def rotate_due() -> None:
 
 @shared_task
 def correct_future_due_times() -> None:
-    """Bring forward what is due later than it can be, since a clock was put back; tell of what is late."""
+    """Bring forward what is due later than it can be, since a clock was put back; alert what is overdue."""
     schedule.correct_future_due_times()
     rotation_schedule.correct_future_due_times()
     rotation_alerts.alert_overdue()

@@ -244,7 +244,7 @@ def _delete(backend: Backend, job: ItemJob) -> ItemResult:
 def _restore_if_changed(backend: Backend, now: SecretMetadata, job: ItemJob) -> None:
     """Restore what an earlier attempt deleted without seeing that it had been changed just before.
 
-    Raises ChangedSinceRead then. That somebody else deleted it cannot be told from that, and can be repeated.
+    Raises ChangedSinceRead then. A deletion by another client looks the same, and can be repeated.
     """
     if now.presence is not Presence.DELETED or now.version == job.expected.version:
         return

@@ -52,7 +52,7 @@ class PendingVersion:
 def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, BackendError]:
     """Put what is pending in Keeper beside what is current there, and take back what is so no longer.
 
-    A plan of leave takes all of it back. Nothing is asked where nothing is to be done. In a
+    A disconnect plan removes all of it. No request is sent if nothing changes. In a
     protected environment only Keeper's own passes do it, whose target was approved.
     Return the names of those that did not follow, with the reasons. Raises LeaseLost, and as
     `connected` does.

@@ -56,7 +56,7 @@ class ItemContext:
 
     @property
     def existed_before(self) -> bool:
-        """Return whether what is to be created was ours and there before: what is there may be that one."""
+        """Return whether the secret to create existed before as ours: the target may still hold that one."""
         return bool(self.claimed_from.get("remote_id"))
 
     @property
@@ -162,7 +162,7 @@ def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
 def _to_item(work: ItemContext) -> Item:
     """Return both sides for `reconcile`: Keeper's as it is, the target's as the plan saw it.
 
-    That the target's still is so, and ours, is proved by the act; here the plan can say of it
+    The act itself proves that the target's side is unchanged and ours; here the plan can state of it
     less than our entry does, and nothing more.
     """
     item, entry = work.item, work.entry

@@ -9,7 +9,7 @@ set       the idle login may have the pending value, or not yet
 test      it has the pending value; its login and rights are being checked
 promote   it logs in; its value is about to become current
 grace     it is served, and the previous one still works
-retire    the previous one may have been made useless, or not yet
+retire    the previous value is perhaps revoked already, or not yet
 withdraw  the pending value was never served, and is being made useless
 """
 

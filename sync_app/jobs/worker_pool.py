@@ -37,7 +37,7 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Return when the next one may go."""
+        """Return when the next request may start."""
         time.sleep(self._take_token())
 
     def _take_token(self) -> float:

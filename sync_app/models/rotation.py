@@ -121,7 +121,7 @@ class Rotation(AuthenticatedRow):
     """One rotation under a policy, held by a lease in database time, at a step of `rotation.states`.
 
     `slot` is at work, or waiting behind the one at work; NULL once ended, so that a policy
-    has one of each. `epoch` grows with each claim: a worker with an older one can write nothing.
+    has one of each. `epoch` grows with each claim: a worker with an older epoch can write nothing.
     A stopped one waits for an operator.
     """
 

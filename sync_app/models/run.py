@@ -52,7 +52,7 @@ class Run(AuthenticatedRow):
 
     It names the actor of the work, and so is authenticated. `active` is True while queued
     or running, else NULL, so that a target has one at a time.
-    `epoch` grows with each claim: a worker with an older one can write nothing.
+    `epoch` grows with each claim: a worker with an older epoch can write nothing.
     """
 
     MAC_LABEL: ClassVar[str] = "sync-run"

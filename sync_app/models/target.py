@@ -222,7 +222,7 @@ class SyncEntry(AuthenticatedRow):
     def claim(self, secret: UUID | None) -> Mapping[str, Any]:
         """Call the secret ours, should the answer to its creation be lost; return what was known before.
 
-        That of a secret which was there is kept with the entry until it is settled.
+        The previous state of an existing secret is kept with the entry until the creation is settled.
         """
         if not self.claimed_from:
             known = {name: getattr(self, name) for name in _CLAIMED}
@@ -236,7 +236,7 @@ class SyncEntry(AuthenticatedRow):
 
     @property
     def claimed_from_state(self) -> Mapping[str, Any]:
-        """What was known of a secret that was there, before it was claimed; nothing if it is not."""
+        """The state of an existing secret before it was claimed; empty if it is not claimed."""
         known: dict[str, Any] = json.loads(self.claimed_from) if self.claimed_from else {}
         return known
 

@@ -1,7 +1,7 @@
 """A pass's view of both sides: names and versions, and values only where versions do not decide.
 
-Nothing is changed here. What the target lists may lag behind; whatever differs from what the entry
-says, or is missing from the list, is looked at by itself before anything is concluded from it.
+Nothing is changed here. What the target lists may lag behind; whatever differs from the entry, or
+is missing from the list, is read separately before anything is concluded from it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -181,7 +181,7 @@ def _mark_absent(findings: Iterable[Finding]) -> None:
 
 
 def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:
-    """Have an entry claim no more, and no less, than what is there bears out.
+    """Correct what an entry claims by what the target holds.
 
     A name that Keeper gave up is whose it is. What was about to be created, since it was not found, and is
     there as it was before, is what it was.

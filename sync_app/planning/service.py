@@ -88,7 +88,7 @@ RIGHTS: Final[dict[str, Action]] = {
 MAX_UNMANAGED: Final = 1000
 MAX_NAMES: Final = 1000
 _ROWS: Final = 500
-# What making a plan says of it; what it is for was sealed when it was asked for, and is not sealed again.
+# The columns that making a plan sets. The request was sealed when it was stored, and is not sealed again.
 _MADE: Final = ["state", "ready_at", "finished_at", "counts", "rules", "keeper_complete", "target_complete"]
 _REASON_LENGTH: Final = 200
 # Of a destination's fields: how long a deletion can be taken back, and by which key a value is sealed.

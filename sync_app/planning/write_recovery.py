@@ -33,7 +33,7 @@ def recover_unacknowledged_writes(
     """Note on each finding the base that such a write made, if it is there.
 
     Where others can make a version of that name too, its value has to be the one that was intended: it
-    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. If it
+    is read, compared with the version's keyed fingerprint, and forgotten. What was filled in has none. If it
     cannot be read, its writer is unknown, and nothing is decided.
     """
     found = {

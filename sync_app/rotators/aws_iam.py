@@ -86,7 +86,7 @@ class AwsIam(Rotator):
         return frozenset({Login(settings["user_name"])})
 
     def check_setup(self, current: str) -> None:
-        """List the keys, look at the current one's use, and try to change a key that does not exist.
+        """List the keys, read the current key's last use, and try to change a key that does not exist.
 
         Whether keys may be created cannot be tried without creating one.
         """
@@ -208,7 +208,7 @@ class AwsIam(Rotator):
             )
         fence.require_held()
         self._deactivate(lost)
-        # Once more: whoever began to use it in the meantime keeps it, and an operator decides.
+        # Checked again: a key that came into use in the meantime stays, and an operator decides.
         if self._was_used(lost):
             raise OutcomeAmbiguous(f"{lost} was used just before it was deactivated: find out by whom")
         fence.require_held()

@@ -59,7 +59,7 @@ class Fence:
 class PendingCredential:
     """What a run writes down before its first act on the other system.
 
-    `value` is the whole next value of the secret, sealed by whoever keeps it; it is None where only
+    `value` is the whole next value of the secret, sealed where it is stored; it is None where only
     the other system can make it, and then comes from `set`. `before` are the ids of the keys that
     were there, so a new one is distinguished from an old one after a crash.
     """

@@ -70,7 +70,7 @@ class GeneratedValue(Rotator):
         return ()
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
-        """Do nothing but ask whose turn it is: what accepted the old value is not Keeper's to tell."""
+        """Check the lease only: Keeper does not know which systems accepted the old value."""
         fence.require_held()
 
     def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:

@@ -80,8 +80,8 @@ def find_local(environment: Environment, names: Collection[str]) -> dict[str, Lo
 def find_unexplained_losses(environment: Environment, gone: Mapping[str, UUID | None]) -> set[str]:
     """Return which names, of secrets that are not there by name, Keeper itself did not vacate.
 
-    `gone` is name → uuid of the secret. It was deleted or given another name if its row says so and
-    proves itself, and purged if the audit log says so. Anything else is a loss, not a deletion.
+    `gone` is name → uuid of the secret. It was deleted or renamed if its authentic row records that,
+    and purged if the audit log records that. Anything else is a loss, not a deletion.
     """
     found = set()
     ordered = sorted(gone.items())
@@ -139,7 +139,7 @@ def is_in_scope(scope: str, name: str) -> bool:
 def _convert_rows(
     environment: Environment, rows: Iterable[PlainRow | int], condition: Q
 ) -> Iterator[LocalSecret]:
-    """Yield what rows hold; by its models where a row does not say it all, or other secrets contribute."""
+    """Yield the secrets of rows, by their models where a row is not enough or other secrets contribute."""
     others = []
     for row in rows:
         if isinstance(row, int):

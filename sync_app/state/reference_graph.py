@@ -52,7 +52,7 @@ class Resolution:
         return {source.version: source.secret for source in known if source.secret and source.version}
 
     def delivered_version(self, own: UUID) -> str:
-        """Return what tells what is delivered from the same secret with another value anywhere."""
+        """Return a version that changes with the value of any secret in the resolution."""
         if not self.names:
             return own.hex
         parts = [own.hex]

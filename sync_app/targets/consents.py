@@ -21,7 +21,7 @@ def give_consent(
     """Consent that references take an environment's values, under a prefix, to a target of another.
 
     Needs a manager of the environment that gives. Raises Forbidden or Invisible, InvalidField if the
-    target is the environment's own, BadName, Conflict if it stands, TargetConflict or Tampered.
+    target is the environment's own, BadName, Conflict if it exists, TargetConflict or Tampered.
     """
     require(actor=actor, action=Action.CONSENT_GIVE, environment=environment)
     require_not_removed(target)

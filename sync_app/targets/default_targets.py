@@ -54,7 +54,7 @@ def read_configured() -> Iterator[DefaultTarget]:
     environment = settings.KEEPER_DEFAULT_TARGET_ENVIRONMENT
     if not environment:
         return
-    # Leaves room for targets of other environments, and lists nobody else's secrets.
+    # Leaves room for targets of other environments, and lists no other secrets.
     prefix = f"keeper/{environment}"
     if settings.VAULT_URL and settings.VAULT_TOKEN:
         yield DefaultTarget(
@@ -127,7 +127,7 @@ def _create_default(default: DefaultTarget) -> Attempt:
 
 
 def _system_actor(environment: Environment) -> Principal:
-    """Return Keeper itself: whoever sets its variables and starts it operates it."""
+    """Return Keeper itself: the user who sets its variables and starts it operates it."""
     return system_principal(
         grants=(
             Grant(

@@ -17,7 +17,7 @@ from sync_app.models import Target
 class Identity:
     """A place in a system, in the one spelling by which overlaps are found.
 
-    Case is folded although both systems tell it apart: two targets that differ in nothing else
+    Case is folded although both systems distinguish it: two targets that differ in nothing else
     are a mistake.
     """
 

@@ -1,4 +1,4 @@
-"""Finds targets for an actor: what one may not see is as absent as what does not exist."""
+"""Finds targets for an actor. A target that the actor may not see gets the answer of a missing one."""
 
 from typing import NoReturn
 

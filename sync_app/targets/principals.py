@@ -1,4 +1,4 @@
-"""In whose name a run works: whoever started it, asked again; or Keeper, within the target's scope."""
+"""The principal of a run: the user who started it, with present rights; or Keeper, within the scope."""
 
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic

@@ -1,4 +1,4 @@
-"""Confirms a rebuilt system: another one answers at a target's address, and takes the old one's place."""
+"""Confirms a rebuilt system: another system answers at a target's address, and replaces the old one."""
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action

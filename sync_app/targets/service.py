@@ -80,7 +80,7 @@ def change(*, actor: Principal, target: Target, name: str | None = None, **rules
     """Change the name or rules of a target (CHANGEABLE) and return it as stored.
 
     Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed;
-    ApprovalNeeded if it would sync by itself, under other rules, in a protected environment.
+    ApprovalNeeded if it would sync automatically, under other rules, in a protected environment.
     """
     require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
     asked = rules if name in {None, target.name} else {**rules, "name": name}
@@ -216,7 +216,7 @@ def _require_unused(target: Target) -> None:
 
 
 def _reschedule(target: Target) -> None:
-    """Let the next pass be due at once, if any comes by itself: what changed in the meantime is to follow."""
+    """Schedule the next automatic pass at once, so that it delivers what changed in the meantime."""
     waits = target.paused_at is not None or not (target.interval_seconds or target.automatic)
     target.due_at = None if waits else database_now()
 

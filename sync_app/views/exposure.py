@@ -1,4 +1,4 @@
-"""The page on which all that somebody knows is rotated: a preview, a typed name, then a result of each."""
+"""The page that rotates all secrets known to a user or token: preview, typed name, result of each."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class ExposureForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "POST"])
 def exposure(request: HttpRequest) -> HttpResponse:
-    """Show what somebody knows and what would become of it; rotate it once the name was typed."""
+    """Show the secrets known to a user or token and the planned actions; rotate once the name is typed."""
     actor = principal_of(request)
     require_managing(actor)
     given = request.POST if request.method == "POST" else request.GET

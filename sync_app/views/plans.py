@@ -47,7 +47,7 @@ from sync_app.views.presenters.plans import (
 )
 from sync_app.views.presenters.targets import where
 
-# So many lines stand on a page of one act, so many names on a page to adopt.
+# The number of lines on a page of one act, and of names on a page to adopt.
 _LINES: Final = 100
 _NAMES: Final = 200
 _MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
@@ -89,7 +89,7 @@ def target_sync(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def target_check(request: HttpRequest, id: int) -> HttpResponse:
-    """Have it looked, by metadata only, how each secret stands."""
+    """Queue a check of each secret's state, by metadata only."""
     return _queued(
         request, id, lambda target: runs_runner.request_check(actor=principal_of(request), target=target)
     )
@@ -98,7 +98,7 @@ def target_check(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_GET
 def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show a plan; while it is made or carried out, the page looks again by itself."""
+    """Show a plan; while it is made or carried out, the page refreshes automatically."""
     plan = _found_plan(request, id)
     target = plan.target
     run = Run.objects.filter(plan=plan).first()
@@ -213,7 +213,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
-    """Offer to tell which members an update touches; by POST tell it, which is recorded as a reveal."""
+    """Offer the names of the members that an update changes; a POST shows them, recorded as a reveal."""
     plan = _found_plan(request, id)
     row = find_item(plan=plan, id=item)
     context = {
@@ -319,7 +319,7 @@ def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapp
 def _queued(
     request: HttpRequest, id: int, use_case: Callable[[Target], Run], *, back: str = ""
 ) -> HttpResponse:
-    """Queue work on a target and go to where one can watch it."""
+    """Queue work on a target and redirect to the page that shows its progress."""
     target = found_target(request, id)
     try:
         run = use_case(target)
@@ -343,7 +343,7 @@ def _found_plan(request: HttpRequest, id: int) -> Plan:
 
 
 def _may(request: HttpRequest, plan: Plan, *, ordinary: str) -> bool:
-    """Return whether one may do with a plan what takes the right `ordinary`, or that of its kind."""
+    """Return whether the actor has the right `ordinary` for a plan, or the right of the plan's kind."""
     needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), ordinary)
     return rights(principal_of(request), plan.target)[needed]
 

@@ -59,7 +59,7 @@ class _Order:
 @login_required
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
-    """List the policies of the secrets that the actor may see, and how they stand."""
+    """List the policies of the secrets that the actor may see, with their status."""
     found, now = visible_policies(principal_of(request)), database_now()
     form = PolicyFilterForm(request.GET)
     named = request.GET.get("environment", "")
@@ -251,7 +251,7 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
 
 
 def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
-    """Return the acts that somebody may do about a rotation."""
+    """Return the actions that the actor may take on a rotation."""
     can = rights(actor, rotation.policy)
     words = words_of(rotator_of(rotation.policy.rotator)).acts
     return [

@@ -1,4 +1,4 @@
-"""The pages of targets: the list, and one with how each secret stands there; thin over the use cases."""
+"""The pages of targets: the list, and one with the state of each secret there."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -44,7 +44,7 @@ class _EntryOrder:
 @login_required
 @require_GET
 def sync_list(request: HttpRequest) -> HttpResponse:
-    """List the targets that the actor may see, and how the secrets stand there."""
+    """List the targets that the actor may see, with the states of their secrets."""
     actor = principal_of(request)
     found = visible_targets(actor)
     named = request.GET.get("environment", "")
@@ -87,7 +87,7 @@ def resume_all(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def target_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show a target: how each secret stands there, what runs, and its rules."""
+    """Show a target: the state of each secret, the current run, and its rules."""
     actor = principal_of(request)
     target = found_target(request, id)
     form = EntryFilterForm(request.GET)

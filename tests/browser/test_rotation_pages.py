@@ -91,7 +91,7 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene,
             found[name] = problems
         visitor.shoot(page, f"{name}-{look}")
     page.goto(PAGES["rotation-emergency"])
-    page.get_by_label("Type bob to go on").fill("bob")
+    page.get_by_label("Type bob to continue").fill("bob")
     page.get_by_role("button", name="Rotate without a grace").click()
     expect(page.get_by_role("heading", name="Each of them")).to_be_visible()
     found |= {"results": told} if (told := barriers(page)) else {}

@@ -190,7 +190,7 @@ def test_a_plan_under_way_takes_its_marks_and_then_stops_asking(visitor: Visitor
 def test_a_failure_keeps_its_line_and_says_what_to_do(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.running.pk}", user=scene.cast.alice)
     expect(page.locator(".plan-line", has_text="b/failed")).to_contain_text(
-        "The policy lacks create. Mend that"
+        "The policy lacks create. Correct that"
     )
 
 

@@ -196,7 +196,7 @@ class VaultKv2(Backend):
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
-        mark. Raises CreateOvertaken if another writer's first version came in between.
+        mark. Raises CreateConflict if another writer's first version came in between.
         """
         path = self._prefix.path(name)
         now = self.get_metadata(name)
@@ -273,7 +273,7 @@ class VaultKv2(Backend):
         return self._writes.keeps_single_version(seen)
 
     def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
-        """Return the number after that of the version, whoever writes it: 1 after what is none."""
+        """Return the number after the version's, which any writer can create; 1 if there is no version."""
         return str(version_number(version) + 1)
 
     def delete(self, seen: SecretMetadata) -> None:
@@ -296,7 +296,7 @@ class VaultKv2(Backend):
         return self.get_metadata(name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        """Add the mark to the custom metadata; where nothing is yet, a patch would only say so."""
+        """Add the mark to the custom metadata; a patch would fail on a missing secret."""
         labels = mark.labels()
         if seen.presence is Presence.ABSENT and not seen.remote_id:
             path = self._api_path("metadata", self._prefix.path(seen.name))

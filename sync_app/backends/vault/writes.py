@@ -68,7 +68,7 @@ class VaultWrites:
     ) -> None:
         """Put back what a version of ours came over, where that was not the secret in `over`.
 
-        `unmarked` says that it was not when the version was written. `kept` is what `over` held.
+        `unmarked` means that it was not at the time of the write. `kept` is what `over` held.
         Raises Overwritten then; returns where the write came over the right one, or is not there.
         """
         reply = self._vault.request("GET", self.api_path("metadata", path))
@@ -106,7 +106,7 @@ class VaultWrites:
     def _restore_previous(
         self, path: str, metadata: Mapping[str, Any], over: SecretMetadata, written: str, kept: Content | None
     ) -> NoReturn:
-        """Write what was there before the version `written`, and destroy that. Raises Overwritten."""
+        """Restore the content before the version `written`, and destroy that version. Raises Overwritten."""
         number, current = version_number(written), metadata["current_version"]
         if metadata["created_time"] != over.remote_id:
             # What is kept was in another secret.
@@ -183,6 +183,6 @@ def _is_intended_write(metadata: Mapping[str, Any], over: SecretMetadata, writte
     before = _version_at(metadata, version_number(written) - 1)
     if before and not version_matches(before, over.version):
         return False
-    # A mark that went after our version was there by then: whoever took it off took it off ours.
+    # A mark that was removed after our version existed by then: it was removed from our secret.
     is_marked = parse_mark(metadata.get("custom_metadata") or {}) == over.mark
     return is_marked or not written.endswith(metadata["updated_time"])

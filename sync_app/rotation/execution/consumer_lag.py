@@ -24,15 +24,15 @@ _ELSEWHERE: Final = "a target of another environment"
 # Nor what other secrets were called.
 _FOLLOWER: Final = "a secret that refers to this one"
 _REMEDY: Final = "the target withdraws it if its deletion is on; else delete it there by hand"
-# The MAC covers no reason: it counts for a name alone that the secret's own row says it has no more.
+# The MAC covers no reason. So it counts only for a name that the secret's own row no longer has.
 _GONE: Final = (Reason.WITHDRAWN, Reason.NOWHERE)
 
 
 def explain_lag(secret: Secret) -> str:
     """Return what has to come to pass at targets before a login may change or end; empty if nothing.
 
-    An older version names the login that a rotation is about to change, whether held by itself or filled
-    in where another secret refers to it. What a target holds under a name that the secret has no more
+    An older version names the login that a rotation is about to change, whether stored alone or
+    substituted into another secret. What a target holds under a name that the secret has no more
     gets no newer version: it has to go.
     """
     older, former = set(), set()

@@ -159,7 +159,7 @@ def _queue(
         with transaction.atomic():
             rotation.save(force_insert=True)
     except IntegrityError:
-        # Since it was looked, somebody has had a login ended that was left behind: this one waits for that.
+        # In the meantime an operator requested the end of an orphaned login: this rotation waits for that.
         rotation.step, rotation.slot = Step.WAITING, Slot.WAITING
         rotation.save(force_insert=True)
     return rotation

@@ -74,7 +74,7 @@ def _execute(rotation_id: int) -> Rotation | None:
 def start_waiting(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
-    It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
+    It continues to wait while the policy is suspended and, if the schedule asked for it, outside the
     window. Any number of processes may ask at once. One that became an emergency concurrently also
     continues to wait: the next call finds it.
     """

@@ -29,7 +29,7 @@ class RotationSession:
         self.actor = actor
         self._opened: OpenedPolicy | None = None
         self._values: dict[int, str] = {}
-        # The versions of the last `open`: the value of another one may be known, and is not to be used.
+        # The versions of the last `open`: values of other versions must not be used, even if known.
         self.numbers: frozenset[int] = frozenset()
         self._proven: dict[int, float] = {}
 

@@ -133,7 +133,7 @@ def _set(session: RotationSession) -> StepWait | None:
         with _record_advance(session, Step.TEST, to_number=version.number) as details:
             version_stages.stage(actor=actor, secret=secret, version=version, details=details)
     except LeaseLost:
-        # Given up while it was made: whoever withdrew it may have looked before it was there.
+        # Abandoned while the value was created: the worker that revoked it may have read too early.
         _discard(session, value)
         raise
     return None
@@ -225,7 +225,7 @@ def _revoke_unserved(session: RotationSession) -> StepWait | None:
 
 
 def _revoke_orphaned(session: RotationSession, left: Rotation) -> None:
-    """End the login that an abandoned rotation left, where the next secret would stand beside it."""
+    """Revoke the login that an abandoned rotation left, where the next secret would exist beside it."""
     secret = session.secret
     if secret.current_number != left.serving_number:
         # The value was changed since: `check` judges what exists beside it.

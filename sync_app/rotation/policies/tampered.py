@@ -21,7 +21,7 @@ NOT_ENDED: Final = (
 
 
 def end_tampered(*, actor: Principal, policy: RotationPolicy) -> None:
-    """End what has not ended of a policy that is being removed, if Keeper wrote none of it as it stands.
+    """End the open rotations of a policy that is being removed, if Keeper wrote none of them as stored.
 
     Call it in the transaction that holds the policy. How far such a rotation came is not to be believed:
     the event names the versions whose logins may be valid, besides the one that is served. A pending

@@ -135,7 +135,7 @@ def test_a_failure_stays_on_its_line_with_its_remedy(alice: Client, plan: Plan) 
     )
     plan.items.filter(name="payments/db").update(state="done")
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert "The policy lacks create on secret/data/team/*. Mend that, then plan again." in page
+    assert "The policy lacks create on secret/data/team/*. Correct that, then plan again." in page
 
 
 @pytest.mark.parametrize(("state", "word"), [("applying", "being written"), ("failed", "left off")])

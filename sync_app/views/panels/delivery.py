@@ -46,7 +46,7 @@ _CHOICES: Final = {
     DeliveryState.FAILED: "Failed",
 }
 
-# What those who may not see a target are told of it: that there is one, and how a secret stands there.
+# Shown to users who may not see a target: that it exists, and the state of the secret there.
 _HIDDEN: Final = "another target"
 
 
@@ -59,7 +59,7 @@ class DeliveryPanel:
         self.filters = {"delivery": Filter(label="Delivery", choices=_CHOICES, condition=_has_state)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
-        """Return how a secret stands at each target that covers it; None if there is none."""
+        """Return the state of a secret at each target that covers it; None if there is none."""
         targets = [
             target for target in _living(secret.environment_id) if _covers(str(target.scope), secret.name)
         ]

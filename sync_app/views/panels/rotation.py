@@ -1,4 +1,4 @@
-"""Rotation on the pages of secrets: how each policy stands, and a way to put a secret under one."""
+"""Rotation on the pages of secrets: the status of each policy, and a link to create one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -35,7 +35,7 @@ class RotationPanel:
         self.filters = {"rotation_state": Filter(label="Rotation", choices=_CHOICES, condition=_has)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
-        """Return how a secret's policy stands; without one, a way to make it for who may."""
+        """Return the status of a secret's policy; without one, a link to create it if the actor may."""
         policy = RotationPolicy.objects.filter(secret=secret, live=True).defer("credentials").first()
         if policy is None:
             place, name = secret.environment_id, secret.name
@@ -59,7 +59,7 @@ class RotationPanel:
         }
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - it names nothing
-        """Return a cell for each secret whose rotation stopped; what is well is not told here."""
+        """Return a cell for each secret whose rotation stopped; other policies have none."""
         stopped = RotationPolicy.objects.filter(
             secret__in=secrets, live=True, rotations__stopped_at__isnull=False, rotations__slot="working"
         )

@@ -16,7 +16,7 @@ from sync_app.errors import SyncError
 from sync_app.models import Target
 from sync_app.targets.lookup import find_target, require_target_access
 
-# What a person can mend, and is told on the page where they asked.
+# Errors that a user can correct, shown on the page of the request.
 REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)
 _RIGHTS: Final = {
     "plan": Action.TARGET_PLAN,
@@ -71,7 +71,7 @@ def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
 
 
 def makeable(actor: Principal) -> list[int]:
-    """Return the environments in which somebody may create a target, whether under a prefix only."""
+    """Return the environments in which the actor may create a target, even if only under a prefix."""
     prefixes = {(grant.environment_id, grant.prefix) for grant in actor.grants}
     return sorted(
         {

@@ -22,7 +22,7 @@ from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import sentence
 
-# So many lines of each act stand on a plan's first page; the rest is one click away.
+# The number of lines of each act on a plan's first page; the rest is one click away.
 LINES_OF_AN_ACT: Final = 50
 
 
@@ -56,7 +56,7 @@ _RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 # Named even if there are none: a person looks for them.
 _ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
 _TO_DECIDE: Final = frozenset({DeliveryState.CONFLICT, DeliveryState.DRIFTED, DeliveryState.MISSING})
-# A look at all of both sides (settling a conflict looks at one name), which stands once it was replaced.
+# A plan that read all of both sides (one that settles a conflict reads one name), also if superseded.
 _WHOLE_LOOK: Final = Q(
     kind=PlanKind.SYNC,
     state__in=(PlanState.READY, PlanState.APPLYING, PlanState.DONE, PlanState.SUPERSEDED),
@@ -66,7 +66,7 @@ _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
 
 
 def is_live(plan: Plan, run: Run | None) -> bool:
-    """Return whether a plan's page has to look again by itself."""
+    """Return whether a plan's page refreshes automatically."""
     return plan.state in _LIVE_PLANS or bool(run and run.active)
 
 
@@ -121,7 +121,7 @@ def plan_sections(
 ) -> list[dict[str, Any]]:
     """Return items by act, each as a line; two statements besides. `counts` are their numbers.
 
-    `may_reveal` says of a name whether the reader may reveal it, and so ask for its members.
+    `may_reveal` returns whether the reader may reveal a name, and so request its members.
     """
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     secrets = _secrets_of(items)
@@ -220,7 +220,7 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
     return {
         "item": item,
         "look": ACT_LOOKS[Act(item.act)],
-        # Once it is carried out, what is there is what it became.
+        # After the plan was applied the existing secret is its result.
         "from": f"v{there}" if there and f"v{there}" != becomes else "",
         "to": becomes,
         "type": secret.get_secret_type_display().lower() if secret else "",
@@ -244,7 +244,7 @@ def _item_state(plan: Plan, item: PlanItem) -> tuple[str, str]:
     """Return the state of an item as the pages show it, and its word; nothing while it is planned."""
     if item.act not in WRITING:
         return "", ""
-    # Nobody works on a plan that failed; what became of such an item the next one finds out.
+    # A failed plan is not continued. The next plan finds out the outcome of such an item.
     intended = "left off" if plan.state == PlanState.FAILED else "being written"
     return {
         ItemState.INTENDED: ("pending", intended),
