@@ -57,7 +57,7 @@ Task = tuple[ItemContext, ItemJob]
 class Batch:
     """Some items of one phase of a plan. Values are held for as long as it is worked on.
 
-    The steps are `prepare`, `start`, `gather` and `finish`, so that the database has work while the
+    The steps are `prepare`, `dispatch`, `collect` and `commit`, so that the database has work while the
     target has: one batch may be prepared while another is under way.
     """
 

@@ -33,7 +33,7 @@ _GONE: Final = frozenset({Presence.ABSENT, Presence.DELETED})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemJob:
-    """One act with all that it takes; `seen` is what the plan saw, `marks` those that prove it ours."""
+    """One act with all that it takes; `expected` is what the plan saw, `marks` those that prove it ours."""
 
     act: Act
     expected: SecretMetadata
@@ -220,7 +220,7 @@ def _find_earlier_attempt(backend: Backend, now: SecretMetadata, job: ItemJob) -
     is_next = version_matches(now.version, backend.predict_version(job.expected.version, token=job.token))
     if not (job.repeated and is_next and now.presence is Presence.PRESENT):
         return None
-    # A version that proves itself is found by `_as_planned`.
+    # A version that proves itself is found by `_require_as_planned`.
     ours = replace(job.expected, presence=Presence.PRESENT, mark=now.mark)
     return None if backend.predicted_version_is_unique else ours
 

@@ -55,7 +55,7 @@ def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     A disconnect plan removes all of it. No request is sent if nothing changes. In a
     protected environment only Keeper's own passes do it, whose target was approved.
     Return the names of those that did not follow, with the reasons. Raises LeaseLost, and as
-    `connected` does.
+    `open_backend` does.
     """
     target, plan = run.target, run.plan
     kind = backend_class(target.backend)

@@ -226,7 +226,7 @@ class Backend(ABC):
 
         With `known` the caller confirms the new secret (`confirms_create` is false): it is not read here.
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
-        where the system supports that. Raises ChangedSinceRead if something is there, NameHeld
+        where the system supports that. Raises ChangedSinceRead if something is there, NameReserved
         if something deleted is, and CreateConflict if our mark is now on another writer's secret:
         whether that was another worker of ours, only the holder of the run's lease can decide.
         """

@@ -24,7 +24,7 @@ _shutdown_requested = False
 
 
 def raise_if_shutdown_requested() -> None:
-    """Raise WorkerStops if the worker was asked to stop."""
+    """Raise ShutdownRequested if the worker was asked to stop."""
     if _shutdown_requested:
         raise ShutdownRequested("the worker stops: another carries this on")
 
@@ -88,7 +88,7 @@ def claim(run_id: int, *, owner: str) -> "Lease | None":
 
 
 class Lease:
-    """The hold on one run; every write of its worker goes through `hold`.
+    """The hold on one run; every write of its worker goes through `renew`.
 
     It is renewed as often as it takes, but not beyond the time that a run has altogether.
     """
@@ -133,7 +133,7 @@ class Lease:
             self.renew()
 
     def heartbeat_or_stop(self) -> None:
-        """Renew the lease as `heartbeat` does, where work may stop. Raises LeaseLost, WorkerStops."""
+        """Renew the lease as `heartbeat` does, where work may stop. Raises LeaseLost, ShutdownRequested."""
         raise_if_shutdown_requested()
         self.heartbeat()
 

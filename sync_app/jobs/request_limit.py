@@ -21,7 +21,7 @@ _places = threading.BoundedSemaphore(AT_ONCE)
 
 @contextmanager
 def limit_requests() -> Iterator[None]:
-    """Bound all requests of the block together. Raises TestsUnderWay where this process waits for enough."""
+    """Bound all requests of the block together. Raises TooManyTests where this process waits for enough."""
     if not _places.acquire(blocking=False):
         raise TooManyTests(
             f"{AT_ONCE} tests of other systems are under way, so this one was not begun: try again soon"

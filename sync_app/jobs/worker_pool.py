@@ -135,7 +135,7 @@ class RunningBatch(Generic[Item, Answer]):
         """Yield each item with its answer or the target's error, in the order of completion.
 
         After an error that concerns the target as a whole (STOPPING), and once the worker was asked to
-        stop, what was not begun is left out. `heartbeat` is called as in `each`. Raises whatever is no
+        stop, what was not begun is left out. `heartbeat` is called as in `run_each`. Raises whatever is no
         BackendError.
         """
         while self._running:

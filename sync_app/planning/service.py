@@ -105,7 +105,7 @@ def request_plan(
     """Queue the making of a plan; the run that is returned names it.
 
     Options: to sync, `beyond_budget` (True) to delete more than the budget allows; to adopt, `names`
-    (at most 1,000) and `mode` (an Adoption); to disconnect, `mode` (a Leaving). Raises Forbidden or
+    (at most 1,000) and `mode` (an AdoptMode); to disconnect, `mode` (a DisconnectMode). Raises Forbidden or
     Invisible, PlanNotReady if the options are not those of the kind, RunInProgress, TargetConflict or
     Tampered.
     """

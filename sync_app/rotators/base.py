@@ -38,7 +38,7 @@ class LoginProbe:
 class Fence:
     """Whose turn it is, and how long a change may take.
 
-    `still_ours` asks Keeper's database whether the run still has this lease epoch and at least
+    `is_held` asks Keeper's database whether the run still has this lease epoch and at least
     `seconds` of its lease left. A rotator asks while it holds the target's lock and its session
     has begun to time out, so that a worker that is paused after the answer finds its session
     closed before another worker can claim the lease.

@@ -111,7 +111,7 @@ def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> b
 
 
 def load_fingerprints(versions: Iterable[str]) -> dict[str, bytes]:
-    """Return the fingerprints of these versions, as `Held` names them; what filled in references has none."""
+    """Return the fingerprints of versions as `LocalSecret` names them; substituted values have none."""
     uuids = [UUID(version) for version in versions if not is_substituted(version)]
     found: dict[str, bytes] = {}
     for start in range(0, len(uuids), _NAMES_AT_A_TIME):
@@ -121,8 +121,8 @@ def load_fingerprints(versions: Iterable[str]) -> dict[str, bytes]:
 
 
 def is_substituted(version: str) -> bool:
-    """Return whether a version, as `Held` names it, is one that references were filled in to."""
-    # A longer name includes what contributed to a value (see `Resolution.version`).
+    """Return whether a version, as `LocalSecret` names it, is one that references were filled in to."""
+    # A longer name includes what contributed to a value (see `Resolution.delivered_version`).
     return len(version) != _HEX_DIGITS
 
 

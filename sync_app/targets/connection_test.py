@@ -54,7 +54,7 @@ class Report:
 def test(*, actor: Principal, target: Target) -> Report:
     """Try a target. What it answers is in the report; the test itself is recorded.
 
-    Raises Forbidden or Invisible, TargetConflict, Tampered, an EnvelopeError, KeyUnavailable, TestsUnderWay.
+    Raises Forbidden or Invisible, TargetConflict, Tampered, an EnvelopeError, KeyUnavailable, TooManyTests.
     """
     require_target_access(actor=actor, action=Action.TARGET_TEST, target=target)
     needs = _required_permissions(target.direction, target.deletion)
@@ -79,7 +79,7 @@ def test_draft(
 ) -> Report:
     """Try a target that is not stored, before it is; also whether its destination is free.
 
-    Raises BadDestination for a field that is wrong, Forbidden or Invisible, Tampered, TestsUnderWay.
+    Raises BadDestination for a field that is wrong, Forbidden or Invisible, Tampered, TooManyTests.
     """
     require(actor=actor, action=Action.TARGET_TEST, environment=environment)
     require_authentic_environment(environment)

@@ -65,7 +65,7 @@ class TargetSession:
         self._stack.close()
 
     def backend(self, actor: Principal) -> Backend:
-        """Return the target's backend. Call it outside a transaction; raises as `connected`."""
+        """Return the target's backend. Call it outside a transaction; raises as `open_backend`."""
         if self._backend is None:
             self._backend = self._stack.enter_context(open_backend(actor=actor, target=self._target))
         else:

@@ -20,8 +20,8 @@ from sync_app.targets.lookup import require_not_removed, require_target_access
 def identify_answering_system(*, actor: Principal, target: Target) -> Identity:
     """Ask which system answers at a target's address; nothing else is asked of it.
 
-    Raises Forbidden or Invisible, TargetConflict if it is the target's own, AnotherSystem if it keeps the
-    secrets at another place, Tampered, KeyUnavailable, another BackendError, TestsUnderWay.
+    Raises Forbidden or Invisible, TargetConflict if it is the target's own, DifferentSystem if it keeps the
+    secrets at another place, Tampered, KeyUnavailable, another BackendError, TooManyTests.
     """
     require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
     with limit_requests(), open_backend(actor=actor, target=target, any_system=True) as backend:
@@ -37,9 +37,9 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     """Have a target be in the system that answers by now, if it is the one that was shown; return it stored.
 
     It no longer syncs automatically: a user must check a plan first. The entries are kept, but prove
-    nothing there unless the secrets and their marks were restored as well. Raises what `answering_system`
-    raises, ApprovalNeeded in a protected environment, DestinationTaken, TargetInUse while a run is under
-    way.
+    nothing there unless the secrets and their marks were restored as well. Raises what
+    `identify_answering_system` raises, ApprovalNeeded in a protected environment, DestinationTaken,
+    TargetInUse while a run is under way.
     """
     found = identify_answering_system(actor=actor, target=target)
     if found.system != system:

@@ -117,7 +117,7 @@ def change_credentials(
     decides where values and credentials go is only changed with the credentials in hand, and
     only if the system proves to be the same as before. The old envelope opens no more.
 
-    Raises what `create` raises, AnotherSystem, Tampered, and TargetConflict once it was removed.
+    Raises what `create` raises, DifferentSystem, Tampered, and TargetConflict once it was removed.
     """
     require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
     require_not_removed(target)

@@ -89,7 +89,7 @@ class VaultWrites:
     ) -> None:
         """Put back what the version of a number came over, if it is a write of ours of unknown outcome.
 
-        `wrote` returns whether that write made a content. Raises Overwritten then, as `undo` does.
+        `wrote` returns whether that write made a content. Raises Overwritten then, as `revert` does.
         """
         reply = self._vault.request("GET", self.api_path("metadata", path))
         metadata = reply["data"] if reply else None

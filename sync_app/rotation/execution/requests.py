@@ -39,7 +39,7 @@ def request_rotation(
     """Queue a rotation and return it; a repeated request returns the waiting one.
 
     While another is at work, its grace included, it waits. An emergency needs the right to cut a
-    grace: what is at work leaves none (`hasten`), so that both logins get a new value, and it waits for no
+    grace: what is at work leaves none (`expedite`), so that both logins get a new value, and it waits for no
     target and no window. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
     was removed or is suspended, and ApprovalNeeded.
     """

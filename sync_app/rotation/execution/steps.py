@@ -56,8 +56,8 @@ class StepWait:
 def run_steps(session: RotationSession) -> StepWait | None:
     """Go from step to step until the rotation has ended, or has to wait.
 
-    Raises LeaseLost; WorkerStops between two steps; a BackendError, whose `permanent` decides whether to
-    stop; AccessError, SecretError.
+    Raises LeaseLost; ShutdownRequested between two steps; a BackendError, whose `permanent` decides
+    whether to stop; AccessError, SecretError.
     """
     while (step := Step(session.rotation.step)) not in ENDED:
         pause = _STEPS[step](session)
@@ -228,7 +228,7 @@ def _revoke_orphaned(session: RotationSession, left: Rotation) -> None:
     """Revoke the login that an abandoned rotation left, where the next secret would exist beside it."""
     secret = session.secret
     if secret.current_number != left.serving_number:
-        # The value was changed since: `check` judges what exists beside it.
+        # The value was changed since: `check_setup` judges what exists beside it.
         return
     number = left.left_number
     session.open(
@@ -261,8 +261,8 @@ _STEPS: Final[Mapping[Step, Callable[[RotationSession], StepWait | None]]] = {
 def _open_served(session: RotationSession, *more: SecretVersion) -> Rotator:
     """Open the value that is served as current, the pending one, and `more`; return the rotator.
 
-    Raises ServedMeanwhile if the rotation does not know the version that is served: then nothing is touched
-    that it might need.
+    Raises CurrentVersionChanged if the rotation does not know the version that is served: nothing that
+    it might need is touched then.
     """
     rotation, secret = session.rotation, session.secret
     # As it is now: steps before may have changed it.

@@ -102,7 +102,7 @@ class MySql(AbLogins):
     def _hosts(self, cursor: "Cursor", username: str) -> list[tuple[str, str]]:
         """Return host part and plug-in of each account that the policy means by a user name.
 
-        Raises LoginMissing if there is none, LoginUnsuitable if one has no password of ours to set.
+        Raises LoginMissing if there is none, UnsupportedAuthPlugin if one has no password of ours to set.
         """
         cursor.execute("SELECT Host, plugin FROM mysql.user WHERE User = %s AND Host <> ''", (username,))
         wanted = self._accounts[username].host

@@ -95,7 +95,7 @@ def connect(
     """Log in, and be done in so many seconds altogether.
 
     Raises CredentialsRejected if the server refuses the password, ServerUntrusted if the server is
-    not who it should be, and the errors of `translated`, also for the block.
+    not who it should be, and the errors of `translate_error`, also for the block.
     """
     try:
         with (
