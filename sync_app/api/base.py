@@ -24,24 +24,24 @@ class SyncView(AccessView):
 
     newest_first: ClassVar[Mapping[str, str]] = {"id": "id"}
 
-    def place(self, environment: str) -> Environment:
+    def find_environment(self, environment: str) -> Environment:
         """Return the environment of the address."""
         return find_environment(actor=self.actor, name=environment)
 
-    def target(self, environment: str, id: int) -> Target:
+    def find_target(self, environment: str, id: int) -> Target:
         """Return the target of the address."""
-        return find_target(actor=self.actor, environment=self.place(environment), id=id)
+        return find_target(actor=self.actor, environment=self.find_environment(environment), id=id)
 
-    def plan(self, environment: str, id: int) -> Plan:
+    def find_plan(self, environment: str, id: int) -> Plan:
         """Return the plan of the address."""
-        return find_plan(actor=self.actor, environment=self.place(environment), id=id)
+        return find_plan(actor=self.actor, environment=self.find_environment(environment), id=id)
 
-    def listed(self, rows: QuerySet[Any], document: type[BaseSerializer[Any]]) -> Response:
+    def respond_page(self, rows: QuerySet[Any], document: type[BaseSerializer[Any]]) -> Response:
         """Answer one page of rows."""
         return self.get_paginated_response(document(self.page(rows), many=True).data)
 
 
-def chosen(request: Request, rows: QuerySet[Any], name: str, choices: type) -> QuerySet[Any]:
+def filter_choice(request: Request, rows: QuerySet[Any], name: str, choices: type) -> QuerySet[Any]:
     """Keep the rows whose field is what the query asks for. Raises InvalidField."""
     text = request.query_params.get(name, "")
     allowed: list[str] = [str(choice) for choice in choices]  # type: ignore[attr-defined]  # an enum or choices
@@ -55,7 +55,7 @@ def filter_parameter(name: str, choices: type) -> OpenApiParameter:
     return OpenApiParameter(name, str, enum=[str(choice) for choice in choices])  # type: ignore[attr-defined]  # an enum or choices
 
 
-def accepted(run: Run) -> Response:
+def respond_accepted(run: Run) -> Response:
     """Answer that work was queued, with the run that does it."""
     return Response(documents.RunDocument(run).data, status=status.HTTP_202_ACCEPTED)
 

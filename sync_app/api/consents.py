@@ -46,15 +46,15 @@ class ConsentListView(SyncView):
     @extend_schema(summary="List consents", responses=ConsentDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
         """List the targets of other environments that may receive values of this one by reference."""
-        place = self.place(environment)
+        place = self.find_environment(environment)
         require(actor=self.actor, action=Action.CONSENT_VIEW, environment=place)
         rows = ReferenceConsent.objects.filter(environment=place).select_related("target__environment")
-        return self.listed(rows, ConsentDocument)
+        return self.respond_page(rows, ConsentDocument)
 
     @extend_schema(summary="Consent to a target", request=NewConsent, responses={201: ConsentDocument})
     def post(self, request: Request, environment: str) -> Response:
         """Let references take values of this environment to a target of another that the actor may see."""
-        place = self.place(environment)
+        place = self.find_environment(environment)
         require(actor=self.actor, action=Action.CONSENT_GIVE, environment=place)
         given = self.given(NewConsent)
         made = consents.give_consent(
@@ -75,7 +75,7 @@ class ConsentView(SyncView):
     @extend_schema(summary="Withdraw a consent", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Take a consent back, also one that is not genuine; what was delivered stays there."""
-        place = self.place(environment)
+        place = self.find_environment(environment)
         found = consents.find_consent(actor=self.actor, environment=place, id=id)
         consents.withdraw_consent(actor=self.actor, consent=found)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -5,7 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from sync_app.api import target_serializers as documents
-from sync_app.api.base import ACCEPTED, SyncView, accepted, chosen, filter_parameter
+from sync_app.api.base import ACCEPTED, SyncView, filter_choice, filter_parameter, respond_accepted
 from sync_app.applying import service as applying
 from sync_app.models import Plan, PlanItem
 from sync_app.models.plan import Act
@@ -22,7 +22,7 @@ class PlanView(SyncView):
     @extend_schema(summary="Read a plan", responses=documents.PlanDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a plan with its counts."""
-        return Response(documents.PlanDocument(self.plan(environment, id)).data)
+        return Response(documents.PlanDocument(self.find_plan(environment, id)).data)
 
 
 class ItemListView(SyncView):
@@ -41,8 +41,8 @@ class ItemListView(SyncView):
     )
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List what a plan does, perhaps of one act; what is unchanged is only counted."""
-        rows = PlanItem.objects.filter(plan=self.plan(environment, id))
-        return self.listed(chosen(request, rows, "act", Act), documents.ItemDocument)
+        rows = PlanItem.objects.filter(plan=self.find_plan(environment, id))
+        return self.respond_page(filter_choice(request, rows, "act", Act), documents.ItemDocument)
 
 
 class ApplyView(SyncView):
@@ -54,7 +54,9 @@ class ApplyView(SyncView):
     @extend_schema(summary="Apply a plan", request=None, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue the carrying out of a plan; each item is checked again before it is touched."""
-        return accepted(applying.request_apply(actor=self.actor, plan=self.plan(environment, id)))
+        return respond_accepted(
+            applying.request_apply(actor=self.actor, plan=self.find_plan(environment, id))
+        )
 
 
 class MembersView(SyncView):
@@ -74,7 +76,7 @@ class MembersView(SyncView):
         Two versions are opened for it, Keeper's last synced one and the one that would be written,
         and each is recorded as revealed. Nothing is read in the target.
         """
-        found = find_item(plan=self.plan(environment, id), id=item)
+        found = find_item(plan=self.find_plan(environment, id), id=item)
         parts = member_changes(actor=self.actor, item=found)
         return Response(documents.MemberChangeDocument(parts, many=True).data)
 
@@ -88,6 +90,6 @@ class ResolveView(SyncView):
     @extend_schema(summary="Resolve a conflict", request=documents.ChoiceRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int, item: int) -> Response:
         """Queue what a person chose; it holds if both sides are still as the plan showed them."""
-        found = find_item(plan=self.plan(environment, id), id=item)
+        found = find_item(plan=self.find_plan(environment, id), id=item)
         choice = self.given(documents.ChoiceRequest)["choice"]
-        return accepted(applying.request_resolution(actor=self.actor, item=found, choice=choice))
+        return respond_accepted(applying.request_resolution(actor=self.actor, item=found, choice=choice))

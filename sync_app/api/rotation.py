@@ -11,7 +11,7 @@ from rest_framework.serializers import BaseSerializer
 from environments_app.api.environments import NO_CONTENT
 from secrets_app.queries.lookup import find_secret, find_secret_by_name
 from sync_app.api import rotation_serializers as documents
-from sync_app.api.base import SyncView, chosen, filter_parameter
+from sync_app.api.base import SyncView, filter_choice, filter_parameter
 from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import acknowledgements, operator_actions
@@ -24,13 +24,13 @@ from sync_app.rotation.policies import service as policies
 class RotationView(SyncView):
     """The base of these views."""
 
-    def policy(self, environment: str, id: int) -> RotationPolicy:
+    def find_policy(self, environment: str, id: int) -> RotationPolicy:
         """Return the policy of the address."""
-        return find_policy(actor=self.actor, environment=self.place(environment), id=id)
+        return find_policy(actor=self.actor, environment=self.find_environment(environment), id=id)
 
-    def rotation(self, environment: str, id: int) -> Rotation:
+    def find_rotation(self, environment: str, id: int) -> Rotation:
         """Return the rotation of the address."""
-        return find_rotation(actor=self.actor, environment=self.place(environment), id=id)
+        return find_rotation(actor=self.actor, environment=self.find_environment(environment), id=id)
 
 
 class PolicyListView(RotationView):
@@ -44,8 +44,8 @@ class PolicyListView(RotationView):
     @extend_schema(summary="List rotation policies", responses=documents.PolicyDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
         """List the policies of the secrets that the actor may see."""
-        rows = visible_policies(self.actor).filter(environment=self.place(environment))
-        return self.listed(rows, documents.PolicyDocument)
+        rows = visible_policies(self.actor).filter(environment=self.find_environment(environment))
+        return self.respond_page(rows, documents.PolicyDocument)
 
     @extend_schema(
         summary="Put a secret under rotation",
@@ -54,7 +54,7 @@ class PolicyListView(RotationView):
     )
     def post(self, request: Request, environment: str) -> Response:
         """Create a policy, once the secret's present value was seen to log in; nothing is changed yet."""
-        place = self.place(environment)
+        place = self.find_environment(environment)
         given = self.given(documents.NewPolicy)
         secret = find_secret_by_name(actor=self.actor, environment=place, name=given.pop("secret"))
         made = policies.create(actor=self.actor, secret=secret, **given)
@@ -70,7 +70,7 @@ class PolicyView(RotationView):
     @extend_schema(summary="Read a rotation policy", responses=documents.PolicyDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a policy without its credential."""
-        return Response(documents.PolicyDocument(self.policy(environment, id)).data)
+        return Response(documents.PolicyDocument(self.find_policy(environment, id)).data)
 
     @extend_schema(
         summary="Change a rotation policy",
@@ -79,14 +79,14 @@ class PolicyView(RotationView):
     )
     def patch(self, request: Request, environment: str, id: int) -> Response:
         """Change cadence, window, grace; what is left out is kept."""
-        policy = self.policy(environment, id)
+        policy = self.find_policy(environment, id)
         changed = policies.change(actor=self.actor, policy=policy, **self.given(documents.RotationRules))
         return Response(documents.PolicyDocument(changed).data)
 
     @extend_schema(summary="Remove a rotation policy", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a policy that has no rotation at work; the secret's value can be written again."""
-        policies.remove(actor=self.actor, policy=self.policy(environment, id))
+        policies.remove(actor=self.actor, policy=self.find_policy(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -103,7 +103,7 @@ class ConnectionView(RotationView):
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Replace the credential, once it was seen to work."""
-        policy = self.policy(environment, id)
+        policy = self.find_policy(environment, id)
         changed = policies.change_connection(
             actor=self.actor, policy=policy, **self.given(documents.NewConnection)
         )
@@ -119,7 +119,7 @@ class SuspendView(RotationView):
     @extend_schema(summary="Suspend a rotation policy", request=None, responses=documents.PolicyDocument)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Let no rotation begin until the policy is resumed."""
-        policy = policies.suspend(actor=self.actor, policy=self.policy(environment, id))
+        policy = policies.suspend(actor=self.actor, policy=self.find_policy(environment, id))
         return Response(documents.PolicyDocument(policy).data)
 
 
@@ -132,7 +132,7 @@ class ResumePolicyView(RotationView):
     @extend_schema(summary="Resume a rotation policy", request=None, responses=documents.PolicyDocument)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Let a suspended policy rotate again."""
-        policy = policies.resume(actor=self.actor, policy=self.policy(environment, id))
+        policy = policies.resume(actor=self.actor, policy=self.find_policy(environment, id))
         return Response(documents.PolicyDocument(policy).data)
 
 
@@ -149,10 +149,10 @@ class RotateView(RotationView):
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a rotation; during another's grace period it waits; a waiting one is returned."""
-        policy = self.policy(environment, id)
+        policy = self.find_policy(environment, id)
         rotation = request_rotation(actor=self.actor, policy=policy, **self.given(documents.RotationRequest))
         rotation.policy = policy
-        return _accepted(rotation)
+        return _respond_accepted(rotation)
 
 
 class RehearseView(RotationView):
@@ -164,7 +164,7 @@ class RehearseView(RotationView):
     @extend_schema(summary="Try a rotation", request=None, responses=documents.DryRunReport)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Look whether a rotation would get through, and change nothing."""
-        found = run_dry_run(actor=self.actor, policy=self.policy(environment, id))
+        found = run_dry_run(actor=self.actor, policy=self.find_policy(environment, id))
         return Response(documents.DryRunReport(found).data)
 
 
@@ -184,9 +184,11 @@ class RotationListView(RotationView):
     )
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List rotations under a policy, perhaps at one step, the newest first."""
-        rows = Rotation.objects.filter(policy=self.policy(environment, id)).select_related("policy__secret")
+        rows = Rotation.objects.filter(policy=self.find_policy(environment, id)).select_related(
+            "policy__secret"
+        )
         rows = rows.defer("policy__credentials")
-        return self.listed(chosen(request, rows, "step", Step), documents.RotationDocument)
+        return self.respond_page(filter_choice(request, rows, "step", Step), documents.RotationDocument)
 
 
 class OneRotationView(RotationView):
@@ -198,7 +200,7 @@ class OneRotationView(RotationView):
     @extend_schema(summary="Read a rotation", responses=documents.RotationDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a rotation and what may be done about it."""
-        return Response(documents.RotationDocument(self.rotation(environment, id)).data)
+        return Response(documents.RotationDocument(self.find_rotation(environment, id)).data)
 
 
 class ActView(RotationView):
@@ -212,7 +214,7 @@ class ActView(RotationView):
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Decide, if the rotation offers it now."""
         decided = operator_actions.DECISIONS[self.act](
-            actor=self.actor, rotation=self.rotation(environment, id)
+            actor=self.actor, rotation=self.find_rotation(environment, id)
         )
         return Response(documents.RotationDocument(decided).data)
 
@@ -269,7 +271,7 @@ class AcknowledgeView(SyncView):
         secret = find_secret(actor=self.actor, id=id)
         acknowledgements.require_visible(actor=self.actor, secret=secret)
         rows = Acknowledgement.objects.filter(secret=secret)
-        return self.listed(rows, documents.AcknowledgementDocument)
+        return self.respond_page(rows, documents.AcknowledgementDocument)
 
     @extend_schema(
         summary="Confirm a version",
@@ -296,5 +298,5 @@ class AcknowledgeView(SyncView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _accepted(rotation: Rotation) -> Response:
+def _respond_accepted(rotation: Rotation) -> Response:
     return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)

@@ -10,7 +10,7 @@ from rest_framework.serializers import BaseSerializer
 
 from environments_app.api.environments import NO_CONTENT
 from sync_app.api import target_serializers as documents
-from sync_app.api.base import ACCEPTED, SyncView, accepted, chosen, filter_parameter
+from sync_app.api.base import ACCEPTED, SyncView, filter_choice, filter_parameter, respond_accepted
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Deletion, Direction
 from sync_app.models import Plan, Run, SyncEntry, Target
@@ -33,15 +33,15 @@ class TargetListView(SyncView):
     @extend_schema(summary="List targets", responses=documents.TargetDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
         """List the targets that the actor may see, those that are not genuine as well."""
-        rows = visible_targets(self.actor).filter(environment=self.place(environment))
-        return self.listed(rows, documents.TargetDocument)
+        rows = visible_targets(self.actor).filter(environment=self.find_environment(environment))
+        return self.respond_page(rows, documents.TargetDocument)
 
     @extend_schema(
         summary="Create a target", request=documents.NewTarget, responses={201: documents.TargetDocument}
     )
     def post(self, request: Request, environment: str) -> Response:
         """Create a target, after asking the other system which one it is; nothing is written there."""
-        place = self.place(environment)
+        place = self.find_environment(environment)
         made = targets.create(actor=self.actor, environment=place, **self.given(documents.NewTarget))
         return Response(documents.TargetDocument(made).data, status=status.HTTP_201_CREATED)
 
@@ -64,7 +64,7 @@ class DraftTestView(SyncView):
         The body that creates the target is accepted; `name`, `conflict`, `automatic` and other fields
         without relation to the connection have no effect.
         """
-        place, given = self.place(environment), self.given(documents.DraftTest)
+        place, given = self.find_environment(environment), self.given(documents.DraftTest)
         report = connection_test.test_draft(
             actor=self.actor,
             environment=place,
@@ -86,21 +86,21 @@ class TargetView(SyncView):
     @extend_schema(summary="Read a target", responses=documents.TargetDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a target, without its credentials."""
-        return Response(documents.TargetDocument(self.target(environment, id)).data)
+        return Response(documents.TargetDocument(self.find_target(environment, id)).data)
 
     @extend_schema(
         summary="Change a target", request=documents.TargetChange, responses=documents.TargetDocument
     )
     def patch(self, request: Request, environment: str, id: int) -> Response:
         """Change name or rules; what is left out is kept. Its destination never changes."""
-        target = self.target(environment, id)
+        target = self.find_target(environment, id)
         changed = targets.change(actor=self.actor, target=target, **self.given(documents.TargetChange))
         return Response(documents.TargetDocument(changed).data)
 
     @extend_schema(summary="Remove a target", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a target that has nothing of Keeper's in the other system: disconnect it first."""
-        targets.remove(actor=self.actor, target=self.target(environment, id))
+        targets.remove(actor=self.actor, target=self.find_target(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -119,7 +119,7 @@ class TestView(TargetActView):
     @extend_schema(summary="Test a target", request=None, responses={200: documents.ReportDocument})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Ask the other system what the credentials may do, and change nothing there."""
-        report = connection_test.test(actor=self.actor, target=self.target(environment, id))
+        report = connection_test.test(actor=self.actor, target=self.find_target(environment, id))
         return Response(documents.ReportDocument(report).data)
 
 
@@ -129,7 +129,7 @@ class PauseView(TargetActView):
     @extend_schema(summary="Pause a target", request=None, responses={200: documents.TargetDocument})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Let nothing be synced until the target is resumed."""
-        paused = targets.pause(actor=self.actor, target=self.target(environment, id))
+        paused = targets.pause(actor=self.actor, target=self.find_target(environment, id))
         return Response(documents.TargetDocument(paused).data)
 
 
@@ -139,7 +139,7 @@ class ResumeView(TargetActView):
     @extend_schema(summary="Resume a target", request=None, responses={200: documents.TargetDocument})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Let a paused target be synced again."""
-        resumed = targets.resume(actor=self.actor, target=self.target(environment, id))
+        resumed = targets.resume(actor=self.actor, target=self.find_target(environment, id))
         return Response(documents.TargetDocument(resumed).data)
 
 
@@ -154,7 +154,7 @@ class CredentialsView(TargetActView):
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Replace the credentials, perhaps with an address of the same system; they are never answered."""
         changed = targets.change_credentials(
-            actor=self.actor, target=self.target(environment, id), **self.given(documents.NewCredentials)
+            actor=self.actor, target=self.find_target(environment, id), **self.given(documents.NewCredentials)
         )
         return Response(documents.TargetDocument(changed).data)
 
@@ -169,8 +169,8 @@ class SystemView(TargetActView):
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Have the target be in the system that answers, if it is this one; automatic goes off; plan."""
-        target, given = self.target(environment, id), self.given(documents.SystemConfirmation)
-        return accepted(request_confirmation(actor=self.actor, target=target, system=given["system"]))
+        target, given = self.find_target(environment, id), self.given(documents.SystemConfirmation)
+        return respond_accepted(request_confirmation(actor=self.actor, target=target, system=given["system"]))
 
 
 class WorkView(TargetActView):
@@ -179,10 +179,12 @@ class WorkView(TargetActView):
     serializer_class = documents.RunDocument
     kind: ClassVar[PlanKind] = PlanKind.SYNC
 
-    def requested(self, environment: str, id: int, options: dict[str, Any]) -> Response:
+    def request_work(self, environment: str, id: int, options: dict[str, Any]) -> Response:
         """Queue the making of a plan."""
-        target = self.target(environment, id)
-        return accepted(request_plan(actor=self.actor, target=target, kind=self.kind, options=options))
+        target = self.find_target(environment, id)
+        return respond_accepted(
+            request_plan(actor=self.actor, target=target, kind=self.kind, options=options)
+        )
 
 
 class PlanRequestView(WorkView):
@@ -191,7 +193,7 @@ class PlanRequestView(WorkView):
     @extend_schema(summary="Plan a sync", request=documents.PlanRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue the making of a plan, which changes nothing on either side."""
-        return self.requested(environment, id, self.given(documents.PlanRequest))
+        return self.request_work(environment, id, self.given(documents.PlanRequest))
 
 
 class AdoptView(WorkView):
@@ -202,7 +204,7 @@ class AdoptView(WorkView):
     @extend_schema(summary="Plan an adoption", request=documents.AdoptionRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a plan that takes over secrets which exist in the target."""
-        return self.requested(environment, id, self.given(documents.AdoptionRequest))
+        return self.request_work(environment, id, self.given(documents.AdoptionRequest))
 
 
 class DisconnectView(WorkView):
@@ -213,7 +215,7 @@ class DisconnectView(WorkView):
     @extend_schema(summary="Plan a disconnection", request=documents.LeavingRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a plan that leaves, or withdraws, what the target wrote."""
-        return self.requested(environment, id, self.given(documents.LeavingRequest))
+        return self.request_work(environment, id, self.given(documents.LeavingRequest))
 
 
 class SyncNowView(WorkView):
@@ -222,7 +224,7 @@ class SyncNowView(WorkView):
     @extend_schema(summary="Sync now", request=None, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a pass that plans and carries out what it planned."""
-        return accepted(request_sync(actor=self.actor, target=self.target(environment, id)))
+        return respond_accepted(request_sync(actor=self.actor, target=self.find_target(environment, id)))
 
 
 class EntryListView(SyncView):
@@ -241,8 +243,10 @@ class EntryListView(SyncView):
     )
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List the secrets that Keeper knows of at a target, perhaps of one state."""
-        rows = SyncEntry.objects.filter(target=self.target(environment, id))
-        return self.listed(chosen(request, rows, "state", DeliveryState), documents.EntryDocument)
+        rows = SyncEntry.objects.filter(target=self.find_target(environment, id))
+        return self.respond_page(
+            filter_choice(request, rows, "state", DeliveryState), documents.EntryDocument
+        )
 
 
 class TargetPlanListView(SyncView):
@@ -255,7 +259,9 @@ class TargetPlanListView(SyncView):
     @extend_schema(summary="List plans", responses=documents.PlanDocument(many=True))
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List the plans of a target, the newest first."""
-        return self.listed(Plan.objects.filter(target=self.target(environment, id)), documents.PlanDocument)
+        return self.respond_page(
+            Plan.objects.filter(target=self.find_target(environment, id)), documents.PlanDocument
+        )
 
 
 class RunListView(SyncView):
@@ -268,4 +274,6 @@ class RunListView(SyncView):
     @extend_schema(summary="List runs", responses=documents.RunDocument(many=True))
     def get(self, request: Request, environment: str, id: int) -> Response:
         """List the runs of a target, the newest first."""
-        return self.listed(Run.objects.filter(target=self.target(environment, id)), documents.RunDocument)
+        return self.respond_page(
+            Run.objects.filter(target=self.find_target(environment, id)), documents.RunDocument
+        )

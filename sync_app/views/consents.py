@@ -62,7 +62,7 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     """Consent to a target."""
     place = _place(request, name, Action.CONSENT_GIVE)
     form = ConsentForm(request.POST)
-    if not (form.is_valid() and _given(request, place, form)):
+    if not (form.is_valid() and _give(request, place, form)):
         return _page(request, place, form, refused=True)
     messages.success(request, "References may take values of this environment there from now on.")
     return redirect("consents", name=name)
@@ -88,7 +88,7 @@ def _place(request: HttpRequest, name: str, action: Action) -> Environment:
     return place
 
 
-def _given(request: HttpRequest, place: Environment, form: ConsentForm) -> bool:
+def _give(request: HttpRequest, place: Environment, form: ConsentForm) -> bool:
     actor, given = principal_of(request), form.cleaned_data
     try:
         target = consents.find_destination(actor=actor, text=given["target"])

@@ -57,13 +57,13 @@ def exposure(request: HttpRequest) -> HttpResponse:
             context["asked"] = asked
             context["done"] = sum(result.done for result in asked.results)
         else:
-            context |= _previewed(preview(actor=actor, reader=reader, emergency=emergency))
+            context |= _add_preview(preview(actor=actor, reader=reader, emergency=emergency))
             context["mistyped"] = request.method == "POST"
     status = 422 if form.errors or context.get("mistyped") else 200
     return render(request, "sync_app/exposure.html", context, status=status)
 
 
-def _previewed(looked: list[ExposedSecret]) -> dict[str, Any]:
+def _add_preview(looked: list[ExposedSecret]) -> dict[str, Any]:
     return {
         "looked": looked,
         "rotated": sum(each.policy is not None and not each.reason for each in looked),

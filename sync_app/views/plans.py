@@ -31,7 +31,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import WAITING_FOR_ADOPTION
 from sync_app.targets.lookup import find_item
-from sync_app.views.presenters.page_helpers import REFUSALS, found_target, refused, rights
+from sync_app.views.presenters.page_helpers import REFUSALS, refused, require_target, rights
 from sync_app.views.presenters.plans import (
     ACT_LOOKS,
     act_counts,
@@ -74,14 +74,14 @@ _LEAVINGS: Final = (
 def target_plan(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan made, also one with more deletions than the budget allows."""
     options: dict[str, Json] = {BEYOND_BUDGET: True} if request.POST.get(BEYOND_BUDGET) == "on" else {}
-    return _queued(request, id, lambda target: _request(request, target, PlanKind.SYNC, options))
+    return _queue_and_redirect(request, id, lambda target: _request(request, target, PlanKind.SYNC, options))
 
 
 @login_required
 @require_POST
 def target_sync(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan made and carried out."""
-    return _queued(
+    return _queue_and_redirect(
         request, id, lambda target: runs_runner.request_sync(actor=principal_of(request), target=target)
     )
 
@@ -90,7 +90,7 @@ def target_sync(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def target_check(request: HttpRequest, id: int) -> HttpResponse:
     """Queue a check of each secret's state, by metadata only."""
-    return _queued(
+    return _queue_and_redirect(
         request, id, lambda target: runs_runner.request_check(actor=principal_of(request), target=target)
     )
 
@@ -99,7 +99,7 @@ def target_check(request: HttpRequest, id: int) -> HttpResponse:
 @require_GET
 def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a plan; while it is made or carried out, the page refreshes automatically."""
-    plan = _found_plan(request, id)
+    plan = _require_plan(request, id)
     target = plan.target
     run = Run.objects.filter(plan=plan).first()
     act, searched = request.GET.get("act", ""), request.GET.get("q", "").strip()
@@ -152,7 +152,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan carried out."""
-    plan = _found_plan(request, id)
+    plan = _require_plan(request, id)
     url = reverse("plan-detail", args=[id])
     try:
         applying.request_apply(actor=principal_of(request), plan=plan)
@@ -165,8 +165,8 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def plan_again(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan of the same kind made, for the same secrets."""
-    plan = _found_plan(request, id)
-    return _queued(
+    plan = _require_plan(request, id)
+    return _queue_and_redirect(
         request,
         plan.target_id,
         lambda _: planning.request_repeat(actor=principal_of(request), plan=plan),
@@ -178,7 +178,7 @@ def plan_again(request: HttpRequest, id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     """Show both sides of what needs a decision, masked, and take the decision."""
-    plan = _found_plan(request, id)
+    plan = _require_plan(request, id)
     row = find_item(plan=plan, id=item)
     if request.method == "POST":
         try:
@@ -214,7 +214,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
     """Offer the names of the members that an update changes; a POST shows them, recorded as a reveal."""
-    plan = _found_plan(request, id)
+    plan = _require_plan(request, id)
     row = find_item(plan=plan, id=item)
     context = {
         "plan": plan,
@@ -238,7 +238,7 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     """Choose which of the target's own secrets to take over, and how."""
-    target = found_target(request, id, Action.TARGET_ADOPT)
+    target = require_target(request, id, Action.TARGET_ADOPT)
     latest = last_look(target)
     owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
     owned = owned.exclude(WAITING_FOR_ADOPTION)
@@ -252,7 +252,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         everything = request.POST.get("all") == "on"
         names = list(items.values_list("name", flat=True)) if everything else request.POST.getlist("names")
         options: dict[str, Json] = {"names": [*names], "mode": request.POST.get("mode", "")}
-        return _queued(
+        return _queue_and_redirect(
             request,
             id,
             lambda target: _request(request, target, PlanKind.ADOPT, options),
@@ -267,7 +267,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "plan": latest,
         "items": shown[:_NAMES],
         "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
-        "count": _adoptable(latest, name) - adopted.count() if latest else 0,
+        "count": _count_adoptable(latest, name) - adopted.count() if latest else 0,
         "name": name,
         "modes": _ADOPTIONS,
         "can": rights(principal_of(request), target),
@@ -279,7 +279,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/adopt.html", context)
 
 
-def _adoptable(plan: Plan, name: str) -> int:
+def _count_adoptable(plan: Plan, name: str) -> int:
     """Return how many secrets a look found that are not Keeper's, or not provably any more."""
     if name:
         return PlanItem.objects.filter(_ADOPTABLE, plan=plan, name=name).count()
@@ -291,10 +291,10 @@ def _adoptable(plan: Plan, name: str) -> int:
 @require_http_methods(["GET", "POST"])
 def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
     """Choose what becomes of what Keeper wrote, and have a plan of it made."""
-    target = found_target(request, id, Action.TARGET_REMOVE)
+    target = require_target(request, id, Action.TARGET_REMOVE)
     if request.method == "POST":
         options: dict[str, Json] = {"mode": request.POST.get("mode", "")}
-        return _queued(
+        return _queue_and_redirect(
             request,
             id,
             lambda target: _request(request, target, PlanKind.DISCONNECT, options),
@@ -316,11 +316,11 @@ def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapp
     return planning.request_plan(actor=principal_of(request), target=target, kind=kind, options=options)
 
 
-def _queued(
+def _queue_and_redirect(
     request: HttpRequest, id: int, use_case: Callable[[Target], Run], *, back: str = ""
 ) -> HttpResponse:
     """Queue work on a target and redirect to the page that shows its progress."""
-    target = found_target(request, id)
+    target = require_target(request, id)
     try:
         run = use_case(target)
     except REFUSALS as error:
@@ -334,11 +334,11 @@ def _to_plan(run: Run) -> HttpResponse:
     return redirect("target-detail", id=run.target_id)
 
 
-def _found_plan(request: HttpRequest, id: int) -> Plan:
+def _require_plan(request: HttpRequest, id: int) -> Plan:
     plan = Plan.objects.filter(pk=id).first()
     if plan is None:
         raise Invisible("There is no such plan.")
-    plan.target = found_target(request, plan.target_id)
+    plan.target = require_target(request, plan.target_id)
     return plan
 
 

@@ -94,7 +94,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a policy: the rotation at work step by step, its history, its rules, and who uses what."""
-    policy = found_policy(request, id)
+    policy = require_policy(request, id)
     latest = list(Rotation.objects.filter(policy=policy)[:_SHOWN])
     for rotation in latest:
         rotation.policy = policy
@@ -114,9 +114,9 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "rotation": working,
         "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
         "steps": _steps(working) if working else [],
-        "acts": _offered(principal_of(request), working) if working else [],
+        "acts": _list_actions(principal_of(request), working) if working else [],
         "left": left,
-        "left_acts": _offered(principal_of(request), left) if left and not working else [],
+        "left_acts": _list_actions(principal_of(request), left) if left and not working else [],
         "history": latest,
         "consumers": list(Acknowledgement.objects.filter(secret=policy.secret)[:50]),
         "every": _words(policy.interval_seconds),
@@ -156,7 +156,7 @@ def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
     """Remove a policy."""
-    policy = found_policy(request, id, Action.ROTATION_REMOVE)
+    policy = require_policy(request, id, Action.ROTATION_REMOVE)
     try:
         policies.remove(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
@@ -169,7 +169,7 @@ def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
     """Show what a dry run finds."""
-    policy = found_policy(request, id, Action.ROTATION_RUN)
+    policy = require_policy(request, id, Action.ROTATION_RUN)
     try:
         found = run_dry_run(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
@@ -200,7 +200,7 @@ def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
     return redirect(url)
 
 
-def found_policy(request: HttpRequest, id: int, action: Action = Action.ROTATION_VIEW) -> RotationPolicy:
+def require_policy(request: HttpRequest, id: int, action: Action = Action.ROTATION_VIEW) -> RotationPolicy:
     """Return the policy of an address, for an act on it. Raises Invisible or Forbidden; it is recorded."""
     row = RotationPolicy.objects.filter(pk=id, live=True).select_related("environment").first()
     if row is None:
@@ -221,7 +221,7 @@ def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
 def _act(
     request: HttpRequest, id: int, use_case: Callable[..., Any], told: str, action: Action
 ) -> HttpResponse:
-    policy = found_policy(request, id, action)
+    policy = require_policy(request, id, action)
     try:
         use_case(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
@@ -250,7 +250,7 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
     ]
 
 
-def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
+def _list_actions(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
     """Return the actions that the actor may take on a rotation."""
     can = rights(actor, rotation.policy)
     words = words_of(rotator_of(rotation.policy.rotator)).acts

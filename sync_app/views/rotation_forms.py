@@ -23,7 +23,7 @@ from sync_app.rotation.policies import service as policies
 from sync_app.rotators.registry import ROTATORS
 from sync_app.views.presenters.page_helpers import sentence
 from sync_app.views.presenters.rotation_text import words_of
-from sync_app.views.rotation import found_policy
+from sync_app.views.rotation import require_policy
 
 _SHOWN: Final[dict[str, Any]] = {
     "refusals": (InvalidField, Conflict, SyncError, SecretError),
@@ -73,7 +73,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
     """Change cadence, window and grace."""
-    policy = found_policy(request, id, Action.ROTATION_CHANGE)
+    policy = require_policy(request, id, Action.ROTATION_CHANGE)
     form = CadenceForm(request.POST or None, initial=CadenceForm.initial_of(policy))
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
@@ -87,7 +87,7 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
     """Replace the administrator's credential, and the settings with it in hand."""
-    policy = found_policy(request, id, Action.ROTATION_CHANGE)
+    policy = require_policy(request, id, Action.ROTATION_CHANGE)
     kind = ROTATORS[policy.rotator]
     words = words_of(kind)
     form = ConnectionForm(request.POST or None, rotator=kind, initial=ConnectionForm.initial_of(policy))

@@ -28,9 +28,9 @@ from sync_app.targets.connection_test import Report
 from sync_app.targets.rebuilt_systems import identify_answering_system
 from sync_app.views.presenters.page_helpers import (
     REFUSALS,
-    found_target,
-    makeable,
+    environments_for_new_targets,
     refused,
+    require_target,
     sentence,
     target_urls,
 )
@@ -57,7 +57,9 @@ def target_new(request: HttpRequest) -> HttpResponse:
         return render_page(
             request, "sync_app/target_kinds.html", {"kinds": kinds, "cancel_url": reverse("sync")}
         )
-    environments = Environment.objects.filter(pk__in=makeable(actor)).order_by("position", "name")
+    environments = Environment.objects.filter(pk__in=environments_for_new_targets(actor)).order_by(
+        "position", "name"
+    )
     form = TargetForm(
         request.POST or None, backend=kind, environments=environments, initial={"environment": named}
     )
@@ -66,7 +68,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
     if only_test:
         form.fields["name"].required = False
     if request.method == "POST" and form.is_valid():
-        use_case = _tested if only_test else _created
+        use_case = _test_target if only_test else _create_target
         done = attempt(form, lambda: use_case(actor, form, request.GET["backend"]), **_SHOWN)
         if isinstance(done, Report):
             report = done
@@ -87,7 +89,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     """Change the rules of a target."""
-    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
     form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target))
     valid = request.method == "POST" and form.is_valid()
     if valid and attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules), **_SHOWN):
@@ -100,7 +102,7 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
     """Replace the credentials of a target."""
-    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
     form = CredentialsForm(request.POST or None, target=target)
     if request.method == "POST" and form.is_valid():
         changed = attempt(
@@ -125,7 +127,7 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def target_test(request: HttpRequest, id: int) -> HttpResponse:
     """Try a target, and show what answers and which permission is missing."""
-    target = found_target(request, id)
+    target = require_target(request, id)
     try:
         report = connection_test.test(actor=principal_of(request), target=target)
     except REFUSALS as error:
@@ -144,7 +146,7 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def target_system(request: HttpRequest, id: int) -> HttpResponse:
     """Show which system answers at a target's address, and confirm that the target is there from now on."""
-    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
     found = ""
     if request.method == "POST":
         shown = request.POST.get("system", "")
@@ -165,7 +167,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/target_system.html", context)
 
 
-def _created(actor: Principal, form: TargetForm, backend: str) -> Target:
+def _create_target(actor: Principal, form: TargetForm, backend: str) -> Target:
     return targets.create(
         actor=actor,
         environment=form.cleaned_data["environment"],
@@ -178,7 +180,7 @@ def _created(actor: Principal, form: TargetForm, backend: str) -> Target:
     )
 
 
-def _tested(actor: Principal, form: TargetForm, backend: str) -> Report:
+def _test_target(actor: Principal, form: TargetForm, backend: str) -> Report:
     return connection_test.test_draft(
         actor=actor,
         environment=form.cleaned_data["environment"],

@@ -21,9 +21,9 @@ from sync_app.targets import service as targets
 from sync_app.targets.lookup import visible_targets
 from sync_app.views.presenters.page_helpers import (
     REFUSALS,
-    found_target,
-    makeable,
+    environments_for_new_targets,
     refused,
+    require_target,
     rights,
     target_urls,
 )
@@ -59,7 +59,7 @@ def sync_list(request: HttpRequest) -> HttpResponse:
         "paused": runs_runner.all_paused(),
         "can_pause_all": actor.is_admin,
         "create_url": reverse("target-new") + (f"?environment={named}" if named else ""),
-        "can_create": bool(makeable(actor)),
+        "can_create": bool(environments_for_new_targets(actor)),
     }
     return render_page(
         request, "sync_app/sync_list.html", context, partial="sync_app/_targets.html", refused=False
@@ -89,10 +89,10 @@ def resume_all(request: HttpRequest) -> HttpResponse:
 def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a target: the state of each secret, the current run, and its rules."""
     actor = principal_of(request)
-    target = found_target(request, id)
+    target = require_target(request, id)
     form = EntryFilterForm(request.GET)
     paginator = list_paginator()
-    entries = paginator.paginate_queryset(_narrowed(target, request), request, view=_EntryOrder())
+    entries = paginator.paginate_queryset(_filter_entries(target, request), request, view=_EntryOrder())
     counts = state_counts([target])[target.pk]
     latest = list(Run.objects.filter(target=target).select_related("plan")[:_RUNS_SHOWN])
     active = next((run for run in latest if run.active), None)
@@ -140,7 +140,7 @@ def target_resume(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def target_remove(request: HttpRequest, id: int) -> HttpResponse:
     """Remove a target that nothing is left at."""
-    actor, target = principal_of(request), found_target(request, id)
+    actor, target = principal_of(request), require_target(request, id)
     try:
         targets.remove(actor=actor, target=target)
     except REFUSALS as error:
@@ -150,7 +150,7 @@ def target_remove(request: HttpRequest, id: int) -> HttpResponse:
 
 
 def _act(request: HttpRequest, id: int, use_case: Callable[..., Any], told: str) -> HttpResponse:
-    target = found_target(request, id)
+    target = require_target(request, id)
     try:
         use_case(actor=principal_of(request), target=target)
     except REFUSALS as error:
@@ -159,7 +159,7 @@ def _act(request: HttpRequest, id: int, use_case: Callable[..., Any], told: str)
     return redirect("target-detail", id=id)
 
 
-def _narrowed(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]:
+def _filter_entries(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]:
     entries = SyncEntry.objects.filter(target=target)
     state, text = request.GET.get("state", ""), request.GET.get("q", "")
     if state:

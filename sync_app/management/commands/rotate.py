@@ -77,10 +77,10 @@ class Command(BaseCommand):
         done = []
         for policy in policies:
             try:
-                done.append(_asked(policy, reason=reason, emergency=emergency))
+                done.append(_request(policy, reason=reason, emergency=emergency))
             except _REFUSALS as error:
                 raise CommandError(str(error)) from error
-        return self._show([_executed(each) for each in done])
+        return self._show([_execute(each) for each in done])
 
     def _rotate_exposed(self, options: dict[str, Any]) -> int:
         """Rotate everything that a user or token has read; list manual changes and consumers at risk."""
@@ -92,8 +92,8 @@ class Command(BaseCommand):
             try:
                 if not options["dry_run"]:
                     slow = sorted({each.consumer_name for each in find_unacknowledged(policy.secret)})
-                    rotation = _asked(policy, reason=reason, emergency=options["emergency"])
-                    document |= _document(_executed(rotation)) | {"unconfirmed": slow}
+                    rotation = _request(policy, reason=reason, emergency=options["emergency"])
+                    document |= _document(_execute(rotation)) | {"unconfirmed": slow}
             except _REFUSALS as error:
                 document |= {"stopped": True, "problem": str(error)}
             told.append(document)
@@ -102,7 +102,9 @@ class Command(BaseCommand):
         if self._as_json:
             self.stdout.write(json.dumps({"rotated": told, "by_hand": by_hand}))
         else:
-            self.stdout.write("\n".join([*map(_told_line, told), *(f"{name}: BY HAND" for name in by_hand)]))
+            self.stdout.write(
+                "\n".join([*map(_format_line, told), *(f"{name}: BY HAND" for name in by_hand)])
+            )
         if by_hand or any(document.get("stopped") for document in told):
             return 1
         return WAITING if any(document.get("problem") for document in told) else 0
@@ -168,12 +170,12 @@ def _due(options: dict[str, Any]) -> Iterable[RotationPolicy]:
     return schedule.due_policies(database_now()) if options["dry_run"] else ()
 
 
-def _asked(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:
+def _request(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:
     actor = policy_principal(policy, role=Role.MANAGER)
     return request_rotation(actor=actor, policy=policy, emergency=emergency, reason=reason)
 
 
-def _executed(rotation: Rotation) -> Rotation:
+def _execute(rotation: Rotation) -> Rotation:
     """Carry a rotation on, after the previous one, whose grace may have been ended early."""
     for number in (
         *Rotation.objects.filter(policy=rotation.policy, slot="working").values_list("pk", flat=True),
@@ -190,7 +192,7 @@ def _reader(name: str) -> SecretReader:
         raise CommandError(str(error), returncode=2) from error
 
 
-def _told_line(document: dict[str, Any]) -> str:
+def _format_line(document: dict[str, Any]) -> str:
     line = f"{document['secret']}: {document.get('step', 'would rotate')}"
     if document.get("problem"):
         line += f", {'STOPPED: ' if document.get('stopped') else ''}{document['problem']}"

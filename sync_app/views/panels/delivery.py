@@ -61,7 +61,9 @@ class DeliveryPanel:
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         """Return the state of a secret at each target that covers it; None if there is none."""
         targets = [
-            target for target in _living(secret.environment_id) if _covers(str(target.scope), secret.name)
+            target
+            for target in _active_targets(secret.environment_id)
+            if _covers(str(target.scope), secret.name)
         ]
         if not targets:
             return None
@@ -101,7 +103,7 @@ class DeliveryPanel:
         return found
 
 
-def _living(environment_id: int) -> list[Target]:
+def _active_targets(environment_id: int) -> list[Target]:
     return list(Target.objects.filter(environment_id=environment_id, live=True).defer("credentials"))
 
 

@@ -29,7 +29,7 @@ _RIGHTS: Final = {
 }
 
 
-def found_target(request: HttpRequest, id: int, action: Action = Action.TARGET_VIEW) -> Target:
+def require_target(request: HttpRequest, id: int, action: Action = Action.TARGET_VIEW) -> Target:
     """Return the target of an address, for an act on it.
 
     Raises Invisible or Forbidden; a denial is recorded.
@@ -70,7 +70,7 @@ def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
     return redirect(url)
 
 
-def makeable(actor: Principal) -> list[int]:
+def environments_for_new_targets(actor: Principal) -> list[int]:
     """Return the environments in which the actor may create a target, even if only under a prefix."""
     prefixes = {(grant.environment_id, grant.prefix) for grant in actor.grants}
     return sorted(
