@@ -468,7 +468,7 @@ SILENT: Final[dict[str, str]] = {
     "*.explain_access": _SHOWS,
     "*.preview": _SHOWS,
     "*.attention": _SHOWS,
-    "*.makeable": _SHOWS,
+    "*.environments_for_new_targets": _SHOWS,
     "*.named_streams": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,

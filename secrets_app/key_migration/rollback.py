@@ -144,4 +144,4 @@ def _open_system_keys(wraps: Mapping[UUID, WrappedKey]) -> None:
     """Open the system keys by the key file, since KMS may be why this is a rollback."""
     keys = keyring()
     if isinstance(keys, SystemKeyring):
-        keys.open_by(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))
+        keys.open_with(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))

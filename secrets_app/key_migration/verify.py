@@ -68,7 +68,7 @@ def _credential_problem(column: EncryptedField, row: Any) -> str:
 def _problem(version: SecretVersion) -> str:
     what = f"version {version.number} of secret {version.secret.uuid}"
     try:
-        if version.value.is_of(bytes(version.fingerprint)):
+        if version.value.matches_fingerprint(bytes(version.fingerprint)):
             return ""
     except KeyUnavailable as error:
         return f"{what}: {error}"

@@ -57,7 +57,7 @@ def import_tokens(
 
 def _import(environment: Environment, name: str, token: bytes, secret_type: SecretType) -> None:
     validate_secret_name(name)
-    plaintext = legacy_fernet.decrypted(token)
+    plaintext = legacy_fernet.decrypt_token(token)
     secret = new_secret(
         environment=environment, name=name, secret_type=secret_type, value=plaintext.decode(), metadata={}
     )

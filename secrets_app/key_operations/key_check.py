@@ -27,7 +27,7 @@ from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_operations.report import key_states
-from secrets_app.keys.alerts import KeyFailure, alert, all_open
+from secrets_app.keys.alerts import KeyFailure, alert_failures, resolve_alerts
 from secrets_app.keys.providers.registry import provider_named, with_extended_timeout
 from secrets_app.keys.wrapping import KMS, refuse_in_transaction, unwrap
 from secrets_app.models import DataKey, WrappingKey
@@ -152,9 +152,9 @@ def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
         if time.monotonic() > ends:
             break
     if failures:
-        alert(failures)
+        alert_failures(failures)
     elif not failing_data_keys().exists():
-        all_open()
+        resolve_alerts()
 
 
 def failing_data_keys() -> QuerySet[DataKey]:

@@ -104,7 +104,7 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
 
 def _turn_on(rotation: Rotation) -> None:
     try:
-        rotation.rotation_turned_on = provider().turn_on_rotation(rotation.key_uri)
+        rotation.rotation_turned_on = provider().enable_automatic_rotation(rotation.key_uri)
     except KeyUnavailable as error:
         # Some keys cannot rotate automatically; they wrap the data keys anyway.
         rotation.problems.append(str(error))

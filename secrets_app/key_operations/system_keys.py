@@ -12,7 +12,7 @@ from secrets_app.errors import MigrationMoved
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.system_keyring import SystemKeyring
-from secrets_app.keys.wrapping import refuse_in_transaction, require_wraps, wrap_new
+from secrets_app.keys.wrapping import refuse_in_transaction, require_current_wrap, wrap_new
 
 
 def replace_system_keys() -> int:
@@ -34,12 +34,12 @@ def replace_system_keys() -> int:
         return replace_system_keys()
     keys = keyring()
     if isinstance(keys, SystemKeyring):
-        keys.catch_up()
+        keys.refresh()
     return len(rows)
 
 
 def _install(row: DataKey) -> None:
-    require_wraps(row)
+    require_current_wrap(row)
     standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
     replaced = standing.values_list("uuid", flat=True).first()
     standing.update(active=None, retired_at=timezone.now())

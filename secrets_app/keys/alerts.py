@@ -27,7 +27,7 @@ class KeyFailure:
     problem: str
 
 
-def alert(failures: Sequence[KeyFailure]) -> None:
+def alert_failures(failures: Sequence[KeyFailure]) -> None:
     """Notify operators, once for each wrapping key with failing data keys; the events are recorded already.
 
     It logs at once and sends a message to KEEPER_ALERT_EMAILS, which needs no key.
@@ -37,8 +37,10 @@ def alert(failures: Sequence[KeyFailure]) -> None:
         by_key[failure.key_uri, failure.problem].append(failure)
     lines = []
     for (key_uri, problem), found in by_key.items():
-        _log.error("%d data keys under %s do not open (%s): %s", len(found), key_uri, _named(found), problem)
-        lines.append(f"{len(found)} under {key_uri} ({_named(found)}): {problem}")
+        _log.error(
+            "%d data keys under %s do not open (%s): %s", len(found), key_uri, _describe_keys(found), problem
+        )
+        lines.append(f"{len(found)} under {key_uri} ({_describe_keys(found)}): {problem}")
     raise_alert(
         kind=KIND,
         about=deployment_uuid(),
@@ -49,7 +51,7 @@ def alert(failures: Sequence[KeyFailure]) -> None:
     )
 
 
-def all_open() -> None:
+def resolve_alerts() -> None:
     """Notify the same recipients that every key opens again."""
     resolve_alert(
         kinds=[KIND],
@@ -59,7 +61,7 @@ def all_open() -> None:
     )
 
 
-def _named(failures: Sequence[KeyFailure]) -> str:
+def _describe_keys(failures: Sequence[KeyFailure]) -> str:
     names = ", ".join(f"{failure.scope} {failure.data_key}" for failure in failures[:_NAMES])
     more = len(failures) - _NAMES
     return f"{names} and {more} more" if more > 0 else names

@@ -25,7 +25,7 @@ from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, Migrat
 from secrets_app.keys.models.data_key import VALUES, DataKey
 from secrets_app.keys.providers.data_key_cache import KeyCache, OpenKey
 from secrets_app.keys.providers.registry import provider, provider_named
-from secrets_app.keys.wrapping import refuse_in_transaction, require_wraps, unwrap, wrap_new
+from secrets_app.keys.wrapping import refuse_in_transaction, require_current_wrap, unwrap, wrap_new
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def active_key(environment: Environment) -> PlainKey:
     if row is not None and not _is_due(row, environment):
         return _open(row)
     try:
-        return _make(environment, replaces=row)
+        return _create_key(environment, replaces=row)
     except KeyUnavailable as error:
         if row is None or error.permanent:
             raise
@@ -58,7 +58,7 @@ def replace_key(environment: Environment) -> PlainKey:
 
     Raises what `active_key` raises when it has to make one.
     """
-    return _make(environment, replaces=_active_row(environment), reason="rotation")
+    return _create_key(environment, replaces=_active_row(environment), reason="rotation")
 
 
 def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey:
@@ -68,7 +68,7 @@ def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey
     KeyUnavailable, KeyRefused or WrongContext as the provider does. Raises NetworkInTransaction
     if it would have to ask KMS inside a transaction: `prefetch` before it.
     """
-    key = _kept(data_key_id, None)
+    key = _get_cached(data_key_id, None)
     if environment is not None and key.scope != environment:
         raise UnknownDataKey(f"data key {data_key_id} is not a key of the value's environment")
     return key.plain
@@ -84,7 +84,7 @@ def prefetch(data_key_ids: Iterable[UUID | None]) -> None:
         data_key_id for data_key_id in set(data_key_ids) if data_key_id and not cache().has(data_key_id)
     ]
     for row in DataKey.objects.filter(uuid__in=missing, purpose=VALUES) if missing else ():
-        _kept(row.uuid, row)
+        _get_cached(row.uuid, row)
 
 
 @functools.cache
@@ -110,12 +110,12 @@ def _active_row(environment: Environment) -> DataKey | None:
 
 
 def _open(row: DataKey) -> PlainKey:
-    return _kept(row.uuid, row).plain
+    return _get_cached(row.uuid, row).plain
 
 
-def _kept(data_key_id: UUID, row: DataKey | None) -> OpenKey:
+def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
     try:
-        return cache().get(data_key_id, lambda: _unwrapped(row or _stored(data_key_id)))
+        return cache().get(data_key_id, lambda: _unwrap(row or _load_row(data_key_id)))
     except (EnvelopeError, KeyRefused) as error:
         # Outside the flight: who waits for this key may hold the lock that recording needs.
         if not isinstance(error, UnknownDataKey):
@@ -125,14 +125,14 @@ def _kept(data_key_id: UUID, row: DataKey | None) -> OpenKey:
         raise
 
 
-def _stored(data_key_id: UUID) -> DataKey:
+def _load_row(data_key_id: UUID) -> DataKey:
     row = DataKey.objects.filter(uuid=data_key_id, purpose=VALUES).first()
     if row is None:
         raise UnknownDataKey(f"data key {data_key_id} is not among the stored keys for values")
     return row
 
 
-def _unwrapped(row: DataKey) -> OpenKey:
+def _unwrap(row: DataKey) -> OpenKey:
     if provider_named(row.provider).remote:
         refuse_in_transaction("a data key is unwrapped over the network")
     return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)
@@ -155,7 +155,7 @@ def _is_due(row: DataKey, environment: Environment) -> bool:
         return False
 
 
-def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "due") -> PlainKey:
+def _create_key(environment: Environment, *, replaces: DataKey | None, reason: str = "due") -> PlainKey:
     refuse_in_transaction("a data key is made")
     if not environment.is_authentic():
         reason = "the environment's row, which names its key, was not written by Keeper"
@@ -171,23 +171,23 @@ def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "
             cache().evict_wrapped_by(key_uri)
         raise
     try:
-        installed = _installed(row, environment, replaces, reason)
+        installed = _install(row, environment, replaces, reason)
     except MigrationMoved:
-        return _make(environment, replaces=replaces, reason=reason)
+        return _create_key(environment, replaces=replaces, reason=reason)
     if not installed:
         return active_key(environment)
     cache().put(OpenKey(plain=plain, scope=row.scope, key_uri=row.key_uri))
     return plain
 
 
-def _installed(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> bool:
+def _install(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> bool:
     """Store a new key as the active one with its event; False if another process was first."""
     # The audit log's keys are opened here, not under the transaction's locks.
     keyring().open_all()
     try:
         with transaction.atomic():
-            require_wraps(row)
-            if replaces and not _retired(replaces):
+            require_current_wrap(row)
+            if replaces and not _retire(replaces):
                 return False
             row.save(force_insert=True)
             _record_creation(row, environment, replaces, reason)
@@ -198,7 +198,7 @@ def _installed(row: DataKey, environment: Environment, replaces: DataKey | None,
     return True
 
 
-def _retired(row: DataKey) -> bool:
+def _retire(row: DataKey) -> bool:
     standing = DataKey.objects.filter(pk=row.pk, active=True)
     return standing.update(active=None, retired_at=timezone.now()) == 1
 

@@ -53,7 +53,7 @@ class Sealed:
             return None
         return envelope_format.data_key_id(self.envelope)
 
-    def bound(self, context: Context | Callable[[], Context]) -> "Sealed":
+    def with_context(self, context: Context | Callable[[], Context]) -> "Sealed":
         """Return the same envelope bound to a context (or to a function that returns it on opening)."""
         return Sealed(self.envelope, context)
 
@@ -64,7 +64,7 @@ class Sealed:
         row, an EnvelopeError or KeyRefused (recorded as an integrity violation) if what is
         stored was tampered with, and KeyUnavailable if its key cannot be used now.
         """
-        context = self._place()
+        context = self._require_context()
         require_proof(receipt, context.row)
         try:
             return self._plaintext(context)
@@ -79,29 +79,29 @@ class Sealed:
 
         Raises NotCommitted as `open` does, and an EnvelopeError that is not recorded: `open` records it.
         """
-        context = self._place()
+        context = self._require_context()
         require_proof(receipt, context.row)
         return seal.open_envelope(self.envelope, data_key_for=lambda _: key, context=context)
 
-    def is_of(self, fingerprint: bytes) -> bool:
+    def matches_fingerprint(self, fingerprint: bytes) -> bool:
         """Return whether this opens in its place and holds the value of a fingerprint.
 
         For the integrity checks: it gives nothing out, and so needs no receipt. Raises
         KeyUnavailable if the key cannot be used now.
         """
         try:
-            return fingerprints.matches(self._plaintext(self._place()), fingerprint)
+            return fingerprints.matches(self._plaintext(self._require_context()), fingerprint)
         except (EnvelopeError, KeyRefused):
             return False
 
-    def opens(self) -> bool:
-        """Return whether this opens in its place; for the integrity checks, as `is_of`."""
+    def can_decrypt(self) -> bool:
+        """Return whether this opens in its place; for the integrity checks, as `matches_fingerprint`."""
         try:
-            return bool(self._plaintext(self._place()))
+            return bool(self._plaintext(self._require_context()))
         except (EnvelopeError, KeyRefused):
             return False
 
-    def _place(self) -> Context:
+    def _require_context(self) -> Context:
         context = self.context
         if context is None:
             raise WrongContext("the envelope is not bound to a row")
@@ -146,10 +146,10 @@ class _SealedAttribute:
             # The column was deferred; refreshing sets the attribute.
             instance.refresh_from_db(fields=[name])
         stored = cast("Sealed | None", instance.__dict__[name])
-        return None if stored is None else stored.bound(lambda: self.field.context_of(instance))
+        return None if stored is None else stored.with_context(lambda: self.field.context_of(instance))
 
     def __set__(self, instance: models.Model, value: object) -> None:
-        instance.__dict__[self.field.attname] = self.field.sealed_or_refused(value)
+        instance.__dict__[self.field.attname] = self.field.require_sealed(value)
 
 
 class SealedCol(Col):
@@ -202,7 +202,7 @@ class EncryptedField(_BinaryField):
             raise WrongContext(f"{self.name} is labelled {self.label!r}, its context {context.label!r}")
         return context
 
-    def sealed_or_refused(self, value: object) -> Sealed | None:
+    def require_sealed(self, value: object) -> Sealed | None:
         """Return a `Sealed` as it is; raises PlaintextRefused for anything but that or None."""
         if value is None or isinstance(value, Sealed):
             return value
@@ -224,7 +224,7 @@ class EncryptedField(_BinaryField):
 
     def get_prep_value(self, value: object) -> bytes | None:
         """Return the envelope."""
-        sealed = self.sealed_or_refused(value)
+        sealed = self.require_sealed(value)
         return None if sealed is None else sealed.envelope
 
     def get_db_prep_value(

@@ -41,10 +41,10 @@ def open_token(token: bytes, context: Context) -> bytes:
     tags = [parsed_details(event.details).get("token") for event in events]
     if not any(_is_tag_of(tag, context.row, token) for tag in tags):
         raise NotInventoried("a value of the older scheme was put where none was imported")
-    return decrypted(token)
+    return decrypt_token(token)
 
 
-def decrypted(token: bytes) -> bytes:
+def decrypt_token(token: bytes) -> bytes:
     """Return what a token holds, wherever it is from: for the import, which inventories it.
 
     Raises WrongContext if no key opens it, KeyUnavailable if LEGACY_FERNET_KEYS is empty or wrong.

@@ -42,7 +42,7 @@ from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.providers.registry import provider
-from secrets_app.keys.wrapping import is_in_transaction, require_wraps, unwrap, wrap_new
+from secrets_app.keys.wrapping import is_in_transaction, require_current_wrap, unwrap, wrap_new
 
 _TAG_BYTES: Final = 48
 # How often `open_all` looks whether keys were replaced.
@@ -84,14 +84,14 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        return (self._pinned or self._opened()).generation
+        return (self._pinned or self._open_keys()).generation
 
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        key = (self._pinned or self._opened()).active[purpose]
+        key = (self._pinned or self._open_keys()).active[purpose]
         return key.id.bytes + key.hmac_sha256(message)
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
@@ -102,8 +102,8 @@ class SystemKeyring:
         tag = bytes(tag)
         if len(tag) != _TAG_BYTES:
             return False
-        key = (self._pinned or self._opened()).by_id.get((purpose, tag[:16]))
-        key = key or self._learned(purpose, tag[:16])
+        key = (self._pinned or self._open_keys()).by_id.get((purpose, tag[:16]))
+        key = key or self._load_rotated(purpose, tag[:16])
         if key is None:
             return False
         return hmac.compare_digest(key.hmac_sha256(message), tag[16:])
@@ -128,13 +128,13 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        keys = (self._pinned or self._opened()).by_id
+        keys = (self._pinned or self._open_keys()).by_id
         own, key = b"", None
         made, found = [], []
         for message, tag in tagged:
             if tag[:16] != own:
                 own = tag[:16]
-                key = keys.get((purpose, own)) or self._learned(purpose, own)
+                key = keys.get((purpose, own)) or self._load_rotated(purpose, own)
             if key is None:
                 return False
             made.append(own + key.hmac_sha256(message))
@@ -148,7 +148,7 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the key is not there or cannot be opened.
         """
-        keys = self._pinned or self._opened()
+        keys = self._pinned or self._open_keys()
         key = keys.active[Purpose.CHECKPOINT]
         if key_id is not None and key_id != key.id:
             named = keys.by_id.get((Purpose.CHECKPOINT, key_id.bytes))
@@ -163,8 +163,10 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        keys = (self._pinned or self._opened()).by_id
-        key = keys.get((Purpose.CHECKPOINT, key_id.bytes)) or self._learned(Purpose.CHECKPOINT, key_id.bytes)
+        keys = (self._pinned or self._open_keys()).by_id
+        key = keys.get((Purpose.CHECKPOINT, key_id.bytes)) or self._load_rotated(
+            Purpose.CHECKPOINT, key_id.bytes
+        )
         return _public(key) if key else None
 
     def public_keys(self) -> Mapping[UUID, bytes]:
@@ -172,7 +174,7 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        keys = (self._pinned or self._opened()).by_id
+        keys = (self._pinned or self._open_keys()).by_id
         return {key.id: _public(key) for (purpose, _), key in keys.items() if purpose == Purpose.CHECKPOINT}
 
     def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
@@ -180,7 +182,7 @@ class SystemKeyring:
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
-        key = (self._pinned or self._opened()).active[purpose]
+        key = (self._pinned or self._open_keys()).active[purpose]
         return seal.seal(content, data_key=key, context=_context(place))
 
     def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
@@ -196,8 +198,8 @@ class SystemKeyring:
             raise NotSealedHere("it was edited, or belongs to another place") from error
 
     def _key(self, purpose: Purpose, key_id: UUID) -> PlainKey:
-        key = (self._pinned or self._opened()).by_id.get((purpose, key_id.bytes))
-        key = key or self._learned(purpose, key_id.bytes)
+        key = (self._pinned or self._open_keys()).by_id.get((purpose, key_id.bytes))
+        key = key or self._load_rotated(purpose, key_id.bytes)
         if key is None:
             raise UnknownDataKey("no system key of this purpose has this id")
         return key
@@ -208,15 +210,15 @@ class SystemKeyring:
         Raises KeyringUnavailable if one that writes cannot be opened or made.
         """
         if self._pinned is None:
-            self._opened()
+            self._open_keys()
         elif time.monotonic() - self._looked_at > _LOOK_SECONDS and not is_in_transaction():
             try:
-                self.catch_up()
+                self.refresh()
             except (SecretError, DatabaseError) as error:
                 # What is pinned is as good as it was: it continues, and looks again in a minute.
                 _log.warning("cannot look whether system keys were replaced: %s", error)
 
-    def catch_up(self) -> None:
+    def refresh(self) -> None:
         """Open the system keys that were made since, and write under the newest.
 
         Raises KeyUnavailable, or the database's error; what was open stays so.
@@ -224,25 +226,25 @@ class SystemKeyring:
         with self._lock:
             self._looked_at = time.monotonic()
             if self._pinned is not None:
-                self._pinned = _caught_up(self._pinned)
+                self._pinned = _load_new_keys(self._pinned)
 
-    def _learned(self, purpose: Purpose, key_id: bytes) -> PlainKey | None:
+    def _load_rotated(self, purpose: Purpose, key_id: bytes) -> PlainKey | None:
         """Return a key that was made after this process opened its own, if there is one of this id."""
         stored = _system_rows().filter(uuid=UUID(bytes=key_id), purpose=purpose)
         if self._pinned is None or not stored.exists():
             return None
         try:
             _warn_of_waiting()
-            self.catch_up()
+            self.refresh()
         except (SecretError, DatabaseError) as error:
             raise KeyringUnavailable(f"a system key cannot be opened: {error}") from error
         return self._pinned.by_id.get((purpose, key_id))
 
-    def _opened(self) -> _OpenKeys:
+    def _open_keys(self) -> _OpenKeys:
         with self._lock:
             if self._pinned is not None:
                 return self._pinned
-            if self._uncommitted is not None and self._uncommitted.is_alive():
+            if self._uncommitted is not None and self._uncommitted.in_current_transaction():
                 return self._uncommitted.keys
             try:
                 _warn_of_waiting()
@@ -252,20 +254,20 @@ class SystemKeyring:
             if made and connection.in_atomic_block:
                 self._uncommitted = _Uncommitted(self, keys)
             else:
-                self.pin(keys)
+                self.install(keys)
             return keys
 
-    def open_by(self, opener: Callable[[DataKey], PlainKey]) -> None:
+    def open_with(self, opener: Callable[[DataKey], PlainKey]) -> None:
         """Open and pin the stored keys by another way than their own wraps: for a rollback.
 
         Raises KeyringUnavailable if one that writes does not open.
         """
         try:
-            self.pin(_open_stored(opener))
+            self.install(_open_stored(opener))
         except (SecretError, DatabaseError) as error:
             raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
 
-    def pin(self, keys: _OpenKeys) -> None:
+    def install(self, keys: _OpenKeys) -> None:
         """Keep committed keys for the life of the process, and catch up on their events."""
         self._pinned, self._uncommitted = keys, None
         self._looked_at = time.monotonic()
@@ -289,9 +291,9 @@ class _Uncommitted:
         transaction.on_commit(self._commit)
 
     def _commit(self) -> None:
-        self._owner.pin(self.keys)
+        self._owner.install(self.keys)
 
-    def is_alive(self) -> bool:
+    def in_current_transaction(self) -> bool:
         """Return whether that transaction is this thread's and still open: Django drops the callback else."""
         return threading.get_ident() == self._thread and any(
             entry[1] == self._commit for entry in connection.run_on_commit
@@ -325,7 +327,7 @@ def _open_or_make() -> tuple[_OpenKeys, bool]:
     missing = [purpose for purpose in Purpose if purpose not in keys.active]
     if not missing:
         return keys, False
-    _refuse_lost(missing, keys)
+    _require_not_lost(missing, keys)
     try:
         made = _make(missing)
     except (IntegrityError, MigrationMoved):
@@ -349,7 +351,7 @@ def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
     return keys
 
 
-def _caught_up(known: _OpenKeys) -> _OpenKeys:
+def _load_new_keys(known: _OpenKeys) -> _OpenKeys:
     """Return the keys of a process and those that were made since; raises KeyUnavailable.
 
     One that was edited is as if it were not there: nothing was ever written under it.
@@ -368,7 +370,7 @@ def _system_rows() -> QuerySet[DataKey]:
     return DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk")
 
 
-def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
+def _require_not_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
     """Raise KeyringUnavailable if a missing key existed before and must not be created again."""
     stored = {purpose for purpose, _ in keys.by_id}
     events = AuditEvent.objects.filter(
@@ -387,17 +389,17 @@ def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
     made = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri) for purpose in missing]
     with transaction.atomic():
         for row, _ in made:
-            require_wraps(row)
+            require_current_wrap(row)
             row.save(force_insert=True)
     return made
 
 
 def _record_creations(keys: _OpenKeys) -> None:
     """Record the creation of every key whose event is not in the audit log yet."""
-    if not _unrecorded(keys):
+    if not _find_unrecorded(keys):
         return
     with transaction.atomic():
-        for row in DataKey.objects.filter(uuid__in=_unrecorded(keys)).order_by("pk"):
+        for row in DataKey.objects.filter(uuid__in=_find_unrecorded(keys)).order_by("pk"):
             record(
                 actor=actors.system(),
                 action=Action.DATA_KEY_CREATE,
@@ -412,7 +414,7 @@ def _record_creations(keys: _OpenKeys) -> None:
             )
 
 
-def _unrecorded(keys: _OpenKeys) -> set[UUID]:
+def _find_unrecorded(keys: _OpenKeys) -> set[UUID]:
     ids = {key.id for key in keys.by_id.values()}
     events = AuditEvent.objects.filter(action=Action.DATA_KEY_CREATE, object_uuid__in=ids)
     return ids.difference(events.values_list("object_uuid", flat=True))

@@ -55,11 +55,11 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
     key = PlainKey(id=row.uuid, material=generated.plain)
     migration = KeyMigration.objects.filter(open=True).first()
     if migration is not None:
-        set_fallback(row, _wrapped_by_other(key, row, migration))
+        set_fallback(row, _wrap_with_other(key, row, migration))
     return row, key
 
 
-def require_wraps(row: DataKey) -> None:
+def require_current_wrap(row: DataKey) -> None:
     """Raise MigrationMoved if a migration began or ended since a new row was wrapped.
 
     Called in the transaction that stores the row; the lock holds the migration's end back. Raises
@@ -178,7 +178,7 @@ def _refuse_left(name: str) -> None:
         )
 
 
-def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> WrappedKey:
+def _wrap_with_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> WrappedKey:
     if not settings.KEY_MIGRATION:
         raise KeyUnavailable(
             "a migration of keys is open: set KEY_MIGRATION=true until it is finalised or rolled back",

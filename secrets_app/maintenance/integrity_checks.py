@@ -184,7 +184,7 @@ def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
 def _closed(version: SecretVersion) -> str:
     """Return why a version's value cannot be the written one; empty if it can."""
     try:
-        sound = version.value.is_of(bytes(version.fingerprint))
+        sound = version.value.matches_fingerprint(bytes(version.fingerprint))
         named = sound and version.value.data_key_id == version.data_key_id
     except ObjectDoesNotExist:
         return "the environment that the value was sealed for is missing"

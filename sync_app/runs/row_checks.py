@@ -97,7 +97,7 @@ def _overlaps() -> Iterator[Problem]:
 def _explain_unopenable(row: Target | RotationPolicy) -> str:
     """Return why the credentials of a target or policy cannot be used; empty if they can."""
     try:
-        named = row.credentials.opens() and row.credentials.data_key_id == row.data_key_id
+        named = row.credentials.can_decrypt() and row.credentials.data_key_id == row.data_key_id
     except ObjectDoesNotExist:
         return "the environment that the credentials were sealed for is missing"
     except KeyUnavailable as error:

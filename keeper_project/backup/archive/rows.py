@@ -157,7 +157,7 @@ def _stored(field: "models.Field[Any, Any]", value: Any) -> Any:
     kind = field.get_internal_type()
     if kind == "BinaryField":
         content = b64decode(value, validate=True)
-        return Sealed(content) if hasattr(field, "sealed_or_refused") else content
+        return Sealed(content) if hasattr(field, "require_sealed") else content
     if kind == "DateTimeField":
         return datetime.fromisoformat(value).astimezone(UTC)
     if kind == "DateField":

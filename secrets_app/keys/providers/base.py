@@ -96,7 +96,7 @@ class KeyProvider(ABC):
         """Return the state of a key encryption key. Raises KeyUnavailable or KeyRefused."""
 
     @abstractmethod
-    def turn_on_rotation(self, key_uri: str) -> bool:
+    def enable_automatic_rotation(self, key_uri: str) -> bool:
         """Let the keeper replace the key's material regularly; False if it did already or never can.
 
         Raises KeyUnavailable or KeyRefused.

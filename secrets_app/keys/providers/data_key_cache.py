@@ -76,7 +76,7 @@ class KeyCache:
     def put(self, key: OpenKey) -> None:
         """Keep a data key that was just made."""
         with self._lock:
-            self._keep(key)
+            self._store(key)
 
     def has(self, data_key_id: UUID) -> bool:
         """Return whether a data key is kept, by its age."""
@@ -127,7 +127,7 @@ class KeyCache:
         try:
             key = load()
         except KeyUnavailable as error:
-            bridged = self._bridged(data_key_id) if error.throttled else None
+            bridged = self._use_expired(data_key_id) if error.throttled else None
             if bridged:
                 _BRIDGED.inc()
                 return bridged
@@ -140,10 +140,10 @@ class KeyCache:
             raise
         _MISSES.inc()
         with self._lock:
-            self._keep(key)
+            self._store(key)
         return key
 
-    def _bridged(self, data_key_id: UUID) -> OpenKey | None:
+    def _use_expired(self, data_key_id: UUID) -> OpenKey | None:
         with self._lock:
             entry = self._entries.get(data_key_id)
             now = self._clock()
@@ -159,7 +159,7 @@ class KeyCache:
         if entry and error.permanent:
             self.evict_wrapped_by(entry.key.key_uri)
 
-    def _keep(self, key: OpenKey) -> None:
+    def _store(self, key: OpenKey) -> None:
         self._entries[key.plain.id] = _Entry(key, self._clock(), uses=1)
         self._entries.move_to_end(key.plain.id)
         while len(self._entries) > self._size:

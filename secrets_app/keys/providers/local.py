@@ -58,13 +58,13 @@ class LocalProvider(KeyProvider):
         kek = self._key_of(key_uri, make=True)
         self.count("generate")
         plain = secrets.token_bytes(_KEY_BYTES)
-        return Generated(plain=plain, wrapped=_wrapped(kek, plain, key_uri, context), key_uri=key_uri)
+        return Generated(plain=plain, wrapped=_wrap(kek, plain, key_uri, context), key_uri=key_uri)
 
     def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
         """Return a data key wrapped by the key file."""
         kek = self._key_of(key_uri, make=False)
         self.count("wrap")
-        return _wrapped(kek, plain, key_uri, context)
+        return _wrap(kek, plain, key_uri, context)
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the data key; a missing key file is never made here, since it opens nothing."""
@@ -81,7 +81,7 @@ class LocalProvider(KeyProvider):
         """Wrap a data key again; both keys are the key file, since there is no other."""
         kek = self._key_of(to_key_uri, make=False)
         plain = self.unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
-        return _wrapped(kek, plain, to_key_uri, context)
+        return _wrap(kek, plain, to_key_uri, context)
 
     def describe(self, key_uri: str) -> KeyDescription:
         """Describe the key file, if it exists and is the requested one."""
@@ -90,7 +90,7 @@ class LocalProvider(KeyProvider):
             key_uri=key_uri, state="enabled", usable=True, note="a key file has no rotation of its own"
         )
 
-    def turn_on_rotation(self, key_uri: str) -> bool:  # noqa: ARG002 - no key file rotates
+    def enable_automatic_rotation(self, key_uri: str) -> bool:  # noqa: ARG002 - no key file rotates
         """Change nothing: a key file has no rotation."""
         return False
 
@@ -185,7 +185,7 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _wrapped(kek: bytes, plain: bytes, key_uri: str, context: Mapping[str, str]) -> bytes:
+def _wrap(kek: bytes, plain: bytes, key_uri: str, context: Mapping[str, str]) -> bytes:
     nonce = secrets.token_bytes(12)
     return _VERSION + nonce + AESGCM(kek).encrypt(nonce, plain, _aad(key_uri, context))
 

@@ -105,8 +105,8 @@ def test_rows_prove_themselves_and_open(made: list[CreatedSecret]) -> None:
     versions = SecretVersion.objects.select_related("secret__environment").order_by("id")
     for version in versions:
         assert version.secret.is_authentic()
-        assert version.value.opens()
-    values = [version.value.is_of(bytes(version.fingerprint)) for version in versions]
+        assert version.value.can_decrypt()
+    values = [version.value.matches_fingerprint(bytes(version.fingerprint)) for version in versions]
     assert values == [True] * 2 * len(ITEMS)
     assert not [*verify(), *run_checks()]
 

@@ -324,7 +324,7 @@ def test_a_version_that_nobody_recorded_is_found(place: Place) -> None:
         uuid=uuid4(), secret=place.secret, number=3, data_key_id=version(place.secret, 2).data_key_id,
         fingerprint=bytes(version(place.secret, 2).fingerprint), author="mallory", author_uuid=uuid4(),
     )  # fmt: skip
-    planted.value = version(place.secret, 2).value.bound(planted.sealing_context())
+    planted.value = version(place.secret, 2).value.with_context(planted.sealing_context())
     planted.save()
     assert place.alice.get(f"/api/secrets/{place.secret.pk}/versions/3").status_code == 409
     assert found_by_checks(planted.uuid, "no event")

@@ -317,5 +317,5 @@ class TestAnotherKey:
             keeper.rewrap(key_uri=kms_key, wrapped=b"c", context=CONTEXT, to_key_uri=kms_key)
 
     def test_rotation_is_turned_on_once(self, keeper: KmsProvider, kms_client: Any, kms_key: str) -> None:
-        assert [keeper.turn_on_rotation(kms_key) for _ in range(2)] == [True, False]
+        assert [keeper.enable_automatic_rotation(kms_key) for _ in range(2)] == [True, False]
         assert kms_client.get_key_rotation_status(KeyId=kms_key)["KeyRotationEnabled"]

@@ -99,7 +99,7 @@ class TestOpening:
         (loose,) = SecretVersion.objects.values_list("value", flat=True)
         with pytest.raises(WrongContext):
             loose.open(receipt_for(version))
-        assert loose.bound(version.sealing_context()).open(receipt_for(version)) == VALUE
+        assert loose.with_context(version.sealing_context()).open(receipt_for(version)) == VALUE
 
     def test_looking_at_one_costs_no_statement(
         self, version: SecretVersion, django_assert_num_queries: DjangoAssertNumQueries

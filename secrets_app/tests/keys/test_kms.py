@@ -144,7 +144,7 @@ class TestKeyInfo:
         code, [report] = answers(capsys, "key-info", "--environment", "development")
         shown = [report[name] for name in ("reference", "key_uri", "state", "rotates")]
         assert (code, shown) == (0, [alias, kms_key, "Enabled", False])
-        provider().turn_on_rotation(kms_key)
+        provider().enable_automatic_rotation(kms_key)
         assert answers(capsys, "key-info")[1][1]["rotates"] is True
 
     def test_it_says_what_is_still_under_an_old_key(

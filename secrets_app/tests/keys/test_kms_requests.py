@@ -127,7 +127,7 @@ class TestRepeating:
     ) -> None:
         clock = [0.0]
         requests._pause = CircuitBreaker(lambda: clock[0])
-        requests._pause.failed(NoAnswer("away"), last=True)
+        requests._pause.record_failure(NoAnswer("away"), last=True)
         monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
         with with_extended_timeout(60):
             assert send(requests, Kms()) == "answer"
@@ -208,7 +208,7 @@ class TestPausing:
     def test_after_a_pause_one_tries_and_its_answer_ends_it(self) -> None:
         clock = [0.0]
         pause = CircuitBreaker(lambda: clock[0])
-        pause.failed(NoAnswer("away"), last=True)
+        pause.record_failure(NoAnswer("away"), last=True)
         assert str(pause.reason()) == "away"
         clock[0] = 2.0
         assert pause.reason() is None
@@ -221,17 +221,17 @@ class TestPausing:
         pause = CircuitBreaker(lambda: clock[0])
         lengths = []
         for _ in range(1100):  # of an outage of three hours
-            pause.failed(NoAnswer("away"), last=True)
+            pause.record_failure(NoAnswer("away"), last=True)
             lengths.append(pause.remaining())
             # What was under way when it began makes it no longer.
-            pause.failed(NoAnswer("away"), last=True)
+            pause.record_failure(NoAnswer("away"), last=True)
             assert pause.remaining() == lengths[-1]
             clock[0] += lengths[-1]
         assert 0.5 <= lengths[0] <= 1
         assert 1 <= lengths[1] <= 2
         assert all(5 <= length <= 10 for length in lengths[-3:])
         pause.end()
-        pause.failed(NoAnswer("away"), last=True)
+        pause.record_failure(NoAnswer("away"), last=True)
         assert pause.remaining() <= 1
 
     def test_who_tries_in_vain_begins_a_pause_and_not_a_wait_for_an_answer(
@@ -255,14 +255,14 @@ class TestPausing:
     def test_what_was_under_way_before_a_pause_says_nothing_of_who_tries_after_it(self) -> None:
         clock = [0.0]
         pause = CircuitBreaker(lambda: clock[0])
-        pause.failed(NoAnswer("away"), last=True)
+        pause.record_failure(NoAnswer("away"), last=True)
         clock[0] = 2.0
         assert pause.reason() is None
         held = pause.remaining()
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(pause.failed, NoAnswer("away"), last=True).result()
+            pool.submit(pause.record_failure, NoAnswer("away"), last=True).result()
         assert pause.remaining() == held
-        pause.failed(NoAnswer("away"), last=False)
+        pause.record_failure(NoAnswer("away"), last=False)
         assert 1 <= pause.remaining() <= 2
 
     def test_patient_work_tries_again_when_the_pause_after_it_is_over(
@@ -270,7 +270,7 @@ class TestPausing:
     ) -> None:
         clock = [0.0]
         requests._pause = CircuitBreaker(lambda: clock[0])
-        requests._pause.failed(NoAnswer("away"), last=True)
+        requests._pause.record_failure(NoAnswer("away"), last=True)
         clock[0] += requests._pause.remaining()
         monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
         with with_extended_timeout(60):
@@ -280,7 +280,7 @@ class TestPausing:
     def test_who_tries_after_it_and_vanishes_lets_another_try(self, settings: Settings) -> None:
         clock = [0.0]
         pause = CircuitBreaker(lambda: clock[0])
-        pause.failed(NoAnswer("away"), last=True)
+        pause.record_failure(NoAnswer("away"), last=True)
         clock[0] = 2.0
         assert pause.reason() is None
         clock[0] += settings.KMS_TIMEOUT_SECONDS

@@ -203,7 +203,7 @@ def test_the_receipt_of_a_record_that_may_be_rolled_back_opens_nothing(cast: Cas
 
 def test_an_envelope_from_another_row_does_not_open_with_that_row_s_receipt(cast: Cast) -> None:
     secret, other = keep(cast), keep(cast, "another", "another value")
-    borrowed = version(other).value.bound(version(secret).sealing_context())
+    borrowed = version(other).value.with_context(version(secret).sealing_context())
     with pytest.raises(EnvelopeError):
         borrowed.open(receipt_for(cast, secret, version(secret)))
 

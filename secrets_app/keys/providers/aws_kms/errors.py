@@ -88,7 +88,7 @@ class NoAnswer(KeyUnavailable):
         super().__init__(message, permanent=False)
 
 
-def unanswered(operation: str, seconds: float) -> NoAnswer:
+def describe_timeout(operation: str, seconds: float) -> NoAnswer:
     """Return the message for a request that exceeded its deadline."""
     return NoAnswer(
         f"KMS gave no answer to {operation} within {seconds:g} seconds: check the network and AWS's state, "
@@ -96,30 +96,30 @@ def unanswered(operation: str, seconds: float) -> NoAnswer:
     )
 
 
-def translated(operation: str, key: str, error: BotoCoreError | ClientError) -> SecretError:
+def translate_error(operation: str, key: str, error: BotoCoreError | ClientError) -> SecretError:
     """Return what a failed request means; `key` is the key that it was about."""
     if isinstance(error, ClientError):
-        return _refused(operation, key, error)
+        return _translate_refusal(operation, key, error)
     if isinstance(error, NoCredentialsError | PartialCredentialsError | NoRegionError):
         return KeyUnavailable(
             f"KMS {operation}: {error}: configure AWS_REGION and AWS credentials", permanent=True
         )
     if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
-        return unanswered(operation, settings.KMS_TIMEOUT_SECONDS)
+        return describe_timeout(operation, settings.KMS_TIMEOUT_SECONDS)
     return NoAnswer(
         f"KMS cannot be reached for {operation} ({type(error).__name__}): check the network, AWS_REGION and "
         "AWS_ENDPOINT_URL_KMS"
     )
 
 
-def another_key(operation: str, key: str) -> KeyRefused:
+def describe_wrong_key(operation: str, key: str) -> KeyRefused:
     """Return the message for an answer about a different key than the requested one."""
     return KeyRefused(
         f"KMS answered {operation} with another key than {key}: check AWS_ENDPOINT_URL_KMS, for AWS does not"
     )
 
 
-def another_region(key: str, asked: str) -> KeyUnavailable:
+def describe_wrong_region(key: str, asked: str) -> KeyUnavailable:
     """Return the message for a key that the configured region does not have."""
     return KeyUnavailable(
         f"the KMS key {key} is not of the region {asked}, where Keeper asks: correct AWS_REGION or the key",
@@ -128,7 +128,7 @@ def another_region(key: str, asked: str) -> KeyUnavailable:
     )
 
 
-def refuse_other_use(key: "KeyMetadataTypeDef") -> None:
+def require_encryption_key(key: "KeyMetadataTypeDef") -> None:
     """Raise KeyUnavailable unless a key wraps data keys: symmetric, for encryption and decryption."""
     # KMS documents every field but the id as optional; a wrong use is also refused by GenerateDataKey.
     use, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
@@ -140,7 +140,7 @@ def refuse_other_use(key: "KeyMetadataTypeDef") -> None:
         )
 
 
-def refuse_idle(key: "KeyMetadataTypeDef") -> None:
+def require_enabled(key: "KeyMetadataTypeDef") -> None:
     """Raise KeyUnavailable unless a key is enabled."""
     state = key.get("KeyState", "Enabled" if key.get("Enabled", True) else "Disabled")
     if state == "Enabled" and key.get("Enabled", True):
@@ -154,7 +154,7 @@ def refuse_idle(key: "KeyMetadataTypeDef") -> None:
     )
 
 
-def _refused(operation: str, key: str, error: ClientError) -> SecretError:
+def _translate_refusal(operation: str, key: str, error: ClientError) -> SecretError:
     told = error.response.get("Error", {})
     code, text = told.get("Code", ""), told.get("Message", "")
     if code in _WRONG:
@@ -166,7 +166,7 @@ def _refused(operation: str, key: str, error: ClientError) -> SecretError:
             throttled=True,
         )
     if code == "AccessDeniedException":
-        return _denied(operation, key, text)
+        return _translate_denial(operation, key, text)
     if code in _STATES:
         dying = code == "KMSInvalidStateException" and _PENDING_DELETION.search(text)
         sentence = (_DYING if dying else _STATES[code]).format(key=key)
@@ -179,7 +179,7 @@ def _refused(operation: str, key: str, error: ClientError) -> SecretError:
     return KeyUnavailable(f"KMS failed {operation} ({code or 'no code'}): try again later", permanent=False)
 
 
-def _denied(operation: str, key: str, text: str) -> KeyUnavailable:
+def _translate_denial(operation: str, key: str, text: str) -> KeyUnavailable:
     permission = _PERMISSIONS.get(operation, f"kms:{operation}")
     owner, identity = _ACCOUNT.match(key), _ACCOUNT.search(text)
     if owner and identity and owner.group(1) != identity.group(1):

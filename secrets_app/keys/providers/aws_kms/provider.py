@@ -25,11 +25,11 @@ from audit_app.errors import OutboundError
 from audit_app.network.outbound import permitted_addresses
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.keys.providers.aws_kms.errors import (
-    another_key,
-    another_region,
-    refuse_idle,
-    refuse_other_use,
-    translated,
+    describe_wrong_key,
+    describe_wrong_region,
+    require_enabled,
+    require_encryption_key,
+    translate_error,
 )
 from secrets_app.keys.providers.aws_kms.requests import CONCURRENT, Requests
 from secrets_app.keys.providers.base import Generated, KeyDescription, KeyProvider
@@ -111,12 +111,12 @@ class KmsProvider(KeyProvider):
         """Check by DescribeKey that a key exists, is enabled, encrypts, and is allowed; an ARN too."""
         arn = self.resolve(reference, fresh=True)
         if arn == reference:
-            self._described(arn)
+            self._describe_key(arn)
 
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
         """Return a new data key from GenerateDataKey."""
         self._refuse_unless_allowed(key_uri)
-        reply = self._ask(
+        reply = self._call(
             "GenerateDataKey",
             key_uri,
             lambda: self._client.generate_data_key(
@@ -129,7 +129,7 @@ class KmsProvider(KeyProvider):
     def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
         """Return a data key from Encrypt: for those that the key file wrapped before."""
         self._refuse_unless_allowed(key_uri)
-        reply = self._ask(
+        reply = self._call(
             "Encrypt",
             key_uri,
             lambda: self._client.encrypt(KeyId=key_uri, Plaintext=plain, EncryptionContext=dict(context)),
@@ -140,7 +140,7 @@ class KmsProvider(KeyProvider):
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return a data key from Decrypt, which gets the id of the expected wrapping key."""
         self._refuse_unless_allowed(key_uri)
-        reply = self._ask(
+        reply = self._call(
             "Decrypt",
             key_uri,
             lambda: self._client.decrypt(
@@ -157,7 +157,7 @@ class KmsProvider(KeyProvider):
         """
         for arn in (key_uri, to_key_uri):
             self._refuse_unless_allowed(arn)
-        reply = self._ask(
+        reply = self._call(
             "ReEncrypt",
             f"{key_uri} or {to_key_uri}",
             lambda: self._client.re_encrypt(
@@ -175,20 +175,20 @@ class KmsProvider(KeyProvider):
     def describe(self, key_uri: str) -> KeyDescription:
         """Return a key's state from DescribeKey and GetKeyRotationStatus."""
         self._refuse_unless_allowed(key_uri)
-        reply = self._ask("DescribeKey", key_uri, lambda: self._client.describe_key(KeyId=key_uri))
-        refuse_other_use(reply["KeyMetadata"])
+        reply = self._call("DescribeKey", key_uri, lambda: self._client.describe_key(KeyId=key_uri))
+        require_encryption_key(reply["KeyMetadata"])
         state = reply["KeyMetadata"].get("KeyState", "unknown")
         rotates, note = self._rotates(key_uri)
         return KeyDescription(
             key_uri=key_uri, state=state, usable=state == "Enabled", rotates=rotates, note=note
         )
 
-    def turn_on_rotation(self, key_uri: str) -> bool:
+    def enable_automatic_rotation(self, key_uri: str) -> bool:
         """Turn on AWS's own yearly rotation of a key's material, by EnableKeyRotation, if it is off."""
         self._refuse_unless_allowed(key_uri)
         if self._rotation_status(key_uri):
             return False
-        self._ask("EnableKeyRotation", key_uri, lambda: self._client.enable_key_rotation(KeyId=key_uri))
+        self._call("EnableKeyRotation", key_uri, lambda: self._client.enable_key_rotation(KeyId=key_uri))
         return True
 
     def _rotates(self, key_uri: str) -> tuple[bool | None, str]:
@@ -199,7 +199,7 @@ class KmsProvider(KeyProvider):
             return None, str(error)
 
     def _rotation_status(self, key_uri: str) -> bool:
-        reply = self._ask(
+        reply = self._call(
             "GetKeyRotationStatus", key_uri, lambda: self._client.get_key_rotation_status(KeyId=key_uri)
         )
         return reply["KeyRotationEnabled"]
@@ -211,14 +211,14 @@ class KmsProvider(KeyProvider):
             # A thread that waited for another's request uses its answer.
             oldest = asked if fresh else asked - settings.KMS_DEK_CACHE_TTL
             if known is None or known.at < oldest:
-                known = self._targets[reference] = _Target(self._described(reference), asked)
+                known = self._targets[reference] = _Target(self._describe_key(reference), asked)
             return known.arn
 
-    def _described(self, reference: str) -> str:
-        reply = self._ask("DescribeKey", reference, lambda: self._client.describe_key(KeyId=reference))
+    def _describe_key(self, reference: str) -> str:
+        reply = self._call("DescribeKey", reference, lambda: self._client.describe_key(KeyId=reference))
         key = reply["KeyMetadata"]
-        refuse_other_use(key)
-        refuse_idle(key)
+        require_encryption_key(key)
+        require_enabled(key)
         return key["Arn"]
 
     def _refuse_unless_allowed(self, arn: str) -> None:
@@ -239,15 +239,15 @@ class KmsProvider(KeyProvider):
             raise KeyRefused("the configured KMS key has no ARN of the usual form")
         return scope.group()
 
-    def _ask(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
+    def _call(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
         """Describe a key in KMS. Raises with the operator's remedy if KMS refuses."""
         try:
             region = self._client.meta.region_name
         except NoRegionError as error:
-            raise translated(operation, key, error) from error
+            raise translate_error(operation, key, error) from error
         named = _KEY_ARN.match(key)
         if named and named.group(1) != region:
-            raise another_region(key, region)
+            raise describe_wrong_region(key, region)
         return self._requests.send(operation, key, request)
 
 
@@ -263,7 +263,7 @@ def _configured_reference() -> str:
 
 def _refuse_other_key(operation: str, answered: str, asked: str) -> None:
     if answered != asked:
-        raise another_key(operation, asked)
+        raise describe_wrong_key(operation, asked)
 
 
 def _refuse_cleartext(url: str) -> None:

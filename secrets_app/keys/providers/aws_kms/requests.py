@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from secrets_app.errors import KeyUnavailable
-from secrets_app.keys.providers.aws_kms.errors import NoAnswer, translated, unanswered
+from secrets_app.keys.providers.aws_kms.errors import NoAnswer, describe_timeout, translate_error
 from secrets_app.metrics import KMS_REQUESTS, KMS_SECONDS
 
 Answer = TypeVar("Answer")
@@ -81,7 +81,7 @@ class CircuitBreaker:
         with self._lock:
             return max(0.0, self._until - self._clock()) if self._why else 0.0
 
-    def failed(self, why: KeyUnavailable, *, last: bool) -> None:
+    def record_failure(self, why: KeyUnavailable, *, last: bool) -> None:
         """Leave KMS alone if this was the `last` attempt of a request, or this thread tried after a pause.
 
         A pause stays as long as it is, however many requests it finds under way; each new one is longer
@@ -127,15 +127,15 @@ class Requests:
                     raise held_back
                 return self._attempt(operation, key, request, deadline)
             except KeyUnavailable as error:
-                unheard = _holds_back(error) and not held_back
+                unheard = _is_throttled(error) and not held_back
                 if unheard:
-                    self._pause.failed(error, last=False)
+                    self._pause.record_failure(error, last=False)
                 last = patience is None and (attempt == _ATTEMPTS or self._pause.remaining() > 0)
                 wait = self._wait(attempt)
                 late = deadline - settings.KMS_TIMEOUT_SECONDS * _LEAST_PART
                 if error.permanent or last or time.monotonic() + wait >= late:
                     if unheard:
-                        self._pause.failed(error, last=True)
+                        self._pause.record_failure(error, last=True)
                     raise
             time.sleep(wait)
 
@@ -150,11 +150,11 @@ class Requests:
         except FutureTimeout as error:
             pending.cancel()
             KMS_REQUESTS.labels(operation, NoAnswer.__name__).inc()
-            raise unanswered(operation, settings.KMS_TIMEOUT_SECONDS) from error
+            raise describe_timeout(operation, settings.KMS_TIMEOUT_SECONDS) from error
         except (BotoCoreError, ClientError) as error:
-            meant = translated(operation, key, error)
+            meant = translate_error(operation, key, error)
             KMS_REQUESTS.labels(operation, _condition(meant)).inc()
-            if not _holds_back(meant):
+            if not _is_throttled(meant):
                 self._pause.end()
             raise meant from error
         KMS_REQUESTS.labels(operation, "ok").inc()
@@ -172,5 +172,5 @@ def _condition(error: Exception) -> str:
     return type(error).__name__
 
 
-def _holds_back(error: Exception) -> bool:
+def _is_throttled(error: Exception) -> bool:
     return isinstance(error, KeyUnavailable) and (error.throttled or isinstance(error, NoAnswer))
