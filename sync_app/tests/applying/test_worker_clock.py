@@ -133,7 +133,7 @@ def test_the_next_attempt_waits_by_the_databases_time(stage: Stage, monkeypatch:
         raise TargetUnreachable("no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("sync_app.planning.service.survey", unreachable)
+        patched.setattr("sync_app.planning.service.discover", unreachable)
         run = runs_runner.execute(runs_runner.request_sync(actor=stage.alice, target=stage.fresh()).pk)
     assert run is not None
     assert run.not_before is not None
