@@ -26,13 +26,34 @@ RETIRED: Final = {
     """,
     "secrets_app": """
         ACTS Act Chosen Dossier Exported LOST Pause Pending Reader Resealed Revealed SecretsOwner
-        VersionBindings Wrap admitted announce attempt carry_out change check_expected current_rows dossier
-        draft drop_pending environments_that_follow failing filled follow follow_unless_given in_use living
-        mark_due may_somewhere other_wrap own_wrap patiently places_for plain_rows prove reason_of
-        require_living reseal set_other settle settled wrap_again
+        VersionBindings Wrap admitted all_open announce another_key another_region attempt carry_out
+        change check_expected current_rows decrypted dossier draft drop_pending
+        environments_that_follow failing filled follow follow_unless_given in_use living mark_due
+        may_somewhere other_wrap own_wrap patiently places_for plain_rows prove reason_of
+        refuse_idle refuse_other_use require_living require_wraps reseal set_other settle settled
+        translated unanswered wrap_again
     """,
     "sync_app": """
-        RehearsalDocument SyncOwner
+        Adoption AnotherSystem Answer Asked Choice Copy CreateOvertaken Crew Done Draft Exposed Held
+        Hold Job Leaving LoginUnsuitable MISREAD Moved NameHeld Opened Pace Pause Pending Probe
+        Reader Rehearsal RehearsalDocument Rights Seen ServedMeanwhile Shown Standing Started
+        SyncOwner Taken TestsUnderWay Tools Unfinished Unreadable UpdateOvertaken Work WorkerStops
+        adopted adoption_of after_abandoning after_removal after_retrying after_run after_work
+        answering_system approved_options asked_paths awaited base_of begun carry_on
+        carry_on_rotation checked_cron checked_name claim_of clearance_of cleared_to_apply
+        cleared_to_change cleared_to_confirm cleared_to_decide cleared_to_resolve cleared_to_resume
+        cleared_to_rotate cut_grace delivers disconnected draw end_forged expires exposed_to
+        failed_last fetches fingerprints_of follow found_policy found_target give_up guarded_client
+        hasten held_back held_of intended_of is_asked is_filled_in is_named is_same json_object
+        judged just_before kind_of lag_of leave_off_if_asked left_behind left_by_abandoning let_in
+        lies_under look_again lost makeable mark_from marked may_be_told mend_due_times
+        needs_comparison needs_reading new_password no_pulse nudge_environment nudge_rotation
+        number_of of_names offered overlap_sentence overwrote owned_there principal_of reader_named
+        recognise recovery_window refuse_forged refuse_other_forms refuse_partial refuse_paused
+        refuse_widened_meanwhile rehearse replaced request_again require_authentic_place
+        require_living require_on resolutions rotate_exposed rules_of seen_in settle_left_behind
+        side_of standing_of state_of survey survey_of synced system_of take_back translated type_of
+        unanswered unconfirmed value_refusal version_name
     """,
     "keeper_project": """
         ACTS Act Finding Frame HotRow Kept Need Notice Opened STATES Standing ailing ask carry_out drill
