@@ -152,7 +152,7 @@ class RotateView(RotationView):
         policy = self.find_policy(environment, id)
         rotation = request_rotation(actor=self.actor, policy=policy, **self.given(documents.RotationRequest))
         rotation.policy = policy
-        return _respond_accepted(rotation)
+        return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)
 
 
 class RehearseView(RotationView):
@@ -296,7 +296,3 @@ class AcknowledgeView(SyncView):
         instance = request.query_params.get("instance", "")
         acknowledgements.remove_acknowledgement(actor=self.actor, secret=secret, instance=instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _respond_accepted(rotation: Rotation) -> Response:
-    return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)

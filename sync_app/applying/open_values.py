@@ -79,7 +79,11 @@ def open_versions(
         manifest=sorted(entries, key=attrgetter("name")),
         covers=frozenset(uuid.bytes for uuid in (*rows, *(version.uuid for version in versions))),
     )
-    _prefetch(named_data_keys(held.envelope for held in rows.values()).union(_data_key_ids(versions)))
+    _prefetch(
+        named_data_keys(held.envelope for held in rows.values()).union(
+            version.data_key_id for version in versions if version.data_key_id
+        )
+    )
     opened = OpenedValues()
     own = EnvironmentValues(target.environment.uuid, receipt)
     for uuid, held in rows.items():
@@ -130,10 +134,6 @@ def _load_versions(
         if found is not None:
             version.secret.environment = found
     return versions
-
-
-def _data_key_ids(versions: Sequence[SecretVersion]) -> set[UUID]:
-    return {version.data_key_id for version in versions if version.data_key_id}
 
 
 def _prefetch(keys: Collection[UUID]) -> None:

@@ -66,7 +66,8 @@ def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
         return {}
     pending = [] if plan.kind == PlanKind.DISCONNECT else _load_pending(target, actor)
     kept = {each.entry.pk: each.version.hex for each in pending}
-    stale = [entry for entry in _load_mirrored(target) if kept.get(entry.pk) != entry.pending_keeper]
+    mirrored = _load_entries(target, ~Q(pending_target=""))
+    stale = [entry for entry in mirrored if kept.get(entry.pk) != entry.pending_keeper]
     due = [each for each in pending if _is_due(each.entry, each.version, kind.seconds_between_versions)]
     if not (stale or due):
         return {}
@@ -205,10 +206,6 @@ def _load_pending(target: Target, actor: Principal) -> list[PendingVersion]:
         if version is not None and holds and may and secret.is_authentic():
             found.append(PendingVersion(secret=secret, version=version, entry=entry))
     return found
-
-
-def _load_mirrored(target: Target) -> list[SyncEntry]:
-    return _load_entries(target, ~Q(pending_target=""))
 
 
 def _load_entries(target: Target, condition: Q) -> list[SyncEntry]:

@@ -37,7 +37,9 @@ def store_pulled_value(
     secret = find_active(target.environment, item.name)
     if secret is not None and secret.uses_references:
         raise PlanOutdated(PUSH_ONLY)
-    if secret is not None and _has_value(secret, value):
+    if secret is not None and fingerprints.matches(
+        value.encode(), bytes(current_version_of(secret).fingerprint)
+    ):
         return _to_pulled_version(secret)
     try:
         return _to_pulled_version(_write_value(actor, target, item, secret, value, clearance))
@@ -76,10 +78,6 @@ def _write_value(
         comment=comment,
         clearance=clearance,
     )
-
-
-def _has_value(secret: Secret, value: str) -> bool:
-    return fingerprints.matches(value.encode(), bytes(current_version_of(secret).fingerprint))
 
 
 def _to_pulled_version(secret: Secret) -> PulledVersion:

@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -209,9 +209,8 @@ def rules_snapshot(target: Target) -> dict[str, Json]:
 def _draft_items(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
     target, options = plan.target, plan.options
     if plan.kind == PlanKind.ADOPT:
-        found = discover_names(
-            target, backend, _names_in_scope(target, options["names"]), heartbeat=heartbeat
-        )
+        names = [name for name in options["names"] if is_in_scope(str(target.scope), name)]
+        found = discover_names(target, backend, names, heartbeat=heartbeat)
         compare_values(target, backend, found, heartbeat=heartbeat, everything=True)
         return draft_items.plan_adoption(target, found.values(), adoption=AdoptMode(options["mode"]))
     if plan.kind == PlanKind.DISCONNECT:
@@ -279,10 +278,6 @@ def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Jso
         return {"mode": AdoptMode(str(options.get("mode"))), "names": chosen}
     except ValueError as error:
         raise PlanNotReady("the mode is not one of this kind of plan") from error
-
-
-def _names_in_scope(target: Target, names: Iterable[Any]) -> list[str]:
-    return [name for name in names if is_in_scope(str(target.scope), name)]
 
 
 def _attach_plan(run: Run, actor: Principal, lease: Lease | None) -> Plan:

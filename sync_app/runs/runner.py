@@ -140,7 +140,7 @@ def _run_attempt(run: Run, lease: Lease) -> None:
     except SyncPaused:
         _requeue_paused(lease)
     except (BackendError, RetryLater, KeyUnavailable, KeyringUnavailable) as error:
-        again = _is_transient(error) and run.attempts < MAX_ATTEMPTS
+        again = not getattr(error, "permanent", False) and run.attempts < MAX_ATTEMPTS
         _handle_failure(run, lease, error, passing=again and not lease.ends_within(retry_delay(run.attempts)))
     except (SyncError, AccessError, SecretError) as error:
         _handle_failure(run, lease, error, passing=False)
@@ -176,10 +176,6 @@ def _apply_plan(run: Run, session: TargetSession, lease: Lease, shown: Mapping[s
     applying.apply(run, session=session, lease=lease, shown=shown)
     left = pending_versions.mirror(run, session=session, lease=lease)
     return pending_versions.explain_failures(left)[:_ERROR_LENGTH] if left else ""
-
-
-def _is_transient(error: Exception) -> bool:
-    return not getattr(error, "permanent", False)
 
 
 def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:

@@ -60,10 +60,13 @@ def list_local(environment: Environment, *, scope: str = "") -> Iterator[LocalSe
     A secret whose row was not written by Keeper, or whose current version is gone, is yielded as
     unreadable: it must never be taken for deleted.
     """
-    rows = verified_rows(environment, scope)
-    yield from _convert_rows(
-        environment, (row for row in rows if _row_is_in_scope(scope, row)), in_scope(scope)
+    # Rows that their models must verify are integers, and the condition finds them again.
+    rows = (
+        row
+        for row in verified_rows(environment, scope)
+        if isinstance(row, int) or is_in_scope(scope, row.current.name)
     )
+    yield from _convert_rows(environment, rows, in_scope(scope))
 
 
 def find_local(environment: Environment, names: Collection[str]) -> dict[str, LocalSecret]:
@@ -179,11 +182,6 @@ def _verify_models(environment: Environment, condition: Q) -> Iterator[LocalSecr
     found = load_resolutions([secret for secret in rows if secret.uses_references])
     for secret in rows:
         yield _convert_model(secret, found.get(secret.uuid))
-
-
-def _row_is_in_scope(scope: str, row: PlainRow | int) -> bool:
-    # What its models judge is asked for by the condition again.
-    return isinstance(row, int) or is_in_scope(scope, row.current.name)
 
 
 def _convert_model(secret: Secret, resolution: Resolution | None = None) -> LocalSecret:

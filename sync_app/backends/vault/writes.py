@@ -73,7 +73,7 @@ class VaultWrites:
         """
         reply = self._vault.request("GET", self.api_path("metadata", path))
         metadata = reply["data"] if reply else None
-        if metadata is None or not _has_version(metadata, written):
+        if metadata is None or _version_at(metadata, version_number(written)) != written:
             return
         if unmarked or not _is_intended_write(metadata, over, written):
             self._restore_previous(path, metadata, over, written, kept)
@@ -170,10 +170,6 @@ class VaultWrites:
 def _version_at(metadata: Mapping[str, Any], number: int) -> str:
     version = metadata["versions"].get(str(number))
     return format_version(number, version["created_time"]) if version else ""
-
-
-def _has_version(metadata: Mapping[str, Any], written: str) -> bool:
-    return _version_at(metadata, version_number(written)) == written
 
 
 def _is_intended_write(metadata: Mapping[str, Any], over: SecretMetadata, written: str) -> bool:

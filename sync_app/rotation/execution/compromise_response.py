@@ -139,7 +139,11 @@ def preview(*, actor: Principal, reader: SecretReader, emergency: bool) -> list[
     recorded as a view of the audit log, before any query.
     """
     record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
-    shown = [each for each in find_exposed(reader.uuid) if _may_see(actor, each)]
+    shown = [
+        each
+        for each in find_exposed(reader.uuid)
+        if allows(actor, Action.TRAIL_VIEW, environment_id=each.known.secret.environment_id)
+    ]
     under_way = _explain_running(shown, emergency=emergency)
     slow = _find_stale_consumers(shown)
     return [
@@ -244,7 +248,3 @@ def _find_stale_consumers(exposed: Sequence[ExposedSecret]) -> dict[UUID, list[s
             if each.number != current[each.secret.uuid]:
                 found.setdefault(each.secret.uuid, set()).add(each.consumer_name)
     return {uuid: sorted(names) for uuid, names in found.items()}
-
-
-def _may_see(actor: Principal, exposed: ExposedSecret) -> bool:
-    return allows(actor, Action.TRAIL_VIEW, environment_id=exposed.known.secret.environment_id)

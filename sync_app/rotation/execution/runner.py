@@ -53,15 +53,15 @@ def execute(rotation_id: int) -> Rotation | None:
 
 
 def _execute(rotation_id: int) -> Rotation | None:
-    hold = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
-    if hold is None:
+    lease = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+    if lease is None:
         return None
-    was_served, lost = hold.rotation.promoted_at is not None, False
+    was_served, lost = lease.rotation.promoted_at is not None, False
     try:
-        _run_attempt(hold)
+        _run_attempt(lease)
     except LeaseLost:
         lost = True
-        logger.info("rotation %s is carried on by another worker", hold.rotation.uuid)
+        logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
     left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
     if not lost:
         count_rotation(left, was_served=was_served)
@@ -111,67 +111,59 @@ def _can_start(rotation: Rotation) -> bool:
     return policy.suspended_at is None and (window is None or window.contains(database_now()))
 
 
-def _run_attempt(hold: RotationLease) -> None:
+def _run_attempt(lease: RotationLease) -> None:
     """Do what can be done now, and put the rotation back, stop it, or leave it ended."""
-    if hold.rotation.attempts > MAX_ATTEMPTS:
-        _stop(hold, hold.rotation.problem or _DIED)
+    if lease.rotation.attempts > MAX_ATTEMPTS:
+        _stop(lease, lease.rotation.problem or _DIED)
         return
     try:
-        actor = load_rotation_principal(hold.rotation)
+        actor = load_rotation_principal(lease.rotation)
     except (SyncError, AccessError) as error:
-        _stop(hold, str(error))
+        _stop(lease, str(error))
         return
     try:
-        pause = _run_steps(hold, actor)
+        pause = _run_steps(lease, actor)
     except LeaseLost:
         raise
     except ShutdownRequested:
-        _release(hold)
+        if not lease.rotation.has_ended:
+            lease.requeue(not_before=None, waiting=True)
+            nudge(ROTATE, lease.rotation.pk)
     except (BackendError, KeyUnavailable, KeyringUnavailable, StaleVersion) as error:
-        hold.reload()
-        _handle_failure(hold, error)
+        lease.reload()
+        _handle_failure(lease, error)
     except (SyncError, AccessError, SecretError) as error:
-        hold.reload()
-        _stop(hold, _explain_error(error))
+        lease.reload()
+        _stop(lease, _explain_error(error))
     else:
-        _requeue_waiting(hold, pause)
+        if pause is not None:
+            lease.requeue(not_before=pause.until, problem=pause.why, waiting=True)
 
 
-def _run_steps(hold: RotationLease, actor: Principal) -> StepWait | None:
+def _run_steps(lease: RotationLease, actor: Principal) -> StepWait | None:
     for _ in range(_AT_ONCE):
         try:
-            return run_steps(RotationSession(hold, actor=actor))
+            return run_steps(RotationSession(lease, actor=actor))
         except StaleVersion:
             # The secret's metadata were changed concurrently; only the policy writes its value.
-            hold.reload()
-            actor = load_rotation_principal(hold.rotation)
-    return run_steps(RotationSession(hold, actor=actor))
+            lease.reload()
+            actor = load_rotation_principal(lease.rotation)
+    return run_steps(RotationSession(lease, actor=actor))
 
 
-def _requeue_waiting(hold: RotationLease, pause: StepWait | None) -> None:
-    if pause is not None:
-        hold.requeue(not_before=pause.until, problem=pause.why, waiting=True)
-
-
-def _release(hold: RotationLease) -> None:
-    if not hold.rotation.has_ended:
-        hold.requeue(not_before=None, waiting=True)
-        nudge(ROTATE, hold.rotation.pk)
-
-
-def _handle_failure(hold: RotationLease, error: Exception) -> None:
-    attempts = hold.rotation.attempts
+def _handle_failure(lease: RotationLease, error: Exception) -> None:
+    attempts = lease.rotation.attempts
     sentence = _explain_error(error)
     if getattr(error, "permanent", False) or attempts >= MAX_ATTEMPTS:
-        _stop(hold, sentence)
+        _stop(lease, sentence)
         return
-    hold.requeue(not_before=database_now() + retry_delay(attempts), problem=sentence)
+    lease.requeue(not_before=database_now() + retry_delay(attempts), problem=sentence)
 
 
-def _stop(hold: RotationLease, sentence: str) -> None:
-    rotation = hold.rotation
+def _stop(lease: RotationLease, sentence: str) -> None:
+    rotation = lease.rotation
     with transaction.atomic():
-        hold.stop(sentence)
+        lease.stop(sentence)
         record(
             actor=rotation.actor,
             action=Action.ROTATION_STEP,

@@ -29,7 +29,7 @@ def hash_ed25519(password: str) -> str:
     secret[0] &= 248
     secret[31] = secret[31] & 127 | 64
     public: bytes = bindings.crypto_scalarmult_ed25519_base_noclamp(bytes(secret))
-    return _base64(public)
+    return base64.b64encode(public).decode().rstrip("=")
 
 
 def hash_caching_sha2(password: str) -> str:
@@ -70,10 +70,6 @@ HASHES: Final[dict[str, Callable[[str], str]]] = {
 
 def _repeat(block: bytes, length: int) -> bytes:
     return (block * (length // len(block) + 1))[:length]
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode().rstrip("=")
 
 
 def _crypt_base64(digest: bytes) -> str:

@@ -16,6 +16,7 @@ from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import SyncEntry, Target
+from sync_app.state.local_state import is_in_scope
 from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import rights
 from sync_app.views.presenters.plans import decision_urls
@@ -63,7 +64,7 @@ class DeliveryPanel:
         targets = [
             target
             for target in _active_targets(secret.environment_id)
-            if _covers(str(target.scope), secret.name)
+            if is_in_scope(str(target.scope), secret.name)
         ]
         if not targets:
             return None
@@ -105,10 +106,6 @@ class DeliveryPanel:
 
 def _active_targets(environment_id: int) -> list[Target]:
     return list(Target.objects.filter(environment_id=environment_id, live=True).defer("credentials"))
-
-
-def _covers(scope: str, name: str) -> bool:
-    return not scope or name == scope or name.startswith(f"{scope}/")
 
 
 def _has_state(state: str) -> Q:
