@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID, uuid5
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import CharField
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, details_text, utc_text
@@ -18,6 +19,7 @@ from audit_app.crypto.hash_chain import (
     genesis,
     manifest_digest,
 )
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.errors import StreamForked
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
@@ -290,12 +292,17 @@ def _opening(stream: str) -> EventDraft:
     )
 
 
+_MANIFEST: Final = PreparedQuery(
+    lambda: ReadManifest.objects.filter(digest=Argument(0, CharField())).order_by()
+)
+
+
 def _manifest(reads: Sequence[Read] | DigestedReads | None) -> ReadManifest | None:
     """Return the manifest of a read, shared by every equal read."""
     if reads is None:
         return None
     digest = reads.digest if isinstance(reads, DigestedReads) else manifest_digest(reads)
-    stored = ReadManifest.objects.filter(digest=digest).first()
+    stored = _MANIFEST.first(digest)
     if stored is None:
         entries = reads.entries() if isinstance(reads, DigestedReads) else reads
         stored = _new_manifest(digest, entries)

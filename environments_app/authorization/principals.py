@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, UUIDField
 from django.utils import timezone
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import Grant, Principal
@@ -113,6 +114,13 @@ def anonymous_principal(address: str, request_id: str = "") -> Principal:
     )
 
 
+_TOKEN_BY_UUID: Final = PreparedQuery(
+    lambda: (
+        ServiceToken.objects.select_related("environment").filter(uuid=Argument(0, UUIDField())).order_by()
+    )
+)
+
+
 def load_principal(actor: Actor) -> Principal:
     """Ask again what an actor may do, when its queued job runs.
 
@@ -134,7 +142,7 @@ def _user_again(uuid: UUID, actor: Actor) -> Principal | None:
 
 
 def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
-    token = ServiceToken.objects.select_related("environment").filter(uuid=uuid).first()
+    token = _TOKEN_BY_UUID.first(uuid)
     return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
 
 

@@ -179,9 +179,17 @@ def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
 
     Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
     """
+    return authenticate_in_environment(raw, address=address, request_id=request_id)[0]
+
+
+def authenticate_in_environment(
+    raw: str, *, address: str, request_id: str = ""
+) -> tuple[Principal, Environment | None]:
+    """Do what `authenticate` does; return the token's environment as well, None if it has none."""
     public_id, secret = parse(raw)
     token = _BY_PUBLIC_ID.first(public_id)
-    return verify(token, secret, address=address, request_id=request_id)
+    actor = verify(token, secret, address=address, request_id=request_id)
+    return actor, token.environment if token else None
 
 
 def parse(raw: str) -> tuple[str, str]:

@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "keeper_project.http.recorded_read.UnopenedReadMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "keeper_project.http.snapshot_export.SnapshotExportMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",

@@ -70,6 +70,10 @@ class StoredRows(NamedTuple):
     rows: Sequence[RawRow]
     digest: bytes
 
+    def names(self) -> Iterator[str]:
+        """Yield the names of the secrets."""
+        return (row[_NAME] for row in self.rows)
+
     def reads(self) -> list[tuple[str, int, str]]:
         """Return the entries of a manifest: of each secret the uuid as text, the current number, the name."""
         return [(_uuid_text(row[_SECRET]), row[_NUMBER], row[_NAME]) for row in self.rows]

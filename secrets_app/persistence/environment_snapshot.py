@@ -39,9 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A stored snapshot of equal rows, still sealed; a receipt that opens it covers its uuid."""
+    """A stored snapshot, still sealed, with the digest of its rows; a receipt for it covers its uuid."""
 
     uuid: UUID
+    digest: bytes
     sealed: Sealed
 
 
@@ -89,14 +90,12 @@ def reads_of(rows: StoredRows) -> DigestedReads:
     return DigestedReads(_MANIFESTS.digest(rows), rows.reads)
 
 
-def find(environment: Environment, rows: StoredRows) -> Found | None:
-    """Return the snapshot of an environment if it is that of equal rows; one statement."""
-    if len(rows.rows) < MIN_SECRETS:
-        return None
+def stored_snapshot(environment: Environment) -> Found | None:
+    """Return the snapshot of an environment, of whatever rows it is; one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_select(connection.vendor), [environment.pk, rows.digest])
+        cursor.execute(_select(connection.vendor), [environment.pk])
         row = cursor.fetchone()
-    if row is None or type(row[0]) is not str or type(row[1]) is not bytes:
+    if row is None or [type(column) for column in row] != [str, bytes, bytes]:
         return None
     try:
         uuid = UUID(row[0])
@@ -107,9 +106,15 @@ def find(environment: Environment, rows: StoredRows) -> Found | None:
         label=ENVIRONMENT_SNAPSHOT,
         row=uuid,
         environment=environment.uuid,
-        parent=(rows.digest,),
+        parent=(row[1],),
     )
-    return Found(uuid, Sealed(row[1], context))
+    return Found(uuid, row[1], Sealed(row[2], context))
+
+
+def find(environment: Environment, rows: StoredRows) -> Found | None:
+    """Return the snapshot of an environment if it is that of equal rows."""
+    found = stored_snapshot(environment) if len(rows.rows) >= MIN_SECRETS else None
+    return found if found and found.digest == rows.digest else None
 
 
 def values_of(plaintext: bytes) -> dict[str, str]:
@@ -213,4 +218,4 @@ def _active_key(environment: Environment, rows: Sequence[CurrentRow]) -> PlainKe
 @cache
 def _select(vendor: str) -> str:  # noqa: ARG001 - a key of the cache
     table = connection.ops.quote_name(EnvironmentSnapshot._meta.db_table)
-    return f"SELECT uuid, value FROM {table} WHERE environment_id = %s AND digest = %s"  # noqa: S608 - our own names
+    return f"SELECT uuid, digest, value FROM {table} WHERE environment_id = %s"  # noqa: S608 - our own names

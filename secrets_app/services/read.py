@@ -207,7 +207,21 @@ def reveal_environment(
     stored = _stored_rows(actor, environment) if not prefix and names is None else None
     snapshot = environment_snapshot.find(environment, stored) if stored else None
     shown = _from_snapshot(read, stored, snapshot) if stored and snapshot else None
-    return _from_rows(read, stored, names) if shown is None else shown
+    if shown is None:
+        return _from_rows(read, stored, names)
+    return list(map(_EXPORTED, environment_snapshot.values_of(shown).items()))
+
+
+def export_snapshot(*, actor: Principal, environment: Environment) -> bytes | None:
+    """Return all values of an environment as one JSON object, if it has a snapshot of its rows; else None.
+
+    It checks and records what `reveal_environment` does, which decides whatever is None here. Raises as that.
+    """
+    snapshot = environment_snapshot.stored_snapshot(environment)
+    stored = _stored_rows(actor, environment) if snapshot else None
+    if snapshot is None or stored is None or snapshot.digest != stored.digest:
+        return None
+    return _from_snapshot(_Export(actor, environment, ""), stored, snapshot)
 
 
 class _Export(NamedTuple):
@@ -262,23 +276,21 @@ def _stored_rows(actor: Principal, environment: Environment) -> StoredRows | Non
     return stored_rows(environment, limit=MAX_EXPORT, limit_bytes=MAX_EXPORT_BYTES)
 
 
-def _from_snapshot(
-    read: _Export, stored: StoredRows, snapshot: environment_snapshot.Found
-) -> list[ExportedValue] | None:
-    """Show what a snapshot of equal rows holds; None if it does not open, which is on record."""
+def _from_snapshot(read: _Export, stored: StoredRows, snapshot: environment_snapshot.Found) -> bytes | None:
+    """Return what a snapshot of equal rows holds; None if it does not open, which is on record."""
     require_confirmed(read.actor)
     count = len(stored.rows)
     covers = frozenset({snapshot.uuid.bytes})
     receipt = _commit_read(read, count, environment_snapshot.reads_of(stored), covers)
     try:
-        values = environment_snapshot.values_of(snapshot.sealed.open(receipt))
+        values = snapshot.sealed.open(receipt)
     except SecretError as error:
         _record_failed_read(read, count, error)
         if isinstance(error, KeyUnavailable):
             raise
         return None
-    _require_still(read, values)
-    return list(map(_EXPORTED, values.items()))
+    _require_still(read, stored.names())
+    return values
 
 
 def _from_rows(

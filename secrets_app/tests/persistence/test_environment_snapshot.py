@@ -28,6 +28,7 @@ from secrets_app.envelope import seal
 from secrets_app.errors import KeyUnavailable, SecretError
 from secrets_app.key_operations.rotation import rotations
 from secrets_app.keys import data_keys
+from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.maintenance.purge import purge_expired
 from secrets_app.models import EnvironmentSnapshot, Secret, SecretVersion
 from secrets_app.persistence import current_version_rows, environment_snapshot
@@ -368,13 +369,14 @@ def test_who_may_read_a_part_gets_it_from_the_rows(cast: Cast) -> None:
 def test_who_lost_the_right_meanwhile_gets_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(cast)
     with_snapshot(cast)
-    genuine = environment_snapshot.values_of
+    genuine = Sealed.open
 
-    def slowly(plaintext: bytes) -> dict[str, str]:
+    def slowly(sealed: Any, receipt: Any) -> bytes:
+        value = genuine(sealed, receipt)
         limit(cast, cast.bob, "other")
-        return genuine(plaintext)
+        return value
 
-    monkeypatch.setattr(environment_snapshot, "values_of", slowly)
+    monkeypatch.setattr(Sealed, "open", slowly)
     found = told(cast, cast.bob)
     assert found.answer[0] in {Forbidden, Invisible}
     exports = [event[0][3] for event in found.events if event[0][1] == "secret.export"]

@@ -1,0 +1,82 @@
+"""The plain export of a whole environment by a token, answered from its snapshot.
+
+It answers what succeeds as ExportView does (a test holds them together); all else is left to the general
+path, which decides, answers and records. It runs behind the middlewares that set headers, and needs no view:
+the snapshot is the JSON of the answer.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch, resolve
+
+from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.errors import AccessError, BadToken
+from environments_app.tokens.service import authenticate_in_environment
+from keeper_project.http.json import MEDIA_TYPE
+from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
+from secrets_app.errors import SecretError
+from secrets_app.services.read import export_snapshot
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_EXPORT: Final = re.compile(r"/api/environments/([^/]+)/export")
+_QUERIES: Final = frozenset({"", "format=json"})
+_ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
+# What ExportView allows.
+_ALLOWED: Final = "GET, HEAD, OPTIONS"
+
+
+class SnapshotExportMiddleware:
+    """Answers the plain export of an environment that has a snapshot of its rows."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer here if it can be, else further in."""
+        return _answer(request) or self.get_response(request)
+
+
+def _answer(request: HttpRequest) -> HttpResponse | None:
+    scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    named = _EXPORT.fullmatch(request.path_info)
+    if named is None or scheme != "Bearer" or not _is_plain(request):
+        return None
+    try:
+        actor, environment = authenticate_in_environment(
+            raw, address=address_of(request), request_id=request_id_of(request)
+        )
+    except BadToken:
+        return None
+    if environment is None or environment.name != named[1] or not environment.is_authentic():
+        return None
+    request.resolver_match = _route()
+    try:
+        values = export_snapshot(actor=actor, environment=environment)
+    except (SecretError, AccessError) as error:
+        # Recorded by now, so that the general path must not try again.
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        log_failure(error, problem)
+        return plain_problem_response(problem)
+    if values is None:
+        return None
+    headers = {"Allow": _ALLOWED, "Content-Length": str(len(values))}
+    return HttpResponse(values, content_type=MEDIA_TYPE, headers=headers)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    meta = request.META
+    accepted = meta.get("HTTP_ACCEPT", "") in _ACCEPTED
+    return request.method == "GET" and accepted and meta.get("QUERY_STRING", "") in _QUERIES
+
+
+@cache
+def _route() -> ResolverMatch:
+    """Return the route under which it is measured."""
+    return resolve("/api/environments/any/export")

@@ -1,0 +1,232 @@
+"""The export that a snapshot answers is that of the general path, which stays the judge of all else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.models import AuditEvent, ReadManifest
+from environments_app.authorization.principals import system_principal
+from environments_app.models import Environment, ServiceToken
+from environments_app.tests.cast import Cast
+from environments_app.tokens import service as tokens
+from keeper_project.http import snapshot_export
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import EnvironmentSnapshot
+from secrets_app.persistence import environment_snapshot
+from secrets_app.services import read
+from secrets_app.tests.kept import VALUE, change, keep
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+Bearer = Callable[..., Client]
+OWN = "keeper_project.http.snapshot_export.SnapshotExportMiddleware"
+PATH = "/api/environments/development/export"
+EVENT = ("stream", "actor_uuid", "action", "object_uuid", "outcome", "address", "details", "manifest_id")
+# What names the request, and what tells caches of cookies, which a token's read does not look at.
+LEFT_OUT = {"X-Request-ID", "Vary"}
+
+
+class Told(NamedTuple):
+    """What a request was answered, and what of it was recorded."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    events: list[tuple[Any, ...]]
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that grows by whether a snapshot answered each request."""
+    found: list[bool] = []
+    answer = snapshot_export._answer
+
+    def watched(request: Any) -> Any:
+        response = answer(request)
+        found.append(response is not None)
+        return response
+
+    monkeypatch.setattr(snapshot_export, "_answer", watched)
+    monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 2)
+    return found
+
+
+@pytest.fixture
+def filled(cast: Cast, answered: list[bool]) -> Cast:
+    """Return the cast with secrets in development, and their snapshot."""
+    for name in ("b/c", "a", "d"):
+        keep(cast, name, f'{VALUE} "of" {name} ü')
+    for _ in range(2):
+        read.reveal_environment(actor=cast.principal(cast.alice), environment=cast.development)
+        environment_snapshot.store_prepared()
+    assert EnvironmentSnapshot.objects.count() == 1
+    return cast
+
+
+@pytest.fixture
+def both(settings: Settings) -> Callable[..., tuple[Told, Told]]:
+    """Ask with the snapshot's own way, then without it and without snapshots."""
+    complete = list(settings.MIDDLEWARE)
+
+    def ask(client: Client, path: str, method: str = "get", **headers: str) -> tuple[Told, Told]:
+        settings.MIDDLEWARE = complete
+        first = _told(client, path, method, headers)
+        settings.MIDDLEWARE = [name for name in complete if name != OWN]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(environment_snapshot, "find", lambda *_: None)
+            return first, _told(client, path, method, headers)
+
+    return ask
+
+
+def _told(client: Client, path: str, method: str, headers: dict[str, str]) -> Told:
+    # A violation is reported once a minute, a refusal counted: each path begins afresh.
+    cache.clear()
+    last = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    # A client keeps the middleware that it began with.
+    fresh = Client(raise_request_exception=False)
+    fresh.defaults.update(client.defaults)
+    response = getattr(fresh, method)(path, headers=headers)
+    events = AuditEvent.objects.filter(id__gt=last).order_by("id").values_list(*EVENT)
+    shown = {name: value for name, value in response.items() if name not in LEFT_OUT}
+    return Told(response.status_code, response.content, shown, list(events))
+
+
+READERS: dict[str, dict[str, Any]] = {
+    "reader": {},
+    "network": {"cidrs": ["127.0.0.0/8"]},
+    "expiring": {"expires_at": timezone.now() + timedelta(hours=1)},
+}
+
+
+@pytest.mark.parametrize("query", ["", "?format=json"])
+@pytest.mark.parametrize("who", READERS)
+def test_it_answers_and_records_as_the_general_path(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool], who: str, query: str
+) -> None:
+    client = bearer("reader", filled.development, **READERS[who])
+    own, general = both(client, PATH + query)
+    assert answered == [True]
+    assert own == general
+    assert own.status == 200
+    assert [event[2] for event in own.events] == ["secret.export"]
+    assert ReadManifest.objects.count() == 1
+    assert list(client.get(PATH).json()) == ["a", "b/c", "d"]
+
+
+OTHERS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "of a prefix": ("get", "?prefix=b", "reader", {}),
+    "as dotenv": ("get", "?format=dotenv", "reader", {}),
+    "in an unknown format": ("get", "?format=xml", "reader", {}),
+    "accepted as text": ("get", "", "reader", {"Accept": "text/plain"}),
+    "head": ("head", "", "reader", {}),
+    "post": ("post", "", "reader", {}),
+    "by a viewer": ("get", "", "viewer", {}),
+    "without a token": ("get", "", "reader", {"Authorization": ""}),
+    "by no token": ("get", "", "reader", {"Authorization": "Bearer nothing"}),
+}
+
+
+@pytest.mark.parametrize("how", OTHERS)
+def test_all_else_is_left_to_the_general_path(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool], how: str
+) -> None:
+    method, query, role, headers = OTHERS[how]
+    own, general = both(bearer(role, filled.development), PATH + query, method, **headers)
+    assert answered == [False]
+    assert own == general
+
+
+TOKENS: dict[str, Callable[[Bearer, Cast], Client]] = {
+    "of a part": lambda bearer, cast: bearer("reader", cast.development, prefix="b"),
+    "of another environment": lambda bearer, cast: bearer("manager", cast.production),
+    "of another network": lambda bearer, cast: bearer("reader", cast.development, cidrs=["10.0.0.0/8"]),
+    "of the installation": lambda bearer, _: bearer("admin"),
+}
+
+
+@pytest.mark.parametrize("whose", TOKENS)
+def test_so_is_a_token_that_may_not_read_it_whole(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool], whose: str
+) -> None:
+    own, general = both(TOKENS[whose](bearer, filled), PATH)
+    assert answered == [False]
+    assert own == general
+
+
+@pytest.mark.parametrize(
+    "table", ["secrets_app_secret", "environments_app_environment", "environments_app_servicetoken"]
+)
+def test_so_is_what_was_edited(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool], sql: Callable[..., None], table: str
+) -> None:
+    client = bearer("reader", filled.development)
+    sql(f"UPDATE {table} SET row_mac = %s", b"0" * 48)
+    own, general = both(client, PATH)
+    assert answered == [False]
+    assert own == general
+
+
+def test_so_are_rows_without_a_snapshot(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool]
+) -> None:
+    client = bearer("reader", filled.development)
+    change(filled, filled.development.secrets.get(name="a"), "another value")
+    own, general = both(client, PATH)
+    assert (answered, own) == ([False], general)
+    EnvironmentSnapshot.objects.all().delete()
+    own, general = both(client, PATH)
+    assert (answered, own) == ([False, False], general)
+
+
+def test_a_token_that_is_revoked_meanwhile_gets_nothing(
+    filled: Cast, bearer: Bearer, answered: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = bearer("reader", filled.development)
+    genuine = Sealed.open
+
+    def slowly(sealed: Any, receipt: Any) -> bytes:
+        value = genuine(sealed, receipt)
+        tokens.revoke(actor=system_principal(is_admin=True), token=ServiceToken.objects.get())
+        return value
+
+    monkeypatch.setattr(Sealed, "open", slowly)
+    answer = client.get(PATH)
+    assert answer.status_code in {403, 404}
+    assert VALUE not in answer.content.decode()
+    assert answered == [True]
+    outcomes = AuditEvent.objects.filter(action="secret.export", actor_kind="token").order_by("id")
+    assert [event.outcome for event in outcomes] == ["allowed", "denied"]
+
+
+def test_a_snapshot_that_does_not_open_is_on_record_and_rows_answer(
+    filled: Cast, bearer: Bearer, answered: list[bool], sql: Callable[..., None]
+) -> None:
+    client = bearer("reader", filled.development)
+    expected = client.get(PATH).content
+    sql("UPDATE secrets_app_environmentsnapshot SET value = %s", b"KPR")
+    last = AuditEvent.objects.latest("id").pk
+    assert client.get(PATH).content == expected
+    assert answered == [True, False]
+    found = AuditEvent.objects.filter(id__gt=last).order_by("id").values_list("action", "outcome")
+    assert list(found)[:3] == [
+        ("secret.export", "allowed"),
+        ("integrity.violation", "failed"),
+        ("secret.export", "failed"),
+    ]
+    assert list(found)[-1] == ("secret.export", "allowed")
+
+
+def test_an_environment_is_named_as_the_general_path_names_it(
+    filled: Cast, bearer: Bearer, both: Any
+) -> None:
+    client = bearer("reader", filled.development)
+    assert Environment.objects.filter(name="development").exists()
+    for name in ("Development", "development%20", "nowhere", "develop%6dent"):
+        own, general = both(client, f"/api/environments/{name}/export")
+        assert own == general
