@@ -3,27 +3,30 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from django import forms
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from audit_app.crypto.canonical_json import parsed_details
+from audit_app.crypto.hash_chain import listed_entry
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.interfaces.pagination import list_paginator
-from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.queries import search
 from audit_app.queries.access_log import record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
 
-# Of what a read of many took along, so much is shown.
+# How many versions of a manifest a page shows.
 SHOWN: Final = 500
 
 
@@ -116,7 +119,7 @@ def activity(request: HttpRequest) -> HttpResponse:
 def activity_event(request: HttpRequest, id: int) -> HttpResponse:
     """Show one event with its details, and whether its hash and MAC are valid."""
     viewer = viewer_of(request)
-    event = viewed_event(viewer=viewer, id=id)
+    event = viewed_event(viewer=viewer, face="page", pk=id)
     if event is None:
         raise Http404
     beside = search.events(viewer=viewer, stream=event.stream).filter(
@@ -124,13 +127,15 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
     )
     neighbours = dict(beside.values_list("sequence", "pk"))
     items = _items(event)
+    page = Paginator(items, SHOWN).get_page(request.GET.get("page"))
     context = {
         "event": event,
         "place": _places(trail_policy().named_streams(viewer)).get(event.stream, event.stream),
         "details": list(_told(event)),
-        "items": items[:SHOWN],
+        "items": page.object_list,
         "count": len(items),
-        "more": max(0, len(items) - SHOWN),
+        "previous_url": f"?page={page.previous_page_number()}" if page.has_previous() else None,
+        "next_url": f"?page={page.next_page_number()}" if page.has_next() else None,
         "verified": _is_genuine(event, items),
         "hash": bytes(event.hash).hex(),
         "previous_hash": bytes(event.previous_hash).hex(),
@@ -153,7 +158,7 @@ def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
 
 
 def _items(event: AuditEvent) -> list[ReadManifestItem]:
-    """Return all that a read of many took along; the event's hash covers no part of it without the rest."""
+    """Return all that an event about many lists; the event's hash covers no part of it without the rest."""
     return list(event.manifest.items.order_by("name", "number")) if event.manifest else []
 
 
@@ -161,5 +166,8 @@ def _is_genuine(event: AuditEvent, items: list[ReadManifestItem]) -> bool:
     links = event_store.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
     if not links or not has_valid_mac(links[0]):
         return False
-    read = ((str(item.secret_uuid), item.number, item.name) for item in items)
-    return event.manifest is None or digest_of_stored(read) == event.manifest.digest
+    listed = (listed_entry(str(item.secret_uuid), *_LISTED_OF(item)) for item in items)
+    return event.manifest is None or digest_of_stored(listed) == event.manifest.digest
+
+
+_LISTED_OF: Final = attrgetter(*LISTED_COLUMNS[1:])

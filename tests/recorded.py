@@ -43,6 +43,7 @@ _REBUILT: Final = Nothing(
 # By route; all other methods than GET, and what is read by GET besides values.
 API: Final[dict[tuple[str, str], Expected]] = {
     ("api-events", "GET"): Action.TRAIL_VIEW,
+    ("api-event-items", "GET"): Action.TRAIL_VIEW,
     ("api-trail-verify", "POST"): Action.TRAIL_VERIFY,
     ("api-report", "GET"): Action.REPORT_GENERATE,
     ("api-secrets-generate", "POST"): _GENERATES,

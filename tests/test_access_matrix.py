@@ -90,6 +90,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-secrets", "GET"): Rule("anyone", admin=200),
     ("api-environments", "GET"): Rule("anyone", admin=200),
     ("api-events", "GET"): Rule("anyone", admin=200),
+    ("api-event-items", "GET"): Rule("manager", admin=200),
     ("api-whoami", "GET"): Rule("anyone", admin=200),
     ("api-trail-keys", "GET"): Rule("anyone", admin=200),
     ("api-trail-verify", "POST"): Rule("nobody", admin=200, body={"extent": "since-checkpoint"}),
@@ -243,6 +244,8 @@ _INSTALLATION: Final = {
     "api-admin-token-rotate",
     "api-offboarding",
 }
+# Who may not read an event is answered as if it were not there.
+_HIDDEN: Final = {"api-event-items"}
 # Nobody needs to sign in for these.
 _PUBLIC: Final = {"api-schema", "api-docs"}
 
@@ -325,6 +328,7 @@ class Scene:
             "api-recipient-test": {"environment": self.environment.name, "id": self.recipient_id},
             "api-consents": {"environment": self.environment.name},
             "api-consent": {"environment": self.environment.name, "id": self.consent_id},
+            "api-event-items": {"stream": environment_stream(self.environment.uuid), "sequence": 1},
             "api-report": {"key": "access"},
             "api-webhooks": {"environment": self.environment.name},
             "api-webhook": {"environment": self.environment.name, "id": self.webhook_id},
@@ -519,6 +523,8 @@ def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: C901, PLR0911
         return rule.ok if caller in {"manager", "manager of another environment"} else 403
     if route in _INSTALLATION:
         return 403
+    if route in _HIDDEN and caller != rule.least:
+        return 404
     if caller in {"outsider", "manager of another environment"}:
         return 404
     if rule.least == "another":

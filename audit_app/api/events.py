@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,9 +13,9 @@ from rest_framework.response import Response
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.access_policy import viewer_of
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.queries import search
-from audit_app.queries.access_log import record_view
+from audit_app.queries.access_log import record_view, viewed_event
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
@@ -33,9 +34,23 @@ class EventDocument(serializers.Serializer[AuditEvent]):
     address = serializers.CharField()
     request_id = serializers.CharField()
     details = serializers.SerializerMethodField()
+    items = serializers.IntegerField(
+        source="manifest.size",
+        default=None,
+        allow_null=True,
+        help_text="How many versions the event lists, of secrets that it read or created; else null",
+    )
 
     def get_details(self, event: AuditEvent) -> dict[str, Any]:
         return parsed_details(event.details)
+
+
+class ItemDocument(serializers.Serializer[ReadManifestItem]):
+    """One version of one secret that an event about many lists, under the name that it had then."""
+
+    secret_uuid = serializers.UUIDField()
+    version = serializers.IntegerField(source="number")
+    name = serializers.CharField()
 
 
 class EventQuery(serializers.Serializer[Any]):
@@ -73,7 +88,7 @@ class EventListView(GenericAPIView[AuditEvent]):
 
     @extend_schema(summary="List events", parameters=[EventQuery], responses=EventDocument(many=True))
     def get(self, request: Request) -> Response:
-        """List events, newest first; an object is also found in reads of many."""
+        """List events, newest first; an object is also found in events about many secrets."""
         query = EventQuery(
             data={name: text for name, text in request.query_params.items() if name in self.filter_names}
         )
@@ -85,5 +100,25 @@ class EventListView(GenericAPIView[AuditEvent]):
             **{names.get(name, name): value for name, value in given.items()},
         }
         record_view(viewer=viewer_of(request), face="api", wanted=wanted)
-        rows = self.paginate_queryset(search.events(viewer=viewer_of(request), **wanted))
+        found = search.events(viewer=viewer_of(request), **wanted).select_related("manifest")
+        rows = self.paginate_queryset(found)
         return self.get_paginated_response([EventDocument(row).data for row in rows or []])
+
+
+class EventItemsView(GenericAPIView[ReadManifestItem]):
+    """The secrets that an event about many lists."""
+
+    queryset = ReadManifestItem.objects.none()
+    serializer_class = ItemDocument
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "id"
+
+    @extend_schema(summary="List the secrets of an event", responses=ItemDocument(many=True))
+    def get(self, request: Request, stream: str, sequence: int) -> Response:
+        """List the versions that an event read or created, in the order in which it lists them."""
+        event = viewed_event(viewer=viewer_of(request), face="api", stream=stream, sequence=sequence)
+        if event is None:
+            raise NotFound
+        items = ReadManifestItem.objects.filter(manifest=event.manifest_id)
+        rows = self.paginate_queryset(items)
+        return self.get_paginated_response([ItemDocument(row).data for row in rows or []])

@@ -2,13 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.errors import BadDetails
 
 HASH_LENGTH = 32
+
+# A version that was read: its secret's uuid as text, its number, the name. Of a secret that was created, the
+# digests of its row and of its version follow.
+ReadItem: TypeAlias = tuple[str, int, str]
+CreatedItem: TypeAlias = tuple[str, int, str, str | None, str | None]
 
 
 class EventFields(NamedTuple):
@@ -81,8 +86,17 @@ def genesis(deployment: UUID, stream: str) -> bytes:
     return hashlib.sha256(b"keeper/v1/audit-stream" + deployment.bytes + stream.encode()).digest()
 
 
-def manifest_digest(entries: Iterable[tuple[str, int, str]]) -> str:
-    """Return the hexadecimal SHA-256 over a read's (secret uuid as text, number, name), in sorted order."""
+def listed_entry(
+    secret_uuid: str, number: int, name: str, row_digest: str | None, version_digest: str | None
+) -> ReadItem | CreatedItem:
+    """Return the entry that the digest of a manifest covers, from the columns of an item."""
+    if row_digest is None and version_digest is None:
+        return (secret_uuid, number, name)
+    return (secret_uuid, number, name, row_digest, version_digest)
+
+
+def manifest_digest(entries: Iterable[ReadItem | CreatedItem]) -> str:
+    """Return the hexadecimal SHA-256 over the entries of a manifest, in sorted order."""
     # The JSON library takes plain tuples alone; of one, `tuple` returns the same.
     ordered = sorted(map(tuple, entries))
     return hashlib.sha256(canonical_json(ordered)).hexdigest()

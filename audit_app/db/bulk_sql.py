@@ -1,9 +1,9 @@
 """Inserts and updates many rows of plain values at once.
 
-SQLite prepares a statement once and runs it for each row; to the servers a hundred rows go in one.
+SQLite prepares a statement once and runs it for each row; MariaDB gets many rows in one statement.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -12,6 +12,8 @@ from django.db import connection
 
 # A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
 _ROWS_PER_STATEMENT: Final = 100
+# A statement ends with the row that reaches this; the largest envelope adds 130 KB.
+_CHARACTERS_PER_STATEMENT: Final = 1_000_000
 
 
 class Insert(NamedTuple):
@@ -33,15 +35,21 @@ def insert_into(table: str, columns: Sequence[str], *, binary: Collection[str], 
 def insert(statement: Insert, rows: Sequence[Sequence[Any]]) -> None:
     """Store rows, their values as the driver takes them."""
     with connection.cursor() as cursor:
-        if len(rows) > 1 and connection.vendor == "sqlite":
+        if len(rows) <= 1 or connection.vendor == "sqlite":
             cursor.executemany(statement.head + statement.row, rows)
             return
-        row, own = statement.row, rows
-        if len(rows) > 1:
-            row, own = _with_shared(cursor, statement, rows)
-        for batch in _batches(own):
-            marks = ", ".join([row] * len(batch))
-            cursor.execute(statement.head + marks, list(chain.from_iterable(batch)))
+        for text in _statements(statement, rows):
+            cursor.execute(text)
+
+
+def insert_returning(statement: Insert, columns: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Store rows as `insert` does, and return these columns of each; not on SQLite."""
+    found: list[tuple[Any, ...]] = []
+    with connection.cursor() as cursor:
+        for text in _statements(statement, rows):
+            cursor.execute(f"{text} RETURNING {columns}")
+            found += cursor.fetchall()
+    return found
 
 
 def update(
@@ -97,30 +105,34 @@ def _batches(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Sequence[Any]]]
     return (rows[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(rows), _ROWS_PER_STATEMENT))
 
 
-def _with_shared(
-    cursor: Any, statement: Insert, rows: Sequence[Sequence[Any]]
-) -> tuple[str, Sequence[Sequence[Any]]]:
-    """Return the marks of one row with what all rows share written into them, and what each has of its own.
+def _statements(statement: Insert, rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield INSERT statements with the values of rows written into them.
 
-    The driver escapes value by value in Python, which for a thousand rows takes as long as all else here;
-    most columns hold the same in each.
+    The driver escapes value by value in Python, and then formats the statement, which for a thousand rows
+    takes as long as all else here. A column at once takes a third of it.
     """
-    marks, shared, kept = [], [], []
-    for mark, column in zip(statement.row[1:-1].split(", "), zip(*rows, strict=True), strict=True):
-        if _is_shared(column):
-            marks.append(mark)
-            value = column[0]
-            # The driver reads the statement once more for what is left.
-            shared.append(value.replace("%", "%%") if isinstance(value, str) else value)
-        else:
-            marks.append(mark.replace("%", "%%"))
-            kept.append(column)
-    row = cursor.mogrify(f"({', '.join(marks)})", shared)
-    return row, list(zip(*kept, strict=True)) if kept else [()] * len(rows)
+    literals = zip(*map(_literals, zip(*rows, strict=True)), strict=True)
+    batch: list[str] = []
+    size = 0
+    for row in literals:
+        batch.append(f"({','.join(row)})")
+        size += len(batch[-1])
+        if size >= _CHARACTERS_PER_STATEMENT:
+            yield statement.head + ",".join(batch)
+            batch, size = [], 0
+    if batch:
+        yield statement.head + ",".join(batch)
 
 
-def _is_shared(column: Sequence[Any]) -> bool:
-    """Return whether a column holds one value throughout, other than bytes, which need not be text."""
-    first = column[0]
-    alike = column.count(first) == len(column) and len(set(map(type, column))) == 1
-    return alike and not isinstance(first, bytes | bytearray | memoryview)
+def _literals(column: Sequence[Any]) -> Iterable[str]:
+    """Return the values of a column as SQL of MariaDB, escaped by its driver unless they are plain."""
+    kinds = set(map(type, column))
+    if kinds == {bytes}:
+        return [f"x'{value.hex()}'" for value in column]
+    if kinds == {int}:
+        return map(str, column)
+    driver = connection.connection
+    if len(kinds) == 1 and column.count(column[0]) == len(column):
+        return [driver.literal(column[0]).decode()] * len(column)
+    escape = driver.string_literal if kinds == {str} else driver.literal
+    return [escape(value).decode() for value in column]

@@ -2,11 +2,13 @@
 
 A MAC proves that Keeper once wrote a row, not that the row is current: a revoked membership could be
 inserted again unchanged. So the event of a change carries a digest of each written row's MAC, and the
-newest event about a row determines its valid state.
+newest event about a row determines its valid state. An event that created many rows has their digests in its
+manifest (docs/adr/0022).
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -17,8 +19,9 @@ from django.db.models.functions import Cast
 from audit_app.crypto.canonical_json import Json, parsed_details
 from audit_app.events.actions import Outcome
 from audit_app.integrity.check_registry import Problem
+from audit_app.integrity.listed_rows import LISTING, listed_rows
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, ReadManifestItem
 
 _DETAIL: Final = "rows"
 _BATCH: Final = 500
@@ -49,17 +52,12 @@ def row_digest_entry(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, J
     """
     for row in rows:
         row.told_gone = gone
-    return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
-
-
-def digest_entry(uuid: UUID | str, row_mac: bytes) -> dict[str, Json]:
-    """Return what `row_digest_entry` does, for the uuid and the MAC of a row."""
-    return {_DETAIL: {str(uuid): _digest(row_mac)}}
+    return {_DETAIL: {str(row.uuid): None if gone else digest_of_mac(row.row_mac) for row in rows}}
 
 
 def state_digest(row: AuthenticatedRow) -> str:
     """Return what stands for a row's covered columns as they are stored: 32 characters, no MAC."""
-    return _digest(row.row_mac)
+    return digest_of_mac(row.row_mac)
 
 
 def names_rows(details: str) -> bool:
@@ -72,22 +70,36 @@ def latest_digests(
 ) -> dict[str, LatestDigest]:
     """Return the last recorded state of rows by their uuid, of the given actions' events.
 
-    With `rows`, only of events whose object is one of them; else of all such events.
+    With `rows`, only of events whose object is one of them, or whose manifest lists it; else of all such
+    events.
     """
-    events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
-    if rows is not None:
-        events = events.filter(object_uuid__in=[row.uuid for row in rows])
+    uuids = None if rows is None else [row.uuid for row in rows]
     newest: dict[tuple[str, str], LatestDigest] = {}
+    for uuid, state in chain(_detailed(actions, uuids), _listed(actions, uuids)):
+        known = newest.get((uuid, state.stream))
+        if known is None or state.follows(known):
+            newest[uuid, state.stream] = state
+    return _last_of_any_stream(newest)
+
+
+def _detailed(actions: Iterable[str], uuids: Sequence[UUID] | None) -> Iterator[tuple[str, LatestDigest]]:
+    """Yield the states of rows that events have in their details."""
+    events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
+    if uuids is not None:
+        events = events.filter(object_uuid__in=uuids)
     # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
     # As text, so that a time which is none ends nothing: the chain names the event.
     columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
     for details, stream, sequence, at in columns.order_by().iterator(chunk_size=_BATCH):
         for uuid, digest in _recorded_rows(details).items():
-            state = LatestDigest(digest, stream, sequence, at)
-            known = newest.get((uuid, state.stream))
-            if known is None or state.follows(known):
-                newest[uuid, state.stream] = state
-    return _last_of_any_stream(newest)
+            yield uuid, LatestDigest(digest, stream, sequence, at)
+
+
+def _listed(actions: Iterable[str], uuids: Sequence[UUID] | None) -> Iterator[tuple[str, LatestDigest]]:
+    """Yield the states of rows that events have in their manifests."""
+    if LISTING.intersection(actions):
+        for row in listed_rows(uuids):
+            yield str(row.uuid), LatestDigest(row.row_digest, *row.position)
 
 
 def _recorded_rows(details: object) -> dict[str, str | None]:
@@ -115,7 +127,7 @@ def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDige
     """
     for row in rows:
         state = states.get(str(row.uuid))
-        if state is None or state.digest == _digest(row.row_mac) or not _still_stands(row):
+        if state is None or state.digest == digest_of_mac(row.row_mac) or not _still_stands(row):
             continue
         was = "was removed" if state.digest is None else "was changed later"
         yield Problem(
@@ -130,7 +142,7 @@ def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDige
 def lost_rows() -> Iterator[Problem]:
     """Find rows that the audit log records as existing but that are missing: hidden, or rights removed."""
     events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
-    actions = list(events.values_list("action", flat=True).order_by().distinct())
+    actions = {*events.values_list("action", flat=True).order_by().distinct(), *LISTING}
     states = latest_digests(actions)
     standing = {uuid for uuid, state in states.items() if state.digest is not None}
     for model in apps.get_models():
@@ -142,18 +154,27 @@ def lost_rows() -> Iterator[Problem]:
     for uuid in sorted(standing):
         state = later[uuid]
         if state.digest is not None:
-            named = AuditEvent.objects.filter(stream=state.stream, sequence=state.sequence)
-            kind, name = named.values_list("object_kind", "object_name").first() or ("row", "")
             yield Problem(
                 kind="missing",
-                object=f"{kind} {name} ({uuid})",
+                object=f"{_recorded_name(uuid, state)} ({uuid})",
                 message="the trail says that the row stands, and it is gone",
                 stream=state.stream,
                 sequence=state.sequence,
             )
 
 
-def _digest(row_mac: bytes) -> str:
+def _recorded_name(uuid: str, state: LatestDigest) -> str:
+    """Return what the event of a state calls the row: its kind and name."""
+    named = AuditEvent.objects.filter(stream=state.stream, sequence=state.sequence)
+    kind, name, manifest = named.values_list("object_kind", "object_name", "manifest").first() or (
+        "row", "", None,
+    )  # fmt: skip
+    listed = ReadManifestItem.objects.filter(manifest=manifest, secret_uuid=uuid, row_digest__isnull=False)
+    item = None if manifest is None else listed.values_list("name", flat=True).first()
+    return f"{kind} {name}" if item is None else f"secret {item}"
+
+
+def digest_of_mac(row_mac: bytes) -> str:
     """Return the digest of a MAC that events hold: it can be compared without revealing the MAC."""
     return hashlib.sha256(bytes(row_mac)).hexdigest()[:32]
 

@@ -1,6 +1,7 @@
 """The models of the audit log."""
 
 from audit_app.models.trail import (
+    LISTED_COLUMNS,
     MAC_LENGTH,
     NAME_LENGTH,
     STREAM_LENGTH,
@@ -19,6 +20,7 @@ from audit_app.models.trail import (
 )
 
 __all__ = [
+    "LISTED_COLUMNS",
     "MAC_LENGTH",
     "NAME_LENGTH",
     "STREAM_LENGTH",

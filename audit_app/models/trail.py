@@ -1,4 +1,4 @@
-"""What happened, as rows: the deployment, its streams, their events, what was read, the anchors."""
+"""What happened, as rows: the deployment, its streams, their events, manifests, the anchors."""
 
 from uuid import UUID, uuid4
 
@@ -11,6 +11,9 @@ from audit_app.models.uuid_model import Identified
 MAC_LENGTH = 48
 STREAM_LENGTH = 64
 NAME_LENGTH = 600
+
+# What `listed_entry` takes of an item, in its order.
+LISTED_COLUMNS = ("secret_uuid", "number", "name", "row_digest", "version_digest")
 
 _deployment: UUID | None = None
 
@@ -76,7 +79,7 @@ class StreamHead(models.Model):
 
 
 class ReadManifest(AppendOnly):
-    """What one read of many took along; equal reads share it."""
+    """The versions that one event about many is about: read (equal reads share it), or created in bulk."""
 
     digest = models.CharField(max_length=64, unique=True)
     size = models.PositiveIntegerField()
@@ -86,12 +89,18 @@ class ReadManifest(AppendOnly):
 
 
 class ReadManifestItem(AppendOnly):
-    """One version of one secret in a manifest, under the name it had then."""
+    """One version of one secret in a manifest, under the name it had then.
+
+    The two digests are of a secret that the event created: of the row's state (row_state.py) and of the
+    version. Both are NULL for a version that was read.
+    """
 
     manifest = models.ForeignKey(ReadManifest, on_delete=models.PROTECT, related_name="items")
     secret_uuid = models.UUIDField()
     number = models.PositiveIntegerField()
     name = models.CharField(max_length=NAME_LENGTH)
+    row_digest = models.CharField(max_length=32, null=True)  # noqa: DJ001 - NULL: read, and not created
+    version_digest = models.CharField(max_length=64, null=True)  # noqa: DJ001 - as above
 
     class Meta:
         indexes = [models.Index(fields=["secret_uuid", "number"], name="audit_item_secret")]

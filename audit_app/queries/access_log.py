@@ -50,25 +50,27 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
 
 
-def viewed_event(*, viewer: Actor, id: int) -> AuditEvent | None:
+def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | None:
     """Return an event that `viewer` may read, after recording that they do; None if there is none.
 
-    One that they may not read is to them as if it were not there; that they asked for it is recorded, and
-    not as a view.
+    `which` names it by columns. An event that they may not read is answered as if it were not there; that
+    they asked for it is recorded, and not as a view.
     """
-    event = search.events(viewer=viewer).select_related("manifest").filter(pk=id).first()
+    event = search.events(viewer=viewer).select_related("manifest").filter(**which).first()
     if event is not None:
-        record_view(viewer=viewer, face="page", wanted={"event": str(id)})
-    elif AuditEvent.objects.filter(pk=id).exists():
+        record_view(viewer=viewer, face=face, wanted={"event": str(event.pk)})
+        return event
+    hidden = AuditEvent.objects.filter(**which).values_list("pk", flat=True).first()
+    if hidden is not None:
         commit_record(
             actor=viewer,
             action=Action.TRAIL_VIEW,
             stream=streams.SYSTEM,
             object=AuditObject("trail", deployment_uuid(), "events"),
             outcome=Outcome.DENIED,
-            details={"face": "page", "filters": {"event": str(id)}},
+            details={"face": face, "filters": {"event": str(hidden)}},
         )
-    return event
+    return None
 
 
 def _used(wanted: Mapping[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Finds events: by who, what, where and when, also inside reads of many."""
+"""Finds events: by who, what, where and when, also in the manifests of acts on many."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from audit_app.models import AuditEvent, ReadManifestItem
 
 
 def read_versions(events: Sequence[AuditEvent], **item: object) -> Mapping[int, Sequence[int]]:
-    """Return the numbers of the versions that each event read, by the id of the event, newest first.
+    """Return the numbers of the versions that each event is about, by the id of the event, newest first.
 
     `item` names the secret as manifests do, by `secret_uuid` or `name`. One statement, and none where no
     event has a manifest.
@@ -64,7 +64,7 @@ def events(
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
-    `actions` are those of which one will do. An object is also found in the manifests of reads of many.
+    `actions` are those of which one will do. An object is also found in the manifests of acts on many.
     `since` is inclusive and `until` exclusive; `environment` is a name; `text` is how the name of an object
     or actor begins, or all of an address or request id. "Newest" goes by id, which pages cheaply and no
     MAC covers: verification holds it to the order within a stream, and nothing may be concluded from it.
@@ -87,7 +87,7 @@ def events(
     if since or until:
         wanted &= _within(since, until)
     if object_uuid is not None:
-        wanted &= Q(object_uuid=object_uuid) | _read_along(secret_uuid=object_uuid)
+        wanted &= _about(object_uuid)
     if object_name:
         wanted &= Q(object_name=object_name) | _read_along(name=object_name)
     if environment:
@@ -127,6 +127,19 @@ def _within(since: datetime | None, until: datetime | None) -> Q:
 def _begins(column: str, text: str) -> Q:
     """Return the condition that a column begins so: a range, which an index answers on every database."""
     return Q(**{f"{column}__gte": text, f"{column}__lt": text + _LAST_CHARACTER})
+
+
+def _about(uuid: UUID) -> Q:
+    """Return the condition of an object, alone or in a manifest; where its events are few, their ids.
+
+    Beside the streams that a viewer may read, SQLite goes by the index of streams through all their events.
+    """
+    own, along = Q(object_uuid=uuid), _read_along(secret_uuid=uuid)
+    ids: list[int] = []
+    for condition in (own, along):
+        found = AuditEvent.objects.filter(condition).order_by()
+        ids += found.values_list("id", flat=True)[: _FEW + 1]
+    return Q(id__in=ids) if len(ids) <= _FEW else own | along
 
 
 def _read_along(**item: object) -> Q:

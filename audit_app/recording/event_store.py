@@ -27,10 +27,8 @@ _ITEMS_PER_INSERT = 500
 _ROWS_PER_FETCH = 500
 # More are stored by the statements of `bulk_sql`.
 _ROWS_AT_ONCE = 100
-# The driver of MySQL makes one statement of many rows.
-_INSERT_ITEM = (
-    "INSERT INTO audit_app_readmanifestitem (manifest_id, secret_uuid, number, name) VALUES (%s, %s, %s, %s)"
-)
+_ITEMS = "audit_app_readmanifestitem"
+_ITEM_COLUMNS = ("manifest_id", "secret_uuid", "number", "name", "row_digest", "version_digest")
 
 
 class Move(NamedTuple):
@@ -104,12 +102,16 @@ def _moved(move: Move) -> list[Any]:
     return [sequence, hashed, move.stream, before]
 
 
-def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
-    """Store the items of a manifest: a secret's uuid in hexadecimal, a version's number, a name."""
-    with connection.cursor() as cursor:
-        for start in range(0, len(items), _ITEMS_PER_INSERT):
-            rows = [(manifest_id, *item) for item in items[start : start + _ITEMS_PER_INSERT]]
-            cursor.executemany(_INSERT_ITEM, rows)
+def insert_items(manifest_id: int, items: Sequence[Sequence[Any]]) -> None:
+    """Store the items of a manifest: a secret's uuid in hexadecimal, a version's number, a name.
+
+    All have the digests of a secret that was created besides, or none has.
+    """
+    if not items:
+        return
+    columns = _ITEM_COLUMNS[: 1 + len(items[0])]
+    insert = bulk_sql.insert_into(_ITEMS, columns, binary=frozenset(), vendor=connection.vendor)
+    bulk_sql.insert(insert, [(manifest_id, *item) for item in items])
 
 
 def stored_time(at: datetime) -> Any:

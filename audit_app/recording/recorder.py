@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, details_text, utc_text
 from audit_app.crypto.hash_chain import (
+    CreatedItem,
     EventFields,
     Link,
+    ReadItem,
     canonical_bytes,
     event_hash,
     genesis,
@@ -48,7 +50,7 @@ class ManifestEntry(NamedTuple):
 
 
 # What a manifest takes: such an entry, or the same as a plain tuple, which costs a read of many less.
-Read: TypeAlias = tuple[str, int, str]
+Read: TypeAlias = ReadItem
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class EventDraft(NamedTuple):
     object: AuditObject
     outcome: Outcome = Outcome.ALLOWED
     details: Mapping[str, Json] | None = None
-    manifest: Sequence[Read] | DigestedReads | None = None
+    manifest: Sequence[Read] | Sequence[CreatedItem] | DigestedReads | None = None
     covers: frozenset[bytes] = frozenset()
 
 
@@ -297,26 +299,31 @@ _MANIFEST: Final = PreparedQuery(
 )
 
 
-def _manifest(reads: Sequence[Read] | DigestedReads | None) -> ReadManifest | None:
-    """Return the manifest of a read, shared by every equal read."""
-    if reads is None:
+def _manifest(listed: Sequence[Read] | Sequence[CreatedItem] | DigestedReads | None) -> ReadManifest | None:
+    """Return the manifest of an event about many, shared by every equal read."""
+    if listed is None:
         return None
-    digest = reads.digest if isinstance(reads, DigestedReads) else manifest_digest(reads)
+    digest = listed.digest if isinstance(listed, DigestedReads) else manifest_digest(listed)
+    if not isinstance(listed, DigestedReads) and listed and len(listed[0]) > len(ManifestEntry._fields):
+        # What was just created is in no manifest yet.
+        return _stored_manifest(digest, listed)
     stored = _MANIFEST.first(digest)
     if stored is None:
-        entries = reads.entries() if isinstance(reads, DigestedReads) else reads
+        entries = listed.entries() if isinstance(listed, DigestedReads) else listed
         stored = _new_manifest(digest, entries)
     return stored
 
 
-def _new_manifest(digest: str, entries: Sequence[Read]) -> ReadManifest:
+def _new_manifest(digest: str, entries: Sequence[Read] | Sequence[CreatedItem]) -> ReadManifest:
     try:
         with transaction.atomic():
-            manifest = ReadManifest.objects.create(digest=digest, size=len(entries))
+            return _stored_manifest(digest, entries)
     except IntegrityError:
         # An equal read came first; its items are committed along with its manifest.
         return ReadManifest.objects.get(digest=digest)
-    event_store.insert_items(
-        manifest.pk, [(uuid.replace("-", ""), number, name) for uuid, number, name in entries]
-    )
+
+
+def _stored_manifest(digest: str, entries: Sequence[Read] | Sequence[CreatedItem]) -> ReadManifest:
+    manifest = ReadManifest.objects.create(digest=digest, size=len(entries))
+    event_store.insert_items(manifest.pk, [(uuid.replace("-", ""), *rest) for uuid, *rest in entries])
     return manifest

@@ -79,7 +79,7 @@ class _Check:
             if self._heads.get(stream, self._start(stream)) != head:
                 raise BadBundle(f"the bundle does not reach what the checkpoint names of stream {stream}")
         if self._wanted - self._manifests:
-            raise BadBundle("the bundle lacks a list of what was read")
+            raise BadBundle("the bundle lacks a manifest")
 
     def _event(self, line: dict[str, Any]) -> None:
         stream, text = line["stream"], line["text"]
@@ -103,9 +103,6 @@ class _Check:
         return cut.head if cut else Head(0, genesis(deployment, stream))
 
     def _manifest(self, line: dict[str, Any]) -> None:
-        if (
-            manifest_digest((str(UUID(uuid)), number, name) for uuid, number, name in line["read"])
-            != line["digest"]
-        ):
-            raise BadBundle("a list of what was read in the bundle is not what was recorded")
+        if manifest_digest((str(UUID(uuid)), *rest) for uuid, *rest in line["read"]) != line["digest"]:
+            raise BadBundle("a manifest in the bundle is not what was recorded")
         self._manifests.add(line["digest"])

@@ -5,7 +5,8 @@ A bundle is one file of JSON lines, each with its `kind`:
     bundle      once, first: format, deployment, when it was made, which streams it holds
     cut         events of a stream that retention took out, which an event further on records
     event       in the order of its stream: the canonical text that was hashed, previous hash, hash, MAC
-    manifest    what a read of many took along, which events name by its digest
+    manifest    what an event about many read or created, which events name by its digest: each secret's uuid,
+                the version's number and the name; of one that was created, two digests besides
     checkpoint  what was signed, in the order of its number, as the sinks hold it
     end         once, last: how many of each, so that a bundle cut short shows it
 
@@ -20,9 +21,15 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import canonical_json, utc_text
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
-from audit_app.crypto.hash_chain import Link, canonical_bytes
+from audit_app.crypto.hash_chain import Link, canonical_bytes, listed_entry
 from audit_app.errors import BadDetails
-from audit_app.models import Checkpoint, ReadManifest, ReadManifestItem, deployment_uuid
+from audit_app.models import (
+    LISTED_COLUMNS,
+    Checkpoint,
+    ReadManifest,
+    ReadManifestItem,
+    deployment_uuid,
+)
 from audit_app.recording import event_store
 from audit_app.verification.prune_records import prune_records_of
 from audit_app.verification.stream_verifier import all_streams, stored_heads
@@ -105,8 +112,8 @@ def _manifests(streams: Sequence[str] | None) -> Iterator[bytes]:
     while batch := list(chosen.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
         for manifest in batch:
             items = ReadManifestItem.objects.filter(manifest=manifest)
-            rows = items.values_list("secret_uuid", "number", "name")
-            read = sorted((str(uuid), number, name) for uuid, number, name in rows)
+            rows = items.values_list(*LISTED_COLUMNS)
+            read = sorted(listed_entry(str(uuid), *rest) for uuid, *rest in rows)
             yield _line("manifest", digest=manifest.digest, read=read)
         last = batch[-1].pk
 

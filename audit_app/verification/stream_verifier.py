@@ -5,11 +5,18 @@ from itertools import groupby
 from operator import itemgetter
 
 from audit_app.crypto.checkpoint_statement import Head
-from audit_app.crypto.hash_chain import genesis, manifest_digest
+from audit_app.crypto.hash_chain import genesis, listed_entry, manifest_digest
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem, readable
-from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+from audit_app.models import (
+    LISTED_COLUMNS,
+    AuditEvent,
+    ReadManifest,
+    ReadManifestItem,
+    StreamHead,
+    deployment_uuid,
+)
 from audit_app.recording import event_store
 from audit_app.verification.prune_records import newest_cut, retained_problems
 from audit_app.verification.stream_walker import (
@@ -41,7 +48,7 @@ def verify(
     yield from readable(_dropped_streams(), "the list of streams")
     for name in sorted({*all_streams(), *known}):
         yield from readable(_verify_stream(name, tally, known), f"stream {name}")
-    yield from readable(_verify_manifests(tally), "the lists of what was read")
+    yield from readable(_verify_manifests(tally), "the lists of what was read or created")
 
 
 def _verify_stream(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
@@ -143,9 +150,9 @@ def _verify_manifests(tally: VerificationStats) -> Iterator[Problem]:
     last = 0
     while manifests := list(ReadManifest.objects.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
         items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")
-        rows = items.values_list("manifest_id", "secret_uuid", "number", "name").iterator()
+        rows = items.values_list("manifest_id", *LISTED_COLUMNS).iterator()
         digests = {
-            pk: digest_of_stored((str(uuid), number, name) for _, uuid, number, name in group)
+            pk: digest_of_stored(listed_entry(str(uuid), *rest) for _, uuid, *rest in group)
             for pk, group in groupby(rows, key=itemgetter(0))
         }
         empty = manifest_digest(())
@@ -164,5 +171,5 @@ def _bad_manifest(manifest: ReadManifest) -> Problem:
         stream=stream,
         sequence=sequence,
         object=f"manifest {manifest.digest[:12]}",
-        message="the list of what was read is not the one that was recorded",
+        message="the list of what was read or created is not the one that was recorded",
     )

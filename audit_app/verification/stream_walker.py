@@ -10,7 +10,15 @@ from typing import Final
 from django.db import DatabaseError
 
 from audit_app.crypto.checkpoint_statement import Head
-from audit_app.crypto.hash_chain import Link, canonical_bytes, damage, event_hash, manifest_digest
+from audit_app.crypto.hash_chain import (
+    CreatedItem,
+    Link,
+    ReadItem,
+    canonical_bytes,
+    damage,
+    event_hash,
+    manifest_digest,
+)
 from audit_app.errors import BadDetails
 from audit_app.integrity.check_registry import Problem
 from audit_app.interfaces.keyring import Purpose, keyring
@@ -28,8 +36,8 @@ def has_valid_mac(link: Link) -> bool:
     )
 
 
-def digest_of_stored(entries: Iterable[tuple[str, int, str]]) -> str:
-    """Return the digest of a stored list of what was read; empty, as none is, where it can have none."""
+def digest_of_stored(entries: Iterable[ReadItem | CreatedItem]) -> str:
+    """Return the digest of a stored manifest; empty, as none is, where it can have none."""
     try:
         return manifest_digest(entries)
     except (TypeError, BadDetails):

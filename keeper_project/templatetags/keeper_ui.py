@@ -135,7 +135,7 @@ def type_icon(secret_type: str) -> str:
 @register.filter
 def verb(event: Any) -> str:
     """Return what happened in an audit event, as words that follow its actor."""
-    return labels.verb(str(event.action), str(event.outcome))
+    return labels.verb(str(event.action), str(event.outcome), of=str(event.object_kind))
 
 
 @register.filter

@@ -263,10 +263,15 @@ def state(name: str) -> State:
     return STATUS.get(name, State("dot", name.replace("_", " "), "quiet"))
 
 
-def verb(action: str, outcome: str = "allowed") -> str:
-    """Return `action`, as it turned out, in words that follow an actor's name."""
+# Acts on many secrets of an environment, where the words differ from those for one secret.
+_IN_ENVIRONMENT = {"secret.create": ActionLabel("created secrets in", "create secrets in")}
+
+
+def verb(action: str, outcome: str = "allowed", *, of: str = "") -> str:
+    """Return `action`, as it turned out, in words that follow an actor's name; `of` is the kind of object."""
     plain = action.replace(".", " ").replace("_", " ")
-    act = ACTION_LABELS.get(action, ActionLabel(plain, plain))
+    many = _IN_ENVIRONMENT if of == "environment" else {}
+    act = many.get(action) or ACTION_LABELS.get(action, ActionLabel(plain, plain))
     if outcome == "denied":
         return f"was not allowed to {act.tried}"
     return f"failed to {act.tried}" if outcome == "failed" else act.done

@@ -361,19 +361,20 @@ class BulkView(SecretsView):
                 item.update(default)
         if not all(PLACE & item.keys() for item in items):
             raise InvalidInput("environment_id", "Name the environment of every item, or one for all.")
-        places = {key: place_of(self.actor, dict(key)) for key in set(map(_place_key, items))}
+        keys = list(map(_place_key, items))
+        places = {key: place_of(self.actor, dict(key)) for key in set(keys)}
         secrets = bulk_create.create_many(
             actor=self.actor,
             items=[
                 bulk_create.NewSecret(
-                    environment=places[_place_key(item)],
+                    environment=places[key],
                     name=item["name"],
                     secret_type=item["secret_type"],
                     value=item["value"],
                     comment=item.get("comment", ""),
                     metadata=documents.metadata_of(item),
                 )
-                for item in items
+                for key, item in zip(keys, items, strict=True)
             ],
         )
         document = documents.SecretDocument()

@@ -3,9 +3,9 @@
 Values are decrypted for comparison with their fingerprints and never returned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -13,13 +13,14 @@ from django.core.exceptions import ObjectDoesNotExist
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
+from audit_app.integrity.listed_rows import listed_rows
 from audit_app.integrity.row_checks import batches, check_rows
 from audit_app.models import AuditEvent
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
 from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook
 from secrets_app.services.share import CHANGES as SHARE_CHANGES
-from secrets_app.values.versions import matches_digest
+from secrets_app.values.versions import matches_digest, matches_listed
 
 # Two hundred of the largest envelopes are 13 MB.
 _BATCH: Final = 200
@@ -95,12 +96,11 @@ def version_batch(*, after: int) -> VersionBatch | None:
     batch = _batch(after=after)
     if not batch:
         return None
-    events = _write_events({uuid for version in batch if (uuid := _secret_uuid(version))})
+    writes = _writes({uuid for version in batch if (uuid := _secret_uuid(version))})
     silent = _open_keys(batch)
-    damage = ((version, _damage(version, events.get(version.uuid))) for version in batch)
-    problems = [
-        _problem(version, events.get(version.uuid), message) for version, message in damage if message
-    ]
+    pairs = [(version, _write_of(version, writes)) for version in batch]
+    damage = ((version, write, _damage(version, write)) for version, write in pairs)
+    problems = [_problem(version, write, message) for version, write, message in damage if message]
     return VersionBatch(last=batch[-1].pk, checked=len(batch), problems=problems, silent=silent)
 
 
@@ -115,13 +115,17 @@ def losses() -> Iterator[Problem]:
 
 def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
     # The events first: a version that is written in the meantime is then not missed.
-    events = _write_events({secret.uuid for secret in secrets})
+    writes = _writes({secret.uuid for secret in secrets})
     stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in secrets])
-    lost = events.keys() - set(stored.values_list("uuid", flat=True))
+    keys: set[_Key] = set()
+    for uuid, secret, number in stored.values_list("uuid", "secret__uuid", "number"):
+        keys |= {uuid, (secret, number)}
     there = set(Secret.objects.filter(pk__in=[s.pk for s in secrets]).values_list("uuid", flat=True))
-    for uuid in lost:
-        if events[uuid].object_uuid in there:
-            yield _lost(events[uuid], f"version {uuid} of secret {events[uuid].object_name}")
+    for key in writes.keys() - keys:
+        write = writes[key]
+        if write.secret in there:
+            which = write.number if isinstance(key, tuple) else key
+            yield _lost(write, f"version {which} of secret {write.name}")
 
 
 def _batch(*, after: int) -> list[SecretVersion]:
@@ -129,17 +133,56 @@ def _batch(*, after: int) -> list[SecretVersion]:
     return list(rows.order_by("pk")[:_BATCH])
 
 
-def _write_events(secrets: set[UUID]) -> dict[UUID, AuditEvent]:
-    """Return the event that wrote each version of the secrets, by the version's uuid."""
+class _Write(NamedTuple):
+    """What the audit log has of the write of a version; `is_listed` if the manifest of an event has it."""
+
+    secret: UUID
+    name: str
+    number: object
+    digest: str
+    stream: str
+    sequence: int
+    is_listed: bool
+
+
+# A version by its uuid; one that a manifest lists by its secret and number.
+_Key: TypeAlias = UUID | tuple[UUID, object]
+
+
+def _writes(secrets: set[UUID]) -> dict[_Key, _Write]:
+    """Return what the audit log has of the write of each version of the secrets."""
+    return {**_listed_writes(secrets), **_own_writes(secrets)}
+
+
+def _own_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
+    """Return the writes that have an event of their own."""
     events = AuditEvent.objects.filter(
         object_uuid__in=secrets, action__in=_WRITES, outcome=Outcome.ALLOWED, object_kind="secret"
     )
-    found = {}
-    for event in events.iterator(chunk_size=_BATCH):
-        written = _uuid(parsed_details(event.details).get("version"))
-        if written:
-            found[written] = event
+    columns = events.values_list("details", "object_uuid", "object_name", "stream", "sequence")
+    found: dict[_Key, _Write] = {}
+    for text, secret, name, stream, sequence in columns.iterator(chunk_size=_BATCH):
+        details = parsed_details(text)
+        if written := _uuid(details.get("version")):
+            number, digest = details.get("number"), str(details.get("digest"))
+            found[written] = _Write(secret, name, number, digest, stream, sequence, is_listed=False)
     return found
+
+
+def _listed_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
+    """Return the writes of events that created many secrets, from their manifests."""
+    return {
+        (row.uuid, row.number): _Write(
+            row.uuid, row.name, row.number, str(row.version_digest), *row.position[:2], is_listed=True
+        )
+        for row in listed_rows(secrets)
+    }
+
+
+def _write_of(version: SecretVersion, writes: Mapping[_Key, _Write]) -> _Write | None:
+    secret = _secret_uuid(version)
+    listed = writes.get((secret, version.number)) if secret else None
+    return writes.get(version.uuid, listed)
 
 
 def _uuid(text: object) -> UUID | None:
@@ -172,11 +215,11 @@ def _open_keys(versions: Sequence[SecretVersion]) -> bool:
     return silent
 
 
-def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
-    if event is None:
+def _damage(version: SecretVersion, write: _Write | None) -> str:
+    if write is None:
         return "no event says that this version was written"
-    details = parsed_details(event.details)
-    if details.get("number") != version.number or not matches_digest(version, str(details.get("digest"))):
+    matches = matches_listed if write.is_listed else matches_digest
+    if write.number != version.number or not matches(version, write.digest):
         return "the version is not the one that its event says was written"
     return _closed(version)
 
@@ -195,21 +238,21 @@ def _closed(version: SecretVersion) -> str:
     return "" if named else "the data key is not the one that sealed the value"
 
 
-def _problem(version: SecretVersion, event: AuditEvent | None, message: str) -> Problem:
+def _problem(version: SecretVersion, write: _Write | None, message: str) -> Problem:
     return Problem(
         kind="version",
         object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
         message=message,
-        stream=event.stream if event else "",
-        sequence=event.sequence if event else None,
+        stream=write.stream if write else "",
+        sequence=write.sequence if write else None,
     )
 
 
-def _lost(event: AuditEvent, what: str) -> Problem:
+def _lost(write: _Write, what: str) -> Problem:
     return Problem(
         kind="loss",
         object=what,
         message="it was written and not purged, and is gone",
-        stream=event.stream,
-        sequence=event.sequence,
+        stream=write.stream,
+        sequence=write.sequence,
     )

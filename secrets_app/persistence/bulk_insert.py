@@ -1,20 +1,20 @@
 """Stores new secrets with their first versions, given as plain rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from audit_app.crypto.canonical_json import Json, utc_text
-from audit_app.db.bulk_sql import Insert, insert, insert_into
+from audit_app.crypto.hash_chain import CreatedItem
+from audit_app.db.bulk_sql import Insert, insert, insert_into, insert_returning
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import mac_message
-from audit_app.integrity.row_state import digest_entry
+from audit_app.integrity.row_state import digest_of_mac
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.models.uuid_model import dashed
@@ -28,7 +28,7 @@ from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, search_text
 from secrets_app.secret_types.registry import Facts, SecretType
 from secrets_app.tags_field import tags_text
-from secrets_app.values.versions import details_of, digest_message, digest_of
+from secrets_app.values.versions import digest_message, listed_digest
 
 SECRET_COLUMNS: Final = (
     "uuid", "environment_id", "name", "secret_type", "description", "tags", "owner", "expires_at", "facts",
@@ -79,7 +79,7 @@ class Described(NamedTuple):
 
 
 class NewRow(NamedTuple):
-    """A new secret with its first version, encrypted: its column values and event details."""
+    """A new secret with its first version, encrypted: its column values and its entry in the manifest."""
 
     environment: Environment
     described: Described
@@ -87,7 +87,7 @@ class NewRow(NamedTuple):
     secret: Sequence[Any]
     # All but the id of the secret.
     version: Sequence[Any]
-    details: dict[str, Json]
+    entry: CreatedItem
 
 
 class NewRows:
@@ -140,17 +140,18 @@ class NewRows:
                 version, _FIRST, envelope, self._data_key_id, fingerprint, *self._author, comment,
                 self._stored_at,
             ),
-            {**details_of(version_uuid, _FIRST, digest_of(digest)), **digest_entry(secret_uuid, row_mac)},
+            (secret_uuid, _FIRST, described.name, digest_of_mac(row_mac), listed_digest(digest)),
         )  # fmt: skip
 
-    def event(self, row: NewRow, told: dict[str, Json]) -> EventDraft:
-        """Return the event of a row that was stored."""
+    def event(self, rows: Sequence[NewRow], told: Mapping[str, Json]) -> EventDraft:
+        """Return the one event of the rows that were stored."""
         return EventDraft(
             actor=self._actor,
             action=Action.SECRET_CREATE,
             stream=self._stream,
-            object=AuditObject("secret", row.uuid, row.described.name),
-            details={**told, **row.details},
+            object=AuditObject("environment", self._environment.uuid, self._environment.name),
+            details={**told, "bulk": True, "count": len(rows)},
+            manifest=[row.entry for row in rows],
         )
 
     def created(self, row: NewRow, pk: int) -> CreatedSecret:
@@ -185,16 +186,12 @@ class NewRows:
         )  # fmt: skip
 
 
-_IDS_PER_QUERY: Final = 500
-
-
 def insert_rows(rows: Sequence[NewRow]) -> list[int]:
     """Insert new secrets and their versions; return the ids of the secrets. Call it in a transaction.
 
     Raises IntegrityError if a name lives already.
     """
-    insert(_statement(Secret, SECRET_COLUMNS), [row.secret for row in rows])
-    ids = _ids(rows)
+    ids = _insert_secrets(rows)
     versions = [(pk, *row.version) for pk, row in zip(ids, rows, strict=True)]
     insert(_statement(SecretVersion, VERSION_COLUMNS), versions)
     return ids
@@ -211,21 +208,16 @@ def _binary(model: type[models.Model]) -> frozenset[str]:
     return frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
 
 
-def _ids(rows: Sequence[NewRow]) -> list[int]:
-    """Return the ids that the database gave to new secrets, in their order."""
-    found: dict[str, int] = {}
-    table = connection.ops.quote_name(Secret._meta.db_table)
-    uuids = [row.uuid for row in rows]
-    as_text = str if connection.features.has_native_uuid_field else attrgetter("hex")
+def _insert_secrets(rows: Sequence[NewRow]) -> list[int]:
+    """Insert new secrets; return the ids that the database gave to them, in their order."""
+    statement, given = _statement(Secret, SECRET_COLUMNS), [row.secret for row in rows]
+    if connection.vendor != "sqlite":
+        returned: dict[str, int] = dict(insert_returning(statement, "uuid, id", given))
+        return [returned[str(row.uuid)] for row in rows]
+    insert(statement, given)
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            # No concurrent writes happen during this transaction: these are the newest.
-            cursor.execute(f"SELECT uuid, id FROM {table} ORDER BY id DESC LIMIT %s", [len(uuids)])  # noqa: S608 - our own names
-            found.update(cursor.fetchall())
-        else:
-            for start in range(0, len(uuids), _IDS_PER_QUERY):
-                batch = [as_text(uuid) for uuid in uuids[start : start + _IDS_PER_QUERY]]
-                marks = ", ".join(["%s"] * len(batch))
-                cursor.execute(f"SELECT uuid, id FROM {table} WHERE uuid IN ({marks})", batch)  # noqa: S608 - our own names
-                found.update(cursor.fetchall())
-    return [found[as_text(uuid)] for uuid in uuids]
+        # No concurrent writes happen during this transaction: these are the newest.
+        table = connection.ops.quote_name(Secret._meta.db_table)
+        cursor.execute(f"SELECT uuid, id FROM {table} ORDER BY id DESC LIMIT %s", [len(rows)])  # noqa: S608 - our own names
+        found = dict(cursor.fetchall())
+    return [found[row.uuid.hex] for row in rows]

@@ -33,7 +33,7 @@ RESOLVING_TYPES: Final = frozenset(
 FIELD: Final = "uses_references"
 # How events call the field; what is stored keeps its name.
 _FIELD_IN_EVENTS: Final = "resolves_references"
-_NAMES_PER_QUERY: Final = 100
+_NAMES_PER_QUERY: Final = 500
 _FOLLOWER_COLUMNS: Final = (
     "secret__live", "secret__resolves_as", "secret_id", "secret__environment_id",
     "secret__environment__name", "secret__name",
@@ -142,6 +142,8 @@ def dependent_environments(environment_id: int, names: Collection[str]) -> set[i
     if len(names) <= _FEW and not any(_NAMING.first(environment_id, name) for name in names):
         return set()
     environment = Environment.objects.values_list("name", flat=True).get(pk=environment_id)
+    if len(names) > _FEW and not Reference.objects.filter(environment=environment).exists():
+        return set()
     followers = _followers({Place(environment, name) for name in names})
     return {follower.environment_id for follower in followers.values()}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from django.db import IntegrityError, transaction
@@ -9,8 +10,8 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.models.uuid_model import random_uuids
-from audit_app.recording.recorder import EventDraft, record_many
+from audit_app.models.uuid_model import ordered_uuids
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.gate import (
     ApprovalGrant,
     needs_second_person,
@@ -74,8 +75,10 @@ class InvalidItems(SecretError):
 def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[CreatedSecret]:
     """Create up to 1,000 secrets in one transaction; return them in the order given.
 
-    Each has its own event. Raises TooManyItems, InvalidItems naming the offending ones,
-    NameTaken if a name lives already, ApprovalNeeded, and Forbidden or Invisible.
+    Each environment gets one event, whose manifest lists its secrets (docs/adr/0022).
+
+    Raises TooManyItems, InvalidItems naming the offending ones, NameTaken if a name lives already,
+    ApprovalNeeded, and Forbidden or Invisible.
     """
     refuse_too_many(len(items))
     described = _described(items)
@@ -173,9 +176,10 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
         pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
         for pk, place in {item.environment.id: item.environment for item in items}.items()
     }
-    uuids = random_uuids(2 * len(items))
+    # Two runs, so that both indexes grow at their ends.
+    uuids, version_uuids = ordered_uuids(len(items)), ordered_uuids(len(items))
     made = []
-    for item, about, secret, version in zip(items, described, uuids[::2], uuids[1::2], strict=True):
+    for item, about, secret, version in zip(items, described, uuids, version_uuids, strict=True):
         maker = makers[item.environment.id]
         row = maker.made(about, value=item.value, comment=item.comment, secret=secret, version=version)
         made.append((maker, row))
@@ -184,13 +188,13 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
 
 def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) -> list[CreatedSecret]:
     ids = insert_rows([row for _, row in made])
-    drafts: dict[str, list[EventDraft]] = {}
+    stored: dict[NewRows, list[NewRow]] = {}
     for maker, row in made:
-        draft = maker.event(row, {"bulk": True, **approved[row.environment.id]})
-        drafts.setdefault(draft.stream, []).append(draft)
+        stored.setdefault(maker, []).append(row)
+    drafts = [maker.event(rows, approved[rows[0].environment.id]) for maker, rows in stored.items()]
     # In one order, so that two calls do not wait for each other's streams.
-    for stream in sorted(drafts):
-        record_many(drafts[stream])
+    for draft in sorted(drafts, key=attrgetter("stream")):
+        record_many([draft])
     for place in approved:
         notify_listeners(place, [row.described.name for _, row in made if row.environment.id == place])
     return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]

@@ -1,5 +1,6 @@
 """Makes the versions of secrets: sealed before the transaction, digested for the audit log."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -86,12 +87,20 @@ def version_digest(version: SecretVersion) -> str:
     It covers the version's uuid, secret, number, fingerprint, author, comment and time, and survives
     re-sealing, since the sealed bytes are no part of it.
     """
-    return digest_of(_digest_message(version))
+    return keyring().mac(Purpose.AUDIT_MAC, _digest_message(version)).hex()
 
 
-def digest_of(message: bytes) -> str:
-    """Return the keyed digest of what `digest_message` gave, in hexadecimal."""
-    return keyring().mac(Purpose.AUDIT_MAC, message).hex()
+def listed_digest(message: bytes) -> str:
+    """Return the digest of what `digest_message` gave for a manifest, in hexadecimal.
+
+    It needs no key: the MAC of the event covers the manifest.
+    """
+    return hashlib.sha256(message).hexdigest()
+
+
+def matches_listed(version: SecretVersion, digest: str) -> bool:
+    """Return whether a stored version is the one that a manifest lists."""
+    return listed_digest(_digest_message(version)) == digest
 
 
 def matches_digest(version: SecretVersion, digest: str) -> bool:
@@ -105,12 +114,11 @@ def matches_digest(version: SecretVersion, digest: str) -> bool:
 
 def write_details(version: SecretVersion) -> dict[str, Json]:
     """Return the details of a new version for the event of its write."""
-    return details_of(version.uuid, version.number, version_digest(version))
-
-
-def details_of(version: UUID | str, number: int, digest: str) -> dict[str, Json]:
-    """Return what `write_details` does, for a version's uuid, number and digest."""
-    return {"version": str(version), "number": number, "digest": digest}
+    return {
+        "version": str(version.uuid),
+        "number": version.number,
+        "digest": version_digest(version),
+    }
 
 
 def digest_message(

@@ -15,6 +15,7 @@ from rest_framework.exceptions import ValidationError
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
+from audit_app.integrity.row_state import digest_of_mac
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast
@@ -26,6 +27,7 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, write
 from secrets_app.tests.secret_types.test_secret_types_ssh_key import PUBLIC
 from secrets_app.values.metadata import Metadata
+from secrets_app.values.versions import matches_digest, matches_listed
 
 pytestmark = pytest.mark.django_db
 
@@ -120,15 +122,21 @@ def test_rows_hold_the_moment_in_which_they_were_made(made: list[CreatedSecret])
 
 
 @pytest.mark.every_database
-def test_events_say_what_those_of_single_secrets_say(made: list[CreatedSecret]) -> None:
-    told = []
-    for event in AuditEvent.objects.filter(action=Action.SECRET_CREATE).order_by("id"):
+def test_the_manifest_says_what_events_of_single_secrets_say(made: list[CreatedSecret]) -> None:
+    *single, many = AuditEvent.objects.filter(action=Action.SECRET_CREATE).order_by("id")
+    assert many.manifest
+    items = list(many.manifest.items.order_by("id"))
+    assert [event.object_name for event in single] == [item.name for item in items]
+    for event, item in zip(single, items, strict=True):
+        own = SecretVersion.objects.get(secret__uuid=event.object_uuid)
+        listed = SecretVersion.objects.get(secret__uuid=item.secret_uuid)
         details = parsed_details(event.details)
-        (digest,) = details.pop("rows").values()
-        own = {name: len(details.pop(name)) for name in ("version", "digest")}
-        told.append((event.object_name, event.object_kind, event.outcome, len(digest), own, details))
-    single, many = told[: len(ITEMS)], told[len(ITEMS) :]
-    assert many == [(*event[:-1], {**event[-1], "bulk": True}) for event in single]
+        assert details["rows"] == {str(event.object_uuid): digest_of_mac(own.secret.row_mac)}
+        assert item.row_digest == digest_of_mac(listed.secret.row_mac)
+        assert (details["number"], item.number) == (1, 1)
+        assert matches_digest(own, details["digest"])
+        assert matches_listed(listed, str(item.version_digest))
+        assert not matches_listed(own, str(item.version_digest))
 
 
 @pytest.mark.every_database
