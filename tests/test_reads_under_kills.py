@@ -41,7 +41,12 @@ class FaultyKeeper(Keeper):
         super().__init__(directory)
         self.fault = directory / "fault"
         self.database = database
-        self.variables |= {"FAULT_FILE": str(self.fault), "KEEPER_REFUSALS_PER_MINUTE": "1000000"}
+        self.variables |= {
+            "FAULT_FILE": str(self.fault),
+            "KEEPER_REFUSALS_PER_MINUTE": "1000000",
+            # Checkpoints are made by the worker, which does not run here.
+            "KEEPER_AUDIT_SINKS": "",
+        }
         if database:
             self.variables["DATABASE_URL"] = database.environment()["KEEPER_TEST_MARIADB_URL"]
 
