@@ -125,6 +125,11 @@ def _time(stored: datetime) -> datetime:
     return stored.replace(tzinfo=UTC)
 
 
+def _bytes(stored: Any) -> bytes:
+    # SQLite holds a number as well, and `bytes` of that are so many zeros.
+    return memoryview(stored).tobytes()
+
+
 def _json(stored: str) -> Any:
     try:
         return orjson.loads(stored)
@@ -138,5 +143,5 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "DateTimeField": _time,
     "JSONField": _json,
     "BooleanField": bool,
-    "BinaryField": bytes,
+    "BinaryField": _bytes,
 }
