@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.integrity.raw_rows import ProvenRows
 from audit_app.interfaces.keyring import forget_keyring
@@ -25,6 +26,7 @@ from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.runtime.request_threads import Answer, Front
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.read_engine import recorded_read
 from secrets_app.read_engine.engine import ReadEngine
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, serve
 from secrets_app.services import lifecycle
@@ -324,6 +326,48 @@ def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) 
     # together.
     assert len(texts) == (3 if connection.vendor == "mysql" else 5), texts
     assert [read and read.open() for read in reads] == ["canary-4d1f-value"] * number
+
+
+def asking(client: Client, **what: Any) -> ReadRequest:
+    """Return what a client's token asks for."""
+    public_id, hidden = parse(str(client.defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer "))
+    return ReadRequest(public_id, hidden, "127.0.0.1", "r" * 8, **what)
+
+
+@pytest.mark.every_database
+def test_reads_by_name_of_several_environments_take_no_other_row(
+    cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = (cast.development, cast.production)
+    for name in ("a", "b"):
+        for environment in both:
+            keep(cast, name, f"{environment.name} {name}", environment=environment)
+    rows: list[int] = []
+
+    def counted(queries: Any) -> Any:
+        found = rows_of_each(queries)
+        rows.append(len(found[-1]))
+        return found
+
+    monkeypatch.setattr(recorded_read, "rows_of_each", counted)
+    readers = [(bearer("reader", environment), environment.name) for environment in both]
+    asked = [asking(readers[0][0], environment="development", name="a")]
+    asked += [asking(readers[1][0], environment="production", name=name) for name in ("b", "gone")]
+    first, second, absent = serve(asked)
+    assert first
+    assert second
+    assert (first.open(), second.open(), absent) == ("development a", "production b", None)
+    assert rows == [2]
+
+
+@pytest.mark.every_database
+def test_a_batch_of_refusals_opens_no_transaction(cast: Cast, bearer: Bearer) -> None:
+    secret = keep(cast, NAME)
+    refused = asking(bearer("viewer", cast.development), secret_id=secret.pk)
+    assert serve([refused]) == [None]
+    with CaptureQueriesContext(connection) as captured:
+        assert serve([refused]) == [None]
+    assert all(query["sql"].startswith("SELECT") for query in captured), captured.captured_queries
 
 
 @pytest.mark.every_database

@@ -194,6 +194,9 @@ def commit_records(drafts: Sequence[EventDraft]) -> list[Receipt]:
 
     They are committed when this returns. Raises as `commit_record` does; then none is recorded.
     """
+    if not drafts:
+        # A batch of refusals must not wait for the lock of the database.
+        return []
     with APPEND_SECONDS.time():
         # Opening the keys may record as well: before any head is locked.
         keyring().open_all()

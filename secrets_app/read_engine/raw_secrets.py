@@ -85,13 +85,20 @@ def by_id(count: int) -> str:
     return f"{_select()} WHERE +s.live = 1 AND s.id IN ({_marks(count)})"
 
 
+def by_name(names: Iterable[int]) -> str:
+    """Return the SELECT of secrets by the names of environments, each with so many names of secrets.
+
+    Together they would give each name of all environments: a hundred reads ten thousand values.
+    """
+    return " UNION ALL ".join(map(_by_name_in_one, names))
+
+
 @cache
-def by_name(environments: int, names: int) -> str:
-    """Return the SELECT of secrets by the names of so many environments, and so many names of their own."""
+def _by_name_in_one(names: int) -> str:
     environment = RawRows(Environment, ("name",))
     return (
         f"{_select()} JOIN {environment.table} e ON e.id = s.environment_id "
-        f"WHERE s.live = 1 AND e.name IN ({_marks(environments)}) AND s.name IN ({_marks(names)})"
+        f"WHERE s.live = 1 AND e.name = %s AND s.name IN ({_marks(names)})"
     )
 
 

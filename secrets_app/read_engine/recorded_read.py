@@ -92,13 +92,16 @@ def _rows(requests: Sequence[ReadRequest]) -> tuple[dict[str, TokenRow], Mapping
     """Return the tokens that proved themselves by their public ids, and the rows of the secrets."""
     publics = {request.public_id for request in requests}
     ids = {request.secret_id for request in requests if request.secret_id}
-    named = [request for request in requests if not request.secret_id]
+    named: dict[str, set[str]] = {}
+    for request in requests:
+        if not request.secret_id:
+            named.setdefault(request.environment, set()).add(request.name)
     queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
     if ids:
         queries.append((raw_secrets.by_id(len(ids)), [*ids]))
     if named:
-        environments, names = {each.environment for each in named}, {each.name for each in named}
-        queries.append((raw_secrets.by_name(len(environments), len(names)), [*environments, *names]))
+        values = [value for environment, names in named.items() for value in (environment, *names)]
+        queries.append((raw_secrets.by_name(map(len, named.values())), values))
     stored, *found = rows_of_each(queries)
     tokens = filter(None, map(raw_tokens.proven, stored))
     return {token.public_id: token for token in tokens}, raw_secrets.keyed(found)
