@@ -24,8 +24,9 @@ Start = Callable[[str, Headers], object]
 Application = Callable[[Environ, Start], Iterable[bytes]]
 Front = Callable[[Environ], "Answer | None"]
 
-# Threads of the server. What holds them is limited below, so that some are always free for the rest.
-SERVER_THREADS: Final = 256
+# Threads of the server. What holds them is limited below, and by the read engine (`MAX_WAITING` there), so
+# that some are always free for the rest.
+SERVER_THREADS: Final = 448
 MAX_WAITING: Final = 120
 MAX_PROBES: Final = 8
 MAX_BODIES: Final = 100

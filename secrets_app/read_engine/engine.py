@@ -22,6 +22,7 @@ from secrets_app.metrics import READ_BATCH
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Serve, serve
 
 MAX_BATCH: Final = 100
+# Those of the batch at hand are among them. Each holds a thread of the server.
 MAX_WAITING: Final = 200
 # For this long a request waits. A batch that takes longer than STUCK_SECONDS makes the process unready.
 WAIT_SECONDS: Final = 15.0
@@ -67,6 +68,7 @@ class ReadEngine:
 
     def _forget(self) -> None:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._room = threading.BoundedSemaphore(MAX_WAITING)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._busy_since: float | None = None
@@ -78,9 +80,16 @@ class ReadEngine:
 
         Raises EngineBusy.
         """
-        if self._queue.qsize() >= MAX_WAITING:
+        if self._is_stopped:
+            return None
+        if not self._room.acquire(blocking=False):
             raise EngineBusy
-        waiting = _Waiting(request)
+        try:
+            return self._awaited(_Waiting(request))
+        finally:
+            self._room.release()
+
+    def _awaited(self, waiting: _Waiting) -> RecordedRead | None:
         self._queue.put(waiting)
         self._ensure_thread()
         if not waiting.answered.acquire(timeout=self._wait):
@@ -114,7 +123,16 @@ class ReadEngine:
             while batch := self._next_batch():
                 self._answer(batch)
         finally:
-            connection.close()
+            try:
+                connection.close()
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        """Leave requests that came since the last batch, and saw a thread, to another one."""
+        self._thread = None
+        if not self._queue.empty():
+            self._ensure_thread()
 
     def _next_batch(self) -> list[_Waiting]:
         """Wait for a request, and return it with all others that wait; none once the engine is stopped."""
@@ -134,6 +152,8 @@ class ReadEngine:
         self._busy_since = self._clock()
         wanted = [each for each in batch if not each.is_abandoned]
         try:
+            if not wanted:
+                return
             self._renew_connection()
             READ_BATCH.observe(len(wanted))
             for each, read in zip(wanted, self._reads([each.request for each in wanted]), strict=True):

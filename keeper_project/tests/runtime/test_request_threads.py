@@ -15,6 +15,7 @@ from keeper_project.runtime import request_threads
 from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Start, Stream
 from keeper_project.tests.management.commands.test_run import ROOT, answers, environment
 from keeper_project.tests.test_stopping import until
+from secrets_app.read_engine import engine
 from tests.servers.server import free_port
 
 WAIT_SECONDS = 60.0
@@ -281,3 +282,9 @@ def test_a_body_that_ends_in_the_middle_reaches_nobody() -> None:
     body = Body(10)
     body.go_on.set()
     assert post(takes_bodies(), body, 20) == "400 Bad Request"
+
+
+def test_some_threads_of_the_server_are_free_whatever_waits() -> None:
+    """So that probes are answered while the database answers nobody."""
+    held = request_threads.MAX_WAITING + request_threads.MAX_PROBES + request_threads.MAX_BODIES
+    assert held + engine.MAX_WAITING < request_threads.SERVER_THREADS

@@ -151,9 +151,11 @@ def test_a_failure_that_took_long_is_not_tried_again(made: Made) -> None:
 def test_a_thread_that_ends_leaves_its_batch_to_the_general_path_and_is_replaced(
     made: Made, end: type[BaseException]
 ) -> None:
+    threads: list[threading.Thread] = []
     tries: list[int] = []
 
     def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+        threads.append(threading.current_thread())
         tries.append(len(requests))
         if len(tries) == 1 or (end is MemoryError and len(tries) == 2):
             raise end
@@ -161,13 +163,47 @@ def test_a_thread_that_ends_leaves_its_batch_to_the_general_path_and_is_replaced
 
     engine = made(serve)
     assert read(engine, 1) is None
-    first = engine._thread
-    if end is not MemoryError:
-        assert first
-        first.join(5)
     tries[:] = [1, 1]
     assert read(engine, 2) == "read 2"
-    assert end is MemoryError or engine._thread is not first
+    assert (threads[0] is threads[-1]) is (end is MemoryError)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_comes_while_the_thread_ends_does_not_wait_for_the_next_request(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, came = threading.Event(), threading.Event()
+
+    def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+        if requests[0].secret_id == 1:
+            raise SystemExit
+        return served(requests)
+
+    class SlowToClose:
+        def close(self) -> None:
+            ending.set()
+            assert came.wait(5)
+
+    monkeypatch.setattr(engine_module, "_CHECK_SECONDS", 1000)
+    monkeypatch.setattr(engine_module, "connection", SlowToClose())
+    engine = made(serve, wait=5)
+    assert read(engine, 1) is None
+    assert ending.wait(5)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(read, engine, 2)
+        while engine._queue.empty():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        came.set()
+        assert late.result() == "read 2"
+
+
+def test_reads_after_the_end_are_left_to_the_general_path(made: Made) -> None:
+    engine = made()
+    assert read(engine, 1) == "read 1"
+    engine.stop()
+    assert read(engine, 2) is None
+    assert engine._thread is None
 
 
 def test_who_waits_too_long_gets_nothing_and_is_not_served_later(made: Made) -> None:
@@ -183,17 +219,26 @@ def test_who_waits_too_long_gets_nothing_and_is_not_served_later(made: Made) -> 
     gate.opened.set()
     engine.stop()
     # The second was never served: nothing of it is recorded.
-    assert gate.sizes == [1, 0]
+    assert gate.sizes == [1]
 
 
 def test_more_than_a_number_do_not_wait(made: Made) -> None:
     gate = Gate()
     engine = made(gate)
-    engine._ensure_thread = lambda: None  # type: ignore[method-assign]
-    for number in range(MAX_WAITING):
-        engine._queue.put(engine_module._Waiting(request(number)))
-    with pytest.raises(EngineBusy):
-        engine.read(request(1))
+    with ThreadPoolExecutor(MAX_WAITING) as pool:
+        # Those of the batch at hand are among them.
+        waiting = [pool.submit(read, engine, 1)]
+        assert gate.entered.wait(5)
+        waiting += [pool.submit(read, engine, number) for number in range(2, MAX_WAITING + 1)]
+        while engine._queue.qsize() < MAX_WAITING - 1:
+            time.sleep(0.01)
+        try:
+            with pytest.raises(EngineBusy):
+                read(engine, 1)
+        finally:
+            gate.opened.set()
+        assert [each.result() for each in waiting] == [f"read {n}" for n in range(1, MAX_WAITING + 1)]
+    assert read(engine, 1) == "read 1"
 
 
 def test_a_batch_that_takes_long_shows(made: Made) -> None:
@@ -226,8 +271,7 @@ def test_what_waits_is_served_before_the_end(made: Made) -> None:
         gate.opened.set()
         ending.result()
     assert [each.result() for each in waiting] == [f"read {number}" for number in range(1, 6)]
-    assert engine._thread
-    assert not engine._thread.is_alive()
+    assert engine._thread is None
 
 
 def test_a_child_process_begins_with_a_thread_of_its_own(made: Made) -> None:
