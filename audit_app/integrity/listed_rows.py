@@ -58,7 +58,7 @@ def _placed(rows: Sequence[tuple[Any, ...]]) -> Iterator[ListedRow]:
     positions = _positions({row[0] for row in rows})
     for manifest, *row in rows:
         for position in positions.get(manifest, ()):
-            yield ListedRow(*row, position)
+            yield ListedRow._make((*row, position))
 
 
 def _positions(manifests: Collection[int]) -> Mapping[int, Sequence[Position]]:

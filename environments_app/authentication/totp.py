@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 from typing import Final
+from uuid import UUID
 
 from django_otp.oath import hotp
 
@@ -104,4 +105,5 @@ def _digest(factor: SecondFactor, code: str) -> bytes:
 
 
 def _message(factor: SecondFactor, code: str) -> bytes:
-    return b"recovery code\0" + factor.uuid.bytes + code.replace("-", "").encode()
+    row: UUID = factor.uuid
+    return b"recovery code\0" + row.bytes + code.replace("-", "").encode()

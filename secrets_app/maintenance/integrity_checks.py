@@ -194,9 +194,10 @@ def _uuid(text: object) -> UUID | None:
 
 def _secret_uuid(version: SecretVersion) -> UUID | None:
     try:
-        return version.secret.uuid
+        secret: UUID = version.secret.uuid
     except ObjectDoesNotExist:
         return None
+    return secret
 
 
 def _open_keys(versions: Sequence[SecretVersion]) -> bool:
