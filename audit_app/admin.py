@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from auditlog.admin import LogEntryAdmin
 from auditlog.models import LogEntry
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
 
-from audit_app.admin_filters import names_hidden
+from audit_app.admin_filters import ActorKindFilter, OutcomeFilter, names_hidden
+from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import viewer_of
 from audit_app.models import (
     AuditEvent,
@@ -22,7 +23,9 @@ from audit_app.models import (
     StreamCursor,
     StreamHead,
 )
+from audit_app.queries import search_index
 from audit_app.queries.access_log import record_view
+from audit_app.queries.search import matching
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -91,15 +94,33 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
     list_display = ("at", "stream", "sequence", "actor_name", "action", "object_name", "outcome", "address")
-    list_filter = ("outcome", "actor_kind")
-    search_fields = ("=object_name", "=actor_name", "=action", "=stream")
-    search_help_text = "An exact object, actor, action or stream"
+    list_filter = (OutcomeFilter, ActorKindFilter)
+    # `get_search_results` takes their place.
+    search_fields = ("=action", "=stream")
+    search_help_text = "An action or stream; how an object's or actor's name begins; an address or request id"
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":
         """Record that the audit log is read, and return it."""
         record_view(viewer=viewer_of(request), face="admin", wanted=dict(request.GET.items()))
         return super().get_queryset(request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Show the list, with a warning if a search for them lacks events."""
+        asked = {"q", OutcomeFilter.parameter_name}
+        if asked & request.GET.keys() and (behind := search_index.catch_up()):
+            messages.warning(request, search_index.lag_text(behind))
+        return super().changelist_view(request, extra_context)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> "tuple[models.QuerySet[Any], bool]":
+        """Return the events that a text finds, by the search table unless it is an action or stream."""
+        found, doubled = super().get_search_results(request, queryset, search_term)
+        if not search_term or search_term in set(Action) or StreamHead.objects.filter(pk=search_term):
+            return found, doubled
+        order = queryset.query.order_by
+        return matching(queryset, by_index=True, text=search_term).order_by(*order), False
 
 
 admin.site.unregister(LogEntry)

@@ -12,6 +12,7 @@ from audit_app.errors import AuditError
 from audit_app.interfaces.nudges import nudge
 from audit_app.interfaces.worker_slots import part, slot
 from audit_app.network.refusal_limiter import record_due
+from audit_app.queries import search_index
 from audit_app.retention.schedule import prune_if_due
 from audit_app.sinks import delivery
 
@@ -19,6 +20,8 @@ DELIVER_CHECKPOINTS: Final = "audit_app.tasks.deliver_checkpoints"
 _PRUNE: Final = "audit_app.tasks.prune_trail"
 # What is due once a day is asked for again where no slot is free.
 _AGAIN_AFTER: Final = 60.0
+# The search table of a large audit log is made in many such runs, so that none holds a thread for long.
+_FILL_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +53,14 @@ def stream_events() -> None:
     with slot("event-sinks") as is_free:
         if is_free:
             delivery.deliver_events()
+
+
+@shared_task(name="audit_app.tasks.index_events")
+def index_events() -> None:
+    """Add to the search table what was committed since; the next run continues what takes longer."""
+    with part("search-index") as is_free:
+        if is_free:
+            search_index.fill(seconds=_FILL_SECONDS)
 
 
 @shared_task(name=_PRUNE)

@@ -20,7 +20,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.interfaces.pagination import list_paginator
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
-from audit_app.queries import search
+from audit_app.queries import search, search_index
 from audit_app.queries.access_log import record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
@@ -101,13 +101,15 @@ def activity(request: HttpRequest) -> HttpResponse:
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=wanted)
     paginator = list_paginator()
-    rows = paginator.paginate_queryset(search.events(viewer=viewer, **wanted), request, view=EventOrder())
+    found = search.find(viewer=viewer, **wanted)
+    rows = paginator.paginate_queryset(found.events, request, view=EventOrder())
     about = wanted["object_name"]
     numbers = read_versions(rows, name=about) if about else {}
     places = {} if wanted["environment"] else _places(named)
     context = {
         "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
         "filters": form,
+        "lag": search_index.lag_text(found.behind) if found.behind else "",
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }

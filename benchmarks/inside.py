@@ -49,6 +49,13 @@ def append(rounds: str, seconds: str, writers: str) -> dict[str, list[float]]:
     return measure(rounds=int(rounds), seconds=float(seconds), writers=int(writers))
 
 
+def append_indexes(rounds: str, seconds: str, writers: str) -> dict[str, list[float]]:
+    """Return rows a second: appends with and without the indexes of the search, and filling its table."""
+    from benchmarks.audit_append import measure_indexes  # noqa: PLC0415
+
+    return measure_indexes(rounds=int(rounds), seconds=float(seconds), writers=int(writers))
+
+
 def verify(count: str) -> dict[str, float]:
     """Return how many events a second verification reads, over a stream of so many."""
     from benchmarks.audit_append import verified_per_second  # noqa: PLC0415
@@ -89,6 +96,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "fill": fill,
     "statements": statements,
     "append": append,
+    "append_indexes": append_indexes,
     "verify": verify,
     "reseal": reseal,
     "rewrap": rewrap,

@@ -83,6 +83,7 @@ COMMANDS: Final[dict[str, str]] = {
     "approvals": "decides where nobody else could",
     "audit_export": "the trail, without values",
     "audit_prune": "takes old events out, sealed before, and says so in the trail",
+    "audit_search": "derives what the search goes by from events",
     "backup": "an encrypted copy",
     "changepassword": "a password, where nobody else is left who could replace it",
     "checkpoint": "signs the heads",

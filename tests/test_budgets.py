@@ -202,7 +202,7 @@ def test_a_thousand_secrets_are_read_with_one_event_and_a_key_call_for_each_key(
     assert len(count.statements) <= 14, "\n".join(text[:80] for text in count.statements)
     (event,) = AuditEvent.objects.filter(action=Action.SECRET_EXPORT)
     for name in (names[0], names[499], names[-1]):
-        found = search.events(viewer=alice, object_name=name, action=Action.SECRET_EXPORT)
+        found = search.find(viewer=alice, object_name=name, action=Action.SECRET_EXPORT).events
         assert [item.pk for item in found] == [event.pk]
     with counted() as again:
         assert read.reveal_environment(actor=alice, environment=cast.development) == revealed

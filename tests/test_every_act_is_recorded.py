@@ -477,6 +477,8 @@ SILENT: Final[dict[str, str]] = {
     "*.offered": _SHOWS,
     "*.describe_overlap": _SHOWS,
     "audit_app.queries.search.events": _SHOWS,
+    "audit_app.queries.search.find": _SHOWS,
+    "audit_app.queries.search.goes_by_index": _SHOWS,
     "keeper_project.dashboard.*": _SHOWS,
     "keeper_project.health.status.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
@@ -527,9 +529,11 @@ SILENT: Final[dict[str, str]] = {
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
     "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
+    "audit_app.management.commands.audit_search": "it derives rows from events, for the search alone",
     "keeper_project.management.commands.release": _CHOSEN,
     "keeper_project.management.commands.reset_db": "it leaves no trail to record in",
     "audit_app.tasks.deliver_checkpoints": "what it hands on is the record",
+    "audit_app.tasks.index_events": "it derives rows from events, for the search alone",
     "audit_app.tasks.stream_events": "what it hands on is the record",
     "environments_app.tasks.deliver_notifications": "it hands over to the notifiers, which record",
     "environments_app.tasks.tell_of_tokens": "it stores messages to be sent, and changes nothing",

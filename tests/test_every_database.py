@@ -24,6 +24,7 @@ TESTED_BY: Final = {
     "audit_app/db/raw_sql.py": "audit_app/tests/recording/test_recorder.py",
     "audit_app/db/joint_queries.py": "tests/test_recorded_read.py",
     "audit_app/health.py": "keeper_project/tests/health/test_checking.py",
+    "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/test_restore.py",
     "keeper_project/backup/snapshot.py": "keeper_project/tests/backup/test_backup.py",

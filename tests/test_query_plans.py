@@ -50,9 +50,6 @@ EXEMPT: Final = {
     # Without statistics SQLite takes another of the conditions' indexes.
     "the recorded state of a secret": {AuditEvent._meta.db_table: "the index of outcomes"},
     "the recorded writes of a secret": {AuditEvent._meta.db_table: "the index of outcomes"},
-    "page of a secret": {
-        AuditEvent._meta.db_table: "who has seen it: the newest 500 reads, by the index of outcomes"
-    },
 }
 Acts = Iterator[tuple[str, Callable[[], Any]]]
 

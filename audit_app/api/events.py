@@ -9,6 +9,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
@@ -77,10 +78,25 @@ class EventQuery(serializers.Serializer[Any]):
     )
 
 
+class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+    """The pages of a list of events, with how complete the search is."""
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Describe the envelope of the list in OpenAPI."""
+        found: dict[str, Any] = super().get_paginated_response_schema(schema)
+        found["required"] = [*found["required"], "search_behind"]
+        found["properties"]["search_behind"] = {
+            "type": "integer",
+            "description": "How many events the search lacked, the newest above all.",
+        }
+        return found
+
+
 class EventListView(GenericAPIView[AuditEvent]):
     """The events that the actor may read."""
 
     queryset = AuditEvent.objects.none()
+    pagination_class = EventPagination
     serializer_class = EventDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
     default_ordering = "-id"
@@ -100,9 +116,11 @@ class EventListView(GenericAPIView[AuditEvent]):
             **{names.get(name, name): value for name, value in given.items()},
         }
         record_view(viewer=viewer_of(request), face="api", wanted=wanted)
-        found = search.events(viewer=viewer_of(request), **wanted).select_related("manifest")
-        rows = self.paginate_queryset(found)
-        return self.get_paginated_response([EventDocument(row).data for row in rows or []])
+        found = search.find(viewer=viewer_of(request), **wanted)
+        rows = self.paginate_queryset(found.events.select_related("manifest"))
+        page = self.get_paginated_response([EventDocument(row).data for row in rows or []])
+        page.data["search_behind"] = found.behind
+        return page
 
 
 class EventItemsView(GenericAPIView[ReadManifestItem]):

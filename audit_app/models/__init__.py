@@ -1,5 +1,6 @@
 """The models of the audit log."""
 
+from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
 from audit_app.models.trail import (
     LISTED_COLUMNS,
     MAC_LENGTH,
@@ -27,10 +28,13 @@ __all__ = [
     "AuditEvent",
     "Checkpoint",
     "Deployment",
+    "Derived",
     "Installation",
     "ReadManifest",
     "ReadManifestItem",
     "RefusalCount",
+    "SearchEntry",
+    "SearchPosition",
     "SinkState",
     "StreamCursor",
     "StreamHead",

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TypeAlias, cast
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from audit_app.events.actors import Actor
@@ -35,11 +35,12 @@ class Scope:
     def events(self, **conditions: object) -> Iterator[AuditEvent]:
         """Yield the events of the time that the viewer may read, oldest first."""
         found: QuerySet[AuditEvent] = search.events(viewer=self.viewer, since=self.since, until=self.until)
-        found = found.filter(**conditions).order_by("id")
-        last = 0
-        while batch := list(found.filter(id__gt=last)[:_EVENTS_PER_QUERY]):
+        # By time, whose index has the order: by id, each query would sort the time that is left.
+        found = following = found.filter(**conditions).order_by("at", "id")
+        while batch := list(following[:_EVENTS_PER_QUERY]):
             yield from batch
-            last = batch[-1].pk
+            last = batch[-1]
+            following = found.filter(Q(at__gt=last.at) | Q(id__gt=last.pk), at__gte=last.at)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Finds events: by who, what, where and when, also in the manifests of acts on many."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -13,6 +13,8 @@ from audit_app.events.actions import READS, Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.models.search_index import EventQuerySet
+from audit_app.queries import search_index
 
 
 def read_versions(events: Sequence[AuditEvent], **item: object) -> Mapping[int, Sequence[int]]:
@@ -42,61 +44,108 @@ def _of_one(event: AuditEvent) -> Sequence[int]:
 EVERY_READ: Final = "reads"
 _FEW: Final = 500
 _LAST_CHARACTER: Final = "\U0010ffff"
+# Takes where the columns are: "" for events, "entry__" for their rows in the search table.
+_Condition: TypeAlias = Callable[[str], Q]
+
+
+class Named(TypedDict, total=False):
+    """Conditions that the search table has indexes for.
+
+    `text` is how the name of an object or actor begins, or all of an address or request id. An object is
+    also found in the manifests of reads of many.
+    """
+
+    outcome: str | None
+    actor_name: str
+    object_name: str
+    address: str
+    request_id: str
+    text: str
+
+
+class Found(NamedTuple):
+    """The events of a search, and how many events the search table lacked for it."""
+
+    events: QuerySet[AuditEvent]
+    behind: int
+
+
+def find(*, viewer: Actor, **wanted: Any) -> Found:
+    """Return what `events` does, after adding to the search table what it lacks, if that is little."""
+    behind = search_index.catch_up() if goes_by_index(**wanted) else 0
+    return Found(events(viewer=viewer, **wanted), behind)
 
 
 def events(
     *,
     viewer: Actor,
     actor: UUID | None = None,
-    actor_name: str = "",
     action: Action | None = None,
     actions: Collection[Action] = (),
-    outcome: Outcome | None = None,
     stream: str = "",
     object_uuid: UUID | None = None,
-    object_name: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
-    address: str = "",
-    request_id: str = "",
     environment: str = "",
-    text: str = "",
+    **named: Unpack[Named],
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
     `actions` are those of which one will do. An object is also found in the manifests of acts on many.
-    `since` is inclusive and `until` exclusive; `environment` is a name; `text` is how the name of an object
-    or actor begins, or all of an address or request id. "Newest" goes by id, which pages cheaply and no
-    MAC covers: verification holds it to the order within a stream, and nothing may be concluded from it.
+    `since` is inclusive and `until` exclusive; `environment` is a name. If `goes_by_index`, events that the
+    search table lacks are not found. "Newest" goes by id, which pages cheaply and no MAC covers: verification
+    holds it to the order within a stream, and nothing may be concluded from it.
     """
-    wanted = _readable(viewer)
-    exact = {
-        "actor_uuid": actor,
-        "actor_name": actor_name,
-        "action": action,
-        "outcome": outcome,
-        "stream": stream,
-        "address": address,
-        "request_id": request_id,
-    }
+    by_index = goes_by_index(actor=actor, object_uuid=object_uuid, **named)
+    is_narrow = by_index or bool(actor or object_uuid)
+    act, compared = "__unindexed" if is_narrow else "", "__unindexed" if is_narrow or action else ""
+    wanted = _readable(viewer, compared)
+    exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:
             wanted &= Q(**{lookup: value})
     if actions:
-        wanted &= Q(action__in=sorted(actions))
+        wanted &= Q(**{f"action{act}__in": sorted(actions)})
     if since or until:
-        wanted &= _within(since, until)
+        wanted &= _within(since, until, compared)
     if object_uuid is not None:
         wanted &= _about(object_uuid)
-    if object_name:
-        wanted &= Q(object_name=object_name) | _read_along(name=object_name)
     if environment:
         # A name that is none of theirs finds nothing.
-        wanted &= Q(stream=trail_policy().named_streams(viewer).get(environment))
-    if text:
-        names = _begins("object_name", text) | _begins("actor_name", text)
-        wanted &= names | Q(address=text) | Q(request_id=text)
-    return AuditEvent.objects.filter(wanted).order_by("-id")
+        wanted &= Q(**{f"stream{compared}": trail_policy().named_streams(viewer).get(environment, "")})
+    return matching(AuditEvent.objects.filter(wanted), by_index=by_index, **named)
+
+
+def matching(
+    found: EventQuerySet[AuditEvent], *, by_index: bool, **named: Unpack[Named]
+) -> EventQuerySet[AuditEvent]:
+    """Narrow events further, newest first; `by_index` finds them by the search table.
+
+    Each condition is required of the event itself as well, so that a row of the search table which SQL
+    changed shows no event in answer to what it does not match.
+    """
+    conditions = [_NAMED[name](value) for name, value in named.items() if value]
+    for condition in conditions:
+        found = found.filter(condition(""))
+    if not by_index:
+        return found.order_by("-pk")
+    entries = Q()
+    for condition in conditions:
+        entries &= condition("entry__")
+    return found.searched(entries)
+
+
+def goes_by_index(
+    *, actor: UUID | None = None, object_uuid: UUID | None = None, outcome: str | None = None, **named: Any
+) -> bool:
+    """Return whether `events` finds the events of these conditions by the search table.
+
+    A uuid narrows better, and allowed events are nearly all.
+    """
+    if actor or object_uuid:
+        return False
+    is_rare = bool(outcome) and outcome != Outcome.ALLOWED
+    return is_rare or any(named.get(name) for name in _NAMED)
 
 
 def acts(text: str) -> dict[str, Action | Collection[Action]]:
@@ -106,27 +155,57 @@ def acts(text: str) -> dict[str, Action | Collection[Action]]:
     return {"action": Action(text)} if text else {}
 
 
-def _readable(viewer: Actor) -> Q:
+def _readable(viewer: Actor, compared: str) -> Q:
     names = trail_policy().readable_streams(viewer)
-    return Q() if names is None else Q(stream__in=names)
+    return Q() if names is None else Q(**{f"stream{compared}__in": names})
 
 
-def _within(since: datetime | None, until: datetime | None) -> Q:
+def _within(since: datetime | None, until: datetime | None, compared: str) -> Q:
     """Return the condition of a time; where few events are that old, their ids, found by the index of times.
 
     Beside a stream, databases go by the index of streams, in the order of the list, and so through all of
     a stream for a time in which nothing or little happened: seconds at a million events.
     """
-    bounds = {"at__gte": since, "at__lt": until}
-    time = Q(**{lookup: moment for lookup, moment in bounds.items() if moment})
-    ids = AuditEvent.objects.filter(time).order_by("at").values_list("id", flat=True)
+    bounds = {"gte": since, "lt": until}
+
+    def time(column: str) -> Q:
+        return Q(**{f"{column}__{bound}": moment for bound, moment in bounds.items() if moment})
+
+    ids = AuditEvent.objects.filter(time("at")).order_by("at").values_list("id", flat=True)
     few = list(ids[: _FEW + 1])
-    return Q(id__in=few) if len(few) <= _FEW else time
+    return Q(id__in=few) if len(few) <= _FEW else time(f"at{compared}")
+
+
+def _equal(column: str) -> Callable[[str], _Condition]:
+    return lambda value: lambda prefix: Q(**{f"{prefix}{column}": value})
+
+
+def _of_object(name: str) -> _Condition:
+    along = _manifests(name=name)
+    return lambda prefix: Q(**{f"{prefix}object_name": name}) | _in_manifests(along, prefix)
+
+
+def _beginning(text: str) -> _Condition:
+    def condition(prefix: str) -> Q:
+        names = _begins(f"{prefix}object_name", text) | _begins(f"{prefix}actor_name", text)
+        return names | Q(**{f"{prefix}address": text}) | Q(**{f"{prefix}request_id": text})
+
+    return condition
 
 
 def _begins(column: str, text: str) -> Q:
     """Return the condition that a column begins so: a range, which an index answers on every database."""
     return Q(**{f"{column}__gte": text, f"{column}__lt": text + _LAST_CHARACTER})
+
+
+_NAMED: Final[Mapping[str, Callable[[Any], _Condition]]] = {
+    "outcome": _equal("outcome"),
+    "actor_name": _equal("actor_name"),
+    "address": _equal("address"),
+    "request_id": _equal("request_id"),
+    "object_name": _of_object,
+    "text": _beginning,
+}
 
 
 def _about(uuid: UUID) -> Q:
@@ -143,4 +222,18 @@ def _about(uuid: UUID) -> Q:
 
 
 def _read_along(**item: object) -> Q:
-    return Q(manifest__in=ReadManifestItem.objects.filter(**item).values("manifest"))
+    return _in_manifests(_manifests(**item), "")
+
+
+def _in_manifests(manifests: "Manifests", prefix: str) -> Q:
+    return Q(**{f"{prefix}manifest_id__in": manifests})
+
+
+def _manifests(**item: object) -> "Manifests":
+    """Return the manifests that name an item: their ids if they are few, which databases plan better."""
+    ids = ReadManifestItem.objects.filter(**item).order_by().values_list("manifest_id", flat=True).distinct()
+    few = list(ids[: _FEW + 1])
+    return few if len(few) <= _FEW else ids
+
+
+Manifests: TypeAlias = "Collection[int] | QuerySet[ReadManifestItem, int]"

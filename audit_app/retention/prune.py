@@ -31,6 +31,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, Checkpoint, SinkState
+from audit_app.queries import search_index
 from audit_app.recording import event_store
 from audit_app.recording.recorder import AuditObject, commit_record, record
 from audit_app.retention.bundle_reader import require_whole
@@ -304,6 +305,8 @@ def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
                 "operator": said.operator,
             },
         )
-        if event_store.remove([event.pk for event in going]) != len(going):
+        ids = [event.pk for event in going]
+        if event_store.remove(ids) != len(going):
             raise PruneRefused(f"stream {planned.stream} changed while it was cut")
+        search_index.remove(ids)
     return len(going)

@@ -49,7 +49,7 @@ def retention_status() -> RetentionStatus | None:
     if days <= 0:
         return None
     before = now - timedelta(days=days)
-    old = AuditEvent.objects.filter(at__lt=before, action__in=PASSING).order_by()
+    old = AuditEvent.objects.filter(at__lt=before, action__unindexed__in=PASSING).order_by()
     last = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by("-at").values_list("at", flat=True)
     done = last.first()
     return RetentionStatus(

@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError
 from audit_app.checkpoints import schedule as checkpoints_schedule
 from audit_app.errors import AuditError
 from audit_app.integrity.active_installation import is_active
+from audit_app.queries import search_index
 from environments_app.errors import AccessError
 from keeper_project.celery import app
 from keeper_project.errors import KeeperError
@@ -39,6 +40,8 @@ FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
 BROKER_SECONDS: Final = 2
 NAMED_KEYS: Final = 3
+# Some seconds of work are no news.
+SEARCH_BEHIND: Final = 5_000
 
 
 class HealthFailure(KeeperError):
@@ -169,6 +172,12 @@ def checkpoints() -> None:
     """
     if found := checkpoints_schedule.problems():
         raise HealthFailure(found[0])
+
+
+def search() -> None:
+    """Check that the search of the audit log is nearly complete. Raises HealthFailure if it is far behind."""
+    if (behind := search_index.behind()) > SEARCH_BEHIND:
+        raise HealthFailure(f"the search of the audit log is {behind:,} events behind")
 
 
 def installation() -> None:

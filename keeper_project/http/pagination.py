@@ -177,7 +177,7 @@ def _kind(column: object) -> type[datetime] | type[int] | type[str]:
 
 def _ordered(rows: QuerySet[Any], ordering: Ordering, *, reverse: bool) -> QuerySet[Any]:
     descending = ordering.descending is not reverse
-    id_order = "-pk" if descending else "pk"
+    id_order = f"-{_key(rows)}" if descending else _key(rows)
     if ordering.field in {"id", "pk"}:
         return rows.order_by(id_order)
     order: list[str | OrderBy] = []
@@ -197,12 +197,17 @@ def _ordered(rows: QuerySet[Any], ordering: Ordering, *, reverse: bool) -> Query
     return rows.order_by(*order, id_order)
 
 
+def _key(rows: QuerySet[Any]) -> str:
+    """Return the column that holds the rows' ids: a search may know them by another table's."""
+    return getattr(rows, "key", "pk")
+
+
 def _after(rows: QuerySet[Any], ordering: Ordering, cursor: Cursor | None) -> QuerySet[Any]:
     """Keep the rows behind the cursor, in the direction in which it is read."""
     if cursor is None:
         return rows
     side = "lt" if ordering.descending is not cursor.backwards else "gt"
-    beyond_id = Q(**{f"pk__{side}": cursor.id})
+    beyond_id = Q(**{f"{_key(rows)}__{side}": cursor.id})
     field = ordering.field
     if field in {"id", "pk"}:
         return rows.filter(beyond_id)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from audit_app.checkpoints.signing import SIGNING
 from audit_app.models import Checkpoint, SinkState
+from audit_app.queries import search_index
 from audit_app.sinks.event_stream import lag
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
 from environments_app.models.notification import Delivery, DeliveryState
@@ -49,6 +50,9 @@ def trail_gauges() -> Iterator[GaugeMetricFamily]:
         "keeper_checkpoint_age_seconds",
         "Since the newest checkpoint; where nothing happens one is made an hour.",
         age(newest.at) if newest else None,
+    )
+    yield gauge(
+        "keeper_search_behind", "Events that the search of the audit log lacks.", search_index.behind()
     )
     states = {state.name: state for state in SinkState.objects.all()}
     signing = states.get(SIGNING)

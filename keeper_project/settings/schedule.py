@@ -37,6 +37,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "index-events": {
+        "task": "audit_app.tasks.index_events",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
     # A check that waited longer than this is overtaken by the next one.
     "check-keys": {
         "task": "secrets_app.tasks.check_keys",

@@ -21,6 +21,7 @@ KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.service.processes",
     "keeper_project.health.service.worker",
     "keeper_project.health.service.checkpoints",
+    "keeper_project.health.service.search",
     "keeper_project.health.service.installation",
     "keeper_project.health.service.systems",
 ]

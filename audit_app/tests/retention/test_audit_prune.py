@@ -22,7 +22,8 @@ from audit_app.events import actors
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_state import names_rows
 from audit_app.interfaces.keyring import keyring
-from audit_app.models import AuditEvent, Checkpoint, SinkState
+from audit_app.models import AuditEvent, Checkpoint, SearchEntry, SinkState
+from audit_app.queries import search_index
 from audit_app.recording import event_store
 from audit_app.retention import prune as retention_prune
 from audit_app.retention import schedule as retention_schedule
@@ -84,7 +85,12 @@ def offline(bundle: Path, tmp_path: Path) -> tuple[int, list[str]]:
 
 
 def test_what_passed_goes_and_what_made_things_stays(archive: Path) -> None:
+    search_index.fill()
     done = pruned(archive / "b")
+    search_index.fill()
+    assert set(SearchEntry.objects.values_list("event_id", flat=True)) == set(
+        AuditEvent.objects.values_list("id", flat=True)
+    )
     # The newest of equal reads, alone and of many, the change, what is newer, and the record of the cut.
     assert sequences() == [4, 5, 6, 7, 11, 12, 13]
     assert done.removed == (3 + 3) + 1

@@ -20,19 +20,20 @@ from django.db import connection, models
 from django.db.models import sql
 
 from audit_app.crypto.canonical_json import utc_text
+from audit_app.models import Derived
 from keeper_project.backup.errors import Altered, Incomplete
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot
 
 Progress = Callable[[str, int], None]
 
-_NOT_KEPT: Final = (AbstractBaseSession, EnvironmentSnapshot)
+_NOT_KEPT: Final = (AbstractBaseSession, Derived, EnvironmentSnapshot)
 _ROWS_PER_QUERY: Final = 500
 _ROWS_PER_INSERT: Final = 100
 
 
 def tables() -> list[type[models.Model]]:
-    """Return the models whose rows a backup holds: all but sessions and snapshots, which a restore ends."""
+    """Return the models whose rows a backup holds: all but sessions, snapshots and derived rows."""
     found = [
         model
         for model in apps.get_models(include_auto_created=True)

@@ -14,7 +14,9 @@ from pytest_django import Settings
 
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.check_registry import run_checks
-from audit_app.models import AuditEvent, Installation
+from audit_app.models import AuditEvent, Installation, SearchEntry
+from audit_app.queries import search_index
+from audit_app.queries.search import find
 from audit_app.verification.stream_verifier import verify
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Membership, ServiceToken, Session, User
@@ -74,6 +76,21 @@ def test_everything_comes_back_and_is_sound(cast: Cast, tmp_path: Path) -> None:
     Membership.objects.get(user=cast.alice, environment=cast.development)
     call_command("release", *waiting_as("alice", "development"), stdout=StringIO())
     assert read.reveal(actor=cast.principal(cast.alice), secret=released).value == "the second value of it"
+
+
+@every_database
+def test_the_search_is_derived_again(cast: Cast, tmp_path: Path) -> None:
+    search_index.fill()
+    made = backup_of(cast, tmp_path)
+    search_index.fill()
+    SearchEntry.objects.update(actor_name="mallory")
+    restore(made, replace=True)
+    assert not SearchEntry.objects.exists()
+    root = cast.principal(cast.root)
+    assert search_index.behind() > 0
+    found = find(viewer=root, actor_name="alice")
+    assert found.behind == 0
+    assert found.events.count() == AuditEvent.objects.filter(actor_name="alice").count() > 0
 
 
 @every_database

@@ -132,6 +132,14 @@ def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
     assert [detail for detail in failed.values() if NAMES.search(detail)] == []
 
 
+def test_a_search_that_is_far_behind_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.search_index, "behind", lambda: health.SEARCH_BEHIND)
+    health.search()
+    monkeypatch.setattr(health.search_index, "behind", lambda: 1_234_567)
+    with pytest.raises(HealthFailure, match="1,234,567 events behind"):
+        health.search()
+
+
 def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine", f"{HERE}.failing"]
     settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []

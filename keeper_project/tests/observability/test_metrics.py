@@ -19,7 +19,8 @@ from pytest_django import Settings
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, system
-from audit_app.models import SinkState
+from audit_app.models import AuditEvent, SinkState
+from audit_app.queries import search_index
 from audit_app.recording.recorder import AuditObject, record
 from audit_app.sinks.delivery import deliver_events
 from environments_app.tests.cast import Cast
@@ -196,6 +197,10 @@ def test_gauges_say_how_far_the_trail_got_out_of_the_database(
     # Of two sinks of a kind, the worse one.
     assert dict(_bare(found["keeper_sink_behind"])) == {_key(checkpoints): 1.0, _key(events): 1.0}
     assert dict(_bare(found["keeper_sink_failures"]))[_key(checkpoints)] == 4.0
+    lacking = found["keeper_search_behind"][0][1]
+    assert lacking == AuditEvent.objects.count()
+    search_index.fill()
+    assert _scrape(Client())["keeper_search_behind"] == [({}, 0.0)]
     assert str(tmp_path) not in str(found)
 
 

@@ -9,6 +9,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.queries.search import events as search_events
+from audit_app.queries.search import find
 from audit_app.recording import event_store
 from audit_app.recording.recorder import AuditObject, commit_record, record
 from environments_app.errors import Forbidden, Invisible
@@ -264,9 +265,9 @@ def test_an_export_is_one_event_that_each_name_finds(cast: Cast, events: Events)
     assert values == {"a": "value of a", "b/c": "value of b/c", "b/d": "value of b/d"}
     (event,) = events(Action.SECRET_EXPORT)
     for name in values:
-        found = search_events(viewer=alice, object_name=name, action=Action.SECRET_EXPORT)
+        found = find(viewer=alice, object_name=name, action=Action.SECRET_EXPORT).events
         assert [item.pk for item in found] == [event.pk]
-    assert not search_events(viewer=alice, object_name="elsewhere", action=Action.SECRET_EXPORT).exists()
+    assert not find(viewer=alice, object_name="elsewhere", action=Action.SECRET_EXPORT).events.exists()
 
 
 @pytest.mark.every_database

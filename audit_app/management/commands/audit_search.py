@@ -1,0 +1,34 @@
+"""The command that fills and rebuilds the search table of the audit log."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from audit_app.queries import search_index
+
+_PROGRESS_EVERY = 50_000
+
+
+class Command(BaseCommand):
+    """Shows how far the search of the audit log is behind, and fills or rebuilds it."""
+
+    help = "Show how many events the search of the audit log lacks; fill or rebuild its table."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take what to do."""
+        chosen = parser.add_mutually_exclusive_group()
+        chosen.add_argument("--fill", action="store_true", help="add what is missing, as a worker does")
+        chosen.add_argument("--rebuild", action="store_true", help="write every row again from the events")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Do it, and print how far the search is behind."""
+        if options["rebuild"]:
+            search_index.rebuild(progress=self._show)
+        elif options["fill"]:
+            search_index.fill(progress=self._show)
+        behind = search_index.behind()
+        self.stdout.write(search_index.lag_text(behind) if behind else "The search is complete.")
+
+    def _show(self, done: int) -> None:
+        if done % _PROGRESS_EVERY < search_index.EVENTS_PER_STEP:
+            self.stdout.write(f"{done:,} events")

@@ -1,0 +1,158 @@
+"""Fills the search table from committed events, stream by stream, in the order of their sequences.
+
+A step is one transaction: the rows of a few hundred events, and how far the table has come with their
+stream. So a crash leaves nothing half done, and two workers take turns. Ids would be no position: the higher
+of two may be committed first.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from functools import cache
+from typing import Final
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import BigIntegerField, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from audit_app.db.conflicts import is_collision, retry_collisions
+from audit_app.models import AuditEvent, SearchEntry, SearchPosition, StreamHead
+
+# Writers of events wait for a step on SQLite: 250 rows take about 10 ms.
+EVENTS_PER_STEP: Final = 250
+# A search adds so many missing events itself, so that it finds what was committed just now.
+_AT_ONCE: Final = 2_000
+_ROWS_PER_QUERY: Final = 2_000
+_COLUMNS: Final = ("outcome", "address", "request_id", "actor_name", "object_name", "manifest_id")
+
+
+def behind() -> int:
+    """Return how many committed events the search table lacks."""
+    missing = F("sequence") - _position()
+    total: int | None = _heads_ahead().aggregate(total=Sum(missing, output_field=BigIntegerField()))["total"]
+    return total or 0
+
+
+def lag_text(count: int) -> str:
+    """Return the warning of a page about a search table that lacks so many events."""
+    events = "event" if count == 1 else "events"
+    return f"The search is {count:,} {events} behind: events may be missing, above all the newest."
+
+
+def fill(*, seconds: float | None = None, progress: Callable[[int], None] | None = None) -> int:
+    """Add what is missing, for so long at most, and return how many events were passed.
+
+    Any number of workers may call it. Not to be called within a transaction.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    done = 0
+    for stream in _streams_ahead():
+        while passed := retry_collisions(lambda stream=stream: _step(stream)):  # type: ignore[misc]  # bound early
+            done += passed
+            if progress:
+                progress(done)
+            if until is not None and time.monotonic() > until:
+                return done
+    return done
+
+
+def catch_up() -> int:
+    """Add what is missing if that is little, and return how many events the search table lacks then.
+
+    For a search, before it: a collision with a writer is no reason to fail, and leaves events missing.
+    """
+    lacking = behind()
+    if not 0 < lacking <= _AT_ONCE:
+        return lacking
+    try:
+        for stream in _streams_ahead():
+            while _step(stream):
+                pass
+    except OperationalError as error:
+        if not is_collision(error):
+            raise
+    return behind()
+
+
+def rebuild(*, progress: Callable[[int], None] | None = None) -> int:
+    """Write every row of the search table again and remove those without an event; return how many events.
+
+    While it runs, searches find what they found before and count what is not confirmed as missing. A run
+    that was stopped is completed by the workers, except for the removal.
+    """
+    SearchPosition.objects.update(sequence=0)
+    done = fill(progress=progress)
+    remove_orphans()
+    return done
+
+
+def remove(ids: Collection[int]) -> None:
+    """Remove the rows of events that retention takes out, in its transaction."""
+    SearchEntry.objects.filter(event_id__in=ids).delete()
+
+
+def remove_orphans() -> int:
+    """Remove the rows whose event does not exist, and return how many there were."""
+    last = removed = 0
+    while ids := list(_entries_after(last)[:_ROWS_PER_QUERY]):
+        there = Exists(AuditEvent.objects.filter(pk=OuterRef("event_id")))
+        lost = SearchEntry.objects.filter(~there, event_id__gt=last, event_id__lte=ids[-1])
+        removed += lost.delete()[0]
+        last = ids[-1]
+    return removed
+
+
+def _entries_after(last: int) -> "QuerySet[SearchEntry, int]":
+    rows = SearchEntry.objects.filter(event_id__gt=last).order_by("event_id")
+    return rows.values_list("event_id", flat=True)
+
+
+def _position() -> Coalesce:
+    return Coalesce(F("search_position__sequence"), 0)
+
+
+def _heads_ahead() -> QuerySet[StreamHead]:
+    unknown, earlier = Q(search_position=None), Q(search_position__sequence__lt=F("sequence"))
+    return StreamHead.objects.filter(unknown | earlier)
+
+
+def _streams_ahead() -> Iterator[str]:
+    yield from list(_heads_ahead().order_by("stream").values_list("stream", flat=True))
+
+
+def _step(stream: str) -> int:
+    """Add the next events of a stream, and return by how much its position moved; 0 if it is complete."""
+    with transaction.atomic():
+        after = _locked_position(stream)
+        # Read under the lock: the events up to a committed head are committed as well.
+        head = StreamHead.objects.values_list("sequence", flat=True).get(stream=stream)
+        until = min(after + EVENTS_PER_STEP, head)
+        if until <= after:
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute(_statement(), [stream, after, until])
+        SearchPosition.objects.filter(head_id=stream).update(sequence=until)
+    return until - after
+
+
+def _locked_position(stream: str) -> int:
+    rows = SearchPosition.objects.select_for_update().filter(head_id=stream)
+    position = rows.first()
+    if position is None:
+        SearchPosition.objects.bulk_create([SearchPosition(head_id=stream)], ignore_conflicts=True)
+        position = rows.get()
+    return position.sequence
+
+
+@cache
+def _statement() -> str:
+    """Return the SQL that copies a range of a stream, replacing existing rows.
+
+    MariaDB reads the events without locking them, since Keeper's transactions are READ COMMITTED.
+    """
+    quote = connection.ops.quote_name
+    columns = ", ".join(map(quote, _COLUMNS))
+    entries, events = SearchEntry._meta.db_table, AuditEvent._meta.db_table
+    return (
+        f"REPLACE INTO {quote(entries)} (event_id, {columns}) SELECT id, {columns} FROM {quote(events)} "  # noqa: S608 - our own names
+        "WHERE stream = %s AND sequence > %s AND sequence <= %s ORDER BY sequence"
+    )
