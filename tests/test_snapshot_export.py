@@ -57,14 +57,16 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 @pytest.fixture
-def filled(cast: Cast, answered: list[bool]) -> Cast:
-    """Return the cast with secrets in development, and their snapshot."""
+def filled(cast: Cast, answered: list[bool], monkeypatch: pytest.MonkeyPatch) -> Cast:
+    """Return the cast with secrets in development, and their snapshot; no other is made."""
     for name in ("b/c", "a", "d"):
         keep(cast, name, f'{VALUE} "of" {name} ü')
     for _ in range(2):
         read.reveal_environment(actor=cast.principal(cast.alice), environment=cast.development)
         environment_snapshot.store_prepared()
     assert EnvironmentSnapshot.objects.count() == 1
+    # A thread that stores one sees nothing of a test's transaction.
+    monkeypatch.setattr(environment_snapshot, "prepare", lambda *_: None)
     return cast
 
 
