@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from audit_app.errors import KeyringUnavailable
 from audit_app.models import SinkState
+from audit_app.queries import search_index
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project.celery import app
@@ -133,9 +134,9 @@ def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
 
 
 def test_a_search_that_is_far_behind_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health.search_index, "behind", lambda: health.SEARCH_BEHIND)
+    monkeypatch.setattr(search_index, "behind", lambda: health.SEARCH_BEHIND)
     health.search()
-    monkeypatch.setattr(health.search_index, "behind", lambda: 1_234_567)
+    monkeypatch.setattr(search_index, "behind", lambda: 1_234_567)
     with pytest.raises(HealthFailure, match="1,234,567 events behind"):
         health.search()
 
