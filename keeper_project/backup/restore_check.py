@@ -130,7 +130,7 @@ def _values(manifest: Manifest, problems: list[Problem]) -> Check:
 
 def _opens(sealed: Any) -> bool:
     try:
-        return sealed is None or bool(sealed.opens())
+        return sealed is None or bool(sealed.can_decrypt())
     except KeyUnavailable:
         return False
 

@@ -59,7 +59,7 @@ def prove_credentials(environment: Environment) -> Iterator[str]:
 def _credential_problem(column: EncryptedField, row: Any) -> str:
     what = f"{column.label} {row.uuid}"
     try:
-        opens = getattr(row, column.attname).opens()
+        opens = getattr(row, column.attname).can_decrypt()
     except KeyUnavailable as error:
         return f"{what}: {error}"
     return "" if opens else f"{what}: the credential does not open"

@@ -136,7 +136,7 @@ class MySql(AbLogins):
 
     @contextmanager
     def _connect(self, username: str, password: str, seconds: int) -> Iterator["Connection"]:
-        with _client().connected(
+        with _client().connect(
             self.server, username=username, password=password, seconds=seconds
         ) as connection:
             yield connection

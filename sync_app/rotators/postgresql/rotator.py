@@ -133,7 +133,7 @@ class PostgreSql(AbLogins):
         del locked
         client = _client()
         with self._session(fence.seconds) as connection:
-            hashed = client.verifier(connection, username=username, password=password)
+            hashed = client.compute_verifier(connection, username=username, password=password)
             with connection.transaction():
                 limit = max(250, fence.seconds * 1000 // 4)
                 for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -149,7 +149,7 @@ class PostgreSql(AbLogins):
 
     @contextmanager
     def _open_session(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
-        with _client().connected(
+        with _client().connect(
             self.server,
             username=credential.username,
             password=credential.password,
@@ -161,7 +161,7 @@ class PostgreSql(AbLogins):
     @contextmanager
     def _session(self, seconds: int) -> Iterator["Connection[Any]"]:
         """Yield a connection of the administrator's."""
-        with _client().connected(
+        with _client().connect(
             self.server,
             username=self._admin["username"],
             password=self._admin["password"],

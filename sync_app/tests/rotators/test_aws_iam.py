@@ -37,7 +37,7 @@ def test_a_key_whose_secret_was_lost_is_deleted_and_another_made(iam: IamWorld) 
     assert iam.works(new)
 
 
-@pytest.mark.parametrize("act", ["set", "withdraw"])
+@pytest.mark.parametrize("act", ["set", "revoke_unserved"])
 def test_a_new_key_that_somebody_uses_stops_for_an_operator(iam: IamWorld, act: str) -> None:
     rotator = iam.rotator()
     pending = rotator.prepare(iam.current)
