@@ -126,6 +126,16 @@ def paths(secret: Secret) -> list[str]:
     return [f"/api/secrets/{secret.pk}", f"/api/environments/{secret.environment.name}/secrets/{secret.name}"]
 
 
+def with_secret(client: Client, secret: str) -> Client:
+    """Return the client of a token whose public id it knows, and whose secret it does not."""
+    public_id, _ = parse(bearer_text(client))
+    return Client(headers={"authorization": f"Bearer kpr_{public_id}_{secret}"})
+
+
+def bearer_text(client: Client) -> str:
+    return str(client.defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
+
+
 READERS: dict[str, Callable[[Bearer, Cast], Client]] = {
     "reader": lambda bearer, cast: bearer("reader", cast.development),
     "editor": lambda bearer, cast: bearer("editor", cast.development),
@@ -143,6 +153,7 @@ OTHERS: dict[str, Callable[[Bearer, Cast], Client]] = {
     "elsewhere": lambda bearer, cast: bearer("manager", cast.production),
     "other prefix": lambda bearer, cast: bearer("reader", cast.development, prefix="pay"),
     "other network": lambda bearer, cast: bearer("reader", cast.development, cidrs=["10.0.0.0/8"]),
+    "another secret": lambda bearer, cast: with_secret(bearer("reader", cast.development), "A" * 43),
     "nobody": lambda *_: Client(),
     "no token": lambda *_: Client(headers={"authorization": "Bearer kpr_x"}),
     "other scheme": lambda *_: Client(headers={"authorization": "Basic YTpi"}),
@@ -233,6 +244,7 @@ SPOILT: dict[str, Callable[[Cast, Secret], Any]] = {
         protected=True
     ),
     "token revoked": lambda *_: ServiceToken.objects.update(revoked_at=timezone.now()),
+    "token suspended": lambda *_: ServiceToken.objects.update(suspended_at=timezone.now()),
     "token edited": lambda *_: ServiceToken.objects.update(role="manager"),
     "token of another pepper": lambda *_: ServiceToken.objects.update(pepper_id="gone"),
     "token expired": lambda *_: ServiceToken.objects.update(expires_at=timezone.now()),
@@ -330,8 +342,51 @@ def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) 
 
 def asking(client: Client, **what: Any) -> ReadRequest:
     """Return what a client's token asks for."""
-    public_id, hidden = parse(str(client.defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer "))
+    public_id, hidden = parse(bearer_text(client))
     return ReadRequest(public_id, hidden, "127.0.0.1", "r" * 8, **what)
+
+
+@pytest.mark.every_database
+def test_a_read_gets_nothing_that_another_of_its_batch_may_have(cast: Cast, bearer: Bearer) -> None:
+    """Rows of a batch are found together: each is given to those alone who asked for it and may have it."""
+    for environment in (cast.development, cast.production):
+        keep(cast, NAME, f"{environment.name} canary", environment=environment)
+    developer, other = (bearer("reader", each) for each in (cast.development, cast.production))
+    stranger = with_secret(developer, "A" * 43)
+    allowed = [
+        asking(developer, environment="development", name=NAME),
+        asking(other, environment="production", name=NAME),
+    ]
+    refused = [
+        asking(developer, environment="production", name=NAME),
+        asking(other, environment="development", name=NAME),
+        asking(stranger, environment="development", name=NAME),
+    ]
+    first, second, *others = serve([*allowed, *refused])
+    assert [read and read.open() for read in (first, second)] == ["development canary", "production canary"]
+    assert others == [None] * 3
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("other", ["development", "production"])
+def test_the_envelope_of_another_secret_does_not_open(
+    cast: Cast, bearer: Bearer, sql: Callable[..., None], both: Callable[..., tuple[Told, Told]], other: str
+) -> None:
+    secret = keep(cast, NAME)
+    environment = Environment.objects.get(name=other)
+    foreign = SecretVersion.objects.get(secret=keep(cast, "foreign", environment=environment))
+    assert foreign.value
+    sql(
+        "UPDATE secrets_app_secretversion SET value = %s WHERE secret_id = %s",
+        foreign.value.envelope,
+        secret.pk,
+    )
+    for path in paths(secret):
+        hot, general = both(bearer("reader", cast.development), path)
+        assert hot == general
+        assert hot.status >= 400
+        read = [event[8] for event in hot.events if event[4] == Action.SECRET_REVEAL]
+        assert read == ["allowed", "failed"]
 
 
 @pytest.mark.every_database

@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import get_path_info
 from django.http import HttpRequest, HttpResponse
+from django.urls import resolve
 from django.utils.module_loading import import_string
 
 from audit_app.middleware import drop_untrusted_headers, request_id_of
@@ -79,7 +80,7 @@ class RecordedReads:
             value = read.open()
         except EnvelopeError:
             # The application records it, by a connection of its own.
-            environ[_UNOPENED] = read
+            environ[_UNOPENED] = read, allowed
             return None
         body = _body(read.secret, value)
         headers = [*common, ("X-Request-ID", request.request_id), ("Allow", allowed)]
@@ -103,9 +104,17 @@ class UnopenedReadMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer it, or anything else further in."""
-        read: RecordedRead | None = request.META.get(_UNOPENED)
-        if read is None:
+        unopened: tuple[RecordedRead, str] | None = request.META.get(_UNOPENED)
+        if unopened is None:
             return self.get_response(request)
+        read, allowed = unopened
+        # The metrics count it under its route.
+        request.resolver_match = resolve(request.path_info)
+        response = self._answered(read)
+        response["Allow"] = allowed
+        return response
+
+    def _answered(self, read: RecordedRead) -> HttpResponse:
         try:
             value = open_granted(read.value, read.receipt, read.draft)
         except SecretError as error:
