@@ -8,13 +8,16 @@ from django.db import connection, models
 from django.test import Client
 
 from audit_app.db.bulk_sql import insert, insert_into
+from audit_app.db.joint_queries import rows_of_each
 from audit_app.integrity.row_state import latest_digests
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.queries import search
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
+from environments_app.tokens import raw_tokens
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import Reference, Secret, SecretVersion
+from secrets_app.read_engine import raw_secrets
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, write
 from secrets_app.tests.kept import keep, send
@@ -154,12 +157,26 @@ def reads(client: Client, page: Client, own: list[Secret]) -> Acts:
         lambda: client.get(name, headers={"accept": "application/json, */*;q=0"}),
     )
     yield "read of a version", lambda: client.get(f"{path}/versions/1")
+    yield from engine(own)
     yield "versions", lambda: client.get(f"{path}/versions")
     yield "page of a secret", lambda: page.get(f"/secrets/{own[2].pk}")
     yield (
         "reveal on a page",
         lambda: page.post(f"/secrets/{own[2].pk}/reveal", headers={"hx-request": "true"}),
     )
+
+
+def engine(own: list[Secret]) -> Acts:
+    """Yield what the read engine asks for a batch; a server gets these statements together."""
+    ids, names = [each.pk for each in own[2:102]], [each.name for each in own[2:52]]
+    by_name = raw_secrets.by_name([50, 50])
+    yield "batch by id", lambda: rows_of_each([(raw_secrets.by_id(100), ids)])
+    yield "read by id alone", lambda: rows_of_each([(raw_secrets.by_id(1), ids[:1])])
+    yield (
+        "batch by name",
+        lambda: rows_of_each([(by_name, ["development", *names, "production", *names])]),
+    )
+    yield "batch of tokens", lambda: rows_of_each([(raw_tokens.statement(100), ["p" * 22] * 100)])
 
 
 def lists(client: Client, page: Client) -> Acts:
