@@ -19,6 +19,8 @@ from audit_app.models import (
     ReadManifest,
     ReadManifestItem,
     RefusalCount,
+    SearchEntry,
+    SearchPosition,
     SinkState,
     StreamCursor,
     StreamHead,
@@ -144,6 +146,8 @@ read_only(
     search="=name =secret_uuid",
     ordering="-id",
 )
+read_only(SearchEntry, "event outcome address actor_name object_name", ordering="-event")
+read_only(SearchPosition, "head sequence")
 read_only(Checkpoint, "number at key_id", ordering="-number")
 read_only(SinkState, "name position succeeded_at failures error")
 read_only(StreamCursor, "sink stream sequence", joined="sink")

@@ -92,7 +92,7 @@ def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[CreatedSecret
 
 
 @pytest.mark.parametrize("by", ["id", "name", "version"])
-def test_one_value_costs_six_statements_and_no_key_call(
+def test_one_value_costs_few_statements_on_the_general_path_and_no_key_call(
     cast: Cast, bearer: Callable[..., Client], counted: Callable[[], Any], by: str
 ) -> None:
     secret = keep(cast)
@@ -105,7 +105,8 @@ def test_one_value_costs_six_statements_and_no_key_call(
     assert client.get(path).json()["value"] == VALUE
     with counted() as count:
         assert client.get(path).json()["value"] == VALUE
-    assert len(count.statements) <= 6, "\n".join(count.statements)
+    # By name the environment is looked for as well.
+    assert len(count.statements) <= 6 + (by == "name"), "\n".join(count.statements)
     assert (count.key_calls, count.opened) == (0, 1)
 
 

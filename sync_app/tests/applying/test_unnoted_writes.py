@@ -135,7 +135,7 @@ def test_a_choice_is_asked_for_once(stage: Stage, killed: Killed) -> None:
     assert is_in_step(stage, "third")
 
 
-@pytest.mark.parametrize("at", ["start", "_save"], ids=["nothing was written", "it was written"])
+@pytest.mark.parametrize("at", ["dispatch", "_save"], ids=["nothing was written", "it was written"])
 @pytest.mark.parametrize("existed", [True, False], ids=["update", "create"])
 def test_what_a_stranger_wrote_after_a_death_stays_the_strangers(
     stage: Stage, killed: Killed, existed: bool, at: str
@@ -373,21 +373,21 @@ def test_what_keeper_never_writes_is_a_strangers(vault: VaultWorld, stage: Stage
     stage.keep("one", "first")
     stage.sync()
     stage.keep("one", "second")
-    run = killed(at="start")
+    run = killed(at="dispatch")
     vault.kv.create_or_update_secret(stage.path("one"), {"user": "theirs"}, mount_point="secret")
     stage.drop("one")
     end(run)
     assert stage.sync(rest=True).counts == {"conflict": 1}
 
 
-@pytest.mark.parametrize("at", ["start", "_save"], ids=["nothing was written", "it was written"])
+@pytest.mark.parametrize("at", ["dispatch", "_save"], ids=["nothing was written", "it was written"])
 def test_a_replacement_that_nobody_noted_is_carried_on(stage: Stage, killed: Killed, at: str) -> None:
     stage.edit("one", "theirs")
     stage.keep("one", "ours")
     options: dict[str, Any] = {"names": ["one"], "mode": "replace"}
     plan = stage.plan(kind=PlanKind.ADOPT, options=options)
     run = killed(applying.request_apply(actor=stage.alice, plan=plan), at=at)
-    assert stage.theirs("one") == ("theirs" if at == "start" else "ours")
+    assert stage.theirs("one") == ("theirs" if at == "dispatch" else "ours")
     assert end(run) == "done"
     assert stage.items(plan) == {"one": ("adopt", "done")}
     assert is_in_step(stage, "ours")
