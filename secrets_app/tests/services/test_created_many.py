@@ -64,7 +64,7 @@ def test_each_secret_leads_to_the_one_who_created_it(cast: Cast, signed_in: Call
         (event,) = search.events(viewer=alice, object_uuid=secret.uuid)
         assert (event.action, event.actor_name) == (Action.SECRET_CREATE, "erin")
         assert search.read_versions([event], secret_uuid=secret.uuid) == {event.pk: [1]}
-        (by_name,) = search.events(viewer=alice, object_name=secret.name)
+        (by_name,) = search.find(viewer=alice, object_name=secret.name).events
         assert by_name.pk == event.pk
     page = signed_in(cast.alice).get(f"/secrets/{last.pk}").content.decode()
     assert "<b>erin</b> created secrets in" in page
