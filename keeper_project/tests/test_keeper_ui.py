@@ -163,7 +163,9 @@ def test_an_empty_page_offers_to_make_the_first() -> None:
 
 def event(**changes: object) -> SimpleNamespace:
     given = {"actor_kind": "user", "actor_name": "alice", "action": "secret.reveal", "outcome": "allowed"}
-    return SimpleNamespace(**given | {"object_name": "payments/db", "at": timezone.now()} | changes)
+    return SimpleNamespace(
+        **given | {"object_kind": "secret", "object_name": "payments/db", "at": timezone.now()} | changes
+    )
 
 
 def test_an_event_reads_as_a_sentence() -> None:
