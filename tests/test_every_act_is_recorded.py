@@ -477,7 +477,6 @@ SILENT: Final[dict[str, str]] = {
     "*.offered": _SHOWS,
     "*.describe_overlap": _SHOWS,
     "audit_app.queries.search.events": _SHOWS,
-    "audit_app.queries.search.find": _SHOWS,
     "audit_app.queries.search.goes_by_index": _SHOWS,
     "keeper_project.dashboard.*": _SHOWS,
     "keeper_project.health.status.standings": _SHOWS,

@@ -236,17 +236,6 @@ def test_a_search_by_another_order_stays_in_that_order() -> None:
     assert [event.sequence for event in found.exclude(actor_name="bob-1").order_by("pk")] == [1, 3]
 
 
-def test_the_command_fills_it_and_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    write(9)
-    total = search_index.behind()
-    call_command("audit_search")
-    assert f"{total} events behind" in capsys.readouterr().out
-    call_command("audit_search", "--fill")
-    assert search_index.behind() == 0
-    call_command("audit_search")
-    assert "complete" in capsys.readouterr().out
-
-
 def test_a_stream_without_head_stops_nothing() -> None:
     write(3)
     search_index.fill()
