@@ -211,7 +211,7 @@ def test_a_crash_with_it_in_hand_leaves_it_nowhere(
         ]
     # And on the way out, with the opened value in hand.
     with monkeypatch.context() as faulty:
-        faulty.setattr("secrets_app.views.secrets.render", broken)
+        faulty.setattr("secrets_app.views.secrets.render_page", broken)
         # The answer to the fault is written.
         faulty.setattr("keeper_project.http.json.ProblemRenderer.render", JsonRenderer.render)
         faulty.setattr("keeper_project.http.json.JsonRenderer.render", broken)

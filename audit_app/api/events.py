@@ -46,7 +46,7 @@ class EventDocument(serializers.Serializer[AuditEvent]):
         return parsed_details(event.details)
 
 
-class ItemDocument(serializers.Serializer[ReadManifestItem]):
+class ManifestItemDocument(serializers.Serializer[ReadManifestItem]):
     """One version of one secret that an event about many lists, under the name that it had then."""
 
     secret_uuid = serializers.UUIDField()
@@ -127,11 +127,11 @@ class EventItemsView(GenericAPIView[ReadManifestItem]):
     """The secrets that an event about many lists."""
 
     queryset = ReadManifestItem.objects.none()
-    serializer_class = ItemDocument
+    serializer_class = ManifestItemDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
     default_ordering = "id"
 
-    @extend_schema(summary="List the secrets of an event", responses=ItemDocument(many=True))
+    @extend_schema(summary="List the secrets of an event", responses=ManifestItemDocument(many=True))
     def get(self, request: Request, stream: str, sequence: int) -> Response:
         """List the versions that an event read or created, in the order in which it lists them."""
         event = viewed_event(viewer=viewer_of(request), face="api", stream=stream, sequence=sequence)
@@ -139,4 +139,4 @@ class EventItemsView(GenericAPIView[ReadManifestItem]):
             raise NotFound
         items = ReadManifestItem.objects.filter(manifest=event.manifest_id)
         rows = self.paginate_queryset(items)
-        return self.get_paginated_response([ItemDocument(row).data for row in rows or []])
+        return self.get_paginated_response([ManifestItemDocument(row).data for row in rows or []])
