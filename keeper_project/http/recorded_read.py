@@ -112,6 +112,8 @@ class UnopenedReadMiddleware:
         request.resolver_match = resolve(request.path_info)
         response = self._answered(read)
         response["Allow"] = allowed
+        # CommonMiddleware, which sets it elsewhere, is not reached.
+        response["Content-Length"] = str(len(response.content))
         return response
 
     def _answered(self, read: RecordedRead) -> HttpResponse:
