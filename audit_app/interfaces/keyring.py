@@ -45,14 +45,6 @@ class Signature(NamedTuple):
 class Keyring(Protocol):
     """Holds the system keys, opened once and pinned for the life of the process."""
 
-    @property
-    def generation(self) -> object:
-        """Stands for the keys as they are now: another object once they have changed in any way.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
-        ...
-
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """Return the tag of a message, 48 bytes: key uuid 16 | HMAC-SHA256 32.
 

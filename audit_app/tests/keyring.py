@@ -17,10 +17,6 @@ SIGNING_KEYS = [UUID(int=number) for number in (0x51, 0x52)]
 class ToyKeyring(Keyring):
     """Derives one key per purpose from a fixed text."""
 
-    @property
-    def generation(self) -> object:
-        return ToyKeyring
-
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         return KEY_ID + hmac.digest(f"toy {purpose}".encode(), message, "sha256")
 

@@ -58,8 +58,6 @@ class _OpenKeys:
     by_id: dict[tuple[Purpose, bytes], PlainKey] = field(default_factory=dict, repr=False)
     # Rows of keys that no longer write and do not open: (uuid, purpose, why).
     broken: list[tuple[UUID, str, str]] = field(default_factory=list)
-    # A marker that distinguishes proofs under these keys from proofs under others.
-    generation: object = field(default_factory=object, repr=False)
 
     def add(self, row: DataKey, key: PlainKey) -> None:
         purpose = Purpose(row.purpose)
@@ -77,14 +75,6 @@ class SystemKeyring:
         self._pinned: _OpenKeys | None = None
         self._uncommitted: _Uncommitted | None = None
         self._looked_at = 0.0
-
-    @property
-    def generation(self) -> object:
-        """Stands for the keys as they are now: another object once they have changed in any way.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
-        return (self._pinned or self._open_keys()).generation
 
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.

@@ -141,37 +141,15 @@ def open_version(
     For use cases that have asked the policy already. A failed opening adds a second event.
     """
     secret = version.secret
-    return open_recorded(
-        version.value,
+    draft = EventDraft(
         actor=actor,
         action=action,
         stream=environment_stream(secret.environment.uuid),
         object=secret.audit_object,
-        version=version.uuid,
         details={**details, "number": version.number},
+        covers=frozenset({version.uuid.bytes}),
     )
-
-
-def open_recorded(
-    value: Sealed,
-    *,
-    actor: Principal,
-    action: Action,
-    stream: str,
-    object: AuditObject,
-    version: UUID,
-    details: Mapping[str, Json],
-) -> str:
-    """Do what `open_version` does, for the sealed value of a version that is at hand without its row."""
-    draft = EventDraft(
-        actor=actor,
-        action=action,
-        stream=stream,
-        object=object,
-        details=details,
-        covers=frozenset({version.bytes}),
-    )
-    return open_granted(value, commit_records([draft])[0], draft)
+    return open_granted(version.value, commit_records([draft])[0], draft)
 
 
 def open_granted(value: Sealed, receipt: Receipt, draft: EventDraft) -> str:
