@@ -29,6 +29,8 @@ ACTS: Final[dict[str, set[str]]] = {
     "audit_app.ReadManifestItem": set(),
     "audit_app.RefusalCount": set(),
     "audit_app.SinkState": set(),
+    "audit_app.SearchEntry": set(),
+    "audit_app.SearchPosition": set(),
     "audit_app.StreamCursor": set(),
     "audit_app.StreamHead": set(),
     "auditlog.LogEntry": set(),
