@@ -1,1 +1,1 @@
-"""Environments, their memberships and groups."""
+"""Environments, their memberships and groups; report sections."""

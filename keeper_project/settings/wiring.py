@@ -3,10 +3,10 @@
 KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
 KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.TrailPolicy"
 KEEPER_REPORT_SECTIONS = [
-    "environments_app.environments.reports.SECTIONS",
+    "environments_app.environments.report_sections.SECTIONS",
     "audit_app.queries.report_sections.SECTIONS",
-    "secrets_app.maintenance.reports.SECTIONS",
-    "sync_app.runs.reports.SECTIONS",
+    "secrets_app.maintenance.report_sections.SECTIONS",
+    "sync_app.runs.report_sections.SECTIONS",
 ]
 KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",

@@ -1,1 +1,1 @@
-"""Scheduled upkeep: integrity scans, purging, reports."""
+"""Scheduled upkeep: integrity scans, purging; report sections."""

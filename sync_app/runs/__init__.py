@@ -1,1 +1,1 @@
-"""Runs of a target: the runner, the schedule, reports."""
+"""Runs of a target: the runner, the schedule, report sections."""
