@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # The old names of functions and classes, by the app that defined them.
 RETIRED: Final = {
     "audit_app": """
-        Cut Draft KeptDigest LastState Loss Seam Standing Tally contradictions cuts_of is_authentic
+        Cut Draft KeptDigest LastState Loss Seam Standing Tally authentic contradictions cuts_of is_authentic
         kept_problems last_states most_active newest_cuts read_back report_violation resume row_state seams
         standing state_of versions_read
     """,

@@ -137,7 +137,7 @@ def mac_message(label: str, uuid: UUID | str, covered: Mapping[str, object]) -> 
 Row = TypeVar("Row", bound=AuthenticatedRow)
 
 
-def authentic(rows: Iterable[Row]) -> list[Row]:
+def verified_rows(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that prove themselves; report the others, which grant nothing."""
     good = []
     for row in rows:

@@ -11,7 +11,7 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import commit_record
 from environments_app.access_requests.events import (
     checked_text,
@@ -137,7 +137,7 @@ def end_expired() -> int:
     """
     over = Q(source=Source.REQUEST, expires_at__lte=timezone.now())
     due = Membership.objects.filter(over).select_related("environment", "user", "group")
-    rows = authentic(due.order_by("id")[:_BATCH])
+    rows = verified_rows(due.order_by("id")[:_BATCH])
     for row in rows:
         with lock_authentic(row) as stored:
             if stored.is_expired:
@@ -164,7 +164,7 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
     if environment is None:
         raise Invisible("There is no such request.")
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment, object=request.audit_object)
-    if not authentic([request]):
+    if not verified_rows([request]):
         raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
     if not answers(actor, request):
         commit_record(
@@ -179,7 +179,7 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
 
 
 def _active(user: User) -> User:
-    if not user.is_active or not authentic([user]):
+    if not user.is_active or not verified_rows([user]):
         raise Conflict("The account of who asked is disabled.")
     return user
 

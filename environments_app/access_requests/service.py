@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind, system
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests.decisions import answers, checked_minutes, is_own, require_open
 from environments_app.access_requests.events import checked_text, record_step, settled, tell_managers
 from environments_app.approvals.approvers import possible_managers
@@ -53,7 +53,7 @@ def submit(
     """
     person = _person(actor)
     wanted = AccessRequest(
-        environment=next(iter(authentic(Environment.objects.filter(name=environment))), None),
+        environment=next(iter(verified_rows(Environment.objects.filter(name=environment))), None),
         environment_name=_environment_name(environment),
         requester=person,
         role=memberships.parse_role(role),
@@ -79,7 +79,7 @@ def waiting_for(actor: Principal) -> list[AccessRequest]:
         return []
     rows = visible_requests(actor).filter(state=RequestState.PENDING, expires_at__gt=timezone.now())
     rows = rows.filter(environment__isnull=False).exclude(requester__uuid=actor.uuid)
-    return [row for row in authentic(rows.order_by("id")[:_BATCH]) if answers(actor, row)]
+    return [row for row in verified_rows(rows.order_by("id")[:_BATCH]) if answers(actor, row)]
 
 
 def own_requests(actor: Principal) -> QuerySet[AccessRequest]:
@@ -123,7 +123,7 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
 def expire_due() -> int:
     """Expire unanswered requests; return how many."""
     due = _rows().filter(state=RequestState.PENDING, expires_at__lte=timezone.now())
-    rows = authentic(due.order_by("id")[:_BATCH])
+    rows = verified_rows(due.order_by("id")[:_BATCH])
     for row in rows:
         with lock_authentic(row) as stored:
             if stored.state == RequestState.PENDING:
@@ -161,7 +161,7 @@ def _equal(wanted: AccessRequest) -> AccessRequest | None:
         state=RequestState.PENDING,
         expires_at__gt=timezone.now(),
     )
-    return next(iter(authentic(same)), None)
+    return next(iter(verified_rows(same)), None)
 
 
 def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:

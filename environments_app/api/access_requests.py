@@ -9,7 +9,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.access_requests.events import MAX_TEXT
@@ -101,7 +101,9 @@ class AccessRequestListView(AccessView):
         state = request.query_params.get("state")
         if state is not None:
             rows = rows.filter(state=stored_state(RequestState, state))
-        return self.get_paginated_response(AccessRequestDocument(authentic(self.page(rows)), many=True).data)
+        return self.get_paginated_response(
+            AccessRequestDocument(verified_rows(self.page(rows)), many=True).data
+        )
 
     @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})
     def post(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api.environments import AccessView
 from environments_app.api.fields import StateField, StrictSerializer, Text, public_states, stored_state
 from environments_app.approvals import service as approvals
@@ -100,7 +100,7 @@ class ApprovalListView(AccessView):
         state = request.query_params.get("state")
         if state is not None:
             rows = rows.filter(state=stored_state(ApprovalState, state))
-        return self.get_paginated_response(ApprovalDocument(authentic(self.page(rows)), many=True).data)
+        return self.get_paginated_response(ApprovalDocument(verified_rows(self.page(rows)), many=True).data)
 
 
 class ApprovalActs(AccessView):

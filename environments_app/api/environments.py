@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api import serializers as documents
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require, visible_environments
@@ -61,7 +61,7 @@ class EnvironmentListView(AccessView):
     def get(self, request: Request) -> Response:
         """List the environments that the actor may see."""
         rows = self.page(Environment.objects.filter(visible_environments(self.actor)))
-        document = documents.EnvironmentDocument(authentic(rows), many=True)
+        document = documents.EnvironmentDocument(verified_rows(rows), many=True)
         return self.get_paginated_response(document.data)
 
     @extend_schema(

@@ -22,7 +22,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
@@ -279,7 +279,7 @@ def _matching(actor: Principal, proposal: Proposal, message: bytes, state: Appro
         state=state,
         expires_at__gt=timezone.now(),
     ).select_related("environment")
-    for row in authentic(rows):
+    for row in verified_rows(rows):
         same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
         if same and (state != ApprovalState.APPROVED or approver_still_eligible(row)):
             return row

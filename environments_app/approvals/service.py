@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind, system
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals.approvers import can_approve, hands_of, people_who_decide
 from environments_app.approvals.executors import ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
@@ -45,7 +45,7 @@ def waiting_for(actor: Principal) -> list[Approval]:
     if actor.kind is not ActorKind.USER:
         return []
     rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
-    others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
+    others = verified_rows(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
     hands = hands_of(row.requester for row in others)
     return [row for row in others if can_approve(actor, row, hands)]
 
@@ -59,7 +59,7 @@ def resolved_for(actor: Principal) -> list[Approval]:
     refused = Q(state=ApprovalState.REJECTED, decided_at__gt=now - REFUSAL_TOLD)
     rows = Approval.objects.filter(ready | refused, requester_uuid=actor.uuid, requester_kind=actor.kind)
     # By the words of the states, so that no number of refusals crowds out what waits.
-    return authentic(rows.select_related("environment").order_by("state", "id")[:_BATCH])
+    return verified_rows(rows.select_related("environment").order_by("state", "id")[:_BATCH])
 
 
 def approved_among(decided: list[Approval]) -> list[Approval]:
@@ -162,7 +162,7 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
 def expire_due() -> int:
     """Note that the time of requests is over, and destroy what was kept for them; return how many."""
     due = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now())
-    rows = authentic(due.select_related("environment").order_by("id")[:_BATCH])
+    rows = verified_rows(due.select_related("environment").order_by("id")[:_BATCH])
     for row in rows:
         with lock_authentic(row) as stored:
             if stored.state in OPEN_STATES:
@@ -213,7 +213,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
 
 def _require_authentic(approval: Approval) -> None:
     """Raise Tampered, reported, for a request that Keeper did not write."""
-    if not authentic([approval]):
+    if not verified_rows([approval]):
         raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind, system
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authentication.totp import (
@@ -182,7 +182,7 @@ def _begun(user: User) -> SecondFactor | None:
     rows = SecondFactor.objects.select_related("user").filter(
         user=user, created_at__gt=now - _ENROLMENT, created_at__lte=now + SLACK
     )
-    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
+    return next(iter(verified_rows(rows.order_by("-pk")[:1])), None)
 
 
 def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
@@ -190,7 +190,7 @@ def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
     if user.second_factor is None:
         return None
     rows = SecondFactor.objects.filter(user=user, uuid=user.second_factor)
-    return next(iter(authentic(rows.select_for_update() if locked else rows)), None)
+    return next(iter(verified_rows(rows.select_for_update() if locked else rows)), None)
 
 
 def reseal_seeds() -> tuple[int, list[str]]:

@@ -8,7 +8,7 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import ROLE_ACTIONS, Grant, Principal, require
 from environments_app.models import (
     AccessConfirmation,
@@ -134,7 +134,7 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
 
 
 def _of_administrators() -> Iterator[AccessPath]:
-    for user in authentic(User.objects.filter(role=UserRole.ADMIN, is_active=True)):
+    for user in verified_rows(User.objects.filter(role=UserRole.ADMIN, is_active=True)):
         yield AccessPath(
             kind=PERSON,
             who=user.username,
@@ -163,7 +163,7 @@ def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:
 
 def _confirmed(environment: Environment) -> dict[int, datetime]:
     rows = AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
-    return {row.user_id: row.suspended_at for row in authentic(rows)}
+    return {row.user_id: row.suspended_at for row in verified_rows(rows)}
 
 
 def _reads(role: str) -> bool:

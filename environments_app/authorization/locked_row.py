@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
-from audit_app.integrity.row_authentication import AuthenticatedRow, authentic
+from audit_app.integrity.row_authentication import AuthenticatedRow, verified_rows
 from environments_app.errors import InvalidField, Tampered
 
 Row = TypeVar("Row", bound=AuthenticatedRow)
@@ -28,7 +28,7 @@ def lock_authentic(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
             yield _locked(row, beside)
     except Tampered:
         # Outside the transaction, which was rolled back.
-        authentic([row])
+        verified_rows([row])
         raise
 
 

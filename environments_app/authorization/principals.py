@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import NIL, Actor, ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.clock import SLACK
 from environments_app.models import (
@@ -31,7 +31,7 @@ def user_principal(
 
     Someone inactive, or whose row was not written by Keeper, has no rights at all.
     """
-    counts = user.is_active and bool(authentic([user]))
+    counts = user.is_active and bool(verified_rows([user]))
     trusted_in = _trusted_in(user, user.suspended_at) if counts and user.suspended_at else frozenset()
     return Principal(
         kind=ActorKind.USER,
@@ -52,7 +52,7 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
 
     A revoked, expired or forged token has no rights at all.
     """
-    counts = token.is_live and bool(authentic([token]))
+    counts = token.is_live and bool(verified_rows([token]))
     return (
         token_bearer(token, grants_on(token), address=address, request_id=request_id)
         if counts
@@ -168,7 +168,7 @@ def grants_ignoring_status(user: User) -> Principal:
 
 
 def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
-    places = authentic(GroupMember.objects.filter(user=user).select_related("user", "group"))
+    places = verified_rows(GroupMember.objects.filter(user=user).select_related("user", "group"))
     now = timezone.now()
     memberships = Membership.objects.filter(
         Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
@@ -180,8 +180,8 @@ def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
             suspended=membership.suspended_at is not None
             or (user.suspended_at is not None and membership.environment_id not in trusted_in),
         )
-        for membership in authentic(memberships.order_by("id"))
-        if authentic([membership.environment])
+        for membership in verified_rows(memberships.order_by("id"))
+        if verified_rows([membership.environment])
     )
 
 
@@ -200,13 +200,13 @@ def _grant(membership: Membership, *, suspended: bool) -> Grant:
 def _trusted_in(user: User, since: datetime) -> frozenset[int]:
     """Return the environments whose managers have confirmed an account since it was suspended."""
     rows = AccessConfirmation.objects.filter(user=user, suspended_at=since)
-    return frozenset(row.environment_id for row in authentic(rows.select_related("environment", "user")))
+    return frozenset(row.environment_id for row in verified_rows(rows.select_related("environment", "user")))
 
 
 def grants_on(token: ServiceToken) -> tuple[Grant, ...]:
     """Return what is written on a genuine token; nothing if its environment is not genuine as well."""
     environment = token.environment
-    if environment is None or token.role == TokenRole.ADMIN or not authentic([environment]):
+    if environment is None or token.role == TokenRole.ADMIN or not verified_rows([environment]):
         return ()
     return (
         grant_in(

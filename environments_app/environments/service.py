@@ -12,7 +12,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.access_proposals import unprotecting
@@ -146,7 +146,7 @@ def _unprotects(actor: Principal, environment: Environment, changes: dict[str, A
 
 
 def _seen(actor: Principal, environment: Environment | None) -> Environment:
-    if environment is None or not authentic([environment]):
+    if environment is None or not verified_rows([environment]):
         raise Invisible("There is no such environment.")
     require(actor=actor, action=Action.ENVIRONMENT_VIEW, environment=environment)
     return environment

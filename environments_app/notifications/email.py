@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 
 from audit_app.events.actors import NIL
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.models import Environment, Recipient, User
 from environments_app.notifications.service import AlertNotice, Undeliverable
 
@@ -30,7 +30,7 @@ class EmailTransport:
         if environment is None:
             return [NIL] if settings.KEEPER_ALERT_EMAILS else []
         rows = Recipient.objects.filter(environment=environment).select_related("environment")
-        return [row.uuid for row in authentic(rows)]
+        return [row.uuid for row in verified_rows(rows)]
 
     def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Hand a message to the mail server. Raises Undeliverable."""
@@ -52,10 +52,10 @@ class EmailTransport:
 def _addresses(addressee: UUID) -> list[str]:
     if addressee == NIL:
         return list(settings.KEEPER_ALERT_EMAILS)
-    rows = authentic(Recipient.objects.filter(uuid=addressee).select_related("environment"))
+    rows = verified_rows(Recipient.objects.filter(uuid=addressee).select_related("environment"))
     if rows:
         return [row.email for row in rows]
-    people = authentic(User.objects.filter(uuid=addressee, is_active=True).exclude(email=""))
+    people = verified_rows(User.objects.filter(uuid=addressee, is_active=True).exclude(email=""))
     if not people:
         raise Undeliverable(_GONE, permanent=True)
     return [person.email for person in people]

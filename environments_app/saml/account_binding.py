@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Principal
 from environments_app.errors import BadName, NameInUse, SamlRefused
 from environments_app.models import User
@@ -30,7 +30,7 @@ def subject_user(statement: Statement, *, actor: Principal) -> User:
     another account has the name.
     """
     user = bound_user(statement) or _new_user(statement, actor)
-    if not authentic([user]) or not user.is_active:
+    if not verified_rows([user]) or not user.is_active:
         raise SamlRefused("saml-account", "Your account in Keeper is disabled. Ask an administrator.")
     return _with_profile(user, statement, actor)
 

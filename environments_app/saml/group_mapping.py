@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, EventDraft, commit_record, record_many
 from environments_app.approvals.access_proposals import mapping as proposed
@@ -93,7 +93,7 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
 
     Grants that people made are left alone. `actor` is Keeper itself. Raises Tampered.
     """
-    mappings = authentic(
+    mappings = verified_rows(
         mapping
         for mapping in SamlGroupMapping.objects.select_related("environment")
         if mapping.group in groups

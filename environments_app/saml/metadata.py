@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit_app.errors import AnswerTooLarge, OutboundError
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import AuditObject, record
@@ -34,7 +34,7 @@ def provider_metadata() -> str:
     if settings.KEEPER_SAML_METADATA_FILE:
         return from_file(Path(settings.KEEPER_SAML_METADATA_FILE))
     rows = SamlProvider.objects.filter(url=settings.KEEPER_SAML_METADATA_URL)
-    genuine = authentic(rows)
+    genuine = verified_rows(rows)
     if genuine and genuine[0].fetched_at > timezone.now() - _STALE_AFTER:
         return str(genuine[0].document)
     try:

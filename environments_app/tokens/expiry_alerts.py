@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import Environment, ServiceToken
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
@@ -26,8 +26,8 @@ def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
         rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
-        _tell(EXPIRING, environment, "will end soon", authentic(expiring(rows)))
-        _tell(UNUSED, environment, "are not used", authentic(unused(rows)))
+        _tell(EXPIRING, environment, "will end soon", verified_rows(expiring(rows)))
+        _tell(UNUSED, environment, "are not used", verified_rows(unused(rows)))
 
 
 def token_status(token: ServiceToken) -> str:

@@ -25,7 +25,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import issuing
@@ -203,7 +203,7 @@ def parse(raw: str) -> tuple[str, str]:
 def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
     _check_secret(token, secret)
-    if token is None or not authentic([token]):
+    if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
     _check_use(token, address)
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)

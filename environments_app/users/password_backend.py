@@ -4,7 +4,7 @@ from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.errors import BadName
 from environments_app.models import User
 from environments_app.names import normalise_username
@@ -28,7 +28,7 @@ class LocalBackend(BaseBackend):
         user = named_user(username)
         # Before the password is checked: Django may store a better hash then, which would make a forged row
         # genuine.
-        if user is None or not authentic([user]):
+        if user is None or not verified_rows([user]):
             make_password(password)
             return None
         return user if user.check_password(password) and user.is_active else None
@@ -36,7 +36,7 @@ class LocalBackend(BaseBackend):
     def get_user(self, user_id: int) -> User | None:
         """Return the user of a session, as long as the account is active and genuine."""
         user = User.objects.filter(pk=user_id, is_active=True).first()
-        return user if user and authentic([user]) else None
+        return user if user and verified_rows([user]) else None
 
 
 def named_user(username: str) -> User | None:

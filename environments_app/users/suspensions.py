@@ -20,7 +20,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.gate import needs_second_person
@@ -88,7 +88,7 @@ def suspended_accounts(environment: Environment) -> list[User]:
     ).distinct()
     confirmed = {
         row.user_id: row.suspended_at
-        for row in authentic(
+        for row in verified_rows(
             AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
         )
     }

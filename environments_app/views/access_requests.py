@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.authentication.drf import principal_of
@@ -98,7 +98,7 @@ def _detail(
         "asked": asked,
         "environment": place,
         "own": decisions.is_own(actor, asked),
-        "verified": bool(authentic([asked])),
+        "verified": bool(verified_rows([asked])),
         "form": form or (GrantForm(asked) if may_answer else None),
         "standing": _standing(asked, place) if may_answer and place else None,
         "second": _second(asked),
@@ -128,4 +128,4 @@ def _standing(asked: AccessRequest, environment: Environment) -> str:
 def _second(asked: AccessRequest) -> Approval | None:
     """Return a manager's wish to grant this, which waits for another person."""
     rows = Approval.objects.filter(object_uuid=asked.uuid, state=ApprovalState.PENDING)
-    return next(iter(authentic(rows.select_related("environment"))), None) if asked.is_open else None
+    return next(iter(verified_rows(rows.select_related("environment"))), None) if asked.is_open else None

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authentication.drf import principal_of
@@ -33,9 +33,9 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     context = {
         "waiting": approvals.waiting_for(actor),
         "ready": approvals.approved_among(approvals.resolved_for(actor)),
-        "latest": authentic(latest),
+        "latest": verified_rows(latest),
         "asking": access_requests.waiting_for(actor),
-        "own_requests": authentic(access_requests.own_requests(actor)[:_OWN]),
+        "own_requests": verified_rows(access_requests.own_requests(actor)[:_OWN]),
     }
     return render(request, "environments_app/approval_list.html", context)
 
@@ -50,7 +50,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     context = {
         "approval": approval,
         "environment": approval.environment,
-        "verified": bool(authentic([approval])),
+        "verified": bool(verified_rows([approval])),
         "may_decide": approvals.may_approve(actor, approval),
         "may_withdraw": own and approval.is_live,
         "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals.service import approved_among, rejected_among, resolved_for, waiting_for
 from environments_app.authorization.policy import Principal, environments_for
@@ -178,7 +178,7 @@ def _due(actor: Principal) -> list[InboxItem]:
 
 def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
     # The row's own condition excludes NULL, which the order would otherwise have to place.
-    return authentic(rows.order_by(column, "pk")[: SHOWN + 1])
+    return verified_rows(rows.order_by(column, "pk")[: SHOWN + 1])
 
 
 def _approvals(actor: Principal) -> list[InboxItem]:

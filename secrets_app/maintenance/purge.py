@@ -7,7 +7,7 @@ from typing import Final
 from django.conf import settings
 from django.utils import timezone
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Grant
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Role
@@ -37,7 +37,7 @@ def purge_expired() -> int:
         return 0
     before = timezone.now() - timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
     due = Secret.objects.select_related("environment").filter(live__isnull=True, deleted_at__lte=before)
-    return sum(_purged(secret) for secret in authentic(due.order_by("pk")[:_AT_A_TIME]))
+    return sum(_purged(secret) for secret in verified_rows(due.order_by("pk")[:_AT_A_TIME]))
 
 
 def _purged(secret: Secret) -> bool:

@@ -120,7 +120,7 @@ def _stored_rows(environment: Environment, limit: int, limit_bytes: int) -> Stor
     return StoredRows(found, digest.digest())
 
 
-def verified_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
+def plain_rows_under(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
     """Yield the living secrets of an environment from `prefix` on, without values.
 
     For a secret whose row has no valid MAC, or no current version, only the primary key is yielded; its
@@ -131,7 +131,7 @@ def verified_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | 
 
 
 def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[PlainRow | int]:
-    """Yield the living secrets of these names with their sealed values, else as `verified_rows` does."""
+    """Yield the living secrets of these names with their sealed values, else as `plain_rows_under` does."""
     if names:
         condition = f"AND s.name IN ({', '.join(['%s'] * len(names))})"
         head = _select(connection.vendor, besides="v.fingerprint, ")

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.query import BaseIterable
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.integrity.row_authentication import authentic, mac_message
+from audit_app.integrity.row_authentication import mac_message, verified_rows
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import dashed
 from secrets_app.models import Secret
@@ -79,7 +79,7 @@ def listed(secrets: QuerySet[Secret]) -> "QuerySet[Any, ListedSecret | Secret]":
 
 def genuine(rows: Sequence[ListedSecret | Secret]) -> list[ListedSecret | Secret]:
     """Return the rows that prove themselves; report the others, which are not shown."""
-    return [row for row in rows if isinstance(row, ListedSecret) or authentic([row])]
+    return [row for row in rows if isinstance(row, ListedSecret) or verified_rows([row])]
 
 
 class _ListedRows(BaseIterable):  # type: ignore[type-arg]  # generic to the type checker only

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.parsing import whole_number
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded
@@ -124,7 +124,7 @@ def _chosen(request: HttpRequest, seen: dict[int, str], *, deleted: bool) -> lis
     if len(seen) > MAX_CHOSEN:
         raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
     rows = visible_secrets(principal_of(request), deleted=deleted).filter(pk__in=seen)
-    return authentic(rows.order_by("name", "id"))
+    return verified_rows(rows.order_by("name", "id"))
 
 
 def _preview(

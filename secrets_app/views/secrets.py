@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.pagination import list_paginator
 from audit_app.parsing import whole_number
 from audit_app.queries import search
@@ -73,7 +73,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         folders = [] if request.GET.get("cursor") else folders_in(secrets, prefix)
         secrets = directly_in(secrets, prefix)
     paginator = list_paginator()
-    rows = authentic(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
+    rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
     places = [current] if current else environments
     cells = cells_of(actor=actor, secrets=rows)
@@ -114,7 +114,7 @@ def secret_search(request: HttpRequest) -> HttpResponse:
     found: list[Secret] = []
     if text:
         secrets = narrow(visible_secrets(principal_of(request)), {"q": text})
-        found = authentic(secrets.order_by("name", "id")[:_FOUND])
+        found = verified_rows(secrets.order_by("name", "id")[:_FOUND])
     context = {
         "q": text,
         "found": [list_row(secret, ()) for secret in found],

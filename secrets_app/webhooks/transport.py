@@ -21,7 +21,7 @@ from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
@@ -43,11 +43,11 @@ class WebhookTransport:
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         """Return the webhooks of an environment; the installation as a whole has none."""
         rows = Webhook.objects.filter(environment=environment).select_related("environment")
-        return [row.uuid for row in authentic(rows)]
+        return [row.uuid for row in verified_rows(rows)]
 
     def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Post a message. Raises Undeliverable."""
-        rows = authentic(Webhook.objects.filter(uuid=addressee).select_related("environment"))
+        rows = verified_rows(Webhook.objects.filter(uuid=addressee).select_related("environment"))
         if not rows:
             raise Undeliverable(
                 "the webhook was removed, or its row was changed outside Keeper", permanent=True

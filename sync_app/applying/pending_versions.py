@@ -18,7 +18,7 @@ from django.db.models import F, FilteredRelation, Q
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
@@ -212,7 +212,7 @@ def _load_entries(target: Target, condition: Q) -> list[SyncEntry]:
     rows = list(SyncEntry.objects.filter(condition, target=target).exclude(ownership=Ownership.NONE))
     for row in rows:
         row.target = target
-    return authentic(rows)
+    return verified_rows(rows)
 
 
 def _is_due(entry: SyncEntry, version: UUID, seconds: float) -> bool:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
@@ -232,7 +232,7 @@ def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
 
 
 def _refuse_unready(plan: Plan) -> None:
-    if not authentic([plan]):
+    if not verified_rows([plan]):
         raise PlanNotReady("the plan's row was changed outside Keeper: plan again")
     if plan.state == PlanState.MAKING:
         raise PlanNotReady("the plan is still being prepared: wait until its state is ready, then apply it")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from secrets_app.keys import fingerprints
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
 from sync_app.domain.reconciliation import (
@@ -234,7 +234,7 @@ def _load_entries(target: Target) -> list[SyncEntry]:
     entries = list(rows)
     for entry in entries:
         entry.target = target
-    return authentic(entries)
+    return verified_rows(entries)
 
 
 def _is_known(entry: SyncEntry | None) -> bool:

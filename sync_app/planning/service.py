@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
@@ -133,7 +133,7 @@ def request_repeat(*, actor: Principal, plan: Plan) -> Run:
     A choice about one secret is not made again: that is an ordinary plan. Raises PlanNotReady if the
     plan's row was changed outside Keeper, and as `request_plan` does.
     """
-    if not authentic([plan]):
+    if not verified_rows([plan]):
         raise PlanNotReady("the plan's row was changed outside Keeper: plan again from the target's page")
     return request_plan(actor=actor, target=plan.target, kind=PlanKind(plan.kind), options=plan.options)
 

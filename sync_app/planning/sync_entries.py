@@ -6,7 +6,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Q
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from sync_app.domain.delivery_state import DeliveryState, state_for_outcome
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.jobs.bulk_rows import update_rows
@@ -130,7 +130,7 @@ def _verify_entries(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry
     for row in found:
         # One object for all, so that no row asks for its target again.
         row.target = target
-    return authentic(found)
+    return verified_rows(found)
 
 
 def _new_entry(target: Target, draft: PlanItemDraft) -> SyncEntry:

@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic, record_integrity_violation
+from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
 from environments_app.authorization.policy import Principal, allows, require, visible
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
@@ -69,7 +69,7 @@ def has_policy(secret: Secret) -> bool:
 def find_orphaned_login(policy: RotationPolicy) -> Rotation | None:
     """Return the rotation of a policy that was given up and left a login valid, if there is one."""
     rows = Rotation.objects.filter(policy=policy, step=Step.ABANDONED).exclude(leaves="")
-    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
+    return next(iter(verified_rows(rows.order_by("-pk")[:1])), None)
 
 
 def require_policy_access(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:
@@ -103,7 +103,7 @@ def require_authentic(policy: RotationPolicy) -> None:
 
     Raises Tampered or TamperedSecret; the violation is recorded.
     """
-    if not authentic([policy.environment]):
+    if not verified_rows([policy.environment]):
         raise Tampered("The environment's record was changed outside Keeper; nothing is rotated in it.")
     if not policy.is_authentic():
         report_tampering(policy, "the row was not written by Keeper")

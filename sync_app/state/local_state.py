@@ -14,7 +14,7 @@ from audit_app.models import AuditEvent
 from audit_app.recording.recorder import ManifestEntry
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, verified_rows
+from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, plain_rows_under
 from sync_app.domain.reconciliation import Presence, Side
 from sync_app.state.reference_graph import Resolution, load_resolutions
 
@@ -63,7 +63,7 @@ def list_local(environment: Environment, *, scope: str = "") -> Iterator[LocalSe
     # Rows that their models must verify are integers, and the condition finds them again.
     rows = (
         row
-        for row in verified_rows(environment, scope)
+        for row in plain_rows_under(environment, scope)
         if isinstance(row, int) or is_in_scope(scope, row.current.name)
     )
     yield from _convert_rows(environment, rows, in_scope(scope))

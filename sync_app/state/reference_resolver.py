@@ -6,7 +6,7 @@ from uuid import UUID
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import load_principal
 from secrets_app.errors import InvalidValue
@@ -68,7 +68,7 @@ class ReferenceRights:
             return True
         if self._consents is None:
             rows = ReferenceConsent.objects.filter(target=self._target)
-            self._consents = authentic(rows.select_related("environment", "target"))
+            self._consents = verified_rows(rows.select_related("environment", "target"))
         return any(
             consent.environment_id == secret.environment_id and consent.covers(secret.name)
             for consent in self._consents

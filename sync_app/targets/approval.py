@@ -10,7 +10,7 @@ from typing import Final
 from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import (
@@ -172,7 +172,7 @@ def _is_approved(plan: Plan) -> bool:
     return any(
         row.action == Action.TARGET_RESOLVE
         or (row.object_uuid == plan.uuid and row.arguments["items"] == items_digest(plan))
-        for row in authentic(rows)
+        for row in verified_rows(rows)
     )
 
 

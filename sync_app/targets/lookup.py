@@ -5,7 +5,7 @@ from typing import NoReturn
 from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic, record_integrity_violation
+from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
 from environments_app.authorization.policy import Principal, allows, require, visible_scopes
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
@@ -89,7 +89,7 @@ def require_authentic(target: Target) -> None:
 
 def require_authentic_environment(environment: Environment) -> None:
     """Refuse an environment whose row was changed outside Keeper. Raises Tampered; it is recorded."""
-    if not authentic([environment]):
+    if not verified_rows([environment]):
         raise Tampered("The environment's record was changed outside Keeper; nothing goes out of it.")
 
 

@@ -1,7 +1,7 @@
 """The principal of a run: the user who started it, with present rights; or Keeper, within the scope."""
 
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import Tampered
@@ -39,7 +39,7 @@ def target_principal(target: Target, *, role: Role = Role.EDITOR) -> Principal:
 
 def load_run_principal(run: Run) -> Principal:
     """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
-    if not authentic([run]):
+    if not verified_rows([run]):
         raise Tampered("The run's record was changed outside Keeper; nothing is done.")
     _require_authentic_plan(run)
     require_usable(run.target)
@@ -55,5 +55,5 @@ def _require_authentic_plan(run: Run) -> None:
     if run.plan is None:
         return
     run.plan.target = run.target
-    if not authentic([run.plan]):
+    if not verified_rows([run.plan]):
         raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.locked_row import lock_authentic
@@ -181,7 +181,7 @@ def remove(*, actor: Principal, target: Target) -> None:
         _record(actor, Action.TARGET_REMOVE, stored, {"entries": entries, "forged": forged})
         close_after_removal(stored)
     if forged:
-        authentic([target])
+        verified_rows([target])
 
 
 @contextmanager

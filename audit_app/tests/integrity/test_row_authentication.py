@@ -14,8 +14,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import (
     AuthenticatedQuerySet,
     AuthenticatedRow,
-    authentic,
     record_integrity_violation,
+    verified_rows,
 )
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.models import AuditEvent
@@ -139,7 +139,7 @@ def test_a_partial_save_of_other_columns_never_heals_a_bad_row(door: Door) -> No
 
 def test_bulk_create_seals(vault: Vault) -> None:
     Door.objects.bulk_create([Door(vault=vault, role=role) for role in ("reader", "editor")])
-    assert len(authentic(Door.objects.all())) == 2
+    assert len(verified_rows(Door.objects.all())) == 2
 
 
 def test_update_works_after_sealing(door: Door) -> None:
@@ -165,7 +165,7 @@ def test_an_expression_cannot_be_covered(door: Door) -> None:
 def test_authentic_drops_and_reports_bad_rows(door: Door, vault: Vault) -> None:
     good = Door.objects.create(vault=vault, role="reader")
     sql("UPDATE audit_app_tests_door SET role = 'manager' WHERE id = %s", door.pk)
-    assert authentic(Door.objects.order_by("pk")) == [good]
+    assert verified_rows(Door.objects.order_by("pk")) == [good]
     event = AuditEvent.objects.get(action=Action.INTEGRITY_VIOLATION)
     assert (event.stream, event.object_kind, event.object_uuid) == ("system", "test-door", door.uuid)
 

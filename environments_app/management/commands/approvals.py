@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals.service import approve_from_host, possible_approvers
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         asked = Approval.objects.select_related("environment").filter(
             state=ApprovalState.PENDING, expires_at__gt=timezone.now()
         )
-        rows = authentic(asked.order_by("id"))
+        rows = verified_rows(asked.order_by("id"))
         if not rows:
             self.stdout.write("Nothing waits for a second person.")
         for row in rows:

@@ -8,7 +8,7 @@ from django.db.models import F, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import allows
 from environments_app.authorization.principals import load_principal
 from secrets_app.models import Secret, SecretVersion
@@ -56,7 +56,7 @@ def find_unacknowledged(secret: Secret) -> list[Acknowledgement]:
     waited for. A confirmation that was modified outside Keeper does not count.
     """
     rows = list(Acknowledgement.objects.filter(secret=secret))
-    genuine = {each.pk for each in authentic(rows)}
+    genuine = {each.pk for each in verified_rows(rows)}
     behind = [each for each in rows if each.pk not in genuine or each.number != secret.current_number]
     # Several may share a token: each consumer is asked about once.
     consumers = {each.consumer_uuid: each.consumer_kind for each in behind if each.pk in genuine}
@@ -68,7 +68,7 @@ def _older_deliveries(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     """Yield what was delivered of an older version of a secret, with the secret."""
     current = current_version_of(secret).uuid.hex
     own = _load_deliveries([secret.uuid]).exclude(base_keeper=current)
-    yield from ((entry, secret) for entry in authentic(own))
+    yield from ((entry, secret) for entry in verified_rows(own))
 
 
 def _older_substitutions(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
@@ -80,7 +80,7 @@ def _older_substitutions(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     found = load_resolutions(followers)
     versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
     current = dict(versions.values_list("secret__uuid", "uuid"))
-    for entry in authentic(_load_deliveries(found)):
+    for entry in verified_rows(_load_deliveries(found)):
         uuid = entry.secret_uuid
         if uuid not in current or entry.base_keeper == found[uuid].delivered_version(current[uuid]):
             continue

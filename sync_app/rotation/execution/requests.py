@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.nudges import nudge
 from audit_app.recording.recorder import record
 from environments_app.authorization.locked_row import lock_authentic
@@ -101,7 +101,7 @@ def _lock_waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None
     if waiting is None:
         return None
     waiting.policy = policy
-    if not authentic([waiting]):
+    if not verified_rows([waiting]):
         raise Tampered(
             "The waiting rotation's record was changed outside Keeper; remove the policy, which ends it."
         )

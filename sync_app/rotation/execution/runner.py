@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.keyring import KeyringUnavailable
 from audit_app.interfaces.nudges import nudge
 from audit_app.recording.recorder import record
@@ -80,7 +80,7 @@ def start_waiting(policy_id: int) -> Rotation | None:
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
     busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()
-    if waiting is None or busy or not authentic([waiting]) or not _can_start(waiting):
+    if waiting is None or busy or not verified_rows([waiting]) or not _can_start(waiting):
         return None
     # As it was read: the new MAC is over what stood there then.
     as_read = Rotation.objects.filter(

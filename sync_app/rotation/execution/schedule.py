@@ -12,7 +12,7 @@ from django.db.models import Q
 from audit_app.db.conflicts import retry_collisions
 from audit_app.events.actors import system
 from audit_app.integrity.active_installation import is_active, restored_at
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.errors import AccessError, Tampered
 from secrets_app.errors import SecretError
 from sync_app.domain.rotation_state import Slot
@@ -125,7 +125,7 @@ def _start_waiting_rotations() -> Iterable[Rotation]:
 
 def _expedite(waiting: Rotation) -> None:
     """Expedite the rotation before an emergency: the process that requested it may have died before that."""
-    if authentic([waiting]):
+    if verified_rows([waiting]):
         try:
             expedite(actor=system(), policy=waiting.policy)
         except Tampered:

@@ -1,7 +1,7 @@
 """The principal of a rotation: its requester with their present rights, or Keeper for the policy."""
 
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import Tampered
@@ -29,7 +29,7 @@ def policy_principal(policy: RotationPolicy, *, role: Role = Role.EDITOR) -> Pri
 
 def load_rotation_principal(rotation: Rotation) -> Principal:
     """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
-    if not authentic([rotation]):
+    if not verified_rows([rotation]):
         raise Tampered(
             "The rotation's record was changed outside Keeper; nothing is done, and it ends only when its "
             "policy is removed."

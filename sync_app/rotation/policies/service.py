@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.locked_row import lock_authentic
@@ -197,7 +197,7 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
         details: dict[str, Json] = {"left_valid": left.left_number} if left else {}
         _record(actor, Action.ROTATION_REMOVE, stored, {"forged": forged, **details})
     if forged:
-        authentic([policy])
+        verified_rows([policy])
 
 
 @contextmanager
