@@ -2,7 +2,7 @@
 # docker build --tag keeper .
 # The bases are named by tag: a build that must be repeatable names them by the digest that its registry gives.
 
-FROM python:3.11-slim-trixie AS build
+FROM python:3.13-slim-trixie AS build
 WORKDIR /build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc pkg-config libmariadb-dev \
@@ -14,7 +14,7 @@ COPY requirements.txt .
 RUN pip install --require-hashes -r requirements.txt \
     && pip uninstall --yes setuptools pip
 
-FROM python:3.11-slim-trixie
+FROM python:3.13-slim-trixie
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libmariadb3 xmlsec1 \
     && rm -rf /var/lib/apt/lists/* \

@@ -8,7 +8,9 @@ MAKEFLAGS += --no-print-directory
 
 HOST ?= 127.0.0.1
 PORT ?= 8989
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that can make an environment; 3.13 takes a quarter less CPU for a read than 3.11.
+PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
+	"$$each" -c 'import ensurepip, venv' 2>/dev/null && echo "$$each" && break; done)
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -33,7 +35,7 @@ help: ## List the targets
 # --- The Python environment -----------------------------------------------------------------
 
 $(BASE):
-	@test -n "$(PYTHON)" || { echo "Keeper needs Python 3.11 or newer: install python3.11, or give PYTHON=/path/to/python." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Keeper needs Python 3.11 or newer: install python3.13 with its venv module, or give PYTHON=/path/to/python." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Keeper needs Python 3.11 or newer; $(PYTHON) is older. Give PYTHON=/path/to/python." >&2; exit 1; }
 	@echo "Making a Python environment in $(VENV) (some seconds)…"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
