@@ -19,7 +19,7 @@ OTHER_SYSTEMS: Final = "sync_app/rotators/"
 
 TESTED_BY: Final = {
     "audit_app/db/bulk_sql.py": "audit_app/tests/db/test_bulk_sql.py",
-    "audit_app/db/mysql/base.py": "keeper_project/tests/test_init_db.py",
+    "audit_app/db/mariadb_tls/base.py": "keeper_project/tests/test_init_db.py",
     "audit_app/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "audit_app/db/raw_sql.py": "audit_app/tests/recording/test_recorder.py",
     "audit_app/db/joint_queries.py": "tests/test_recorded_read.py",

@@ -33,7 +33,11 @@ from audit_app.models import AuditEvent, Installation, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
 
 # Frozen names: an installation stays active when the module of its database engine moves.
-_ENGINES: Final = {"audit_app.db.sqlite3": "audit_app.sqlite3", "audit_app.db.mysql": "audit_app.mysql"}
+_ENGINES: Final = {
+    "audit_app.db.sqlite3": "audit_app.sqlite3",
+    "audit_app.db.mariadb": "django.db.backends.mysql",
+    "audit_app.db.mariadb_tls": "audit_app.mysql",
+}
 _SALT: Final = "keeper/v1/installation"
 _CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
 

@@ -14,9 +14,9 @@ SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache
 # Pool sizes of SQLAlchemy have no counterpart: Django keeps one connection a thread.
 IGNORED_OPTIONS = frozenset({"pool_size", "max_overflow", "pool_recycle", "pool_pre_ping", "pool_timeout"})
 MYSQL_SCHEMES = frozenset({"mysql", "mariadb"})
-MYSQL_ENGINE: Final = "django.db.backends.mysql"
+MYSQL_ENGINE: Final = "audit_app.db.mariadb"
 # Checks after connecting that the connection is encrypted.
-ENCRYPTED_MYSQL_ENGINE: Final = "audit_app.db.mysql"
+ENCRYPTED_MYSQL_ENGINE: Final = "audit_app.db.mariadb_tls"
 _CHARSET: Final = "utf8mb4"
 # Each file by the name that mysqlclient gives it.
 _TLS_FILES: Final = {"ssl_ca": "ca", "ssl_cert": "cert", "ssl_key": "key"}

@@ -8,8 +8,9 @@ from pytest_django import Settings
 
 from keeper_project import checks
 from keeper_project.config import startup_checks
+from keeper_project.config.database_url import MYSQL_ENGINE
 
-MYSQL = {"default": {"ENGINE": "django.db.backends.mysql"}}
+MYSQL = {"default": {"ENGINE": MYSQL_ENGINE}}
 CHECKS: list[Callable[..., list[CheckMessage]]] = [
     checks.debug_is_for_development,
     checks.secret_key_is_a_secret,

@@ -47,7 +47,11 @@ def test_the_first_one_acts_where_it_is(cast: Cast) -> None:
 @every_database
 @pytest.mark.parametrize(
     ("today", "once"),
-    [("audit_app.db.sqlite3", "audit_app.sqlite3"), ("audit_app.db.mysql", "audit_app.mysql")],
+    [
+        ("audit_app.db.sqlite3", "audit_app.sqlite3"),
+        ("audit_app.db.mariadb", "django.db.backends.mysql"),
+        ("audit_app.db.mariadb_tls", "audit_app.mysql"),
+    ],
 )
 def test_an_engine_whose_module_moved_is_the_same_place(
     db: None, monkeypatch: pytest.MonkeyPatch, today: str, once: str
@@ -56,7 +60,7 @@ def test_an_engine_whose_module_moved_is_the_same_place(
     place = here()
     monkeypatch.setitem(connection.settings_dict, "ENGINE", once)
     assert here() == place
-    monkeypatch.setitem(connection.settings_dict, "ENGINE", "django.db.backends.mysql")
+    monkeypatch.setitem(connection.settings_dict, "ENGINE", "another.engine")
     assert here() != place
 
 

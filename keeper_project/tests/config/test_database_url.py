@@ -34,7 +34,7 @@ def test_it_takes_sqlites_lock_when_a_transaction_begins() -> None:
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "mysql+mysqldb", "mariadb+pymysql"])
 def test_it_reads_mysql_in_every_spelling(scheme: str) -> None:
     entry = database_settings(f"{scheme}://keeper:p%40ss%2Fword@db.example:3307/kept", base_dir=BASE)
-    assert entry["ENGINE"] == "django.db.backends.mysql"
+    assert entry["ENGINE"] == "audit_app.db.mariadb"
     assert (entry["USER"], entry["PASSWORD"]) == ("keeper", "p@ss/word")
     assert (entry["HOST"], entry["PORT"], entry["NAME"]) == ("db.example", "3307", "kept")
 

@@ -6,8 +6,9 @@ if the server offers none.
 
 from typing import Any
 
-from django.db.backends.mysql import base
 from MySQLdb import OperationalError
+
+from audit_app.db.mariadb import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
