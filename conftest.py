@@ -24,6 +24,7 @@ from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
+from tests import bytecode
 from tests.template import Template, make_template, put_back, stored_tables
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
@@ -62,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    bytecode.keep()
     # The same algorithm with less work: a hash of full cost takes as long as ten tests.
     Argon2PasswordHasher.time_cost = Argon2PasswordHasher.parallelism = 1
     Argon2PasswordHasher.memory_cost = 8

@@ -269,7 +269,6 @@ class Production:
             "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
             "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": f"{BIN}:/usr/bin:/bin",
         }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from tests import bytecode
 from tests.servers.mariadb import MariaDb
 from tests.servers.moto import Moto
 from tests.servers.openbao import OpenBao
@@ -108,6 +109,7 @@ def installation(data_directory: Path) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **bytecode.VARIABLES,
     }
 
 
@@ -136,6 +138,7 @@ def main() -> int:
     parser.add_argument("command", nargs="+", help="the command to run, after `--`")
     options = parser.parse_args()
     names = [name for name in USUAL if name not in options.removed]
+    bytecode.keep()
     stops.heed()
     with tempfile.TemporaryDirectory(prefix="keeper-tests-", ignore_cleanup_errors=True) as directory:
         try:
