@@ -22,8 +22,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def served(data: Path) -> Iterator[Served]:
-    with keeper(data, module="keeper_project.tests.exhausting") as running:
+def served(data: Path, schema: Path | None) -> Iterator[Served]:
+    with keeper(data, module="keeper_project.tests.exhausting", schema=schema) as running:
         until(lambda: status(running) == "ok")
         yield running
 

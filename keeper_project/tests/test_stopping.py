@@ -30,8 +30,10 @@ WAIT_SECONDS = 150
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with keeper(tmp_path / "var") as running:
+def served(tmp_path: Path, schema: Path | None) -> Iterator[Served]:
+    # Its heart beats each second, by which a test sees that the worker works.
+    module = "keeper_project.tests.frequent_heartbeat"
+    with keeper(tmp_path / "var", module=module, schema=schema) as running:
         yield running
 
 

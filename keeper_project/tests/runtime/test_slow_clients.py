@@ -20,8 +20,8 @@ ANSWER_SECONDS = 60
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with keeper(tmp_path / "var", module="keeper_project.tests.impatient") as running:
+def served(tmp_path: Path, schema: Path | None) -> Iterator[Served]:
+    with keeper(tmp_path / "var", module="keeper_project.tests.impatient", schema=schema) as running:
         yield running
 
 

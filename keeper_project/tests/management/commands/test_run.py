@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,7 +65,17 @@ def environment(data: Path) -> dict[str, str]:
 
 
 @contextmanager
-def keeper(data: Path, *arguments: str, module: str = "keeper_project.runtime.cli") -> Iterator[Served]:
+def keeper(
+    data: Path,
+    *arguments: str,
+    module: str = "keeper_project.runtime.cli",
+    schema: Path | None = None,
+) -> Iterator[Served]:
+    """Start a Keeper, with a copy of `schema` for its database if there is none, and stop it at the end."""
+    if schema and not data.exists():
+        data.mkdir(mode=0o700)
+        shutil.copyfile(schema, data / "keeper.db")
+        (data / "keeper.db").chmod(0o600)
     port, output = free_port(), data.parent / "output"
     with output.open("w") as out:
         process = subprocess.Popen(
