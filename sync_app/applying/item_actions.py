@@ -111,7 +111,7 @@ def execute(backend: Backend, job: ItemJob) -> ItemResult:
 
 def _create(backend: Backend, job: ItemJob) -> ItemResult:
     try:
-        confirms = backend.confirms_create
+        confirms = backend.capabilities.confirms_create
         made = backend.create(job.name, job.value, mark=job.mark, token=job.token, known=not confirms)
         return ItemResult(metadata=made, is_confirmed=confirms)
     except ChangedSinceRead:
@@ -139,7 +139,7 @@ def revert_unconfirmed_write(
     kept: str | None,
 ) -> None:
     """Restore what an earlier write over `seen` replaced, if not ours (Backend.revert_unconfirmed_write)."""
-    if not backend.may_overwrite or not marks:
+    if not backend.capabilities.may_overwrite or not marks:
         return
     now = backend.get_metadata(seen.name)
     if now.version == seen.version:
@@ -165,9 +165,7 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
     known = _use_observation(job)
     if known is not None:
         after = backend.update(known, job.value, token=job.token, known=True)
-        return ItemResult(
-            metadata=_update_mark(backend, after, job), is_confirmed=backend.confirms_known_update
-        )
+        return ItemResult(metadata=_update_mark(backend, after, job), is_confirmed=False)
     seen = _require_writable(backend, job)
     if seen.version == job.token:
         return ItemResult(metadata=_update_mark(backend, seen, job))
@@ -197,7 +195,7 @@ def _require_writable(backend: Backend, job: ItemJob) -> SecretMetadata:
     """Return the secret to overwrite: restored if necessary, owned, and unchanged since the plan."""
     if job.expected.presence is Presence.DELETED:
         return _restore_deleted(backend, job)
-    if backend.update_checks_mark and len(job.marks) == 1:
+    if backend.capabilities.update_checks_mark and len(job.marks) == 1:
         return replace(job.expected, mark=next(iter(job.marks)))
     now = _require_owned(backend.get_metadata(job.name), job)
     return _find_earlier_attempt(backend, now, job) or _require_as_planned(now, job)
@@ -222,7 +220,7 @@ def _find_earlier_attempt(backend: Backend, now: SecretMetadata, job: ItemJob) -
         return None
     # A version that proves itself is found by `_require_as_planned`.
     ours = replace(job.expected, presence=Presence.PRESENT, mark=now.mark)
-    return None if backend.predicted_version_is_unique else ours
+    return None if backend.capabilities.predicted_version_is_unique else ours
 
 
 def _update_mark(backend: Backend, seen: SecretMetadata, job: ItemJob) -> SecretMetadata:
@@ -250,7 +248,7 @@ def _restore_if_changed(backend: Backend, now: SecretMetadata, job: ItemJob) -> 
         return
     # Another secret, with a version of the number that was deleted.
     is_another = _version_number(now.version) == _version_number(job.expected.version)
-    if is_another or (not backend.deletes_one_version and _is_owned(now, job)):
+    if is_another or (not backend.capabilities.deletes_one_version and _is_owned(now, job)):
         backend.restore(job.name)
         raise ChangedSinceRead("the secret was changed in the target while it was deleted: it was restored")
 

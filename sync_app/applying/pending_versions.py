@@ -59,7 +59,7 @@ def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     """
     target, plan = run.target, run.plan
     kind = backend_class(target.backend)
-    if plan is None or not kind.supports_pending or target.direction == Direction.PULL:
+    if plan is None or not kind.capabilities.supports_pending or target.direction == Direction.PULL:
         return {}
     actor = load_run_principal(run)
     if needs_second_person(actor, target.environment):

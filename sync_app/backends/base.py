@@ -114,6 +114,26 @@ class FormField:
     pattern: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a system guarantees by its own requests. What it does not, the caller reads or restores itself."""
+
+    # `update` itself refuses a secret without the mark in `seen`. Else the caller reads it first.
+    update_checks_mark: bool = False
+    # An `update` can overwrite another secret than `seen`, which `revert_unconfirmed_write` restores.
+    may_overwrite: bool = False
+    # `delete` deletes no version but the one in `seen`, whatever is written just before it.
+    deletes_one_version: bool = False
+    # No other writer can create the version that `predict_version` names. Else its value decides.
+    predicted_version_is_unique: bool = False
+    # A list that was read to its end shows every existing secret.
+    list_is_complete: bool = False
+    # The response to a `create` proves the new secret. Else the caller reads it after.
+    confirms_create: bool = True
+    # A pending version can exist beside the current one, under its own stage.
+    supports_pending: bool = False
+
+
 class Backend(ABC):
     """One destination in another system, for as long as one pass takes. Use it in a `with`.
 
@@ -126,22 +146,7 @@ class Backend(ABC):
     # The pace that the system's quotas allow.
     writes_per_second: ClassVar[float]
     seconds_between_versions: ClassVar[float] = 0.0
-    # Whether `update` itself refuses a secret without the mark in `seen`. Else the caller reads it first.
-    update_checks_mark: ClassVar[bool] = False
-    # Whether the response to an `update` of a `known` version proves it. Else the caller reads it after.
-    confirms_known_update: ClassVar[bool] = False
-    # Whether an `update` can overwrite another secret than `seen`, which `revert_unconfirmed_write` restores.
-    may_overwrite: ClassVar[bool] = False
-    # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
-    deletes_one_version: ClassVar[bool] = False
-    # Whether no other writer can create the version that `predict_version` names. Else its value decides.
-    predicted_version_is_unique: ClassVar[bool] = False
-    # Whether a list that was read to its end shows every existing secret.
-    list_is_complete: ClassVar[bool] = False
-    # Whether the response to a `create` proves the new secret. Else the caller reads it after.
-    confirms_create: ClassVar[bool] = True
-    # Whether a pending version can exist beside the current one, under its own stage.
-    supports_pending: ClassVar[bool] = False
+    capabilities: ClassVar[Capabilities] = Capabilities()
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = fill_defaults(self.destination_fields, destination)
@@ -224,7 +229,7 @@ class Backend(ABC):
     def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a secret with its mark, only if nothing is at the name.
 
-        With `known` the caller confirms the new secret (`confirms_create` is false): it is not read here.
+        With `known` the caller confirms the new secret (without `confirms_create`): it is not read here.
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
         where the system supports that. Raises ChangedSinceRead if something is there, NameReserved
         if something deleted is, and CreateConflict if our mark is now on another writer's secret:
@@ -239,7 +244,7 @@ class Backend(ABC):
 
         What is seen as deleted is what `restore` could not bring back.
         With `known` the caller has just seen that version with its mark, knows that it is one text,
-        has not tried this write before, and confirms it (`confirms_known_update`): nothing is read.
+        has not tried this write before, and confirms it: nothing is read.
         `repeated` means that the same write was tried before with an unknown outcome.
         Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
         it came over what is not ours, which the system lets happen only where it cannot compare.

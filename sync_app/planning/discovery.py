@@ -99,7 +99,7 @@ def discover(
             found.setdefault(seen.name, Finding(name=seen.name)).remote = seen
         if count % _HEARTBEAT_EVERY == 0:
             heartbeat()
-    if backend.list_is_complete:
+    if backend.capabilities.list_is_complete:
         _mark_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     refresh(backend, doubtful, heartbeat=heartbeat)

@@ -44,7 +44,7 @@ def recover_unacknowledged_writes(
     known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []
     for name, claim in found.items():
-        if backend.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
+        if backend.capabilities.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
             findings[name].recovered_base = claim
         elif claim.keeper in known:
             questions.append(findings[name])

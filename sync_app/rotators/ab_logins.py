@@ -3,7 +3,8 @@
 import hashlib
 import string
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from secrets_app.generators.password import draw
@@ -11,6 +12,7 @@ from sync_app.backends.base import FormField
 from sync_app.errors import (
     BackendError,
     BadDestination,
+    ClientMissing,
     CredentialInUse,
     CredentialsRejected,
     StillAccepted,
@@ -37,6 +39,15 @@ ADMIN_FIELDS: Final = (
 def generate_password() -> str:
     """Return a password that every client takes without escaping, of over 190 bits."""
     return draw(PASSWORD_LENGTH, _CLASSES)
+
+
+@contextmanager
+def require_client(need: str) -> Iterator[None]:
+    """Import a database's client in this block. Raises ClientMissing if it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ClientMissing(f"{need}: install requirements.txt") from error
 
 
 class AbLogins(Rotator):

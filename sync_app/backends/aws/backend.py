@@ -29,6 +29,7 @@ from sync_app.backends.aws.metadata import CURRENT, parse_description, parse_lis
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
+    Capabilities,
     FormField,
     Mark,
     SecretMetadata,
@@ -85,8 +86,9 @@ class AwsSecretsManager(Backend):
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
     timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = 100
-    predicted_version_is_unique: ClassVar[bool] = True
-    supports_pending: ClassVar[bool] = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        predicted_version_is_unique=True, supports_pending=True
+    )
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)

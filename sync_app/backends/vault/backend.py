@@ -19,6 +19,7 @@ from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
+    Capabilities,
     FormField,
     Mark,
     SecretMetadata,
@@ -75,13 +76,14 @@ class VaultKv2(Backend):
         FormField(name="secret_id", label="AppRole secret id", sensitive=True),
     )
     writes_per_second: ClassVar[float] = 500
-    update_checks_mark: ClassVar[bool] = True
-    may_overwrite: ClassVar[bool] = True
     # A check-and-set does not distinguish a secret from another one with a version of that number.
-    confirms_known_update: ClassVar[bool] = False
-    confirms_create: ClassVar[bool] = False
-    list_is_complete: ClassVar[bool] = True
-    deletes_one_version: ClassVar[bool] = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        update_checks_mark=True,
+        may_overwrite=True,
+        confirms_create=False,
+        list_is_complete=True,
+        deletes_one_version=True,
+    )
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
     timeout_seconds: ClassVar[float | None] = None
 

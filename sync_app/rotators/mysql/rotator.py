@@ -7,19 +7,17 @@ protects accounts that hold SYSTEM_USER from it, MariaDB protects none.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sync_app.backends.base import FormField
 from sync_app.errors import (
     BadDestination,
-    ClientMissing,
     LoginMissing,
     PermissionMissing,
     TargetBusy,
     UnsupportedAuthPlugin,
 )
-from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
+from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins, require_client
 from sync_app.rotators.base import Fence, Login
 from sync_app.rotators.credential_json import DatabaseCredential
 from sync_app.rotators.endpoint import endpoint_fields
@@ -136,9 +134,9 @@ class MySql(AbLogins):
 
     @contextmanager
     def _connect(self, username: str, password: str, seconds: int) -> Iterator["Connection"]:
-        with _client().connect(
-            self.server, username=username, password=password, seconds=seconds
-        ) as connection:
+        with require_client("the rotator for MySQL needs PyMySQL and PyNaCl"):
+            from sync_app.rotators.mysql.client import connect
+        with connect(self.server, username=username, password=password, seconds=seconds) as connection:
             yield connection
 
 
@@ -151,13 +149,3 @@ def _hashes() -> Any:
     from sync_app.rotators.mysql.password_hashes import HASHES
 
     return HASHES
-
-
-def _client() -> ModuleType:
-    try:
-        from sync_app.rotators.mysql import client as mysql_client
-    except ImportError as error:
-        raise ClientMissing(
-            "the rotator for MySQL needs PyMySQL and PyNaCl: install requirements.txt"
-        ) from error
-    return mysql_client

@@ -6,18 +6,16 @@ Nothing else is used.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sync_app.backends.base import FormField
 from sync_app.errors import (
     BadDestination,
-    ClientMissing,
     LoginMissing,
     PermissionMissing,
     UnsupportedAuthPlugin,
 )
-from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
+from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins, require_client
 from sync_app.rotators.base import Fence
 from sync_app.rotators.credential_json import DatabaseCredential
 from sync_app.rotators.endpoint import endpoint_fields
@@ -131,9 +129,10 @@ class PostgreSql(AbLogins):
         error that pg_hba.conf causes as well, so no probe could prove anything.
         """
         del locked
-        client = _client()
         with self._session(fence.seconds) as connection:
-            hashed = client.compute_verifier(connection, username=username, password=password)
+            from sync_app.rotators.postgresql.client import compute_verifier
+
+            hashed = compute_verifier(connection, username=username, password=password)
             with connection.transaction():
                 limit = max(250, fence.seconds * 1000 // 4)
                 for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -149,24 +148,28 @@ class PostgreSql(AbLogins):
 
     @contextmanager
     def _open_session(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
-        with _client().connect(
-            self.server,
-            username=credential.username,
-            password=credential.password,
-            seconds=self.probe_seconds,
-            database=credential.dbname or self.settings["database"],
+        database = credential.dbname or self.settings["database"]
+        with self._connect(
+            credential.username, credential.password, self.probe_seconds, database
         ) as connection:
             yield connection
 
     @contextmanager
     def _session(self, seconds: int) -> Iterator["Connection[Any]"]:
         """Yield a connection of the administrator's."""
-        with _client().connect(
-            self.server,
-            username=self._admin["username"],
-            password=self._admin["password"],
-            seconds=seconds,
-            database=self.settings["database"],
+        with self._connect(
+            self._admin["username"], self._admin["password"], seconds, self.settings["database"]
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def _connect(
+        self, username: str, password: str, seconds: int, database: str
+    ) -> Iterator["Connection[Any]"]:
+        with require_client("the rotator for PostgreSQL needs psycopg"):
+            from sync_app.rotators.postgresql.client import connect
+        with connect(
+            self.server, username=username, password=password, seconds=seconds, database=database
         ) as connection:
             yield connection
 
@@ -175,11 +178,3 @@ def _alter_role(username: str, verifier: str) -> Any:
     from psycopg import sql
 
     return sql.SQL("ALTER ROLE {} WITH PASSWORD {}").format(sql.Identifier(username), sql.Literal(verifier))
-
-
-def _client() -> ModuleType:
-    try:
-        from sync_app.rotators.postgresql import client as postgresql_client
-    except ImportError as error:
-        raise ClientMissing("the rotator for PostgreSQL needs psycopg: install requirements.txt") from error
-    return postgresql_client

@@ -5,6 +5,7 @@ notices it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,8 @@ def test_only_the_look_at_the_mark_keeps_it(stage: Stage, act: str, monkeypatch:
         return now
 
     monkeypatch.setattr(item_actions, "_require_owned", ours)
-    monkeypatch.setattr(type(stage.world.backend()), "update_checks_mark", False)
+    backend = type(stage.world.backend())
+    unchecked = replace(backend.capabilities, update_checks_mark=False)
+    monkeypatch.setattr(backend, "capabilities", unchecked)
     state, _ = taken_over(stage, act)
     assert state == "done"
