@@ -103,3 +103,12 @@ class AnswerTooLarge(OutboundError):
 
 class AnswerUnreadable(OutboundError):
     """Another system answered in an encoding that Keeper did not ask for."""
+
+
+class BadQuery(AuditError):
+    """A query parameter is unknown or is not what it can be; `reason` repeats no input."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
+        self.reason = reason

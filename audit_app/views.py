@@ -18,8 +18,8 @@ from audit_app.crypto.hash_chain import listed_entry
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
-from audit_app.interfaces.pagination import list_paginator
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
+from audit_app.pagination import KeysetPagination
 from audit_app.queries import search, search_index
 from audit_app.queries.access_log import record_view, viewed_event
 from audit_app.queries.search import read_versions
@@ -100,7 +100,7 @@ def activity(request: HttpRequest) -> HttpResponse:
     form = EventFilterForm(request.GET, environments=named)
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=wanted)
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     found = search.find(viewer=viewer, **wanted)
     rows = paginator.paginate_queryset(found.events, request, view=EventOrder())
     about = wanted["object_name"]

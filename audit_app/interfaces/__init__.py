@@ -1,1 +1,1 @@
-"""What other apps inject or call below themselves: keyring, access policy, alerts, nudges, pagination."""
+"""What other apps inject or call below themselves: keyring, access policy, alerts, nudges."""

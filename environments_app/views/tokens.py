@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.pagination import list_paginator
+from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments import service as environments_service
@@ -55,7 +55,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
     """List the tokens of all environments whose tokens the user may list."""
     actor = principal_of(request)
     form = TokenFilterForm(request.GET)
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     found = in_state(listed_tokens(actor), form.wanted)
     rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
     context = {

@@ -1,1 +1,1 @@
-"""HTTP around the apps: middleware, problem details, pagination, JSON."""
+"""HTTP around the apps: middleware, problem details, JSON."""

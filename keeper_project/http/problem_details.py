@@ -24,7 +24,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from audit_app.db.conflicts import is_collision
-from audit_app.errors import KeyringUnavailable, TooManyRefusals
+from audit_app.errors import BadQuery, KeyringUnavailable, TooManyRefusals
 from audit_app.network.refusal_limiter import refuse
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.errors import (
@@ -37,7 +37,6 @@ from environments_app.errors import (
     Invisible,
     Suspended,
 )
-from keeper_project.errors import BadQuery
 from keeper_project.http.json import ProblemRenderer
 from secrets_app.errors import (
     EnvelopeError,

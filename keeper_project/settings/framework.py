@@ -130,7 +130,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["keeper_project.http.json.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["keeper_project.http.json.JsonParser"],
-    "DEFAULT_PAGINATION_CLASS": "keeper_project.http.pagination.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "audit_app.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "keeper_project.http.openapi.KeeperSchema",
     "EXCEPTION_HANDLER": "keeper_project.http.problem_details.problem_response",
     "DEFAULT_METADATA_CLASS": None,

@@ -11,8 +11,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from audit_app.errors import BadQuery
 from environments_app.authentication.drf import principal_of
-from keeper_project.errors import BadQuery
 from keeper_project.reports import service as reports_service
 from keeper_project.reports.formats import FORMATS, file_response
 from keeper_project.reports.service import Report

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.pagination import list_paginator
+from audit_app.pagination import KeysetPagination
 from audit_app.parsing import whole_number
 from audit_app.queries import search
 from environments_app.authentication.drf import principal_of
@@ -72,7 +72,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
     if form.shows_folders:
         folders = [] if request.GET.get("cursor") else folders_in(secrets, prefix)
         secrets = directly_in(secrets, prefix)
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
     places = [current] if current else environments

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.pagination import list_paginator
+from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for
 from environments_app.errors import Invisible
@@ -66,7 +66,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
     state = form.cleaned_data["state"] if form.is_valid() else ""
     found = found.filter(environment__name=named) if named else found
     found = found.filter(status_condition(state, now)) if state else found
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     page = paginator.paginate_queryset(found, request, view=_Order()) or []
     working = working_rotations(page)
     context = {

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.interfaces.pagination import list_paginator
+from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.views.base import render_page
 from sync_app.forms.target import EntryFilterForm
@@ -91,7 +91,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     target = require_target(request, id)
     form = EntryFilterForm(request.GET)
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     entries = paginator.paginate_queryset(_filter_entries(target, request), request, view=_EntryOrder())
     counts = state_counts([target])[target.pk]
     latest = list(Run.objects.filter(target=target).select_related("plan")[:_RUNS_SHOWN])

@@ -10,8 +10,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.interfaces.pagination import list_paginator
 from audit_app.models import AuditEvent
+from audit_app.pagination import KeysetPagination
 from audit_app.queries import search_index
 from audit_app.queries.search import EVERY_READ, acts, events, find
 from audit_app.tests.trail import ALICE, STREAM, entries, write
@@ -103,7 +103,7 @@ def test_a_page_costs_few_statements_and_no_count(
     search_index.fill()
     request = rf.get("/activity", filters)
     with django_assert_num_queries(statements) as counted:
-        rows = list_paginator().paginate_queryset(
+        rows = KeysetPagination().paginate_queryset(
             find(viewer=ALICE, **EventFilterForm(request.GET, environments=["a"]).wanted).events,
             request,
             EventOrder(),

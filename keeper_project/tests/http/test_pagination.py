@@ -1,3 +1,5 @@
+"""Lists of all apps go by the one paginator (audit_app.pagination), shown here by that of secrets."""
+
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.request import Request
 
+from audit_app.errors import BadQuery
+from audit_app.pagination import KeysetPagination
 from audit_app.tests.trail import take_away
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
-from keeper_project.errors import BadQuery
-from keeper_project.http.pagination import KeysetPagination
 from secrets_app.models import Secret
 from secrets_app.queries.filters import ORDERINGS
 from secrets_app.tests.kept import keep

@@ -13,13 +13,13 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.errors import BadQuery
 from audit_app.models import AuditEvent
 from audit_app.queries.reports import sections
 from environments_app.errors import Forbidden
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
 from keeper_project import tasks
-from keeper_project.errors import BadQuery
 from keeper_project.reports import mail as reports_mail
 from keeper_project.reports import service as reports
 from keeper_project.reports.controls import CONTROLS
