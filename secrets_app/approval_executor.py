@@ -7,8 +7,7 @@ from typing import Any, Final, cast
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
@@ -161,8 +160,7 @@ def _values(actor: Principal, approval: Approval, count: int) -> list[str]:
     receipt = commit_record(
         actor=actor,
         action=Action.APPROVAL_OPEN,
-        stream=environment_stream(approval.environment.uuid),
-        object=approval.audit_object,
+        **stream_and_object(approval),
         details={"act": approval.action, "values": count},
         covers=frozenset(row.uuid.bytes for row in rows),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from uuid import UUID, uuid5
 
 from django.db import IntegrityError, connection, transaction
@@ -39,6 +39,16 @@ class AuditObject(NamedTuple):
     kind: str
     uuid: UUID
     name: str
+
+
+class _Place(TypedDict):
+    stream: str
+    object: AuditObject
+
+
+def stream_and_object(row: Any) -> _Place:
+    """Return the arguments of `record` that name a row of an environment by its own audit object."""
+    return {"stream": streams.environment_stream(row.environment.uuid), "object": row.audit_object}
 
 
 class ManifestEntry(NamedTuple):

@@ -21,12 +21,11 @@ from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.recorder import AuditObject, record, stream_and_object
 from environments_app.approvals.approvers import approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
 from environments_app.authorization.locked_row import lock_authentic
@@ -247,8 +246,7 @@ def record_act(
     record(
         actor=actor,
         action=action,
-        stream=environment_stream(approval.environment.uuid),
-        object=approval.audit_object,
+        **stream_and_object(approval),
         details={
             "act": approval.action,
             "kind": approval.object_kind,

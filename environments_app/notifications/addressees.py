@@ -7,9 +7,8 @@ from django.db.models import QuerySet
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import Addressee, Environment
@@ -58,10 +57,4 @@ def find_addressee(*, actor: Principal, model: type[Row], environment: Environme
 
 
 def _record(actor: Principal, action: Action, addressee: Addressee, details: dict[str, Json]) -> None:
-    record(
-        actor=actor,
-        action=action,
-        stream=environment_stream(addressee.environment.uuid),
-        object=addressee.audit_object,
-        details=details,
-    )
+    record(actor=actor, action=action, **stream_and_object(addressee), details=details)

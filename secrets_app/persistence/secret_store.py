@@ -12,9 +12,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.db import prepared
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import EventDraft, record_many
+from audit_app.recording.recorder import EventDraft, record_many, stream_and_object
 from environments_app.approvals.gate import ApprovalGrant
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -141,11 +140,7 @@ def event(
     else:
         state = row_digest_entry(secret)
     return EventDraft(
-        actor=actor,
-        action=action,
-        stream=environment_stream(secret.environment.uuid),
-        object=secret.audit_object,
-        details={**details, **written, **state},
+        actor=actor, action=action, **stream_and_object(secret), details={**details, **written, **state}
     )
 
 

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
-from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import keyring
-from audit_app.recording.recorder import EventDraft, Receipt, commit_records
+from audit_app.recording.recorder import EventDraft, Receipt, commit_records, stream_and_object
 from environments_app.authorization.policy import allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens
@@ -145,8 +144,7 @@ def _draft(actor: Actor, secret: SecretRow) -> EventDraft:
     return EventDraft(
         actor=actor,
         action=Action.SECRET_REVEAL,
-        stream=environment_stream(secret.environment.uuid),
-        object=secret.audit_object,
+        **stream_and_object(secret),
         details={"number": secret.current_number},
         covers=frozenset({secret.version.bytes}),
     )

@@ -20,6 +20,7 @@ from audit_app.recording.recorder import (
     Receipt,
     commit_record,
     commit_records,
+    stream_and_object,
 )
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
@@ -144,8 +145,7 @@ def open_version(
     draft = EventDraft(
         actor=actor,
         action=action,
-        stream=environment_stream(secret.environment.uuid),
-        object=secret.audit_object,
+        **stream_and_object(secret),
         details={**details, "number": version.number},
         covers=frozenset({version.uuid.bytes}),
     )

@@ -17,10 +17,9 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json, utc_text
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
-from audit_app.recording.recorder import commit_record, record
+from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
 from environments_app.environments.memberships import acting_user
@@ -116,11 +115,7 @@ def find_share(*, actor: Principal, link: str) -> Share:
         raise Invisible
     if not _opens_for(actor, share):
         commit_record(
-            actor=actor,
-            action=Action.SECRET_SHARE_OPEN,
-            stream=environment_stream(share.environment.uuid),
-            object=share.audit_object,
-            outcome=Outcome.DENIED,
+            actor=actor, action=Action.SECRET_SHARE_OPEN, **stream_and_object(share), outcome=Outcome.DENIED
         )
         raise Invisible if share.is_open or not _is_meant_for(actor, share) else ShareEnded
     return share
@@ -219,13 +214,7 @@ def _record(actor: Principal, action: Action, share: Share) -> None:
         "until": utc_text(share.expires_at),
         **row_digest_entry(share),
     }
-    record(
-        actor=actor,
-        action=action,
-        stream=environment_stream(share.environment.uuid),
-        object=share.audit_object,
-        details=details,
-    )
+    record(actor=actor, action=action, **stream_and_object(share), details=details)
 
 
 def _hash(link: str) -> str:

@@ -7,8 +7,7 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
@@ -325,8 +324,7 @@ def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str 
     commit_record(
         actor=actor,
         action=Action.SECRET_COMPARE,
-        stream=environment_stream(secret.environment.uuid),
-        object=secret.audit_object,
+        **stream_and_object(secret),
         details={"with": "a write", "number": secret.current_number},
     )
     return None, 0

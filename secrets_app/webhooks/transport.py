@@ -20,10 +20,9 @@ import requests
 from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.network.outbound import session
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.models import Environment
 from environments_app.notifications.service import AlertNotice, Undeliverable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
@@ -94,8 +93,7 @@ def _opened(webhook: Webhook, notice: AlertNotice) -> tuple[str, str]:
     receipt = commit_record(
         actor=actors.system(),
         action=Action.NOTIFICATION_SEND,
-        stream=environment_stream(webhook.environment.uuid),
-        object=webhook.audit_object,
+        **stream_and_object(webhook),
         details={"kind": notice.kind, "message": str(notice.uuid)},
         covers=frozenset({webhook.uuid.bytes}),
     )

@@ -13,8 +13,7 @@ from django.db.models import F, Q
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.errors import AccessError
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back
@@ -298,8 +297,7 @@ class Batch:
             commit_record(
                 actor=self._tools.actor,
                 action=Action.SECRET_PULL,
-                stream=environment_stream(self._target.environment.uuid),
-                object=self._target.audit_object,
+                **stream_and_object(self._target),
                 details={"plan": str(self._plan.uuid), "count": len(names), "names": names[:_LISTED]},
             )
 

@@ -17,9 +17,8 @@ from django.db.models import F, FilteredRelation, Q
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
@@ -171,8 +170,7 @@ class _MirrorPass:
         record(
             actor=self.actor,
             action=Action.TARGET_APPLY,
-            stream=environment_stream(self.plan.target.environment.uuid),
-            object=self.plan.target.audit_object,
+            **stream_and_object(self.plan.target),
             details=details,
         )
 

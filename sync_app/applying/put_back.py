@@ -11,8 +11,7 @@ from typing import Final
 from django.db import transaction
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record, record
+from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import InvalidPlaintext, KeyUnavailable, SecretError
 from secrets_app.keys import fingerprints
@@ -64,8 +63,7 @@ def open_kept_copies(actor: Principal, target: Target, names: Collection[str]) -
     receipt = commit_record(
         actor=actor,
         action=Action.TARGET_APPLY,
-        stream=environment_stream(target.environment.uuid),
-        object=target.audit_object,
+        **stream_and_object(target),
         details={"step": "open what was kept", "names": [row.name for row in rows]},
         covers=frozenset(row.uuid.bytes for row in rows),
     )
@@ -167,8 +165,7 @@ def _record_overwrite(
         record(
             actor=actor,
             action=Action.TARGET_APPLY,
-            stream=environment_stream(plan.target.environment.uuid),
-            object=plan.target.audit_object,
+            **stream_and_object(plan.target),
             outcome=Outcome.FAILED,
             details={"plan": str(plan.uuid), "step": "put back", "name": str(entry.name), "error": error},
         )

@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back
@@ -104,8 +103,7 @@ def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
         record(
             actor=actor,
             action=Action.TARGET_RESOLVE,
-            stream=environment_stream(target.environment.uuid),
-            object=target.audit_object,
+            **stream_and_object(target),
             details={"plan": str(plan.uuid), "name": item.name, "choice": choice, **approved},
         )
     return run
@@ -302,8 +300,7 @@ def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed
     record(
         actor=actor,
         action=Action.TARGET_APPLY,
-        stream=environment_stream(plan.target.environment.uuid),
-        object=plan.target.audit_object,
+        **stream_and_object(plan.target),
         outcome=Outcome.FAILED if failed else Outcome.ALLOWED,
         details={"plan": str(plan.uuid), "kind": plan.kind, **details},
     )

@@ -6,9 +6,8 @@ from django.db import IntegrityError, transaction
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.events.streams import environment_stream
 from audit_app.interfaces.nudges import nudge
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from sync_app.errors import RunInProgress, SyncPaused
 from sync_app.models import Plan, Run, SyncPause, Target
@@ -57,8 +56,7 @@ def _record_request(actor: Principal, run: Run) -> None:
         record(
             actor=actor,
             action=Action.TARGET_REQUEST,
-            stream=environment_stream(run.target.environment.uuid),
-            object=run.target.audit_object,
+            **stream_and_object(run.target),
             details={"run": str(run.uuid), "kind": str(run.kind), "trigger": str(run.trigger)},
         )
 

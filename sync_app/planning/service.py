@@ -11,9 +11,8 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
@@ -345,8 +344,7 @@ def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
         record(
             actor=actor,
             action=Action.TARGET_PLAN,
-            stream=environment_stream(target.environment.uuid),
-            object=target.audit_object,
+            **stream_and_object(target),
             details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
         )
 

@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.notifications.service import raise_alert, resolve_alert, still_open
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.jobs.leases import database_now
@@ -116,7 +115,6 @@ def _record(policy: RotationPolicy, kind: str) -> None:
     record(
         actor=actors.system(),
         action=Action.ROTATION_ALERT,
-        stream=environment_stream(policy.environment.uuid),
-        object=policy.audit_object,
+        **stream_and_object(policy),
         details={"kind": kind},
     )

@@ -10,8 +10,7 @@ from django.urls import reverse
 from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.jobs.queue import is_paused
@@ -135,10 +134,4 @@ def _title(target: Target) -> str:
 
 
 def _record(target: Target, details: dict[str, Json]) -> None:
-    record(
-        actor=actors.system(),
-        action=Action.TARGET_ALERT,
-        stream=environment_stream(target.environment.uuid),
-        object=target.audit_object,
-        details=details,
-    )
+    record(actor=actors.system(), action=Action.TARGET_ALERT, **stream_and_object(target), details=details)

@@ -2,9 +2,8 @@
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from sync_app.errors import DifferentSystem, TargetConflict, TargetInUse
@@ -60,8 +59,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
         record(
             actor=actor,
             action=Action.TARGET_CHANGE,
-            stream=environment_stream(stored.environment.uuid),
-            object=stored.audit_object,
+            **stream_and_object(stored),
             details={**details, **approved, **row_digest_entry(stored)},
         )
     return stored

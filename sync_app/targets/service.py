@@ -10,10 +10,9 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import commit_record, record
+from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import NameInUse
@@ -268,8 +267,7 @@ def _record(actor: Principal, action: Action, target: Target, details: Mapping[s
     record(
         actor=actor,
         action=action,
-        stream=environment_stream(target.environment.uuid),
-        object=target.audit_object,
+        **stream_and_object(target),
         details={**details, **row_digest_entry(target)},
     )
 
@@ -278,8 +276,7 @@ def _record_failure(actor: Principal, action: Action, target: Target, error: Syn
     commit_record(
         actor=actor,
         action=action,
-        stream=environment_stream(target.environment.uuid),
-        object=target.audit_object,
+        **stream_and_object(target),
         outcome=Outcome.FAILED,
         details={"backend": target.backend, "reason": type(error).__name__},
     )

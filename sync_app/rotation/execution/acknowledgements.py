@@ -4,9 +4,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_authentic, require_on
@@ -52,8 +51,7 @@ def remove_acknowledgement(*, actor: Principal, secret: Secret, instance: str = 
         record(
             actor=actor,
             action=Action.ROTATION_ACKNOWLEDGE,
-            stream=environment_stream(secret.environment.uuid),
-            object=secret.audit_object,
+            **stream_and_object(secret),
             details={"instance": instance, "withdrawn": True, **row_digest_entry(said, gone=True)},
         )
         said.delete()
@@ -75,8 +73,7 @@ def _store(actor: Principal, secret: Secret, number: int, who: dict[str, object]
         record(
             actor=actor,
             action=Action.ROTATION_ACKNOWLEDGE,
-            stream=environment_stream(secret.environment.uuid),
-            object=secret.audit_object,
+            **stream_and_object(secret),
             details={"number": number, "instance": said.instance, **row_digest_entry(said)},
         )
     return said

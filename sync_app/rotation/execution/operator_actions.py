@@ -13,8 +13,7 @@ from django.db import IntegrityError
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
@@ -172,8 +171,7 @@ def _lock_for_decision(
         record(
             actor=actor,
             action=action,
-            stream=environment_stream(stored.policy.environment.uuid),
-            object=stored.policy.audit_object,
+            **stream_and_object(stored.policy),
             details={**_details(stored, act), "from": before, **approved},
         )
         if not stored.has_ended:

@@ -6,10 +6,9 @@ from django.db import IntegrityError, transaction
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.nudges import nudge
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Tampered
@@ -60,8 +59,7 @@ def request_rotation(
         record(
             actor=actor,
             action=Action.ROTATION_RUN,
-            stream=environment_stream(policy.environment.uuid),
-            object=policy.audit_object,
+            **stream_and_object(policy),
             details={
                 "rotation": str(rotation.uuid),
                 "emergency": emergency,
@@ -132,8 +130,7 @@ def expedite(*, actor: Actor, policy: RotationPolicy) -> None:
         record(
             actor=actor,
             action=Action.ROTATION_CUT,
-            stream=environment_stream(policy.environment.uuid),
-            object=policy.audit_object,
+            **stream_and_object(policy),
             details={"rotation": str(working.uuid), "why": "emergency"},
         )
         enqueue_wakeup(working)

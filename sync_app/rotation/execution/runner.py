@@ -11,11 +11,10 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.keyring import KeyringUnavailable
 from audit_app.interfaces.nudges import nudge
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
@@ -167,8 +166,7 @@ def _stop(lease: RotationLease, sentence: str) -> None:
         record(
             actor=rotation.actor,
             action=Action.ROTATION_STEP,
-            stream=environment_stream(rotation.policy.environment.uuid),
-            object=rotation.policy.audit_object,
+            **stream_and_object(rotation.policy),
             outcome=Outcome.FAILED,
             details={"rotation": str(rotation.uuid), "step": rotation.step, "error": sentence[:500]},
         )

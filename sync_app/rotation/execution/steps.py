@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from secrets_app.models import SecretVersion
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.secret_types.registry import SecretType, inspect
@@ -323,7 +322,6 @@ def _record_advance(session: RotationSession, step: Step, **changes: Any) -> Ite
         record(
             actor=session.actor,
             action=Action.ROTATION_STEP,
-            stream=environment_stream(rotation.policy.environment.uuid),
-            object=rotation.policy.audit_object,
+            **stream_and_object(rotation.policy),
             details=details,
         )

@@ -10,10 +10,9 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import commit_record, record
+from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField
@@ -290,8 +289,7 @@ def _record(actor: Principal, action: Action, policy: RotationPolicy, details: M
     record(
         actor=actor,
         action=action,
-        stream=environment_stream(policy.environment.uuid),
-        object=policy.audit_object,
+        **stream_and_object(policy),
         details={**details, **row_digest_entry(policy)},
     )
 
@@ -300,8 +298,7 @@ def _record_failure(actor: Principal, action: Action, policy: RotationPolicy, er
     commit_record(
         actor=actor,
         action=action,
-        stream=environment_stream(policy.environment.uuid),
-        object=policy.audit_object,
+        **stream_and_object(policy),
         outcome=Outcome.FAILED,
         details={"rotator": policy.rotator, "reason": type(error).__name__},
     )

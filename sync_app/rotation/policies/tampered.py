@@ -5,8 +5,7 @@ from typing import Final
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import record
+from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.services import version_stages
@@ -57,10 +56,4 @@ def _end(actor: Principal, policy: RotationPolicy, rotation: Rotation) -> None:
     rotation.save()
     if secret.pending_number is not None and secret.is_authentic():
         version_stages.clear_pending(actor=actor, secret=secret, details=details)
-    record(
-        actor=actor,
-        action=Action.ROTATION_RESOLVE,
-        stream=environment_stream(policy.environment.uuid),
-        object=policy.audit_object,
-        details=details,
-    )
+    record(actor=actor, action=Action.ROTATION_RESOLVE, **stream_and_object(policy), details=details)
