@@ -17,7 +17,7 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, proposals, transfer, write
 from secrets_app.values.metadata import Metadata
 
-_GONE: Final = "What this was about is not there any more."
+_GONE: Final = "The secret no longer exists."
 
 
 class SecretsApprovalExecutor:
@@ -48,7 +48,7 @@ def _create(actor: Principal, approval: Approval) -> ExecutionResult:
         comment=given["comment"],
         **_metadata(given),
     )
-    return _done(f"{secret.name} was created.", secret)
+    return _done(f"Created {secret.name}.", secret)
 
 
 def _update(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -62,13 +62,13 @@ def _update(actor: Principal, approval: Approval) -> ExecutionResult:
         comment=given["comment"],
         **_metadata(given),
     )
-    return _done(f"{secret.name} was saved.", secret)
+    return _done(f"Saved {secret.name}.", secret)
 
 
 def _rollback(actor: Principal, approval: Approval) -> ExecutionResult:
     number = approval.arguments["number"]
     secret = write.rollback(actor=actor, secret=_secret(approval), number=number, expected=approval.expected)
-    return _done(f"The value of v{number} is current again, as v{secret.current_number}.", secret)
+    return _done(f"Rolled back to v{number} (now v{secret.current_number}).", secret)
 
 
 def _rename(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -78,30 +78,30 @@ def _rename(actor: Principal, approval: Approval) -> ExecutionResult:
         name=approval.arguments["name"],
         expected=approval.expected,
     )
-    return _done(f"The secret is called {secret.name} now.", secret)
+    return _done(f"Renamed to {secret.name}.", secret)
 
 
 def _delete(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = lifecycle.delete(actor=actor, secret=_secret(approval), expected=approval.expected)
-    return _done(f"{secret.name} was deleted. It can be restored from its page.", secret)
+    return _done(f"Deleted {secret.name}. You can restore it from its page.", secret)
 
 
 def _restore(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = lifecycle.restore(actor=actor, secret=_secret(approval))
-    return _done(f"{secret.name} was restored.", secret)
+    return _done(f"Restored {secret.name}.", secret)
 
 
 def _purge(actor: Principal, approval: Approval) -> ExecutionResult:
     lifecycle.purge(actor=actor, secret=_secret(approval))
-    return ExecutionResult(sentence=f"{approval.object_name} was destroyed.")
+    return ExecutionResult(sentence=f"Permanently deleted {approval.object_name}.")
 
 
 def _copy(actor: Principal, approval: Approval) -> ExecutionResult:
-    return _done("The secret was copied.", transfer.copy(**_destination(actor, approval)))
+    return _done("Secret copied.", transfer.copy(**_destination(actor, approval)))
 
 
 def _move(actor: Principal, approval: Approval) -> ExecutionResult:
-    return _done("The secret was moved.", transfer.move(**_destination(actor, approval)))
+    return _done("Secret moved.", transfer.move(**_destination(actor, approval)))
 
 
 def _create_many(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -121,7 +121,7 @@ def _create_many(actor: Principal, approval: Approval) -> ExecutionResult:
             for item, value in zip(items, values, strict=True)
         ],
     )
-    return ExecutionResult(sentence=f"{len(secrets)} secrets were created.")
+    return ExecutionResult(sentence=f"{len(secrets)} secrets created.")
 
 
 def _secret(approval: Approval) -> Secret:
@@ -156,7 +156,7 @@ def _values(actor: Principal, approval: Approval, count: int) -> list[str]:
         .order_by("index")
     )
     if len(rows) != count:
-        raise ApprovalVoid("The proposed value is not kept any more: ask again.")
+        raise ApprovalVoid("The requested value is no longer stored. Submit the change again.")
     receipt = commit_record(
         actor=actor,
         action=Action.APPROVAL_OPEN,

@@ -79,7 +79,7 @@ def offboard(*, actor: Principal, user: User) -> Offboarded:
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
     if actor.uuid == user.uuid:
-        raise Conflict("Another administrator does this: nobody offboards themselves.")
+        raise Conflict("You can't offboard yourself. Ask another administrator.")
     # First, so that nothing more is read while the rest is found.
     disable_user(actor=actor, user=user)
     standing = offboarding_report(actor=actor, user=user).standing

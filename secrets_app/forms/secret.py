@@ -65,7 +65,7 @@ class SecretForm(WrittenFields, forms.Form):
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         strip=False,
-        help_text="A path such as payments/stripe-key.",
+        help_text="For example, payments/stripe-key",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
         ),
@@ -79,15 +79,15 @@ class SecretForm(WrittenFields, forms.Form):
         ),
     )
     uses_references = forms.BooleanField(
-        label="Resolve references when it is delivered",
+        label="Expand references when syncing",
         required=False,
-        help_text="Targets then get another secret's value in place of ${environment/name}, "
-        "for as long as you may reveal it.",
+        help_text="Replaces ${environment/name} with that secret's value in sync targets, "
+        "as long as you can reveal it.",
     )
     description = forms.CharField(
         max_length=MAX_DESCRIPTION, required=False, widget=forms.Textarea(attrs={"rows": 2})
     )
-    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    tags = forms.CharField(required=False, help_text="Comma-separated.")
     owner = forms.CharField(max_length=MAX_OWNER, required=False, help_text="A person or a team.")
     expires_at = forms.DateTimeField(
         label="Expires",
@@ -95,9 +95,9 @@ class SecretForm(WrittenFields, forms.Form):
         widget=forms.DateTimeInput(
             attrs={"type": "datetime-local", "data-warn-past": "expires-past"}, format="%Y-%m-%dT%H:%M"
         ),
-        help_text="In UTC. Left empty, a certificate brings its own end.",
+        help_text="UTC. Certificates use their own expiry date by default.",
     )
-    comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Why the value changes.")
+    comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Describe this change.")
     expected = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, environments: Any, secret: Secret | None = None, **kwargs: Any) -> None:
@@ -108,7 +108,7 @@ class SecretForm(WrittenFields, forms.Form):
             return
         for name in ("environment", "name"):
             self.fields[name].disabled = True
-        self.fields["value"].help_text = "Leave it empty to keep the value that is there."
+        self.fields["value"].help_text = "Leave blank to keep the current value."
 
     @staticmethod
     def initial_of(secret: Secret) -> dict[str, Any]:
@@ -136,12 +136,12 @@ AGES = {
     "365-": "Over a year",
 }
 _SORTS = [
-    ("", "By name"),
-    ("-name", "By name, backwards"),
-    ("-updated", "Changed last"),
-    ("updated", "Changed first"),
-    ("-created", "Newest"),
-    ("expires", "Expiring first"),
+    ("", "Name (A-Z)"),
+    ("-name", "Name (Z-A)"),
+    ("-updated", "Recently updated"),
+    ("updated", "Least recently updated"),
+    ("-created", "Recently created"),
+    ("expires", "Expiring soonest"),
     ("rotation_due", "Rotation due first"),
 ]
 
@@ -158,10 +158,8 @@ class FilterForm(forms.Form):
         required=False,
         choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
     )
-    age = forms.ChoiceField(
-        label="Age of the value", required=False, choices=[("", "Any age"), *AGES.items()]
-    )
-    view = forms.ChoiceField(required=False, choices=[("", "All names"), ("folders", "By folder")])
+    age = forms.ChoiceField(label="Age", required=False, choices=[("", "Any age"), *AGES.items()])
+    view = forms.ChoiceField(required=False, choices=[("", "List"), ("folders", "Folders")])
     ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
     deleted = forms.BooleanField(required=False)
 
@@ -170,7 +168,7 @@ class FilterForm(forms.Form):
         choices = [(environment.name, environment.title) for environment in environments]
         self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]  # a ChoiceField
         # Not declared: forms have an attribute of this name.
-        self.fields["prefix"] = forms.CharField(label="Under", required=False)
+        self.fields["prefix"] = forms.CharField(label="Path prefix", required=False)
         for name, added in panel_filters().items():
             self.fields[name] = forms.ChoiceField(
                 label=added.label, required=False, choices=list(added.choices.items())

@@ -33,11 +33,11 @@ class ImportForm(forms.Form):
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     format = forms.ChoiceField(
         required=False,
-        choices=[("", "Tell by the file"), *((each.name, each.label) for each in FORMATS.values())],
+        choices=[("", "Detect automatically"), *((each.name, each.label) for each in FORMATS.values())],
     )
-    file = forms.FileField(required=False, help_text="At most 1,000 entries. It is read in memory alone.")
+    file = forms.FileField(required=False, help_text="Up to 1,000 entries.")
     text = forms.CharField(
-        label="Or text",
+        label="Or paste text",
         required=False,
         strip=False,
         widget=forms.Textarea(
@@ -51,12 +51,12 @@ class ImportForm(forms.Form):
         ),
     )
     under = forms.CharField(
-        label="Under", required=False, strip=False, help_text="A path that is put before each name."
+        label="Path prefix", required=False, strip=False, help_text="Added before every name."
     )
     existing = forms.ChoiceField(
-        label="Names that exist",
+        label="If a secret already exists",
         required=False,
-        choices=[("change", "Write a new version"), ("keep", "Leave as they are")],
+        choices=[("change", "Write a new version"), ("keep", "Skip")],
     )
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
@@ -86,7 +86,7 @@ class ImportForm(forms.Form):
         # Browsers send every line end of a textarea as CR LF (HTML, 4.10.21); a file comes as it is.
         text = decoded(file.read()) if file else given["text"].replace("\r\n", "\n")
         if not text:
-            raise InvalidInput("file", "Choose a file, or paste its text.")
+            raise InvalidInput("file", "Choose a file or paste its text.")
         entries = parse(given["format"] or format_of(file.name if file else "", text), text)
         if prefix:
             entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
@@ -114,7 +114,7 @@ class ExportForm(forms.Form):
 
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     under = forms.CharField(
-        label="Under", required=False, strip=False, help_text="Only the names under this path; empty: all."
+        label="Path prefix", required=False, strip=False, help_text="Leave blank to export everything."
     )
     format = forms.ChoiceField(choices=EXPORT_FORMATS, initial="dotenv")
 

@@ -102,15 +102,15 @@ _NAMES = (
         default="localhost",
         minimum=1,
         maximum=64,
-        help="Such as db.example.com.",
+        help="For example, db.example.com",
     ),
     Option(
         name="sans",
-        label="Alternative names",
+        label="Subject alternative names",
         kind="list",
         default=[],
         maximum=100,
-        help="DNS names and IP addresses; the common name when empty.",
+        help="DNS names and IP addresses. Defaults to the common name.",
     ),
 )
 

@@ -50,9 +50,9 @@ JSON = Generator(
             default=0,
             minimum=0,
             maximum=65535,
-            help="0: the engine's own.",
+            help="0 uses the engine's default port.",
         ),
-        Option(name="username", label="User name", kind="text", default="app", minimum=1, maximum=128),
+        Option(name="username", label="Username", kind="text", default="app", minimum=1, maximum=128),
         Option(name="dbname", label="Database", kind="text", default="app", maximum=128),
         Option(
             name="password_length",

@@ -60,7 +60,7 @@ SSH_KEY = Generator(
             kind="text",
             default="",
             maximum=255,
-            help="Stands at the end of the public key.",
+            help="Added to the end of the public key.",
         ),
     ),
 )

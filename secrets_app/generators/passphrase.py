@@ -48,16 +48,14 @@ PASSPHRASE = Generator(
             maximum=24,
             help="Each word adds 11.6 bits of entropy: five make 58, seven 81, twelve 139.",
         ),
-        Option(
-            name="separator", label="Between words", kind="choice", default="-", choices=("-", "_", ".", " ")
-        ),
-        Option(name="capitalise", label="Capital first letters", kind="boolean", default=False),
+        Option(name="separator", label="Separator", kind="choice", default="-", choices=("-", "_", ".", " ")),
+        Option(name="capitalise", label="Capitalize words", kind="boolean", default=False),
         Option(
             name="with_number",
             label="Add a digit",
             kind="boolean",
             default=False,
-            help="For systems that demand one; it stands after one of the words.",
+            help="Placed after one of the words.",
         ),
     ),
 )

@@ -64,9 +64,9 @@ def make(
         if wanted
     ]
     if not classes:
-        raise InvalidOption("lowercase", "Choose at least one class of characters.")
+        raise InvalidOption("lowercase", "Choose at least one kind of character.")
     if "" in classes:
-        raise InvalidOption("symbol_set", "Give at least one symbol that is not ambiguous.")
+        raise InvalidOption("symbol_set", "Allow at least one symbol that is not ambiguous.")
     return Generated(draw(length, classes), SecretType.PASSWORD, None, entropy_bits(length, classes))
 
 
@@ -86,22 +86,22 @@ PASSWORD = Generator(
     make=make,
     options=(
         Option(name="length", label="Length", kind="integer", default=24, minimum=8, maximum=256),
-        Option(name="lowercase", label="Lower-case letters", kind="boolean", default=True),
-        Option(name="uppercase", label="Upper-case letters", kind="boolean", default=True),
+        Option(name="lowercase", label="Lowercase letters", kind="boolean", default=True),
+        Option(name="uppercase", label="Uppercase letters", kind="boolean", default=True),
         Option(name="digits", label="Digits", kind="boolean", default=True),
         Option(name="symbols", label="Symbols", kind="boolean", default=True),
         Option(
             name="symbol_set",
-            label="Symbols to choose from",
+            label="Allowed symbols",
             kind="text",
             default=SYMBOLS,
             minimum=1,
             maximum=32,
-            help="Narrow it for systems that refuse some.",
+            help="Limit to symbols your system accepts.",
         ),
         Option(
             name="exclude_ambiguous",
-            label="Leave out look-alikes",
+            label="Avoid ambiguous characters",
             kind="boolean",
             default=False,
             help="Without " + " ".join(sorted(AMBIGUOUS)) + ", for passwords that are read aloud or typed.",

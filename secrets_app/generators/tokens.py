@@ -77,7 +77,7 @@ API_KEY = Generator(
             kind="text",
             default="",
             maximum=32,
-            help="Such as live_ or ci_: it lets scanners and people recognise the key.",
+            help="For example, live_ or ci_. Helps people and scanners recognize the key.",
         ),
     ),
 )

@@ -78,7 +78,7 @@ class PlanChanged(SecretError):
     """The import is not the one that was previewed; nothing was written. `plan` is what it would be now."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__("This is not what was previewed any more. Look again; nothing was written.")
+        super().__init__("Something changed since your preview. Nothing was imported. Review it again.")
         self.plan = plan
 
 
@@ -144,7 +144,7 @@ def _check(actor: Principal, environment: Environment, line: Line, seen: set[str
     if not _may_write(actor, environment, entry.name):
         raise InvalidInput("name", NOT_ALLOWED)
     if line.secret and not line.secret.is_authentic():
-        raise InvalidInput("name", "The secret's record was changed outside Keeper. Ask an operator.")
+        raise InvalidInput("name", "This secret was changed outside Keeper. Contact an operator.")
     new_secret(
         environment=environment,
         name=entry.name,

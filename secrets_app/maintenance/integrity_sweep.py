@@ -91,7 +91,7 @@ def _started(actor: Actor) -> Sweep:
             # What follows opens every value: the record of it comes first.
             _record(actor, sweep, Outcome.ALLOWED, {"versions": sweep.total})
     except IntegrityError as error:
-        raise Conflict("A sweep is under way already.") from error
+        raise Conflict("An integrity check is already running.") from error
     return sweep
 
 
@@ -159,7 +159,7 @@ def _record(actor: Actor, sweep: Sweep, outcome: Outcome, details: dict[str, Jso
 
 def _tell(sweep: Sweep) -> None:
     if not sweep.problems:
-        resolve_alert(kinds=[KIND], about=deployment_uuid(), subject="every stored value is sound again")
+        resolve_alert(kinds=[KIND], about=deployment_uuid(), subject="all stored values are intact again")
         return
     raise_alert(
         kind=KIND,

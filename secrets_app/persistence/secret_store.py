@@ -33,7 +33,7 @@ def check_etag(secret: Secret, expected: str | None) -> None:
     """
     if expected not in {None, ANY, secret.etag}:
         raise StaleVersion(
-            f"The secret is at {secret.etag} by now. Read it again, then repeat; nothing was written."
+            f"The secret has changed (now {secret.etag}). Nothing was saved. Reload and try again."
         )
 
 
@@ -172,11 +172,9 @@ def _name_taken(secret: Secret, error: IntegrityError) -> Exception:
     """Distinguish a taken name and a taken version number from a fault of the database."""
     others = Secret.objects.filter(environment=secret.environment, name=secret.name, live=True)
     if others.exclude(uuid=secret.uuid).exists():
-        return NameTaken(
-            "The environment already has a secret of this name. Choose another, or change that one."
-        )
+        return NameTaken(f"A secret with this name already exists in {secret.environment.name}.")
     if secret.pk and SecretVersion.objects.filter(secret_id=secret.pk).exists():
         return StaleVersion(
-            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+            "The secret was changed in the meantime. Nothing was saved. Reload and try again."
         )
     return error

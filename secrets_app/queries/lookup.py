@@ -98,15 +98,13 @@ def require_authentic(secret: Secret) -> None:
     record_integrity_violation(
         kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
     )
-    raise TamperedSecret(
-        "The secret's record was changed outside Keeper. Ask an operator to run verify_audit."
-    )
+    raise TamperedSecret("This secret was changed outside Keeper. Ask an operator to run verify_audit.")
 
 
 def require_not_deleted(secret: Secret) -> None:
     """Refuse to change what is deleted. Raises StaleVersion."""
     if not secret.live:
-        raise StaleVersion("The secret is deleted. Restore it first; nothing was written.")
+        raise StaleVersion("This secret is deleted. Restore it first.")
 
 
 def _seen(actor: Principal, secret: Secret | None) -> Secret:

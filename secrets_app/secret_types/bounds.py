@@ -24,9 +24,9 @@ def check_bounds(value: object) -> str:
     if not isinstance(value, str):
         raise refused("The value must be text.")
     if not value:
-        raise refused("The value is empty: give one.")
+        raise refused("Enter a value.")
     if encoded_size(value) > MAX_VALUE_BYTES:
-        raise refused(f"The value is larger than {MAX_VALUE_BYTES:,} bytes in UTF-8: shorten or split it.")
+        raise refused(f"Value is too large (max {MAX_VALUE_BYTES >> 10} KB).")
     if "\0" in value:
         raise refused("The value contains a NUL character: encode binary data, for example with Base64.")
     return value

@@ -64,18 +64,18 @@ def _parse(value: str) -> object:
         )
     except json.JSONDecodeError as error:
         line, column = error.lineno, error.colno
-    raise refused(f"The JSON cannot be read (line {line}, column {column}): correct it.")
+    raise refused(f"Invalid JSON at line {line}, column {column}.")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise refused("The JSON repeats a key within one object: keep one of them.")
+        raise refused("Invalid JSON: a key is repeated within one object.")
     return members
 
 
 def _refuse_constant(_name: str) -> InvalidValue:
-    raise refused("The JSON contains NaN or Infinity, which JSON does not have: use null or text.")
+    raise refused("Invalid JSON: NaN and Infinity are not allowed. Use null or text.")
 
 
 _zero: Callable[[str], int] = lambda _text: 0  # noqa: E731 - json calls it with each number's text

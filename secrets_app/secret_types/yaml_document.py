@@ -33,7 +33,7 @@ def inspect_yaml(value: str) -> Facts:
         place = _place(getattr(error, "problem_mark", None))
     else:
         return _facts(documents)
-    raise refused(f"The YAML cannot be read{place}: correct it.")
+    raise refused(f"Invalid YAML{place}.")
 
 
 def parse_yaml(value: str) -> list[object]:
@@ -43,7 +43,7 @@ def parse_yaml(value: str) -> list[object]:
 
 def _facts(documents: list[object]) -> Facts:
     if not documents:
-        raise refused("The YAML holds nothing but comments or blanks: give a value.")
+        raise refused("The YAML contains only comments or blank lines.")
     first = documents[0]
     facts: Facts = {"documents": len(documents), "kind": "scalar"}
     if isinstance(first, dict | list):

@@ -38,6 +38,8 @@ class BulkAction:
 
     name: str
     label: str
+    # What its page and its button say before "3 secrets".
+    verb: str
     done: str
     # The rights that each secret is asked for, and the one that the destination is asked for.
     rights: tuple[Action, ...]
@@ -46,8 +48,9 @@ class BulkAction:
     on_deleted: bool = False
     destructive: bool = False
     there: Action | None = None
-    # An explanation for the preview.
+    # An explanation for the preview, and what becomes of each secret that it takes.
     told: str = ""
+    outcome: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ def preview(
     Raises TooManyItems for more than 200.
     """
     if len(secrets) > MAX_CHOSEN:
-        raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
+        raise TooManyItems(f"Select up to {MAX_CHOSEN} secrets at a time. Nothing was changed.")
     taken = _taken(secrets, options.environment)
     return [
         Selection(secret=secret, reason=_refusal(actor, act, secret, options, taken)) for secret in secrets
@@ -81,14 +84,14 @@ def execute(
     Raises TooManyItems for more than 200, and ConfirmationNeeded.
     """
     if len(secrets) > MAX_CHOSEN:
-        raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
+        raise TooManyItems(f"Select up to {MAX_CHOSEN} secrets at a time. Nothing was changed.")
     return [_carried(actor, act, secret, seen.get(secret.pk, ""), options) for secret in secrets]
 
 
 def _carried(actor: Principal, act: BulkAction, secret: Secret, seen: str, options: Options) -> ItemResult:
     def run() -> int:
         if secret.etag != seen:
-            raise StaleVersion("It has changed since you looked; nothing was done.")
+            raise StaleVersion("Changed since your preview. Nothing was done.")
         return int(act.run(actor, secret, options).pk)
 
     due = secret.rotation_due_at
@@ -101,14 +104,14 @@ def _carried(actor: Principal, act: BulkAction, secret: Secret, seen: str, optio
 def _refusal(actor: Principal, act: BulkAction, secret: Secret, options: Options, taken: set[str]) -> str:
     place = secret.environment_id
     if bool(secret.live) == act.on_deleted:
-        return "It is not deleted." if act.on_deleted else "It is deleted."
+        return "Not deleted." if act.on_deleted else "Deleted."
     if not all(allows(actor, right, environment_id=place, name=secret.name) for right in act.rights):
         return NOT_ALLOWED
     if act.there is None or options.environment is None:
         return ""
     if not allows(actor, act.there, environment_id=options.environment.pk, name=secret.name):
-        return f"Your role does not allow this in {options.environment.name}."
-    return "The name is taken there." if secret.name in taken else ""
+        return f"Your role in {options.environment.name} doesn't allow this."
+    return f"Already exists in {options.environment.name}." if secret.name in taken else ""
 
 
 def _taken(secrets: Sequence[Secret], environment: Environment | None) -> set[str]:
@@ -165,7 +168,9 @@ BULK_ACTIONS: Final = {
     for act in (
         BulkAction(
             name="tag",
-            label="Add tags",
+            outcome="tags added",
+            label="Add tags…",
+            verb="Add tags to",
             done="tagged",
             rights=(Action.SECRET_UPDATE,),
             run=_tag,
@@ -173,7 +178,9 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="untag",
-            label="Remove tags",
+            outcome="tags removed",
+            label="Remove tags…",
+            verb="Remove tags from",
             done="untagged",
             rights=(Action.SECRET_UPDATE,),
             run=_untag,
@@ -181,7 +188,9 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="copy",
+            outcome="new",
             label="Copy to…",
+            verb="Copy",
             done="copied",
             rights=(Action.SECRET_COPY, _REVEAL),
             run=_copy,
@@ -190,7 +199,9 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="move",
+            outcome="moved, then deleted here",
             label="Move to…",
+            verb="Move",
             done="moved",
             rights=(Action.SECRET_MOVE, Action.SECRET_DELETE, _REVEAL),
             run=_move,
@@ -200,15 +211,19 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="rotate",
+            outcome="rotated or marked as due",
             label="Rotate",
-            done="asked for or marked as due",
-            told="What a policy rotates is rotated. The rest is only marked as due: somebody changes it.",
+            verb="Rotate",
+            done="queued for rotation or marked as due",
+            told="Secrets with a rotation policy rotate now. The rest are marked as due.",
             rights=(Action.SECRET_UPDATE,),
             run=_rotate,
         ),
         BulkAction(
             name="delete",
+            outcome="deleted, can be restored",
             label="Delete",
+            verb="Delete",
             done="deleted",
             rights=(Action.SECRET_DELETE,),
             run=_delete,
@@ -216,7 +231,9 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="restore",
+            outcome="restored",
             label="Restore",
+            verb="Restore",
             done="restored",
             rights=(Action.SECRET_RESTORE,),
             run=_restore,

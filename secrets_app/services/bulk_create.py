@@ -95,9 +95,7 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
         taken = _taken_name(items)
         if taken is None:
             raise
-        raise NameTaken(
-            f"Item {taken}: the environment already has a secret of this name. None was stored."
-        ) from error
+        raise NameTaken(f"Item {taken}: a secret with this name already exists. None was stored.") from error
 
 
 def refuse_too_many(count: int) -> None:
@@ -119,7 +117,7 @@ def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -
     # Refused now, not after an approval.
     taken = _taken_name(mine)
     if taken is not None:
-        raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")
+        raise NameTaken(f"{mine[taken].name}: a secret with this name already exists.")
     if sum(len(item.value.encode()) for item in mine) > MAX_PENDING_BYTES:
         raise TooManyItems(
             f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."

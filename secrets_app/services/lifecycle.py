@@ -131,7 +131,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
             pk=secret.pk, live__isnull=True, revision=secret.revision
         )
         if not locked.exists():
-            raise StaleVersion("The secret was changed meanwhile; nothing was destroyed.")
+            raise StaleVersion("The secret was changed in the meantime. Nothing was deleted.")
         versions = SecretVersion.objects.filter(secret_id=secret.pk)
         details = {"versions": versions.count(), **approved}
         draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)

@@ -44,7 +44,7 @@ class PromotionChanged(SecretError):
     """What would be promoted is not what was seen; nothing was written. `promotion` is what it is now."""
 
     def __init__(self, promotion: Promotion) -> None:
-        super().__init__("The environments changed since you looked. Look again; nothing was written.")
+        super().__init__("The environments changed since your preview. Nothing was changed. Review it again.")
         self.promotion = promotion
 
 
@@ -56,7 +56,7 @@ def plan_promotion(
     It is a comparison, with the rights and the record of one. Raises TooManyItems, Forbidden or Invisible.
     """
     if len(names) > MAX_PROMOTED:
-        raise TooManyItems(f"Promote at most {MAX_PROMOTED} secrets at a time; nothing was written.")
+        raise TooManyItems(f"Promote up to {MAX_PROMOTED} secrets at a time. Nothing was changed.")
     rows = compare(actor=actor, left=source, right=target, names=names)
     lines = [_line(actor, source, target, row) for row in rows]
     told = [[line.row.name, line.verdict, line.row.left_number, line.row.right_number] for line in lines]
@@ -80,7 +80,7 @@ def promote(
 
 def _line(actor: Principal, source: Environment, target: Environment, row: Row) -> PromotionLine:
     if row.difference is Difference.ONLY_RIGHT:
-        return PromotionLine(row=row, verdict="refused", reason="It is not there to be promoted.")
+        return PromotionLine(row=row, verdict="refused", reason="Nothing to promote.")
     if row.difference is Difference.SAME:
         return PromotionLine(row=row, verdict="same")
     is_new = row.difference is Difference.ONLY_LEFT

@@ -7,14 +7,14 @@ from typing import Final
 from environments_app.errors import AccessError, ConfirmationNeeded, Forbidden, Invisible
 from secrets_app.errors import EnvelopeError, InvalidInput, KeyRefused, KeyUnavailable, SecretError
 
-NOT_ALLOWED: Final = "Your role does not allow this here."
+NOT_ALLOWED: Final = "Your role doesn't allow this here."
 # The first class that an error is an instance of decides; others use their own sentence.
 _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (Invisible, "There is nothing here that you may see."),
+    (Invisible, "Not found, or you don't have access."),
     (Forbidden, NOT_ALLOWED),
-    (EnvelopeError, "What is stored is not what Keeper sealed; it was recorded."),
-    (KeyUnavailable, "The environment's key cannot be used now; nothing was lost. Try again later."),
-    (KeyRefused, "The environment's key is refused. Ask an operator."),
+    (EnvelopeError, "The stored value was changed outside Keeper. This was logged."),
+    (KeyUnavailable, "The environment's encryption key isn't available right now. Try again later."),
+    (KeyRefused, "The encryption key was refused. Contact an operator."),
 )
 
 

@@ -45,7 +45,7 @@ def validate_tags(tags: object) -> list[str]:
         raise InvalidTag("tags", "Give a list of tags.")
     unique = {_normalised_tag(tag, position) for position, tag in enumerate(tags, start=1)}
     if len(unique) > MAX_TAGS:
-        raise InvalidTag("tags", f"A secret has at most {MAX_TAGS} tags: remove some.")
+        raise InvalidTag("tags", f"Use up to {MAX_TAGS} tags.")
     return sorted(unique)
 
 
@@ -55,13 +55,13 @@ def _validate_path(name: object, *, field: str, noun: str) -> str:
     if len(name) <= MAX_NAME_LENGTH and _PATH.fullmatch(name):
         return name
     if not name:
-        raise InvalidName(field, f"Give a {noun}.")
+        raise InvalidName(field, f"Enter a {noun}.")
     if len(name) > MAX_NAME_LENGTH:
-        raise InvalidName(field, f"The {noun} is longer than {MAX_NAME_LENGTH} characters: shorten it.")
+        raise InvalidName(field, f"The {noun} is too long (max {MAX_NAME_LENGTH} characters).")
     if name != name.strip():
-        raise InvalidName(field, f"The {noun} begins or ends with a space: remove it.")
+        raise InvalidName(field, f"The {noun} can't start or end with a space.")
     if name.startswith("/") or name.endswith("/"):
-        raise InvalidName(field, f"The {noun} begins or ends with a slash: remove it.")
+        raise InvalidName(field, f"The {noun} can't start or end with a slash.")
     for segment in name.split("/"):
         _validate_segment(segment, field=field, noun=noun)
     return name
@@ -69,15 +69,11 @@ def _validate_path(name: object, *, field: str, noun: str) -> str:
 
 def _validate_segment(segment: str, *, field: str, noun: str) -> None:
     if not segment:
-        raise InvalidName(field, f"The {noun} has two slashes in a row: remove one.")
+        raise InvalidName(field, f"The {noun} can't contain two slashes in a row.")
     if segment in {".", ".."}:
-        raise InvalidName(field, f"The {noun} has a part that is only dots: name that part.")
+        raise InvalidName(field, f"The {noun} can't contain a part made of dots only.")
     if _SEGMENT.fullmatch(segment) is None:
-        raise InvalidName(
-            field,
-            f"The {noun} has a character that is not allowed: use the letters A-Z and a-z, digits and "
-            "_ . + = @ - with a slash between parts.",
-        )
+        raise InvalidName(field, "Use only letters, numbers and _ . + = @ -, with / between parts.")
 
 
 def _normalised_tag(tag: object, position: int) -> str:
@@ -87,7 +83,7 @@ def _normalised_tag(tag: object, position: int) -> str:
     if not tag.isascii() or _TAG.fullmatch(tag.lower()) is None:
         raise InvalidTag(
             "tags",
-            f"Tag {position} is not allowed: use 1 to 63 of the letters a-z, digits and _ . : / - and begin "
-            "with a letter or digit.",
+            f"Tag {position} is not valid. Use up to 63 letters, numbers and _ . : / -, with a letter or "
+            "number first.",
         )
     return tag.lower()

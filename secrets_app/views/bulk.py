@@ -40,9 +40,13 @@ _MAX_ID: Final = 2**63 - 1
 class OptionsForm(forms.Form):
     """What the chosen act needs besides the secrets."""
 
-    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    tags = forms.CharField(required=False, help_text="Comma-separated.")
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), label="To", to_field_name="name", required=False
+        Environment.objects.none(),
+        label="To",
+        to_field_name="name",
+        required=False,
+        empty_label="Choose an environment",
     )
     format = forms.ChoiceField(choices=EXPORT_FORMATS, required=False)
 
@@ -76,7 +80,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     name, step = request.POST.get("act", ""), request.POST.get("step", "")
     act = BULK_ACTIONS.get(name)
     if act is None and name != EXPORT:
-        raise InvalidInput("act", "Choose what to do with the secrets.")
+        raise InvalidInput("act", "Choose an action.")
     seen = _seen(request)
     secrets = _chosen(request, seen, deleted=bool(act and act.on_deleted))
     form = OptionsForm(
@@ -85,7 +89,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
         places=environments_where(actor, Action.SECRET_CREATE),
     )
     context: dict[str, Any] = {
-        "act": act or {"name": EXPORT, "label": "Export", "destructive": False},
+        "act": act or {"name": EXPORT, "verb": "Export", "destructive": False},
         "form": form,
         "secrets": secrets,
         "most": MAX_CHOSEN,
@@ -102,6 +106,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
         else:
             ready = form.is_valid() if step else not act.needs
             context |= _preview(request, act, secrets, form) | {"ready": ready}
+        context["destination"] = form.options.environment
     except (TooManyItems, ConfirmationNeeded) as error:
         told = confirm_link() if isinstance(error, ConfirmationNeeded) else str(error)
         form.add_error(None, told) if form.is_bound else context.update({"refused": told})
@@ -122,7 +127,7 @@ def _seen(request: HttpRequest) -> dict[int, str]:
 
 def _chosen(request: HttpRequest, seen: dict[int, str], *, deleted: bool) -> list[Secret]:
     if len(seen) > MAX_CHOSEN:
-        raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
+        raise TooManyItems(f"Select up to {MAX_CHOSEN} secrets at a time. Nothing was changed.")
     rows = visible_secrets(principal_of(request), deleted=deleted).filter(pk__in=seen)
     return verified_rows(rows.order_by("name", "id"))
 
@@ -149,7 +154,7 @@ def _exported(
     chosen = [{"secret": secret, "reason": ""} for secret in secrets]
     context |= {"chosen": chosen, "count": len(secrets), "ready": True}
     if len(places) != 1:
-        context["refused"] = "A file holds secrets of one environment: choose those of one."
+        context["refused"] = "Select secrets from one environment to export them as a file."
         context["count"] = 0
     elif request.POST.get("step") == "apply" and form.is_valid():
         (environment,) = places.values()

@@ -23,9 +23,11 @@ _SHOWN: Final = 1_000
 class CompareForm(forms.Form):
     """Which two environments."""
 
-    left = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    left = forms.ModelChoiceField(
+        Environment.objects.none(), label="From", to_field_name="name", empty_label=None
+    )
     right = forms.ModelChoiceField(
-        Environment.objects.none(), label="With", to_field_name="name", empty_label=None
+        Environment.objects.none(), label="To", to_field_name="name", empty_label=None
     )
 
     def __init__(self, *args: Any, places: Any, **kwargs: Any) -> None:
@@ -102,7 +104,10 @@ def _acted(request: HttpRequest, left: Environment, right: Environment) -> dict[
 def _compared(actor: Principal, left: Environment, right: Environment) -> dict[str, Any]:
     rows = compare(actor=actor, left=left, right=right)
     apart = [row for row in rows if row.difference is not Difference.SAME]
-    counts = [(str(each), sum(row.difference is each for row in rows)) for each in Difference]
+    words = {Difference.ONLY_LEFT: f"only in {left.name}", Difference.ONLY_RIGHT: f"only in {right.name}"}
+    counts = [
+        (str(each), words.get(each, ""), sum(row.difference is each for row in rows)) for each in Difference
+    ]
     return {
         "compared": True,
         "counts": counts,
@@ -110,6 +115,7 @@ def _compared(actor: Principal, left: Environment, right: Environment) -> dict[s
             {
                 "name": row.name,
                 "difference": str(row.difference),
+                "word": words.get(row.difference, ""),
                 "left": row.left_number,
                 "right": row.right_number,
                 "url": f"{reverse('secret-list')}?prefix={row.name}",

@@ -1,5 +1,6 @@
 """The pages on which secrets go out of use and come back: delete, restore, purge."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -27,17 +28,17 @@ def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
             typed_name=typed_name,
             title=f"Delete {secret.name}?",
             text=(
-                "Here nothing happens before a second person has approved. Then readers get an error."
+                "This needs approval first. Apps that read this secret will then start failing."
                 if typed_name
-                else "Readers get an error from now on."
+                else "Apps that read this secret will start failing."
             )
-            + " It can be restored with its history until it is purged.",
+            + f" You can restore it for {settings.KEEPER_DELETED_RETENTION_DAYS} days.",
             action=reverse("secret-delete", args=[id]),
             label="Delete",
             secret=secret,
         )
     lifecycle.delete(actor=actor, secret=secret)
-    messages.success(request, f"{secret.name} was deleted. It can be restored from its page.")
+    messages.success(request, f"Deleted {secret.name}. You can restore it from its page.")
     return redirect("secret-detail", id=secret.pk)
 
 
@@ -47,7 +48,7 @@ def secret_restore(request: HttpRequest, id: int) -> HttpResponse:
     """Bring a deleted secret back."""
     actor = principal_of(request)
     secret = lifecycle.restore(actor=actor, secret=find_secret(actor=actor, id=id, deleted=None))
-    messages.success(request, f"{secret.name} was restored.")
+    messages.success(request, f"Restored {secret.name}.")
     return redirect("secret-detail", id=secret.pk)
 
 
@@ -60,15 +61,15 @@ def secret_purge(request: HttpRequest, id: int) -> HttpResponse:
     if request.method == "GET" or request.POST.get("typed") != secret.name:
         return _confirm(
             request,
-            title=f"Destroy {secret.name} for ever?",
-            text="All its versions are destroyed; nobody can bring them back. The record stays.",
+            title=f"Permanently delete {secret.name}?",
+            text="All versions are deleted and can't be restored. The audit log keeps its entries.",
             action=reverse("secret-purge", args=[id]),
-            label="Destroy for ever",
+            label="Delete permanently",
             secret=secret,
             typed_name=secret.name,
         )
     lifecycle.purge(actor=actor, secret=secret)
-    messages.success(request, f"{secret.name} was destroyed.")
+    messages.success(request, f"Permanently deleted {secret.name}.")
     return redirect("secret-list")
 
 

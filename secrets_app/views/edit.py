@@ -28,8 +28,8 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.services.read import reveal
 
-_GUARDED: Final = "This environment is protected: what you save waits until a second person has approved it."
-_SOME_GUARDED: Final = "What you save in one of these waits until a second person has approved it: {}."
+_GUARDED: Final = "Changes to this environment need approval."
+_SOME_GUARDED: Final = "Changes to {} need approval."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
@@ -60,7 +60,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
         except NameTaken as error:
             form.add_error("name", str(error))
         else:
-            messages.success(request, f"{secret.name} was created.")
+            messages.success(request, f"Created {secret.name}.")
             _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     guarded = [place.name for place in environments if needs_second_person(actor, place)]
@@ -105,7 +105,7 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
             # Saving again is then a decision made in the knowledge of the newer version.
             form.data = {**request.POST.dict(), "expected": secret.etag}
         else:
-            messages.success(request, f"{secret.name} was saved.")
+            messages.success(request, f"Saved {secret.name}.")
             _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     return _form(request, form, secret=secret, conflict=conflict)
@@ -121,7 +121,7 @@ def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
     if number is None:
         raise InvalidInput("version", "Choose a version.")
     write.rollback(actor=actor, secret=secret, number=number, expected=request.POST.get("expected") or None)
-    messages.success(request, f"The value of v{number} is current again, as v{secret.current_number}.")
+    messages.success(request, f"Rolled back to v{number} (now v{secret.current_number}).")
     return redirect("secret-detail", id=secret.pk)
 
 
@@ -143,18 +143,22 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
 def _warn_of_past_expiry(request: HttpRequest, form: SecretForm, secret: Secret) -> None:
     entered = "expires_at" in form.changed_data
     if entered and secret.expires_at and secret.expires_at <= timezone.now():
-        messages.warning(request, f"The expiry of {secret.name} is in the past: it is listed as expired.")
+        messages.warning(
+            request, f"The expiry date of {secret.name} is in the past. It is marked as expired."
+        )
 
 
 def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
     """Return the form as it was filled in so far, with the value that is served; reading it is recorded."""
     value = request.POST.get("value", "")
     if value:
-        messages.warning(request, "Empty the value first: what you entered there would be lost.")
+        messages.warning(request, "Clear the value field first.")
     else:
         value = reveal(actor=principal_of(request), secret=secret).value
         if "\r" in value:
-            messages.warning(request, "The value has line ends of CR LF: saved from here, they become LF.")
+            messages.warning(
+                request, "This value uses Windows line endings (CR LF). Saving it here changes them to LF."
+            )
     form = SecretForm(
         environments=Environment.objects.filter(pk=secret.environment_id),
         secret=secret,

@@ -36,7 +36,7 @@ _ENDINGS: Final = {
     "kubernetes": "secret.yaml",
 }
 _IMPORT: Final = "import"
-_EARLIER: Final = "It was not done in an earlier part. Preview the file again to see why."
+_EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
 _DIGITS: Final = 6
 
 

@@ -37,7 +37,7 @@ def sweep_start(request: HttpRequest) -> HttpResponse:
     """Begin a sweep, which the next worker continues."""
     try:
         integrity_sweep.start(actor=principal_of(request))
-        messages.success(request, "The sweep has begun; a worker carries it on within a minute.")
+        messages.success(request, "Integrity check started.")
     except Conflict as error:
         messages.error(request, str(error))
     return redirect("integrity")

@@ -23,32 +23,32 @@ from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks.service import MAX_NAME, MAX_URL, add_webhook
 
 _DELIVERIES_SHOWN: Final = 20
-_QUEUED: Final = "A test is on its way; what became of it stands below within a minute."
+_QUEUED: Final = "Test message queued. The result appears below within a minute."
 
 
 class RecipientForm(forms.Form):
     """A new e-mail recipient."""
 
-    email = forms.EmailField(label="E-mail address", max_length=254)
+    email = forms.EmailField(label="Email address", max_length=254)
 
 
 class WebhookForm(forms.Form):
     """A new webhook."""
 
-    name = forms.CharField(max_length=MAX_NAME, help_text="Such as #ops in Slack.")
+    name = forms.CharField(max_length=MAX_NAME, help_text="For example, #ops in Slack")
     url = forms.CharField(
         label="Address",
         max_length=MAX_URL,
-        help_text="Sealed; only its host is shown later.",
+        help_text="Stored encrypted. Only the host is shown later.",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
         ),
     )
     style = forms.ChoiceField(
-        label="What is sent",
+        label="Format",
         choices=[
-            (WebhookStyle.SLACK, "Text, as Slack takes it"),
-            (WebhookStyle.JSON, "JSON with each part apart"),
+            (WebhookStyle.SLACK, "Text (Slack)"),
+            (WebhookStyle.JSON, "JSON"),
         ],
     )
 
@@ -74,7 +74,7 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     )
     if not added:
         return _page(request, place, recipient_form=form)
-    messages.success(request, f"{added} is told from now on.")
+    messages.success(request, f"Added {added}.")
     return redirect("notifications", name=name)
 
 
@@ -106,7 +106,7 @@ def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Ad
     """Remove an e-mail recipient or a webhook."""
     actor, row = _addressee(request, name, id, model)
     remove_addressee(actor=actor, addressee=row)
-    messages.success(request, f"{row} is not told any more.")
+    messages.success(request, f"Removed {row}.")
     return redirect("notifications", name=name)
 
 

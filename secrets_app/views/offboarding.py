@@ -46,13 +46,13 @@ def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
     except Conflict as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:
-        messages.info(request, "Confirm first who you are; then do this again.")
+        messages.info(request, "Confirm your password to continue.")
         query = urlencode({"next": reverse("offboarding", args=[username])})
         return HttpResponseRedirect(f"{reverse('confirm')}?{query}")
     else:
         messages.success(
             request,
-            f"{user.username} is disabled. Marked as due: {done.marked}; rotating now: {done.queued}.",
+            f"Disabled {user.username}. Marked as due: {done.marked}. Rotating now: {done.queued}.",
         )
     return redirect("offboarding", username=username)
 
@@ -61,5 +61,5 @@ def _person(request: HttpRequest, username: str) -> User:
     require(actor=principal_of(request), action=Action.USER_CHANGE, environment=None)
     user = named_user(username)
     if user is None:
-        raise Invisible("There is no such person.")
+        raise Invisible("User not found.")
     return user

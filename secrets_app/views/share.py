@@ -25,19 +25,19 @@ class ShareForm(forms.Form):
     """For whom, and for how long."""
 
     recipient = forms.CharField(
-        label="For",
+        label="Recipient",
         required=False,
-        help_text="A username. Empty: anyone who is signed in and has the link.",
+        help_text="Username. Leave blank to allow any signed-in user.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     hours = forms.TypedChoiceField(
-        label="Until",
+        label="Expires in",
         coerce=int,
-        choices=[(1, "in an hour"), (24, "tomorrow"), (72, "in three days"), (168, "in a week")],
+        choices=[(1, "1 hour"), (24, "1 day"), (72, "3 days"), (168, "7 days")],
         initial=24,
     )
     note = forms.CharField(
-        max_length=MAX_NOTE, required=False, help_text="Seen by whoever opens the link; not the value."
+        max_length=MAX_NOTE, required=False, help_text="Shown to the recipient before they view the secret."
     )
 
 
@@ -81,7 +81,7 @@ def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
     if row is None:
         raise Http404
     revoke_share(actor=actor, share=row)
-    messages.success(request, "The link opens nothing any more.")
+    messages.success(request, "Link revoked.")
     return redirect("secret-detail", id=id)
 
 

@@ -42,7 +42,7 @@ def add_webhook(
     content = json.dumps({"url": url.strip(), "key": key}).encode()
     webhook.sealed = Sealed.of(content, data_key=data_key, context=webhook.sealing_context())
     webhook.data_key_id = data_key.id
-    add_addressee(actor=actor, addressee=webhook, taken="There is a webhook of this name already.")
+    add_addressee(actor=actor, addressee=webhook, taken="A webhook with this name already exists.")
     return webhook, key
 
 

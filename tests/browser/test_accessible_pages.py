@@ -150,7 +150,7 @@ def test_previews_and_results_are_without_barriers(
 
     page.get_by_role("checkbox", name="Select all on this page").check()
     page.get_by_label("What to do with the selected").select_option("tag")
-    page.get_by_role("button", name="Go on…").click()
+    page.get_by_role("button", name="Apply").click()
     page.wait_for_url("**/secrets/bulk")
     judge("bulk-preview")
     page.goto("/compare?left=development&right=production")
@@ -159,12 +159,12 @@ def test_previews_and_results_are_without_barriers(
     judge("compared")
     page.goto(f"/secrets/{stored.pk}/share")
     page.get_by_label("For").fill("charlie")
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Create link").click()
     link = page.locator(".secret-once code").inner_text().removeprefix(visitor.site)
     judge("shared-link")
     page = visitor.open(link, user=cast.charlie, **LOOKS[look])
     judge("shared")
-    page.get_by_role("button", name="Show it once").click()
+    page.get_by_role("button", name="View secret").click()
     page.locator("[data-value]").wait_for()
     judge("shared-value")
 

@@ -61,7 +61,7 @@ def test_an_edit_is_saved_after_signing_in_again(
     page.get_by_role("button", name="Save").click()
     sign_in(page)
 
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     assert value_of(cast, stored) == "typed-with-care"
     assert Secret.objects.get(pk=stored.pk).description == "typed as well"
 
@@ -101,7 +101,7 @@ def test_a_roll_back_is_done_after_signing_in_again(visitor: Visitor, cast: Cast
     page.locator("#confirm-go").click()
     sign_in(page)
 
-    expect(page.get_by_role("status").filter(has_text="The value of v1 is current again")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Rolled back to v1")).to_be_visible()
     assert value_of(cast, stored) == "first"
 
 
@@ -113,7 +113,7 @@ def test_a_bulk_action_is_done_after_signing_in_again(visitor: Visitor, cast: Ca
     page.get_by_label("What to do with the selected").select_option("tag")
     end_session(cast.alice)
 
-    page.get_by_role("button", name="Go on…").click()
+    page.get_by_role("button", name="Apply").click()
     sign_in(page)
     page.get_by_label("Tags").fill("moved")
     end_session(cast.alice)
@@ -148,7 +148,7 @@ def test_another_person_who_signs_in_sends_nothing(visitor: Visitor, cast: Cast,
     assert value_of(cast, stored) == "s3cr3t-Kx9"
     dialog.get_by_label("Password").fill(PASSWORD)
     dialog.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     assert value_of(cast, stored) == "typed by alice"
     assert not Session.objects.filter(user=cast.root).exists()
 
@@ -169,7 +169,7 @@ def test_a_sign_in_in_a_second_tab_is_noticed(visitor: Visitor, cast: Cast, secr
     expect(tab.get_by_role("heading", level=1)).to_have_text("You are signed in")
     page.bring_to_front()
 
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     assert value_of(cast, stored) == "typed-with-care"
 
 
@@ -188,7 +188,7 @@ def test_who_does_not_sign_in_now_keeps_the_page(visitor: Visitor, cast: Cast, s
     sign_in(page)
     expect(notice).to_be_hidden()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
 
 
 def test_copy_and_reveal_ask_to_sign_in_again(visitor: Visitor, cast: Cast, secret: Make) -> None:
@@ -199,7 +199,7 @@ def test_copy_and_reveal_ask_to_sign_in_again(visitor: Visitor, cast: Cast, secr
     sign_in(page)
     expect(page.locator("#announcer")).to_have_text("You are signed in again.")
     page.keyboard.press("c")
-    expect(page.locator("#announcer")).to_contain_text("Copied. The reading is on record")
+    expect(page.locator("#announcer")).to_contain_text("Copied. Clipboard clears")
     end_session(cast.alice)
 
     page.get_by_role("button", name="Reveal", exact=True).click()
@@ -312,7 +312,7 @@ def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast
     code.fill(recovery[0])
     page.keyboard.press("Enter")
 
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     assert value_of(cast, stored) == "typed-with-care"
 
 

@@ -40,7 +40,7 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     page.keyboard.press("/")
     page.keyboard.type("pay")
     # What is found for the first letters alone is just as much, and is replaced.
-    expect(page.locator("#found .menu-item").last).to_have_text("All that fit “pay”")
+    expect(page.locator("#found .menu-item").last).to_have_text("See all results for “pay”")
     expect(page.locator("#found .menu-item")).to_have_count(3)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -51,7 +51,7 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     page.keyboard.press("r")
     page.keyboard.press("c")
 
-    expect(page.locator("#announcer")).to_contain_text("Copied. The reading is on record")
+    expect(page.locator("#announcer")).to_contain_text("Copied. Clipboard clears")
     assert page.evaluate("navigator.clipboard.readText()") == VALUE
     assert VALUE not in kept_in(page)
 
@@ -107,7 +107,7 @@ def test_an_edit_that_met_another_loses_nothing_by_the_keyboard_alone(
         page.keyboard.press("Enter")
     page.wait_for_load_state()
 
-    expect(page.get_by_role("alert")).to_contain_text("erin changed this secret while you were editing")
+    expect(page.get_by_role("alert")).to_contain_text("while you were editing")
     expect(page.locator("#id_value")).to_have_value("mine-1")
     assert "mine-1" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     keys.follow(page, "main form button[type=submit].btn-primary")
@@ -145,7 +145,7 @@ def test_import_two_hundred_and_fix_three_by_the_keyboard_alone(
     keys.walk(page, "button[value=import]")
     page.keyboard.press("Enter")
 
-    expect(page.get_by_role("status").filter(has_text="200 secrets imported")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Imported 200 secrets")).to_be_visible()
     assert Secret.objects.count() == 200
     assert "filled" not in kept_in(page)
 
@@ -163,7 +163,7 @@ def test_a_long_import_goes_on_by_itself(
     page.locator("[aria-label='Value of entry 3']").fill("3")
     page.locator("button[value=preview]").click()
     page.get_by_role("button", name="Import 4 secrets").click()
-    expect(page.get_by_role("status").filter(has_text="4 secrets imported.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Imported 4 secrets.")).to_be_visible()
     numbers = Secret.objects.values_list("name", "current_number")
     assert dict(numbers) == {"a": 2, "b": 2, "c": 2, "new": 1}
 
@@ -190,11 +190,11 @@ def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> 
     stored = secret()
     sharer = visitor.open(f"/secrets/{stored.pk}/share", user=cast.alice, phone=phone)
     sharer.get_by_label("For").fill("charlie")
-    sharer.get_by_role("button", name="Make the link").press("Enter")
+    sharer.get_by_role("button", name="Create link").press("Enter")
     link = sharer.locator(".secret-once code").inner_text().removeprefix(visitor.site)
     page = visitor.open(link, user=cast.charlie, phone=phone)
     assert VALUE not in page.content()
-    page.get_by_role("button", name="Show it once").press("Enter")
+    page.get_by_role("button", name="View secret").press("Enter")
     expect(page.locator("[data-value]")).to_have_text(VALUE)
 
     visitor.watch(page).expect("410")
@@ -210,12 +210,12 @@ def test_many_are_chosen_previewed_and_deleted(visitor: Visitor, cast: Cast, sec
     for name in ("a", "b", "c"):
         secret(name=name)
     page = visitor.open("/secrets", user=cast.alice)
-    expect(page.get_by_role("button", name="Go on…")).to_be_disabled()
+    expect(page.get_by_role("button", name="Apply")).to_be_disabled()
     page.get_by_role("checkbox", name="Select all on this page").check()
     page.get_by_role("checkbox", name="Select b").uncheck()
     expect(page.locator("[data-selected]")).to_have_text("2 selected")
     page.get_by_label("What to do with the selected").select_option("delete")
-    page.get_by_role("button", name="Go on…").click()
+    page.get_by_role("button", name="Apply").click()
     page.get_by_role("button", name="Delete: 2 secrets").click()
 
     expect(page.get_by_role("status").filter(has_text="2 of 2 deleted")).to_be_visible()
@@ -237,7 +237,7 @@ def test_after_sign_out_back_shows_nothing(visitor: Visitor, cast: Cast, secret:
     page.get_by_role("button", name="Reveal", exact=True).click()
     expect(page.locator("[data-value]")).to_have_text("second-Zz1")
     page.goto(f"/secrets/{stored.pk}/diff")
-    page.get_by_role("button", name="Show the values too").click()
+    page.get_by_role("button", name="Compare with values").click()
     expect(page.locator(".diff")).to_contain_text(VALUE)
     visitor.watch(page).expect("ERR_CACHE_MISS")
     page.locator("summary.person").click()

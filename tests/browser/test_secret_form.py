@@ -56,7 +56,7 @@ def test_a_generated_value_does_not_replace_what_was_typed_unasked(visitor: Visi
     value.fill("mine")
 
     page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
-    replace = page.get_by_role("button", name="Replace the value with it")
+    replace = page.get_by_role("button", name="Use this value")
     expect(replace).to_be_visible()
     expect(value).to_have_value("mine")
     replace.click()

@@ -53,7 +53,7 @@ def test_rows_are_walked_and_opened_by_keyboard(visitor: Visitor, cast: Cast, se
 def test_a_filter_is_taken_away_by_its_chip(visitor: Visitor, cast: Cast, secret: Make) -> None:
     secret(name="payments/db")
     page = visitor.open("/secrets?environment=production&q=pay", user=cast.alice)
-    expect(page.get_by_role("heading", level=2)).to_have_text("Nothing matches")
+    expect(page.get_by_role("heading", level=2)).to_have_text("No results")
 
     page.get_by_role("link", name="Remove the filter environment: production").click()
 

@@ -67,7 +67,7 @@ def test_a_value_can_be_masked_at_once(visitor: Visitor, cast: Cast, secret: Mak
     page.keyboard.press("r")
     expect(page.locator("[data-value]")).to_be_visible()
 
-    page.get_by_role("button", name="Mask now").click()
+    page.get_by_role("button", name="Hide").click()
 
     assert "s3cr3t-Kx9" not in page.content()
     expect(page.locator("[data-reveal] button")).to_be_focused()
@@ -86,7 +86,7 @@ def test_c_copies_without_showing(visitor: Visitor, cast: Cast, secret: Make) ->
 
     page.keyboard.press("c")
 
-    expect(page.locator("#announcer")).to_contain_text("Copied. The reading is on record")
+    expect(page.locator("#announcer")).to_contain_text("Copied. Clipboard clears")
     assert page.evaluate("navigator.clipboard.readText()") == "s3cr3t-Kx9"
     assert "s3cr3t-Kx9" not in page.content()
 
@@ -142,7 +142,7 @@ def test_a_viewer_is_offered_no_value(visitor: Visitor, cast: Cast, secret: Make
 
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
     expect(page.get_by_role("button", name="Reveal")).to_have_count(0)
-    expect(page.get_by_text("not its value")).to_be_visible()
+    expect(page.get_by_text("permission to view this value")).to_be_visible()
 
 
 def test_a_value_is_kept_nowhere_in_the_browser(visitor: Visitor, cast: Cast, secret: Make) -> None:
@@ -162,7 +162,7 @@ def test_one_member_is_changed_from_the_present_value(visitor: Visitor, cast: Ca
     stored = secret(value='{"host": "db", "password": "s3cr3t-Kx9"}', secret_type=SecretType.JSON)
     page = visitor.open(f"/secrets/{stored.pk}/edit", user=cast.alice)
     page.locator("#id_owner").fill("team-pay")
-    page.get_by_role("button", name="Fill it in to change it").click()
+    page.get_by_role("button", name="Load current value").click()
 
     area = page.locator("#id_value")
     expect(area).to_have_value('{"host": "db", "password": "s3cr3t-Kx9"}')

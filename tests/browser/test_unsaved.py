@@ -160,7 +160,7 @@ def test_what_was_saved_or_put_back_is_left_without_a_question(
     page.go_back()
     page.locator("#id_value").press_sequentially("entered")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("status").filter(has_text="payments/db was saved.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     rail(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
 
@@ -234,7 +234,7 @@ def test_an_import_that_was_done_is_left_without_a_question(visitor: Visitor, ca
     question(page)
     page.get_by_role("button", name="Stay").click()
     page.get_by_role("button", name="Import 1 secret").click()
-    expect(page.get_by_role("status").filter(has_text="1 secret imported")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Imported 1 secret")).to_be_visible()
     rail(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
 

@@ -202,7 +202,7 @@ def test_the_page_imports_two_hundred_after_three_were_corrected(
         "/secrets/import", upload(text, act="import", digest=again.context["plan"].digest, **fixes)
     )
 
-    assert "200 secrets imported" in done.content.decode()
+    assert "Imported 200 secrets" in done.content.decode()
     assert Secret.objects.count() == 200
     assert (value_of(cast, "EMPTY"), value_of(cast, "slash")) == ("filled", "2")
 
@@ -212,7 +212,7 @@ def test_the_page_says_that_there_is_nothing_to_import(
 ) -> None:
     keep(cast, "A", "b")
     page = signed_in(cast.erin).post("/secrets/import", upload("A=b", act="preview")).content.decode()
-    assert "There is nothing to import." in page
+    assert "There is nothing new to import." in page
     assert "refused here" not in page
 
 
@@ -220,13 +220,13 @@ def test_the_page_writes_nothing_without_the_digest_of_a_preview(
     cast: Cast, signed_in: Callable[[User], Client]
 ) -> None:
     page = signed_in(cast.erin).post("/secrets/import", upload("A=b", act="import"))
-    assert "Nothing was written" in page.content.decode()
+    assert "Nothing was imported" in page.content.decode()
     assert Secret.objects.count() == 0
 
 
 def test_the_page_says_once_that_nothing_was_written(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     page = signed_in(cast.erin).post("/secrets/import", upload("{", format="json"))
-    assert page.content.decode().count("Nothing was written") == 1
+    assert page.content.decode().count("Nothing was imported") == 1
 
 
 def test_the_page_takes_no_environment_in_which_one_may_not_import(
@@ -322,8 +322,8 @@ def test_the_page_sends_the_file_again_until_all_is_written(
         told.append(re.findall(r"<b>(\d.*?)</b>", content)[0])
         assert 'hx-trigger="load, click"' in content
         fields = dict(re.findall(r'name="(digest|after|done|missed)" value="([^"]*)"', content))
-    assert told == ["1 secret imported, 2 to go.", "2 secrets imported, 1 to go."]
-    assert "3 secrets imported." in page.content.decode()
+    assert told == ["Imported 1 secret, 2 to go.", "Imported 2 secrets, 1 to go."]
+    assert "Imported 3 secrets." in page.content.decode()
     assert [value_of(cast, name) for name in "abc"] == ["1", "2", "3"]
 
 

@@ -46,9 +46,9 @@ class TestUnderTheKeyFile:
 
     def test_it_says_what_was_never_checked(self, cast: Cast, signed_in: SignedIn) -> None:
         page = text(signed_in(cast.alice))
-        assert "not yet: the worker does it" in page
-        assert "made with the first value" in page
-        assert "Nothing is pending" in page
+        assert "pending" in page
+        assert "created with the first secret" in page
+        assert "Pending key tasks" not in page
 
     def test_a_data_key_that_does_not_open_is_named(
         self, cast: Cast, signed_in: SignedIn, sql: Callable[..., None]
@@ -98,7 +98,7 @@ class TestUnderKms:
         page = text(signed_in(cast.alice))
         assert kms_key in page
         assert "Enabled" in page
-        assert "Nothing is pending" in page
+        assert "Pending key tasks" not in page
         assert not strict_kms.calls
 
     def test_a_key_that_cannot_be_used_is_told(

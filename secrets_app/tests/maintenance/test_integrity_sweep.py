@@ -142,13 +142,13 @@ def test_its_page_shows_progress_and_result(
     cast: Cast, sql: Callable[..., None], signed_in: Callable[[User], Client]
 ) -> None:
     page = signed_in(cast.root)
-    assert "No sweep yet" in page.get("/integrity").content.decode()
+    assert "No integrity check yet" in page.get("/integrity").content.decode()
     change(cast, keep(cast), "second")
     page.post("/integrity/sweep")
     assert "0 of 2 versions" in page.get("/integrity").content.decode()
     sql("UPDATE secrets_app_secretversion SET comment = 'x' WHERE number = 2")
     tasks.sweep_integrity()
     text = page.get("/integrity").content.decode()
-    assert "damage found" in text
+    assert "problems found" in text
     assert "version 2 of secret" in text
     assert SecretVersion.objects.count() == 2

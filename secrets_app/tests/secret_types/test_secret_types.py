@@ -35,10 +35,10 @@ def test_it_has_one_inspector_a_type() -> None:
         (7, "must be text"),
         (b"hunter2", "must be text"),
         (["hunter2"], "must be text"),
-        ("", "empty"),
-        ("x" * 65_537, "larger than 65,536"),
-        ("é" * 40_000, "larger than 65,536"),
-        ("x" * 32_000_000, "larger than 65,536"),
+        ("", "Enter a value"),
+        ("x" * 65_537, "too large (max 64 KB)"),
+        ("é" * 40_000, "too large (max 64 KB)"),
+        ("x" * 32_000_000, "too large (max 64 KB)"),
         ("hunter2\0", "NUL"),
         ("hunter2\ud800", "surrogate"),
     ],
@@ -107,7 +107,7 @@ def test_it_answers_any_text_with_facts_or_a_refusal(secret_type: SecretType, va
 def test_it_stops_a_nesting_bomb_without_memory(secret_type: SecretType, value: str) -> None:
     tracemalloc.start()
     try:
-        refuse(secret_type, value, "The ")
+        refuse(secret_type, value, secret_type.label)
         assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()

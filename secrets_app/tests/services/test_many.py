@@ -87,7 +87,7 @@ def test_each_refusal_is_told_and_the_others_are_done(cast: Cast, signed_in: Sig
         "mine/b": False,
         "other/a": False,
     }
-    assert "since you looked" in done["mine/b"][1]
+    assert "since your preview" in done["mine/b"][1]
     assert set(Secret.objects.filter(live=True).values_list("name", flat=True)) == {"mine/b", "other/a"}
 
 
@@ -139,7 +139,7 @@ def test_a_due_rotation_is_over_with_the_next_value(cast: Cast, signed_in: Signe
     secret = keep(cast)
     browser = signed_in(cast.alice)
     told = browser.post("/secrets/bulk", form("rotate", secret)).content.decode()
-    assert "The rest is only marked as due" in told
+    assert "The rest are marked as due" in told
     done = browser.post("/secrets/bulk", form("rotate", secret, step="apply")).content.decode()
     assert "<span>marked as due</span>" in done, "no policy rotates it, so that nothing was asked for"
     assert stored(secret).rotation_due_at is not None

@@ -121,7 +121,7 @@ def test_the_page_compares_previews_and_promotes(sides: Cast, signed_in: Callabl
     browser = signed_in(sides.alice)
     places = {"left": "development", "right": "production"}
     compared = browser.post("/compare", places | {"act": "compare"}).content.decode()
-    assert all(word in compared for word in ("only here", "different", "only there"))
+    assert all(word in compared for word in ("only in development", "different", "only in production"))
     assert VALUE not in compared
     preview = browser.post("/compare", places | {"act": "preview", "names": ["new", "other"]})
     digest = preview.context["promotion"].digest

@@ -94,8 +94,8 @@ def test_who_has_seen_which_version_reads_of_many_included(cast: Cast, signed_in
     assert found == [("alice", 1, "v2"), ("bob", 2, "v2, v1")]
     # It is a part of the trail, which readers do not read.
     assert seen_by(actor=bob, secret=secret) == []
-    assert "Seen by" in signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
-    assert "Seen by" not in signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+    assert "Viewed by" in signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    assert "Viewed by" not in signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
 
 
 def test_every_read_of_a_secret_is_found_from_its_page(
@@ -151,13 +151,13 @@ def test_a_certificate_shows_how_much_of_its_time_is_over(cast: Cast, signed_in:
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
     assert "<meter" in page
     assert secret.facts["fingerprint_sha256"] in page
-    assert "<dt>Number of names</dt>" in page
+    assert "<dt>San count</dt>" in page
 
 
 def test_a_fact_that_says_nothing_is_left_out(cast: Cast, signed_in: SignedIn) -> None:
     secret = keep(cast, "tls", certificate(), secret_type=SecretType.CERTIFICATE)
     assert secret.facts["sans"] == []
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
-    assert "<dt>Names</dt>" not in page
-    assert "<dt>Number of names</dt>" in page
+    assert "Subject alternative names" not in page
+    assert "<dt>San count</dt>" in page
     assert re.search("<dt>Private key</dt><dd>\\s*no", page)

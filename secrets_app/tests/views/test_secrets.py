@@ -128,7 +128,7 @@ def test_it_tells_of_a_conflict_and_saves_on_the_second_try(
     write.update(actor=cast.principal(cast.alice), secret=secret, value="theirs")
     refused = editor.post(f"/secrets/{secret.pk}/edit", form)
     assert refused.status_code == 422
-    assert "changed this secret while you were editing" in refused.content.decode()
+    assert "while you were editing" in refused.content.decode()
     assert SecretVersion.objects.filter(secret=secret).count() == 2
     newer = Secret.objects.get(pk=secret.pk).etag
     assert f'value="{newer}"' in refused.content.decode()
@@ -173,7 +173,7 @@ def test_the_present_value_is_filled_in_on_demand_and_on_record(
 
 def test_whoever_may_not_reveal_is_not_filled_in(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:
     viewer, path = signed_in(cast.vera), f"/secrets/{secret.pk}/edit"
-    assert "Fill it in" not in viewer.get(path).content.decode()
+    assert "Load current value" not in viewer.get(path).content.decode()
     refused = viewer.post(path, {"fill_in": "on"})
     assert (refused.status_code, VALUE in refused.content.decode()) == (403, False)
     assert AuditEvent.objects.get(action="secret.reveal").outcome == "denied"
@@ -210,7 +210,7 @@ def test_it_deletes_restores_and_purges(cast: Cast, secret: Secret, signed_in: S
 
 def test_who_may_write_nothing_here_is_shown_where_to_ask(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.charlie).get("/secrets").content.decode()
-    assert "No secrets here for you" in page
+    assert "No secrets to show" in page
     assert 'href="/access-requests/new"' in page
 
 

@@ -20,9 +20,9 @@ async function clear() {
   }
   try {
     await navigator.clipboard.writeText("");
-    say("The clipboard was cleared.");
+    say("Clipboard cleared.");
   } catch {
-    say("The browser did not let Keeper clear the clipboard. Copy something else over it.");
+    say("Your browser blocked clearing the clipboard. Copy something else to replace the value.");
   }
 }
 
@@ -35,9 +35,9 @@ async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     clearLater();
-    say(`Copied. The clipboard is cleared in ${CLEAR_AFTER} s.`);
+    say(`Copied. Clipboard clears in ${CLEAR_AFTER} s.`);
   } catch {
-    say("The browser did not allow copying. Select the text and copy it by hand.");
+    say("Your browser blocked copying. Select the text and copy it.");
   }
 }
 
@@ -67,11 +67,11 @@ async function copySecret(form) {
       await navigator.clipboard.writeText(await value);
     }
     clearLater();
-    say(`Copied. The reading is on record; the clipboard is cleared in ${CLEAR_AFTER} s.`);
+    say(`Copied. Clipboard clears in ${CLEAR_AFTER} s.`);
   } catch {
     const refused = await value.then(() => null, (error) => error);
     if (refused instanceof SessionEnded) signInAgain(refused.state);
-    else say(refused ? "Keeper did not hand out the value. Reload the page to see why." : "The browser did not allow copying. Reveal the value and copy it by hand.");
+    else say(refused ? "Couldn't copy. Reload and try again." : "Your browser blocked copying. Reveal the value and copy it.");
   }
 }
 

@@ -9,7 +9,7 @@ function count(form) {
     all.indeterminate = chosen > 0 && chosen < boxes.length;
   }
   const words = form.querySelector("[data-selected]");
-  if (words) words.textContent = chosen ? `${chosen} selected` : "None selected";
+  if (words) words.textContent = `${chosen} selected`;
   for (const button of form.querySelectorAll("[data-needs-selection]")) button.disabled = !chosen;
 }
 

@@ -42,7 +42,7 @@ if (area) {
     if (made.dataset.secretType && type && !type.disabled && !area.value) type.value = made.dataset.secretType;
     if (area.value === "" || area.value === filled) {
       use(text);
-      made.querySelector("[data-generated-words]").textContent = "Made and filled in. It is stored when you save.";
+      made.querySelector("[data-generated-words]").textContent = "Generated. Save to keep it.";
     } else {
       document.querySelector("[data-use-generated]").hidden = false;
     }

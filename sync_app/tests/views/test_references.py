@@ -58,7 +58,7 @@ def test_who_may_not_see_a_secret_does_not_learn_its_name(cast: Cast, signed_in:
     keep(cast, "app/url", "${production/db/password}", uses_references=True)
     secret = Secret.objects.get(name="app/url")
     page = signed_in(cast.vera).get(reverse("secret-detail", args=[secret.pk])).content.decode()
-    assert "1 that is gone or that you may not see" in page
+    assert "1 deleted or not visible to you" in page
     assert "db/password" not in page
     assert signed_in(cast.vera).get(reverse("secret-detail", args=[source.pk])).status_code == 404
 
