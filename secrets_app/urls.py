@@ -15,16 +15,17 @@ from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
 from secrets_app.views import version_diff as version_diff_views
+from secrets_app.views.listing import page as listing_views
 
 urlpatterns = [
     path("integrity", integrity_views.integrity, name="integrity"),
     path("integrity/sweep", integrity_views.sweep_start, name="sweep-start"),
     path("people/<str:username>/offboarding", offboarding_views.offboarding, name="offboarding"),
     path("people/<str:username>/offboard", offboarding_views.offboard_person, name="offboard"),
-    path("secrets", secrets_views.secret_list, name="secret-list"),
+    path("secrets", listing_views.secret_list, name="secret-list"),
     path("secrets/new", edit_views.secret_new, name="secret-new"),
     path("secrets/generate", edit_views.secret_generate, name="secret-generate"),
-    path("secrets/search", secrets_views.secret_search, name="secret-search"),
+    path("secrets/search", listing_views.secret_search, name="secret-search"),
     path("secrets/bulk", bulk_views.secret_bulk, name="secret-bulk"),
     path("secrets/import", import_export_views.secret_import, name="secret-import"),
     path("secrets/export", import_export_views.secret_export, name="secret-export"),

@@ -159,9 +159,11 @@ class FilterForm(forms.Form):
         choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
     )
     age = forms.ChoiceField(label="Age", required=False, choices=[("", "Any age"), *AGES.items()])
-    view = forms.ChoiceField(required=False, choices=[("", "List"), ("folders", "Folders")])
+    view = forms.ChoiceField(
+        required=False, choices=[("", "List"), ("folders", "Folders")], widget=forms.HiddenInput
+    )
     ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
-    deleted = forms.BooleanField(required=False)
+    deleted = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -173,7 +175,33 @@ class FilterForm(forms.Form):
             self.fields[name] = forms.ChoiceField(
                 label=added.label, required=False, choices=list(added.choices.items())
             )
-        self.order_fields([*(name for name in self.fields if name != "deleted"), "deleted"])
+        self.order_fields([*(name for name in self.fields if name != "ordering"), "ordering"])
+
+    @property
+    def narrowing(self) -> list[str]:
+        """The names of the filters that a page shows as chips: where one is, is shown by the frame."""
+        return [name for name in self.fields if name not in {"view", "ordering", "environment", "deleted"}]
+
+    @property
+    def menu_fields(self) -> list[forms.BoundField]:
+        """The filters of the menu, and the order, which has no heads on a phone."""
+        return [bound for bound in self.visible_fields() if bound.name not in {"q", "environment", "type"}]
+
+    @property
+    def menu_count(self) -> int:
+        """How many filters of the menu are in force."""
+        names = [bound.name for bound in self.menu_fields if bound.name != "ordering"]
+        return sum(bool(self.data.get(name)) for name in names)
+
+    def words(self, name: str, text: str) -> str:
+        """Return a filter in force in words: `Type: API key`, `Path: payments`."""
+        if name == "q":
+            return f"“{text}”"
+        field = self.fields[name]
+        chosen = dict(field.choices).get(text, text) if isinstance(field, forms.ChoiceField) else text
+        if name == "state":
+            return str(chosen)
+        return f"{self[name].label}: {chosen}"
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -15,7 +15,9 @@ from secrets_app.models import Secret
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, run_item
 
+# Acted on by one request; what was selected beyond that follows in further ones.
 MAX_CHOSEN: Final = 200
+MAX_MATCHING: Final = 2_000
 _MARKED: Final = "marked as due"
 # Not in the table below: what it gives is a file, not a result for each.
 EXPORT: Final = "export"
@@ -66,10 +68,10 @@ def preview(
 ) -> list[Selection]:
     """Return for each secret whether the act would take it; nothing is done.
 
-    Raises TooManyItems for more than 200.
+    Raises TooManyItems for more than 2,000.
     """
-    if len(secrets) > MAX_CHOSEN:
-        raise TooManyItems(f"Select up to {MAX_CHOSEN} secrets at a time. Nothing was changed.")
+    if len(secrets) > MAX_MATCHING:
+        raise TooManyItems(f"Select up to {MAX_MATCHING:,} secrets. Nothing was changed.")
     taken = _taken(secrets, options.environment)
     return [
         Selection(secret=secret, reason=_refusal(actor, act, secret, options, taken)) for secret in secrets

@@ -1,18 +1,13 @@
-"""Prepares secrets for their pages: rows of a list, fields of a structured value, filters in words."""
+"""Prepares a secret for its page: what it offers, its addresses, the fields of a structured value."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final
-from urllib.parse import urlencode
+from typing import Final
 
 import yaml
-from django.http import QueryDict
 from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
-from secrets_app.forms.secret import FilterForm
-from secrets_app.interfaces.secret_panels import Cell
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.secret_types.yaml_document import parse_yaml
@@ -27,28 +22,6 @@ _RIGHTS: Final = {
     "restore": Action.SECRET_RESTORE,
     "purge": Action.SECRET_PURGE,
 }
-
-
-def list_row(secret: Secret, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return a row of the list of secrets."""
-    return {
-        "cells": cells,
-        "id": secret.pk,
-        "pick": f"{secret.pk}:{secret.etag}",
-        "copy_url": reverse("secret-copy", args=[secret.pk]),
-        "name": secret.name,
-        "secret_type": secret.secret_type,
-        "type_label": secret.get_secret_type_display(),
-        "version": secret.current_number,
-        "tags": secret.tags,
-        "owner": secret.owner,
-        "expires_at": secret.expires_at,
-        "rotated_at": secret.rotated_at,
-        "updated_at": secret.updated_at,
-        "deleted_at": secret.deleted_at,
-        "environment": secret.environment,
-        "url": reverse("secret-detail", args=[secret.pk]),
-    }
 
 
 def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
@@ -91,16 +64,3 @@ def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
 def _only_document(value: str) -> object:
     documents = parse_yaml(value)
     return documents[0] if len(documents) == 1 else None
-
-
-def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
-    """Return each filter in force, in words, with the address of the list without it."""
-    found = []
-    # How the list is shown is no filter of it.
-    for name in [name for name in form.fields if name not in {"view", "ordering"}]:
-        text = query.get(name, "")
-        if text:
-            rest = [(key, value) for key, value in query.items() if key not in {name, "cursor"} and value]
-            shown = "deleted" if name == "deleted" else f"{name}: {text}"
-            found.append({"label": shown, "remove_url": f"?{urlencode(rest)}"})
-    return found

@@ -1,4 +1,4 @@
-"""The list of secrets and a secret's own page; every value is shown by POST and recorded."""
+"""A secret's own page; every value is shown by POST and recorded."""
 
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -10,8 +10,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import verified_rows
-from audit_app.pagination import KeysetPagination
 from audit_app.parsing import whole_number
 from audit_app.queries import search
 from environments_app.authentication.drf import principal_of
@@ -20,27 +18,20 @@ from environments_app.authorization.policy import (
     Principal,
     allows,
     is_suspended,
-    visible_environments,
 )
-from environments_app.models import Environment
 from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure.readers import seen_by
-from secrets_app.forms.secret import MAX_NUMBER, FilterForm, version_number
-from secrets_app.interfaces.secret_panels import cells_of, panel_filters, panels_of
+from secrets_app.forms.secret import MAX_NUMBER, version_number
+from secrets_app.interfaces.secret_panels import panels_of
 from secrets_app.maintenance.purge import purge_time
 from secrets_app.models import Secret, SecretVersion, Share
-from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
-from secrets_app.queries.folders import directly_in, folders_in
-from secrets_app.queries.lookup import can_in_any_scope, find_secret, require_authentic, visible_secrets
+from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
 from secrets_app.views.presenters import (
     MASK_AFTER_SECONDS,
-    active_filters,
-    list_row,
     rights,
     secret_urls,
     value_fields,
@@ -49,118 +40,6 @@ from secrets_app.views.presenters import (
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10
 _FOUND: Final = 8
-
-
-class _SecretOrder:
-    """The orders of the list page."""
-
-    ordering_fields = ORDERINGS
-    default_ordering = DEFAULT_ORDERING
-    filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
-
-
-@login_required
-@require_GET
-def secret_list(request: HttpRequest) -> HttpResponse:
-    """List the visible secrets; nothing is decrypted."""
-    actor = principal_of(request)
-    environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
-    form = FilterForm(request.GET, environments=environments)
-    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
-    prefix = form.parameters["prefix"].removesuffix("/")
-    folders = []
-    if form.shows_folders:
-        folders = [] if request.GET.get("cursor") else folders_in(secrets, prefix)
-        secrets = directly_in(secrets, prefix)
-    paginator = KeysetPagination()
-    rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
-    current = next((item for item in environments if item.name == request.GET.get("environment")), None)
-    places = [current] if current else environments
-    cells = cells_of(actor=actor, secrets=rows)
-    context = {
-        "rows": [list_row(secret, cells[secret.uuid]) for secret in rows],
-        "shows_cells": any(cells.values()),
-        "filters": form,
-        "active_filters": active_filters(form, request.GET),
-        "next_url": paginator.get_next_link(),
-        "previous_url": paginator.get_previous_link(),
-        "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
-        "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
-        "environment": current,
-        "folders": [
-            {"name": f"{each.name}/", "count": each.count, "url": _list_url(request, prefix=each.path)}
-            for each in folders
-        ],
-        "shows_folders": form.shows_folders,
-        "path": _path(request, prefix) if form.shows_folders else [],
-        "acts": _acts(actor, places, deleted=form.wants_deleted),
-        "bulk_url": reverse("secret-bulk"),
-        **_transfer_urls(actor, places, current),
-    }
-    return render_page(
-        request,
-        "secrets_app/secret_list.html",
-        context,
-        partial="secrets_app/_secret_rows.html",
-        refused=False,
-    )
-
-
-@login_required
-@require_GET
-def secret_search(request: HttpRequest) -> HttpResponse:
-    """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
-    text = request.GET.get("q", "").strip()
-    found: list[Secret] = []
-    if text:
-        secrets = narrow(visible_secrets(principal_of(request)), {"q": text})
-        found = verified_rows(secrets.order_by("name", "id")[:_FOUND])
-    context = {
-        "q": text,
-        "found": [list_row(secret, ()) for secret in found],
-        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
-    }
-    return render(request, "secrets_app/_found.html", context)
-
-
-def _list_url(request: HttpRequest, **changed: str) -> str:
-    """Return the address of the list with these filters changed, from its first page on."""
-    kept = {name: value for name, value in request.GET.items() if value and name != "cursor"} | changed
-    return f"{reverse('secret-list')}?{urlencode({name: value for name, value in kept.items() if value})}"
-
-
-def _path(request: HttpRequest, prefix: str) -> list[dict[str, str]]:
-    """Return the folders that lead to the one that is shown, the top first."""
-    parts = prefix.split("/") if prefix else []
-    steps = [{"name": "all", "url": _list_url(request, prefix="")}]
-    for depth, part in enumerate(parts, 1):
-        steps.append({"name": part, "url": _list_url(request, prefix="/".join(parts[:depth]))})
-    return steps
-
-
-def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[tuple[str, str]]:
-    """Return which acts on many are offered, to those who may do them somewhere in view."""
-    offered = [
-        (act.name, act.label)
-        for act in BULK_ACTIONS.values()
-        if act.on_deleted == deleted
-        and any(all(can_in_any_scope(actor, right, place) for right in act.rights) for place in places)
-    ]
-    exports = not deleted and any(can_in_any_scope(actor, Action.SECRET_EXPORT, place) for place in places)
-    return [*offered, (EXPORT, "Export…")] if exports else offered
-
-
-def _transfer_urls(
-    actor: Principal, places: list[Environment], current: Environment | None
-) -> dict[str, str]:
-    """Return the addresses of import and export, for those who may somewhere in view."""
-    query = f"?environment={current.name}" if current else ""
-    ways = {"import_url": Action.SECRET_IMPORT, "export_url": Action.SECRET_EXPORT}
-    return {
-        name: reverse(f"secret-{name.removesuffix('_url')}") + query
-        for name, action in ways.items()
-        if any(can_in_any_scope(actor, action, place) for place in places)
-    }
 
 
 @login_required
@@ -177,7 +56,8 @@ def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
 def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     """Show the value of a secret, or of one of its versions, until it masks itself again.
 
-    `shape=fields` shows the names of its fields alone, `field` one of them.
+    `shape=fields` shows the names of its fields alone, `field` one of them, `shape=row` the value in
+    a row of the list.
     """
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
@@ -191,6 +71,9 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
         "version": revealed.version.number,
         "mask_after": MASK_AFTER_SECONDS,
     }
+    if is_partial(request) and request.POST.get("shape") == "row":
+        row = {"id": secret.pk, "name": secret.name}
+        return render(request, "secrets_app/_row_value.html", shown | row)
     if is_partial(request):
         by_field = request.POST.get("shape") == "fields" and shown["fields"]
         template = "_value_fields.html" if by_field else "_value_revealed.html"

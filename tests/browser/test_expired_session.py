@@ -110,14 +110,13 @@ def test_a_bulk_action_is_done_after_signing_in_again(visitor: Visitor, cast: Ca
     secret(name="b")
     page = visitor.open("/secrets", user=cast.alice)
     page.get_by_label("Select all on this page").check()
-    page.get_by_label("What to do with the selected").select_option("tag")
     end_session(cast.alice)
 
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Add tags…").click()
     sign_in(page)
     page.get_by_label("Tags").fill("moved")
     end_session(cast.alice)
-    page.locator("main button[type=submit]").last.click()
+    page.locator("button[name=step][value=preview]").click()
     sign_in(page)
     page.locator("button[name=step][value=apply]").click()
 

@@ -10,8 +10,35 @@ function count(form) {
   }
   const words = form.querySelector("[data-selected]");
   if (words) words.textContent = `${chosen} selected`;
+  const bar = form.querySelector("[data-selection-bar]");
+  bar?.toggleAttribute("data-shown", chosen > 0);
   for (const button of form.querySelectorAll("[data-needs-selection]")) button.disabled = !chosen;
+  offerMatching(form, chosen, boxes.length);
 }
+
+// Once a whole page is selected, the rest of what the filters find is offered as well.
+function offerMatching(form, chosen, shown) {
+  const offer = form.querySelector("[data-select-matching]");
+  if (!offer) return;
+  form.elements.matching.value = "";
+  offer.hidden = chosen < shown || Number(offer.dataset.matching) <= shown;
+}
+
+function selectMatching(offer) {
+  const form = offer.form;
+  form.elements.matching.value = "1";
+  form.querySelector("[data-selected]").textContent = `${Number(offer.dataset.matching).toLocaleString("en")} selected`;
+  offer.hidden = true;
+}
+
+document.addEventListener("click", (event) => {
+  const offer = event.target.closest("[data-select-matching]");
+  if (offer) return selectMatching(offer);
+  const none = event.target.closest("[data-select-none]");
+  if (!none) return;
+  for (const box of none.form.querySelectorAll("input[type=checkbox]")) box.checked = false;
+  count(none.form);
+});
 
 const countAll = () => document.querySelectorAll("form[data-select]").forEach(count);
 
@@ -27,6 +54,9 @@ document.addEventListener("htmx:afterSwap", countAll);
 // A page that Back brings up again may come with its boxes ticked.
 addEventListener("pageshow", countAll);
 countAll();
+
+// An act on more secrets than one request takes goes on with the next part.
+document.querySelector("form[data-continues]")?.requestSubmit();
 
 document.addEventListener("htmx:afterSettle", (event) => {
   const part = document.getElementById(event.detail.target?.id || event.target.id);

@@ -15,7 +15,8 @@ document.addEventListener("keydown", (event) => {
     }
     return;
   }
-  if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+  // Arrows belong to the fields of a menu that holds some.
+  if (!menu || menu.matches("[data-holds-fields]") || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
   event.preventDefault();
   menu.open = true;
   const items = [...menu.querySelectorAll(".menu-panel a, .menu-panel button, .menu-panel input")].filter((item) => item.offsetParent);

@@ -30,15 +30,47 @@ function start() {
   }, 500);
 }
 
+// The values in rows of a list: each has its own time.
+const rowTimers = new WeakMap();
+
+export function hideRow(shown) {
+  clearInterval(rowTimers.get(shown));
+  const empty = document.createElement("span");
+  empty.className = "row-value";
+  empty.id = shown.id;
+  const held = shown.contains(document.activeElement);
+  const row = shown.closest("tr");
+  shown.replaceWith(empty);
+  if (held) row?.querySelector("[data-row-reveal]")?.focus();
+}
+
+function startRows() {
+  for (const shown of document.querySelectorAll("[data-row-value]")) {
+    if (rowTimers.has(shown)) continue;
+    const until = Date.now() + Number(shown.dataset.maskAfter) * 1000;
+    const timer = setInterval(() => {
+      const left = Math.ceil((until - Date.now()) / 1000);
+      if (!shown.isConnected) clearInterval(timer);
+      else if (left <= 0) hideRow(shown);
+      else shown.querySelector("[data-countdown]").textContent = left;
+    }, 500);
+    rowTimers.set(shown, timer);
+  }
+}
+
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-mask]")) mask();
+  const row = event.target.closest("[data-hide-row]")?.closest("[data-row-value]");
+  if (row) hideRow(row);
 });
 document.addEventListener("htmx:afterSettle", (event) => {
+  startRows();
   if (event.target.closest?.("#value") || event.detail.target?.closest?.("#value")) start();
 });
 // Whatever a page keeps of itself for Back, values are not in it.
 function forget() {
   mask();
+  document.querySelectorAll("[data-row-value]").forEach(hideRow);
   for (const each of document.querySelectorAll("[data-sensitive]")) each.remove();
 }
 addEventListener("pagehide", forget);

@@ -1,5 +1,5 @@
 // The keyboard: / searches, j and k walk the rows, other keys press the button that names them.
-import { isRevealed, mask } from "./reveal.js";
+import { hideRow, isRevealed, mask } from "./reveal.js";
 
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
 
@@ -23,15 +23,40 @@ const keys = {
   "?": () => document.getElementById("shortcuts")?.showModal(),
   j: () => walk(1),
   k: () => walk(-1),
-  c: () => {
-    const row = document.activeElement.closest?.("tr")?.querySelector("[data-copy-url]");
-    const form = document.getElementById("row-copy");
-    if (!row || !form) return visible('[data-key="c"]')?.click();
-    form.action = row.dataset.copyUrl;
-    form.requestSubmit();
+  c: () => copyRow(document.activeElement.closest?.("tr")) || visible('[data-key="c"]')?.click(),
+  r: () => {
+    const row = document.activeElement.closest?.("tr")?.querySelector("[data-row-reveal]");
+    if (row) return row.click();
+    if (isRevealed()) mask();
+    else visible('[data-key="r"]')?.click();
   },
-  r: () => (isRevealed() ? mask() : visible('[data-key="r"]')?.click()),
 };
+
+function copyRow(row) {
+  const link = row?.querySelector("[data-copy-url]");
+  const form = document.getElementById("row-copy");
+  if (!link || !form) return false;
+  form.action = link.dataset.copyUrl;
+  form.requestSubmit();
+  return true;
+}
+
+document.addEventListener("click", (event) => {
+  const copy = event.target.closest("[data-row-copy]");
+  if (copy) copyRow(copy.closest("tr"));
+});
+
+// Pressed again, the button of a row hides what it showed. Capturing, so that htmx asks for nothing.
+document.addEventListener(
+  "click",
+  (event) => {
+    const shown = event.target.closest("[data-row-reveal]")?.closest("tr").querySelector("[data-row-value]");
+    if (!shown) return;
+    event.stopImmediatePropagation();
+    hideRow(shown);
+  },
+  true,
+);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;

@@ -1,0 +1,92 @@
+"""The addresses of the list of secrets: other views, orders, folders and pages of the same filters."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from audit_app.pagination import KeysetPagination
+from audit_app.parsing import whole_number
+
+_VIEWS: Final = (("", "List", "list"), ("folders", "Folders", "folder"))
+# Column → the orders that its head switches between.
+_HEADS: Final = {
+    "name": ("name", "-name"),
+    "expires": ("expires", "-expires"),
+    "updated": ("-updated", "updated"),
+}
+_PLACE: Final = ("cursor", "first")
+_LARGEST: Final = 10**9
+
+
+def list_url(request: HttpRequest, **changed: str) -> str:
+    """Return the address of the list with these filters changed, from its first page on."""
+    kept = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
+    query = urlencode({name: value for name, value in kept.items() if value})
+    return f"{reverse('secret-list')}?{query}" if query else reverse("secret-list")
+
+
+def view_links(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the views of the list: as rows, as folders, and the trash."""
+    deleted, view = request.GET.get("deleted", ""), request.GET.get("view", "")
+    links = [
+        {
+            "label": label,
+            "icon": icon,
+            "url": list_url(request, view=name, deleted="", prefix=request.GET.get("prefix", "")),
+            "current": not deleted and view == name,
+        }
+        for name, label, icon in _VIEWS
+    ]
+    trash = {"label": "Trash", "icon": "trash", "current": bool(deleted)}
+    return [*links, trash | {"url": list_url(request, view="", deleted="on")}]
+
+
+def column_heads(request: HttpRequest) -> dict[str, dict[str, str]]:
+    """Return for each column that sorts its next address and how it is sorted now (`aria-sort`)."""
+    current = request.GET.get("ordering") or "name"
+    heads = {}
+    for column, (first, second) in _HEADS.items():
+        order = second if current == first else first
+        name = "" if order == "name" else order
+        heads[column] = {"url": list_url(request, ordering=name), "sort": ""}
+        if current in {first, second}:
+            heads[column]["sort"] = "descending" if current.startswith("-") else "ascending"
+    return heads
+
+
+def folder_steps(request: HttpRequest, prefix: str) -> list[dict[str, str]]:
+    """Return the folders that lead to the one that is shown, the top first."""
+    parts = prefix.split("/") if prefix else []
+    steps = [{"name": "All", "url": list_url(request, prefix="")}]
+    for depth, part in enumerate(parts, 1):
+        steps.append({"name": part, "url": list_url(request, prefix="/".join(parts[:depth]))})
+    return steps
+
+
+def page_links(
+    request: HttpRequest, paginator: KeysetPagination, shown: int, *, total: int
+) -> tuple[int | None, dict[str, str | None]]:
+    """Return the number of the page's first row, None if it is not known, and the pages beside it.
+
+    Pages are found by key, so the number travels along in the links, for display alone.
+    """
+    first = 1 if shown else None
+    if request.GET.get("cursor"):
+        given = whole_number(request.GET.get("first", ""), largest=_LARGEST)
+        first = given if given and given <= total else None
+    limit = whole_number(request.GET.get("limit", ""), largest=_LARGEST) or 50
+    links = {
+        "next_url": _numbered(paginator.get_next_link(), first and first + shown),
+        "previous_url": _numbered(paginator.get_previous_link(), first and max(1, first - limit)),
+    }
+    return first, links
+
+
+def _numbered(url: str | None, first: int | None) -> str | None:
+    if url is None or first is None:
+        return url
+    before, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("first=")]
+    return f"{before}?{'&'.join([*kept, f'first={first}'])}"

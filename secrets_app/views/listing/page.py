@@ -1,0 +1,185 @@
+"""The list of secrets and the search of the top bar; nothing is decrypted here."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.pagination import KeysetPagination
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, visible_environments
+from environments_app.models import Environment
+from environments_app.views.base import is_partial, render_page
+from secrets_app.forms.secret import FilterForm
+from secrets_app.interfaces.secret_panels import cells_of, panel_filters
+from secrets_app.models import Secret
+from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
+from secrets_app.queries.folders import directly_in, folders_in
+from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
+from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
+from secrets_app.views.listing.links import column_heads, folder_steps, list_url, page_links, view_links
+from secrets_app.views.listing.presenters import MASK_AFTER_SECONDS, active_filters, list_row
+
+_FOUND: Final = 8
+# More are counted as "2,000+": a count reads each row that it counts.
+MAX_COUNTED: Final = 2_000
+
+
+class _SecretOrder:
+    """The orders of the list page."""
+
+    ordering_fields = ORDERINGS
+    default_ordering = DEFAULT_ORDERING
+    filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What one request lists."""
+
+    secrets: QuerySet[Secret]
+    rows: list[Secret]
+    folders: list[dict[str, Any]]
+    paginator: KeysetPagination
+
+
+@login_required
+@require_GET
+def secret_list(request: HttpRequest) -> HttpResponse:
+    """List the visible secrets."""
+    actor = principal_of(request)
+    environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
+    form = FilterForm(request.GET, environments=environments)
+    if is_partial(request) and _leaves_environment(request):
+        # The frame wears the colour of the environment, so the whole page is loaded.
+        return HttpResponse(headers={"HX-Redirect": request.get_full_path()})
+    listing = _listing(request, actor, form)
+    current = next((item for item in environments if item.name == request.GET.get("environment")), None)
+    places = [current] if current else environments
+    prefix = form.parameters["prefix"].removesuffix("/")
+    context = {
+        **_row_context(actor, listing, deleted=form.wants_deleted),
+        **_counted(request, listing),
+        "filters": form,
+        "active_filters": active_filters(form, request.GET),
+        "clear_url": list_url(request, **dict.fromkeys(form.narrowing, "")),
+        "heads": column_heads(request),
+        "views": view_links(request),
+        "folders": listing.folders,
+        "path": folder_steps(request, prefix) if form.shows_folders else [],
+        "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
+        "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
+        "environment": current,
+        "acts": _acts(actor, places, deleted=form.wants_deleted),
+        "is_partial": is_partial(request),
+        **_transfer_urls(actor, places, current),
+    }
+    template, rows = "secrets_app/secret_list.html", "secrets_app/_secret_rows.html"
+    return render_page(request, template, context, partial=rows, refused=False)
+
+
+def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
+    """Return the secrets that a filter of the list finds, in no order. Raises InvalidInput."""
+    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    prefix = form.parameters["prefix"].removesuffix("/")
+    return directly_in(secrets, prefix) if form.shows_folders else secrets
+
+
+def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listing:
+    secrets = matching_secrets(actor, form)
+    folders: list[dict[str, Any]] = []
+    if form.shows_folders and not request.GET.get("cursor"):
+        within = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+        folders = [
+            {"name": f"{each.name}/", "count": each.count, "url": list_url(request, prefix=each.path)}
+            for each in folders_in(within, form.parameters["prefix"].removesuffix("/"))
+        ]
+    paginator = KeysetPagination()
+    rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
+    return _Listing(secrets=secrets, rows=rows, folders=folders, paginator=paginator)
+
+
+def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[str, Any]:
+    cells = cells_of(actor=actor, secrets=listing.rows)
+    rows = [list_row(secret, cells[secret.uuid], actor=actor) for secret in listing.rows]
+    return {
+        "rows": rows,
+        "shows_cells": any(cells.values()),
+        "can_reveal_any": any(row["can_reveal"] for row in rows),
+        "deleted": deleted,
+        "mask_after": MASK_AFTER_SECONDS,
+    }
+
+
+def _counted(request: HttpRequest, listing: _Listing) -> dict[str, Any]:
+    """Return how many secrets match, where the page is among them, and the pages beside it."""
+    total = listing.secrets.select_related(None).order_by().values("pk")[: MAX_COUNTED + 1].count()
+    first, links = page_links(request, listing.paginator, len(listing.rows), total=total)
+    return {
+        "total": min(total, MAX_COUNTED),
+        "counts_more": total > MAX_COUNTED,
+        "first": first,
+        "last": first + len(listing.rows) - 1 if first else None,
+        "matching": min(total, MAX_MATCHING),
+        **links,
+    }
+
+
+def _leaves_environment(request: HttpRequest) -> bool:
+    """Return whether the page that htmx asks from shows another environment."""
+    shown = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
+    return shown.get("environment", [""])[-1] != request.GET.get("environment", "")
+
+
+@login_required
+@require_GET
+def secret_search(request: HttpRequest) -> HttpResponse:
+    """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
+    text = request.GET.get("q", "").strip()
+    actor = principal_of(request)
+    found: list[Secret] = []
+    if text:
+        secrets = narrow(visible_secrets(actor), {"q": text})
+        found = verified_rows(secrets.order_by("name", "id")[:_FOUND])
+    context = {
+        "q": text,
+        "found": [list_row(secret, (), actor=actor) for secret in found],
+        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
+    }
+    return render(request, "secrets_app/_found.html", context)
+
+
+def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[dict[str, Any]]:
+    """Return which bulk actions are offered, to those who may do them somewhere in view."""
+    offered = [
+        {"name": act.name, "label": act.label, "destructive": act.name == "delete"}
+        for act in BULK_ACTIONS.values()
+        if act.on_deleted == deleted
+        and any(all(can_in_any_scope(actor, right, place) for right in act.rights) for place in places)
+    ]
+    exports = not deleted and any(can_in_any_scope(actor, Action.SECRET_EXPORT, place) for place in places)
+    if exports:
+        offered.append({"name": EXPORT, "label": "Export…", "destructive": False})
+    # What cannot be taken back by the next click comes last.
+    return sorted(offered, key=lambda act: bool(act["destructive"]))
+
+
+def _transfer_urls(
+    actor: Principal, places: list[Environment], current: Environment | None
+) -> dict[str, str]:
+    """Return the addresses of import and export, for those who may somewhere in view."""
+    query = f"?environment={current.name}" if current else ""
+    ways = {"import_url": Action.SECRET_IMPORT, "export_url": Action.SECRET_EXPORT}
+    return {
+        name: reverse(f"secret-{name.removesuffix('_url')}") + query
+        for name, action in ways.items()
+        if any(can_in_any_scope(actor, action, place) for place in places)
+    }
