@@ -10,6 +10,7 @@ from secrets_app.views import delete_restore as delete_restore_views
 from secrets_app.views import edit as edit_views
 from secrets_app.views import import_export as import_export_views
 from secrets_app.views import integrity as integrity_views
+from secrets_app.views import naming as naming_views
 from secrets_app.views import notifications as notices
 from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
@@ -25,6 +26,7 @@ urlpatterns = [
     path("secrets", listing_views.secret_list, name="secret-list"),
     path("secrets/new", edit_views.secret_new, name="secret-new"),
     path("secrets/generate", edit_views.secret_generate, name="secret-generate"),
+    path("secrets/check", edit_views.secret_check, name="secret-check"),
     path("secrets/search", listing_views.secret_search, name="secret-search"),
     path("secrets/bulk", bulk_views.secret_bulk, name="secret-bulk"),
     path("secrets/import", import_export_views.secret_import, name="secret-import"),
@@ -38,6 +40,8 @@ urlpatterns = [
     path("secrets/<int:id>/reveal", secrets_views.secret_reveal, name="secret-reveal"),
     path("secrets/<int:id>/copy", secrets_views.secret_copy, name="secret-copy"),
     path("secrets/<int:id>/edit", edit_views.secret_edit, name="secret-edit"),
+    path("secrets/<int:id>/rename", naming_views.secret_rename, name="secret-rename"),
+    path("secrets/<int:id>/duplicate", naming_views.secret_duplicate, name="secret-duplicate"),
     path("secrets/<int:id>/rollback", edit_views.secret_rollback, name="secret-rollback"),
     path("secrets/<int:id>/delete", delete_restore_views.secret_delete, name="secret-delete"),
     path("secrets/<int:id>/restore", delete_restore_views.secret_restore, name="secret-restore"),

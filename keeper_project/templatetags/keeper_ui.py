@@ -180,16 +180,6 @@ def _moment(content: Any) -> datetime | None:
         return None
 
 
-@register.inclusion_tag("components/timeline.html")
-def timeline(begin: Any, end: Any) -> dict[str, Any]:
-    """Show how much of a time, such as a certificate's, is over; both ends as ISO 8601 text."""
-    start, stop = _moment(begin), _moment(end)
-    if start is None or stop is None or stop <= start:
-        return {}
-    over = (timezone.now() - start) / (stop - start)
-    return {"begin": start, "end": stop, "percent": round(100 * min(max(over, 0.0), 1.0))}
-
-
 @register.filter
 def expiry_state(moment: datetime | None) -> str:
     """Return the state that an expiry date puts its secret in, or nothing while it is far off."""

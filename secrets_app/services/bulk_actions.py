@@ -40,7 +40,7 @@ class BulkAction:
 
     name: str
     label: str
-    # What its page and its button say before "3 secrets".
+    # The words of its page and its button before "3 secrets".
     verb: str
     done: str
     # The rights that each secret is asked for, and the one that the destination is asked for.

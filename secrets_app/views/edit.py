@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -24,12 +25,11 @@ from secrets_app.generators.selection import options_from_form
 from secrets_app.interfaces.secret_panels import panels_of
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import environments_where, find_secret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.secret_types.registry import SecretType, inspect, parse_secret_type
 from secrets_app.services import write
 from secrets_app.services.read import reveal
 
-_GUARDED: Final = "Changes to this environment need approval."
-_SOME_GUARDED: Final = "Changes to {} need approval."
+_GUARDED: Final = "Changes to {} need approval."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
@@ -64,8 +64,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
             _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     guarded = [place.name for place in environments if needs_second_person(actor, place)]
-    to_know = [_SOME_GUARDED.format(", ".join(guarded))] if guarded else []
-    return _form(request, form, secret=None, to_know=to_know)
+    return _form(request, form, secret=None, guarded=guarded)
 
 
 @login_required
@@ -140,6 +139,22 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     return render_page(request, "secrets_app/generated.html", context, partial="secrets_app/_generated.html")
 
 
+@login_required
+@sensitive_post_parameters()
+@require_POST
+def secret_check(request: HttpRequest) -> HttpResponse:
+    """Return whether a value is one of its type; nothing is stored."""
+    value = request.POST.get("value", "").replace("\r\n", "\n")
+    checked, problem = "", ""
+    try:
+        secret_type = parse_secret_type(request.POST.get("secret_type", ""))
+        inspect(secret_type, value)
+        checked = f"Valid {secret_type.label}"
+    except InvalidInput as error:
+        problem = error.reason
+    return render(request, "secrets_app/_checked.html", {"checked": checked, "problem": problem})
+
+
 def _warn_of_past_expiry(request: HttpRequest, form: SecretForm, secret: Secret) -> None:
     entered = "expires_at" in form.changed_data
     if entered and secret.expires_at and secret.expires_at <= timezone.now():
@@ -204,7 +219,7 @@ def _form(
     *,
     secret: Secret | None,
     conflict: dict[str, Any] | None = None,
-    to_know: Sequence[str] = (),
+    guarded: Sequence[str] = (),
     unsaved: bool = False,
 ) -> HttpResponse:
     context: dict[str, Any] = {
@@ -214,10 +229,14 @@ def _form(
         "generators": list(GENERATORS.values()),
         "urls": {
             "generate": reverse("secret-generate"),
+            "check": reverse("secret-check"),
             "cancel": reverse("secret-detail", args=[secret.pk]) if secret else reverse("secret-list"),
         },
         "conflict": conflict,
-        "to_know": list(to_know),
+        "to_know": [],
+        # Of a new secret: the environments whose changes need approval.
+        "guarded": [(name, _GUARDED.format(name)) for name in guarded],
+        "label": "Save" if secret else "Create secret",
         "unsaved": unsaved,
     }
     if secret:
@@ -225,7 +244,8 @@ def _form(
         panels = panels_of(actor=actor, secret=secret)
         context["to_know"] += [panel["on_editing"] for panel in panels if "on_editing" in panel]
         if needs_second_person(actor, secret.environment):
-            context["to_know"].append(_GUARDED)
+            context["to_know"].append(_GUARDED.format(secret.environment.name))
+            context["label"] = "Request approval"
         context["may_fill_in"] = allows(
             actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
         )

@@ -1,7 +1,8 @@
 """Prepares a secret for its page: what it offers, its addresses, the fields of a structured value."""
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import yaml
 from django.urls import reverse
@@ -17,6 +18,9 @@ _RIGHTS: Final = {
     "reveal": Action.SECRET_REVEAL,
     "share": Action.SECRET_SHARE,
     "edit": Action.SECRET_UPDATE,
+    "rename": Action.SECRET_RENAME,
+    "copy": Action.SECRET_COPY,
+    "move": Action.SECRET_MOVE,
     "rollback": Action.SECRET_ROLLBACK,
     "delete": Action.SECRET_DELETE,
     "restore": Action.SECRET_RESTORE,
@@ -31,14 +35,42 @@ def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
         for name, action in _RIGHTS.items()
     }
     deleted = secret.live is None
-    gone = {"reveal", "share", "edit", "rollback", "delete"} if deleted else {"restore", "purge"}
-    return {name: may and name not in gone for name, may in allowed.items()}
+    of_deleted = {"restore", "purge"}
+    return {name: may and (name in of_deleted) == deleted for name, may in allowed.items()}
 
 
 def secret_urls(secret: Secret) -> dict[str, str]:
     """Return the addresses of the actions on a secret."""
-    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback", "share", "diff")
+    names = (
+        "reveal",
+        "copy",
+        "edit",
+        "delete",
+        "restore",
+        "purge",
+        "rollback",
+        "share",
+        "diff",
+        "rename",
+        "duplicate",
+    )
     return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
+
+
+def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """Return the menu of a secret's page: links, and bulk actions (`act`) on it alone."""
+    readable = can["copy"] and can["reveal"]
+    urls = secret_urls(secret)
+    offered = [
+        (can["rename"], {"label": "Rename…", "icon": "edit", "url": urls["rename"]}),
+        (readable, {"label": "Duplicate…", "icon": "copy", "url": urls["duplicate"]}),
+        (readable, {"label": "Copy to environment…", "icon": "layers", "act": "copy"}),
+        (readable and can["move"], {"label": "Move to environment…", "icon": "leave", "act": "move"}),
+        (can["edit"], {"label": "Rotate…", "icon": "rotate", "act": "rotate"}),
+        (can["share"], {"label": "Share link (one-time)…", "icon": "people", "url": urls["share"]}),
+        (can["delete"], {"label": "Delete…", "icon": "trash", "url": urls["delete"], "danger": True}),
+    ]
+    return [action for may, action in offered if may]
 
 
 def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:

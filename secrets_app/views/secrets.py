@@ -30,16 +30,18 @@ from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
+from secrets_app.views.panels.facts import fact_rows
+from secrets_app.views.panels.snippets import snippets
 from secrets_app.views.presenters import (
     MASK_AFTER_SECONDS,
     rights,
+    secret_actions,
     secret_urls,
     value_fields,
 )
 
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10
-_FOUND: Final = 8
 
 
 @login_required
@@ -77,7 +79,10 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     if is_partial(request):
         by_field = request.POST.get("shape") == "fields" and shown["fields"]
         template = "_value_fields.html" if by_field else "_value_revealed.html"
-        return render(request, f"secrets_app/{template}", shown | {"urls": secret_urls(secret)})
+        context = shown | _access_panels(request, secret) | {"oob": True, "secret": secret}
+        context["urls"] |= secret_urls(secret)
+        context["template"] = f"secrets_app/{template}"
+        return render(request, "secrets_app/_revealed.html", context)
     return _detail(request, secret, revealed=shown)
 
 
@@ -103,7 +108,11 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     actor = principal_of(request)
     versions = _shown_versions(request, secret)
     has_older = len(versions) > _VERSIONS_SHOWN
+    can = rights(actor, secret)
+    panels = _access_panels(request, secret)
+    panels["urls"] |= secret_urls(secret)
     context = {
+        **panels,
         "secret": secret,
         "environment": secret.environment,
         "type_label": secret.get_secret_type_display(),
@@ -118,19 +127,29 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
             for version in versions[:_VERSIONS_SHOWN]
         ],
         "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
-        "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
-        "can": rights(actor, secret),
+        "can": can,
+        "actions": secret_actions(secret, can),
+        "facts": fact_rows(secret),
+        "snippets": snippets(request, secret) if can["reveal"] else [],
         "suspension": _suspension(actor, secret),
-        "urls": secret_urls(secret) | _activity_url(request, secret),
         "panels": panels_of(actor=actor, secret=secret),
         "purge_at": purge_time(secret),
-        "viewers": seen_by(actor=actor, secret=secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
         "shares": [_share_row(share) for share in open_shares(secret)],
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
     return render_page(request, "secrets_app/secret_detail.html", context)
+
+
+def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
+    """Return what the panels show that a reveal changes: who has viewed the secret, and its activity."""
+    actor = principal_of(request)
+    return {
+        "viewers": seen_by(actor=actor, secret=secret),
+        "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
+        "urls": _activity_url(request, secret),
+    }
 
 
 def _suspension(actor: Principal, secret: Secret) -> str:

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import write
+from tests.browser.keys import fill as type_into
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -42,7 +43,7 @@ def test_a_generated_value_fills_the_form(visitor: Visitor, cast: Cast) -> None:
     value = page.locator("#id_value")
 
     page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
-    expect(page.get_by_text("Made and filled in")).to_be_visible()
+    expect(page.get_by_text("Generated. Save to keep it.")).to_be_visible()
     first = value.input_value()
     page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
     expect(value).not_to_have_value(first)
@@ -97,7 +98,7 @@ def test_a_change_that_came_first_is_told_and_nothing_is_lost(
     page.locator("#id_value").fill("mine")
 
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("nothing is lost")).to_be_visible()
+    expect(page.get_by_text("aren't saved yet")).to_be_visible()
     expect(page.locator("#id_value")).to_have_value("mine")
     page.get_by_role("button", name="Save").click()
 
@@ -127,3 +128,47 @@ def test_the_public_part_of_a_key_is_copied_to_the_letter(
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) == 0
     assert "not kept" in page.locator("#generated").inner_text()
+
+
+def test_the_field_of_a_value_fits_its_type(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    value = page.locator("#id_value")
+    line = value.bounding_box()
+    page.get_by_label("Type").select_option("JSON")
+    tall = value.bounding_box()
+    assert line is not None
+    assert tall is not None
+    assert line["height"] * 3 < tall["height"]
+    expect(page.locator("[data-generator=json]")).to_have_attribute("open", "")
+
+    value.fill('{"a":1,}')
+    page.get_by_role("button", name="Validate").click()
+    expect(page.locator("#checked")).to_contain_text("Invalid JSON at line 1, column 8")
+    value.fill('{"a":1}')
+    page.get_by_role("button", name="Format").click()
+
+    expect(value).to_have_value('{\n  "a": 1\n}')
+
+
+def test_a_file_fills_the_value(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+
+    page.locator("[data-value-file]").set_input_files(
+        {"name": "key.pem", "mimeType": "text/plain", "buffer": b"one\ntwo\n"}
+    )
+
+    expect(page.locator("#id_value")).to_have_value("one\ntwo\n")
+    expect(page.locator("#checked")).to_have_text("Loaded key.pem. Save to keep it.")
+
+
+def test_a_secret_is_created_by_the_keyboard_alone(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets?environment=development", user=cast.alice)
+    page.keyboard.press("n")
+    page.wait_for_url("**/secrets/new?environment=development")
+    type_into(page, "#id_name", "payments/db")
+    type_into(page, "#id_value", "by-keys-Kx9")
+
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")

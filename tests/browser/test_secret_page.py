@@ -175,3 +175,29 @@ def test_one_member_is_changed_from_the_present_value(visitor: Visitor, cast: Ca
     expect(page.get_by_role("heading", name=stored.name)).to_be_visible()
     stored.refresh_from_db()
     assert (stored.current_number, stored.owner) == (2, "team-pay")
+
+
+def test_a_reveal_shows_up_in_who_has_viewed_it(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    expect(page.locator("#viewers")).to_contain_text("Never viewed")
+
+    page.keyboard.press("r")
+
+    expect(page.locator("#viewers")).to_contain_text("alice")
+    expect(page.locator("#secret-activity")).to_contain_text("revealed")
+
+
+def test_a_secret_is_copied_to_another_environment_from_its_menu(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    stored = secret()
+    page = open_secret(visitor, cast, stored)
+    page.locator("summary[aria-label='More actions']").press("Enter")
+    page.get_by_role("button", name="Copy to environment…").press("Enter")
+    page.get_by_label("To", exact=True).select_option("production")
+    page.get_by_role("button", name="Preview").press("Enter")
+    page.get_by_role("button", name="Copy 1 secret").press("Enter")
+
+    expect(page.get_by_role("status").filter(has_text="1 of 1 copied")).to_be_visible()
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(stored.name)

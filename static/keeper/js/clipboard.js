@@ -41,6 +41,16 @@ async function copyText(text) {
   }
 }
 
+// What holds no value stays on the clipboard.
+async function copyPlain(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    say("Your browser blocked copying. Select the text and copy it.");
+  }
+}
+
 async function fetchValue(form) {
   const answer = await fetch(form.action, {
     method: "POST",
@@ -87,8 +97,9 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-copy-text], [data-copy-value], [data-copy-generated]");
+  const button = event.target.closest("[data-copy-text], [data-copy-value], [data-copy-generated], [data-copy-snippet]");
   if (!button) return;
+  if (button.matches("[data-copy-snippet]")) return copyPlain(button.parentElement.querySelector("code").textContent);
   const source = button.matches("[data-copy-text]")
     ? button.parentElement.querySelector("code")
     : document.querySelector(button.matches("[data-copy-generated]") ? "[data-generated-value]" : "[data-value]");

@@ -1,0 +1,104 @@
+"""The pages that give a secret another name: rename it, or duplicate it under a new one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.views.base import attempt, render_page
+from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
+from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.queries.lookup import find_secret, require_authentic, require_on
+from secrets_app.services import lifecycle, transfer
+
+_REFUSALS = (InvalidInput, NameTaken, StaleVersion)
+
+
+class NameForm(forms.Form):
+    """A name for a secret."""
+
+    name = forms.CharField(
+        max_length=MAX_NAME_LENGTH,
+        strip=False,
+        help_text="For example, payments/stripe-key",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    expected = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_rename(request: HttpRequest, id: int) -> HttpResponse:
+    """Rename a secret in its environment; its history stays."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    require_on(actor=actor, action=Action.SECRET_RENAME, secret=secret)
+    before = secret.name
+
+    def run(name: str, expected: str) -> Secret:
+        return lifecycle.rename(actor=actor, secret=secret, name=name, expected=expected or None)
+
+    words = {
+        "title": "Rename secret",
+        "label": "Rename",
+        "text": "Apps that read this secret by its name must use the new name. The history stays.",
+    }
+    return _page(request, secret, before, words, run, done=f"Renamed {before} to {{}}.")
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_duplicate(request: HttpRequest, id: int) -> HttpResponse:
+    """Create a secret of another name with the current value of this one."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    for action in (Action.SECRET_COPY, Action.SECRET_REVEAL):
+        require_on(actor=actor, action=action, secret=secret)
+
+    def run(name: str, _expected: str) -> Secret:
+        return transfer.copy(actor=actor, secret=secret, environment=secret.environment, name=name)
+
+    words = {
+        "title": "Duplicate secret",
+        "label": "Duplicate",
+        "text": f"Creates a new secret in {secret.environment.name} with the current value and details.",
+    }
+    return _page(request, secret, f"{secret.name}-copy", words, run, done="Created {}.")
+
+
+def _page(
+    request: HttpRequest,
+    secret: Secret,
+    suggested: str,
+    words: dict[str, str],
+    run: Callable[[str, str], Secret],
+    *,
+    done: str,
+) -> HttpResponse:
+    require_authentic(secret)
+    shown = secret.name
+    initial = {"name": suggested, "expected": secret.etag}
+    form = NameForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        result = attempt(form, lambda: run(given["name"], given["expected"]), refusals=_REFUSALS)
+        if result is not None:
+            messages.success(request, done.format(result.name))
+            return redirect("secret-detail", id=result.pk)
+    context: dict[str, Any] = words | {
+        "form": form,
+        "name": shown,
+        "environment": secret.environment,
+        "back_url": reverse("secret-detail", args=[secret.pk]),
+    }
+    return render_page(request, "secrets_app/secret_name.html", context)

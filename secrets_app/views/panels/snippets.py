@@ -1,0 +1,68 @@
+"""How programs read a secret today: over the REST API, in the words of several tools."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from secrets_app.models import Secret
+
+
+class Snippet(NamedTuple):
+    """One way to read a secret: what it is for, and the text to copy."""
+
+    label: str
+    text: str
+
+
+def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
+    """Return how to read a secret with a service token in `KEEPER_TOKEN`; no value is in any of them."""
+    path = reverse("api-named-secret", args=[secret.environment.name, secret.name])
+    url = request.build_absolute_uri(quote(path, safe="/%"))
+    variable = "".join(char if char.isalnum() else "_" for char in secret.name.upper())
+    return [Snippet(label, write(url, variable)) for label, write in _WRITERS.items()]
+
+
+def _curl(url: str, _variable: str) -> str:
+    return f'curl -sS -H "Authorization: Bearer $KEEPER_TOKEN" \\\n  "{url}" | jq -r .value'
+
+
+def _python(url: str, _variable: str) -> str:
+    return f"""import os
+import requests
+
+answer = requests.get(
+    "{url}",
+    headers={{"Authorization": f"Bearer {{os.environ['KEEPER_TOKEN']}}"}},
+    timeout=10,
+)
+answer.raise_for_status()
+value = answer.json()["value"]"""
+
+
+def _node(url: str, _variable: str) -> str:
+    return f"""const answer = await fetch("{url}", {{
+  headers: {{ Authorization: `Bearer ${{process.env.KEEPER_TOKEN}}` }},
+}});
+if (!answer.ok) throw new Error(`Keeper answered ${{answer.status}}`);
+const {{ value }} = await answer.json();"""
+
+
+def _github(url: str, variable: str) -> str:
+    return f"""- name: Read {variable} from Keeper
+  env:
+    KEEPER_TOKEN: ${{{{ secrets.KEEPER_TOKEN }}}}
+  run: |
+    value=$(curl -sSf -H "Authorization: Bearer $KEEPER_TOKEN" "{url}" | jq -r .value)
+    while IFS= read -r line; do echo "::add-mask::$line"; done <<< "$value"
+    {{ echo "{variable}<<KEEPER_END"; echo "$value"; echo "KEEPER_END"; }} >> "$GITHUB_ENV\""""
+
+
+_WRITERS: Final[dict[str, Callable[[str, str], str]]] = {
+    "curl": _curl,
+    "Python": _python,
+    "Node.js": _node,
+    "GitHub Actions": _github,
+}
