@@ -57,7 +57,7 @@ class TestUnderTheKeyFile:
         sql("UPDATE secrets_app_datakey SET wrapped_key = %s WHERE purpose = 'values'", b"planted")
         forget_process()
         check_keys()
-        assert f"Data key {DataKey.objects.get(purpose='values').uuid} does not open" in text(
+        assert f"Data key {DataKey.objects.get(purpose='values').uuid} can't be decrypted" in text(
             signed_in(cast.alice)
         )
 

@@ -140,7 +140,7 @@ def test_into_a_protected_environment_its_name_is_typed_and_a_second_person_deci
     browser = signed_in(sides.alice)
     form = {"left": "development", "right": "production", "act": "preview", "names": ["new"]}
     form |= {"digest": browser.post("/compare", form).context["promotion"].digest, "act": "promote"}
-    assert "type its name" in browser.post("/compare", form).content.decode()
+    assert "Type its name" in browser.post("/compare", form).content.decode()
     assert not Approval.objects.exists()
     browser.post("/compare", form | {"typed": "production"})
     assert Approval.objects.get().object_name == "new"

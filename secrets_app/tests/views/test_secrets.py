@@ -74,7 +74,7 @@ def test_it_refuses_a_viewer_and_hides_from_an_outsider(
 def test_who_may_create_no_secret_is_led_to_ask_for_access(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.bob).get("/secrets/new")
     assert page.status_code == 200
-    assert "Ask for access" in page.content.decode()
+    assert "Request access" in page.content.decode()
     assert 'id="secret-form"' not in page.content.decode()
     assert 'id="secret-form"' in signed_in(cast.erin).get("/secrets/new").content.decode()
 
@@ -163,7 +163,7 @@ def test_the_present_value_is_filled_in_on_demand_and_on_record(
     # What was typed is not lost to it.
     content = editor.post(path, entered | {"value": "typed", "fill_in": "on"}).content.decode()
     assert ">\ntyped</textarea>" in content
-    assert "Empty the value first" in content
+    assert "Clear the value field first" in content
     assert VALUE not in content
     assert editor.post(path, entered | {"value": f"{VALUE} and more"}).status_code == 302
     assert reveal(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk)).value == (
@@ -227,7 +227,7 @@ def test_a_protected_environment_asks_for_its_name_before_a_deletion(cast: Cast,
     manager = signed_in(cast.alice)
     asked = manager.post(f"/secrets/{secret.pk}/delete")
     assert asked.status_code == 200
-    assert "Here nothing happens before a second person has approved" in asked.content.decode()
+    assert "This needs approval first" in asked.content.decode()
     assert not cast.production.approvals.exists()
     asked = manager.post(f"/secrets/{secret.pk}/delete", {"typed": "production"})
     assert asked["Location"] == f"/approvals/{cast.production.approvals.get().pk}"

@@ -207,7 +207,7 @@ def test_the_page_shows_the_key_once_and_the_host_later(
     client = signed_in(cast.alice)
     form = {"name": "ops", "url": receiver, "style": "slack"}
     response = client.post("/environments/development/webhooks", form)
-    assert "shown this once" in response.content.decode()
+    assert "be able to see it again" in response.content.decode()
     page = client.get("/environments/development/notifications").content.decode()
     assert "127.0.0.1" in page
     assert "s3cr3tpath" not in page

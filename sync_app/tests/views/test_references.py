@@ -41,7 +41,7 @@ def test_the_form_makes_a_secret_that_resolves(cast: Cast, signed_in: SignedIn) 
     page = browser.get(reverse("secret-detail", args=[secret.pk])).content.decode()
     assert reverse("secret-detail", args=[source.pk]) in page
     back = browser.get(reverse("secret-detail", args=[source.pk])).content.decode()
-    assert "Named by" in back
+    assert "Used by" in back
     assert reverse("secret-detail", args=[secret.pk]) in back
     # Saving the form without a value keeps the choice and the references.
     browser.post(
