@@ -16,6 +16,7 @@ from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
 from secrets_app.views import version_diff as version_diff_views
+from secrets_app.views.listing import matrix as matrix_views
 from secrets_app.views.listing import page as listing_views
 
 urlpatterns = [
@@ -24,6 +25,7 @@ urlpatterns = [
     path("people/<str:username>/offboarding", offboarding_views.offboarding, name="offboarding"),
     path("people/<str:username>/offboard", offboarding_views.offboard_person, name="offboard"),
     path("secrets", listing_views.secret_list, name="secret-list"),
+    path("secrets/matrix", matrix_views.secret_matrix, name="secret-matrix"),
     path("secrets/new", edit_views.secret_new, name="secret-new"),
     path("secrets/generate", edit_views.secret_generate, name="secret-generate"),
     path("secrets/check", edit_views.secret_check, name="secret-check"),

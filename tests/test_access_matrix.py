@@ -645,6 +645,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    "secret-matrix": (PageRule("anyone", admin=200),),
     "secret-check": (PageRule("anyone", admin=200, method="POST", form={"secret_type": "JSON", "value": "{}"}),),
     "secret-search": (PageRule("anyone", admin=200),),
     # It does what one may to each of the chosen.
@@ -815,6 +816,7 @@ _OF_NO_SECRET: Final = {
     "secret-new",
     "secret-generate",
     "secret-check",
+    "secret-matrix",
     "secret-import",
     "secret-export",
     "environment-compare",

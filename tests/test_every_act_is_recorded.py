@@ -119,6 +119,12 @@ def _compared(stage: Stage) -> Ask:
     return Ask(reverse("environment-compare"), body, stage.browser(stage.cast.alice))
 
 
+def _compared_across(stage: Stage) -> Ask:
+    for _ in range(2):
+        stage.scene("secret-new")
+    return Ask(reverse("secret-matrix"), {}, stage.browser(stage.cast.alice))
+
+
 def _imported(stage: Stage) -> Ask:
     place = stage.scene("secret-new")
     plan = plan_import(
@@ -158,6 +164,7 @@ SECRETS: Final[dict[tuple[str, str], Make]] = {
         "secret-export", {"environment": "{place}", "format": "dotenv"}
     ),
     ("environment-compare", "POST"): _compared,
+    ("secret-matrix", "POST"): _compared_across,
     ("secret-share", "POST"): lambda stage: stage.page("secret-share", {"hours": "24"}),
     ("share-revoke", "POST"): lambda stage: _shared(stage, "share-revoke"),
     ("share", "POST"): lambda stage: _shared(stage, "share"),

@@ -1,6 +1,6 @@
 """Compares two environments by keyed fingerprint, which is a read of both."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,23 +48,58 @@ def compare(
     for environment in (left, right):
         require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
     here, there = (_current(actor, environment, names) for environment in (left, right))
-    receipts = []
-    for environment, other, versions in ((left, right, here), (right, left, there)):
-        receipt = commit_record(
-            actor=actor,
-            action=Action.SECRET_COMPARE,
-            stream=environment_stream(environment.uuid),
-            object=AuditObject("environment", environment.uuid, environment.name),
-            details={"with": other.name, "count": len(versions)},
-            manifest=[
-                ManifestEntry(secret_uuid=str(version.secret.uuid), number=version.number, name=name)
-                for name, version in versions.items()
-            ],
-            covers=frozenset(version.uuid.bytes for version in versions.values()),
-        )
-        receipts.append(receipt)
-    opened = _opened(here, there, receipt=receipts[0])
+    receipt = _recorded(actor, left, right.name, here)
+    _recorded(actor, right, left.name, there)
+    opened = _opened(here, there, receipt=receipt)
     return [_row(name, here, there, opened) for name in sorted(here.keys() | there.keys())]
+
+
+def compare_across(
+    *, actor: Principal, environments: Sequence[Environment], names: Collection[str]
+) -> dict[str, dict[int, Difference]]:
+    """Return, for each name and environment id, whether the value is that of the first environment with one.
+
+    A pair is missing where the name does not exist, or the fingerprints are of different keys: nothing is
+    opened. Needs the right to reveal in each environment, and is recorded in each as a read of all that was
+    compared, before the answer; a statement and an event for each environment.
+
+    Raises Forbidden or Invisible.
+    """
+    for environment in environments:
+        require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
+    current = {place.pk: _current(actor, place, names) for place in environments}
+    for place in environments:
+        others = ", ".join(other.name for other in environments if other.pk != place.pk)
+        _recorded(actor, place, others, current[place.pk])
+    return {name: _across(name, current) for name in names}
+
+
+def _across(name: str, current: Mapping[int, Mapping[str, SecretVersion]]) -> dict[int, Difference]:
+    prints = {pk: bytes(found[name].fingerprint) for pk, found in current.items() if name in found}
+    first = next(iter(prints.values()), b"")
+    return {
+        pk: Difference.SAME if fingerprints.same_value(first, own) else Difference.DIFFERENT
+        for pk, own in prints.items()
+        if fingerprints.are_comparable(first, own)
+    }
+
+
+def _recorded(
+    actor: Principal, environment: Environment, others: str, versions: Mapping[str, SecretVersion]
+) -> Receipt:
+    """Record that the current versions of an environment were compared with those of others."""
+    return commit_record(
+        actor=actor,
+        action=Action.SECRET_COMPARE,
+        stream=environment_stream(environment.uuid),
+        object=AuditObject("environment", environment.uuid, environment.name),
+        details={"with": others, "count": len(versions)},
+        manifest=[
+            ManifestEntry(secret_uuid=str(version.secret.uuid), number=version.number, name=name)
+            for name, version in versions.items()
+        ],
+        covers=frozenset(version.uuid.bytes for version in versions.values()),
+    )
 
 
 def _opened(

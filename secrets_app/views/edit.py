@@ -41,7 +41,11 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     environments = environments_where(actor, Action.SECRET_CREATE)
     if request.method == "GET" and not environments:
         return render(request, "secrets_app/secret_new_nowhere.html")
-    initial = {"environment": request.GET.get("environment", ""), "secret_type": SecretType.PASSWORD}
+    initial = {
+        "environment": request.GET.get("environment", ""),
+        "name": request.GET.get("name", ""),
+        "secret_type": SecretType.PASSWORD,
+    }
     form = SecretForm(request.POST or None, environments=environments, initial=initial)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data

@@ -32,6 +32,7 @@ PAGES = {
     "duplicate-secret": "/secrets/{secret}/duplicate",
     "delete-secret": "/secrets/{secret}/delete",
     "folders": "/secrets?view=folders",
+    "matrix": "/secrets/matrix",
     "trash": "/secrets?deleted=on",
     "import": "/secrets/import",
     "export": "/secrets/export",

@@ -124,7 +124,7 @@ def test_the_chosen_of_one_environment_are_exported_on_the_record(
     )
     browser = signed_in(cast.alice)
     assert (
-        "of one environment"
+        "from one environment"
         in browser.post("/secrets/bulk", form("export", chosen, elsewhere)).content.decode()
     )
     file = browser.post("/secrets/bulk", form("export", chosen, step="apply", format="json"))
@@ -275,3 +275,51 @@ def test_all_that_match_never_holds_what_one_may_not_see(cast: Cast, signed_in: 
     keep(cast, "unseen/key", environment=cast.production)
     page = signed_in(cast.erin).post("/secrets/bulk", {"act": "tag", "matching": "1", "back": ""})
     assert [each.name for each in page.context["secrets"]] == ["mine/a"]
+
+
+def test_the_matrix_shows_gaps_and_on_the_record_what_differs(
+    cast: Cast, signed_in: SignedIn, events: Events
+) -> None:
+    keep(cast, "same")
+    keep(cast, "same", environment=cast.production)
+    keep(cast, "other")
+    keep(cast, "other", "else", environment=cast.production)
+    keep(cast, "gap")
+    browser = signed_in(cast.alice)
+    page = browser.get("/secrets/matrix")
+    assert [(row["name"], row["gaps"]) for row in page.context["rows"]] == [
+        ("gap", 1),
+        ("other", 0),
+        ("same", 0),
+    ]
+    assert not events("secret.compare")
+    compared = browser.post("/secrets/matrix")
+    told = {
+        row["name"]: [cell.get("difference") for cell in row["cells"]] for row in compared.context["rows"]
+    }
+    assert told == {"gap": ["same", None], "other": ["same", "different"], "same": ["same", "same"]}
+    assert len(events("secret.compare")) == 2
+    # Who reads in one environment alone sees one column, and compares nothing.
+    reader = signed_in(cast.bob).post("/secrets/matrix")
+    assert [row["name"] for row in reader.context["rows"]] == ["gap", "other", "same"]
+    assert not reader.context["compared"]
+    assert len(events("secret.compare")) == 2
+
+
+def test_the_matrix_pages_by_name_with_the_same_statements(cast: Cast, signed_in: SignedIn) -> None:
+    browser = signed_in(cast.alice)
+    costs = []
+    for first, last in ((0, 5), (5, 60)):
+        for number in range(first, last):
+            keep(cast, f"name-{number:02}")
+        browser.get("/secrets/matrix")
+        with CaptureQueriesContext(connection) as captured:
+            page = browser.get("/secrets/matrix?q=name")
+        costs.append(len(captured))
+    assert costs[0] == costs[1]
+    following = browser.get(page.context["next_url"])
+    assert [row["name"] for row in following.context["rows"]] == [
+        f"name-{number}" for number in range(50, 60)
+    ]
+    back = browser.get(following.context["previous_url"])
+    assert [row["name"] for row in back.context["rows"]] == [f"name-{number:02}" for number in range(50)]

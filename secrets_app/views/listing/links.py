@@ -9,27 +9,31 @@ from django.urls import reverse
 from audit_app.pagination import KeysetPagination
 from audit_app.parsing import whole_number
 
-_VIEWS: Final = (("", "List", "list"), ("folders", "Folders", "folder"))
+_VIEWS: Final = (("", "List", "list"), ("folders", "Folders", "folder"), ("matrix", "Matrix", "table"))
 # Column → the orders that its head switches between.
 _HEADS: Final = {
     "name": ("name", "-name"),
     "expires": ("expires", "-expires"),
     "updated": ("-updated", "updated"),
 }
-_PLACE: Final = ("cursor", "first")
+_PLACE: Final = ("cursor", "first", "after", "before")
 _LARGEST: Final = 10**9
 
 
 def list_url(request: HttpRequest, **changed: str) -> str:
     """Return the address of the list with these filters changed, from its first page on."""
     kept = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
-    query = urlencode({name: value for name, value in kept.items() if value})
-    return f"{reverse('secret-list')}?{query}" if query else reverse("secret-list")
+    matrix = kept.get("view") == "matrix"
+    left_out = {"view", "environment", "deleted", "ordering"} if matrix else set()
+    query = urlencode({name: value for name, value in kept.items() if value and name not in left_out})
+    url = reverse("secret-matrix") if matrix else reverse("secret-list")
+    return f"{url}?{query}" if query else url
 
 
 def view_links(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the views of the list: as rows, as folders, and the trash."""
+    """Return the views of the list: as rows, as folders, by environment, and the trash."""
     deleted, view = request.GET.get("deleted", ""), request.GET.get("view", "")
+    view = "matrix" if request.path == reverse("secret-matrix") else view
     links = [
         {
             "label": label,
