@@ -35,7 +35,11 @@ class ImportForm(forms.Form):
         required=False,
         choices=[("", "Detect automatically"), *((each.name, each.label) for each in FORMATS.values())],
     )
-    file = forms.FileField(required=False, help_text="Up to 1,000 entries.")
+    file = forms.FileField(
+        required=False,
+        help_text="Up to 1,000 entries.",
+        widget=forms.FileInput(attrs={"class": "form-control"}),
+    )
     text = forms.CharField(
         label="Or paste text",
         required=False,
@@ -45,7 +49,7 @@ class ImportForm(forms.Form):
                 "rows": 4,
                 "autocomplete": "off",
                 "spellcheck": "false",
-                "class": "font-monospace concealed short",
+                "class": "form-control font-monospace concealed short",
                 "placeholder": "STRIPE_KEY=…",
             }
         ),

@@ -23,10 +23,11 @@ from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, SecretError, TooManyItems
 from secrets_app.importing.formats.registry import Entry
+from secrets_app.importing.type_guess import guess_type
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import can_in_any_scope
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.write import new_secret
 from secrets_app.values.batch_results import NOT_ALLOWED
@@ -35,7 +36,6 @@ from secrets_app.values.names import validate_secret_name
 
 _NAMES_PER_QUERY: Final = 500
 _DIGEST_LABEL: Final = "keeper/import-plan/v1"
-_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
 
 
 class Verdict(StrEnum):
@@ -119,7 +119,8 @@ def _lines(
     for index, entry in enumerate(entries):
         current = known.get(entry.name)
         secret = current.secret if current else None
-        kind = entry.secret_type or _type_of(entry, secret)
+        kept_type = SecretType(secret.secret_type) if secret else None
+        kind = entry.secret_type or kept_type or guess_type(entry.name, entry.value)
         line = Line(index=index, entry=entry, verdict=Verdict.NEW, secret_type=kind, secret=secret)
         try:
             _check(actor, environment, line, seen)
@@ -168,19 +169,6 @@ def _compared(line: Line, current: SecretVersion) -> Verdict:
         apply_metadata(Secret.objects.get(pk=secret.pk), line.entry.metadata) if line.entry.metadata else []
     )
     return Verdict.SAME if same and not retyped and not about else Verdict.CHANGED
-
-
-def _type_of(entry: Entry, secret: Secret | None) -> SecretType:
-    """Return the type of an entry that names none: that of its secret, a certificate's, or text."""
-    if secret:
-        return SecretType(secret.secret_type)
-    if entry.value.lstrip().startswith(_CERTIFICATE):
-        try:
-            inspect(SecretType.CERTIFICATE, entry.value)
-        except InvalidInput:
-            return SecretType.TEXT
-        return SecretType.CERTIFICATE
-    return SecretType.TEXT
 
 
 def _current(

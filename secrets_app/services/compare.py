@@ -59,9 +59,9 @@ def compare_across(
 ) -> dict[str, dict[int, Difference]]:
     """Return, for each name and environment id, whether the value is that of the first environment with one.
 
-    A pair is missing where the name does not exist, or the fingerprints are of different keys: nothing is
-    opened. Needs the right to reveal in each environment, and is recorded in each as a read of all that was
-    compared, before the answer; a statement and an event for each environment.
+    A pair is missing where the name exists in one environment at most, or the fingerprints are of different
+    keys: nothing is opened. Needs the right to reveal in each environment, and is recorded in each as a read
+    of all that was compared, before the answer; a statement and an event for each environment.
 
     Raises Forbidden or Invisible.
     """
@@ -76,6 +76,8 @@ def compare_across(
 
 def _across(name: str, current: Mapping[int, Mapping[str, SecretVersion]]) -> dict[int, Difference]:
     prints = {pk: bytes(found[name].fingerprint) for pk, found in current.items() if name in found}
+    if len(prints) == 1:
+        return {}
     first = next(iter(prints.values()), b"")
     return {
         pk: Difference.SAME if fingerprints.same_value(first, own) else Difference.DIFFERENT

@@ -38,6 +38,8 @@ _ENDINGS: Final = {
 _IMPORT: Final = "import"
 _EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
 _DIGITS: Final = 6
+# A form has at most 1,000 fields: of a longer file, the first lines offer another type.
+_RETYPED: Final = 300
 
 
 @login_required
@@ -127,6 +129,7 @@ def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
         "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
         "types": TYPES,
         "again": not form.cleaned_data["text"],
+        "retyped": _RETYPED,
     }
 
 
@@ -137,6 +140,8 @@ def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
         "name": line.entry.name,
         "verdict": str(line.verdict),
         "type_label": line.secret_type.label,
+        "type": str(line.secret_type),
+        "corrected": line.verdict is Verdict.REFUSED or bool(fix.keys() - {"type"}),
         "reason": line.reason,
         "field": line.field,
         "version": line.secret.current_number if line.secret else None,

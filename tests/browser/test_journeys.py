@@ -150,6 +150,25 @@ def test_import_two_hundred_and_fix_three_by_the_keyboard_alone(
     assert "filled" not in kept_in(page)
 
 
+def test_the_type_of_an_imported_value_is_guessed_and_corrected(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice)
+    page.locator("#id_text").fill("DB_PASSWORD=one\nSMTP_PASSWORD=two\n")
+    page.locator("button[value=preview]").click()
+    kind = page.get_by_label("Type of SMTP_PASSWORD")
+    expect(kind).to_have_value("")
+    kind.select_option("TEXT")
+    expect(page.locator("button[value=import]")).to_be_disabled()
+    page.locator("button[value=preview]").click()
+    expect(page.get_by_label("Type of SMTP_PASSWORD")).to_have_value("TEXT")
+    page.get_by_role("button", name="Import 2 secrets").click()
+
+    expect(page.get_by_role("status").filter(has_text="Imported 2 secrets")).to_be_visible()
+    assert dict(Secret.objects.values_list("name", "secret_type")) == {
+        "DB_PASSWORD": "PASSWORD",
+        "SMTP_PASSWORD": "TEXT",
+    }
+
+
 def test_a_long_import_goes_on_by_itself(
     visitor: Visitor, cast: Cast, secret: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def _row(
     differences: Mapping[int, Difference],
 ) -> dict[str, Any]:
     cells = [_cell(actor, name, place, found.get(place.pk), differences.get(place.pk)) for place in columns]
-    return {"name": name, "cells": cells, "gaps": len(columns) - len(found)}
+    return {"name": name, "cells": cells, "gaps": len(columns) - len(found), "is_alone": len(found) == 1}
 
 
 def _cell(

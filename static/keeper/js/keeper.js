@@ -2,6 +2,7 @@
 // parts swapped in by htmx need no wiring of their own.
 import "./clipboard.js";
 import "./filters.js";
+import "./import.js";
 import "./many.js";
 import "./menus.js";
 import "./past.js";
