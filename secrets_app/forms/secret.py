@@ -180,7 +180,10 @@ class FilterForm(forms.Form):
     @property
     def narrowing(self) -> list[str]:
         """The names of the filters that a page shows as chips: where one is, is shown by the frame."""
-        return [name for name in self.fields if name not in {"view", "ordering", "environment", "deleted"}]
+        shown_elsewhere = {"view", "ordering", "environment", "deleted"}
+        # The open folder is shown by the tree and the path above the rows.
+        shown_elsewhere |= {"prefix"} if self.shows_folders else set()
+        return [name for name in self.fields if name not in shown_elsewhere]
 
     @property
     def menu_fields(self) -> list[forms.BoundField]:
@@ -190,7 +193,7 @@ class FilterForm(forms.Form):
     @property
     def menu_count(self) -> int:
         """How many filters of the menu are in force."""
-        names = [bound.name for bound in self.menu_fields if bound.name != "ordering"]
+        names = {bound.name for bound in self.menu_fields} & set(self.narrowing)
         return sum(bool(self.data.get(name)) for name in names)
 
     def words(self, name: str, text: str) -> str:

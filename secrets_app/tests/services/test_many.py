@@ -168,6 +168,19 @@ def test_names_are_walked_as_folders(cast: Cast, signed_in: SignedIn) -> None:
     assert [step["name"] for step in inside.context["path"]] == ["All", "pay"]
 
 
+def test_the_tree_opens_the_branch_of_the_path(cast: Cast, signed_in: SignedIn) -> None:
+    for name in ("top", "pay/a", "pay/db/one", "pay/web/two", "search/x"):
+        keep(cast, name)
+    page = signed_in(cast.alice).get("/secrets?view=folders&prefix=pay")
+    assert [(each["name"], each["depth"], each["is_open"]) for each in page.context["tree"]] == [
+        ("pay/", 0, True),
+        ("db/", 1, False),
+        ("web/", 1, False),
+        ("search/", 0, False),
+    ]
+    assert [each["name"] for each in page.context["folders"]] == ["db/", "web/"]
+
+
 def test_folders_show_nothing_of_what_one_may_not_see(cast: Cast, signed_in: SignedIn) -> None:
     keep(cast, "secret-project/x")
     keep(cast, "mine/x")

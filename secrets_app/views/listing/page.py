@@ -22,9 +22,10 @@ from secrets_app.forms.secret import FilterForm
 from secrets_app.interfaces.secret_panels import cells_of, panel_filters
 from secrets_app.models import Secret
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
-from secrets_app.queries.folders import directly_in, folders_in
+from secrets_app.queries.folders import directly_in
 from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
 from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
+from secrets_app.views.listing.folder_tree import folder_tree
 from secrets_app.views.listing.links import column_heads, folder_steps, list_url, page_links, view_links
 from secrets_app.views.listing.presenters import MASK_AFTER_SECONDS, active_filters, list_row
 
@@ -48,6 +49,7 @@ class _Listing:
     secrets: QuerySet[Secret]
     rows: list[Secret]
     folders: list[dict[str, Any]]
+    tree: list[dict[str, Any]]
     paginator: KeysetPagination
 
 
@@ -74,6 +76,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "heads": column_heads(request),
         "views": view_links(request),
         "folders": listing.folders,
+        "tree": listing.tree,
         "path": folder_steps(request, prefix) if form.shows_folders else [],
         "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
@@ -95,16 +98,15 @@ def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
 
 def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listing:
     secrets = matching_secrets(actor, form)
-    folders: list[dict[str, Any]] = []
-    if form.shows_folders and not request.GET.get("cursor"):
-        within = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
-        folders = [
-            {"name": f"{each.name}/", "count": each.count, "url": list_url(request, prefix=each.path)}
-            for each in folders_in(within, form.parameters["prefix"].removesuffix("/"))
-        ]
+    tree: list[dict[str, Any]] = []
+    if form.shows_folders:
+        within = {name: text for name, text in form.parameters.items() if name != "prefix"}
+        every = narrow(visible_secrets(actor, deleted=form.wants_deleted), within)
+        tree = folder_tree(request, every, form.parameters["prefix"].removesuffix("/"))
+    folders = [] if request.GET.get("cursor") else [each for each in tree if each["is_child"]]
     paginator = KeysetPagination()
     rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
-    return _Listing(secrets=secrets, rows=rows, folders=folders, paginator=paginator)
+    return _Listing(secrets=secrets, rows=rows, folders=folders, tree=tree, paginator=paginator)
 
 
 def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[str, Any]:
