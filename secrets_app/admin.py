@@ -24,6 +24,7 @@ from secrets_app.models import (
     Secret,
     SecretVersion,
     Share,
+    Star,
     Sweep,
     Webhook,
     WrappingKey,
@@ -225,4 +226,5 @@ read_only(
     joined="environment",
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
+read_only(Star, "user secret created_at", joined="user secret")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")

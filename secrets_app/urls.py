@@ -42,6 +42,7 @@ urlpatterns = [
     path("secrets/<int:id>/reveal", secrets_views.secret_reveal, name="secret-reveal"),
     path("secrets/<int:id>/copy", secrets_views.secret_copy, name="secret-copy"),
     path("secrets/<int:id>/edit", edit_views.secret_edit, name="secret-edit"),
+    path("secrets/<int:id>/star", naming_views.secret_star, name="secret-star"),
     path("secrets/<int:id>/rename", naming_views.secret_rename, name="secret-rename"),
     path("secrets/<int:id>/duplicate", naming_views.secret_duplicate, name="secret-duplicate"),
     path("secrets/<int:id>/rollback", edit_views.secret_rollback, name="secret-rollback"),

@@ -143,6 +143,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,
     ("secret-generate", "POST"): _GENERATES,
     ("secret-matrix", "POST"): Action.SECRET_COMPARE,
+    ("secret-star", "POST"): Nothing("which secrets a person keeps at hand is theirs"),
     ("secret-check", "POST"): Nothing("it checks a text that nobody has stored"),
     ("secret-new", "POST"): Action.SECRET_CREATE,
     ("secret-import", "POST"): Action.SECRET_IMPORT,

@@ -666,6 +666,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-copy": (PageRule("reader", method="POST"),),
     "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),
     "secret-rollback": (PageRule("editor", 302, method="POST", form={"version": "1"}),),
+    "secret-star": (PageRule("viewer", admin=200, method="POST", form={"starred": "1"}),),
     "secret-rename": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/renamed"})),
     "secret-duplicate": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/copied"})),
     "secret-delete": (PageRule("editor", 302, method="POST"),),

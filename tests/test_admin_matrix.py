@@ -64,6 +64,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.Secret": {"add", "change", "delete"},
     "secrets_app.SecretVersion": set(),
     "secrets_app.Share": set(),
+    "secrets_app.Star": set(),
     "secrets_app.Sweep": set(),
     "secrets_app.Webhook": set(),
     "secrets_app.WrappingKey": set(),

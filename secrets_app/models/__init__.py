@@ -9,6 +9,7 @@ from secrets_app.models.pending_value import PendingValue
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, search_text, version_context
 from secrets_app.models.share import Share
+from secrets_app.models.star import Star
 from secrets_app.models.webhook import Webhook, WebhookStyle
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Secret",
     "SecretVersion",
     "Share",
+    "Star",
     "Sweep",
     "Webhook",
     "WebhookStyle",

@@ -1,4 +1,4 @@
-"""The pages that give a secret another name: rename it, or duplicate it under a new one."""
+"""Renames a secret, duplicates it under a new name, or stars it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,9 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
@@ -17,6 +17,7 @@ from environments_app.views.base import attempt, render_page
 from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
 from secrets_app.models import MAX_NAME_LENGTH, Secret
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on
+from secrets_app.queries.stars import set_star
 from secrets_app.services import lifecycle, transfer
 
 _REFUSALS = (InvalidInput, NameTaken, StaleVersion)
@@ -74,6 +75,18 @@ def secret_duplicate(request: HttpRequest, id: int) -> HttpResponse:
         "text": f"Creates a new secret in {secret.environment.name} with the current value and details.",
     }
     return _page(request, secret, f"{secret.name}-copy", words, run, done="Created {}.")
+
+
+@login_required
+@require_POST
+def secret_star(request: HttpRequest, id: int) -> HttpResponse:
+    """Star a secret for oneself, or take the star away; return the button."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    starred = bool(request.POST.get("starred"))
+    set_star(actor, secret, starred=starred)
+    context = {"starred": starred, "star_url": request.path, "name": secret.name}
+    return render(request, "secrets_app/_star.html", context)
 
 
 def _page(

@@ -53,6 +53,7 @@ def secret_urls(secret: Secret) -> dict[str, str]:
         "diff",
         "rename",
         "duplicate",
+        "star",
     )
     return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
 

@@ -27,6 +27,7 @@ from secrets_app.interfaces.secret_panels import panels_of
 from secrets_app.maintenance.purge import purge_time
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.queries.lookup import find_secret, require_authentic
+from secrets_app.queries.stars import stars_among
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
@@ -128,6 +129,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         ],
         "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
         "can": can,
+        "starred": secret.pk in stars_among(actor, [secret]),
         "actions": secret_actions(secret, can),
         "facts": fact_rows(secret),
         "snippets": snippets(request, secret) if can["reveal"] else [],

@@ -98,6 +98,7 @@ FATE: Final[dict[str, str]] = {
     "secrets_app.SecretVersion": AS_IT_WAS,
     # It may have been opened after the backup, and opens once.
     "secrets_app.Share": SUSPENDED,
+    "secrets_app.Star": AS_IT_WAS,
     "secrets_app.Sweep": AS_IT_WAS,
     "secrets_app.Webhook": AS_IT_WAS,
     "secrets_app.WrappingKey": AS_IT_WAS,

@@ -204,6 +204,7 @@ def test_the_search_of_the_top_bar_finds_everywhere_one_may_see(cast: Cast, sign
     [
         "/secrets?ordering=-updated",
         "/secrets?q=x&deleted=on",
+        "/secrets?starred=on",
         "/secrets?view=folders",
         "/secrets?view=folders&prefix=f",
         "/secrets/search?q=x",
@@ -336,3 +337,19 @@ def test_the_matrix_pages_by_name_with_the_same_statements(cast: Cast, signed_in
     ]
     back = browser.get(following.context["previous_url"])
     assert [row["name"] for row in back.context["rows"]] == [f"name-{number:02}" for number in range(50)]
+
+
+def test_a_star_is_one_persons_and_keeps_a_secret_at_hand(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "mine")
+    keep(cast, "other")
+    vera, bob = signed_in(cast.vera), signed_in(cast.bob)
+    for _ in range(2):
+        starred = vera.post(f"/secrets/{secret.pk}/star", {"starred": "1"})
+    assert 'aria-pressed="true"' in starred.content.decode()
+    assert [row["name"] for row in vera.get("/secrets?starred=on").context["rows"]] == ["mine"]
+    assert [row["starred"] for row in vera.get("/secrets").context["rows"]] == [True, False]
+    assert bob.get("/secrets?starred=on").context["rows"] == []
+    vera.post(f"/secrets/{secret.pk}/star", {"starred": ""})
+    assert vera.get("/secrets?starred=on").context["rows"] == []
+    # What one may not see cannot be starred.
+    assert signed_in(cast.charlie).post(f"/secrets/{secret.pk}/star", {"starred": "1"}).status_code == 404

@@ -24,27 +24,31 @@ def list_url(request: HttpRequest, **changed: str) -> str:
     """Return the address of the list with these filters changed, from its first page on."""
     kept = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
     matrix = kept.get("view") == "matrix"
-    left_out = {"view", "environment", "deleted", "ordering"} if matrix else set()
+    left_out = {"view", "environment", "deleted", "starred", "ordering"} if matrix else set()
     query = urlencode({name: value for name, value in kept.items() if value and name not in left_out})
     url = reverse("secret-matrix") if matrix else reverse("secret-list")
     return f"{url}?{query}" if query else url
 
 
 def view_links(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the views of the list: as rows, as folders, by environment, and the trash."""
+    """Return the views of the list: as rows, as folders, by environment, the starred, the trash."""
     deleted, view = request.GET.get("deleted", ""), request.GET.get("view", "")
+    own = request.GET.get("starred", "")
     view = "matrix" if request.path == reverse("secret-matrix") else view
     links = [
         {
             "label": label,
             "icon": icon,
-            "url": list_url(request, view=name, deleted="", prefix=request.GET.get("prefix", "")),
-            "current": not deleted and view == name,
+            "url": list_url(request, view=name, deleted="", starred=""),
+            "current": not (deleted or own) and view == name,
         }
         for name, label, icon in _VIEWS
     ]
+    stars = {"label": "Starred", "icon": "star", "current": bool(own)}
+    stars["url"] = list_url(request, view="", deleted="", starred="on")
     trash = {"label": "Trash", "icon": "trash", "current": bool(deleted)}
-    return [*links, trash | {"url": list_url(request, view="", deleted="on")}]
+    trash["url"] = list_url(request, view="", deleted="on", starred="")
+    return [*links, stars, trash]
 
 
 def column_heads(request: HttpRequest) -> dict[str, dict[str, str]]:

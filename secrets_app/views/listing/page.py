@@ -24,6 +24,7 @@ from secrets_app.models import Secret
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.queries.folders import directly_in
 from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
+from secrets_app.queries.stars import starred, stars_among
 from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
 from secrets_app.views.listing.folder_tree import folder_tree
 from secrets_app.views.listing.links import column_heads, folder_steps, list_url, page_links, view_links
@@ -92,6 +93,8 @@ def secret_list(request: HttpRequest) -> HttpResponse:
 def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
     """Return the secrets that a filter of the list finds, in no order. Raises InvalidInput."""
     secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    if form.wants_starred:
+        secrets = secrets.filter(starred(actor))
     prefix = form.parameters["prefix"].removesuffix("/")
     return directly_in(secrets, prefix) if form.shows_folders else secrets
 
@@ -111,7 +114,11 @@ def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listi
 
 def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[str, Any]:
     cells = cells_of(actor=actor, secrets=listing.rows)
-    rows = [list_row(secret, cells[secret.uuid], actor=actor) for secret in listing.rows]
+    stars = stars_among(actor, listing.rows)
+    rows = [
+        list_row(secret, cells[secret.uuid], actor=actor) | {"starred": secret.pk in stars}
+        for secret in listing.rows
+    ]
     return {
         "rows": rows,
         "shows_cells": any(cells.values()),

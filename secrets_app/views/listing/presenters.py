@@ -27,6 +27,7 @@ def list_row(secret: Secret, cells: Sequence[Cell], *, actor: Principal) -> dict
         "pick": f"{secret.pk}:{secret.etag}",
         "can_reveal": readable,
         "reveal_url": reverse("secret-reveal", args=[secret.pk]),
+        "star_url": reverse("secret-star", args=[secret.pk]),
         "copy_url": reverse("secret-copy", args=[secret.pk]),
         "name": secret.name,
         "secret_type": secret.secret_type,

@@ -1,0 +1,28 @@
+"""Stars: the secrets that a person keeps at hand."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from environments_app.models import User
+from secrets_app.models.secret import Secret
+
+
+class Star(models.Model):
+    """A secret that a person starred; it grants nothing, and is no part of the audit log."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="stars", db_index=False)
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="stars")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """One for each person and secret."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["user", "secret"], name="star_once")
+        ]
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"star {self.pk}"
