@@ -1,6 +1,7 @@
 """The forms of the secret pages; the rules are in the use cases."""
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, cast
 
 from django import forms
 from django.http import HttpRequest
@@ -202,7 +203,8 @@ class FilterForm(forms.Form):
         if name == "q":
             return f"“{text}”"
         field = self.fields[name]
-        chosen = dict(field.choices).get(text, text) if isinstance(field, forms.ChoiceField) else text
+        choices = cast("Iterable[tuple[str, str]]", getattr(field, "choices", ()))
+        chosen = dict(choices).get(text, text)
         if name == "state":
             return str(chosen)
         return f"{self[name].label}: {chosen}"

@@ -62,7 +62,7 @@ def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, An
     """Return the menu of a secret's page: links, and bulk actions (`act`) on it alone."""
     readable = can["copy"] and can["reveal"]
     urls = secret_urls(secret)
-    offered = [
+    offered: list[tuple[bool, dict[str, Any]]] = [
         (can["rename"], {"label": "Rename…", "icon": "edit", "url": urls["rename"]}),
         (readable, {"label": "Duplicate…", "icon": "copy", "url": urls["duplicate"]}),
         (readable, {"label": "Copy to environment…", "icon": "layers", "act": "copy"}),
