@@ -15,6 +15,7 @@ from secrets_app.views import notifications as notices
 from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
+from secrets_app.views import table as table_views
 from secrets_app.views import version_diff as version_diff_views
 from secrets_app.views.listing import matrix as matrix_views
 from secrets_app.views.listing import page as listing_views
@@ -31,6 +32,7 @@ urlpatterns = [
     path("secrets/check", edit_views.secret_check, name="secret-check"),
     path("secrets/search", listing_views.secret_search, name="secret-search"),
     path("secrets/bulk", bulk_views.secret_bulk, name="secret-bulk"),
+    path("secrets/table", table_views.secret_table, name="secret-table"),
     path("secrets/import", import_export_views.secret_import, name="secret-import"),
     path("secrets/export", import_export_views.secret_export, name="secret-export"),
     path("secrets/<int:id>/diff", version_diff_views.secret_diff, name="secret-diff"),

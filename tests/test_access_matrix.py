@@ -658,6 +658,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     # They offer the environments in which one may, and take no other.
     "environment-compare": (PageRule("anyone", admin=200),),
     "secret-import": (PageRule("anyone", admin=200),),
+    "secret-table": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
     "offboard": (PageRule("nobody", admin=302, method="POST"),),
@@ -818,6 +819,7 @@ _OF_NO_SECRET: Final = {
     "secret-generate",
     "secret-check",
     "secret-matrix",
+    "secret-table",
     "secret-import",
     "secret-export",
     "environment-compare",

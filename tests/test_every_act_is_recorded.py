@@ -125,6 +125,12 @@ def _compared_across(stage: Stage) -> Ask:
     return Ask(reverse("secret-matrix"), {}, stage.browser(stage.cast.alice))
 
 
+def _entered(stage: Stage) -> Ask:
+    asked = _imported(stage)
+    body = asked.body | {"name-0": "A", "value-0": "b"}
+    return Ask(reverse("secret-table"), body, asked.client)
+
+
 def _imported(stage: Stage) -> Ask:
     place = stage.scene("secret-new")
     plan = plan_import(
@@ -160,6 +166,7 @@ def _exposed(stage: Stage, *, api: bool) -> Ask:
 SECRETS: Final[dict[tuple[str, str], Make]] = {
     ("secret-new", "POST"): lambda stage: stage.page("secret-new", SECRET),
     ("secret-import", "POST"): _imported,
+    ("secret-table", "POST"): _entered,
     ("secret-export", "POST"): lambda stage: stage.page(
         "secret-export", {"environment": "{place}", "format": "dotenv"}
     ),

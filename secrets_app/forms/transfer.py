@@ -14,6 +14,8 @@ from secrets_app.secret_types.registry import SecretType, parse_secret_type
 from secrets_app.services.export_formats import EXPORT_RENDERERS
 from secrets_app.values.names import validate_prefix
 
+# Of a table; a form has at most 1,000 fields.
+MAX_ROWS: Final = 120
 _FIX: Final = re.compile(r"fix-(\d{1,4})-(name|value|type)")
 _LABELS: Final = {
     "json": "JSON",
@@ -82,6 +84,11 @@ class ImportForm(forms.Form):
                 found.setdefault(int(matched[1]), {})[matched[2]] = str(value).replace("\r\n", "\n")
         return found
 
+    @property
+    def sends_file(self) -> bool:
+        """Whether the file is sent again to import it; without scripts, the user chooses it again."""
+        return not self.cleaned_data["text"]
+
     def entries(self) -> list[Entry]:
         """Return the entries of what was sent, corrected. Raises InvalidInput."""
         given = self.cleaned_data
@@ -111,6 +118,40 @@ class ImportForm(forms.Form):
                 fault="" if "value" in fix else entry.fault,
             )
         return corrected
+
+
+class TableForm(ImportForm):
+    """Values entered as a table: `name-0`, `value-0`, …; a row without a value is left alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in [name for name in self.fields if name != "environment"]:
+            del self.fields[name]
+
+    @property
+    def keep_existing(self) -> bool:
+        """A value in the table is one to write."""
+        return False
+
+    @property
+    def sends_file(self) -> bool:
+        """The rows stay on the page."""
+        return False
+
+    def entries(self) -> list[Entry]:
+        """Return the rows that hold a value, corrected. Raises InvalidInput if none does."""
+        rows = [
+            (self.data.get(f"name-{index}", "").strip(), self.data.get(f"value-{index}", ""))
+            for index in range(MAX_ROWS)
+        ]
+        entries = [
+            Entry(place=place, name=name, value=value.replace("\r\n", "\n"))
+            for place, (name, value) in enumerate(rows, 1)
+            if value
+        ]
+        if not entries:
+            raise InvalidInput("value", "Enter at least one value.")
+        return self._corrected(entries)
 
 
 class ExportForm(forms.Form):

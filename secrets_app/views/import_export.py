@@ -54,20 +54,26 @@ def secret_import(request: HttpRequest) -> HttpResponse:
         environments=environments_where(actor, Action.SECRET_IMPORT),
         initial={"environment": request.GET.get("environment", "")},
     )
-    shown: dict[str, Any] = {}
-    if request.method == "POST" and form.is_valid():
-        environment = form.cleaned_data["environment"]
-        set_page_environment(request, environment)
-        try:
-            shown = _attempted(request, form, environment)
-        except InvalidInput as error:
-            show_refusal(form, error)
-        except PlanChanged as error:
-            shown = _preview(form, error.plan) | {"changed": True}
-        except (NameTaken, TooManyItems) as error:
-            form.add_error(None, str(error))
+    shown = import_of(request, form) if request.method == "POST" else {}
     context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
     return render_page(request, "secrets_app/import.html", context, partial="secrets_app/_import.html")
+
+
+def import_of(request: HttpRequest, form: ImportForm) -> dict[str, Any]:
+    """Preview or execute what a form holds; return what its page shows. Refusals are shown on the form."""
+    if not form.is_valid():
+        return {}
+    environment = form.cleaned_data["environment"]
+    set_page_environment(request, environment)
+    try:
+        return _attempted(request, form, environment)
+    except InvalidInput as error:
+        show_refusal(form, error)
+    except PlanChanged as error:
+        return _preview(form, error.plan) | {"changed": True}
+    except (NameTaken, TooManyItems) as error:
+        form.add_error(None, str(error))
+    return {}
 
 
 def _attempted(request: HttpRequest, form: ImportForm, environment: Environment) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
     part.add(results)
     if left := left_over(plan, results, after=part.after):
         following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
-        kept = {"fixes": form.fixes.items(), "again": not form.cleaned_data["text"]}
+        kept = {"fixes": form.fixes.items(), "again": form.sends_file}
         return {"part": part, "unfinished": following, **kept}
     return _outcome(environment, plan, part)
 
@@ -128,7 +134,7 @@ def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
         "refused": bool(plan.of(Verdict.REFUSED)),
         "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
         "types": TYPES,
-        "again": not form.cleaned_data["text"],
+        "again": form.sends_file,
         "retyped": _RETYPED,
     }
 

@@ -35,6 +35,7 @@ PAGES = {
     "matrix": "/secrets/matrix",
     "trash": "/secrets?deleted=on",
     "import": "/secrets/import",
+    "table": "/secrets/table",
     "export": "/secrets/export",
     "versions": "/secrets/{secret}/diff",
     "share": "/secrets/{secret}/share",

@@ -81,7 +81,7 @@ def test_a_row_of_the_list_is_copied_by_its_key(visitor: Visitor, cast: Cast, se
 def test_one_field_is_revealed_alone(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret(value='{"user": "pay", "password": "pw-Kx9-4d1f"}', secret_type=SecretType.JSON)
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
-    page.get_by_role("button", name="Fields").click()
+    page.get_by_role("button", name="Key/value view").click()
     page.get_by_role("button", name="Reveal user").click()
 
     expect(page.locator(".value-fields code")).to_have_text(["pay"])
@@ -208,7 +208,7 @@ def test_compare_and_promote(visitor: Visitor, cast: Cast, secret: Make, phone: 
 def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> None:
     stored = secret()
     sharer = visitor.open(f"/secrets/{stored.pk}/share", user=cast.alice, phone=phone)
-    sharer.get_by_label("For").fill("charlie")
+    sharer.get_by_label("Recipient").fill("charlie")
     sharer.get_by_role("button", name="Create link").press("Enter")
     link = sharer.locator(".secret-once code").inner_text().removeprefix(visitor.site)
     page = visitor.open(link, user=cast.charlie, phone=phone)

@@ -212,7 +212,7 @@ def test_the_page_says_that_there_is_nothing_to_import(
 ) -> None:
     keep(cast, "A", "b")
     page = signed_in(cast.erin).post("/secrets/import", upload("A=b", act="preview")).content.decode()
-    assert "There is nothing new to import." in page
+    assert "There are no changes." in page
     assert "Fix the entries" not in page
 
 
@@ -226,7 +226,7 @@ def test_the_page_writes_nothing_without_the_digest_of_a_preview(
 
 def test_the_page_says_once_that_nothing_was_written(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     page = signed_in(cast.erin).post("/secrets/import", upload("{", format="json"))
-    assert page.content.decode().count("Nothing was imported") == 1
+    assert page.content.decode().count("Nothing was saved") == 1
 
 
 def test_the_page_takes_no_environment_in_which_one_may_not_import(
@@ -369,3 +369,35 @@ def test_what_is_imported_never_becomes_a_reference(cast: Cast) -> None:
     assert {result.name: result.done for result in results} == {"new": True, "resolving": False}
     assert not Secret.objects.get(name="new").uses_references
     assert value_of(cast, "resolving") == "${development/source}"
+
+
+def test_the_table_saves_what_was_entered_as_one_import(
+    cast: Cast, signed_in: Callable[[User], Client], events: Callable[..., list[Any]]
+) -> None:
+    for name in ("app/a", "app/b", "other"):
+        keep(cast, name)
+    editor = signed_in(cast.erin)
+    page = editor.get("/secrets/table?environment=development&prefix=app")
+    assert [row["name"] for row in page.context["rows"] if row["stored"]] == ["app/a", "app/b"]
+    assert VALUE not in page.content.decode()
+    loaded = editor.post("/secrets/table", {"environment": "development", "prefix": "app", "act": "load"})
+    assert [row["value"] for row in loaded.context["rows"] if row["stored"]] == [VALUE, VALUE]
+    assert len(events("secret.export")) == 1
+    rows = {
+        "environment": "development", "prefix": "app", "name-0": "app/a", "value-0": "next",
+        "name-1": "app/b", "value-1": "", "name-2": "app/new", "value-2": "first",
+    }  # fmt: skip
+    preview = editor.post("/secrets/table", rows | {"act": "preview"})
+    assert verdicts(preview.context["plan"]) == {"app/a": "changed", "app/new": "new"}
+    digest = preview.context["plan"].digest
+    saved = editor.post("/secrets/table", rows | {"act": "import", "digest": digest})
+    assert "Saved 2 secrets." in saved.content.decode()
+    assert [value_of(cast, name) for name in ("app/a", "app/b", "app/new")] == ["next", VALUE, "first"]
+
+
+def test_the_table_offers_a_reader_nothing(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    keep(cast, "app/a")
+    reader = signed_in(cast.bob)
+    assert "You need the Editor role" in reader.get("/secrets/table").content.decode()
+    load = {"environment": "development", "act": "load"}
+    assert VALUE not in reader.post("/secrets/table", load).content.decode()

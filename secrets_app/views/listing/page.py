@@ -184,11 +184,11 @@ def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list
 def _transfer_urls(
     actor: Principal, places: list[Environment], current: Environment | None
 ) -> dict[str, str]:
-    """Return the addresses of import and export, for those who may somewhere in view."""
+    """Return the addresses of import, table and export, for those who may somewhere in view."""
     query = f"?environment={current.name}" if current else ""
-    ways = {"import_url": Action.SECRET_IMPORT, "export_url": Action.SECRET_EXPORT}
+    ways = {"import": Action.SECRET_IMPORT, "table": Action.SECRET_IMPORT, "export": Action.SECRET_EXPORT}
     return {
-        name: reverse(f"secret-{name.removesuffix('_url')}") + query
+        f"{name}_url": reverse(f"secret-{name}") + query
         for name, action in ways.items()
         if any(can_in_any_scope(actor, action, place) for place in places)
     }
