@@ -38,8 +38,8 @@ _ENDINGS: Final = {
 _IMPORT: Final = "import"
 _EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
 _DIGITS: Final = 6
-# A form has at most 1,000 fields: of a longer file, the first lines offer another type.
-_RETYPED: Final = 300
+# Of a long file, the first lines offer another type: each is a place to stop at for the keyboard.
+_RETYPED: Final = 100
 
 
 @login_required

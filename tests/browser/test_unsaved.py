@@ -220,7 +220,7 @@ def test_a_generated_value_is_unsaved_and_its_options_are_not(visitor: Visitor, 
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
     page.goto("/secrets/new?environment=development")
     generator.get_by_role("button", name="Generate").click()
-    expect(page.get_by_text("Made and filled in")).to_be_visible()
+    expect(page.get_by_text("Generated. Save to keep it.")).to_be_visible()
     rail(page)
     question(page)
 
@@ -250,7 +250,7 @@ def test_filters_and_searches_ask_nothing(visitor: Visitor, cast: Cast, secret: 
 
 def test_an_expiry_in_the_past_is_warned_about_at_once(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/secrets/new?environment=development", user=cast.alice)
-    warning = page.get_by_text("This time has passed.")
+    warning = page.get_by_text("This date is in the past.")
     expect(warning).to_be_hidden()
     page.locator("#id_expires_at").fill("2001-01-01T00:00")
     expect(warning).to_be_visible()
