@@ -1,1 +1,1 @@
-"""Lookup of secrets, filters, lists, folders."""
+"""Lookup of secrets, filters, lists, folders, names across environments, stars."""
