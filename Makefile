@@ -82,10 +82,12 @@ install: $(DEV) $(NODE) ## Install everything that development needs into .venv
 
 # --- Checking -------------------------------------------------------------------------------
 
+# A third process uses the time for which the others wait.
+WORKERS ?= 2
 .PHONY: test
-test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must hold on MariaDB
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --dist worksteal && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal -m every_database'
+test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database'
 
 .PHONY: lint
 lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrases in prose
@@ -113,8 +115,8 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 .PHONY: coverage
 coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report= && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal -m every_database --cov --cov-append --cov-report='
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database --cov --cov-append --cov-report='
 	@$(BIN)/coverage report
 
 SECONDS ?= 600
@@ -122,7 +124,7 @@ SECONDS ?= 600
 torture: $(DEV) $(NODE) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
 	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
 			-m "every_database or every_database_weekly"'
 
 MINUTES ?= 120

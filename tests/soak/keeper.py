@@ -33,8 +33,9 @@ class Keeper(Server):
     program: ClassVar[str] = "granian"
     package: ClassVar[str] = "requirements.txt"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, module: str = "keeper_project.runtime.cli") -> None:
         super().__init__(directory)
+        self.module = module
         self.data = self.directory / "var"
         self.tokens: dict[str, str] = {}
         self.variables = {
@@ -45,7 +46,7 @@ class Keeper(Server):
         }
 
     def command(self) -> list[str]:
-        keeper = [sys.executable, "-m", "keeper_project.runtime.cli", "run", "--port", str(self.port)]
+        keeper = [sys.executable, "-m", self.module, "run", "--port", str(self.port)]
         return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *keeper]
 
     def ready(self) -> bool:

@@ -37,13 +37,15 @@ class Soak:
     say: Callable[[str], None]
     pace: float = 1.0
     report_every: float = 60.0
+    # What is run as `keeper`.
+    module: str = "keeper_project.runtime.cli"
     kills: Counter[str] = field(default_factory=Counter)
     sizes: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def run(self, directory: Path) -> list[str]:
         """Soak a new Keeper, and return what should not have been, if anything."""
-        openbao, keeper = OpenBao(directory), Keeper(directory)
+        openbao, keeper = OpenBao(directory), Keeper(directory, self.module)
         try:
             for server in (openbao, keeper):
                 server.start()
@@ -63,6 +65,7 @@ class Soak:
         uses.start(self.pace)
         self._kill_and_watch(keeper, uses)
         settled = self._settle(keeper, processes)
+        self._let_each_use_succeed(uses)
         uses.stop()
         self._judge_reads(uses)
         if settled:
@@ -108,6 +111,12 @@ class Soak:
             time.sleep(1)
         self.problems.append(f"after the last kill it did not become what it was: {now}")
         return False
+
+    def _let_each_use_succeed(self, uses: Uses) -> None:
+        """Wait for uses that a kill held up, as a rotation waits for a lease, and for the target."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not all(uses.done[use] for use in _USES) and time.monotonic() < deadline:
+            time.sleep(0.5)
 
     def _judge_reads(self, uses: Uses) -> None:
         uses.note_gap()
