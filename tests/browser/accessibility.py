@@ -5,6 +5,8 @@ from typing import Any, Final
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests.browser.visitor import PHONE
+
 LOOKS: Final[dict[str, dict[str, Any]]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
@@ -12,6 +14,8 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
 }
 # WCAG 2.2 AA and axe's best practices.
 _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+# What a page breaks in the dark alone: LOOKS has each page in the light as well.
+_RULES_OF_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -29,8 +33,14 @@ def flaws_at(page: Page, path: str) -> list[str]:
 
 def barriers(page: Page) -> list[str]:
     """Return what axe finds, one line for each rule with the first elements that break it."""
-    found = Axe().run(page, options=_RULES).response["violations"]
+    found = Axe().run(page, options=_rules(page)).response["violations"]
     return [
         f"{rule['id']}: {rule['help']}: {[node['html'][:160] for node in rule['nodes'][:3]]}"
         for rule in found
     ]
+
+
+def _rules(page: Page) -> dict[str, Any]:
+    size = page.viewport_size
+    is_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    return _RULES_OF_COLOURS if is_dark and size and size["width"] > PHONE["width"] else _RULES
