@@ -10,6 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 VALID = dt.timedelta(days=2)
+# Python 3.13 verifies by RFC 5280 to the letter, which asks for this and for the identifiers of keys.
+_SIGNS = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 
 
 def write_certificates(directory: Path) -> None:
@@ -19,6 +24,8 @@ def write_certificates(directory: Path) -> None:
     ca = (
         _builder(authority, authority, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_SIGNS, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -26,6 +33,9 @@ def write_certificates(directory: Path) -> None:
     certificate = (
         _builder(subject, authority, key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
         .sign(authority_key, hashes.SHA256())
     )
     (directory / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
