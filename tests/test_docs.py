@@ -19,7 +19,10 @@ _VARIABLE: Final = re.compile(r"`((?:KEEPER|KMS|AWS|VAULT|OKTA|EMAIL|SESSION)_[A
 # Words after "keeper" that are no command: names of containers and programs.
 _PROSE: Final = frozenset({"keeper"})
 # Read by Compose; a stage of AWS Secrets Manager.
-_OTHERS: Final = frozenset({"KEEPER_HOST", "KEEPER_CERTIFICATES", "KEEPER_PENDING"})
+_OTHERS: Final = frozenset(
+    {"KEEPER_HOST", "KEEPER_CERTIFICATES", "KEEPER_PENDING", "VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_TOKEN"}
+    | {"BAO_ADDR", "BAO_TOKEN"}
+)
 
 
 def _in_code(text: str) -> Iterator[str]:

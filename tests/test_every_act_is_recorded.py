@@ -433,7 +433,10 @@ def test_whatever_can_be_done_has_its_entry() -> None:
 
 def _posting_pages() -> Iterator[str]:
     for path, pattern in _patterns(get_resolver().url_patterns):
-        if not path.startswith(("api/", "admin/", "static/")) and "POST" in _methods(pattern.callback):
+        # The KV v2-compatible API has tests of its own, and calls the same use cases.
+        if not path.startswith(("api/", "admin/", "static/", "vault/")) and "POST" in _methods(
+            pattern.callback
+        ):
             yield str(pattern.name)
 
 
@@ -472,6 +475,7 @@ SILENT: Final[dict[str, str]] = {
     "*.visible*": _SHOWS,
     "*.waiting*": _SHOWS,
     "*.place_of": _SHOWS,
+    "keeper_project.kv2.mounts.*": _SHOWS,
     "*.*_for": _SHOWS,
     "*.own_requests": _SHOWS,
     "*.panel": _SHOWS,

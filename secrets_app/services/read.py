@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -107,8 +108,14 @@ def _missing(secret: UUID, name: str) -> MissingVersion:
     return MissingVersion(reason)
 
 
-def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> RevealedValue:
-    """Show the value of a secret's current version, or of version `number`.
+def reveal(
+    *,
+    actor: Principal,
+    secret: Secret,
+    number: int | None = None,
+    details: Mapping[str, Json] = MappingProxyType({}),
+) -> RevealedValue:
+    """Show the value of a secret's current version, or of version `number`; `details` go into the event.
 
     Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
     EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
@@ -117,7 +124,7 @@ def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Re
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
     version = current_version_of(secret) if number is None else version_of(secret, number)
-    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
     return RevealedValue(version=version, value=value)
 
 

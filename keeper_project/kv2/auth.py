@@ -1,0 +1,119 @@
+"""Signing in and what a token is, in the terms of the protocol."""
+
+from http import HTTPStatus
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from environments_app.errors import BadToken
+from environments_app.models import ServiceToken
+from environments_app.tokens.service import parse
+from keeper_project.kv2.answers import Kv2Error, envelope, respond, time_text
+from keeper_project.kv2.views import Kv2View, OpenView, body_of, signed_in
+
+_KIND: Final = "service"
+_NOT_REVOKED: Final = (
+    "Keeper's service tokens are revoked by a manager of the environment, not by themselves. "
+    "Nothing was revoked."
+)
+
+
+class LookupView(Kv2View):
+    """What the token of the request is."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return its role as its policy, and its end."""
+        row = _row(self.token)
+        return respond(envelope({**_facts(row), **_times(row), "id": self.token}))
+
+    post = get
+
+
+class RenewView(Kv2View):
+    """A token's lease, which has an end of its own."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Refuse to prolong it."""
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, "lease is not renewable")
+
+    put = post
+
+
+class RevokeView(Kv2View):
+    """The end of a token."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Refuse: other processes use the same token."""
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NOT_REVOKED)
+
+    put = post
+
+
+class AppRoleLoginView(OpenView):
+    """The sign-in of a service token in two parts: `role_id` is its public id, `secret_id` its secret."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Return the token itself. Raises Kv2Error."""
+        body = body_of(request)
+        token = f"kpr_{body.get('role_id', '')}_{body.get('secret_id', '')}"
+        try:
+            signed_in(request, token)
+        except BadToken as error:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "invalid role or secret ID") from error
+        row = _row(token)
+        auth: dict[str, Json] = {
+            "client_token": token,
+            "accessor": row.public_id,
+            "policies": [row.role],
+            "token_policies": [row.role],
+            "metadata": {"role_name": row.name},
+            "lease_duration": _seconds_left(row),
+            "renewable": False,
+            "entity_id": "",
+            "token_type": _KIND,
+            "orphan": True,
+            "mfa_requirement": None,
+            "num_uses": 0,
+        }
+        return respond(envelope(auth=auth))
+
+    put = post
+
+
+def _row(token: str) -> ServiceToken:
+    public_id, _ = parse(token)
+    return ServiceToken.objects.select_related("environment").get(public_id=public_id)
+
+
+def _facts(row: ServiceToken) -> dict[str, Json]:
+    environment = row.environment.name if row.environment else ""
+    return {
+        "accessor": row.public_id,
+        "display_name": row.name,
+        "entity_id": "",
+        "meta": {"environment": environment, "prefix": row.prefix},
+        "num_uses": 0,
+        "orphan": True,
+        "path": "auth/token/create",
+        "policies": [row.role],
+        "renewable": False,
+        "type": _KIND,
+    }
+
+
+def _times(row: ServiceToken) -> dict[str, Json]:
+    lifetime = (row.expires_at - row.created_at).total_seconds() if row.expires_at else 0
+    return {
+        "creation_time": int(row.created_at.timestamp()),
+        "creation_ttl": int(lifetime),
+        "expire_time": time_text(row.expires_at) or None,
+        "explicit_max_ttl": 0,
+        "issue_time": time_text(row.created_at),
+        "ttl": _seconds_left(row),
+    }
+
+
+def _seconds_left(row: ServiceToken) -> int:
+    return max(0, int((row.expires_at - timezone.now()).total_seconds())) if row.expires_at else 0

@@ -1,0 +1,285 @@
+"""Values and their versions: `data`, `metadata`, `subkeys`, `delete` and `undelete`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from keeper_project.kv2.answers import (
+    Kv2Error,
+    envelope,
+    missing,
+    no_content,
+    respond,
+    time_text,
+    version_facts,
+)
+from keeper_project.kv2.mounts import deleted_at, environment_of, secret_at
+from keeper_project.kv2.values import (
+    CAS_DIFFERS,
+    fields_of,
+    given_cas,
+    given_fields,
+    merged,
+    stored_form,
+    whole_number,
+)
+from keeper_project.kv2.views import Kv2View, body_of
+from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.queries.listed import genuine, listed
+from secrets_app.queries.lookup import can_in_any_scope, require_authentic, visible_secrets
+from secrets_app.services import lifecycle, write
+from secrets_app.services.read import RevealedValue, reveal
+
+PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
+_INVALID_PATH: Final = (
+    "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to "
+    "use. If using the Vault CLI, use 'vault kv get' for this operation."
+)
+_ALL_VERSIONS: Final = (
+    "Keeper deletes and restores a secret with all its versions: name its current version, or use a "
+    "rollback. Nothing was done."
+)
+_NO_DESTRUCTION: Final = (
+    "Keeper keeps every version until its secret is purged: delete the secret, and purge it on its page. "
+    "Nothing was destroyed."
+)
+
+
+class PathView(Kv2View):
+    """The base of what lies under a mount."""
+
+    def environment(self, mount: str) -> Environment:
+        """Return the environment of a mount. Raises Invisible."""
+        return environment_of(self.actor, mount)
+
+
+class DataView(PathView):
+    """The value at a path."""
+
+    def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Return a version's value, recorded; that of a deleted secret is absent, with its facts."""
+        place, name = self.environment(mount), path.rstrip("/")
+        try:
+            secret = secret_at(self.actor, place, name)
+        except Kv2Error:
+            if deleted := deleted_at(self.actor, place, name):
+                return _of_a_deleted(deleted)
+            raise
+        shown = self._revealed(secret, request.GET.get("version", ""))
+        facts = version_facts(shown.version.number, shown.version.created_at)
+        return respond(envelope({"data": fields_of(secret, shown.value), "metadata": facts}))
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Write a new version, if the current one is the one that the writer has seen."""
+        body = body_of(request)
+        return self._write(self.environment(mount), path.rstrip("/"), given_fields(body), given_cas(body))
+
+    put = post
+
+    def patch(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Change members of the current value (RFC 7396); it is read for that, recorded."""
+        body = body_of(request)
+        place, name = self.environment(mount), path.rstrip("/")
+        change, cas = given_fields(body), given_cas(body)
+        secret = secret_at(self.actor, place, name)
+        shown = self._revealed(secret, "")
+        fields = merged(fields_of(secret, shown.value), change)
+        return self._write(place, name, fields, shown.version.number if cas is None else cas)
+
+    def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Delete the secret; it can be restored until it is purged."""
+        lifecycle.delete(
+            actor=self.actor, secret=secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        )
+        return no_content()
+
+    def _revealed(self, secret: Secret, asked: str) -> RevealedValue:
+        number = whole_number(asked, "version") if asked else 0
+        try:
+            return reveal(actor=self.actor, secret=secret, number=number or None, details=PROTOCOL)
+        except NoSuchVersion as error:
+            raise missing() from error
+
+    def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
+        secret = self._seen(place, name)
+        if cas is not None and cas != (secret.current_number if secret else 0):
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
+        value, kind = stored_form(fields, secret)
+        try:
+            written = self._stored(place, name, secret, value, kind, cas)
+        except (NameTaken, StaleVersion) as error:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS) from error
+        return respond(envelope(version_facts(written.current_number, _created(written))))
+
+    def _seen(self, place: Environment, name: str) -> Secret | None:
+        try:
+            return secret_at(self.actor, place, name)
+        except Kv2Error:
+            return None
+
+    def _stored(
+        self, place: Environment, name: str, secret: Secret | None, value: str, kind: Any, cas: int | None
+    ) -> Secret:
+        if secret is None and cas is not None:
+            return write.create(
+                actor=self.actor, environment=place, name=name, secret_type=kind, value=value, comment=""
+            )
+        expected = secret.etag if secret and cas is not None else None
+        written, _ = write.put(
+            actor=self.actor, environment=place, name=name, secret_type=kind, value=value, expected=expected
+        )
+        return written
+
+
+class MetadataView(PathView):
+    """A secret's versions, or the names below a path."""
+
+    def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Return the versions of a secret, or the names where `list` is asked for."""
+        if request.GET.get("list") == "true" or not path.strip("/"):
+            return self.list(request, mount, path)
+        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        require_authentic(secret)
+        return respond(envelope(_metadata(secret)))
+
+    def list(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return the names that begin below a path: those of secrets, and with a slash those of folders."""
+        place, folder = self.environment(mount), path.strip("/")
+        if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
+            raise Invisible
+        keys = _keys(self._names(place, folder), folder)
+        if not keys:
+            raise missing()
+        return respond(envelope({"keys": [*keys]}))
+
+    def _names(self, place: Environment, folder: str) -> Sequence[str]:
+        secrets = visible_secrets(self.actor).filter(environment=place)
+        if folder:
+            secrets = secrets.filter(name__startswith=f"{folder}/")
+        return [each.name for each in genuine([*listed(secrets.order_by("name"))])]
+
+
+class SubkeysView(PathView):
+    """The names of a value's members."""
+
+    def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return the members, each without its value; it is a recorded read."""
+        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
+        facts = version_facts(shown.version.number, shown.version.created_at)
+        return respond(envelope({"subkeys": _subkeys(fields_of(secret, shown.value)), "metadata": facts}))
+
+
+class DeleteView(PathView):
+    """The deletion of versions, which here is that of the secret."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Delete the secret, if its current version is among those named."""
+        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        _require_current(secret, body_of(request))
+        lifecycle.delete(actor=self.actor, secret=secret)
+        return no_content()
+
+    put = post
+
+
+class UndeleteView(PathView):
+    """The restoring of versions, which here is that of the secret."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Restore the secret that was deleted last, if its current version is among those named."""
+        place, name = self.environment(mount), path.rstrip("/")
+        secret = deleted_at(self.actor, place, name)
+        if secret is None:
+            # Undeleting what is not deleted does nothing.
+            secret_at(self.actor, place, name)
+            return no_content()
+        _require_current(secret, body_of(request))
+        lifecycle.restore(actor=self.actor, secret=secret)
+        return no_content()
+
+    put = post
+
+
+class DestroyView(PathView):
+    """The destruction of versions."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Refuse it."""
+        secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_DESTRUCTION)
+
+    put = post
+
+
+class OtherPathView(Kv2View):
+    """Any other path: the token is judged first."""
+
+    def get(self, request: HttpRequest, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Answer as for a path of version 1 where a mount is meant, else that there is no such route."""
+        try:
+            environment_of(self.actor, path.partition("/")[0])
+        except Invisible as error:
+            raise Kv2Error(
+                HTTPStatus.NOT_FOUND, "no handler for this route. route entry not found."
+            ) from error
+        raise Kv2Error(HTTPStatus.NOT_FOUND, warnings=[_INVALID_PATH], data=None)
+
+    post = put = patch = delete = list = get
+
+
+def _require_current(secret: Secret, body: Mapping[str, Any]) -> None:
+    versions = body.get("versions")
+    numbers = [whole_number(each, "versions") for each in versions] if isinstance(versions, list) else []
+    if secret.current_number not in numbers:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _ALL_VERSIONS)
+
+
+def _created(secret: Secret) -> datetime:
+    return SecretVersion.objects.get(secret=secret, number=secret.current_number).created_at
+
+
+def _of_a_deleted(secret: Secret) -> HttpResponse:
+    facts = version_facts(secret.current_number, _created(secret), deleted=secret.deleted_at)
+    return respond(envelope({"data": None, "metadata": facts}), status=HTTPStatus.NOT_FOUND)
+
+
+def _metadata(secret: Secret) -> dict[str, Json]:
+    rows = SecretVersion.objects.filter(secret=secret).order_by("number").values_list("number", "created_at")
+    versions: dict[str, Json] = {
+        str(number): {"created_time": time_text(created), "deletion_time": "", "destroyed": False}
+        for number, created in rows
+    }
+    custom = {"type": secret.secret_type, "owner": secret.owner, "tags": ",".join(secret.tags)}
+    return {
+        "cas_required": False,
+        "created_time": time_text(secret.created_at),
+        "current_version": secret.current_number,
+        "custom_metadata": {name: text for name, text in custom.items() if text},
+        "delete_version_after": "0s",
+        "max_versions": 0,
+        "oldest_version": int(next(iter(versions), "0")),
+        "updated_time": time_text(secret.updated_at),
+        "versions": versions,
+    }
+
+
+def _keys(names: Sequence[str], folder: str) -> list[str]:
+    start = len(folder) + 1 if folder else 0
+    found = set()
+    for name in names:
+        first, slash, _ = name[start:].partition("/")
+        found.add(first + slash)
+    return sorted(found)
+
+
+def _subkeys(fields: Any) -> Json:
+    return {name: _subkeys(each) for name, each in fields.items()} if isinstance(fields, dict) else None

@@ -1,0 +1,72 @@
+"""Secrets as the objects of the protocol: a JSON object is its fields, any other value is under `value`."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+
+from audit_app.crypto.canonical_json import Json
+from keeper_project.kv2.answers import Kv2Error
+from secrets_app.models import Secret
+from secrets_app.secret_types.registry import SecretType
+
+_VALUE: Final = "value"
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_NO_DATA: Final = "no data provided"
+CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
+
+
+def fields_of(secret: Secret, value: str) -> dict[str, Json]:
+    """Return the object that a value is read as."""
+    if secret.secret_type == SecretType.JSON:
+        parsed: Json = orjson.loads(value)
+        if isinstance(parsed, dict):
+            return parsed
+    return {_VALUE: value}
+
+
+def stored_form(fields: Mapping[str, Any], secret: Secret | None) -> tuple[str, SecretType | None]:
+    """Return an object as a value, and the type of secret that it takes; None keeps the type."""
+    is_json = secret is not None and secret.secret_type == SecretType.JSON
+    if fields.keys() == {_VALUE} and isinstance(fields[_VALUE], str) and not is_json:
+        return fields[_VALUE], None if secret else SecretType.TEXT
+    return orjson.dumps(fields).decode(), SecretType.JSON
+
+
+def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object that a request writes. Raises Kv2Error."""
+    fields = body.get("data")
+    if not isinstance(fields, dict):
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_DATA)
+    return fields
+
+
+def given_cas(body: Mapping[str, Any]) -> int | None:
+    """Return the version that a writer has seen, 0 for none, None if it names none. Raises Kv2Error."""
+    options = body.get("options") or {}
+    cas = options.get("cas") if isinstance(options, dict) else None
+    return None if cas is None else whole_number(cas, "cas")
+
+
+def whole_number(given: Any, name: str) -> int:
+    """Return a number that clients send as one or as text. Raises Kv2Error."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if isinstance(given, str) and _NUMBER.fullmatch(given):
+        return int(given)
+    raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} is not a number")
+
+
+def merged(stored: Any, change: Any) -> Any:
+    """Return what a merge patch makes of a value (RFC 7396, section 2)."""
+    if not isinstance(change, dict):
+        return change
+    found = dict(stored) if isinstance(stored, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name), value)
+    return found
