@@ -59,10 +59,10 @@ def _cuts(stream: str) -> Iterator[Discontinuity]:
 def _restores() -> Iterator[Discontinuity]:
     events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
     for event in events.order_by("sequence").iterator():
-        told = parsed_details(event.details)
-        anchor = told.get("anchor")
+        details = parsed_details(event.details)
+        anchor = details.get("anchor")
         named = f"checkpoint {anchor.get('number')}" if isinstance(anchor, dict) else "no checkpoint"
-        since = f"made {told.get('made_at')}, which knew of {named}"
+        since = f"made {details.get('made_at')}, which knew of {named}"
         yield Discontinuity(
             kind="restore",
             stream=event.stream,

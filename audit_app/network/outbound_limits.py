@@ -223,11 +223,11 @@ class Counted:
         # A descriptor of its own is closed with this object; that of the library stays.
         with socket.fromfd(self._descriptor, socket.AF_INET, socket.SOCK_STREAM) as twin:
             try:
-                told = twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+                tcp_info = twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
             except OSError:
                 return  # a local socket, which has no network behind it
-        if len(told) >= _BYTES_RECEIVED + 8:
-            current_limit().refuse_above(struct.unpack_from("=Q", told, _BYTES_RECEIVED)[0])
+        if len(tcp_info) >= _BYTES_RECEIVED + 8:
+            current_limit().refuse_above(struct.unpack_from("=Q", tcp_info, _BYTES_RECEIVED)[0])
 
 
 def _is_numeric(host: str) -> bool:

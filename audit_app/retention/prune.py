@@ -116,13 +116,18 @@ def prune(
     written or is not what was recorded: then nothing is taken out.
     """
     chosen = plan(before=before)
-    told = AuditObject("bundle", uuid4(), bundle.name[:200])
-    commit_record(actor=actor, action=Action.TRAIL_EXPORT, stream=streams.SYSTEM, object=told)
+    bundle_object = AuditObject("bundle", uuid4(), bundle.name[:200])
+    commit_record(actor=actor, action=Action.TRAIL_EXPORT, stream=streams.SYSTEM, object=bundle_object)
     sha256 = _sealed(chosen.checkpoint, bundle)
     removed = 0
     for each in chosen.streams:
         for step in _steps(
-            each, actor=actor, told=told, sha256=sha256, checkpoint=chosen.checkpoint, operator=operator
+            each,
+            actor=actor,
+            told=bundle_object,
+            sha256=sha256,
+            checkpoint=chosen.checkpoint,
+            operator=operator,
         ):
             removed += step
             if progress:

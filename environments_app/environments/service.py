@@ -119,8 +119,8 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
         changed = set_fields(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])
-            told = {name: changes[name] for name in changed}
-            _record(actor, Action.ENVIRONMENT_UPDATE, stored, told | approved)
+            new_values = {name: changes[name] for name in changed}
+            _record(actor, Action.ENVIRONMENT_UPDATE, stored, new_values | approved)
     stored.warnings = warnings
     return stored
 

@@ -165,9 +165,9 @@ def resolve_alert(
         Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(
             open=None, waiting=False, closed_at=timezone.now()
         )
-        told = next((alert for alert in alerts if alert.told_at), None)
-        if told:
-            _tell(told, kind="recovered", subject=subject, lines=list(lines), link=link)
+        notified = next((alert for alert in alerts if alert.told_at), None)
+        if notified:
+            _tell(notified, kind="recovered", subject=subject, lines=list(lines), link=link)
     return bool(alerts)
 
 

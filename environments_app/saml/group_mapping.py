@@ -143,10 +143,10 @@ def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], _Want
 
 def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str], _Wanted]) -> None:
     rows = Membership.objects.filter(user=user, source=Source.SAML).select_related("environment", "user")
-    held = {(row.environment_id, row.prefix): row for row in rows}
+    existing = {(row.environment_id, row.prefix): row for row in rows}
     # In the order of the environments, whose streams are locked one after the other.
-    for key in sorted(held.keys() | wanted.keys()):
-        row, found = held.get(key), wanted.get(key)
+    for key in sorted(existing.keys() | wanted.keys()):
+        row, found = existing.get(key), wanted.get(key)
         if row and found and found.is_held_by(row):
             continue
         if row:

@@ -44,8 +44,8 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
     require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
     keyring().open_all()
     backup, deployment = uuid4(), deployment_uuid()
-    told = AuditObject("backup", backup, path.name[:200])
-    _record(actor, Action.BACKUP_CREATE, told, {"file": path.name[:200]})
+    backup_object = AuditObject("backup", backup, path.name[:200])
+    _record(actor, Action.BACKUP_CREATE, backup_object, {"file": path.name[:200]})
     # Over the network, perhaps: before the database is asked to keep a view of itself.
     try:
         file_key, plain = new_file_key(deployment=deployment, backup=backup)
@@ -58,11 +58,14 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
                     progress(rows.label(model), manifest.counts[rows.label(model)])
             written = writer.finish()
     except BackupError as error:
-        _record(actor, Action.BACKUP_FINISH, told, {"reason": type(error).__name__}, Outcome.FAILED)
+        _record(actor, Action.BACKUP_FINISH, backup_object, {"reason": type(error).__name__}, Outcome.FAILED)
         raise
     total = sum(manifest.counts.values())
     _record(
-        actor, Action.BACKUP_FINISH, told, {"sha256": written.digest, "size": written.size, "rows": total}
+        actor,
+        Action.BACKUP_FINISH,
+        backup_object,
+        {"sha256": written.digest, "size": written.size, "rows": total},
     )
     return written
 

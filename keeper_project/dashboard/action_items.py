@@ -76,8 +76,8 @@ def _approvals(frame: Layout) -> Iterator[ActionItem]:
     yield ActionItem(label="ask for access", state="asked", url=url, count=len(frame.asking))
     yield ActionItem(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
     # It needs no action: it is listed here, with its comment there, until it was seen.
-    told = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
-    yield ActionItem(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
+    address = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
+    yield ActionItem(label="of your requests refused", state="refused", url=address, count=len(frame.refused))
 
 
 def _dates(actor: Principal) -> Iterator[ActionItem]:

@@ -103,9 +103,12 @@ def make(
 
 def findings(report: Report) -> list[ReportRow]:
     """Return the result for each control; "not assessed" without evidence."""
-    held = {section.key: section for section in report.sections}
+    sections_by_key = {section.key: section for section in report.sections}
     return [
-        ReportRow(control=control, evidence=[held[key] for key in control.sections if key in held])
+        ReportRow(
+            control=control,
+            evidence=[sections_by_key[key] for key in control.sections if key in sections_by_key],
+        )
         for control in CONTROLS
     ]
 

@@ -31,8 +31,8 @@ class Viewer:
     def versions(self) -> str:
         """The versions in words: `v3, v2`, the newest first, at most five."""
         newest = sorted(self.numbers, reverse=True)
-        told = ", ".join(f"v{number}" for number in newest[:5])
-        return f"{told}, …" if len(newest) > 5 else told  # noqa: PLR2004 - as many as are shown
+        numbers = ", ".join(f"v{number}" for number in newest[:5])
+        return f"{numbers}, …" if len(newest) > 5 else numbers  # noqa: PLR2004 - as many as are shown
 
 
 def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:

@@ -59,16 +59,16 @@ def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Itera
     keyring().open_all()
     is_open = open_migration() is not None
     for scope in scopes(environment):
-        told = Migrated(name=scope.name, dry_run=True, data_keys=unmoved(scope, is_open=is_open).count())
+        migrated = Migrated(name=scope.name, dry_run=True, data_keys=unmoved(scope, is_open=is_open).count())
         reference = scope.environment.kms_key_alias if scope.environment else ""
         trial = try_key(provider_named(KMS), reference, [scope.name])
-        told.key_uri = trial.key_uri
+        migrated.key_uri = trial.key_uri
         if not trial.ok:
-            told.problems.append(f"failed to {trial.step}: {trial.problem}")
+            migrated.problems.append(f"failed to {trial.step}: {trial.problem}")
         if scope.environment:
-            told.legacy_values = legacy_rows().filter(secret__environment=scope.environment).count()
-            _prove(told, scope.environment, batch_size, progress)
-        yield told
+            migrated.legacy_values = legacy_rows().filter(secret__environment=scope.environment).count()
+            _prove(migrated, scope.environment, batch_size, progress)
+        yield migrated
 
 
 def migrate(

@@ -226,10 +226,10 @@ def _stored(row: DataKey, problem: str) -> bool:
         return False
     with transaction.atomic():
         # Of two processes with the same finding, one notifies.
-        told = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
-        if told:
+        updated = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
+        if updated:
             _record(row, problem)
-    return bool(told)
+    return bool(updated)
 
 
 def _record(row: DataKey, problem: str) -> None:

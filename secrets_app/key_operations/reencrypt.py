@@ -68,8 +68,8 @@ def reencrypt(
     result.credentials = _reseal_credentials(environment, key, result.broken)
     # Of rows that are gone by now; one of the rows of now is under the new key.
     environment_snapshot.forget(environment.pk)
-    told = {"values": result.values, "credentials": result.credentials, "broken": len(result.broken)}
-    _record(environment, key, {"step": "finished", **told})
+    event_details = {"values": result.values, "credentials": result.credentials, "broken": len(result.broken)}
+    _record(environment, key, {"step": "finished", **event_details})
     return result
 
 

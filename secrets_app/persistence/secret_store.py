@@ -53,14 +53,16 @@ def insert(
     """
     try:
         with transaction.atomic():
-            told = {**details, **clearance.spend(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.spend(secret.environment, actor=actor)}
             prepared.insert(secret)
             secret.note_stored()
             version.secret = secret
             prepared.insert(version)
             if places:
                 references.store(secret, places)
-            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
+            record_many(
+                [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+            )
             notify_listeners(secret.environment_id, [secret.name])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -94,7 +96,7 @@ def update_stored(
         raise TypeError("whatever becomes current was admitted by the write guards")
     try:
         with transaction.atomic():
-            told = {**details, **clearance.spend(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.spend(secret.environment, actor=actor)}
             if version is not None and not pending:
                 _make_current(secret, version)
             _claim_and_store(secret)
@@ -104,7 +106,9 @@ def update_stored(
                 prepared.insert(version)
             if places is not None:
                 references.store(secret, places)
-            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
+            record_many(
+                [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+            )
             notify_listeners(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error

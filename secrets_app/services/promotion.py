@@ -59,9 +59,11 @@ def plan_promotion(
         raise TooManyItems(f"Promote up to {MAX_PROMOTED} secrets at a time. Nothing was changed.")
     rows = compare(actor=actor, left=source, right=target, names=names)
     lines = [_line(actor, source, target, row) for row in rows]
-    told = [[line.row.name, line.verdict, line.row.left_number, line.row.right_number] for line in lines]
+    digest_input = [
+        [line.row.name, line.verdict, line.row.left_number, line.row.right_number] for line in lines
+    ]
     places = [str(source.uuid), str(target.uuid)]
-    return Promotion(lines=lines, digest=hashlib.sha256(canonical_json([places, told])).hexdigest())
+    return Promotion(lines=lines, digest=hashlib.sha256(canonical_json([places, digest_input])).hexdigest())
 
 
 def promote(

@@ -99,8 +99,8 @@ def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> dict[str, 
 
 
 def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
-    told = {**details, "number": secret.current_number, "before": secret.previous_number}
-    _changed(actor, secret, Action.SECRET_ROTATE, told)
+    event_details = {**details, "number": secret.current_number, "before": secret.previous_number}
+    _changed(actor, secret, Action.SECRET_ROTATE, event_details)
 
 
 def _changed(actor: Actor, secret: Secret, action: Action, details: Mapping[str, Json]) -> None:

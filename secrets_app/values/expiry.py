@@ -24,11 +24,11 @@ def certificate_end(facts: object) -> datetime | None:
     None for whatever is no certificate, or has no end.
     """
     # What is stored may have been edited.
-    told = facts.get("not_after") if isinstance(facts, dict) else None
-    if not isinstance(told, str):
+    not_after = facts.get("not_after") if isinstance(facts, dict) else None
+    if not isinstance(not_after, str):
         return None
     try:
-        end = datetime.fromisoformat(told)
+        end = datetime.fromisoformat(not_after)
     except ValueError:
         return None
     return end if _FIRST_YEAR <= end.year < _NO_END else None

@@ -64,10 +64,11 @@ class Batch:
         self._tools = tools
         self._plan, self._target = tools.plan, tools.plan.target
         names = [item.name for item in items]
-        held = local_state.find_local(self._target.environment, names)
+        local_secrets = local_state.find_local(self._target.environment, names)
         known = sync_entries.load_entries(self._target, names)
         self._works = [
-            ItemContext(item=item, local=held.get(item.name), entry=known.get(item.name)) for item in items
+            ItemContext(item=item, local=local_secrets.get(item.name), entry=known.get(item.name))
+            for item in items
         ]
         self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
         self._kept: set[str] = set()

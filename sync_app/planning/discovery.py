@@ -112,8 +112,8 @@ def discover_names(
     target: Target, backend: Backend, names: Iterable[str], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> dict[str, Finding]:
     """Return the state of some names, each read separately."""
-    held = local_state.find_local(target.environment, list(names))
-    found = {name: Finding(name=name, local=held.get(name)) for name in names}
+    local_secrets = local_state.find_local(target.environment, list(names))
+    found = {name: Finding(name=name, local=local_secrets.get(name)) for name in names}
     for entry in _load_entries(target):
         if entry.name in found:
             found[entry.name].entry = entry

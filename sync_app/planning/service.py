@@ -249,8 +249,8 @@ def _refuse_unusable_values(
         if isinstance(copy, BackendError):
             draft.act, draft.reason = Act.REFUSED, str(copy)
         elif copy is not None:
-            held = draft.finding.local
-            refusal = explain_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
+            local = draft.finding.local
+            refusal = explain_refusal(copy.value, held_type=types.get(local.secret_uuid, "") if local else "")
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
 

@@ -43,7 +43,7 @@ def alert_overdue() -> None:
     once more, with the same text: its worker may have died before it did.
     """
     now = database_now()
-    told = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
+    open_alerts = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
     late = RotationPolicy.objects.filter(
         due_at__lte=now - LATE, live=True, suspended_at__isnull=True, secret__live=True
     )
@@ -67,9 +67,9 @@ def alert_overdue() -> None:
     at_work = Rotation.objects.filter(slot=Slot.WORKING).exclude(
         step=Step.GRACE, stopped_at=None, attempts__lt=_ATTEMPTS
     )
-    _close_resolved(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
-    _close_resolved(OVERDUE, told[OVERDUE], still=late.values_list("uuid", flat=True))
-    _close_resolved(WAITS, told[WAITS], still=rotations.values_list("policy__uuid", flat=True))
+    _close_resolved(STOPPED, open_alerts[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
+    _close_resolved(OVERDUE, open_alerts[OVERDUE], still=late.values_list("uuid", flat=True))
+    _close_resolved(WAITS, open_alerts[WAITS], still=rotations.values_list("policy__uuid", flat=True))
 
 
 def _close_resolved(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:

@@ -96,8 +96,8 @@ def change(*, actor: Principal, target: Target, name: str | None = None, **rules
             if changed:
                 _reschedule(stored)
                 stored.save(update_fields=[*changed, "due_at", "updated_at"])
-                told = {field: getattr(stored, field) for field in changed}
-                _record(actor, Action.TARGET_CHANGE, stored, told | approved)
+                new_values = {field: getattr(stored, field) for field in changed}
+                _record(actor, Action.TARGET_CHANGE, stored, new_values | approved)
     except IntegrityError as error:
         raise NameInUse(_NAME_IN_USE) from error
     return stored

@@ -112,8 +112,8 @@ class VaultWrites:
             # What is kept was in another secret.
             kept = None
         restored = current > number or self._rewrite_previous(path, number, kept)
-        told = "restored" if restored else "could not be restored: Vault kept no older version"
-        raise Overwritten(f"{OVERWROTE}; {told}{self._destroy_version(path, number)}")
+        outcome = "restored" if restored else "could not be restored: Vault kept no older version"
+        raise Overwritten(f"{OVERWROTE}; {outcome}{self._destroy_version(path, number)}")
 
     def _rewrite_previous(self, path: str, number: int, kept: Content | None) -> bool:
         """Restore the content before a version, unless that was done; False if there is none."""

@@ -122,8 +122,10 @@ def _match_reader(name: str, named: QuerySet[ServiceToken]) -> SecretReader:
     if not found:
         raise Invisible("No person has this username, and no token this name or uuid.")
     if len(found) > 1:
-        told = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
-        raise InvalidField("who", f"Several go by this name: give the uuid of one of them, such as {told}.")
+        candidates = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
+        raise InvalidField(
+            "who", f"Several go by this name: give the uuid of one of them, such as {candidates}."
+        )
     return found[0]
 
 

@@ -43,10 +43,10 @@ def explain_lag(secret: Secret) -> str:
             older.add(target)
         elif entry.reason not in _GONE:
             former.add(f"{target} to let go of {entry.name if holder is secret else _FOLLOWER}")
-    told = [f"{', '.join(sorted(older))} to hold the current version"] if older else []
+    reasons = [f"{', '.join(sorted(older))} to hold the current version"] if older else []
     if former:
-        told.append(f"{', '.join(sorted(former))}, a former name: {_REMEDY}")
-    return "; ".join(told)
+        reasons.append(f"{', '.join(sorted(former))}, a former name: {_REMEDY}")
+    return "; ".join(reasons)
 
 
 def find_unacknowledged(secret: Secret) -> list[Acknowledgement]:

@@ -78,8 +78,8 @@ def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[
         return
     probed = rotator.probe(value)
     accepted = probed.answer is LoginAnswer.ACCEPTED
-    told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
-    yield DryRunCheck(what="login", detail=told, fails=not accepted)
+    sentence = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
+    yield DryRunCheck(what="login", detail=sentence, fails=not accepted)
     yield DryRunCheck(what="next login", detail=f"{rotator.idle_login(value)} gets the next password")
     yield _check_idle_login(rotator, before)
 
@@ -102,14 +102,14 @@ def _check_policy(policy: RotationPolicy) -> Iterator[DryRunCheck]:
         yield DryRunCheck(what="policy", detail="the policy is suspended: resume it first", fails=True)
     working = policy.rotations.filter(slot=Slot.WORKING).first()
     if working is not None:
-        told = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
-        yield DryRunCheck(what="queue", detail=told, fails=True)
+        sentence = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
+        yield DryRunCheck(what="queue", detail=sentence, fails=True)
     window = window_of(policy)
     if window is not None:
         inside = window.contains(now)
         opening = window.next_opening(now)
-        told = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
-        yield DryRunCheck(what="window", detail=told)
+        sentence = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
+        yield DryRunCheck(what="window", detail=sentence)
     if lag := explain_lag(policy.secret):
         yield DryRunCheck(what="targets", detail=f"a rotation waits for {lag}", fails=True)
     if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):

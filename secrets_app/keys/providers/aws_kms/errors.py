@@ -155,8 +155,8 @@ def require_enabled(key: "KeyMetadataTypeDef") -> None:
 
 
 def _translate_refusal(operation: str, key: str, error: ClientError) -> SecretError:
-    told = error.response.get("Error", {})
-    code, text = told.get("Code", ""), told.get("Message", "")
+    details = error.response.get("Error", {})
+    code, text = details.get("Code", ""), details.get("Message", "")
     if code in _WRONG:
         return WrongContext("the wrapped data key was edited, or belongs to another place or key")
     if code in _THROTTLED:
