@@ -26,6 +26,13 @@ class SharedRotatingFileHandler(RotatingFileHandler):
             self._reopen()
         super().emit(record)
 
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the standard library's name
+        """Return whether a record is too much for the file, with what other processes have written to it."""
+        # Since Python 3.13 the standard handler asks its own position alone.
+        if self.stream is not None:
+            self.stream.seek(0, os.SEEK_END)
+        return super().shouldRollover(record)
+
     def doRollover(self) -> None:  # noqa: N802 - the standard library's name
         """Rotate, unless another process just did."""
         with Path(f"{self.baseFilename}.lock").open("w", encoding="ascii") as lock:
