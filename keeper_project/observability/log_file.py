@@ -31,7 +31,7 @@ class SharedRotatingFileHandler(RotatingFileHandler):
         # Since Python 3.13 the standard handler asks its own position alone.
         if self.stream is not None:
             self.stream.seek(0, os.SEEK_END)
-        return super().shouldRollover(record)
+        return bool(super().shouldRollover(record))
 
     def doRollover(self) -> None:  # noqa: N802 - the standard library's name
         """Rotate, unless another process just did."""
