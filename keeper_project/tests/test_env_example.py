@@ -1,5 +1,6 @@
 """`.env.example` and the reference list what the settings declare, and work as they are."""
 
+import ast
 import os
 import re
 import subprocess
@@ -53,7 +54,17 @@ def test_nothing_else_reads_the_environment() -> None:
     for package in ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"):
         for path in (ROOT / package).rglob("*.py"):
             if "tests" not in path.parts and path.name not in allowed:
-                assert not re.search(r"os\.environ|getenv", path.read_text()), path
+                assert not _reads_environment(ast.parse(path.read_text())), path
+
+
+def _reads_environment(tree: ast.Module) -> bool:
+    """Return whether code does, and not a text, such as an example for programs."""
+    names = {"environ", "getenv"}
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in names)
+        or (isinstance(node, ast.ImportFrom) and names & {each.name for each in node.names})
+        for node in ast.walk(tree)
+    )
 
 
 def test_its_examples_are_what_settings_take(tmp_path: Path) -> None:
