@@ -20,7 +20,7 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.tokens.service import Lifetime
 
-_GONE: Final = "What this was about is not there any more."
+_GONE: Final = "The object of this request no longer exists."
 
 
 class AccessApprovalExecutor:
@@ -51,7 +51,7 @@ def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
         group=_group(group) if group else None,
         **given,
     )
-    return ExecutionResult(sentence="The access was granted.")
+    return ExecutionResult(sentence="Access granted.")
 
 
 def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -63,7 +63,7 @@ def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
         raise ApprovalVoid(_GONE)
     decisions.approve(actor=actor, request=request, **given)
     return ExecutionResult(
-        sentence="The access was granted.", link=reverse("access-request-detail", args=[request.pk])
+        sentence="Access granted.", link=reverse("access-request-detail", args=[request.pk])
     )
 
 
@@ -74,7 +74,7 @@ def _change(actor: Principal, approval: Approval) -> ExecutionResult:
     if membership is None:
         raise ApprovalVoid(_GONE)
     memberships.change_membership(actor=actor, membership=membership, **given)
-    return ExecutionResult(sentence="The access was changed.")
+    return ExecutionResult(sentence="Access changed.")
 
 
 def _issue(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -87,7 +87,7 @@ def _issue(actor: Principal, approval: Approval) -> ExecutionResult:
     elif given["expires_at"]:
         given["expires_at"] = datetime.fromisoformat(given["expires_at"])
     token, text = tokens.issue(actor=actor, environment=approval.environment, **given)
-    return ExecutionResult(sentence=f"The token {token.name} was issued.", plaintext=text)
+    return ExecutionResult(sentence=f"Token {token.name} issued.", plaintext=text)
 
 
 def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -97,25 +97,25 @@ def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
         raise ApprovalVoid(_GONE)
     overlap = timedelta(seconds=approval.arguments["overlap"])
     token, text = tokens_rotation.rotate(actor=actor, token=old, overlap=overlap)
-    return ExecutionResult(sentence=f"The token {token.name} has a successor.", plaintext=text)
+    return ExecutionResult(sentence=f"Token {token.name} rotated.", plaintext=text)
 
 
 def _update(actor: Principal, approval: Approval) -> ExecutionResult:
     stored = environments.update_environment(
         actor=actor, environment=approval.environment, **dict(approval.arguments)
     )
-    return ExecutionResult(sentence=" ".join(["The settings were saved.", *stored.warnings]))
+    return ExecutionResult(sentence=" ".join(["Settings saved.", *stored.warnings]))
 
 
 def _join(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     groups.add_to_group(actor=actor, user=_user(given["user"]), group=_group(given["group"]))
-    return ExecutionResult(sentence="The person belongs to the group now.")
+    return ExecutionResult(sentence="Person added to the group.")
 
 
 def _map(actor: Principal, approval: Approval) -> ExecutionResult:
     group_mapping.map_group(actor=actor, environment=approval.environment, **dict(approval.arguments))
-    return ExecutionResult(sentence="The group grants the role from the next sign-in on.")
+    return ExecutionResult(sentence="Mapping added. It applies at the next sign-in.")
 
 
 def _given(approval: Approval) -> dict[str, Any]:

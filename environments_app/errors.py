@@ -13,6 +13,10 @@ class Forbidden(AccessError):
     """The caller sees the object and may not do this to it."""
 
 
+class AdministratorsOnly(Forbidden):
+    """The act belongs to no environment: only an administrator may do it."""
+
+
 class Suspended(Forbidden):
     """A grant would allow the act, and is suspended until a manager of the environment confirms it."""
 
@@ -71,9 +75,7 @@ class ApprovalNeeded(AccessError):
     """The act needs an approval: nothing was done, and `approval` is the id of the request."""
 
     def __init__(self, approval: int) -> None:
-        super().__init__(
-            f"The environment is protected: a second person must approve this. It is request {approval}."
-        )
+        super().__init__(f"Changes to this environment need approval. Request {approval} was created.")
         self.approval = approval
 
 

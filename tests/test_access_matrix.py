@@ -1000,7 +1000,7 @@ def asks(response: Any) -> bool:
     """Say whether an answer asks the person to prove who they are."""
     if response.status_code == 302:
         return str(response["Location"]).startswith("/confirm")
-    return response.status_code in {403, 422} and "Confirm who you are" in shown(response)
+    return response.status_code in {403, 422} and "Confirm your password" in shown(response)
 
 
 def do_as(caller: str, place: Scene, name: str, method: str) -> Any:

@@ -221,10 +221,10 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
 
     page = root.post(path, given)
 
-    assert (page.status_code, "Confirm who you are" in page.content.decode()) == (200, True)
+    assert (page.status_code, "Confirm your password" in page.content.decode()) == (200, True)
     assert _states() == before
     settings.KEEPER_REAUTH_SECONDS = 900
-    assert "Confirm who you are" not in root.post(path, given, follow=True).content.decode()
+    assert "Confirm your password" not in root.post(path, given, follow=True).content.decode()
     assert _states() != before or "remove_second_factor" in form
 
 

@@ -1,6 +1,7 @@
 """The search for banned phrases finds them in prose, and nowhere else."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,29 @@ def test_a_phrase_is_found_in_prose_with_its_line(name: str, text: str, line: in
 @pytest.mark.parametrize(("name", "text"), NO_PROSE)
 def test_code_is_no_prose(name: str, text: str) -> None:
     assert list(find(Path(name), text, [ANEW])) == []
+
+
+PAGES = [
+    ("templates/page.html", '<a data-confirm="Read it\nanew?">x</a>', 2),
+    ("app/forms.py", 'help_text = "Read it anew."', 1),
+    ("static/keeper/js/page.js", '// anew\nsay("Read anew.");', 2),
+]
+NOT_READ = [
+    ("app/forms.py", '"""Reads it anew."""\nx = 1  # anew\n'),
+    ("docs/page.md", "Read it anew."),
+    ("static/keeper/js/page.js", "  // Read it anew.\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "line"), PAGES)
+def test_a_phrase_of_the_pages_is_found_in_what_users_read(name: str, text: str, line: int) -> None:
+    (use,) = find(Path(name), text, [replace(ANEW, pages=True)])
+    assert use.line == line
+
+
+@pytest.mark.parametrize(("name", "text"), NOT_READ)
+def test_a_phrase_of_the_pages_may_be_used_elsewhere(name: str, text: str) -> None:
+    assert list(find(Path(name), text, [replace(ANEW, pages=True)])) == []
 
 
 @pytest.mark.parametrize("text", ["# read by\n# itself\n", '"""Read by\n    itself."""\n'])

@@ -74,7 +74,7 @@ def test_the_admin_suspends_and_rotates_what_one_may(cast: Cast, signed_in: Call
 
     # Who only administers does not rotate, and is told so for each.
     told = act("rotate_now")
-    assert told.count("You may not do this.") == 2
+    assert told.count("You don't have permission to do this.") == 2
     assert not Rotation.objects.exists()
     Membership.objects.create(environment=cast.development, user=cast.root, role="editor")
     assert "Asked for: development/app/key, development/app/other." in act("rotate_now")

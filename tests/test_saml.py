@@ -338,7 +338,7 @@ def test_a_session_of_the_provider_that_is_old_is_no_fresh_proof(
     form = {"name": "ci", "role": "reader"}
     path = "/api/environments/development/tokens"
     asked = client.post(path, form, content_type="application/json")
-    assert (asked.status_code, asked.json()["title"]) == (403, "Confirm who you are")
+    assert (asked.status_code, asked.json()["title"]) == (403, "Confirm your password")
     follow(client, post(provider.respond(ask(client, again="1"))))
     assert client.post(path, form, content_type="application/json").status_code == 201
 

@@ -3,6 +3,9 @@
 Run by `make lint`. Prints file, line, phrase and suggestion, and exits with 1. A phrase that is still in use
 has a maximum in tools/prose.toml, which may only fall: a count above it fails, and so does one below it,
 until the number is lowered (`python -m tools.prose --lower`).
+
+A phrase of the pages (`pages = true`) is searched only in what users read: whole templates, attributes and
+arguments of tags included, the scripts of the pages, and the strings of Python files that are no docstrings.
 """
 
 import argparse
@@ -45,6 +48,7 @@ class Phrase:
     pattern: re.Pattern[str]
     suggestion: str
     maximum: int
+    pages: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def read_phrases(table: Path = TABLE) -> list[Phrase]:
             pattern=re.compile(row["pattern"].replace(" ", _GAP)),
             suggestion=row["suggestion"],
             maximum=row["maximum"],
+            pages=row.get("pages", False),
         )
         for row in tomllib.loads(table.read_text(encoding="utf-8"))["phrase"]
     ]
@@ -85,6 +90,7 @@ def prose_files(root: Path = ROOT) -> list[Path]:
             "*.py",
             "*.html",
             "*.txt",
+            "*.js",
             "*.md",
             ".env.example",
         ],
@@ -97,6 +103,8 @@ def prose_files(root: Path = ROOT) -> list[Path]:
 
 
 def _has_prose(path: Path) -> bool:
+    if path.suffix == ".js":
+        return path.parts[0] == "static"
     if {"tests", "migrations", "benchmarks", "static"} & set(path.parts):
         return False
     if path.suffix in {".html", ".txt"}:
@@ -119,6 +127,16 @@ def prose(path: Path, text: str) -> str:
     return _CODE.sub(_blank, text)
 
 
+def page_text(path: Path, text: str) -> str:
+    """Return what users read of a file: templates and scripts as they are, and the strings of Python."""
+    if path.suffix == ".py":
+        strings = (match for match in _PYTHON.finditer(text) if not (match["docstring"] or match["comment"]))
+        return _only(text, [match.span() for match in strings])
+    if path.suffix == ".js":
+        return re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE)
+    return text if "templates" in path.parts else ""
+
+
 def _python_prose(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _PYTHON.finditer(text) if match["docstring"] or match["comment"]]
 
@@ -138,10 +156,12 @@ def _blank(match: re.Match[str]) -> str:
 
 def find(path: Path, text: str, phrases: list[Phrase]) -> Iterator[Use]:
     """Yield the uses of banned phrases in the text of one file."""
-    cleaned = prose(path, text).lower()
+    cleaned = "" if path.suffix == ".js" else prose(path, text).lower()
+    shown = page_text(path, text).lower()
     for phrase in phrases:
-        for match in phrase.pattern.finditer(cleaned):
-            line = cleaned.count("\n", 0, match.start()) + 1
+        searched = shown if phrase.pages else cleaned
+        for match in phrase.pattern.finditer(searched):
+            line = searched.count("\n", 0, match.start()) + 1
             yield Use(phrase, path, line, " ".join(match[0].replace("#", " ").split()))
 
 

@@ -87,7 +87,7 @@ def approve(
     under = request.prefix if prefix is None else validate_prefix(prefix)
     lasting = request.minutes if minutes is None else checked_minutes(minutes)
     if widens_request(request, role=given, prefix=under, minutes=lasting):
-        raise InvalidField("role", "Grant what was asked for, or less.")
+        raise InvalidField("role", "You can't grant more than was requested.")
     note = checked_text("comment", comment)
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
     clearance = clearance_for_asked(
@@ -165,7 +165,7 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
         raise Invisible("There is no such request.")
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment, object=request.audit_object)
     if not verified_rows([request]):
-        raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
+        raise Tampered("The stored request was changed outside Keeper; it can't be used.")
     if not answers(actor, request):
         commit_record(
             actor=actor,
@@ -174,13 +174,13 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
             object=request.audit_object,
             outcome=Outcome.DENIED,
         )
-        raise Forbidden("Another person who manages the environment answers: never a token, never oneself.")
+        raise Forbidden("Another manager of the environment must review this request.")
     return environment
 
 
 def _active(user: User) -> User:
     if not user.is_active or not verified_rows([user]):
-        raise Conflict("The account of who asked is disabled.")
+        raise Conflict("The requester's account is disabled.")
     return user
 
 
@@ -199,7 +199,7 @@ def _make_room(actor: Principal, wanted: Membership) -> None:
         ends, ended = wanted.expires_at, row.expires_at
         shorter = ends is not None and (ended is None or ended > ends)
         if shorter or Role(row.role).rank > Role(wanted.role).rank or not row.is_authentic():
-            raise Conflict("They have more by an earlier request: revoke that first, or let it end.")
+            raise Conflict("They have more access from an earlier request. Revoke it first.")
         memberships.withdraw(actor=actor, membership=row)
 
 

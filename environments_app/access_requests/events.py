@@ -49,15 +49,15 @@ def settled(request: AccessRequest, sentence: str) -> None:
 def tell_managers(request: AccessRequest, environment: Environment, people: list[User]) -> None:
     """Notify those who may answer a request, and the environment's recipients."""
     name = request.requester.username
-    lasting = "without an end" if request.minutes is None else f"for {duration_words(request.minutes)}"
+    lasting = "with no expiry" if request.minutes is None else f"for {duration_words(request.minutes)}"
     raise_alert(
         kind=KIND,
         about=request.uuid,
         environment=environment,
-        subject=f"{environment.name}: {name} asks for access"[:200],
+        subject=f"{environment.name}: {name} requests access"[:200],
         lines=[
             f"As {request.role}" + (f" of {request.prefix}/" if request.prefix else "") + f", {lasting}.",
-            *([f"Why: {request.reason}"] if request.reason else []),
+            *([f"Reason: {request.reason}"] if request.reason else []),
         ],
         link=reverse("access-request-detail", args=[request.pk]),
         people=[person.uuid for person in people if person.email],
@@ -80,7 +80,7 @@ def tell_requester(request: AccessRequest, sentence: str) -> None:
 def until_words(membership: Membership) -> str:
     """Return until when access lasts, in words."""
     moment = membership.expires_at
-    return f"until {moment:%Y-%m-%d %H:%M} UTC" if moment else "without an end"
+    return f"until {moment:%Y-%m-%d %H:%M} UTC" if moment else "with no expiry"
 
 
 def checked_text(field: str, text: str) -> str:

@@ -113,7 +113,7 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
             environment=request.environment,
             object=request.audit_object,
         )
-        raise Forbidden("Whoever asked withdraws a request.")
+        raise Forbidden("Only the requester can cancel a request.")
     with lock_authentic(request) as stored:
         require_open(stored)
         _close(actor, stored, RequestState.WITHDRAWN, Action.ACCESS_WITHDRAW)
@@ -139,7 +139,7 @@ def _person(actor: Principal) -> User:
     person = memberships.acting_user(actor)
     if person is None:
         record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
-        raise Forbidden("People ask for access; a token gets its rights from a manager.")
+        raise Forbidden("Tokens can't request access. Ask a manager to issue one.")
     return person
 
 
@@ -167,7 +167,7 @@ def _equal(wanted: AccessRequest) -> AccessRequest | None:
 def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
     open_now = Q(requester=wanted.requester, state=RequestState.PENDING, expires_at__gt=timezone.now())
     if AccessRequest.objects.filter(open_now).count() >= _MAX_OPEN:
-        raise Conflict(f"{_MAX_OPEN} of your requests wait already: withdraw some first.")
+        raise Conflict(f"{_MAX_OPEN} of your requests are pending. Cancel some first.")
     environment = wanted.environment
     people = _people_who_answer(wanted, environment) if environment else []
     with transaction.atomic():

@@ -129,7 +129,7 @@ class AccountConfirmationView(AccessView):
         since = self.given(AccountConfirmation)["suspended_at"]
         found = named_user(user)
         if found is None:
-            raise Invisible("There is no such person.")
+            raise Invisible("User not found.")
         suspensions.confirm_account(actor=self.actor, environment=place, user=found, since=since)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

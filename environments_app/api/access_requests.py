@@ -105,7 +105,7 @@ class AccessRequestListView(AccessView):
             AccessRequestDocument(verified_rows(self.page(rows)), many=True).data
         )
 
-    @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})
+    @extend_schema(summary="Request access", request=NewAccessRequest, responses={202: AccessRequestDocument})
     def post(self, request: Request) -> Response:
         """Ask for a role in an environment; the answer does not return whether there is one of that name."""
         asked = access_requests.submit(actor=self.actor, **self.given(NewAccessRequest))
@@ -141,7 +141,7 @@ class GrantView(AccessRequestActs):
 
     @extend_schema(summary="Grant access", request=AccessGrant, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Grant what was asked for, or less. Only another person may, who manages the environment."""
+        """You can't grant more than was requested. Only another person may, who manages the environment."""
         found = self.asked(id)
         granted = decisions.approve(actor=self.actor, request=found, **self.given(AccessGrant))
         return Response(AccessRequestDocument(granted).data)

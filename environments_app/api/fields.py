@@ -80,7 +80,7 @@ class Moment(serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> Any:
         """Refuse what is not a JSON string, and times that no clock can show."""
         if not isinstance(value, str):
-            raise serializers.ValidationError("This must be a time in ISO 8601, with its time zone.")
+            raise serializers.ValidationError("Enter an ISO 8601 date-time with time zone.")
         try:
             return super().to_internal_value(value)
         except OverflowError as error:

@@ -41,7 +41,7 @@ class RecipientListView(AccessView):
     queryset = Recipient.objects.none()
     serializer_class = RecipientDocument
 
-    @extend_schema(summary="List who is told by e-mail", responses=RecipientDocument(many=True))
+    @extend_schema(summary="List who is notified by e-mail", responses=RecipientDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
         """List the e-mail recipients of an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)

@@ -20,8 +20,8 @@ from environments_app.models import (
     User,
 )
 
-_ALL_NAMES = "every name"
-_NO_END = "no end"
+_ALL_NAMES = "All secrets"
+_NO_END = "Never"
 
 
 def granting(membership: Membership) -> Proposal:
@@ -43,10 +43,10 @@ def granting(membership: Membership) -> Proposal:
         ),
         arguments=arguments,
         summary=[
-            Line("Who", "", holder),
+            Line("Person or group", "", holder),
             Line("Role", "", str(membership.role)),
-            Line("Names", "", membership.prefix or _ALL_NAMES),
-            Line("Until", "", _moment(membership.expires_at)),
+            Line("Path", "", membership.prefix or _ALL_NAMES),
+            Line("Expires", "", _moment(membership.expires_at)),
         ],
     )
 
@@ -68,11 +68,11 @@ def granting_asked(
             "minutes": minutes,
         },
         summary=[
-            Line("Who asked", "", request.requester.username),
+            Line("Requested by", "", request.requester.username),
             Line("Role", "", str(role)),
-            Line("Names", "", prefix or _ALL_NAMES),
-            Line("For", "", duration_words(minutes)),
-            Line("Why", "", request.reason),
+            Line("Path", "", prefix or _ALL_NAMES),
+            Line("Duration", "", duration_words(minutes)),
+            Line("Reason", "", request.reason),
         ],
     )
 
@@ -104,8 +104,8 @@ def changing_membership(membership: Membership, changes: dict[str, Any]) -> Prop
         arguments={"membership": membership.pk, **_plain(changes)},
         summary=[
             Line("Role", str(membership.role), str(wanted["role"])),
-            Line("Names", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
-            Line("Until", _moment(membership.expires_at), _moment(wanted["expires_at"])),
+            Line("Path", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
+            Line("Expires", _moment(membership.expires_at), _moment(wanted["expires_at"])),
         ],
     )
 
@@ -140,9 +140,9 @@ def issuing(token: ServiceToken, environment: Environment, *, lasting: str | Non
         summary=[
             Line("Token", "", token.name),
             Line("Role", "", str(token.role)),
-            Line("Names", "", token.prefix or _ALL_NAMES),
-            Line("From", "", ", ".join(token.cidrs) or "anywhere"),
-            Line("Until", "", _moment(token.expires_at)),
+            Line("Path", "", token.prefix or _ALL_NAMES),
+            Line("Allowed IP ranges", "", ", ".join(token.cidrs) or "Any"),
+            Line("Expires", "", _moment(token.expires_at)),
         ],
     )
 
@@ -157,8 +157,8 @@ def rotating(token: ServiceToken, environment: Environment, *, overlap: timedelt
         expected=state_digest(token),
         arguments={"rotates": token.pk, "overlap": seconds},
         summary=[
-            Line("Token", token.name, "its successor, with the same rights"),
-            Line("Both are valid for", "", f"{seconds} s"),
+            Line("Token", token.name, "new token with the same permissions"),
+            Line("Old token stays valid for", "", f"{seconds} seconds"),
         ],
     )
 
@@ -187,7 +187,7 @@ def joining(user: User, *, group_name: str, environment: Environment) -> Proposa
         environment=environment,
         object=AuditObject("group", uuid5(environment.uuid, f"group {group_name} {user.uuid}"), name),
         arguments={"user": str(user.uuid), "group": group_name},
-        summary=[Line("Who", "", user.username), Line("Joins group", "", group_name)],
+        summary=[Line("Person", "", user.username), Line("Joins group", "", group_name)],
     )
 
 
@@ -200,9 +200,9 @@ def mapping(mapped: SamlGroupMapping, environment: Environment) -> Proposal:
         object=AuditObject("saml-group", uuid5(environment.uuid, key), mapped.group),
         arguments={"group": mapped.group, "role": str(mapped.role), "prefix": mapped.prefix},
         summary=[
-            Line("Group of single sign-on", "", mapped.group),
+            Line("Single sign-on group", "", mapped.group),
             Line("Role", "", str(mapped.role)),
-            Line("Names", "", mapped.prefix or _ALL_NAMES),
+            Line("Path", "", mapped.prefix or _ALL_NAMES),
         ],
     )
 

@@ -155,7 +155,7 @@ class ApprovalGrant:
             raise TypeError("a clearance holds for one environment")
         if self._approval is None:
             if not self._settled and _PROTECTED.first(environment.pk):
-                raise ApprovalVoid("The environment was protected meanwhile: do this again.")
+                raise ApprovalVoid("Approvals were turned on for this environment. Try again.")
             return {}
         with lock_authentic(self._approval) as stored:
             if not (self._spent and stored.state == ApprovalState.EXECUTED):
@@ -197,8 +197,8 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     named = Approval.objects.filter(uuid=actor.approval or NIL, environment=environment)
     if actor.approval is not None and named.exists():
         raise ApprovalVoid(
-            "What was approved is not what would be done now: something changed since, or whoever "
-            "approved may not any more. Ask again."
+            "Something has changed since this was approved, or the approver no longer has permission. "
+            "Request approval again."
         )
     asked = _matching(actor, proposal, message, ApprovalState.PENDING)
     raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
@@ -260,11 +260,11 @@ def record_act(
 
 def _require_standing(approval: Approval) -> None:
     if approval.state == ApprovalState.EXECUTED:
-        raise ApprovalVoid("This was carried out already.")
+        raise ApprovalVoid("This request was already applied.")
     if approval.state != ApprovalState.APPROVED or not approval.is_live:
-        raise ApprovalVoid("This is not approved, or no longer: ask again.")
+        raise ApprovalVoid("This request is not approved. Request approval again.")
     if not approver_still_eligible(approval):
-        raise ApprovalVoid("Whoever approved this may not any more: ask again.")
+        raise ApprovalVoid("The approver no longer has permission. Request approval again.")
 
 
 def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:
@@ -314,7 +314,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             kind="approval",
             about=approval.uuid,
             environment=approval.environment,
-            subject=f"{approval.environment.name}: {actor.name} asks for approval"[:200],
+            subject=f"{approval.environment.name}: {actor.name} requests approval"[:200],
             lines=[_told(approval)],
             link=reverse("approval-detail", args=[approval.pk]),
             people=[person.uuid for person in people if person.email],
@@ -335,4 +335,4 @@ def _refuse_too_many(actor: Principal, environment: Environment) -> None:
         expires_at__gt=timezone.now(),
     )
     if waiting.count() >= _MAX_OPEN:
-        raise Conflict(f"{_MAX_OPEN} of your requests wait there already: withdraw some first.")
+        raise Conflict(f"{_MAX_OPEN} of your requests are pending. Cancel some first.")

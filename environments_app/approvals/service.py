@@ -116,7 +116,7 @@ def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
     Raises Forbidden unless the actor is the requester, InvalidField, ApprovalVoid if it was decided,
     Tampered.
     """
-    _require_own(actor, approval, Action.APPROVAL_ASK, "Whoever asked says why.")
+    _require_own(actor, approval, Action.APPROVAL_ASK, "Only the requester can change the reason.")
     if len(reason) > MAX_COMMENT:
         raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
     with lock_authentic(approval) as stored:
@@ -134,10 +134,10 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
 
     Raises Forbidden unless the actor is the requester, ApprovalVoid if it is over, Tampered.
     """
-    _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
+    _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Only the requester can cancel a request.")
     with lock_authentic(approval) as stored:
         if not stored.is_live:
-            raise ApprovalVoid("The request is over already.")
+            raise ApprovalVoid("This request is already closed.")
         _close(stored, ApprovalState.WITHDRAWN, actor, Action.APPROVAL_WITHDRAW)
     return stored
 
@@ -148,14 +148,14 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     Raises Forbidden unless the actor is the requester; ApprovalVoid if it is not approved, or the act
     differs from the approved one; Tampered; and the errors of the use case.
     """
-    _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Whoever asked carries it out.")
+    _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Only the requester can apply the change.")
     _require_authentic(approval)
     if approval.state != ApprovalState.APPROVED or not approval.is_live:
-        raise ApprovalVoid("The request is not approved, or no longer.")
+        raise ApprovalVoid("This request is not approved.")
     done = owner_of(approval.action).carry_out(actor=actor.carrying(approval.uuid), approval=approval)
     approval.refresh_from_db()
     if approval.state != ApprovalState.EXECUTED:
-        raise ApprovalVoid("There was nothing left to do: what was asked for stands already.")
+        raise ApprovalVoid("Nothing to apply: the change has already been made.")
     return done
 
 
@@ -176,9 +176,9 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
     Raises Forbidden unless called by Keeper's own commands, Conflict while another account could approve.
     """
     if actor.kind is not ActorKind.SYSTEM or not actor.is_admin:
-        raise Forbidden("This is done by a command on the host.")
+        raise Forbidden("Use the command on Keeper's host.")
     if not reason.strip():
-        raise InvalidField("reason", "Say why.")
+        raise InvalidField("reason", "Enter a reason.")
     others = possible_approvers(approval)
     if others:
         raise Conflict(f"Ask one of them instead: {', '.join(others[:10])}.")
@@ -204,7 +204,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
     _require_authentic(approval)
     if not can_approve(actor, approval, CustodyGraph()):
         _deny(actor, approval, Action.APPROVAL_DECIDE)
-        raise Forbidden("Another person decides, who manages the environment: never a token, never oneself.")
+        raise Forbidden("Another manager of the environment must review this request.")
     with lock_authentic(approval) as stored:
         _require_open(stored)
         _note_decision(stored, actor, state, comment, uuid=actor.uuid)
@@ -214,7 +214,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
 def _require_authentic(approval: Approval) -> None:
     """Raise Tampered, reported, for a request that Keeper did not write."""
     if not verified_rows([approval]):
-        raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
+        raise Tampered("The stored request was changed outside Keeper; it can't be used.")
 
 
 def _note_decision(
@@ -262,7 +262,7 @@ def _tell_requester(approval: Approval) -> None:
         return
     person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
     ready = approval.state == ApprovalState.APPROVED
-    what = f"{approval.decided_by_name} {approval.state} what you asked for"
+    what = f"{approval.decided_by_name} {approval.state} your request"
     message_users(
         people=list(person.values_list("uuid", flat=True)),
         environment=approval.environment,
@@ -271,7 +271,7 @@ def _tell_requester(approval: Approval) -> None:
         lines=[
             f"{approval.action}: {approval.object_name}",
             *([f"Comment: {approval.comment}"] if approval.comment else []),
-            *(["Carry it out on the page of the request: nothing is done before."] if ready else []),
+            *(["Open the request to apply the change."] if ready else []),
         ],
         link=reverse("approval-detail", args=[approval.pk]),
     )

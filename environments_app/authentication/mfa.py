@@ -88,9 +88,9 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
         _require_none(stored)
         factor = _begun(stored)
         if factor is None:
-            raise Conflict("Nothing was begun of late; begin again.")
+            raise Conflict("Setup has expired. Start again.")
         if not consume(factor, code):
-            raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
+            raise InvalidField("code", "Incorrect code. Check that your device's clock is right.")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
         end_sessions(stored)
@@ -108,7 +108,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
     with transaction.atomic():
         factor = _standing(user, locked=True)
         if factor is None:
-            raise Conflict("There is no second factor.")
+            raise Conflict("Two-factor authentication is off.")
         codes = renew_codes(factor)
         _record(actor, user, factor, "recovery codes replaced", row_digest_entry(factor))
     return codes
@@ -126,7 +126,7 @@ def remove(*, actor: Principal, user: User) -> User:
     require_confirmed(actor)
     with lock_authentic(user) as stored:
         if stored.second_factor is None:
-            raise Conflict("There is no second factor.")
+            raise Conflict("Two-factor authentication is off.")
         stored.second_factor = None
         suspends = mark_suspended(actor, stored)
         stored.save(update_fields=["second_factor", "suspended_at"])
@@ -166,15 +166,15 @@ def recovery_codes_left(user: User) -> int:
 
 def _require_own(actor: Principal, user: User) -> None:
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
-        raise Forbidden("You may not do this.")
+        raise Forbidden("You don't have permission to do this.")
     require_confirmed(actor)
 
 
 def _require_none(user: User) -> None:
     if not user.has_usable_password():
-        raise Conflict("Who signs in by single sign-on is asked by its provider.")
+        raise Conflict("Accounts with single sign-on use their provider's two-factor authentication.")
     if user.second_factor is not None:
-        raise Conflict("There is a second factor already: remove that one first.")
+        raise Conflict("Two-factor authentication is already on. Turn it off first.")
 
 
 def _begun(user: User) -> SecondFactor | None:

@@ -138,7 +138,7 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
     `shown` is the kind of second factor used. Raises Forbidden if a required one is missing.
     """
     if user.second_factor is not None and shown is None:
-        raise Forbidden("The second factor is missing.")
+        raise Forbidden("Enter your authentication code.")
     details: dict[str, Json] = {"second_factor": shown} if shown else {}
     _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
     request.session.pop(_AWAITED, None)
@@ -218,11 +218,12 @@ def _tell_tried(user: User) -> None:
         kind=TRIED,
         about=user.uuid,
         environment=None,
-        subject=f"Many wrong passwords for the account {user.username}",
+        subject=f"Many failed sign-ins for {user.username}",
         lines=[
-            "They came from networks where this person has not signed in before. Such networks wait now.",
-            f"{user.username} signs in as before from a known browser or network.",
-            "If these were not your own tries, choose a new password and set up a second factor.",
+            "They came from networks where this person has not signed in before. "
+            "Those networks are blocked for a while.",
+            f"{user.username} can still sign in from a known browser or network.",
+            "If this wasn't you, change your password and set up two-factor authentication.",
         ],
         link=reverse("profile"),
         signature=timezone.now().date().isoformat(),

@@ -24,15 +24,15 @@ from environments_app.models import (
 )
 
 PERSON, TOKEN = "person", "token"
-DISABLED = "the account is disabled"
-EXPIRED = "its time is over"
-FORGED = "the row was changed outside Keeper"
-NOT_COVERED = "its prefix does not reach this name"
-NOT_READING = "the role shows names and no values"
-RESTORED = "suspended by a restore until somebody releases it"
+DISABLED = "account disabled"
+EXPIRED = "expired"
+FORGED = "modified outside Keeper"
+NOT_COVERED = "path does not include this secret"
+NOT_READING = "role can see names only"
+RESTORED = "suspended after a restore"
 REVOKED = "revoked"
-SUSPENDED = "suspended until a manager confirms it"
-BREAKS_GLASS = "administrators see names; letting themselves in is recorded and alerts"
+SUSPENDED = "suspended until a manager confirms"
+BREAKS_GLASS = "Administrators can see names only. Break-glass access is logged and alerts managers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def _of_administrators() -> Iterator[AccessPath]:
         yield AccessPath(
             kind=PERSON,
             who=user.username,
-            via="administration",
+            via="administrator role",
             role=UserRole.ADMIN,
             hindrances=(BREAKS_GLASS,),
         )
@@ -154,11 +154,11 @@ def _mapped_groups(environment: Environment) -> dict[tuple[str, str], list[str]]
 
 def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:
     if row.source == Source.REQUEST:
-        return "a request, which was granted"
+        return "access request"
     if row.source != Source.SAML:
-        return "a grant to the person"
+        return "direct grant"
     groups = mapped.get((row.role, row.prefix), [])
-    return f"single sign-on ({', '.join(groups)})" if groups else "single sign-on, until the next sign-in"
+    return f"single sign-on ({', '.join(groups)})" if groups else "single sign-on, until next sign-in"
 
 
 def _confirmed(environment: Environment) -> dict[int, datetime]:

@@ -67,7 +67,7 @@ def clean_fields(row: models.Model, names: list[str]) -> None:
 def require_future(moment: datetime | None) -> datetime | None:
     """Return an expiry unchanged. Raises InvalidField if it lies in the past or names no zone."""
     if moment is not None and (timezone.is_naive(moment) or moment <= timezone.now()):
-        raise InvalidField("expires_at", "An expiry is a time in the future, with its time zone.")
+        raise InvalidField("expires_at", "Enter a time in the future, with a time zone.")
     return moment
 
 

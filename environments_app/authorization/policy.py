@@ -17,7 +17,7 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.recording.recorder import AuditObject, commit_record
-from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible, Suspended
+from environments_app.errors import AdministratorsOnly, ConfirmationNeeded, Forbidden, Invisible, Suspended
 from environments_app.models import Environment, Role
 
 _VIEWER: Final = frozenset(
@@ -233,8 +233,8 @@ def require(
     the audit log names, by default the environment.
 
     Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it
-    (Suspended where only a suspension is in the way), and RuntimeError for a denial inside a
-    transaction.
+    (Suspended where only a suspension is in the way, AdministratorsOnly outside environments), and
+    RuntimeError for a denial inside a transaction.
     """
     environment_id = environment.pk if environment else None
     if allows(actor, action, environment_id=environment_id, name=name):
@@ -248,8 +248,10 @@ def require(
         raise Suspended(SUSPENDED)
     seeing = Action.SECRET_VIEW if name else Action.ENVIRONMENT_VIEW
     if environment and not allows(actor, seeing, environment_id=environment_id, name=name):
-        raise Invisible("There is no such object.")
-    raise Forbidden("You may not do this.")
+        raise Invisible("Not found.")
+    if environment is None:
+        raise AdministratorsOnly("Only administrators can do this.")
+    raise Forbidden("You don't have permission to do this.")
 
 
 def require_confirmed(actor: Principal) -> None:
@@ -258,7 +260,7 @@ def require_confirmed(actor: Principal) -> None:
     A browser that was left open, or a session that was stolen, shall not open many values at once.
     """
     if not actor.confirmed:
-        raise ConfirmationNeeded("Confirm first who you are, at /confirm; then do this again.")
+        raise ConfirmationNeeded("Confirm your password at /confirm, then try again.")
 
 
 def require_verified_account(actor: Principal, action: Action, *, environment: Environment) -> None:

@@ -57,11 +57,11 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
             approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
             member = GroupMember.objects.create(user=user, group=group)
             if {place for place, _ in clearances} != set(_places(group)):
-                raise Conflict("The group was given another role meanwhile: look again.")
+                raise Conflict("The group's role has changed. Reload the page.")
             draft = _draft(actor, group, "added", member, approved)
             record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
     except IntegrityError as error:
-        raise Conflict("This person belongs to the group already.") from error
+        raise Conflict("This person is already in the group.") from error
     return member
 
 
@@ -79,7 +79,7 @@ def delete_group(*, actor: Principal, group: Group) -> None:
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     with transaction.atomic():
         if group.group_members.exists() or group.memberships.exists():
-            raise Conflict("The group still has members or memberships: remove them first.")
+            raise Conflict("The group still has members or roles. Remove them first.")
         record_many([_draft(actor, group, "deleted")])
         group.delete()
 

@@ -29,9 +29,9 @@ from environments_app.models import Environment, GroupMember, Membership, Role, 
 from environments_app.names import validate_prefix
 
 BY_SINGLE_SIGN_ON: Final = (
-    "Single sign-on grants this: change the mapping of the group, or grant another role."
+    "This access comes from single sign-on. Change the group mapping, or grant another role."
 )
-_MEANWHILE: Final = "The access was changed meanwhile: look again."
+_MEANWHILE: Final = "This access has changed. Reload the page and try again."
 _TAKES_AWAY: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
 
 
@@ -53,7 +53,7 @@ def grant(
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
-        raise InvalidField("user", "Name either a user or a group.")
+        raise InvalidField("user", "Choose a person or a group.")
     membership = Membership(
         environment=environment,
         user=user,
@@ -99,7 +99,7 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     """
     require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
     for name in changes.keys() - {"role", "prefix", "expires_at"}:
-        raise InvalidField(name, "This cannot be changed.")
+        raise InvalidField(name, "This field can't be changed.")
     if "role" in changes:
         changes["role"] = parse_role(changes["role"])
     if "prefix" in changes:
@@ -250,7 +250,7 @@ def _require_another_manager(membership: Membership) -> None:
     rows = Membership.objects.filter(whole).select_related("environment", "user", "group")
     managing = [row for row in rows if _manages(row)]
     if any(row.pk == membership.pk for row in managing) and len(managing) == 1:
-        raise LastManager("An environment keeps at least one manager: make another one first.")
+        raise LastManager("An environment needs at least one manager. Add another one first.")
 
 
 def _manages(membership: Membership) -> bool:

@@ -105,7 +105,7 @@ class RestoreSuspension:
         require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
         row = self._rows().filter(uuid=uuid).first()
         if row is None:
-            raise Invisible("There is no such object.")
+            raise Invisible("Not found.")
         with lock_authentic(row) as stored:
             if getattr(stored, self._field) != since:
                 raise Conflict("This does not wait for its release any more.")

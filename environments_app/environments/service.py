@@ -105,7 +105,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
-        raise InvalidField(field, "This cannot be changed.")
+        raise InvalidField(field, "This field can't be changed.")
     # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
@@ -114,7 +114,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     clearance = _cleared_change(actor, environment, changes)
     with lock_authentic(environment) as stored:
         if clearance is None and _unprotects(actor, stored, changes):
-            raise Conflict("The environment was protected meanwhile: look again.")
+            raise Conflict("Approvals were turned on for this environment. Reload the page.")
         approved = clearance.spend(stored, actor=actor) if clearance else {}
         changed = set_fields(stored, changes)
         if changed:
@@ -128,9 +128,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
 def _require_two_people(environment: Environment) -> None:
     """Refuse a protection that its one manager could not even end again."""
     if not possible_managers(environment)[1:].exists():
-        raise InvalidField(
-            "protected", "Nobody but one person could approve then: grant a second manager, then protect it."
-        )
+        raise InvalidField("protected", "Add a second manager first, so someone else can approve changes.")
 
 
 def _cleared_change(

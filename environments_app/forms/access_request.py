@@ -15,28 +15,31 @@ _DURATIONS: Final = (60, 240, 480, 1440, 4320, 10080)
 class AskForm(forms.Form):
     """A requested access."""
 
-    environment = forms.CharField(
-        strip=True, max_length=63, help_text="Its name, also of one that you cannot see."
-    )
+    environment = forms.CharField(strip=True, max_length=63, help_text="Environment name")
     role = forms.ChoiceField(choices=Role.choices, initial=Role.READER)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+        label="Path",
+        required=False,
+        max_length=512,
+        help_text="For example, payments. Leave blank for all secrets.",
     )
-    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None, initial=240)
+    minutes = forms.TypedChoiceField(
+        label="Duration", required=False, coerce=int, empty_value=None, initial=240
+    )
     reason = forms.CharField(
-        label="Why",
+        label="Reason",
         required=False,
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Whoever decides reads it.",
+        help_text="Visible to reviewers.",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         most = settings.KEEPER_ACCESS_MAX_HOURS * 60
         fitting = [minutes for minutes in _DURATIONS if minutes <= most] or [most]
-        _offer(self, "minutes", [*map(_duration, fitting), ("", "no end")])
+        _offer(self, "minutes", [*map(_duration, fitting), ("", "Never")])
 
 
 class GrantForm(forms.Form):
@@ -45,9 +48,9 @@ class GrantForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to", required=False, max_length=512
+        label="Path", required=False, max_length=512
     )
-    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None)
+    minutes = forms.TypedChoiceField(label="Duration", required=False, coerce=int, empty_value=None)
     comment = forms.CharField(required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
     def __init__(self, request: AccessRequest, data: Any = None) -> None:
@@ -55,7 +58,7 @@ class GrantForm(forms.Form):
         super().__init__(data, initial=asked)
         most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
         times = sorted({*(minutes for minutes in _DURATIONS if minutes < most), most})
-        endless = [("", "no end")] if request.minutes is None else []
+        endless = [("", "Never")] if request.minutes is None else []
         _offer(self, "minutes", [*map(_duration, times), *endless])
         rank = Role(request.role).rank
         _offer(self, "role", [(each.value, each.label) for each in Role if each.rank <= rank])

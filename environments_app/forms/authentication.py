@@ -16,7 +16,7 @@ from environments_app.names import MAX_USERNAME
 
 _MAX_PASSWORD = 4096
 _MAX_CODE = 40
-_WRONG_CODE = "This code is not right, or it was used already."
+_WRONG_CODE = "Invalid or already used code."
 _MINUTE = 60
 
 
@@ -61,7 +61,7 @@ class SignInForm(forms.Form):
             self.retry_after = error.retry_after
             raise ValidationError(_too_many(error.retry_after)) from error
         if self.user is None:
-            raise ValidationError("Username or password is not right.")
+            raise ValidationError("Incorrect username or password.")
 
 
 class CodeField(forms.CharField):
@@ -69,7 +69,7 @@ class CodeField(forms.CharField):
 
     def __init__(self) -> None:
         super().__init__(
-            label="Code of your authenticator",
+            label="Authentication code",
             max_length=_MAX_CODE,
             widget=forms.TextInput(
                 attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
@@ -127,7 +127,7 @@ class OwnForm(forms.Form):
             name = self.request.user.get_username()
             user = check_password(self.request, username=name, password=password, own=True)
             if user is None or user != self.request.user:
-                self.add_error(self.own_password, "The password is not right.")
+                self.add_error(self.own_password, "Incorrect password.")
             elif user.second_factor and not check_code(
                 self.request, user=user, code=self.cleaned_data.get("code", ""), own=True
             ):
@@ -163,10 +163,10 @@ class PasswordForm(OwnForm):
         strip=False,
         max_length=_MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 12 characters, neither common nor like your name.",
+        help_text="At least 12 characters. Avoid common passwords and your name.",
     )
     again = forms.CharField(
-        label="New password again",
+        label="Confirm new password",
         strip=False,
         max_length=_MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -176,13 +176,13 @@ class PasswordForm(OwnForm):
         """Compare the two."""
         again: str = self.cleaned_data["again"]
         if again != self.cleaned_data.get("password"):
-            raise ValidationError("The two new passwords differ.")
+            raise ValidationError("The passwords don't match.")
         return again
 
 
 def confirm_link() -> str:
     """Return the sentence that asks for a fresh proof, in a window of its own, so that the form stays."""
     return format_html(
-        '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
+        '<a href="{}" target="_blank" rel="noopener">Confirm your password</a>, then try again.',
         reverse("confirm"),
     )

@@ -14,7 +14,7 @@ from environments_app.tokens.service import Lifetime
 class EnvironmentForm(forms.Form):
     """A new environment."""
 
-    name = forms.CharField(strip=False, max_length=63, help_text="Small letters, digits, - and _.")
+    name = forms.CharField(strip=False, max_length=63, help_text="Lowercase letters, numbers, - and _.")
     display_name = forms.CharField(required=False, max_length=100)
     description = forms.CharField(required=False, max_length=500)
     colour = forms.ChoiceField(choices=Colour.choices, initial=Colour.BLUE)
@@ -22,7 +22,7 @@ class EnvironmentForm(forms.Form):
         label="KMS key",
         required=False,
         max_length=300,
-        help_text="alias/…, a key id or an ARN; empty: the deployment's key.",
+        help_text="Alias, key ID or ARN. Leave blank to use the default key.",
     )
 
 
@@ -32,7 +32,7 @@ class SettingsForm(EnvironmentForm):
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     protected = forms.BooleanField(
         required=False,
-        help_text="Every change in it waits for a second person, and destructive buttons ask for its name.",
+        help_text="Require approval for every change and type-to-confirm for destructive actions.",
     )
 
     @staticmethod
@@ -60,13 +60,16 @@ class MemberForm(_OneOfSeveral):
     role = forms.ChoiceField(choices=Role.choices)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+        label="Path",
+        required=False,
+        max_length=512,
+        help_text="For example, payments. Leave blank for all secrets.",
     )
     expires_at = forms.DateTimeField(
-        label="Until",
+        label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="In UTC.",
+        help_text="UTC. Leave blank for no expiry.",
     )
 
 
@@ -76,17 +79,17 @@ class MemberChangeForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to",
+        label="Path",
         required=False,
         max_length=512,
-        help_text="A name prefix such as payments. Empty: every name.",
+        help_text="For example, payments. Leave blank for all secrets.",
     )
     # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
     expires_at = forms.DateTimeField(
-        label="Until",
+        label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
-        help_text="In UTC. Empty: no end.",
+        help_text="UTC. Leave blank for no expiry.",
     )
     # The state of the membership that the form was made of.
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -95,19 +98,21 @@ class MemberChangeForm(forms.Form):
 class NarrowForm(forms.Form):
     """What is taken from a token; what is left empty stays as it is."""
 
-    role = forms.ChoiceField(choices=[("", "as it is"), *Role.choices], required=False)
+    role = forms.ChoiceField(choices=[("", "Unchanged"), *Role.choices], required=False)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to", required=False, max_length=512, help_text="A longer prefix than now."
+        label="Path", required=False, max_length=512, help_text="Must be inside the current path."
     )
     cidrs = forms.CharField(
-        label="Networks", required=False, help_text="CIDRs inside the present ones, separated by commas."
+        label="Allowed IP ranges",
+        required=False,
+        help_text="Comma-separated CIDRs inside the current ranges.",
     )
     expires_at = forms.DateTimeField(
-        label="Until",
+        label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="In UTC, earlier than now planned.",
+        help_text="UTC. Must be earlier than the current expiry.",
     )
 
     def clean_cidrs(self) -> list[str]:
@@ -126,7 +131,7 @@ class RotateForm(forms.Form):
     """How long the old token stays valid beside the new one."""
 
     overlap_hours = forms.IntegerField(
-        label="Both are valid for (hours)", min_value=0, max_value=MAX_OVERLAP.days * 24, initial=24
+        label="Keep the old token valid for (hours)", min_value=0, max_value=MAX_OVERLAP.days * 24, initial=24
     )
 
 
@@ -139,14 +144,17 @@ class TokenForm(_OneOfSeveral):
     role = forms.ChoiceField(choices=Role.choices)
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
-        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+        label="Path",
+        required=False,
+        max_length=512,
+        help_text="For example, payments. Leave blank for all secrets.",
     )
-    cidrs = forms.CharField(label="Networks", required=False, help_text="CIDRs, separated by commas.")
+    cidrs = forms.CharField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = forms.DateTimeField(
-        label="Until",
+        label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="In UTC. Empty: for the installation's default time.",
+        help_text="UTC. Leave blank for the default lifetime.",
     )
 
     def clean_expires_at(self) -> datetime | Lifetime:

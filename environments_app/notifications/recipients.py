@@ -20,7 +20,7 @@ def add_recipient(*, actor: Principal, environment: Environment, email: str) -> 
     try:
         validate_email(email)
     except ValidationError as error:
-        raise InvalidField("email", "This is no e-mail address.") from error
+        raise InvalidField("email", "Enter a valid email address.") from error
     recipient = Recipient(environment=environment, email=email, created_by=actor.name)
-    add_addressee(actor=actor, addressee=recipient, taken="This address is told already.")
+    add_addressee(actor=actor, addressee=recipient, taken="This address already receives alerts.")
     return recipient

@@ -68,7 +68,7 @@ def map_group(
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
         if same.exists():
-            raise Conflict("This group grants a role there already; remove that mapping first.")
+            raise Conflict("This group is already mapped to this environment. Remove that mapping first.")
         if SamlGroupMapping.objects.count() >= _MAX_MAPPINGS:
             raise Conflict(f"There are {_MAX_MAPPINGS} mappings already.")
         mapping.save()

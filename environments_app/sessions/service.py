@@ -27,7 +27,7 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
     Raises Forbidden for another user's.
     """
     if actor.uuid != user.uuid:
-        raise Forbidden("You may not do this.")
+        raise Forbidden("You don't have permission to do this.")
     with transaction.atomic():
         ended, _ = Session.objects.filter(user=user, session_key=key).delete()
         if ended:

@@ -26,8 +26,8 @@ def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
         rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
-        _tell(EXPIRING, environment, "will end soon", verified_rows(expiring(rows)))
-        _tell(UNUSED, environment, "are not used", verified_rows(unused(rows)))
+        _tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)))
+        _tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)))
 
 
 def token_status(token: ServiceToken) -> str:
@@ -87,7 +87,7 @@ def _tell(kind: str, environment: Environment | None, what: str, tokens: list[Se
     place = environment.name if environment else "Keeper"
     about = environment.uuid if environment else NIL
     if not tokens:
-        resolve_alert(kinds=[kind], about=about, subject=f"{place}: no more tokens {what}")
+        resolve_alert(kinds=[kind], about=about, subject=f"{place}: no {what} any more")
         return
     more = [f"and {len(tokens) - MAX_LINES + 1} more"] if len(tokens) > MAX_LINES else []
     shown = tokens[: MAX_LINES - 1] if more else tokens
@@ -95,7 +95,7 @@ def _tell(kind: str, environment: Environment | None, what: str, tokens: list[Se
         kind=kind,
         about=about,
         environment=environment,
-        subject=f"{place}: tokens that {what}",
+        subject=f"{place}: {what}",
         lines=[*(_line(token) for token in shown), *more],
         link=reverse("environment-detail", args=[environment.name]) + "#tokens" if environment else "",
         signature=_signature(token.uuid for token in tokens),
@@ -103,7 +103,7 @@ def _tell(kind: str, environment: Environment | None, what: str, tokens: list[Se
 
 
 def _line(token: ServiceToken) -> str:
-    end = f"ends {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "has no end"
+    end = f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "never expires"
     used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
     return f"{token.name} ({token.role}): {end}, {used}"
 

@@ -37,7 +37,7 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
     """
     require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
     for name in changes.keys() - _LESS.keys():
-        raise InvalidField(name, "This cannot be changed.")
+        raise InvalidField(name, "This field can't be changed.")
     with lock_authentic(token) as stored:
         _require_live(stored)
         changed = set_fields(stored, {name: _LESS[name](stored, given) for name, given in changes.items()})
@@ -50,7 +50,7 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
 def rotate(
     *, actor: Principal, token: ServiceToken, overlap: timedelta = DEFAULT_OVERLAP
 ) -> tuple[ServiceToken, str]:
-    """Issue the successor of a token and return it with its text, which is shown this once.
+    """Rotate token of a token and return it with its text, which is shown this once.
 
     Both are valid for the overlap; then the old one ends. The new one has the same rights and lifetime,
     limited by KEEPER_TOKEN_MAX_DAYS. An administrator who thereby gets a token that reads values performs a
@@ -75,7 +75,7 @@ def rotate(
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         _require_live(old)
         if old.successors.exists():
-            raise Conflict("This token has a successor already: rotate that one, or revoke it.")
+            raise Conflict("This token was already rotated. Rotate or revoke the new one.")
         new = _successor(actor, old)
         text = set_secret(new)
         new.save()
@@ -106,7 +106,7 @@ def _successor(actor: Principal, old: ServiceToken) -> ServiceToken:
 
 def _require_live(token: ServiceToken) -> None:
     if not token.is_live:
-        raise Conflict("This token has ended: issue another one.")
+        raise Conflict("This token has expired or was revoked. Issue a new one.")
 
 
 def _less_role(token: ServiceToken, given: str) -> str:
@@ -114,7 +114,7 @@ def _less_role(token: ServiceToken, given: str) -> str:
         raise InvalidField("role", "A token that administers keeps its role.")
     role = parse_role(given)
     if role.rank > parse_role(token.role).rank:
-        raise InvalidField("role", "This would give the token more than it has.")
+        raise InvalidField("role", "A token's permissions can only be reduced.")
     return role
 
 
@@ -123,7 +123,7 @@ def _less_prefix(token: ServiceToken, given: str) -> str:
     if token.environment_id is None and prefix:
         raise InvalidField("prefix", "A token that administers has no prefix.")
     if token.prefix and prefix != token.prefix and not prefix.startswith(f"{token.prefix}/"):
-        raise InvalidField("prefix", "This would give the token more than it has.")
+        raise InvalidField("prefix", "A token's permissions can only be reduced.")
     return prefix
 
 
@@ -135,14 +135,14 @@ def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
         for inner in networks_of(tuple(cidrs))
     )
     if outer and not (cidrs and all(inside)):
-        raise InvalidField("cidrs", "This would let the token be used from more places.")
+        raise InvalidField("cidrs", "A token's IP ranges can only be reduced.")
     return cidrs
 
 
 def _less_time(token: ServiceToken, given: Any) -> Any:
     moment = require_future(given)
     if token.expires_at is not None and (moment is None or moment > token.expires_at):
-        raise InvalidField("expires_at", "This would let the token live longer.")
+        raise InvalidField("expires_at", "A token's expiry can only be moved earlier.")
     return moment
 
 

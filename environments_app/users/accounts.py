@@ -99,7 +99,7 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     if changes.keys() & _ASKS:
         require_confirmed(actor)
     for name in changes.keys() - CHANGEABLE:
-        raise InvalidField(name, "This cannot be changed.")
+        raise InvalidField(name, "This field can't be changed.")
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
     with lock_authentic(user, beside=_administrators(user) if may_end else ()) as stored:
         was_admin = stored.is_admin
@@ -209,7 +209,7 @@ def _require_another_admin(user: User) -> None:
     # Locked: also where the person was no administrator yet when the change began.
     others = _active_admins().select_for_update().exclude(pk=user.pk).order_by("pk")
     if not any(other.is_authentic() for other in others):
-        raise Conflict("At least one active administrator remains: make another one first.")
+        raise Conflict("Keeper needs at least one active administrator. Add another one first.")
 
 
 def _record(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> None:

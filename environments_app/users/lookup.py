@@ -13,7 +13,7 @@ def user_by_name(username: str | None, *, field: str = "user") -> User | None:
         return None
     user = named_user(username)
     if user is None:
-        raise InvalidField(field, "There is no such user.")
+        raise InvalidField(field, "User not found.")
     return user
 
 
@@ -25,4 +25,4 @@ def find_group(name: str | None, *, field: str = "group") -> Group | None:
     for group in Group.objects.filter(name=name):
         if group.name == name:
             return group
-    raise InvalidField(field, "There is no such group.")
+    raise InvalidField(field, "Group not found.")

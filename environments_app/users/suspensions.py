@@ -70,7 +70,7 @@ def tell_suspended(actor: Principal, user: User) -> None:
             kind=KIND,
             about=_about(user.uuid, environment),
             environment=environment,
-            subject=f"{environment.name}: the access of {user.username} is suspended",
+            subject=f"{environment.name}: access of {user.username} suspended",
             lines=[
                 f"{actor.name} replaced what {user.username} signs in with.",
                 "It sees names and no values until a manager confirms that it is in its person's hands.",
@@ -112,7 +112,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
     _require_person(actor, environment)
     if actor.uuid == user.uuid:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
-        raise Conflict("Another manager has to confirm this: nobody does so for themselves.")
+        raise Conflict("Another manager must confirm this.")
     if _could_be_both(actor, environment, user, since):
         record_denial(
             actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
@@ -123,7 +123,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
         )
     with lock_authentic(user) as stored:
         if stored.suspended_at is None or stored.suspended_at != since:
-            raise Conflict("This account is not suspended since then; look again.")
+            raise Conflict("This has changed. Reload the page and try again.")
         row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
         row = row or AccessConfirmation(environment=environment, user=stored)
         row.suspended_at, row.confirmed_by = since, _person(actor)
@@ -135,7 +135,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
         resolve_alert(
             kinds=[KIND],
             about=_about(user.uuid, environment),
-            subject=f"{environment.name}: {actor.name} confirmed the access of {user.username}",
+            subject=f"{environment.name}: {actor.name} confirmed access of {user.username}",
             link=_page(environment),
         )
 
@@ -152,7 +152,7 @@ def confirm_mapping(*, actor: Principal, mapping: SamlGroupMapping) -> SamlGroup
     _require_person(actor, environment)
     with lock_authentic(mapping) as stored:
         if stored.suspended_at is None:
-            raise Conflict("This mapping is confirmed already.")
+            raise Conflict("This mapping is already confirmed.")
         stored.suspended_at = None
         stored.save(update_fields=["suspended_at"])
         described = AuditObject("saml-group", stored.uuid, stored.group)
@@ -175,7 +175,7 @@ def tell_mapped(actor: Principal, mapping: SamlGroupMapping) -> None:
         kind=KIND,
         about=mapping.uuid,
         environment=environment,
-        subject=f"{environment.name}: the group {mapping.group} of single sign-on waits for a manager",
+        subject=f"{environment.name}: single sign-on group {mapping.group} needs confirmation by a manager",
         lines=[
             f"{actor.name} mapped it to the role {mapping.role}.",
             "Its members see names and no values until a manager confirms it.",
@@ -207,14 +207,14 @@ def _require_person(actor: Principal, environment: Environment) -> None:
     require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
     if actor.kind is not ActorKind.USER:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="program")
-        raise Conflict("It takes a person to confirm this.")
+        raise Conflict("Only a person can confirm this.")
     require_confirmed(actor)
 
 
 def _person(actor: Principal) -> User:
     user = acting_user(actor)
     if user is None:
-        raise Conflict("It takes a person to confirm this.")
+        raise Conflict("Only a person can confirm this.")
     return user
 
 

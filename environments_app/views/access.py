@@ -56,9 +56,7 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
         if user is not None:
             since = _moment(request.POST.get("since", ""))
             suspensions.confirm_account(actor=actor, environment=environment, user=user, since=since)
-            messages.success(
-                request, f"{user.username} has access to values again, from the next request on."
-            )
+            messages.success(request, f"{user.username} can read values again.")
     except (InvalidField, Conflict) as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:
@@ -94,5 +92,5 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise InvalidField("since", "Look at the page again: what it was about is missing.")
+        raise InvalidField("since", "The page is out of date. Reload it and try again.")
     return moment

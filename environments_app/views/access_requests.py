@@ -31,7 +31,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
         actor = principal_of(request)
         asked = attempt(form, lambda: access_requests.submit(actor=actor, **form.cleaned_data))
         if asked is not None:
-            messages.success(request, "You asked for access.")
+            messages.success(request, "Request sent.")
             return redirect("access-request-detail", id=asked.pk)
     return render_page(request, "environments_app/access_request_form.html", {"form": form})
 
@@ -47,7 +47,7 @@ def request_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def request_grant(request: HttpRequest, id: int) -> HttpResponse:
-    """Grant what was asked for, or less."""
+    """You can't grant more than was requested."""
     actor = principal_of(request)
     asked = access_requests.find_request(actor=actor, id=id)
     form = GrantForm(asked, request.POST)
@@ -68,7 +68,7 @@ def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
     comment = request.POST.get("comment", "")
     try:
         decisions.reject(actor=actor, request=asked, comment=comment)
-        messages.success(request, "You refused it; who asked is told.")
+        messages.success(request, "Request rejected.")
     except (Conflict, InvalidField) as error:
         messages.error(request, str(error))
     return redirect("access-request-detail", id=id)
@@ -82,7 +82,7 @@ def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
     asked = access_requests.find_request(actor=actor, id=id)
     try:
         access_requests.withdraw(actor=actor, request=asked)
-        messages.success(request, "It is withdrawn.")
+        messages.success(request, "Request canceled.")
     except Conflict as error:
         messages.error(request, str(error))
     return redirect("access-request-detail", id=id)

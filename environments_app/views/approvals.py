@@ -65,14 +65,14 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
     """Approve a request."""
-    return _decide(request, id, approvals.approve, "You approved it. Whoever asked carries it out.")
+    return _decide(request, id, approvals.approve, "Approved. The requester can now apply the change.")
 
 
 @login_required
 @require_POST
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
     """Refuse a request."""
-    return _decide(request, id, approvals.reject, "You refused it.")
+    return _decide(request, id, approvals.reject, "Request rejected.")
 
 
 @login_required
@@ -81,7 +81,7 @@ def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
     """Withdraw the user's own request."""
     actor = principal_of(request)
     found = approvals.find_approval(actor=actor, id=id)
-    return _attempt(request, id, lambda: approvals.withdraw(actor=actor, approval=found), "It is withdrawn.")
+    return _attempt(request, id, lambda: approvals.withdraw(actor=actor, approval=found), "Request canceled.")
 
 
 @login_required
@@ -95,7 +95,7 @@ def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
         request,
         id,
         lambda: approvals.explain(actor=actor, approval=found, reason=reason),
-        "The reason was saved.",
+        "Reason saved.",
     )
 
 

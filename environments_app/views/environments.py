@@ -72,7 +72,7 @@ def environment_new(request: HttpRequest) -> HttpResponse:
             lambda: environments_service.create_environment(actor=principal_of(request), **form.cleaned_data),
         )
         if created is not None:
-            messages.success(request, f"{created.name} was created.")
+            messages.success(request, f"Environment {created.name} created.")
             _warn(request, created)
             return redirect("environment-detail", name=created.name)
     context = {"form": form, "cancel_url": reverse("environment-list")}
@@ -100,7 +100,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
             ),
         )
         if changed is not None:
-            messages.success(request, "The settings were saved.")
+            messages.success(request, "Settings saved.")
             _warn(request, changed)
             return redirect("environment-detail", name=name)
     return _detail(request, environment, settings_form=form)
@@ -115,7 +115,7 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST)
     if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
-        messages.success(request, "The access was granted.")
+        messages.success(request, "Access granted.")
         return redirect("environment-detail", name=name)
     return _detail(request, environment, member_form=form)
 
@@ -131,7 +131,7 @@ def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     except Conflict as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, "The access was revoked; it is gone from the next request on.")
+        messages.success(request, "Access revoked.")
     return redirect("environment-detail", name=name)
 
 
@@ -165,7 +165,7 @@ def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     tokens_service.revoke(
         actor=actor, token=tokens_service.find_token(actor=actor, environment=environment, id=id)
     )
-    messages.success(request, "The token was revoked; it is refused from the next request on.")
+    messages.success(request, "Token revoked.")
     return redirect("environment-detail", name=name)
 
 

@@ -29,14 +29,14 @@ def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
     form = MemberChangeForm(request.POST or None, initial=_initial(membership))
     if request.method == "POST" and form.is_valid():
         if _is_stale(form, membership):
-            messages.error(request, "The access was changed meanwhile: look again. Nothing was saved.")
+            messages.error(request, "Someone else changed this access. Reload the page and try again.")
             return redirect("member-change", name=name, id=id)
         changes = {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
         changed = attempt(
             form, lambda: memberships_service.change_membership(actor=actor, membership=membership, **changes)
         )
         if changed is not None:
-            messages.success(request, "The access was changed." if changes else "Nothing was changed.")
+            messages.success(request, "Access changed." if changes else "No changes to save.")
             return redirect("environment-detail", name=name)
     return _page(request, membership, form)
 

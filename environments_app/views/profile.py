@@ -53,7 +53,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
             # Every session has ended, this one too: it continues under a new id.
             update_session_auth_hash(request, changed)
             mark_confirmed(request)
-            messages.success(request, "The password was changed; your other sessions have ended.")
+            messages.success(request, "Password changed. You were signed out everywhere else.")
             return redirect("profile")
     return _profile(request, form)
 
@@ -64,11 +64,11 @@ def session_end(request: HttpRequest) -> HttpResponse:
     """End another session of the user."""
     key = request.POST.get("session", "")
     if key == stored_key(request.session.session_key or ""):
-        messages.info(request, "This is the session you are in: sign out to end it.")
+        messages.info(request, "This is your current session. Use Sign out to end it.")
     elif end_session(actor=principal_of(request), user=_person(request), key=key):
-        messages.success(request, "The session was ended.")
+        messages.success(request, "Session signed out.")
     else:
-        messages.info(request, "That session had ended already.")
+        messages.info(request, "That session has already ended.")
     return redirect("profile")
 
 
@@ -83,7 +83,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
     if form.is_bound and form.is_valid():
         confirm_session(request, _person(request), how="password")
-        messages.success(request, "Thank you. What you were about to do works now.")
+        messages.success(request, "Confirmed. You can continue.")
         return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
     query = urlencode({"again": "1", REDIRECT_FIELD_NAME: target or reverse("profile")})
     context = {
@@ -96,7 +96,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
     """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
-    messages.info(request, "Confirm first who you are; then do this again.")
+    messages.info(request, "Confirm your password to continue.")
     return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
 
 

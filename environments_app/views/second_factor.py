@@ -78,10 +78,10 @@ def enrol(request: HttpRequest) -> HttpResponse:
     except InvalidField as error:
         begun = mfa.pending(actor=actor, user=user)
         if begun is None:
-            raise Conflict("Nothing was begun of late; begin again.") from error
+            raise Conflict("Setup has expired. Start again.") from error
         return _setting_up(request, begun, error=error.reason)
     _go_on(request)
-    messages.success(request, "The second factor is set up; your other sessions have ended.")
+    messages.success(request, "Two-factor authentication is on. You were signed out everywhere else.")
     return _codes(request, codes)
 
 
@@ -101,12 +101,12 @@ def remove(request: HttpRequest) -> HttpResponse:
     """Let the password alone suffice again, where it may."""
     user = _person(request)
     if settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin:
-        raise Conflict("Administrators need a second factor here.")
+        raise Conflict("Administrators must use two-factor authentication.")
     mfa.remove(actor=principal_of(request), user=user)
     _go_on(request)
     messages.success(
         request,
-        "The second factor was removed, and your other sessions have ended; the password alone lets you in.",
+        "Two-factor authentication is off. You were signed out everywhere else.",
     )
     return redirect("second-factor")
 

@@ -96,8 +96,8 @@ def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | No
     if tries >= _TELLS_OF:
         messages.warning(
             request,
-            f"{tries} wrong passwords or codes were tried for your account of late, from networks that were "
-            "new to it. If that was not you, choose a new password and set up a second factor.",
+            f"{tries} failed sign-ins to your account from unknown networks. If this wasn't you, change your "
+            "password and set up two-factor authentication.",
         )
     response = HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
     remember_device(request, response, user.username)

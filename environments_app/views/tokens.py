@@ -86,7 +86,7 @@ def token_narrow(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
         # What was left empty stays as it is.
         changes = {field: value for field, value in form.cleaned_data.items() if value}
         if attempt(form, lambda: token_rotation.narrow(actor=actor, token=token, **changes)) is not None:
-            messages.success(request, "The token may do less now, from its next request on.")
+            messages.success(request, "Token restricted.")
             return redirect(_address("token-detail", environment, id))
     return _page(request, actor, environment, token, narrow_form=form)
 
@@ -133,7 +133,7 @@ def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
     """Revoke a token that administers."""
     actor, _, token = _found(request, id, "")
     tokens_service.revoke(actor=actor, token=token)
-    messages.success(request, "The token was revoked; it is refused from the next request on.")
+    messages.success(request, "Token revoked.")
     return redirect("admin-tokens")
 
 

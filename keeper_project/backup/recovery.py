@@ -39,7 +39,7 @@ def release(*, actor: Principal, kind: str, uuid: UUID) -> None:
         if each.kind == kind and since is not None:
             each.release(actor=actor, uuid=uuid, since=since)
             return
-    raise Invisible("There is no such object.")
+    raise Invisible("Not found.")
 
 
 def changed_since(*, actor: Principal) -> Iterator[str]:

@@ -22,11 +22,11 @@ from sync_app.rotation.lookup import visible_policies
 from sync_app.rotation.status import status_condition
 
 _DELIVERIES: Final = {
-    "conflict": "in conflict with a target",
-    "failed": "not delivered",
-    "missing": "gone from a target",
-    "ownership_lost": "no longer provably Keeper's in a target",
-    "drifted": "changed in a target",
+    "conflict": "in conflict with target",
+    "failed": "failed to sync",
+    "missing": "missing in target",
+    "ownership_lost": "ownership lost in target",
+    "drifted": "drifted from target",
 }
 
 
@@ -72,12 +72,12 @@ def delivery_states(actor: Principal) -> dict[str, int]:
 
 def _approvals(frame: Layout) -> Iterator[ActionItem]:
     url = reverse("approval-list")
-    yield ActionItem(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
-    yield ActionItem(label="ask for access", state="asked", url=url, count=len(frame.asking))
-    yield ActionItem(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
+    yield ActionItem(label="awaiting your approval", state="asked", url=url, count=len(frame.waiting))
+    yield ActionItem(label="access requests", state="asked", url=url, count=len(frame.asking))
+    yield ActionItem(label="approved, ready to apply", state="approved", url=url, count=len(frame.ready))
     # It needs no action: it is listed here, with its comment there, until it was seen.
     address = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
-    yield ActionItem(label="of your requests refused", state="refused", url=address, count=len(frame.refused))
+    yield ActionItem(label="requests rejected", state="refused", url=address, count=len(frame.refused))
 
 
 def _dates(actor: Principal) -> Iterator[ActionItem]:
@@ -99,14 +99,14 @@ def _deliveries(states: Mapping[str, int]) -> Iterator[ActionItem]:
 def _rotations(actor: Principal) -> Iterator[ActionItem]:
     stopped = visible_policies(actor).filter(status_condition("failed", database_now())).count()
     url = f"{reverse('rotation')}?state=failed"
-    yield ActionItem(label="rotations stopped", state="stopped", url=url, count=stopped)
+    yield ActionItem(label="rotations failed", state="stopped", url=url, count=stopped)
 
 
 def _tokens(actor: Principal) -> Iterator[ActionItem]:
     tokens, url = listed_tokens(actor).select_related(None), reverse("token-list")
     for label, state, rows in (
-        ("tokens end soon", "expiring", expiring(tokens)),
-        ("tokens nobody uses", "unused", unused(tokens)),
+        ("tokens expiring soon", "expiring", expiring(tokens)),
+        ("unused tokens", "unused", unused(tokens)),
     ):
         yield ActionItem(label=label, state=state, url=f"{url}?state={state}", count=rows.count())
 

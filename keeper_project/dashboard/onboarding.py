@@ -32,8 +32,8 @@ def first_steps(actor: Principal, *, environments: list[Environment], secrets: i
         return []
     steps = [
         Step(
-            title="An environment",
-            why="It holds secrets that belong together, with its own members, tokens and keys.",
+            title="Create an environment",
+            why="Group secrets with their own members, tokens and encryption keys.",
             done=bool(environments),
             url=reverse("environment-new"),
             label="New environment",
@@ -48,22 +48,22 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
     named = f"?environment={place.name}"
     return [
         Step(
-            title="A secret",
-            why="It is sealed before it is stored, and shown only after the record of it is written.",
+            title="Add a secret",
+            why="Encrypted at rest. Every reveal is logged.",
             done=bool(secrets),
             url=reverse("secret-new") + named,
             label="New secret",
         ),
         Step(
-            title="A service token",
-            why="A program reads with it: one role in one environment, shown once.",
+            title="Issue a service token",
+            why="Let an app or CI job read secrets.",
             done=listed_tokens(actor).exists(),
             url=reverse("environment-detail", args=[place.name]) + "#tokens",
             label="Issue a token",
         ),
         Step(
-            title="A target",
-            why="AWS Secrets Manager or Vault, kept in step. You see a plan before anything is written.",
+            title="Connect a sync target",
+            why="Sync to AWS Secrets Manager or Vault. Review a plan before anything changes.",
             done=visible_targets(actor).exists(),
             url=reverse("target-new") + named,
             label="New target",

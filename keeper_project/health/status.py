@@ -86,7 +86,7 @@ def _keys() -> Iterator[SystemStatus]:
     asked: dict[tuple[str, str, str], datetime] = {}
     for row in WrappingKey.objects.all():
         key = (row.key_uri or row.reference, row.problem, row.note)
-        used[key].append(names.get(row.scope, "Keeper itself"))
+        used[key].append(names.get(row.scope, "Keeper"))
         asked[key] = max(row.checked_at, asked.get(key, row.checked_at))
     for key, scopes in used.items():
         uri, problem, note = key

@@ -8,19 +8,17 @@ from django.shortcuts import render
 
 from keeper_project.http.problem_details import NOT_FOUND, Problem, plain_problem_response, problem_of
 
-_BAD_REQUEST = Problem(
-    status=400, title="The request is not valid", detail="The request could not be understood."
-)
+_BAD_REQUEST = Problem(status=400, title="Invalid request", detail="The request could not be understood.")
 _FORBIDDEN = Problem(
     status=403,
     title="Forbidden",
-    detail="You may not do this. If you were signed out meanwhile, sign in and try again.",
+    detail="You don't have permission to do this. If you were signed out, sign in and try again.",
 )
 _MISSING = Problem(status=404, title="Not found", detail=NOT_FOUND)
 _FAULT = Problem(
     status=500,
-    title="Something failed",
-    detail="The fault was logged under the request's id. Nothing was stored by halves.",
+    title="Something went wrong",
+    detail="The error was logged with the request ID. Nothing was partially saved.",
 )
 
 
@@ -48,8 +46,8 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     """Answer a method that the address does not take; `allowed` lists those that it takes."""
     problem = Problem(
         status=405,
-        title="This address opens no page" if request.method == "GET" else "This address takes no form",
-        detail="Go back to the page that you came from and start again there.",
+        title="This address opens no page" if request.method == "GET" else "This address accepts no form",
+        detail="Go back and start again from the previous page.",
         headers={"Allow": allowed},
     )
     return answer(request, problem)

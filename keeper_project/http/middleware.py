@@ -36,8 +36,8 @@ _SETTING_UP: Final = frozenset(
 )
 _SECOND_FACTOR: Final = Problem(
     status=403,
-    title="A second factor is needed",
-    detail="Administrators need a second factor here: set it up at /profile/second-factor.",
+    title="Two-factor authentication required",
+    detail="Administrators must use two-factor authentication. Set it up at /profile/second-factor.",
 )
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -145,7 +145,7 @@ class ProblemPagesMiddleware:
 
 def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:
     """Redirect to the pending approval, with a message that nothing was changed."""
-    messages.info(request, "Asked for approval. Nothing was changed; a second person decides first.")
+    messages.info(request, "Approval requested. The change will apply once approved.")
     place = reverse("approval-detail", args=[error.approval])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": place})

@@ -43,7 +43,7 @@ _PROBLEM_ERROR: Final[Document] = {
 }
 _APPROVAL_PENDING: Final[Document] = {
     "type": "object",
-    "description": "The environment is protected: nothing was done, and a second person is asked.",
+    "description": "The environment requires approvals: nothing was done, and a request for approval was created.",
     "properties": {
         "detail": {"type": "string"},
         "approval": {"type": "integer", "description": "The id of the request for approval."},
@@ -52,12 +52,12 @@ _APPROVAL_PENDING: Final[Document] = {
     "required": ["detail", "approval", "url"],
 }
 _MEANINGS: Final = {
-    400: "The body or the query is not valid; `errors` names each field.",
+    400: "The body or the query is invalid; `errors` names each field.",
     401: "No valid token or session came with the request.",
     403: "The caller may see this, but may not do it.",
-    404: "There is nothing here that the caller may see.",
+    404: "Not found, or the caller has no access.",
     406: "The answer exists only as JSON.",
-    409: "What is stored does not allow it: a name is taken, something changed meanwhile, or does not open.",
+    409: "What is stored does not allow it: a name is taken, something has changed since, or cannot be decrypted.",
     412: "The secret is not the one of the ETag in If-Match any more.",
     413: "The body is larger than 16 MiB, or has too many items.",
     415: "The body is not JSON.",
@@ -192,7 +192,7 @@ def _with_approval(described: Document | None) -> Document:
     if described is None:
         return {
             "content": {MEDIA_TYPE: {"schema": pending}},
-            "description": "A second person is asked first.",
+            "description": "Approval is required first.",
         }
     (content,) = described["content"].values()
     return described | {"content": {MEDIA_TYPE: {"schema": {"oneOf": [content["schema"], pending]}}}}

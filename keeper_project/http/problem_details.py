@@ -28,6 +28,7 @@ from audit_app.errors import BadQuery, KeyringUnavailable, TooManyRefusals
 from audit_app.network.refusal_limiter import refuse
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.errors import (
+    AdministratorsOnly,
     ApprovalNeeded,
     BadToken,
     ConfirmationNeeded,
@@ -59,7 +60,7 @@ from sync_app.errors import BackendError, BadDestination, RotationConflict, Targ
 
 logger = logging.getLogger(__name__)
 
-NOT_FOUND: Final = "There is nothing here that you may see."
+NOT_FOUND: Final = "Not found. It may have been deleted, or you don't have access."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,12 @@ class Problem:
     detail: str
     errors: list[dict[str, Any]] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
+    for_administrators: bool = False
+
+    @property
+    def offers_access(self) -> bool:
+        """Whether a page offers to request access: no manager can grant what only administrators may do."""
+        return self.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND} and not self.for_administrators
 
     @property
     def document(self) -> dict[str, Any]:
@@ -90,42 +97,42 @@ class Problem:
 
 
 _VERIFY: Final = (
-    "What is stored is not what Keeper sealed; it was recorded. Ask an operator to run verify_audit."
+    "The stored value was modified outside Keeper. This was logged. "
+    "Ask an administrator to run keeper verify-audit."
 )
 _KEY_AWAY: Final = (
-    "Keeper cannot use the environment's key now. Nothing was lost; an operator finds the reason in the log."
+    "Keeper can't use the environment's encryption key right now. Nothing was lost. "
+    "An administrator can find the reason in the log."
 )
-_KEY_FOREIGN: Final = "The key is not among those that this installation allows. Ask an operator."
-_NO_RECORD: Final = "Keeper cannot record what it does, so it does nothing now. Try again later."
-_NO_DATABASE: Final = (
-    "The database does not answer now, or is too busy. What was not answered may be asked again; nothing is "
-    "stored by halves."
-)
+_KEY_FOREIGN: Final = "This key isn't allowed on this installation. Ask an administrator."
+_NO_RECORD: Final = "Keeper can't write to the audit log, so it isn't accepting requests. Try again later."
+_NO_DATABASE: Final = "The database is not responding. Try again in a moment. Nothing was partially saved."
 _COLLISION: Final = Problem(
     status=503,
     title="Another change was under way",
-    detail="Somebody else was changing the same at this moment. Try again; nothing is stored by halves.",
+    detail="Another change was being saved at the same time. Try again. Nothing was partially saved.",
     headers={"Retry-After": "1"},
 )
 # The first class that an error is an instance of decides. None: the error's own sentence is used.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
-    (ShareEnded, 410, "The link has ended", None),
+    (ShareEnded, 410, "This link has expired", None),
     (Invisible, 404, "Not found", NOT_FOUND),
     (ObjectDoesNotExist, 404, "Not found", NOT_FOUND),
     (Http404, 404, "Not found", NOT_FOUND),
     (NoSuchVersion, 404, "Not found", None),
     (Suspended, 403, "Access is suspended", None),
-    (Forbidden, 403, "Forbidden", "You may see this, but your role does not allow the action."),
-    (ConfirmationNeeded, 403, "Confirm who you are", None),
-    (PermissionDenied, 403, "Forbidden", "You may not do this."),
-    (BadToken, 401, "Not signed in", "The token is not valid."),
+    (AdministratorsOnly, 403, "Administrators only", None),
+    (Forbidden, 403, "Forbidden", "You don't have permission to do this."),
+    (ConfirmationNeeded, 403, "Confirm your password", None),
+    (PermissionDenied, 403, "Forbidden", "You don't have permission to do this."),
+    (BadToken, 401, "Not signed in", "The token is invalid."),
     (InvalidItems, 400, "Some items are not valid", None),
-    (InvalidInput, 400, "The request is not valid", None),
-    (InvalidField, 400, "The request is not valid", None),
-    (BadQuery, 400, "The query is not valid", None),
+    (InvalidInput, 400, "Invalid request", None),
+    (InvalidField, 400, "Invalid request", None),
+    (BadQuery, 400, "Invalid query", None),
     (StaleVersion, 412, "The secret has changed", None),
     (ManagedValue, 409, "The value is managed", None),
-    (NameTaken, 409, "The name is taken", None),
+    (NameTaken, 409, "Name already in use", None),
     (PromotionChanged, 409, "The plan has changed", None),
     (PlanChanged, 409, "The plan has changed", None),
     (NotDeleted, 409, "The secret is not deleted", None),
@@ -135,25 +142,25 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
     (TooManyTests, 429, "Too many tests at once", None),
     (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
-    (EnvelopeError, 409, "The stored value does not open", _VERIFY),
-    (BadDestination, 400, "The request is not valid", None),
+    (EnvelopeError, 409, "The stored value can't be decrypted", _VERIFY),
+    (BadDestination, 400, "Invalid request", None),
     (TargetConflict, 409, "Conflict", None),
     (RotationConflict, 409, "Conflict", None),
-    (BackendError, 502, "The other system did not do it", None),
+    (BackendError, 502, "The other system reported an error", None),
     (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
-    (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),
+    (KeyRefused, 503, "The key is not allowed", _KEY_FOREIGN),
     (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
     (OperationalError, 503, "The database is not available", _NO_DATABASE),
     (InterfaceError, 503, "The database is not available", _NO_DATABASE),
 )
 # Messages of Django REST framework that repeat what was sent, by their class and by their code.
 _FRAMEWORK_WORDS: Final[tuple[tuple[type[APIException], str], ...]] = (
-    (MethodNotAllowed, "This address does not take the method."),
+    (MethodNotAllowed, "Method not allowed."),
     (UnsupportedMediaType, "Send the body as application/json."),
 )
 _OWN_WORDS: Final = {
-    "invalid_choice": "This is not one of the values that can be chosen.",
-    "does_not_exist": "There is nothing with this id that you may see.",
+    "invalid_choice": "Choose one of the listed values.",
+    "does_not_exist": "Not found, or you don't have access.",
     "incorrect_type": "This is of the wrong type.",
     "not_a_list": "Give a list.",
 }
@@ -164,8 +171,8 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, ValidationError):
         return Problem(
             status=400,
-            title="The request is not valid",
-            detail="Mend the fields that are named; nothing was stored.",
+            title="Invalid request",
+            detail="Fix the errors below.",
             errors=list(_field_errors(error.detail)),
         )
     if isinstance(error, APIException):
@@ -180,6 +187,7 @@ def problem_of(error: Exception) -> Problem | None:
                 detail=str(error) if sentence is None else sentence,
                 errors=_named_fields(error),
                 headers=_headers(error, status),
+                for_administrators=isinstance(error, AdministratorsOnly),
             )
     return None
 

@@ -183,15 +183,14 @@ def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
 
 def _approvals(actor: Principal) -> list[InboxItem]:
     decided = resolved_for(actor)
-    waiting = [(row, "asked", f"{row.requester_name} asks about") for row in waiting_for(actor)]
-    ready = [(row, "approved", "approved: carry out what you asked for") for row in approved_among(decided)]
+    waiting = [(row, "asked", f"{row.requester_name} requests approval:") for row in waiting_for(actor)]
+    ready = [(row, "approved", "Approved, ready to apply:") for row in approved_among(decided)]
     refused = [
-        (row, "refused", f"{row.decided_by_name} refused what you asked for:")
-        for row in rejected_among(decided)
+        (row, "refused", f"{row.decided_by_name} rejected your request:") for row in rejected_among(decided)
     ]
     access = [
         InboxItem(
-            title=f"{row.requester.username} asks for access as {row.role}",
+            title=f"{row.requester.username} requests {row.role} access",
             url=reverse("access-request-detail", args=[row.pk]),
             at=row.asked_at,
             state="asked",

@@ -23,18 +23,18 @@ def steps(person: Client) -> dict[str, bool]:
 def test_they_are_ticked_off_by_what_is_there_and_then_go_away(cast: Cast, signed_in: SignedIn) -> None:
     alice = signed_in(cast.alice)
     assert steps(alice) == {
-        "An environment": True,
-        "A secret": False,
-        "A service token": False,
-        "A target": False,
+        "Create an environment": True,
+        "Add a secret": False,
+        "Issue a service token": False,
+        "Connect a sync target": False,
     }
     keep(cast, "first")
     issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
     assert steps(alice) == {
-        "An environment": True,
-        "A secret": True,
-        "A service token": True,
-        "A target": False,
+        "Create an environment": True,
+        "Add a secret": True,
+        "Issue a service token": True,
+        "Connect a sync target": False,
     }
     make_target(cast.development)
     assert steps(alice) == {}
@@ -52,7 +52,7 @@ def test_they_are_for_whoever_may_take_them(cast: Cast, signed_in: SignedIn) -> 
     take_away(Membership.objects.all())
     take_away(Environment.objects.all())
     # Who may make the first environment becomes its manager, and goes on from there.
-    assert steps(signed_in(cast.root)) == {"An environment": False}
+    assert steps(signed_in(cast.root)) == {"Create an environment": False}
     assert steps(signed_in(cast.alice)) == {}
 
 

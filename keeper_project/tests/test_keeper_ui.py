@@ -51,7 +51,7 @@ def test_a_time_is_relative_and_exact_on_hover() -> None:
 
     html = drawn("{% when moment %}", moment=moment)
 
-    assert ">3 h ago</time>" in html
+    assert ">3 hours ago</time>" in html
     assert f'datetime="{moment.isoformat(timespec="seconds")}"' in html
     assert f"{moment:%H:%M:%S} UTC" in html
 
@@ -115,7 +115,7 @@ def test_a_fact_is_shown_by_its_kind(content: object, expected: str) -> None:
 def test_a_fact_that_is_a_time_is_relative() -> None:
     moment = timezone.now() + timedelta(days=10, hours=1)
 
-    assert ">in 10 d</time>" in drawn("{% fact content %}", content=moment.isoformat())
+    assert ">in 10 days</time>" in drawn("{% fact content %}", content=moment.isoformat())
 
 
 class SampleForm(forms.Form):

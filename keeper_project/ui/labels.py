@@ -66,12 +66,12 @@ STATUS: dict[str, State] = {
     "rolled_back": State("block", "rolled back", "warn"),
     "abandoned": State("block", "abandoned", "quiet"),
     "protected": State("lock", "protected", "quiet"),
-    "asked": State("clock", "waits for a second person", "info"),
+    "asked": State("clock", "pending approval", "info"),
     "granted": State("check", "granted", "ok"),
-    "unanswered": State("clock", "waits for a manager", "info"),
+    "unanswered": State("clock", "pending review", "info"),
     "approved": State("check", "approved", "ok"),
-    "withdrawn": State("undo", "withdrawn", "quiet"),
-    "carried_out": State("check", "carried out", "ok"),
+    "withdrawn": State("undo", "canceled", "quiet"),
+    "carried_out": State("check", "applied", "ok"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Times in the words of the pages: `12 d ago`, `in 3 h`."""
+"""Times in the words of the pages: `12 days ago`, `in 3 hours`."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ def relative(moment: datetime, *, now: datetime) -> str:
     """Return `moment` as seen from `now`, in the largest unit that fits.
 
     Past times count full units; future times are rounded to the nearest one, so that an access
-    of 4 h does not begin as one of 3.
+    of 4 hours does not begin as one of 3.
     """
     distance = moment - now
     if abs(distance) >= _DATE_AFTER:
@@ -23,31 +23,32 @@ def relative(moment: datetime, *, now: datetime) -> str:
 
 
 def until(moment: datetime, *, now: datetime) -> str:
-    """Return how long something lasts that ends at `moment`: `for another 4 h`, `until 24 Nov 2027`."""
-    words = relative(moment, now=now)
-    if words == "in a moment":
-        return "for a moment"
-    return f"for another {words[3:]}" if words.startswith("in ") else f"until {words}"
+    """Return in words when something expires: `expires in 4 hours`, `expired 1 day ago`."""
+    return f"{'expires' if moment > now else 'expired'} {relative(moment, now=now)}"
 
 
 def _nearest(seconds: float) -> str:
-    for size, unit, next_size in ((_MINUTE, "min", _HOUR), (_HOUR, "h", _DAY)):
+    for size, unit, next_size in ((_MINUTE, "minute", _HOUR), (_HOUR, "hour", _DAY)):
         count = int(seconds / size + 0.5)
         if count * size < next_size:
-            return f"{count} {unit}"
-    return f"{int(seconds / _DAY + 0.5)} d"
+            return _count(count, unit)
+    return _count(int(seconds / _DAY + 0.5), "day")
 
 
 def _amount(seconds: float) -> str:
-    for size, unit in ((_DAY, "d"), (_HOUR, "h")):
+    for size, unit in ((_DAY, "day"), (_HOUR, "hour")):
         if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds // _MINUTE)} min"
+            return _count(int(seconds // size), unit)
+    return _count(int(seconds // _MINUTE), "minute")
+
+
+def _count(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
 def duration(seconds: float) -> str:
     """Return a length of time in the largest unit that fits, from seconds on."""
-    return _amount(seconds) if seconds >= _MINUTE else f"{int(seconds)} s"
+    return _amount(seconds) if seconds >= _MINUTE else _count(int(seconds), "second")
 
 
 def exact(moment: datetime) -> str:

@@ -18,10 +18,10 @@ from environments_app.users.preferences import choose_digest, hide_first_steps, 
 from keeper_project.inbox.items import sections
 
 _LABELS: Final = {
-    NoticeKind.APPROVALS: "Requests that wait for you, and yours that were approved or refused",
-    NoticeKind.FAILURES: "Failed deliveries and rotations, drift, conflicts",
-    NoticeKind.ROTATION: "Rotation that is due",
-    NoticeKind.EXPIRY: "Secrets that expire within 30 days",
+    NoticeKind.APPROVALS: "Approval requests, and decisions on yours",
+    NoticeKind.FAILURES: "Failed syncs and rotations, drift, conflicts",
+    NoticeKind.ROTATION: "Due rotations",
+    NoticeKind.EXPIRY: "Secrets expiring within 30 days",
 }
 
 

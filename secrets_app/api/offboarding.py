@@ -90,5 +90,5 @@ class OffboardingView(AccessView):
         require(actor=self.actor, action=Action.USER_CHANGE, environment=None)
         user = named_user(username)
         if user is None:
-            raise Invisible("There is no such person.")
+            raise Invisible("User not found.")
         return user

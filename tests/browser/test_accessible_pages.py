@@ -183,13 +183,13 @@ def _code(secret: str, *, ahead: int = 0) -> str:
 
 def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/profile/second-factor", user=cast.alice, color_scheme="dark", phone=True)
-    page.get_by_role("button", name="Set it up").click()
+    page.get_by_role("button", name="Set up").click()
     page.locator("svg.qr").wait_for()
     visitor.shoot(page, "second-factor-start")
     assert flaws(page) == []
     secret = page.get_by_label("Key for the authenticator").inner_text().replace(" ", "")
     page.get_by_label("Code", exact=True).fill(_code(secret))
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_role("button", name="Turn on").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     visitor.shoot(page, "recovery-codes")
     assert flaws(page) == []
@@ -201,6 +201,6 @@ def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: 
     other.get_by_role("heading", name="Second factor").wait_for()
     visitor.shoot(other, "sign-in-code")
     assert barriers(other) == []
-    other.get_by_label("Code of your authenticator").fill(_code(secret, ahead=1))
+    other.get_by_label("Authentication code").fill(_code(secret, ahead=1))
     other.get_by_role("button", name="Sign in").click()
     other.wait_for_url("**/")

@@ -69,16 +69,16 @@ def test_a_change_is_asked_for_decided_by_another_and_carried_out(
     second = propose(mine, kept, f"{PROPOSED}-other")
     assert second != first
     mine.goto(first)
-    mine.get_by_role("button", name="Carry it out").click()
+    mine.get_by_role("button", name="Apply change").click()
     mine.wait_for_url(f"**/secrets/{kept.pk}")
     assert current(kept) == 2
 
     theirs.goto(second)
-    theirs.get_by_role("button", name="Refuse").click()
+    theirs.get_by_role("button", name="Reject").click()
     expect(theirs.get_by_text("You refused it")).to_be_visible()
     mine.goto(second)
     expect(mine.get_by_text("refused").first).to_be_visible()
-    expect(mine.get_by_role("button", name="Carry it out")).to_have_count(0)
+    expect(mine.get_by_role("button", name="Apply change")).to_have_count(0)
     assert current(kept) == 2
     assert not PendingValue.objects.exists()
 
@@ -89,11 +89,11 @@ def test_access_is_asked_for_and_granted_in_part(
 ) -> None:
     kept = secret(name="payments/db", environment=cast.production)
     mine = visitor.open("/approvals", user=cast.charlie, phone=phone)
-    mine.get_by_role("link", name="Ask for access").first.click()
+    mine.get_by_role("link", name="Request access").first.click()
     mine.locator("#id_environment").fill("production")
     mine.locator("#id_minutes").select_option("240")
-    mine.get_by_label("Why").fill("the deploy failed")
-    mine.get_by_role("button", name="Ask", exact=True).click()
+    mine.get_by_label("Reason").fill("the deploy failed")
+    mine.get_by_role("button", name="Send request", exact=True).click()
     expect(mine.get_by_role("heading", level=1)).to_contain_text("You ask for access to production")
 
     theirs = visitor.open("/approvals", user=cast.alice, phone=phone)

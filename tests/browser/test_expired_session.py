@@ -80,7 +80,7 @@ def test_a_new_secret_is_saved_by_the_keyboard_alone(visitor: Visitor, cast: Cas
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
     expect(page.locator("dialog#session").get_by_role("alert")).to_contain_text(
-        "Username or password is not right."
+        "Incorrect username or password."
     )
     expect(page.locator("#session-password")).to_be_focused()
     page.keyboard.type(PASSWORD)

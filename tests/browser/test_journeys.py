@@ -219,7 +219,7 @@ def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> 
     visitor.watch(page).expect("410")
     page.goto(link)
 
-    expect(page.get_by_role("heading", level=1)).to_have_text("The link has ended")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link has expired")
     expect(page.get_by_text("This link was already used or has expired.")).to_be_visible()
     page.go_back()
     assert VALUE not in page.content()

@@ -28,7 +28,7 @@ def test_granting_again_leads_to_changing_the_role(visitor: Visitor, cast: Cast,
     page.get_by_label("Role").press("Tab")
     page.get_by_role("button", name="Change access").press("Enter")
 
-    expect(page.get_by_text("The access was changed.")).to_be_visible()
+    expect(page.get_by_text("Access changed.")).to_be_visible()
     expect(page.get_by_role("link", name="Change access of bob")).to_be_visible()
     row.refresh_from_db()
     assert (row.role, row.expires_at) == (Role.EDITOR, ends)

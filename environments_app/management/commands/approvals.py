@@ -16,17 +16,17 @@ class Command(BaseCommand):
     """Lists requests for approval; approves one if no other account can."""
 
     help = (
-        "List what waits for a second person, or approve a request where nobody else could any more. "
-        "Approving is recorded as broken glass; whoever asked still carries it out."
+        "List pending approval requests, or approve one that no account can approve. "
+        "Approving is logged as break-glass access."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the two acts."""
         acts = parser.add_subparsers(dest="act", required=True)
-        acts.add_parser("list", help="Show open requests, and who may approve each.")
-        approve = acts.add_parser("approve", help="Approve a request that nobody else can approve.")
+        acts.add_parser("list", help="List pending requests and their approvers.")
+        approve = acts.add_parser("approve", help="Approve a request that no account can approve.")
         approve.add_argument("id", type=int)
-        approve.add_argument("--reason", required=True, help="Why; it is recorded.")
+        approve.add_argument("--reason", required=True, help="The reason. It is logged.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """List, or approve."""
@@ -35,14 +35,14 @@ class Command(BaseCommand):
             return
         approval = Approval.objects.select_related("environment").filter(pk=options["id"]).first()
         if approval is None:
-            raise CommandError("There is no such request.")
+            raise CommandError("Request not found.")
         try:
             approve_from_host(
                 actor=system_principal(is_admin=True), approval=approval, reason=options["reason"]
             )
         except AccessError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} carries it out.")
+        self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} can apply it.")
 
     def _list(self) -> None:
         asked = Approval.objects.select_related("environment").filter(
@@ -50,10 +50,10 @@ class Command(BaseCommand):
         )
         rows = verified_rows(asked.order_by("id"))
         if not rows:
-            self.stdout.write("Nothing waits for a second person.")
+            self.stdout.write("No pending requests.")
         for row in rows:
-            approvers = ", ".join(possible_approvers(row)) or "nobody"
+            approvers = ", ".join(possible_approvers(row)) or "none"
             self.stdout.write(
                 f"{row.pk}  {row.environment.name}  {row.action}  {row.object_name}  "
-                f"by {row.requester_name}; may approve: {approvers}"
+                f"by {row.requester_name}; approvers: {approvers}"
             )

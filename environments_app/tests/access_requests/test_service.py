@@ -313,7 +313,7 @@ def test_one_asks_where_one_was_refused(cast: Cast, signed_in: Callable[..., Cli
     assert b"charlie" in manager.get("/approvals").content
     request = AccessRequest.objects.get()
     page = manager.get(f"/access-requests/{request.pk}").content.decode()
-    assert "nothing here" in page
+    assert "<dt>Current access</dt><dd>None</dd>" in page
     narrowed = {"role": "viewer", "prefix": "pay", "minutes": "60", "comment": "names alone"}
     done = manager.post(f"/access-requests/{request.pk}/grant", narrowed, follow=True)
     assert b"has the access now" in done.content

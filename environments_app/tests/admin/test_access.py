@@ -205,7 +205,7 @@ def test_what_one_person_alone_could_approve_is_not_protected_here_either(root: 
     path = f"{ADMIN}/environment/{alone.pk}/change/"
     form = {"display_name": "", "description": "", "colour": "teal", "position": "3", "kms_key_alias": ""}
     page = root.post(path, form | {"protected": "on"}, follow=True).content.decode()
-    assert "grant a second manager, then protect it" in page
+    assert "so someone else can approve changes" in page
     alone.refresh_from_db()
     assert not alone.protected
     Membership.objects.create(environment=alone, user=cast.bob, role="manager")
@@ -298,7 +298,7 @@ def test_what_an_act_refuses_is_told_of_that_row_and_the_others_go_on(root: Clie
     # Somebody has to be left who administers.
     told = _act(root, "user", "disable", cast.root.pk, cast.bob.pk, agreed="Disable")
 
-    assert "Not done for root: At least one active administrator remains" in told
+    assert "Not done for root: Keeper needs at least one active administrator" in told
     assert "Disabled: bob." in told
     assert User.objects.get(pk=cast.root.pk).is_active
 

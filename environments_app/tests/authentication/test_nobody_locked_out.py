@@ -170,7 +170,7 @@ def test_the_person_and_the_administrators_are_told(cast: Cast) -> None:
     cast.alice.save()
     attack()
     alert = Alert.objects.get(kind="sign-in-tries", open=True)
-    assert alert.subject == "Many wrong passwords for the account alice"
+    assert alert.subject == "Many failed sign-ins for alice"
     assert cast.alice.uuid in set(Delivery.objects.values_list("addressee", flat=True))
 
 
@@ -180,5 +180,5 @@ def test_the_next_sign_in_says_how_many_wrong_passwords_there_were(cast: Cast) -
     alice.post("/sign-out")
     attack()
     assert sign_in(alice).status_code == 302
-    assert "20 wrong passwords or codes were tried for your account" in alice.get("/profile").content.decode()
+    assert "20 failed sign-ins to your account" in alice.get("/profile").content.decode()
     assert not Alert.objects.filter(kind="sign-in-tries", open=True).exists()

@@ -71,7 +71,7 @@ def test_a_wrong_password_is_recorded_with_whom_it_was_tried_on(
 def test_an_unknown_name_is_counted_but_not_written_down(cast: Cast, client: Client, events: Events) -> None:
     # Somebody may type a password into the field for the name.
     response = sign_in(client, username="hunter2secret")
-    assert b"Username or password is not right." in response.content
+    assert b"Incorrect username or password." in response.content
     assert not events(Action.SIGN_IN)
     assert RefusalCount.objects.get().kind == "sign-in"
 

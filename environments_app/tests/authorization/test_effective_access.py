@@ -56,8 +56,8 @@ def test_each_way_is_named_with_what_is_in_it(cast: Cast, sql: Callable[..., Non
         "group eng", "reader", "pay", "alice", True,
     )  # fmt: skip
     assert {(way.via, way.hindrances) for way in others} == {
-        ("a grant to the person", (access.NOT_COVERED,)),
-        ("a grant to the person", (access.EXPIRED,)),
+        ("direct grant", (access.NOT_COVERED,)),
+        ("direct grant", (access.EXPIRED,)),
         ("single sign-on (okta-ops)", (access.SUSPENDED,)),
     }
     assert hindrances(cast, "vera") == [(access.NOT_READING,)]

@@ -203,7 +203,7 @@ def test_the_pages_narrow_rotate_and_show_the_text_once(
     new = ServiceToken.objects.get(replaces=token)
     assert f"kpr_{new.public_id}_" in shown
     page = browser.get(path).content.decode()
-    assert "Successor" in page
+    assert "Replaced by" in page
     assert "192.0.2.0/24" in page
     assert browser.post(f"{path}/rotate", {"overlap_hours": "2"}).status_code == 422
     assert lets_in(old)
@@ -213,8 +213,8 @@ def test_the_pages_narrow_rotate_and_show_the_text_once(
 
 def test_the_pages_do_so_for_tokens_that_administer(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     browser, place = signed_in(cast.root), "/tokens/installation"
-    assert b"Administering tokens" in browser.get("/tokens").content
-    assert b"Administering tokens" not in signed_in(cast.alice).get("/tokens").content
+    assert b"Admin tokens" in browser.get("/tokens").content
+    assert b"Admin tokens" not in signed_in(cast.alice).get("/tokens").content
     shown = browser.post(f"{place}/issue", {"name": "terraform"}).content.decode()
     token = ServiceToken.objects.get(name="terraform")
     text = re.findall(r"kpr_[A-Za-z0-9_-]{20,}", shown)[0]

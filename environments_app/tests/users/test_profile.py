@@ -44,7 +44,7 @@ def test_it_shows_where_one_is_signed_in(alice: Client) -> None:
     entered("alice", agent="Another/1.0")
     entered("root", agent="Somebody/2.0")
     page = alice.get("/profile").content.decode()
-    assert "this one" in page
+    assert "Current session" in page
     assert "Another/1.0" in page
     assert "Somebody/2.0" not in page
     assert alice.cookies["sessionid"].value not in page
@@ -148,7 +148,7 @@ def test_a_token_is_issued_only_to_who_is_fresh(old: Client, settings: Settings,
     assert b'href="/confirm"' in response.content
     assert b'value="ci"' in response.content
     api = old.post("/api/environments/development/tokens", form, content_type="application/json")
-    assert (api.status_code, api.json()["title"]) == (403, "Confirm who you are")
+    assert (api.status_code, api.json()["title"]) == (403, "Confirm your password")
     assert not events(Action.TOKEN_ISSUE)
     settings.KEEPER_REAUTH_SECONDS = 900
     assert old.post("/environments/development/tokens", form).status_code == 200

@@ -76,7 +76,7 @@ def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
 def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
     assert page.status_code == 422
-    assert "There is no such user." in page.content.decode()
+    assert "User not found." in page.content.decode()
 
 
 @pytest.mark.parametrize("given", [{"username": "charlie"}, {"username": "nobody"}, {"group": "payroll"}, {}])

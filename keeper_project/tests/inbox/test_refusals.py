@@ -58,7 +58,7 @@ def test_whoever_asked_is_told_with_the_comment(cast: Cast, asked: Approval, sig
     (section,) = sections(cast.principal(cast.alice))
     (notice,) = section.notices
     assert (section.kind, notice.state, notice.environment) == ("approvals", "refused", "production")
-    assert notice.title == "erin refused what you asked for: charlie"
+    assert notice.title == "erin rejected your request: charlie"
     assert notice.lines == ["Comment: not before", "the audit"]
     assert notice.url == f"/approvals/{asked.pk}"
     assert titles(cast.principal(cast.erin)) == []
@@ -74,7 +74,7 @@ def test_the_dashboard_says_so_until_it_was_seen(cast: Cast, asked: Approval, si
     person = signed_in(cast.alice)
     refuse(cast, asked)
     (need,) = person.get("/").context["needs"]
-    assert (need.label, need.state, need.count) == ("of your requests refused", "refused", 1)
+    assert (need.label, need.state, need.count) == ("requests rejected", "refused", 1)
     assert f'href="/approvals/{asked.pk}"' in person.get(need.url).content.decode()
     # It needs nobody to do anything: the rail counts what does.
     assert [entry.count for entry in person.get("/").context["frame"].nav if entry.icon == "approve"] == [0]
@@ -87,7 +87,7 @@ def test_it_is_mailed_with_what_is_new(cast: Cast, asked: Approval, settings: Se
     refuse(cast, asked)
     assert digest.send(cast.alice.pk)
     (message,) = mail.outbox
-    assert "* erin refused what you asked for: charlie (production)" in message.body
+    assert "* erin rejected your request: charlie (production)" in message.body
     assert "\n      Comment: not before\n      the audit\n" in message.body
 
 
@@ -140,7 +140,7 @@ def test_a_refusal_costs_a_page_no_statement_more(cast: Cast, asked: Approval, s
         (
             approvals.approve,
             "approved",
-            [f"Comment: {COMMENT}", "Carry it out on the page of the request: nothing is done before."],
+            [f"Comment: {COMMENT}", "Open the request to apply the change."],
         ),
     ],
 )
@@ -149,7 +149,7 @@ def test_whoever_asked_gets_an_email_at_once_if_they_have_an_address(
 ) -> None:
     decide(actor=cast.principal(cast.erin), approval=asked, comment=COMMENT)
     (mailed,) = Delivery.objects.filter(addressee=cast.alice.uuid, kind="approval")
-    assert mailed.subject == f"production: erin {word} what you asked for"
+    assert mailed.subject == f"production: erin {word} your request"
     assert mailed.lines == ["member.grant: charlie", *lines]
     assert mailed.link == f"/approvals/{asked.pk}"
 

@@ -350,7 +350,7 @@ def test_an_export_needs_a_fresh_sign_in_and_the_right(
     settings.KEEPER_REAUTH_SECONDS = -1
     asked = signed_in(cast.bob).post("/secrets/export", form)
     assert (asked.status_code, VALUE in asked.content.decode()) == (422, False)
-    assert "Confirm who you are" in asked.content.decode()
+    assert "Confirm your password" in asked.content.decode()
 
 
 def test_the_parser_and_the_plan_agree_on_places(cast: Cast) -> None:

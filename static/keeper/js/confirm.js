@@ -4,7 +4,7 @@ const dialog = document.getElementById("confirm");
 let answer = null;
 
 // Resolves to true if the person chose to go on. `careful` puts the focus on the other button.
-export function ask({ title, text = "", go = "Go on", stay = "Cancel", danger = false, careful = false, typed = "" }) {
+export function ask({ title, text = "", go = "Confirm", stay = "Cancel", danger = false, careful = false, typed = "" }) {
   answer?.(false);
   dialog.querySelector("#confirm-title").textContent = title;
   dialog.querySelector("#confirm-text").textContent = text;
