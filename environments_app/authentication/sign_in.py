@@ -220,8 +220,7 @@ def _tell_tried(user: User) -> None:
         environment=None,
         subject=f"Many failed sign-ins for {user.username}",
         lines=[
-            "They came from networks where this person has not signed in before. "
-            "Those networks are blocked for a while.",
+            "They came from networks where this person has not signed in before; those are blocked for now.",
             f"{user.username} can still sign in from a known browser or network.",
             "If this wasn't you, change your password and set up two-factor authentication.",
         ],

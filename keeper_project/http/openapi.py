@@ -43,7 +43,7 @@ _PROBLEM_ERROR: Final[Document] = {
 }
 _APPROVAL_PENDING: Final[Document] = {
     "type": "object",
-    "description": "The environment requires approvals: nothing was done, and a request for approval was created.",
+    "description": "Nothing was done yet: the environment requires approvals, and a request was created.",
     "properties": {
         "detail": {"type": "string"},
         "approval": {"type": "integer", "description": "The id of the request for approval."},
@@ -57,7 +57,7 @@ _MEANINGS: Final = {
     403: "The caller may see this, but may not do it.",
     404: "Not found, or the caller has no access.",
     406: "The answer exists only as JSON.",
-    409: "What is stored does not allow it: a name is taken, something has changed since, or cannot be decrypted.",
+    409: "Conflict with what is stored: a name is in use, something has changed, or cannot be decrypted.",
     412: "The secret is not the one of the ETag in If-Match any more.",
     413: "The body is larger than 16 MiB, or has too many items.",
     415: "The body is not JSON.",
