@@ -2,10 +2,11 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView
 
 from environments_app.admin import login as admin_login
 from environments_app.views.sign_in import sign_out
+from keeper_project.api.reference import ApiReferenceView
 from keeper_project.api.reports import ReportListView, ReportView
 from keeper_project.health.service import healthz, readyz
 from keeper_project.observability.metrics import metrics
@@ -30,7 +31,7 @@ api: list[URLPattern | URLResolver] = [
     path("reports", ReportListView.as_view(), name="api-reports"),
     path("reports/<slug:key>", ReportView.as_view(), name="api-report"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path("docs", ApiReferenceView.as_view(url_name="api-schema"), name="api-docs"),
 ]
 urlpatterns = [
     # First: a program's request is not compared with the address of each page.

@@ -29,15 +29,24 @@ _OWN: Final = 20
 def approval_list(request: HttpRequest) -> HttpResponse:
     """Show what waits for this person, what they may carry out, and the latest requests."""
     actor = principal_of(request)
-    latest = approvals.visible_approvals(actor).order_by("-id")[:_SHOWN]
+    named = request.GET.get("environment", "")
+    latest = approvals.visible_approvals(actor).order_by("-id")
+    latest = latest.filter(environment__name=named) if named else latest
     context = {
-        "waiting": approvals.waiting_for(actor),
-        "ready": approvals.approved_among(approvals.resolved_for(actor)),
-        "latest": verified_rows(latest),
-        "asking": access_requests.waiting_for(actor),
+        "waiting": _narrowed(approvals.waiting_for(actor), named),
+        "ready": _narrowed(approvals.approved_among(approvals.resolved_for(actor)), named),
+        "latest": verified_rows(latest[:_SHOWN]),
+        "asking": [
+            each for each in access_requests.waiting_for(actor) if named in {"", each.environment_name}
+        ],
         "own_requests": verified_rows(access_requests.own_requests(actor)[:_OWN]),
     }
     return render(request, "environments_app/approval_list.html", context)
+
+
+def _narrowed(rows: list[Approval], environment: str) -> list[Approval]:
+    """Return the requests of one environment; an empty name keeps all."""
+    return [row for row in rows if environment in {"", row.environment.name}]
 
 
 @login_required

@@ -46,7 +46,7 @@ class _TokenOrder:
 
     ordering_fields = {"id": "id"}
     default_ordering = "-id"
-    filter_names = tuple(TokenFilterForm.base_fields)
+    filter_names = (*TokenFilterForm.base_fields, "environment")
 
 
 @login_required
@@ -56,12 +56,15 @@ def token_list(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     form = TokenFilterForm(request.GET)
     paginator = KeysetPagination()
+    named = request.GET.get("environment", "")
     found = in_state(listed_tokens(actor), form.wanted)
+    found = found.filter(environment__name=named) if named else found
     rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
     context = {
         "rows": [{"token": token, "state": token_status(token)} for token in rows],
         "filters": form,
-        "filtered": bool(form.wanted),
+        "environment_name": named,
+        "filtered": bool(form.wanted or named),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),

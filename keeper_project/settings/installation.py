@@ -60,6 +60,10 @@ KEEPER_ADMIN_PASSWORD = _installation.text(
     unset="a password that is generated and printed once",
     help="Password of the first administrator.",
 )
+KEEPER_DOCUMENTATION_URL = _installation.text(
+    "KEEPER_DOCUMENTATION_URL",
+    help="Address of your documentation. The pages link to it if it is set.",
+)
 DEBUG = _installation.switch(
     "DEBUG",
     default=False,

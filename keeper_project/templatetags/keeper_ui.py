@@ -120,6 +120,14 @@ def environment_class(environment: Any) -> str:
     return f"env-{colour}" if colour in labels.ENVIRONMENT_COLOURS else "env-slate"
 
 
+@register.filter
+def other_name(environment: Any) -> str:
+    """Return the display name of an environment unless it only repeats the name in other letters."""
+    shown = str(environment.display_name)
+    plain = shown.casefold().replace(" ", "-").replace("_", "-")
+    return "" if plain == str(environment.name).replace("_", "-") else shown
+
+
 @register.inclusion_tag("components/environment_label.html")
 def environment_label(environment: Any, url: str = "") -> dict[str, Any]:
     """Name an environment with its colour, and with a lock if it is protected."""

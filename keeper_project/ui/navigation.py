@@ -1,7 +1,8 @@
-"""What the frame of every page shows: the rail, the environments, the person."""
+"""What the frame of every page shows: the navigation, the environments, the person."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from django.conf import settings
@@ -20,20 +21,56 @@ from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
 from environments_app.views.base import page_environment
 from keeper_project.inbox.items import count_new
+from keeper_project.ui import environment_choice
+from secrets_app.queries.lookup import can_in_any_scope
 from sync_app.views.presenters.targets import attention
 
 _KEPT: Final = "keeper_frame"
+# Label, name of the address, icon.
+_WORKSPACE: Final = (
+    ("Dashboard", "dashboard", "dashboard"),
+    ("Secrets", "secret-list", "key"),
+    ("Environments", "environment-list", "layers"),
+    ("Sync", "sync", "sync"),
+    ("Rotation", "rotation", "rotate"),
+)
+_GOVERNANCE: Final = (("Approvals", "approval-list", "approve"), ("Activity", "activity", "activity"))
+_OPERATIONS: Final = (
+    ("Health", "health", "health"),
+    ("Integrity", "integrity", "check"),
+    ("Backups", "backups", "shield"),
+    ("Admin", "admin:index", "admin"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """An entry of the sidebar; `count` is the number of pending tasks there."""
 
+    group: str
     label: str
     url: str
     icon: str
     active: bool
     count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An entry of the switcher; `environment` is None for all environments."""
+
+    environment: Environment | None
+    url: str
+    active: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickAction:
+    """Something that the command palette offers to do."""
+
+    label: str
+    url: str
+    icon: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +88,17 @@ class Layout:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        environment_choice.remember(request)
+
+    @property
+    def version(self) -> str:
+        """The version of Keeper."""
+        return installed_version()
+
+    @property
+    def documentation_url(self) -> str:
+        """Where the documentation is; empty if the installation names no place."""
+        return str(settings.KEEPER_DOCUMENTATION_URL)
 
     @cached_property
     def person(self) -> Principal:
@@ -88,6 +136,49 @@ class Layout:
         return page_environment(self._request) or (next(listed, None) if named else None)
 
     @cached_property
+    def working_in(self) -> Environment | None:
+        """The environment that the switcher shows: that of the page, else the one chosen last.
+
+        A list that an environment narrows shows all of them unless its address names one.
+        """
+        if self.current or environment_choice.is_narrowed(self._request):
+            return self.current
+        return self._last_chosen
+
+    @cached_property
+    def _last_chosen(self) -> Environment | None:
+        name = environment_choice.remembered(self._request)
+        return next((each for each in self.environments if each.name == name), None) if name else None
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The entries of the switcher, all environments first."""
+        return [
+            Choice(
+                environment=each,
+                url=environment_choice.switch_url(self._request, each.name if each else ""),
+                active=each == self.working_in,
+            )
+            for each in (None, *self.environments)
+        ]
+
+    @property
+    def actions(self) -> list[QuickAction]:
+        """What the command palette offers to do, as far as this person can."""
+        found = []
+        if any(can_in_any_scope(self.person, Action.SECRET_CREATE, each) for each in self.environments):
+            found.append(("New secret", "secret-new", "plus"))
+            found.append(("Import secrets", "secret-import", "plus"))
+        if self.person.is_admin:
+            found.append(("New environment", "environment-new", "layers"))
+        if len(self.environments) > 1:
+            found.append(("Compare environments", "environment-compare", "compare"))
+        found.append(("Request access", "access-request-new", "key"))
+        found.append(("Account settings", "profile", "person"))
+        found.append(("Notifications", "notices", "bell"))
+        return [QuickAction(label=label, url=reverse(view), icon=icon) for label, view, icon in found]
+
+    @cached_property
     def suspended_in(self) -> list[str]:
         """The environments in which the person's access is suspended; inside one, that one alone."""
         here = self.current
@@ -105,33 +196,31 @@ class Layout:
 
     @cached_property
     def nav(self) -> list[Entry]:
-        """The entries of the rail that lead somewhere for this person."""
-        entries = [
-            ("Dashboard", reverse("dashboard"), "dashboard"),
-            ("Secrets", reverse("secret-list"), "key"),
-            ("Sync", reverse("sync"), "sync"),
-            ("Rotation", reverse("rotation"), "rotate"),
-            ("Environments", reverse("environment-list"), "layers"),
-            ("Approvals", reverse("approval-list"), "approve"),
-            ("Activity", reverse("activity"), "activity"),
-        ]
-        if environments_for(self.person, Action.TRAIL_VIEW) is not None:
-            entries.append(("Reports", reverse("reports"), "report"))
-        if self.person.is_admin:
-            entries.append(("Health", reverse("health"), "health"))
-            entries.append(("Integrity", reverse("integrity"), "check"))
-            entries.append(("Backups", reverse("backups"), "shield"))
-            entries.append(("Admin", reverse("admin:index"), "admin"))
+        """The entries of the sidebar that lead somewhere for this person, in three groups."""
+        chosen = self.current or self._last_chosen
+        name = chosen.name if chosen else ""
         return [
             Entry(
+                group=group,
                 label=label,
-                url=url,
+                url=environment_choice.narrowed_url(view, name),
                 icon=icon,
-                active=self._is_at(url),
+                active=self._is_at(reverse(view)),
                 count=self._count(icon),
             )
-            for label, url, icon in entries
+            for group, entries in self._groups()
+            for label, view, icon in entries
         ]
+
+    def _groups(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        workspace = list(_WORKSPACE)
+        if environments_for(self.person, Action.TOKEN_VIEW) is not None:
+            workspace.append(("Service tokens", "token-list", "token"))
+        governance = list(_GOVERNANCE)
+        if environments_for(self.person, Action.TRAIL_VIEW) is not None:
+            governance.append(("Reports", "reports", "report"))
+        groups = [("Workspace", workspace), ("Governance", governance)]
+        return [*groups, ("Operations", list(_OPERATIONS))] if self.person.is_admin else groups
 
     @cached_property
     def waiting(self) -> list[Approval]:
@@ -180,6 +269,15 @@ class Layout:
     def _is_at(self, url: str) -> bool:
         path = self._request.path
         return path == url or (url != "/" and path.startswith(url))
+
+
+@cache
+def installed_version() -> str:
+    """Return the version of Keeper, or "development" where it is not installed as a package."""
+    try:
+        return version("keeper")
+    except PackageNotFoundError:
+        return "development"
 
 
 def frame_of(request: HttpRequest) -> Layout:

@@ -3,6 +3,8 @@ from playwright.sync_api import Page, expect
 
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
+from secrets_app.tests.kept import keep
+from tests.browser.accessibility import barriers
 from tests.browser.visitor import Visitor
 
 
@@ -32,7 +34,7 @@ def test_the_switcher_opens_without_scripts(visitor: Visitor, cast: Cast) -> Non
     page.locator(".switcher summary").click()
     page.locator(".switcher .menu-panel").get_by_role("link", name="development").click()
 
-    page.wait_for_url("**/secrets?environment=development")
+    page.wait_for_url("**/?environment=development")
 
 
 def test_escape_closes_a_menu_and_returns_the_focus(page: Page) -> None:
@@ -107,3 +109,55 @@ def test_names_keep_room_beside_the_other_columns_on_a_phone(visitor: Visitor, c
 
     assert names.count() > 0
     assert all(each.evaluate(room) >= 6 for each in names.all())
+
+
+def test_the_palette_finds_pages_environments_actions_and_secrets_by_keyboard(
+    visitor: Visitor, cast: Cast
+) -> None:
+    secret = keep(cast, "payments/stripe-key")
+    page = visitor.open("/profile", user=cast.alice)
+
+    page.keyboard.press("Control+k")
+    field = page.get_by_role("combobox")
+    expect(field).to_be_focused()
+    page.keyboard.type("rotat")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("Rotation")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/rotation")
+
+    page.keyboard.press("Control+k")
+    page.keyboard.type("stripe")
+    expect(page.get_by_role("option").first).to_contain_text("payments/stripe-key")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/secrets/{secret.pk}")
+
+    page.keyboard.press("Control+k")
+    page.keyboard.type("no such thing at all")
+    page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
+
+
+def test_the_palette_fits_a_phone(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/profile", user=cast.alice, phone=True)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert barriers(page) == []
+
+
+def test_switching_keeps_the_page_and_is_remembered(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/sync", user=cast.alice)
+
+    page.locator(".switcher summary").click()
+    page.locator(".switcher .menu-panel").get_by_role("link", name="production").click()
+    page.wait_for_url("**/sync?environment=production")
+    page.locator(".rail").get_by_role("link", name="Activity").click()
+
+    page.wait_for_url("**/activity?environment=production")
+    expect(page.locator(".switcher summary")).to_contain_text("production")
+
+
+def test_the_reference_of_the_api_is_a_page_like_others(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/api/docs", user=cast.alice, color_scheme="dark")
+    expect(page.get_by_role("heading", level=1)).to_have_text("API reference")
+    expect(page.locator(".opblock-tag").first).to_be_visible()
+    visitor.shoot(page, "api-reference-dark")

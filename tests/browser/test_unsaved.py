@@ -112,12 +112,12 @@ def test_who_stays_loses_nothing(edited: Page) -> None:
 
 
 def test_the_keyboard_asks_as_well(edited: Page) -> None:
-    keys.walk(edited, ".rail a[href='/sync']", back=True)
+    keys.walk(edited, ".rail a[href^='/sync']", back=True)
     edited.keyboard.press("Enter")
     question(edited)
     edited.keyboard.press("Escape")
     # A shortcut presses the link that names its key.
-    edited.evaluate("document.querySelector(\".rail a[href='/rotation']\").dataset.key = 'x'")
+    edited.evaluate("document.querySelector(\".rail a[href^='/rotation']\").dataset.key = 'x'")
     edited.locator("h1").click()
     edited.keyboard.press("x")
     question(edited)

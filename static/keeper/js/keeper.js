@@ -5,6 +5,7 @@ import "./filters.js";
 import "./import.js";
 import "./many.js";
 import "./menus.js";
+import "./palette.js";
 import "./past.js";
 import "./reveal.js";
 import "./search.js";

@@ -1,0 +1,72 @@
+"""The environment that a user works in: named by the address of a page, else the last one they chose."""
+
+from typing import Final
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+PARAMETER: Final = "environment"
+_LONGEST: Final = 63
+# The lists that an environment narrows; their address names it, so that a link to it can be sent.
+NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "approval-list", "token-list"})
+# Pages about one environment: the same page of another one.
+_ABOUT_ONE: Final = frozenset({"environment-detail", "environment-access", "notifications", "consents"})
+_SECTIONS: Final = {
+    "sync": "sync",
+    "rotation": "rotation",
+    "activity": "activity",
+    "approvals": "approval-list",
+    "tokens": "token-list",
+}
+# What of an address belongs to the environment that is left.
+_DROPPED: Final = (PARAMETER, "page", "cursor")
+
+
+def remember(request: HttpRequest) -> None:
+    """Keep the environment that the address of a page names, or that it names none, in the session."""
+    if request.method != "GET" or PARAMETER not in request.GET or not hasattr(request, "session"):
+        return
+    named = request.GET[PARAMETER][:_LONGEST]
+    if request.user.is_authenticated and request.session.get(PARAMETER, "") != named:
+        request.session[PARAMETER] = named
+
+
+def remembered(request: HttpRequest) -> str:
+    """Return the name of the environment chosen last; the caller checks that the user may see it."""
+    return str(request.session.get(PARAMETER, "")) if hasattr(request, "session") else ""
+
+
+def is_narrowed(request: HttpRequest) -> bool:
+    """Return whether the page is a list that an environment narrows."""
+    match = request.resolver_match
+    return match is not None and match.url_name in NARROWED
+
+
+def narrowed_url(view: str, environment: str) -> str:
+    """Return the address of a page, narrowed to an environment where the page can be."""
+    url = reverse(view)
+    return f"{url}?{PARAMETER}={environment}" if environment and view in NARROWED else url
+
+
+def switch_url(request: HttpRequest, environment: str) -> str:
+    """Return where the switcher leads: the same page in another environment, or the list of its section.
+
+    An empty name stands for all environments.
+    """
+    match = request.resolver_match
+    if match is None or request.method != "GET":
+        return _list_url(request, environment)
+    if match.url_name in _ABOUT_ONE and environment:
+        return reverse(match.url_name, kwargs={**match.kwargs, "name": environment})
+    if match.kwargs or match.args:
+        return _list_url(request, environment)
+    query = request.GET.copy()
+    for name in _DROPPED:
+        query.pop(name, None)
+    query[PARAMETER] = environment
+    return f"{request.path}?{query.urlencode()}"
+
+
+def _list_url(request: HttpRequest, environment: str) -> str:
+    section = request.path.strip("/").partition("/")[0]
+    return f"{reverse(_SECTIONS.get(section, 'secret-list'))}?{PARAMETER}={environment}"
