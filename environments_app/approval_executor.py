@@ -26,6 +26,8 @@ _GONE: Final = "The object of this request no longer exists."
 class AccessApprovalExecutor:
     """Does what widens access, and un-protects; nothing of it is secret, so that nothing is kept."""
 
+    refusals: tuple[type[Exception], ...] = ()
+
     @property
     def actions(self) -> frozenset[Action]:
         """The acts that this app carries out."""
@@ -34,6 +36,10 @@ class AccessApprovalExecutor:
     def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the environment, where members, tokens and settings are."""
+        return reverse("environment-detail", args=[approval.environment.name])
 
     def forget(self, approval: Approval) -> None:
         """Do nothing: the request itself holds it all."""

@@ -10,6 +10,7 @@ from audit_app.interfaces.nudges import nudge
 from audit_app.interfaces.worker_slots import part, slot
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
+from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout
 from environments_app.errors import SamlUnavailable
@@ -63,7 +64,8 @@ def purge_saml_assertions() -> None:
 
 @shared_task(name="environments_app.tasks.expire_approvals")
 def expire_approvals() -> None:
-    """Note which requests have waited too long, and destroy what was kept for them."""
+    """Apply what was approved and left, and end requests that have waited too long."""
+    applying.apply_left()
     approvals.expire_due()
     access_requests.expire_due()
 

@@ -12,6 +12,7 @@ from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval, Environment
+from secrets_app.errors import SecretError
 from secrets_app.models import PendingValue, Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, proposals, transfer, write
@@ -23,6 +24,8 @@ _GONE: Final = "The secret no longer exists."
 class SecretsApprovalExecutor:
     """Keeps proposed values sealed until their request is over."""
 
+    refusals: tuple[type[Exception], ...] = (SecretError,)
+
     @property
     def actions(self) -> frozenset[Action]:
         """The acts that this app carries out."""
@@ -31,6 +34,11 @@ class SecretsApprovalExecutor:
     def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the secret; empty if it does not exist yet."""
+        secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        return reverse("secret-detail", args=[secret.pk]) if secret else ""
 
     def forget(self, approval: Approval) -> None:
         """Destroy the proposed values, in the transaction in which their request ends."""

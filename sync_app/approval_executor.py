@@ -10,8 +10,10 @@ from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval
+from secrets_app.errors import SecretError
 from sync_app.applying import service as applying
 from sync_app.domain.rotation_state import OperatorAction
+from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
 from sync_app.planning.service import request_confirmation
 from sync_app.rotation.execution.operator_actions import DECISIONS
@@ -25,6 +27,8 @@ _GONE: Final = "What this was about is not there any more: plan again."
 class SyncApprovalExecutor:
     """Does what was approved about targets; the plan itself is what it keeps."""
 
+    refusals: tuple[type[Exception], ...] = (SyncError, SecretError)
+
     @property
     def actions(self) -> frozenset[Action]:
         """The acts that this app carries out."""
@@ -33,6 +37,11 @@ class SyncApprovalExecutor:
     def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the target; empty if the act is about no target."""
+        target = Target.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        return reverse("target-detail", args=[target.pk]) if target else ""
 
     def forget(self, approval: Approval) -> None:
         """Do nothing: a plan holds no value."""

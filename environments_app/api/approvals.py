@@ -10,7 +10,8 @@ from rest_framework.response import Response
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api.environments import AccessView
-from environments_app.api.fields import StateField, StrictSerializer, Text, public_states, stored_state
+from environments_app.api.fields import StateField, StrictSerializer, Text, Truth, public_states, stored_state
+from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.models import Approval, ApprovalState
 
@@ -68,9 +69,10 @@ class DecisionDocument(StrictSerializer):
 
 
 class ReasonDocument(StrictSerializer):
-    """Why it is asked for."""
+    """Why it is requested, and whether the requester applies it after its approval."""
 
     reason = Text(max_length=approvals.MAX_COMMENT)
+    held = Truth(required=False)
 
 
 class DoneDocument(serializers.Serializer[Any]):
@@ -135,10 +137,10 @@ class ApproveView(ApprovalActs):
 
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Approve the act; the requester carries it out. Users only, never for their own request."""
+        """Approve the act and apply it as its requester, unless it is held. Never for one's own request."""
         found = self.approval(id)
-        decided = approvals.approve(actor=self.actor, approval=found, **self.given(DecisionDocument))
-        return Response(ApprovalDocument(decided).data)
+        applied = applying.approve_and_apply(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        return Response(ApprovalDocument(applied.approval).data)
 
 
 class RefuseView(ApprovalActs):

@@ -22,16 +22,22 @@ class ExecutionResult:
     plaintext: str = ""
 
     def __repr__(self) -> str:
-        return f"Done({self.sentence!r})"
+        return f"ExecutionResult({self.sentence!r})"
 
 
 class ApprovalExecutor(Protocol):
     """One app's acts that need an approval."""
 
     actions: AbstractSet[Action]
+    # The base classes of what the use cases raise, beside AccessError.
+    refusals: tuple[type[Exception], ...]
 
     def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved by the ordinary use case; `actor` is the requester, who carries it."""
+        ...
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of what the act is about; empty if there is none, or none yet."""
         ...
 
     def forget(self, approval: Approval) -> None:

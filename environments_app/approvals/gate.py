@@ -36,6 +36,7 @@ from environments_app.notifications.service import raise_alert
 
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
 _MAX_OPEN: Final = 200
+MAX_REASON: Final = 500
 # The acts that need an approval in a protected environment; a test compares them with the policy.
 GUARDED: Final = frozenset(
     {
@@ -97,6 +98,8 @@ class Proposal:
     summary: Sequence[Line] = ()
     arguments: Mapping[str, Json] = field(default_factory=dict, repr=False)
     keep: Callable[[Approval], Sequence[models.Model]] | None = field(default=None, repr=False)
+    # What the requester wrote about it: approvers read it. The digest does not cover it.
+    reason: str = ""
 
     def message(self, actor: Principal) -> bytes:
         """Return the bytes that the digest covers, requester included."""
@@ -296,6 +299,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
         digest=keyring().mac(Purpose.ROW_MAC, message),
         summary=[line._asdict() for line in proposal.summary],
         arguments=dict(proposal.arguments),
+        reason=proposal.reason[:MAX_REASON],
         requester_kind=actor.kind,
         requester_uuid=actor.uuid,
         requester_name=actor.name,
@@ -315,7 +319,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             about=approval.uuid,
             environment=approval.environment,
             subject=f"{approval.environment.name}: {actor.name} requests approval"[:200],
-            lines=[_told(approval)],
+            lines=[_told(approval), *([f"Reason: {approval.reason}"] if approval.reason else [])],
             link=reverse("approval-detail", args=[approval.pk]),
             people=[person.uuid for person in people if person.email],
         )

@@ -1,7 +1,7 @@
 """Use cases of approvals: decide, withdraw, and carry out a pending act.
 
-An approval never executes itself. The requester carries it out, through the executor of its app and the
-ordinary use case, which checks the approval again (`second_person`).
+What was approved is carried out as the requester, through the executor of its app and the ordinary use case,
+which checks the approval again (`gate`): by the requester, or at once (`applying`).
 """
 
 from datetime import timedelta
@@ -23,13 +23,14 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import Approval, ApprovalState, Environment, User
-from environments_app.models.approval import OPEN_STATES
+from environments_app.models.approval import HELD, OPEN_STATES
 from environments_app.notifications.service import message_users, resolve_alert
 
 MAX_COMMENT: Final = 500
 # How long the requester is shown a refusal.
 REFUSAL_TOLD: Final = timedelta(days=7)
 _BATCH: Final = 200
+_MAX_FAILURE: Final = 300
 
 
 def visible_approvals(actor: Principal) -> QuerySet[Approval]:
@@ -51,13 +52,17 @@ def waiting_for(actor: Principal) -> list[Approval]:
 
 
 def resolved_for(actor: Principal) -> list[Approval]:
-    """Return what became of a person's own requests: those to be carried out, then those refused lately."""
+    """Return what became of a person's own requests: to be applied, applied lately, rejected lately."""
     if actor.kind is not ActorKind.USER:
         return []
     now = timezone.now()
     ready = Q(state=ApprovalState.APPROVED, expires_at__gt=now)
-    refused = Q(state=ApprovalState.REJECTED, decided_at__gt=now - REFUSAL_TOLD)
-    rows = Approval.objects.filter(ready | refused, requester_uuid=actor.uuid, requester_kind=actor.kind)
+    lately = now - REFUSAL_TOLD
+    refused = Q(state=ApprovalState.REJECTED, decided_at__gt=lately)
+    applied = Q(state=ApprovalState.EXECUTED, held="", decided_at__gt=lately)
+    rows = Approval.objects.filter(
+        ready | refused | applied, requester_uuid=actor.uuid, requester_kind=actor.kind
+    )
     # By the words of the states, so that no number of refusals crowds out what waits.
     return verified_rows(rows.select_related("environment").order_by("state", "id")[:_BATCH])
 
@@ -70,6 +75,11 @@ def approved_among(decided: list[Approval]) -> list[Approval]:
 def rejected_among(decided: list[Approval]) -> list[Approval]:
     """Return those that were refused."""
     return [row for row in decided if row.state == ApprovalState.REJECTED]
+
+
+def applied_among(decided: list[Approval]) -> list[Approval]:
+    """Return those that were applied when they were approved."""
+    return [row for row in decided if row.state == ApprovalState.EXECUTED]
 
 
 def find_approval(*, actor: Principal, id: int) -> Approval:
@@ -97,7 +107,7 @@ def may_approve(actor: Principal, approval: Approval) -> bool:
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
-    """Approve an act, which the requester may then carry out; return the request as stored.
+    """Approve an act, which is then carried out as its requester; return the request as stored.
 
     Raises Forbidden for a token, for the requester and for a user who is no approver there; ApprovalVoid if
     it was decided, withdrawn or has expired; Tampered.
@@ -110,8 +120,10 @@ def reject(*, actor: Principal, approval: Approval, comment: str = "") -> Approv
     return _decide(actor, approval, ApprovalState.REJECTED, comment)
 
 
-def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
-    """Set the reason of an undecided request; return the request as stored.
+def explain(*, actor: Principal, approval: Approval, reason: str, held: bool | None = None) -> Approval:
+    """Set the reason of an undecided request, and whether it is held; return the request as stored.
+
+    The approval of a held request does not apply it: the requester does.
 
     Raises Forbidden unless the actor is the requester, InvalidField, ApprovalVoid if it was decided,
     Tampered.
@@ -122,10 +134,11 @@ def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
     with lock_authentic(approval) as stored:
         _require_open(stored)
         stored.reason = reason.strip()
-        stored.save(update_fields=["reason"])
-        record_act(
-            actor=actor, action=Action.APPROVAL_ASK, approval=stored, details={"reason": stored.reason}
-        )
+        if held is not None:
+            stored.held = HELD if held else ""
+        stored.save(update_fields=["reason", "held"])
+        details = {"reason": stored.reason, "held": bool(stored.held)}
+        record_act(actor=actor, action=Action.APPROVAL_ASK, approval=stored, details=details)
     return stored
 
 
@@ -157,6 +170,23 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     if approval.state != ApprovalState.EXECUTED:
         raise ApprovalVoid("Nothing to apply: the change has already been made.")
     return done
+
+
+def note_failure(approval: Approval, reason: str) -> str:
+    """Store why an approved act could not be applied, notify the requester, and return it."""
+    approval.failure = (reason or "It could not be applied.")[:_MAX_FAILURE]
+    approval.save(update_fields=["failure"])
+    _notify_requester(
+        approval,
+        "your approved change could not be applied",
+        [approval.failure, "Open the request to apply the change, or cancel it."],
+    )
+    return approval.failure
+
+
+def object_url(approval: Approval) -> str:
+    """Return the page of what a request is about; empty if there is none."""
+    return owner_of(approval.action).object_url(approval)
 
 
 def expire_due() -> int:
@@ -257,22 +287,25 @@ def _settled(approval: Approval, subject: str) -> None:
 
 
 def _tell_requester(approval: Approval) -> None:
-    """Notify the requester of the decision, if they are a user with an address."""
+    """Notify the requester of the decision."""
+    comment = [f"Comment: {approval.comment}"] if approval.comment else []
+    approved = approval.state == ApprovalState.APPROVED
+    held = ["Open the request to apply the change."] if approved and approval.held else []
+    word = "approved" if approved else "rejected"
+    _notify_requester(approval, f"{approval.decided_by_name} {word} your request", [*comment, *held])
+
+
+def _notify_requester(approval: Approval, what: str, lines: list[str]) -> None:
+    """Send the requester a message about their request, if they are a user with an address."""
     if approval.requester.kind is not ActorKind.USER:
         return
     person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
-    ready = approval.state == ApprovalState.APPROVED
-    what = f"{approval.decided_by_name} {approval.state} your request"
     message_users(
         people=list(person.values_list("uuid", flat=True)),
         environment=approval.environment,
         kind="approval",
-        subject=f"{approval.environment.name}: {what}",
-        lines=[
-            f"{approval.action}: {approval.object_name}",
-            *([f"Comment: {approval.comment}"] if approval.comment else []),
-            *(["Open the request to apply the change."] if ready else []),
-        ],
+        subject=f"{approval.environment.name}: {what}"[:200],
+        lines=[f"{approval.action}: {approval.object_name}", *lines],
         link=reverse("approval-detail", args=[approval.pk]),
     )
 

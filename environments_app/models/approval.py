@@ -33,6 +33,7 @@ class ApprovalState(models.TextChoices):
     EXECUTED = "carried_out", "Carried out"
 
 
+HELD: Final = "held"
 OPEN_STATES: Final = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED})
 
 
@@ -61,6 +62,7 @@ class Approval(AuthenticatedRow):
         "decided_by_uuid",
         "expires_at",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("held",)
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="approvals")
     action = models.CharField(max_length=64)
@@ -74,6 +76,10 @@ class Approval(AuthenticatedRow):
     summary = models.JSONField(default=list, blank=True)
     # What the act takes, where nothing of it is secret.
     arguments = models.JSONField(default=dict, blank=True)
+    # HELD where the requester applies it after its approval; else approval applies it.
+    held = models.CharField(max_length=4, blank=True, default="")
+    # Why it could not be applied when it was approved.
+    failure = models.CharField(max_length=300, blank=True, default="")
     reason = models.CharField(max_length=500, blank=True, default="")
     requester_kind = models.CharField(max_length=16)
     requester_uuid = models.UUIDField(db_index=True)

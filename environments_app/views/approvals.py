@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
+from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
@@ -52,7 +53,7 @@ def _narrowed(rows: list[Approval], environment: str) -> list[Approval]:
 @login_required
 @require_GET
 def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show one request: requester and act, masked, and the user's possible actions."""
+    """Show one request: requester, reason and act, masked, and the user's possible actions."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
@@ -64,6 +65,8 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_withdraw": own and approval.is_live,
         "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,
         "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
+        "object_url": approvals.object_url(approval),
+        "applies": not approval.held and not applying.is_shown_once(approval),
         "approvers": approvals.possible_approvers(approval) if own else [],
         "max_comment": approvals.MAX_COMMENT,
     }
@@ -73,8 +76,22 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
-    """Approve a request."""
-    return _decide(request, id, approvals.approve, "Approved. The requester can now apply the change.")
+    """Approve a request, and apply it unless it is held."""
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    comment = request.POST.get("comment", "").strip()
+    try:
+        applied = applying.approve_and_apply(actor=actor, approval=found, comment=comment)
+    except (Conflict, InvalidField) as error:
+        messages.error(request, str(error))
+        return redirect("approval-detail", id=id)
+    if applied.reason:
+        messages.warning(request, f"Approved, but not applied: {applied.reason}")
+    elif applied.done:
+        messages.success(request, f"Approved and applied. {applied.sentence}")
+    else:
+        messages.success(request, f"Approved. {found.requester_name} can now apply the change.")
+    return redirect("approval-detail", id=id)
 
 
 @login_required
@@ -99,12 +116,12 @@ def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
     """Set the reason of a request."""
     actor = principal_of(request)
     found = approvals.find_approval(actor=actor, id=id)
-    reason = request.POST.get("reason", "")
+    reason, held = request.POST.get("reason", ""), "held" in request.POST
     return _attempt(
         request,
         id,
-        lambda: approvals.explain(actor=actor, approval=found, reason=reason),
-        "Reason saved.",
+        lambda: approvals.explain(actor=actor, approval=found, reason=reason, held=held),
+        "Request saved.",
     )
 
 

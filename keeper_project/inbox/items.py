@@ -17,7 +17,13 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals.service import approved_among, rejected_among, resolved_for, waiting_for
+from environments_app.approvals.service import (
+    applied_among,
+    approved_among,
+    rejected_among,
+    resolved_for,
+    waiting_for,
+)
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
 from secrets_app.models import Secret
@@ -188,6 +194,10 @@ def _approvals(actor: Principal) -> list[InboxItem]:
     refused = [
         (row, "refused", f"{row.decided_by_name} rejected your request:") for row in rejected_among(decided)
     ]
+    applied = [
+        (row, "carried_out", f"{row.decided_by_name} approved your request, applied:")
+        for row in applied_among(decided)
+    ]
     access = [
         InboxItem(
             title=f"{row.requester.username} requests {row.role} access",
@@ -207,7 +217,7 @@ def _approvals(actor: Principal) -> list[InboxItem]:
             environment=row.environment.name,
             lines=f"Comment: {row.comment}".splitlines() if row.comment else [],
         )
-        for row, state, words in (*waiting, *ready, *refused)
+        for row, state, words in (*waiting, *ready, *applied, *refused)
     ]
 
 

@@ -38,6 +38,7 @@ def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) ->
             *_metadata_lines({}, _settled(secret, metadata)),
         ],
         keep=_keeping([value], secret.environment),
+        reason=comment,
     )
 
 
@@ -69,6 +70,7 @@ def updating(
         },
         summary=[*lines, *_metadata_lines(before, _settled(secret, metadata))],
         keep=_keeping([value], secret.environment) if value is not None else None,
+        reason=comment,
     )
 
 

@@ -34,7 +34,7 @@ def propose(page: Page, secret: Secret, value: str) -> str:
     page.goto(f"/secrets/{secret.pk}/edit")
     page.locator("#id_value").fill(value)
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Asked for approval")).to_be_visible()
+    expect(page.get_by_text("Approval requested")).to_be_visible()
     return page.url
 
 
@@ -50,7 +50,7 @@ def test_a_change_is_asked_for_decided_by_another_and_carried_out(
     mine = visitor.open("/", user=cast.alice, phone=phone)
     first = propose(mine, kept, PROPOSED)
     assert PROPOSED not in mine.content()
-    expect(mine.get_by_text("Who may approve it: erin")).to_be_visible()
+    expect(mine.get_by_text("Approvers: erin")).to_be_visible()
     # Nobody decides about what they asked for: there is no button, and the address refuses.
     expect(mine.get_by_role("button", name="Approve")).to_have_count(0)
     token = mine.locator("[name=csrfmiddlewaretoken]").first.input_value()
@@ -62,7 +62,7 @@ def test_a_change_is_asked_for_decided_by_another_and_carried_out(
     assert PROPOSED not in theirs.content()
     theirs.get_by_label("Comment").fill("looks right")
     theirs.get_by_role("button", name="Approve").click()
-    expect(theirs.get_by_text("You approved it")).to_be_visible()
+    expect(theirs.get_by_text("Approved and applied")).to_be_visible()
     assert current(kept) == 1
 
     # Another value is another request; what was approved stands beside it.
@@ -75,7 +75,7 @@ def test_a_change_is_asked_for_decided_by_another_and_carried_out(
 
     theirs.goto(second)
     theirs.get_by_role("button", name="Reject").click()
-    expect(theirs.get_by_text("You refused it")).to_be_visible()
+    expect(theirs.get_by_text("Request rejected")).to_be_visible()
     mine.goto(second)
     expect(mine.get_by_text("refused").first).to_be_visible()
     expect(mine.get_by_role("button", name="Apply change")).to_have_count(0)
@@ -94,7 +94,7 @@ def test_access_is_asked_for_and_granted_in_part(
     mine.locator("#id_minutes").select_option("240")
     mine.get_by_label("Reason").fill("the deploy failed")
     mine.get_by_role("button", name="Send request", exact=True).click()
-    expect(mine.get_by_role("heading", level=1)).to_contain_text("You ask for access to production")
+    expect(mine.get_by_role("heading", level=1)).to_contain_text("Your request for access to production")
 
     theirs = visitor.open("/approvals", user=cast.alice, phone=phone)
     theirs.get_by_role("link", name="charlie").click()
@@ -102,7 +102,7 @@ def test_access_is_asked_for_and_granted_in_part(
     theirs.locator("#id_prefix").fill("payments")
     theirs.locator("#id_minutes").select_option("60")
     theirs.get_by_role("button", name="Grant").click()
-    expect(theirs.get_by_text("charlie has the access now")).to_be_visible()
+    expect(theirs.get_by_text("charlie")).to_be_visible()
 
     mine.goto(f"/secrets/{kept.pk}")
     expect(mine.get_by_role("heading", level=1)).to_have_text("payments/db")
@@ -141,7 +141,7 @@ def test_pages_of_approvals_are_without_barriers(
     look_at(theirs, "approvals-waiting", APPROVALS)
     theirs.goto(first)
     theirs.get_by_role("button", name="Approve").click()
-    expect(theirs.get_by_text("You approved it")).to_be_visible()
+    expect(theirs.get_by_text("Approved and applied")).to_be_visible()
     look_at(theirs, "approval-approved")
     look_at(mine, "approval-to-carry-out", first)
     look_at(mine, "approvals-ready", APPROVALS)

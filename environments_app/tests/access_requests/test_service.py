@@ -306,7 +306,7 @@ def test_one_asks_where_one_was_refused(cast: Cast, signed_in: Callable[..., Cli
     assert Client().get("/saml/finish").content.count(b"/access-requests/new") == 0
     form = {"environment": "production", "role": "reader", "minutes": "60", "reason": "look"}
     answer = client.post("/access-requests/new", form, follow=True)
-    assert b"You ask" in answer.content
+    assert b"Your request for access" in answer.content
     # As a word: tokens against CSRF have any five letters somewhere.
     assert not re.search(rb"\balice\b", answer.content)
     manager = signed_in(cast.alice)

@@ -37,7 +37,7 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
         approvals.approve_from_host(actor=cast.principal(cast.root), approval=asked, reason="alone")
     out = StringIO()
     call_command("approvals", "list", stdout=out)
-    assert "may approve: nobody" in out.getvalue()
+    assert "approvers: none" in out.getvalue()
     call_command("approvals", "approve", str(asked.pk), "--reason", "everybody else left", stdout=out)
     asked.refresh_from_db()
     approvals.carry_out(actor=cast.principal(cast.root), approval=asked)
@@ -45,4 +45,4 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
     assert events("member.break_glass")
     out = StringIO()
     call_command("approvals", "list", stdout=out)
-    assert out.getvalue() == "Nothing waits for a second person.\n"
+    assert out.getvalue() == "No pending requests.\n"

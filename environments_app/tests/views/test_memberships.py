@@ -137,7 +137,7 @@ def test_what_single_sign_on_grants_is_changed_there(cast: Cast, signed_in: Sign
     manager = signed_in(cast.alice)
     assert address(row) not in manager.get(PAGE).content.decode()
     page = manager.get(address(row)).content.decode()
-    assert "Single sign-on grants this" in page
+    assert "This access comes from single sign-on" in page
     assert 'name="role"' not in page
     assert manager.post(address(row), {"role": "manager"}).status_code == 422
     row.refresh_from_db()
