@@ -137,7 +137,7 @@ class ApproveView(ApprovalActs):
 
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Approve the act and apply it as its requester, unless it is held. Never for one's own request."""
+        """Approve the act and apply it as its requester, unless it is held."""
         found = self.approval(id)
         applied = applying.approve_and_apply(actor=self.actor, approval=found, **self.given(DecisionDocument))
         return Response(ApprovalDocument(applied.approval).data)

@@ -41,7 +41,7 @@ class Applied:
 
 
 def approve_and_apply(*, actor: Principal, approval: Approval, comment: str = "") -> Applied:
-    """Approve an act and apply it, unless its request is to be held. Raises as `approve` does."""
+    """Approve an act and apply it, unless the requester holds it. Raises as `approve` does."""
     approved = service.approve(actor=actor, approval=approval, comment=comment)
     if not is_applied_on_approval(approved):
         return Applied(approval=approved)
