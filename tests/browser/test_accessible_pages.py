@@ -198,7 +198,7 @@ def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: 
     other.get_by_label("Username").fill("alice")
     other.get_by_label("Password").fill(PASSWORD)
     other.get_by_role("button", name="Sign in").click()
-    other.get_by_role("heading", name="Second factor").wait_for()
+    other.get_by_role("heading", name="Two-factor authentication").wait_for()
     visitor.shoot(other, "sign-in-code")
     assert barriers(other) == []
     other.get_by_label("Authentication code").fill(_code(secret, ahead=1))

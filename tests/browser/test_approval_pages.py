@@ -1,4 +1,4 @@
-"""Four eyes in the browser: one asks, another decides, and whoever asked carries it out; and asking for access."""
+"""Approvals in the browser: one person requests, another approves, and the change is applied; access requests."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from environments_app.access_requests import service as access_requests
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import PendingValue, Secret
+from tests.browser import keys
 from tests.browser.accessibility import LOOKS, flaws
 from tests.browser.visitor import Visitor
 
@@ -29,10 +30,11 @@ def protected(cast: Cast, secret: Make) -> Secret:
     return kept
 
 
-def propose(page: Page, secret: Secret, value: str) -> str:
+def propose(page: Page, secret: Secret, value: str, *, comment: str = "") -> str:
     """Write a value, and return the address of the request that came of it."""
     page.goto(f"/secrets/{secret.pk}/edit")
     page.locator("#id_value").fill(value)
+    page.locator("#id_comment").fill(comment)
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Approval requested")).to_be_visible()
     return page.url
@@ -43,12 +45,12 @@ def current(secret: Secret) -> int:
 
 
 @SIZES
-def test_a_change_is_asked_for_decided_by_another_and_carried_out(
+def test_a_change_is_requested_approved_by_another_and_applied(
     visitor: Visitor, cast: Cast, secret: Make, phone: bool
 ) -> None:
     kept = protected(cast, secret)
     mine = visitor.open("/", user=cast.alice, phone=phone)
-    first = propose(mine, kept, PROPOSED)
+    first = propose(mine, kept, PROPOSED, comment="leaked in a log")
     assert PROPOSED not in mine.content()
     expect(mine.get_by_text("Approvers: erin")).to_be_visible()
     # Nobody decides about what they asked for: there is no button, and the address refuses.
@@ -60,27 +62,61 @@ def test_a_change_is_asked_for_decided_by_another_and_carried_out(
     theirs = visitor.open("/approvals", user=cast.erin, phone=phone)
     theirs.get_by_role("link", name="payments/db").first.click()
     assert PROPOSED not in theirs.content()
+    expect(theirs.get_by_text("leaked in a log")).to_be_visible()
+    expect(theirs.get_by_role("heading", level=1).get_by_role("link")).to_have_attribute(
+        "href", f"/secrets/{kept.pk}"
+    )
     theirs.get_by_label("Comment").fill("looks right")
-    theirs.get_by_role("button", name="Approve").click()
+    theirs.get_by_role("button", name="Approve and apply").click()
     expect(theirs.get_by_text("Approved and applied")).to_be_visible()
-    assert current(kept) == 1
-
-    # Another value is another request; what was approved stands beside it.
-    second = propose(mine, kept, f"{PROPOSED}-other")
-    assert second != first
-    mine.goto(first)
-    mine.get_by_role("button", name="Apply change").click()
-    mine.wait_for_url(f"**/secrets/{kept.pk}")
     assert current(kept) == 2
+    mine.goto(first)
+    expect(mine.locator("#request-status")).to_contain_text("applied")
 
+    second = propose(mine, kept, f"{PROPOSED}-other")
     theirs.goto(second)
     theirs.get_by_role("button", name="Reject").click()
     expect(theirs.get_by_text("Request rejected")).to_be_visible()
     mine.goto(second)
-    expect(mine.get_by_text("refused").first).to_be_visible()
-    expect(mine.get_by_role("button", name="Apply change")).to_have_count(0)
+    expect(mine.locator("#request-status")).to_contain_text("refused")
     assert current(kept) == 2
     assert not PendingValue.objects.exists()
+
+
+def test_a_held_request_is_applied_by_its_requester(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    kept = protected(cast, secret)
+    mine = visitor.open("/", user=cast.alice)
+    address = propose(mine, kept, PROPOSED)
+    mine.get_by_label("Hold").check()
+    mine.get_by_role("button", name="Save", exact=True).click()
+    expect(mine.get_by_text("Request saved")).to_be_visible()
+
+    theirs = visitor.open(address, user=cast.erin)
+    theirs.get_by_role("button", name="Approve", exact=True).click()
+    expect(theirs.get_by_text("alice can now apply the change")).to_be_visible()
+    assert current(kept) == 1
+
+    mine.goto(address)
+    mine.get_by_role("button", name="Apply change").click()
+    mine.wait_for_url(f"**/secrets/{kept.pk}")
+    assert current(kept) == 2
+
+
+def test_a_request_is_approved_by_the_keyboard_alone(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    kept = protected(cast, secret)
+    address = propose(visitor.open("/", user=cast.alice), kept, PROPOSED)
+    theirs = visitor.open("/", user=cast.erin)
+    theirs.keyboard.press("Control+k")
+    theirs.keyboard.type("approvals")
+    theirs.keyboard.press("Enter")
+    theirs.wait_for_url("**/approvals")
+    keys.walk(theirs, f".row-link[href='{address.removeprefix(visitor.site)}']")
+    theirs.keyboard.press("Enter")
+    theirs.wait_for_url(address)
+    keys.walk(theirs, "form[action$='/approve'] .btn-primary")
+    theirs.keyboard.press("Enter")
+    expect(theirs.get_by_text("Approved and applied")).to_be_visible()
+    assert current(kept) == 2
 
 
 @SIZES
@@ -140,11 +176,11 @@ def test_pages_of_approvals_are_without_barriers(
     look_at(theirs, "approval-to-decide")
     look_at(theirs, "approvals-waiting", APPROVALS)
     theirs.goto(first)
-    theirs.get_by_role("button", name="Approve").click()
+    theirs.get_by_role("button", name="Approve and apply").click()
     expect(theirs.get_by_text("Approved and applied")).to_be_visible()
-    look_at(theirs, "approval-approved")
-    look_at(mine, "approval-to-carry-out", first)
-    look_at(mine, "approvals-ready", APPROVALS)
+    look_at(theirs, "approval-applied")
+    look_at(mine, "approval-applied-own", first)
+    look_at(mine, "approvals-own", APPROVALS)
     look_at(mine, "access-request-to-answer", ASKED.format(id=asked.pk))
     look_at(outside, "access-request-new")
     look_at(outside, "access-request-own", ASKED.format(id=asked.pk))

@@ -178,7 +178,7 @@ def test_who_does_not_sign_in_now_keeps_the_page(visitor: Visitor, cast: Cast, s
     end_session(cast.alice)
     page.get_by_role("button", name="Save").click()
 
-    page.get_by_role("button", name="Not now").click()
+    page.get_by_role("button", name="Dismiss").click()
 
     expect(page.locator("#id_value")).to_have_value("typed-with-care")
     notice = page.locator("#session-notice")
@@ -354,7 +354,7 @@ def test_the_dialog_and_the_notice_are_without_barriers(
     expect(page.locator("[data-session-error]")).to_be_visible()
     visitor.shoot(page, f"session-dialog-refused-{look}")
     assert flaws(page) == []
-    page.get_by_role("button", name="Not now").click()
+    page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("#session-notice")).to_be_visible()
     visitor.shoot(page, f"session-notice-{look}")
     assert flaws(page) == []
