@@ -9,6 +9,7 @@ from environments_app.views import approvals as approvals_views
 from environments_app.views import audit_trail as audit_trail_views
 from environments_app.views import environments as pages
 from environments_app.views import memberships as memberships_views
+from environments_app.views import people as people_views
 from environments_app.views import profile as profile_views
 from environments_app.views import second_factor as second_factor_views
 from environments_app.views import sessions as sessions_views
@@ -51,6 +52,16 @@ urlpatterns = [
     path("tokens/installation/<int:id>/narrow", tokens_views.token_narrow, name="admin-token-narrow"),
     path("tokens/installation/<int:id>/rotate", tokens_views.token_rotate, name="admin-token-rotate"),
     path("tokens/installation/<int:id>/revoke", tokens_views.admin_token_revoke, name="admin-token-revoke"),
+    path("people", people_views.people, name="people"),
+    path("new-person", people_views.person_add, name="person-add"),
+    path("people/<str:username>", people_views.person, name="person"),
+    path("people/<str:username>/update", people_views.person_update, name="person-update"),
+    path("people/<str:username>/disable", people_views.person_disable, name="person-disable"),
+    path("people/<str:username>/enable", people_views.person_enable, name="person-enable"),
+    path("people/<str:username>/reset-mfa", people_views.person_reset_mfa, name="person-reset-mfa"),
+    path("people/<str:username>/sign-out", people_views.person_end_sessions, name="person-end-sessions"),
+    path("profile/name", profile_views.name_change, name="name-change"),
+    path("profile/sessions/end-others", profile_views.sessions_end_others, name="sessions-end-others"),
     path("access-requests/new", access_requests_views.request_new, name="access-request-new"),
     path("access-requests/<int:id>", access_requests_views.request_detail, name="access-request-detail"),
     path("access-requests/<int:id>/grant", access_requests_views.request_grant, name="access-request-grant"),

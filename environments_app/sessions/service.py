@@ -9,7 +9,7 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
 from environments_app.sessions.store import SAML, contents_of, is_impossible, is_open
@@ -38,6 +38,25 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
                 object=AuditObject("user", user.uuid, user.username),
             )
     return bool(ended)
+
+
+def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
+    """End all sessions of a person but the one of the row key `kept`; return how many.
+
+    Raises Forbidden unless it is the actor's own account, or the actor may change accounts.
+    """
+    if actor.uuid != user.uuid:
+        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    with transaction.atomic():
+        ended, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
+        record(
+            actor=actor,
+            action=Action.SESSION_END,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", user.uuid, user.username),
+            details={"sessions": ended},
+        )
+    return ended
 
 
 def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:

@@ -17,7 +17,7 @@ from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.authorization.break_glass import administers, with_alert
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed
-from environments_app.errors import Conflict, InvalidField, NameInUse
+from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username, validate_new_username
 from environments_app.sessions.service import end_sessions
@@ -114,6 +114,17 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
             if not stored.is_active:
                 end_sessions(stored)
             _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
+    return stored
+
+
+def set_own_name(*, actor: Principal, user: User, display_name: str) -> User:
+    """Change the actor's own display name; return the account as stored. Raises Forbidden, InvalidField."""
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        raise Forbidden("You don't have permission to do this.")
+    with lock_authentic(user) as stored:
+        if set_fields(stored, {"display_name": display_name}):
+            stored.save(update_fields=["display_name"])
+            _record(actor, Action.USER_CHANGE, stored, {"display_name": display_name})
     return stored
 
 

@@ -19,9 +19,9 @@ from environments_app.authentication.sign_in import confirm_session, mark_confir
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.models import User
-from environments_app.sessions.service import active_sessions, end_session
+from environments_app.sessions.service import active_sessions, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
-from environments_app.users.accounts import set_password
+from environments_app.users.accounts import set_own_name, set_password
 from environments_app.views.sign_in import target_of
 
 
@@ -69,6 +69,29 @@ def session_end(request: HttpRequest) -> HttpResponse:
         messages.success(request, "Session signed out.")
     else:
         messages.info(request, "That session has already ended.")
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def sessions_end_others(request: HttpRequest) -> HttpResponse:
+    """End all other sessions of the user."""
+    kept = stored_key(request.session.session_key or "")
+    ended = end_other_sessions(actor=principal_of(request), user=_person(request), kept=kept)
+    messages.success(request, f"Signed out of {ended} other session{'' if ended == 1 else 's'}.")
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def name_change(request: HttpRequest) -> HttpResponse:
+    """Change the user's own display name."""
+    name = request.POST.get("display_name", "").strip()
+    try:
+        set_own_name(actor=principal_of(request), user=_person(request), display_name=name)
+        messages.success(request, "Name saved.")
+    except InvalidField as error:
+        messages.error(request, str(error))
     return redirect("profile")
 
 

@@ -32,7 +32,7 @@ class TokenFilterForm(forms.Form):
 
     state = forms.ChoiceField(
         required=False,
-        choices=[("", "All that stand"), ("expiring", "Ending soon"), ("unused", "Unused")],
+        choices=[("", "Active"), ("expiring", "Expiring soon"), ("unused", "Unused")],
     )
 
     @property

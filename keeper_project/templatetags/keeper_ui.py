@@ -107,6 +107,32 @@ def took(seconds: int | None) -> str:
     return "" if seconds is None else relative_time.duration(seconds)
 
 
+# The first that a browser names: most also name those whose pages they want.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """Name a browser and its system: "Chrome on Linux"; another program by the beginning of its name."""
+    name = next((shown for mark, shown in _BROWSERS if mark in agent), "")
+    system = next((shown for mark, shown in _SYSTEMS if mark in agent), "")
+    return f"{name} on {system}" if name and system else agent[:40]
+
+
 @register.filter
 def path(name: str) -> SafeString:
     """Show a name so that it wraps after its slashes rather than inside a segment."""

@@ -219,6 +219,8 @@ class Layout:
         governance = list(_GOVERNANCE)
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
             governance.append(("Reports", "reports", "report"))
+        if self.person.is_admin:
+            governance.append(("People", "people", "people"))
         groups = [("Workspace", workspace), ("Governance", governance)]
         return [*groups, ("Operations", list(_OPERATIONS))] if self.person.is_admin else groups
 

@@ -68,6 +68,8 @@ PAGES = {
     "token-of-the-installation": "/tokens/installation/{admin_token}",
     "consents": "/environments/development/consents",
     "offboarding": "/people/bob/offboarding",
+    "people": "/people",
+    "person": "/people/bob",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
 ELSEWHERE = ("/sign-in", "/sign-in/code", "/shared/{link}")

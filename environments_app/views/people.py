@@ -1,0 +1,174 @@
+"""The pages of people, for administrators: accounts, their roles, and what ends their access."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.interfaces.pagination import list_paginator
+from environments_app.authentication import mfa
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.principals import grants_ignoring_status
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField, Invisible
+from environments_app.forms.people import NewPersonForm, PersonForm
+from environments_app.models import GroupMember, User
+from environments_app.sessions.service import active_sessions, end_other_sessions
+from environments_app.users import accounts
+from environments_app.users.password_backend import named_user
+from environments_app.views.base import attempt
+from environments_app.views.profile import confirm_first
+
+
+class _Order:
+    """The order of the list."""
+
+    ordering_fields = {"username": "username"}
+    default_ordering = "username"
+    filter_names = ("q",)
+
+
+@login_required
+@require_GET
+def people(request: HttpRequest) -> HttpResponse:
+    """List all accounts."""
+    _administrator(request)
+    return _list(request, NewPersonForm())
+
+
+@sensitive_variables("password")
+@never_cache
+@login_required
+@require_POST
+def person_add(request: HttpRequest) -> HttpResponse:
+    """Create an account; a temporary password is shown this once."""
+    actor, form = _administrator(request), NewPersonForm(request.POST)
+    if not form.is_valid():
+        return _list(request, form)
+    fields = dict(form.cleaned_data)
+    password = accounts.new_password() if fields.pop("local") else None
+    created = attempt(form, lambda: accounts.create_user(actor=actor, password=password, **fields))
+    if created is None:
+        return _list(request, form)
+    context = {"account": created, "password": password}
+    return render(request, "environments_app/person_added.html", context)
+
+
+@login_required
+@require_GET
+def person(request: HttpRequest, username: str) -> HttpResponse:
+    """Show an account: who it is, its access, its sessions, and what can be changed."""
+    actor = _administrator(request)
+    found = _found(username)
+    return _page(request, actor, found, PersonForm(initial=PersonForm.initial_of(found)))
+
+
+@login_required
+@require_POST
+def person_update(request: HttpRequest, username: str) -> HttpResponse:
+    """Change name, e-mail address and role of an account."""
+    actor, found, form = _administrator(request), _found(username), PersonForm(request.POST)
+    if form.is_valid():
+        changed = attempt(form, lambda: accounts.update_user(actor=actor, user=found, **form.cleaned_data))
+        if changed is not None:
+            messages.success(request, "Account saved.")
+            return redirect("person", username=username)
+    return _page(request, actor, found, form)
+
+
+@login_required
+@require_POST
+def person_disable(request: HttpRequest, username: str) -> HttpResponse:
+    """Disable an account, which ends its sessions."""
+    return _act(request, username, accounts.disable_user, "Account disabled.")
+
+
+@login_required
+@require_POST
+def person_enable(request: HttpRequest, username: str) -> HttpResponse:
+    """Enable a disabled account."""
+
+    def enable(*, actor: Principal, user: User) -> User:
+        return accounts.update_user(actor=actor, user=user, is_active=True)
+
+    return _act(request, username, enable, "Account enabled.")
+
+
+@login_required
+@require_POST
+def person_reset_mfa(request: HttpRequest, username: str) -> HttpResponse:
+    """Turn off two-factor authentication of an account whose device is lost."""
+    return _act(request, username, mfa.remove, "Two-factor authentication reset.")
+
+
+@login_required
+@require_POST
+def person_end_sessions(request: HttpRequest, username: str) -> HttpResponse:
+    """End all sessions of an account."""
+    return _act(request, username, end_other_sessions, "Signed out everywhere.")
+
+
+def _administrator(request: HttpRequest) -> Principal:
+    actor = principal_of(request)
+    require(actor=actor, action=Action.USER_VIEW, environment=None)
+    return actor
+
+
+def _found(username: str) -> User:
+    user = named_user(username)
+    if user is None:
+        raise Invisible("User not found.")
+    return user
+
+
+def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
+    text = request.GET.get("q", "").strip()
+    named = Q(username__icontains=text) | Q(display_name__icontains=text) | Q(email__icontains=text)
+    paginator = list_paginator()
+    rows = paginator.paginate_queryset(User.objects.filter(named), request, view=_Order())
+    context = {
+        "rows": rows,
+        "q": text,
+        "form": form,
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "environments_app/people.html", context, status=status)
+
+
+def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) -> HttpResponse:
+    groups = GroupMember.objects.filter(user=user).select_related("user", "group")
+    context = {
+        "account": user,
+        "verified": bool(verified_rows([user])),
+        "own": actor.uuid == user.uuid,
+        "form": form,
+        "grants": grants_ignoring_status(user).grants,
+        "groups": sorted(place.group.name for place in verified_rows(groups)),
+        "sessions": list(active_sessions(user)),
+    }
+    return render(request, "environments_app/person.html", context, status=422 if form.errors else 200)
+
+
+def _act(request: HttpRequest, username: str, use_case: Callable[..., Any], done: str) -> HttpResponse:
+    actor, user = _administrator(request), _found(username)
+    try:
+        use_case(actor=actor, user=user)
+        messages.success(request, done)
+    except (Conflict, InvalidField) as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("person", args=[username]))
+    return redirect("person", username=username)
