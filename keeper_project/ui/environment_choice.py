@@ -27,7 +27,8 @@ def remember(request: HttpRequest) -> None:
     if request.method != "GET" or PARAMETER not in request.GET or not hasattr(request, "session"):
         return
     named = request.GET[PARAMETER][:_LONGEST]
-    if request.user.is_authenticated and request.session.get(PARAMETER, "") != named:
+    user = getattr(request, "user", None)
+    if user is not None and user.is_authenticated and request.session.get(PARAMETER, "") != named:
         request.session[PARAMETER] = named
 
 

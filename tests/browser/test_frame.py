@@ -118,16 +118,17 @@ def test_the_palette_finds_pages_environments_actions_and_secrets_by_keyboard(
     page = visitor.open("/profile", user=cast.alice)
 
     page.keyboard.press("Control+k")
-    field = page.get_by_role("combobox")
+    palette = page.locator("#palette")
+    field = palette.get_by_role("combobox")
     expect(field).to_be_focused()
     page.keyboard.type("rotat")
-    expect(page.get_by_role("option", selected=True)).to_contain_text("Rotation")
+    expect(palette.get_by_role("option", selected=True)).to_contain_text("Rotation")
     page.keyboard.press("Enter")
     page.wait_for_url("**/rotation")
 
     page.keyboard.press("Control+k")
     page.keyboard.type("stripe")
-    expect(page.get_by_role("option").first).to_contain_text("payments/stripe-key")
+    expect(palette.get_by_role("option").first).to_contain_text("payments/stripe-key")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/secrets/{secret.pk}")
 
@@ -139,8 +140,9 @@ def test_the_palette_finds_pages_environments_actions_and_secrets_by_keyboard(
 
 def test_the_palette_fits_a_phone(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/profile", user=cast.alice, phone=True)
+    palette = page.locator("#palette")
     page.keyboard.press("Control+k")
-    expect(page.get_by_role("option").first).to_be_visible()
+    expect(palette.get_by_role("option").first).to_be_visible()
     assert barriers(page) == []
 
 

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from pytest_django import Settings
 
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
@@ -108,9 +109,9 @@ def test_a_display_name_is_shown_where_it_says_more(cast: Cast, signed_in: Signe
 
 
 def test_the_frame_links_the_reference_and_names_the_version(
-    cast: Cast, signed_in: SignedIn, settings: pytest.FixtureRequest
+    cast: Cast, signed_in: SignedIn, settings: Settings
 ) -> None:
-    settings.KEEPER_DOCUMENTATION_URL = "https://docs.example/keeper"  # type: ignore[attr-defined]
+    settings.KEEPER_DOCUMENTATION_URL = "https://docs.example/keeper"
     page = signed_in(cast.alice).get("/profile").content.decode()
     assert 'href="/api/docs"' in page
     assert 'href="https://docs.example/keeper"' in page

@@ -13,7 +13,7 @@ const links = (selector, kind) => [...document.querySelectorAll(selector)].map((
   kind,
   href: link.getAttribute("href"),
   text: link.querySelector("span:not(.visually-hidden)")?.textContent.trim() || link.textContent.trim(),
-  icon: link.querySelector(".icon, .swatch"),
+  icon: link.querySelector(".icon"),
 }));
 
 const own = () => [
