@@ -1,5 +1,6 @@
 """An approval applies the act at once, as its requester, with the rights of that moment, and loses nothing."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -59,7 +60,7 @@ def test_it_is_applied_at_once_and_recorded_as_an_act_of_both(
     applied = applying.approve_and_apply(actor=cast.principal(cast.erin), approval=request)
     assert (applied.done, applied.reason, number(secret)) == (True, "", 2)
     (written,) = events("secret.update")
-    assert (written.actor_name, written.details["approved_by"]) == ("alice", "erin")
+    assert (written.actor_name, json.loads(written.details)["approved_by"]) == ("alice", "erin")
     assert stored(request.pk).state == ApprovalState.EXECUTED
     assert not PendingValue.objects.exists()
 

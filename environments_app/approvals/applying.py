@@ -76,7 +76,7 @@ def apply_left() -> int:
 def _apply(approval: Approval, *, request_id: str = "") -> Applied:
     """Carry out an approved act as its requester; a refusal is noted on the request."""
     requester = replace(load_principal(approval.requester), request_id=request_id)
-    refusals = (AccessError, *owner_of(approval.action).refusals)
+    refusals: tuple[type[Exception], ...] = (AccessError, *owner_of(approval.action).refusals)
     try:
         result = service.carry_out(actor=requester, approval=approval)
     except refusals as error:

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
@@ -137,7 +138,7 @@ def explain(*, actor: Principal, approval: Approval, reason: str, held: bool | N
         if held is not None:
             stored.held = HELD if held else ""
         stored.save(update_fields=["reason", "held"])
-        details = {"reason": stored.reason, "held": bool(stored.held)}
+        details: dict[str, Json] = {"reason": stored.reason, "held": bool(stored.held)}
         record_act(actor=actor, action=Action.APPROVAL_ASK, approval=stored, details=details)
     return stored
 
