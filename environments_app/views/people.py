@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.pagination import list_paginator
+from audit_app.pagination import KeysetPagination
 from environments_app.authentication import mfa
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
@@ -135,7 +135,7 @@ def _found(username: str) -> User:
 def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
     text = request.GET.get("q", "").strip()
     named = Q(username__icontains=text) | Q(display_name__icontains=text) | Q(email__icontains=text)
-    paginator = list_paginator()
+    paginator = KeysetPagination()
     rows = paginator.paginate_queryset(User.objects.filter(named), request, view=_Order())
     context = {
         "rows": rows,
