@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +15,7 @@ from environments_app.authentication.drf import plain_request
 class ApiReferenceView(SpectacularSwaggerSplitView):
     """Swagger UI over the schema of this installation."""
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response | HttpResponse:
         """Show the reference, or give its script."""
         answer: Response = super().get(request, *args, **kwargs)
