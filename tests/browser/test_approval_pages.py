@@ -138,7 +138,7 @@ def test_access_is_asked_for_and_granted_in_part(
     theirs.locator("#id_prefix").fill("payments")
     theirs.locator("#id_minutes").select_option("60")
     theirs.get_by_role("button", name="Grant").click()
-    expect(theirs.get_by_text("charlie")).to_be_visible()
+    expect(theirs.get_by_text("charlie has the access now")).to_be_visible()
 
     mine.goto(f"/secrets/{kept.pk}")
     expect(mine.get_by_role("heading", level=1)).to_have_text("payments/db")
