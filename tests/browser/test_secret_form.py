@@ -83,7 +83,7 @@ def test_a_refused_form_keeps_what_was_entered(visitor: Visitor, cast: Cast) -> 
 
     page.get_by_role("button", name="Create secret").click()
 
-    expect(page.get_by_text("Nothing was saved")).to_be_visible()
+    expect(page.get_by_text("Check the highlighted field")).to_be_visible()
     expect(page.locator("#id_value")).to_have_value("typed with care")
     expect(page.locator("#id_name")).to_have_attribute("aria-describedby", "id_name_helptext id_name_error")
 

@@ -171,7 +171,7 @@ def test_a_refused_form_is_unsaved(visitor: Visitor, cast: Cast) -> None:
     page.locator("#id_name").fill("../etc")
     page.locator("#id_value").fill("typed with care")
     page.get_by_role("button", name="Create secret").click()
-    expect(page.get_by_text("Nothing was saved")).to_be_visible()
+    expect(page.get_by_text("Check the highlighted field")).to_be_visible()
     rail(page)
     question(page)
 
