@@ -136,12 +136,8 @@ def test_a_refusal_costs_a_page_no_statement_more(cast: Cast, asked: Approval, s
 @pytest.mark.parametrize(
     ("decide", "word", "lines"),
     [
-        (approvals.reject, "refused", [f"Comment: {COMMENT}"]),
-        (
-            approvals.approve,
-            "approved",
-            [f"Comment: {COMMENT}", "Open the request to apply the change."],
-        ),
+        (approvals.reject, "rejected", [f"Comment: {COMMENT}"]),
+        (approvals.approve, "approved", [f"Comment: {COMMENT}"]),
     ],
 )
 def test_whoever_asked_gets_an_email_at_once_if_they_have_an_address(
