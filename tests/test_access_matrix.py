@@ -994,6 +994,8 @@ ASKS: Final = {
     # The second factor, without the password.
     ("second-factor-start", "POST"), ("second-factor-enrol", "POST"),
     ("second-factor-codes", "POST"), ("second-factor-remove", "POST"),
+    ("person-add", "POST"), ("person-update", "POST"), ("person-reset-mfa", "POST"),
+    ("person-disable", "POST"), ("person-enable", "POST"),
 }  # fmt: skip
 # Bodies that let in to values, where those of the tables above do not.
 _LETS_IN: Final[dict[tuple[str, str], Any]] = {
