@@ -18,7 +18,7 @@ class ApiReferenceView(SpectacularSwaggerSplitView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response | HttpResponse:
         """Show the reference, or give its script."""
-        answer: Response = super().get(request, *args, **kwargs)
+        answer: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]  # the package has no types
         plain = plain_request(request)
         if "script" in request.GET or not getattr(plain.user, "is_authenticated", False):
             return answer
