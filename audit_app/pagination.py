@@ -145,7 +145,7 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
 def _refuse_unknown(parameters: Iterable[str], view: Any) -> None:
     known = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
     if any(name not in known for name in parameters):
-        raise BadQuery("query", f"A parameter is unknown; this list has: {', '.join(sorted(known))}.")
+        raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(known))}.")
 
 
 def _limit(text: str | None) -> int:

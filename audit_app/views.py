@@ -37,8 +37,8 @@ class EventFilterForm(forms.Form):
     action = forms.ChoiceField(
         required=False,
         choices=[
-            ("", "Anything"),
-            (search.EVERY_READ, "Every read of a value"),
+            ("", "All events"),
+            (search.EVERY_READ, "Secret reads"),
             *((a.value, a.value) for a in Action),
         ],
     )

@@ -73,7 +73,7 @@ class TargetAdmin(ServiceAdmin):
             runs_runner.request_sync,
             done="Asked for",
             asks="Keeper plans and carries out at once what the rules of each target allow. "
-            "To look first, make a plan on the target's page.",
+            "To review the changes first, create a plan on the target's page.",
         )
 
     @admin.action(description="Pause", permissions=["view"])
@@ -164,7 +164,7 @@ class RotationPolicyAdmin(ServiceAdmin):
             request_rotation,
             done="Asked for",
             asks="Each idle login gets a new value, which is tested and then served. "
-            "The present one works until its grace ends.",
+            "The previous value works until its overlap ends.",
         )
 
     @admin.action(description="Suspend", permissions=["view"])

@@ -44,11 +44,11 @@ def test_it_tells_all_that_was_recorded(cast: Cast, signed_in: SignedIn) -> None
     page = alice.get(f"/activity/{event.pk}")
     text = page.content.decode()
     for told in (
-        "secret.export", "bob", "&lt;b&gt;deploy&lt;/b&gt;", "TEXT", "as Keeper wrote it", bytes(event.hash).hex(),
+        "secret.export", "bob", "&lt;b&gt;deploy&lt;/b&gt;", "TEXT", '<span class="quiet">verified</span>', bytes(event.hash).hex(),
         "app/<wbr>&lt;3&gt;", "3 values", f"/activity/{first.pk}", f"/activity/{last.pk}", "development",
     ):  # fmt: skip
         assert told in text, told
-    assert "somebody changed it" not in text
+    assert "was changed outside Keeper" not in text
     assert page["Cache-Control"] == alice.get("/activity")["Cache-Control"]
 
 
@@ -56,18 +56,18 @@ def test_it_says_that_somebody_changed_it(cast: Cast, signed_in: SignedIn) -> No
     event = written(cast, cast.development)
     sql("UPDATE audit_app_auditevent SET actor_name = 'erin', details = 'NaN' WHERE id = %s", event.pk)
     text = signed_in(cast.alice).get(f"/activity/{event.pk}").content.decode()
-    assert "somebody changed it" in text
-    assert "hash and key fit" not in text
+    assert "was changed outside Keeper" in text
+    assert '<span class="quiet">verified</span>' not in text
 
 
 def test_it_says_that_somebody_changed_the_list_of_what_was_read(cast: Cast, signed_in: SignedIn) -> None:
     event = written(cast, cast.development, many=3)
     alice = signed_in(cast.alice)
-    assert "hash and key fit" in alice.get(f"/activity/{event.pk}").content.decode()
+    assert '<span class="quiet">verified</span>' in alice.get(f"/activity/{event.pk}").content.decode()
     sql("UPDATE audit_app_readmanifestitem SET name = 'app/other' WHERE name = %s", "app/<2>")
     text = alice.get(f"/activity/{event.pk}").content.decode()
-    assert "somebody changed it" in text
-    assert "hash and key fit" not in text
+    assert "was changed outside Keeper" in text
+    assert '<span class="quiet">verified</span>' not in text
 
 
 def test_whoever_may_not_read_it_finds_nothing_and_is_recorded(cast: Cast, signed_in: SignedIn) -> None:

@@ -41,14 +41,14 @@ def test_the_page_shows_what_is_signed_where_and_by_which_key(browser: Client, t
 def test_a_sound_trail_is_said_to_be_sound_and_the_check_recorded(browser: Client, extent: str) -> None:
     page = browser.post("/integrity/trail/verify", {"extent": extent}).content.decode()
     assert "held against 1 anchor outside" in page
-    assert "damage found" not in page
+    assert "violations found" not in page
     assert AuditEvent.objects.get(action="trail.verify").outcome == "allowed"
 
 
 def test_damage_is_named_by_page_and_api(browser: Client, sql: Callable[..., None]) -> None:
     sql("UPDATE audit_app_auditevent SET actor_name = 'mallory' WHERE stream = 'system' AND sequence = 1")
     page = browser.post("/integrity/trail/verify", {"extent": "full"}).content.decode()
-    assert "damage found" in page
+    assert "violations found" in page
     assert "event system #1" in page
     answer = browser.post("/api/trail/verify", {"extent": "full"}, content_type="application/json").json()
     assert not answer["sound"]
@@ -88,7 +88,7 @@ def test_who_may_read_nothing_has_viewed_nothing(cast: Cast, signed_in: SignedIn
 def test_it_shows_what_retention_will_take_out_and_took(
     browser: Client, cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "off: everything stays" in browser.get("/integrity/trail").text
+    assert "off: all events are kept" in browser.get("/integrity/trail").text
     settings.KEEPER_AUDIT_RETENTION_DAYS = 100
     settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'retained'}"]
@@ -101,7 +101,7 @@ def test_it_shows_what_retention_will_take_out_and_took(
         anchor_trail(at_once=True)
     page = browser.get("/integrity/trail").text
     assert "3 events from before" in page
-    assert "again" not in page[page.index("may go;") : page.index("bundle")]
+    assert "again" not in page[page.index("can be pruned") : page.index("bundle")]
     done = prune_if_due()
     assert done
     page = browser.get("/integrity/trail").text
@@ -125,4 +125,4 @@ def test_the_list_of_activity_is_filtered_by_its_address(browser: Client, cast: 
     ):
         # The filters offer every act by its words; what was found stands behind them.
         found = browser.get(f"/activity?{query}").content.decode().partition('id="results"')[2]
-        assert ("verified the trail of" in found) is shown, query
+        assert ("verified the audit log of" in found) is shown, query

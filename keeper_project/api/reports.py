@@ -60,7 +60,7 @@ class ReportView(APIView):
         """Make a report of one section or of all."""
         known = ReportQuery().fields
         if request.query_params.keys() - known.keys():
-            raise BadQuery("query", "A parameter is unknown.")
+            raise BadQuery("query", "Unknown parameter.")
         query = ReportQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         given: dict[str, Any] = dict(query.validated_data)

@@ -115,6 +115,6 @@ def _operations(actor: Principal) -> Iterator[ActionItem]:
     if not actor.is_admin:
         return
     if backup.is_late(backup.last_success()):
-        yield ActionItem(label="no fresh backup", state="overdue", url=reverse("backups"))
+        yield ActionItem(label="no recent backup", state="overdue", url=reverse("backups"))
     for problem in checkpoints_schedule.problems():
         yield ActionItem(label=problem, state="failed", url=reverse("trail"))

@@ -32,7 +32,7 @@ NEWS_AFTER: Final = 2
 # Longer than any question: the claim of a worker that died.
 _LEASE: Final = timedelta(minutes=2)
 _ANSWER_SECONDS: Final = 20.0
-_SILENT: Final = "it gave no answer in time"
+_SILENT: Final = "no answer in time"
 
 
 def check_systems() -> None:
@@ -127,7 +127,7 @@ def _tell(row: ExternalSystem, finding: ProbeResult, failures: int) -> None:
             link=link,
         )
     elif not failures:
-        resolve_alert(kinds=[KIND], about=_about(row), subject=f"{name}: it works again", link=link)
+        resolve_alert(kinds=[KIND], about=_about(row), subject=f"{name}: working again", link=link)
 
 
 def _about(row: ExternalSystem) -> UUID:

@@ -26,7 +26,7 @@ from keeper_project.models import System, SystemState
 _STEP_SECONDS: Final = 5
 # A certificate is replaced by two people of two departments.
 _EXPIRY_NOTICE: Final = timedelta(days=30)
-_OFF: Final = "nothing is configured"
+_OFF: Final = "not configured"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def database() -> ProbeResult:
 def broker() -> ProbeResult:
     """Ask the broker whether it takes messages."""
     if settings.KEEPER_EMBEDDED_WORKER:
-        return ProbeResult(state=SystemState.OFF, detail="the worker looks for due work in the database")
+        return ProbeResult(state=SystemState.OFF, detail="the worker polls the database")
     try:
         health.broker()
     except HealthFailure as failure:
@@ -79,7 +79,7 @@ def redis() -> ProbeResult:
     try:
         client.ping()
     except (RedisError, OSError) as error:
-        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"no answer ({type(error).__name__})")
     finally:
         client.close()
     return ProbeResult(state=SystemState.OK)
@@ -91,18 +91,18 @@ def mail() -> ProbeResult:
         return ProbeResult(state=SystemState.OFF, detail=_OFF)
     server = get_connection(timeout=_STEP_SECONDS)
     if not isinstance(server, EmailBackend):
-        return ProbeResult(state=SystemState.OFF, detail="mail does not go to a server")
+        return ProbeResult(state=SystemState.OFF, detail="no mail server")
     try:
         server.open()
         code = server.alive()
     except smtplib.SMTPAuthenticationError:
-        return ProbeResult(state=SystemState.UNHEALTHY, detail="it refuses the user or password")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail="username or password rejected")
     except (smtplib.SMTPException, OSError) as error:
-        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"no answer ({type(error).__name__})")
     finally:
         server.close()
     if code != _SMTP_OK:
-        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it answers {code} where 250 is due")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"answered {code} instead of 250")
     return ProbeResult(state=SystemState.OK)
 
 
@@ -116,11 +116,9 @@ def identity_provider() -> ProbeResult:
         return ProbeResult(state=SystemState.UNHEALTHY, detail=str(error))
     if ends < timezone.now() + _EXPIRY_NOTICE:
         return ProbeResult(
-            state=SystemState.DEGRADED, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
+            state=SystemState.DEGRADED, detail=f"metadata and certificate valid until {ends:%Y-%m-%d}"
         )
-    return ProbeResult(
-        state=SystemState.OK, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
-    )
+    return ProbeResult(state=SystemState.OK, detail=f"metadata and certificate valid until {ends:%Y-%m-%d}")
 
 
 _SMTP_OK: Final = 250

@@ -146,7 +146,7 @@ def data_keys() -> None:
         names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
         more = " and others" if len(found) > NAMED_KEYS else ""
         raise HealthFailure(
-            "data keys do not open; the page Health and the log name them",
+            "data keys do not open; see the Health page and the log",
             for_operators=f"data keys that do not open: {names}{more}; the log says why",
         )
 
@@ -160,7 +160,7 @@ def environment_keys() -> None:
     if found:
         more = " and others" if len(found) > NAMED_KEYS else ""
         raise HealthFailure(
-            "keys of environments cannot be used; the page Health names them",
+            "keys of environments cannot be used; see the Health page",
             for_operators=f"the key cannot be used of: {', '.join(found[:NAMED_KEYS])}{more}",
         )
 
@@ -183,7 +183,7 @@ def search() -> None:
 def installation() -> None:
     """Check that this is the installation that acts. Raises HealthFailure if it is not."""
     if not is_active():
-        raise HealthFailure("this is not the active installation: nothing is synced or sent from here")
+        raise HealthFailure("this installation is not active: it does not sync or send anything")
 
 
 def systems() -> None:
@@ -192,7 +192,7 @@ def systems() -> None:
     Raises HealthFailure if any failed.
     """
     if names := failing_systems():
-        raise HealthFailure(f"{', '.join(names)}: the page Health says what to do")
+        raise HealthFailure(f"{', '.join(names)}: see the Health page")
 
 
 def processes() -> None:
@@ -211,7 +211,7 @@ def worker() -> None:
     """
     beat = last_beat()
     if beat is None or timezone.now() - beat > HEARTBEAT_AGE:
-        raise HealthFailure("no worker has carried out a scheduled task lately")
+        raise HealthFailure("no worker has run a scheduled task recently")
 
 
 # --- Routes ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from sync_app.models import Target
 # Several rounds of the slowest question, or of the canary.
 _SILENT_AFTER: Final = timedelta(minutes=15)
 _NAMED: Final = 3
-GROUPS: Final = ("Keeper's own", "Keys", "Sinks of the trail", "Targets of the sync")
+GROUPS: Final = ("Dependencies", "Keys", "Audit log destinations", "Sync targets")
 _OWN, _KEYS, _SINKS, _TARGETS = GROUPS
 
 
@@ -111,7 +111,7 @@ def _keys() -> Iterator[SystemStatus]:
 def _sinks() -> Iterator[SystemStatus]:
     rows = {row.name: row for row in SinkState.objects.all()}
     url = reverse("trail")
-    places = [("signing of the trail", SIGNING, remedies.SIGNING_REMEDY)]
+    places = [("audit log signing", SIGNING, remedies.SIGNING_REMEDY)]
     sinks = [*checkpoint_sinks(), *event_sinks()]
     places += [(sink.name, sink.name, remedies.SINK_REMEDY) for sink in sinks]
     for name, key, remedy in places:
@@ -120,7 +120,7 @@ def _sinks() -> Iterator[SystemStatus]:
             yield _failed(_SINKS, name, row.error, remedy, row.succeeded_at, url)
         elif row is None or row.succeeded_at is None:
             yield SystemStatus(
-                group=_SINKS, name=name, state="pending", detail="nothing was due yet", url=url
+                group=_SINKS, name=name, state="pending", detail="nothing to send yet", url=url
             )
         else:
             yield SystemStatus(group=_SINKS, name=name, state="ok", at=row.succeeded_at, url=url)

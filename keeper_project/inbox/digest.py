@@ -74,7 +74,7 @@ def _not_today(now: datetime, prefix: str = "") -> Q:
 
 def _subject(found: list[Section]) -> str:
     count = sum(len(section.notices) for section in found)
-    return f"Keeper: {count}{' or more' if any(s.more for s in found) else ''} to look at"
+    return f"Keeper: {count}{' or more' if any(s.more for s in found) else ''} to review"
 
 
 def _text(user: User, found: list[Section], before: datetime | None) -> str:
@@ -84,8 +84,8 @@ def _text(user: User, found: list[Section], before: datetime | None) -> str:
         lines += ["  and more: " + _address(section.all_url)] if section.more else []
         lines.append("")
     lines += [
-        "No value stands in this message. What is new since the last one is marked with *.",
-        f"All of it, and which of it is mailed: {_address('/notifications')}",
+        "This e-mail contains no secret values. New items are marked with *.",
+        f"View all notifications and change this e-mail: {_address('/notifications')}",
     ]
     return "\n".join(lines)
 

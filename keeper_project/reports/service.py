@@ -83,12 +83,12 @@ def make(
     may = offered(actor=actor)
     chosen = may if key == ALL else [section for section in may if section.key == key]
     if not chosen:
-        raise BadQuery("section", "There is no such section for you.")
+        raise BadQuery("section", "Report section not found.")
     now = timezone.now()
     until = until or now
     since = since or until - timedelta(days=DAYS)
     if since >= until:
-        raise BadQuery("since", "The time has to begin before it ends.")
+        raise BadQuery("since", "The start must be before the end.")
     title = "Compliance report" if key == ALL else chosen[0].title
     commit_record(
         actor=actor,

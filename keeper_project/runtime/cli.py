@@ -139,7 +139,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
         if "--traceback" in arguments:
             raise
         sys.exit(
-            f"keeper: The database of DATABASE_URL does not do it: {_reason(error)} (--traceback tells more)."
+            f"keeper: Can't use the database at DATABASE_URL: {_reason(error)} (add --traceback for details)."
         )
 
 

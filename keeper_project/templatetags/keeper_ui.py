@@ -13,7 +13,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from environments_app.approvals.access_proposals import duration_words
-from keeper_project.ui import charts, labels, relative_time
+from keeper_project.ui import action_labels, charts, labels, relative_time
 
 register = template.Library()
 
@@ -169,13 +169,13 @@ def type_icon(secret_type: str) -> str:
 @register.filter
 def verb(event: Any) -> str:
     """Return what happened in an audit event, as words that follow its actor."""
-    return labels.verb(str(event.action), str(event.outcome), of=str(event.object_kind))
+    return action_labels.verb(str(event.action), str(event.outcome), of=str(event.object_kind))
 
 
 @register.filter
 def act_words(action: str) -> str:
     """Return an action's label in the imperative: "write", "grant access to"."""
-    act = labels.ACTION_LABELS.get(action)
+    act = action_labels.ACTION_LABELS.get(action)
     return act.tried if act else action
 
 
@@ -295,14 +295,24 @@ def filter_select(bound: BoundField) -> SafeString:
 
 @register.simple_tag
 def filter_acts(bound: BoundField) -> SafeString:
-    """Render the control that narrows to one act, each by its words: "revealed", not "secret.reveal"."""
+    """Render the control that narrows to one action, by its name, below the heading of its group."""
     field = cast("ChoiceField", bound.field)
-    choices = cast("Iterable[tuple[str, str]]", field.choices)
+    groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in action_labels.HEADINGS}
+    first: list[tuple[str, str]] = []
+    for action, told in cast("Iterable[tuple[str, str]]", field.choices):
+        if action in action_labels.ACTION_LABELS:
+            groups[action_labels.group_of(action)].append((action, action_labels.action_name(action)))
+        else:
+            first.append((action, told))
     field.choices = [
-        (act, labels.ACTION_LABELS[act].done if act in labels.ACTION_LABELS else told)
-        for act, told in choices
+        *first,
+        *((heading, sorted(acts, key=_words)) for heading, acts in groups.items() if acts),
     ]
     return filter_select(bound)
+
+
+def _words(choice: tuple[str, str]) -> str:
+    return choice[1]
 
 
 def _widget_class(widget: Any) -> str:

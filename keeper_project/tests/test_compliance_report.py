@@ -22,5 +22,5 @@ def test_it_lists_its_sections_and_refuses_others(cast: Cast) -> None:
     out = StringIO()
     call_command("compliance_report", "--list", stdout=out)
     assert "access: Access review." in out.getvalue()
-    with pytest.raises(CommandError, match="no such section"):
+    with pytest.raises(CommandError, match="section not found"):
         call_command("compliance_report", "--section", "none")

@@ -15,32 +15,11 @@ from audit_app.queries.activity_stats import Kind, counts_by_day
 from audit_app.queries.top_actors import top_actors
 from environments_app.authentication.drf import principal_of
 from keeper_project.dashboard import figures
-from keeper_project.ui import labels
+from keeper_project.ui import action_labels, labels
 from keeper_project.ui.charts import Part
 
 _ACTORS_SHOWN: Final = 8
 _ACTIONS_SHOWN: Final = 8
-# By how the name of an action begins; what begins otherwise is "keys, trail and reports".
-_GROUPS: Final = {
-    "secret": "secrets",
-    "environment": "environments",
-    "member": "people and access",
-    "access": "people and access",
-    "user": "people and access",
-    "group": "people and access",
-    "saml_mapping": "people and access",
-    "saml_metadata": "people and access",
-    "second_factor": "people and access",
-    "token": "people and access",
-    "approval": "approvals",
-    "access_request": "approvals",
-    "target": "sync",
-    "consent": "sync",
-    "rotation": "rotation",
-    "notification": "notifications",
-    "session": "sign-ins",
-}
-_OTHER: Final = "keys, trail and reports"
 _OUTCOME_TONES: Final = {Outcome.ALLOWED: "ok", Outcome.DENIED: "warn", Outcome.FAILED: "bad"}
 
 
@@ -95,7 +74,7 @@ def _groups(total: Mapping[Kind, int]) -> list[Part]:
     """Return how much of each kind of action there was; each leads to its most frequent action."""
     counts, leading = Counter[str](), dict[str, Counter[str]]()
     for kind, count in total.items():
-        group = _GROUPS.get(kind.action.partition(".")[0], _OTHER)
+        group = action_labels.group_of(kind.action)
         counts[group] += count
         leading.setdefault(group, Counter())[kind.action] += count
     return [
@@ -107,7 +86,7 @@ def _groups(total: Mapping[Kind, int]) -> list[Part]:
 def _actions(total: Mapping[Kind, int]) -> list[Part]:
     counts = _sums((kind.action, count) for kind, count in total.items())
     return [
-        Part(label=labels.verb(action, Outcome.ALLOWED), count=count, url=figures.activity_url(action=action))
+        Part(label=action_labels.action_name(action), count=count, url=figures.activity_url(action=action))
         for action, count in counts.most_common(_ACTIONS_SHOWN)
     ]
 

@@ -44,7 +44,7 @@ def backups(request: HttpRequest) -> HttpResponse:
 def backup_now(request: HttpRequest) -> HttpResponse:
     """Have a backup made in the background."""
     request_backup(actor=principal_of(request))
-    messages.success(request, "A backup is being made; it appears here once whole.")
+    messages.success(request, "Backup started.")
     return redirect("backups")
 
 
@@ -56,7 +56,7 @@ def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
         request_backup(actor=principal_of(request), name=name)
     except Malformed as error:
         raise Invisible(str(error)) from error
-    messages.success(request, "It is being proved; the result appears here.")
+    messages.success(request, "Verification started.")
     return redirect("backups")
 
 
@@ -67,7 +67,7 @@ def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse
     actor = principal_of(request)
     try:
         recovery.release(actor=actor, kind=kind, uuid=uuid)
-        messages.success(request, "Released: it acts again.")
+        messages.success(request, "Released.")
     except (Conflict, Tampered) as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:

@@ -29,7 +29,7 @@ class DigestForm(forms.Form):
     """The kinds that are sent by e-mail."""
 
     kinds = forms.MultipleChoiceField(
-        label="Once a day, if there is news of",
+        label="Daily e-mail digest",
         required=False,
         choices=list(_LABELS.items()),
         widget=forms.CheckboxSelectMultiple,
@@ -76,7 +76,7 @@ def digest_choose(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         kinds = [NoticeKind(kind) for kind in form.cleaned_data["kinds"]]
         choose_digest(actor=principal_of(request), kinds=kinds)
-        messages.success(request, "Saved." if kinds else "Saved: nothing is mailed to you any more.")
+        messages.success(request, "Saved." if kinds else "Saved. The digest is off.")
     return redirect("notices")
 
 

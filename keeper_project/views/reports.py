@@ -24,9 +24,7 @@ class SpanForm(forms.Form):
     """The time that a report is about, in whole days of UTC."""
 
     since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(
-        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Until before"
-    )
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="To")
 
     @property
     def span(self) -> dict[str, datetime | None]:

@@ -100,25 +100,25 @@ def _days(moment: datetime | None, now: datetime) -> int | None:
 SECTIONS: Final = (
     Section(
         key="inventory",
-        title="Secrets and their age",
-        about="Every living secret, who owns it, and how old its current value is. Names and metadata alone.",
-        columns=("Environment", "Name", "Type", "Owner", "Version", "Written", "Age in days", "Since"),
+        title="Secret age",
+        about="All secrets, their owner and the age of the current value. Names and metadata only.",
+        columns=("Environment", "Name", "Type", "Owner", "Version", "Updated", "Age (days)", "Created"),
         rows=_inventory,
     ),
     Section(
         key="expiry",
-        title="Expiry and due rotations",
-        about="Secrets with a date: when they expire, and when their rotation is due.",
-        columns=("Environment", "Name", "Owner", "Expires", "Expiry", "Rotated", "Rotation due", "State"),
+        title="Expiry and rotation due",
+        about="Secrets that expire or are due for rotation.",
+        columns=("Environment", "Name", "Owner", "Expires", "Expiry", "Rotated", "Rotation due", "Status"),
         rows=_expiry,
     ),
     Section(
         key="encryption",
-        title="Encryption and age of keys",
-        about="Every data key, which key wraps it, how old it is, how many versions it seals. "
-        "Every stored value is an envelope of one of them: there is no plain column.",
+        title="Encryption and key age",
+        about="All data keys, the key that wraps each, their age and the number of encrypted versions. "
+        "All stored values are encrypted.",
         columns=(
-            "Environment", "Purpose", "Data key", "Provider", "Wrapped by", "Active", "Age in days",
+            "Environment", "Purpose", "Data key", "Provider", "Wrapped by", "Active", "Age (days)",
             "Versions", "Checked", "Result",
         ),
         rows=_encryption,

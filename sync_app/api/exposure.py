@@ -16,7 +16,7 @@ from sync_app.rotation.execution.compromise_response import find_reader, preview
 class ExposureRequest(StrictSerializer):
     """Whose knowledge is rotated, and how."""
 
-    who = Text(max_length=150, help_text="A username, the name of a token, or the uuid of either.")
+    who = Text(max_length=150, help_text="Username, token name or UUID.")
     confirm = Text(max_length=150, help_text="The reader's name, as the preview tells it.")
     emergency = Truth(required=False, help_text="Leave no grace: needs the right to cut it.")
     reason = Text(max_length=200, required=False, allow_blank=True)
@@ -30,7 +30,7 @@ class ExposedDocument(serializers.Serializer[Any]):
     environment = serializers.CharField(source="known.secret.environment.name", read_only=True)
     versions = serializers.ListField(source="known.numbers", child=serializers.IntegerField(), read_only=True)
     policy = serializers.IntegerField(source="policy.pk", read_only=True, default=None, allow_null=True)
-    by_hand = serializers.SerializerMethodField(help_text="No policy rotates it: it is marked as due.")
+    by_hand = serializers.SerializerMethodField(help_text="No rotation policy. It is marked as due.")
     reason = serializers.CharField(read_only=True, help_text="Why nothing would be, or was, done about it.")
     unconfirmed = serializers.ListField(
         source="slow", child=serializers.CharField(), read_only=True, help_text="Who may be cut off."

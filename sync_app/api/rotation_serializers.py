@@ -25,12 +25,12 @@ class RotationRules(StrictSerializer):
     window = Text(
         max_length=64, required=False, allow_blank=True, help_text="When to begin: mon-fri 01:00-05:00."
     )
-    time_zone = Text(max_length=64, required=False, help_text="Of cron line and window.")
+    time_zone = Text(max_length=64, required=False, help_text="For the cron schedule and maintenance window.")
     grace_seconds = WholeNumber(
         min_value=0, max_value=MAX_SECONDS, required=False, help_text="How long the previous value works."
     )
     waits_for_consumers = Truth(
-        required=False, help_text="Retire only once every consumer confirmed the current version."
+        required=False, help_text="Wait for all consumers to confirm before retiring."
     )
 
 

@@ -204,7 +204,7 @@ def _refuse_too_soon(work: ItemContext, plan: Plan, now: datetime, apart: timede
     if now < due and not _is_pending_version(work, plan):
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(
-            f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",
+            f"the target takes one new version in {minutes} minutes: the next is due at {due:%H:%M} UTC",
             due=due,
         )
 

@@ -205,7 +205,7 @@ def _prepare_batches(tools: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Bat
     last = 0
     while True:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
-            raise SyncPaused("the sync was paused: the rest waits")
+            raise SyncPaused("syncing was paused: the remaining changes wait")
         raise_if_shutdown_requested()
         # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
@@ -231,13 +231,15 @@ def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
 
 def _refuse_unready(plan: Plan) -> None:
     if not verified_rows([plan]):
-        raise PlanNotReady("the plan's row was changed outside Keeper: plan again")
+        raise PlanNotReady("the plan was changed outside Keeper: refresh it")
     if plan.state == PlanState.MAKING:
-        raise PlanNotReady("the plan is still being prepared: wait until its state is ready, then apply it")
+        raise PlanNotReady("the plan is not ready yet: wait, then apply it")
     if plan.state not in {PlanState.READY, PlanState.APPLYING}:
-        raise PlanNotReady(f"the plan is {plan.state}: plan again")
+        raise PlanNotReady(f"the plan is {plan.state}: refresh it")
     if plan.rules != rules_snapshot(plan.target):
-        raise PlanNotReady("the target's rules or address changed since the plan was made: plan again")
+        raise PlanNotReady(
+            "the target's rules or address changed after the plan was created: refresh the plan"
+        )
 
 
 def _refuse_deletions(plan: Plan) -> None:

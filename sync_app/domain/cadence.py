@@ -97,7 +97,7 @@ def parse_time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidField("time_zone", "A time zone is a name such as UTC or Europe/Berlin.") from error
+        raise InvalidField("time_zone", "Enter a time zone, for example UTC or Europe/Berlin.") from error
 
 
 def clean_cron(line: str) -> str:
@@ -107,9 +107,9 @@ def clean_cron(line: str) -> str:
     try:
         next(CronSim(text, datetime.now(UTC)))
     except (CronSimError, StopIteration) as error:
-        raise InvalidField("cron", "A cron line has five fields, such as 0 3 * * sun.") from error
+        raise InvalidField("cron", "Enter five fields, for example 0 3 * * sun.") from error
     if len(text.split()) != fields:
-        raise InvalidField("cron", "A cron line has five fields: minute hour day month weekday.")
+        raise InvalidField("cron", "Enter five fields: minute hour day month weekday.")
     return text
 
 

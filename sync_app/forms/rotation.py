@@ -23,7 +23,7 @@ class CadenceForm(forms.Form):
         label="Rotate",
         coerce=int,
         choices=[
-            (0, "by hand, or by a cron line"),
+            (0, "manually, or on a cron schedule"),
             (_DAY, "every day"),
             (7 * _DAY, "every week"),
             (30 * _DAY, "every 30 days"),
@@ -33,19 +33,25 @@ class CadenceForm(forms.Form):
         initial=30 * _DAY,
     )
     cron = forms.CharField(
-        label="Cron line", required=False, max_length=100, help_text="Five fields such as 0 3 * * sun."
+        label="Cron schedule",
+        required=False,
+        max_length=100,
+        help_text="Five fields, for example 0 3 * * sun.",
     )
     window = forms.CharField(
-        label="Begin only at",
+        label="Maintenance window",
         required=False,
         max_length=64,
-        help_text="Such as mon-fri 01:00-05:00; empty: at any time.",
+        help_text="For example, mon-fri 01:00-05:00. Leave blank for any time.",
     )
     time_zone = forms.CharField(
-        label="Time zone", max_length=64, initial="UTC", help_text="Of cron line and window."
+        label="Time zone",
+        max_length=64,
+        initial="UTC",
+        help_text="For the cron schedule and maintenance window.",
     )
     grace_seconds = forms.TypedChoiceField(
-        label="Grace",
+        label="Overlap",
         coerce=int,
         choices=[
             (0, "none"),
@@ -55,10 +61,10 @@ class CadenceForm(forms.Form):
             (30 * _DAY, "30 days"),
         ],
         initial=_DAY,
-        help_text="So long the previous value keeps working.",
+        help_text="The previous value keeps working for this long.",
     )
     waits_for_consumers = forms.BooleanField(
-        label="Retire only once every consumer confirmed the current version", required=False
+        label="Wait for all consumers to confirm before retiring", required=False
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -141,8 +147,8 @@ class PolicyFilterForm(forms.Form):
         required=False,
         choices=[
             ("", "Any state"),
-            ("failed", "Stopped"),
-            ("running", "At work"),
+            ("failed", "Failed"),
+            ("running", "In progress"),
             ("due", "Due"),
             ("overdue", "Overdue"),
         ],

@@ -37,31 +37,29 @@ class RulesForm(forms.Form):
         ],
     )
     conflict = forms.ChoiceField(
-        label="If both sides differ",
+        label="On conflict",
         choices=[
-            (Conflict.ASK, "Ask me"),
-            (Conflict.KEEPER_WINS, "Keeper wins"),
-            (Conflict.TARGET_WINS, "The target wins"),
+            (Conflict.ASK, "Ask"),
+            (Conflict.KEEPER_WINS, "Use Keeper's value"),
+            (Conflict.TARGET_WINS, "Use the target's value"),
         ],
     )
     deletion = forms.ChoiceField(
-        label="What is deleted in Keeper",
+        label="When a secret is deleted in Keeper",
         choices=[
-            (Deletion.NEVER, "Stays in the target"),
-            (Deletion.RECOVERABLE, "Is deleted there too, recoverably"),
+            (Deletion.NEVER, "Keep it in the target"),
+            (Deletion.RECOVERABLE, "Delete it in the target (recoverable)"),
         ],
     )
     budget_number = forms.IntegerField(
-        label="At most so many deletes at once",
+        label="Max deletions per sync",
         min_value=0,
         initial=10,
-        help_text="If there are more, nothing is deleted.",
+        help_text="If exceeded, nothing is deleted.",
     )
-    budget_percent = forms.IntegerField(
-        label="And at most so many per cent", min_value=0, max_value=100, initial=10
-    )
+    budget_percent = forms.IntegerField(label="Max deletions (%)", min_value=0, max_value=100, initial=10)
     interval_seconds = forms.TypedChoiceField(
-        label="Look",
+        label="Check",
         coerce=int,
         choices=[
             (60, "every minute"),
@@ -69,14 +67,14 @@ class RulesForm(forms.Form):
             (900, "every 15 minutes"),
             (3600, "every hour"),
             (86400, "every day"),
-            (0, "when asked, and on change"),
+            (0, "manually and on change"),
         ],
         initial=300,
     )
     automatic = forms.BooleanField(
-        label="Carry out by itself what it finds",
+        label="Apply changes automatically",
         required=False,
-        help_text="Otherwise it only looks, and a person applies the plan.",
+        help_text="If off, changes wait for someone to apply the plan.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -162,14 +160,14 @@ class TargetForm(RulesForm, DestinationForm):
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     name = forms.CharField(
         max_length=63,
-        help_text="Small letters, digits and . _ -",
+        help_text="Lowercase letters, numbers, . _ -",
         widget=forms.TextInput({"autocomplete": "off"}),
     )
     scope = forms.CharField(
-        label="Only secrets under",
+        label="Path prefix",
         required=False,
         max_length=MAX_PREFIX,
-        help_text="A name prefix such as payments; empty: all of them. It stays as it is.",
+        help_text="For example, payments. Leave blank to sync all secrets. Can't be changed later.",
     )
 
     def __init__(

@@ -71,4 +71,4 @@ def require_not_paused(target: Target) -> None:
     if target.paused_at is not None:
         raise SyncPaused("the target is paused: resume it first")
     if SyncPause.objects.exists():
-        raise SyncPaused("all of the sync is paused: resume it first")
+        raise SyncPaused("syncing is paused: resume it first")

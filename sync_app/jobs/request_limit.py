@@ -23,9 +23,7 @@ _places = threading.BoundedSemaphore(AT_ONCE)
 def limit_requests() -> Iterator[None]:
     """Bound all requests of the block together. Raises TooManyTests where this process waits for enough."""
     if not _places.acquire(blocking=False):
-        raise TooManyTests(
-            f"{AT_ONCE} tests of other systems are under way, so this one was not begun: try again soon"
-        )
+        raise TooManyTests(f"{AT_ONCE} connection tests are already running: try again soon")
     try:
         with limited(_REQUESTS * settings.KEEPER_OUTBOUND_SECONDS):
             yield

@@ -133,7 +133,7 @@ def request_repeat(*, actor: Principal, plan: Plan) -> Run:
     plan's row was changed outside Keeper, and as `request_plan` does.
     """
     if not verified_rows([plan]):
-        raise PlanNotReady("the plan's row was changed outside Keeper: plan again from the target's page")
+        raise PlanNotReady("the plan was changed outside Keeper: create a new one on the target's page")
     return request_plan(actor=actor, target=plan.target, kind=PlanKind(plan.kind), options=plan.options)
 
 
@@ -272,11 +272,11 @@ def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Jso
             return {"mode": DisconnectMode(str(options.get("mode")))}
         names = options.get("names")
         if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES:
-            raise PlanNotReady(f"give 1 to {MAX_NAMES:,} names to adopt")
+            raise PlanNotReady(f"give 1 to {MAX_NAMES:,} names to import")
         chosen: list[Json] = [*sorted({str(name) for name in names})]
         return {"mode": AdoptMode(str(options.get("mode"))), "names": chosen}
     except ValueError as error:
-        raise PlanNotReady("the mode is not one of this kind of plan") from error
+        raise PlanNotReady("choose one of the offered modes") from error
 
 
 def _attach_plan(run: Run, actor: Principal, lease: Lease | None) -> Plan:

@@ -115,9 +115,7 @@ def require_authentic(policy: RotationPolicy) -> None:
 def report_tampering(policy: RotationPolicy, reason: str) -> NoReturn:
     """Report that a policy was changed outside Keeper. Raises Tampered."""
     record_integrity_violation(kind=policy.MAC_LABEL, uuid=policy.uuid, name=str(policy.pk), reason=reason)
-    raise Tampered(
-        "The policy's record was changed outside Keeper; it does nothing, and can only be removed."
-    )
+    raise Tampered("The policy was changed outside Keeper. It is inactive and can only be removed.")
 
 
 def _require_visible(

@@ -31,7 +31,7 @@ CHANGEABLE: Final = (
 def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
     """Set rules on a policy and return the names of those that differ. Raises InvalidField."""
     for name in sorted(rules.keys() - set(CHANGEABLE)):
-        raise InvalidField(name, "This is no rule of a policy, or one that stays as it is.")
+        raise InvalidField(name, "This is not a rule of a policy, or it can't be changed.")
     given = dict(rules)
     if given.get("cron"):
         given["cron"] = clean_cron(given["cron"])
@@ -70,7 +70,7 @@ def publish_due(policy: RotationPolicy) -> None:
 
 def _check(policy: RotationPolicy) -> None:
     if policy.cron and policy.interval_seconds:
-        raise InvalidField("cron", "Choose an interval or a cron line, not both.")
+        raise InvalidField("cron", "Choose an interval or a cron schedule, not both.")
     if policy.interval_seconds and not MIN_INTERVAL <= policy.interval_seconds <= MAX_SECONDS:
         raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
     if policy.grace_seconds > MAX_SECONDS:

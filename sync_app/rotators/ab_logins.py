@@ -63,7 +63,7 @@ class AbLogins(Rotator):
         self.server = Endpoint.of(self.settings)
         self.logins = self._usernames()
         if self.logins[0] == self.logins[1]:
-            raise BadDestination("A and B are two different logins", field="login_b")
+            raise BadDestination("choose two different logins for A and B", field="login_b")
 
     @classmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
@@ -127,7 +127,7 @@ class AbLogins(Rotator):
 
     def _refuse_current(self, username: str, current: str) -> None:
         if username == self._credential(current).username:
-            raise CredentialInUse(f"{username} serves the current value: nothing was changed")
+            raise CredentialInUse(f"{username} has the current value: nothing was changed")
 
     def _lock_digest(self) -> bytes:
         """Return what the advisory lock of these logins is called, whichever policy names them."""

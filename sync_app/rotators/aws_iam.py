@@ -58,7 +58,7 @@ class AwsIam(Rotator):
         FormField(name="sts_endpoint", label="STS endpoint", help="Empty: AWS's own."),
     )
     admin_fields: ClassVar[tuple[FormField, ...]] = (
-        FormField(name="access_key_id", label="Access key id", required=True, sensitive=True),
+        FormField(name="access_key_id", label="Access key ID", required=True, sensitive=True),
         FormField(name="secret_access_key", label="Secret access key", required=True, sensitive=True),
     )
     # IAM is eventually consistent; new and deactivated keys take seconds to be known everywhere.
@@ -71,7 +71,7 @@ class AwsIam(Rotator):
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
         super().__init__(settings=settings, admin=admin)
         if not _REGION.fullmatch(self.settings["region"]):
-            raise BadDestination("a region looks like eu-central-1", field="region")
+            raise BadDestination("enter a region, for example eu-central-1", field="region")
         self._places = {service: self._endpoint_field(f"{service}_endpoint") for service in ("iam", "sts")}
         self._user = self.settings["user_name"]
 
@@ -165,7 +165,7 @@ class AwsIam(Rotator):
         """Deactivate the key, see that it is refused, and then delete it."""
         key = self._key_id(value)
         if key == self._key_id(current):
-            raise CredentialInUse(f"{key} serves the current value: nothing was changed")
+            raise CredentialInUse(f"{key} has the current value: nothing was changed")
         keys = self._list_keys()
         fence.require_held()
         if keys.get(key) == "Active":

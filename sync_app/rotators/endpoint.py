@@ -61,9 +61,9 @@ class Endpoint:
         """Return the endpoint that a policy's settings name. Raises BadDestination if they are malformed."""
         host, port = settings["host"].strip().rstrip(".").lower(), settings["port"]
         if not _HOST.fullmatch(host) and not _is_ipv6(host):
-            raise BadDestination("a host is a name or an address, without a port", field="host")
+            raise BadDestination("enter a host name or address without a port", field="host")
         if not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
-            raise BadDestination(f"a port is a number from 1 to {_MAX_PORT}", field="port")
+            raise BadDestination(f"enter a port from 1 to {_MAX_PORT}", field="port")
         made = cls(
             host=host, port=int(port), tls=Tls(settings["tls"]), ca_certificate=settings["ca_certificate"]
         )
@@ -89,7 +89,9 @@ class Endpoint:
         try:
             context = ssl.create_default_context(cadata=self.ca_certificate or None)
         except (ssl.SSLError, ValueError) as error:
-            raise BadDestination("a CA certificate begins with -----BEGIN", field="ca_certificate") from error
+            raise BadDestination(
+                "enter a PEM certificate that begins with -----BEGIN", field="ca_certificate"
+            ) from error
         context.check_hostname = self.tls is Tls.VERIFY_IDENTITY
         return limited_context(context)
 

@@ -50,7 +50,7 @@ def _destination_lines(plan: Plan) -> list[Line]:
     """Return what decides, besides its items, how a plan is carried out."""
     words = {
         "endpoint": "Address",
-        "recovery_window_days": "Recovery window in days",
+        "recovery_window_days": "Recovery window (days)",
         "kms_key_id": "KMS key",
     }
     return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
@@ -106,7 +106,7 @@ def require_confirm_approval(actor: Principal, target: Target, system: str) -> A
 def refuse_unapproved_widening(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
     """Refuse a change that needs an approval by now. Raises Conflict."""
     if _widens(actor, stored, rules):
-        raise Conflict("The target, or its environment, was changed meanwhile: look again.")
+        raise Conflict("The target or its environment changed in the meantime. Reload the page.")
 
 
 def refuse_unattended(actor: Principal, target: Target) -> None:
@@ -116,15 +116,15 @@ def refuse_unattended(actor: Principal, target: Target) -> None:
     """
     if target.automatic and needs_second_person(actor, target.environment):
         raise Conflict(
-            "The environment is protected: a target that syncs by itself takes a second person. Switch "
-            "automatic off first, and on again afterwards, which asks for approval."
+            "Automatic apply needs approval in a protected environment. Switch "
+            "it off first, then on again to request approval."
         )
 
 
 def refuse_unplanned(actor: Principal, target: Target) -> None:
     """Refuse to plan and apply in one step if the plan needs an approval. Raises Conflict."""
     if not target.automatic and needs_second_person(actor, target.environment):
-        raise Conflict("The environment is protected: make a plan, and ask for its approval by applying it.")
+        raise Conflict("The environment is protected. Create a plan and apply it to request approval.")
 
 
 def add_approval(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
@@ -139,7 +139,7 @@ def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
     """
     environment = plan.target.environment
     if needs_second_person(actor, environment) and not _is_approved(plan):
-        raise ApprovalVoid("The environment is protected, and no second person approved this plan.")
+        raise ApprovalVoid("This plan needs approval because the environment is protected.")
     # Approved, or Keeper's own: in both cases Keeper works within the granted rights.
     return system_clearance(actors.system(), environment)
 

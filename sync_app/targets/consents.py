@@ -27,7 +27,7 @@ def give_consent(
     require_not_removed(target)
     require_authentic(target)
     if target.environment_id == environment.pk:
-        raise InvalidField("target", "This target is the environment's own: it needs no consent.")
+        raise InvalidField("target", "This target belongs to the environment and needs no permission.")
     consent = ReferenceConsent(
         environment=environment, target=target, prefix=validate_prefix(prefix), given_by=actor.name
     )
@@ -36,7 +36,7 @@ def give_consent(
             consent.save()
             _record(actor, Action.CONSENT_GIVE, consent)
     except IntegrityError as error:
-        raise Conflict("This consent stands already.") from error
+        raise Conflict("This target is already allowed.") from error
     return consent
 
 
@@ -72,7 +72,7 @@ def find_destination(*, actor: Principal, text: str) -> Target:
     environment, _, name = text.partition("/")
     target = visible_targets(actor).filter(environment__name=environment, name=name).first()
     if target is None:
-        raise InvalidField("target", "There is no such target that you may see: give environment/target.")
+        raise InvalidField("target", "Target not found. Enter environment/target.")
     return target
 
 

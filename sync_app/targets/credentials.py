@@ -79,7 +79,7 @@ def _require_may_connect(actor: Principal, target: Target) -> None:
     require_authentic(target)
     if not is_active():
         raise NotTheActiveInstallation(
-            "This is not the active installation of this deployment, so nothing is synced from here. To sync "
+            "This installation is not active and does not sync secrets. To sync "
             "from here, stop the other one and run `keeper activate`."
         )
 

@@ -96,6 +96,4 @@ def require_authentic_environment(environment: Environment) -> None:
 def report_tampering(target: Target, reason: str) -> NoReturn:
     """Report that a target was changed outside Keeper. Raises Tampered."""
     record_integrity_violation(kind=target.MAC_LABEL, uuid=target.uuid, name=str(target.pk), reason=reason)
-    raise Tampered(
-        "The target's record was changed outside Keeper; it does nothing, and can only be removed."
-    )
+    raise Tampered("The target was changed outside Keeper. It is inactive and can only be removed.")

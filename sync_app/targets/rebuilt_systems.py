@@ -28,7 +28,7 @@ def identify_answering_system(*, actor: Principal, target: Target) -> Identity:
     if found.place != target.place:
         raise DifferentSystem(f"the secrets lie at {found.place} there, and the target's at {target.place}")
     if found.system == system_id(target):
-        raise TargetConflict("the system that answers is the one that the target was made for")
+        raise TargetConflict("the expected system answered: there is nothing to confirm")
     return found
 
 
@@ -42,14 +42,14 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     """
     found = identify_answering_system(actor=actor, target=target)
     if found.system != system:
-        raise TargetConflict(f"another system answers by now, {found.system}: look again")
+        raise TargetConflict(f"another system answers now, {found.system}: check again")
     clearance = require_confirm_approval(actor, target, system)
     with lock_authentic(target) as stored:
         require_not_removed(stored)
         if stored.system != target.system:
-            raise TargetConflict("the target was changed meanwhile: look again")
+            raise TargetConflict("the target changed in the meantime: reload the page")
         if stored.runs.filter(active=True).exists():
-            raise TargetInUse("a run of the target is under way: wait until it has ended")
+            raise TargetInUse("a sync of this target is running: wait for it to finish")
         approved = clearance.spend(stored.environment, actor=actor)
         refuse_overlap(found, actor=actor)
         details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}

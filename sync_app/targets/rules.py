@@ -39,7 +39,7 @@ def clean_name(name: str) -> str:
 def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str, ...]) -> list[str]:
     """Set rules on a target and return the names of those that differ. Raises InvalidField."""
     for name in sorted(rules.keys() - set(allowed)):
-        raise InvalidField(name, "This is no rule of a target, or one that stays as it is.")
+        raise InvalidField(name, "This is not a rule of a target, or it can't be changed.")
     given = dict(rules)
     if "scope" in given:
         given["scope"] = validate_prefix(given["scope"])

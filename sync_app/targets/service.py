@@ -205,7 +205,7 @@ def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
 
 def _require_unused(target: Target) -> None:
     if target.runs.filter(active=True).exists():
-        raise TargetInUse("a run of the target is under way: wait until it has ended")
+        raise TargetInUse("a sync of this target is running: wait for it to finish")
     owned = target.entries.exclude(ownership=Ownership.NONE).count()
     if owned:
         raise TargetInUse(
@@ -227,7 +227,7 @@ def _merge_destination(target: Target, changes: Mapping[str, str]) -> dict[str, 
         now = target.destination.get(field.name, field.default)
         if field.fixed and changes.get(field.name, now) != now:
             raise BadDestination(
-                f"{field.label}: a destination stays as it is; make another target", field=field.name
+                f"{field.label}: the destination can't be changed; create another target", field=field.name
             )
     return {**target.destination, **changes}
 

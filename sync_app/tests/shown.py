@@ -43,9 +43,7 @@ def make_plan(target: Target, state: str = "ready", **fields: Any) -> Plan:
 
 def make_item(plan: Plan, name: str, act: str = "create", **fields: Any) -> PlanItem:
     """Store an item of a plan, and count it."""
-    item = PlanItem.objects.create(
-        plan=plan, name=name, act=act, **{"reason": "it exists in Keeper alone", **fields}
-    )
+    item = PlanItem.objects.create(plan=plan, name=name, act=act, **{"reason": "only in Keeper", **fields})
     plan.counts = {**plan.counts, act: plan.counts.get(act, 0) + 1}
     plan.save()
     return item

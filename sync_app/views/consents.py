@@ -27,13 +27,13 @@ class ConsentForm(forms.Form):
     """A target that values may go to."""
 
     target = forms.CharField(
-        max_length=127, label="Target", help_text="As environment/target, such as payments/aws."
+        max_length=127, label="Target", help_text="environment/target, for example payments/aws."
     )
     names = forms.CharField(
         label="Names under",
         max_length=MAX_PREFIX,
         required=False,
-        help_text="Such as db; empty: all of them.",
+        help_text="For example, db. Leave blank for all secrets.",
     )
 
 
@@ -64,7 +64,7 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     form = ConsentForm(request.POST)
     if not (form.is_valid() and _give(request, place, form)):
         return _page(request, place, form, refused=True)
-    messages.success(request, "References may take values of this environment there from now on.")
+    messages.success(request, "Reference allowed.")
     return redirect("consents", name=name)
 
 
@@ -77,7 +77,9 @@ def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
     consents.withdraw_consent(
         actor=actor, consent=consents.find_consent(actor=actor, environment=place, id=id)
     )
-    messages.success(request, "Nothing new goes there any more. What was delivered stays there.")
+    messages.success(
+        request, "Reference no longer allowed. Values that were already synced stay in the target."
+    )
     return redirect("consents", name=name)
 
 

@@ -25,11 +25,11 @@ class ExposureForm(forms.Form):
     who = forms.CharField(
         label="Person or token",
         max_length=150,
-        help_text="A username, the name of a token, or the uuid of either.",
+        help_text="Username, token name or UUID.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     emergency = forms.BooleanField(
-        label="Emergency: leave no grace", required=False, help_text="Whoever still uses a value is cut off."
+        label="Emergency: no overlap", required=False, help_text="Apps that use an old value lose access."
     )
 
 

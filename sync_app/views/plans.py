@@ -52,19 +52,31 @@ _LINES: Final = 100
 _NAMES: Final = 200
 _MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
 _ADOPTIONS: Final = (
-    (AdoptMode.TAKE_REMOTE, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
-    (AdoptMode.OVERWRITE, "Replace it", "The value in Keeper is written over the one there."),
-    (AdoptMode.IF_EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
+    (
+        AdoptMode.TAKE_REMOTE,
+        "Keep target value",
+        "Keeper imports the target's value. The target does not change.",
+    ),
+    (AdoptMode.OVERWRITE, "Overwrite with Keeper value", "Keeper's value replaces the target's value."),
+    (
+        AdoptMode.IF_EQUAL,
+        "Only if identical",
+        "Imports secrets whose values are the same on both sides, and skips the rest.",
+    ),
 )
 _NOT_OURS: Final = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
 _OVERWRITTEN: Final = Q(state=ItemState.FAILED, error__startswith=OVERWROTE)
 _ADOPTABLE: Final = Q(act__in=_NOT_OURS) | _OVERWRITTEN
 _LEAVINGS: Final = (
-    (DisconnectMode.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
+    (
+        DisconnectMode.LEAVE,
+        "Keep them",
+        "Keeper removes its mark. Apps that read these secrets are not affected.",
+    ),
     (
         DisconnectMode.WITHDRAW,
-        "Withdraw them",
-        "What Keeper created is deleted there, recoverably; the rest is left.",
+        "Delete them",
+        "Secrets that Keeper created are deleted in the target (recoverable). The rest stays.",
     ),
 )
 
@@ -187,9 +199,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
             )
         except REFUSALS as error:
             return refused(request, error, reverse("plan-item", args=[id, item]))
-        messages.success(
-            request, "Both sides are read again; if they are as shown here, your choice is carried out."
-        )
+        messages.success(request, "Applying your choice…")
         return _to_plan(run)
     secret = Secret.objects.filter(uuid=row.secret_uuid).first() if row.secret_uuid else None
     number = row.keeper_number

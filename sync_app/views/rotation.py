@@ -134,14 +134,14 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
     """Ask for a rotation."""
-    return _act(request, id, request_rotation, "A rotation was asked for.", Action.ROTATION_RUN)
+    return _act(request, id, request_rotation, "Rotation requested.", Action.ROTATION_RUN)
 
 
 @login_required
 @require_POST
 def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
     """Suspend a policy."""
-    told = "It is suspended: no rotation begins until it is resumed."
+    told = "Rotation suspended. Nothing rotates until you resume."
     return _act(request, id, policies.suspend, told, Action.ROTATION_SUSPEND)
 
 
@@ -149,7 +149,7 @@ def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
     """Resume a policy."""
-    return _act(request, id, policies.resume, "It rotates again.", Action.ROTATION_SUSPEND)
+    return _act(request, id, policies.resume, "Rotation resumed.", Action.ROTATION_SUSPEND)
 
 
 @login_required
@@ -161,7 +161,7 @@ def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
         policies.remove(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
-    messages.success(request, f"{policy.secret.name} is rotated no more, and can be written again.")
+    messages.success(request, f"{policy.secret.name} : rotation removed.")
     return redirect("rotation")
 
 
@@ -242,7 +242,7 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
     """Return the path of a rotation, and where on it that is."""
     step, words = Step(rotation.step), words_of(rotator_of(rotation.policy.rotator)).steps
     if step is Step.WITHDRAW:
-        return [{"words": "Make the value useless that was never served", "state": "now"}]
+        return [{"words": "Revoke the unused new value", "state": "now"}]
     at = list(words).index(step)
     return [
         {"words": told, "state": "past" if number < at else "now" if number == at else "next"}

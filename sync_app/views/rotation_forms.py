@@ -63,7 +63,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
             **_SHOWN,
         )
         if made is not None:
-            messages.success(request, f"{secret.name} is under rotation. Nothing has been changed yet.")
+            messages.success(request, f"{secret.name} : rotation set up. Nothing has changed yet.")
             return redirect("rotation-policy", id=made.pk)
     context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
     return render_page(request, "sync_app/policy_form.html", context)
@@ -78,7 +78,7 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
         if attempt(form, lambda: policies.change(actor=actor, policy=policy, **form.rules), **_SHOWN):
-            messages.success(request, "The rules were saved. A grace that runs stays as it is.")
+            messages.success(request, "Rules saved. A running overlap does not change.")
             return redirect("rotation-policy", id=id)
     return _form(request, policy, form, title=f"Rotation of {policy.secret.name}", label="Save rules")
 

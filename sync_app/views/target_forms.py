@@ -73,7 +73,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
         if isinstance(done, Report):
             report = done
         elif done is not None:
-            messages.success(request, f"{done.name} was created. Nothing has been written there yet.")
+            messages.success(request, f"{done.name} created. Nothing has been written yet.")
             return redirect("target-detail", id=done.pk)
     context = {
         "form": form,
@@ -93,7 +93,7 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target))
     valid = request.method == "POST" and form.is_valid()
     if valid and attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules), **_SHOWN):
-        messages.success(request, "The rules were saved. Plans made under the old ones are void.")
+        messages.success(request, "Rules saved. Older plans can no longer be applied.")
         return redirect("target-detail", id=id)
     return _form(request, target, form, title=f"Rules of {target.name}", label="Save rules")
 
@@ -116,7 +116,7 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
             **_SHOWN,
         )
         if changed is not None:
-            messages.success(request, "The new credentials work, and replace the old ones.")
+            messages.success(request, "Credentials tested and replaced.")
             return redirect("target-detail", id=id)
     return _form(
         request, target, form, title=f"Credentials of {target.name}", label="Test and replace", sealed=True
@@ -153,7 +153,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
         try:
             if shown:
                 request_confirmation(actor=actor, target=target, system=shown)
-                messages.success(request, "The system was confirmed. A plan of what is there is being made.")
+                messages.success(request, "System confirmed. Creating a plan.")
                 return redirect("target-detail", id=id)
             found = identify_answering_system(actor=actor, target=target).system
         except REFUSALS as error:

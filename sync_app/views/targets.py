@@ -71,7 +71,7 @@ def sync_list(request: HttpRequest) -> HttpResponse:
 def pause_all(request: HttpRequest) -> HttpResponse:
     """Pause the sync everywhere."""
     runs_runner.pause_all(actor=principal_of(request))
-    messages.success(request, "All of the sync is paused: nothing is written until it is resumed.")
+    messages.success(request, "Syncing paused. No target is written to until you resume.")
     return redirect("sync")
 
 
@@ -80,7 +80,7 @@ def pause_all(request: HttpRequest) -> HttpResponse:
 def resume_all(request: HttpRequest) -> HttpResponse:
     """Resume the sync everywhere."""
     runs_runner.resume_all(actor=principal_of(request))
-    messages.success(request, "The sync goes on. Targets that were paused one by one stay so.")
+    messages.success(request, "Syncing resumed. Individually paused targets stay paused.")
     return redirect("sync")
 
 
@@ -126,14 +126,14 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def target_pause(request: HttpRequest, id: int) -> HttpResponse:
     """Pause a target."""
-    return _act(request, id, targets.pause, "It is paused: nothing is written there until it is resumed.")
+    return _act(request, id, targets.pause, "Target paused. Nothing is written until you resume.")
 
 
 @login_required
 @require_POST
 def target_resume(request: HttpRequest, id: int) -> HttpResponse:
     """Resume a target."""
-    return _act(request, id, targets.resume, "It goes on with the next pass.")
+    return _act(request, id, targets.resume, "Target resumed.")
 
 
 @login_required
@@ -145,7 +145,7 @@ def target_remove(request: HttpRequest, id: int) -> HttpResponse:
         targets.remove(actor=actor, target=target)
     except REFUSALS as error:
         return refused(request, error, reverse("target-detail", args=[id]))
-    messages.success(request, f"{target.name} was removed; its destination is free again.")
+    messages.success(request, f"{target.name} removed. Its destination can be used again.")
     return redirect("sync")
 
 

@@ -78,7 +78,7 @@ def test_a_secret_is_rotated(visitor: Visitor, cast: Cast, phone: bool) -> None:
     execute(Rotation.objects.latest("pk").pk)
     page.reload()
 
-    expect(page.locator("main")).to_contain_text("in its grace")
+    expect(page.locator("main")).to_contain_text("overlapping")
     assert SecretVersion.objects.filter(secret=rotated).count() == 2
 
 

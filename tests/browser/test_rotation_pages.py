@@ -92,8 +92,8 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene,
         visitor.shoot(page, f"{name}-{look}")
     page.goto(PAGES["rotation-emergency"])
     page.get_by_label("Type bob to continue").fill("bob")
-    page.get_by_role("button", name="Rotate without a grace").click()
-    expect(page.get_by_role("heading", name="Each of them")).to_be_visible()
+    page.get_by_role("button", name="Rotate without overlap").click()
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
     found |= {"results": told} if (told := barriers(page)) else {}
     visitor.shoot(page, f"rotation-exposed-{look}")
     assert not found
@@ -101,9 +101,9 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene,
 
 def test_ending_a_grace_is_confirmed_first(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/rotation/{scene.policy.pk}", user=scene.cast.alice)
-    page.get_by_role("button", name="End the grace").click()
+    page.get_by_role("button", name="End overlap").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("The value that is not served is offered no more")
+    expect(dialog).to_contain_text("The value that is not current is no longer available")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     assert not Rotation.objects.filter(policy=scene.policy, cut=True).exists()
@@ -112,6 +112,6 @@ def test_ending_a_grace_is_confirmed_first(visitor: Visitor, scene: Scene) -> No
 def test_a_rotation_is_rolled_back_without_scripts(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/rotation/{scene.policy.pk}", user=scene.cast.alice, java_script_enabled=False)
     page.get_by_role("button", name="Roll back").click()
-    expect(page.locator(".messages")).to_contain_text("The value before is served again")
+    expect(page.locator(".messages")).to_contain_text("The previous value becomes current again")
     assert Rotation.objects.get(policy=scene.policy).step == Step.GRACE
     assert Secret.objects.get(pk=scene.secret.pk).current_number == 1

@@ -54,7 +54,7 @@ class Scene:
             self.target,
             self.secret,
             DeliveryState.DRIFTED,
-            reason="changed in the target since the last sync",
+            reason="changed in target",
         )
         make_entry(self.target, self._secret("web/key"), DeliveryState.IN_SYNC)
         self.plan: Plan = make_plan(self.target, counts={"unchanged": 412})
@@ -64,7 +64,7 @@ class Scene:
             self.plan,
             LONG,
             "conflict",
-            reason="changed on both sides since the last sync",
+            reason="changed on both sides",
             secret_uuid=self.secret.uuid,
             keeper_number=1,
             target_presence="present",
@@ -158,9 +158,9 @@ def test_the_members_of_an_update_are_told_without_barriers(
 ) -> None:
     options: dict[str, Any] = LOOKS[look]
     page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, **options)
-    page.get_by_role("link", name=f"Which members of {scene.members.name} change").click()
-    page.get_by_role("button", name="Show which members change").click()
-    page.get_by_role("heading", name="Members").wait_for()
+    page.get_by_role("link", name=f"Show changed keys of {scene.members.name}").click()
+    page.get_by_role("button", name="Show changed keys").click()
+    page.get_by_role("heading", name="Keys").wait_for()
     visitor.shoot(page, f"plan-members-told-{look}")
 
     assert flaws(page) == []
@@ -176,7 +176,7 @@ def asked(page: Page, part: str) -> list[str]:
 def test_a_plan_under_way_takes_its_marks_and_then_stops_asking(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.running.pk}", user=scene.cast.alice)
     line = page.locator(".plan-line", has_text="c/under-way")
-    expect(line).to_contain_text("being written")
+    expect(line).to_contain_text("applying")
 
     scene.finish()
 
@@ -190,7 +190,7 @@ def test_a_plan_under_way_takes_its_marks_and_then_stops_asking(visitor: Visitor
 def test_a_failure_keeps_its_line_and_says_what_to_do(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.running.pk}", user=scene.cast.alice)
     expect(page.locator(".plan-line", has_text="b/failed")).to_contain_text(
-        "The policy lacks create. Correct that"
+        "The policy lacks create. Fix the cause"
     )
 
 
@@ -208,7 +208,7 @@ def test_deletes_are_confirmed_before_a_plan_is_applied(visitor: Visitor, scene:
     page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice)
     page.get_by_role("button", name="Apply 5 changes").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("1 of them deletes there, recoverably")
+    expect(dialog).to_contain_text("1 of them deletes in the target (recoverable)")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     assert Plan.objects.get(pk=scene.plan.pk).state == "ready"
@@ -216,7 +216,7 @@ def test_deletes_are_confirmed_before_a_plan_is_applied(visitor: Visitor, scene:
 
 def test_the_plan_is_read_without_scripts(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, java_script_enabled=False)
-    expect(page.get_by_text("nothing has been changed yet")).to_be_visible()
+    expect(page.get_by_text("no changes made yet")).to_be_visible()
     expect(page.get_by_role("button", name="Apply 5 changes")).to_be_enabled()
     page.goto(f"/sync/plans/{scene.running.pk}")
     expect(page.get_by_role("link", name="Reload")).to_be_visible()
@@ -229,7 +229,7 @@ def test_a_choice_is_sent_without_scripts(visitor: Visitor, scene: Scene) -> Non
         user=scene.cast.alice,
         java_script_enabled=False,
     )
-    page.get_by_role("button", name="Take theirs").click()
+    page.get_by_role("button", name="Use the target’s value").click()
     expect(page.locator(".messages")).to_contain_text("being worked on")
 
 

@@ -39,18 +39,18 @@ Keeper runs at {site} with AWS Secrets Manager (moto) and Vault (OpenBao) beside
 Sign in as {USERNAME} with the password {password}
 
  1. The plan      {site}{paths["plan"]}
-                  Three seconds of looking tell what will happen. Nothing has been changed yet.
-                  app/config is JSON: "which members?" names those that change, and is recorded.
- 2. A conflict    search/index-key changed on both sides: choose "Keep ours" or "Take theirs".
- 3. Apply         "Plan again": the other changes still wait. "Apply … changes", and watch the lines take their marks.
- 4. Drift         payments/stripe-key was changed in Vault behind Keeper's back: it is shown, and left alone.
- 5. Not ours      legacy/report-key is somebody else's: whatever you click, it stays as it is.
- 6. Adopt         {site}{paths["adopt"]}
-                  mail/smtp exists on both sides: take it over, "Only if equal".
- 7. Delivery      {site}{paths["secret"]} shows where one secret is.
- 8. Whom to tell  {site}{paths["notifications"]}
+                  It lists every change. No changes made yet.
+                  app/config is JSON: "show changed keys" names the keys that change. It is logged.
+ 2. A conflict    search/index-key changed on both sides: choose "Use Keeper's value" or "Use the target's value".
+ 3. Apply         "Refresh plan": the other changes still wait. "Apply … changes", and watch the lines take their marks.
+ 4. Drift         payments/stripe-key was changed in Vault directly: it is shown and not changed.
+ 5. Unmanaged     legacy/report-key belongs to another program: Keeper never changes it.
+ 6. Import        {site}{paths["adopt"]}
+                  mail/smtp exists on both sides: import it with "Only if identical".
+ 7. Sync targets  {site}{paths["secret"]} shows where one secret is.
+ 8. Alerts        {site}{paths["notifications"]}
 
-Stop it with Ctrl-C; everything is thrown away.
+Stop it with Ctrl-C. All data is deleted.
 """
 
 

@@ -194,11 +194,11 @@ class Scene:
             plan,
             "search/index-key",
             "conflict",
-            reason="changed on both sides since the last sync",
+            reason="changed on both sides",
             secret_uuid=self._secret("search/index-key").uuid,
             keeper_number=1,
             target_presence="present",
             target_version="4",
         )
-        make_item(plan, "payments/stripe-key", "drifted", reason="changed in the target since the last sync")
+        make_item(plan, "payments/stripe-key", "drifted", reason="changed in target")
         return plan

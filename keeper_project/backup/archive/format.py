@@ -133,13 +133,13 @@ class BackupFile:
         self._size = os.fstat(file.fileno()).st_size
         begin = file.read(len(_MAGIC) + _LENGTH_BYTES)
         if begin[: len(_MAGIC)] != _MAGIC or len(begin) < len(_MAGIC) + _LENGTH_BYTES:
-            raise Malformed("the file is no backup of Keeper")
+            raise Malformed("the file is not a Keeper backup")
         length = int.from_bytes(begin[len(_MAGIC) :], "big")
         if length > min(_MANIFEST_LIMIT, self._size):
-            raise Truncated("the backup ends within its manifest: the file was cut off or edited")
+            raise Truncated("the backup is incomplete: the file was cut off or edited")
         content = file.read(length)
         if len(content) < length:
-            raise Truncated("the backup ends within its manifest: the file was cut off")
+            raise Truncated("the backup is incomplete: the file was cut off")
         self._head = begin + content
         self.manifest = Manifest.from_bytes(content)
 

@@ -46,4 +46,4 @@ class Command(BaseCommand):
         except EOFError:
             answer = ""
         if answer.strip() != name:
-            raise CommandError("That is not its name. Nothing was changed.")
+            raise CommandError("The name doesn't match. Nothing was changed.")

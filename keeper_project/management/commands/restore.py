@@ -108,7 +108,7 @@ class Command(BaseCommand):
         except EOFError:
             answer = ""
         if answer.strip() != name:
-            raise CommandError("That is not its name. Nothing was changed.")
+            raise CommandError("The name doesn't match. Nothing was changed.")
 
     def _progress(self, table: str, rows: int) -> None:
         self.stderr.write(f"{table}: {rows:,} rows")

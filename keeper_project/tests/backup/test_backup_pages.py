@@ -23,7 +23,7 @@ def page(cast: Cast, signed_in: Callable[[User], Client], settings: Settings, tm
 
 
 def test_it_shows_each_backup(page: Client) -> None:
-    assert "There is no backup" in page.get("/backups").content.decode()
+    assert "No backups yet" in page.get("/backups").content.decode()
     backup.make(actor=OPERATOR)
     (each,) = backup.list_backups(actor=OPERATOR)
     text = page.get("/backups").content.decode()
@@ -38,7 +38,7 @@ def test_it_releases_one_thing_at_a_time(
     restore(backup.find_kept(backup.list_backups(actor=OPERATOR)[0].name), replace=True)
     again = signed_in(cast.root)
     text = again.get("/backups").content.decode()
-    assert "This is not the active installation" in text
+    assert "This installation is not active" in text
     token = ServiceToken.objects.get()
     path = f"/backups/release/service-token/{token.uuid}"
     assert path in text

@@ -86,9 +86,9 @@ def test_a_mail_server_that_refuses_is_told_of_without_what_it_says(
 ) -> None:
     settings.EMAIL_HOST_PASSWORD = "another-password-3344"
     found = probes.mail()
-    assert (found.state, found.detail) == (SystemState.UNHEALTHY, "it refuses the user or password")
+    assert (found.state, found.detail) == (SystemState.UNHEALTHY, "username or password rejected")
     settings.EMAIL_HOST_PASSWORD, MailServer.noop = PASSWORD, 421
-    assert probes.mail().detail == "it answers 421 where 250 is due"
+    assert probes.mail().detail == "answered 421 instead of 250"
 
 
 def test_a_mail_server_without_the_tls_that_is_asked_for_fails(mail_server: None, settings: Settings) -> None:
@@ -99,7 +99,7 @@ def test_a_mail_server_without_the_tls_that_is_asked_for_fails(mail_server: None
 
 def test_a_mail_server_that_is_gone_fails(mail_server: None, settings: Settings) -> None:
     settings.EMAIL_PORT = 9
-    assert probes.mail().detail == "it does not answer (ConnectionRefusedError)"
+    assert probes.mail().detail == "no answer (ConnectionRefusedError)"
 
 
 def test_redis_is_asked_and_missed(settings: Settings) -> None:

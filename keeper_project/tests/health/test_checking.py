@@ -66,7 +66,7 @@ def test_one_lost_packet_is_no_news_and_two_are_told_once(events: Events, settin
     for _ in range(2):
         again(FINE)
     assert [event.outcome for event in events(Action.SYSTEM_CHECK)] == ["failed", "allowed"]
-    assert [row.subject for row in Delivery.objects.order_by("id")][1:] == ["Mail server: it works again"]
+    assert [row.subject for row in Delivery.objects.order_by("id")][1:] == ["Mail server: working again"]
     assert not Alert.objects.filter(open=True).exists()
 
 
@@ -121,7 +121,7 @@ def test_a_question_without_an_answer_ends() -> None:
     question = Question(ask=lambda: FINE if answer.wait(30) else AWAY, every=timedelta(minutes=5))
     found = checker.bounded(question, seconds=0.05)
     answer.set()
-    assert (found.state, found.detail) == (SystemState.UNHEALTHY, "it gave no answer in time")
+    assert (found.state, found.detail) == (SystemState.UNHEALTHY, "no answer in time")
 
 
 def test_nobody_is_asked_inside_a_transaction() -> None:

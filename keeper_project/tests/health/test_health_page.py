@@ -82,7 +82,7 @@ def test_sinks_and_targets_tell_what_they_last_did(
     make_target(cast.development)
     Target.objects.update(failures=1, last_error="the token was refused", last_failure_at=now)
     found = look()
-    assert found["signing of the trail"].state == "ok"
+    assert found["audit log signing"].state == "ok"
     assert (found[names[0]].detail, found[names[0]].state) == ("nobody listens", "unhealthy")
     assert found[names[1]].state == "pending"
     assert "syslog of yesterday" not in found
@@ -122,6 +122,6 @@ def test_the_page_shows_each_state_by_word_and_the_dashboard_leads_there(
     text = person.get("/health").content.decode()
     assert "&lt;gone&gt;" in text
     assert "Check the EMAIL_ variables" in text
-    assert "Every system answered" not in text
+    assert "All systems operational" not in text
     assert 'href="/health"' in person.get("/").content.decode()
     assert 'href="/health"' not in signed_in(cast.alice).get("/").content.decode()

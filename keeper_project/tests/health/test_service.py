@@ -96,7 +96,7 @@ def test_it_names_the_data_keys_that_do_not_open_to_operators_and_not_why(
     settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_HEALTH_PROBES = []
     settings.KEEPER_HEALTH_WARNINGS = ["keeper_project.health.service.data_keys"]
     reply = Client().get("/readyz")
-    detail = "data keys do not open; the page Health and the log name them"
+    detail = "data keys do not open; see the Health page and the log"
     assert reply.json() == {
         "status": "degraded",
         "checks": [{"name": "data keys", "ok": False, "detail": detail}],

@@ -123,7 +123,7 @@ def test_it_tells_refusals_of_its_time_and_no_others(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         read_service.reveal(actor=cast.principal(cast.vera), secret=secret)
     (row,) = table(cast, cast.alice, "refused")
-    assert (row["Who"], row["Act"], row["Outcome"]) == ("vera", "secret.reveal", "denied")
+    assert (row["Actor"], row["Action"], row["Outcome"]) == ("vera", "secret.reveal", "denied")
     past = timezone.now() - timedelta(days=1)
     report = reports.make(
         actor=cast.principal(cast.root), key="refused", since=past - timedelta(days=1), until=past

@@ -130,9 +130,7 @@ def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> 
     done = keeper("init-db", data=tmp_path, DATABASE_URL=url, KEEPER_LOG_FILE="-")
     assert done.returncode == 1
     (line,) = [each for each in done.stderr.splitlines() if not each.startswith("{")]
-    assert line.startswith(
-        "keeper: The database of DATABASE_URL does not do it: unable to open database file"
-    )
+    assert line.startswith("keeper: Can't use the database at DATABASE_URL: unable to open database file")
     assert "Traceback" in keeper("init-db", "--traceback", data=tmp_path, DATABASE_URL=url).stderr
 
 

@@ -6,14 +6,14 @@ from django.conf import settings
 
 from audit_app.events.actions import Action
 from environments_app.models.environment import Colour
-from keeper_project.ui import labels
+from keeper_project.ui import action_labels, labels
 from secrets_app.secret_types.registry import SecretType
 
 STATIC = Path(settings.BASE_DIR) / "static/keeper"
 
 
 def test_every_action_has_words() -> None:
-    assert {action.value for action in Action} - labels.ACTION_LABELS.keys() == set()
+    assert {action.value for action in Action} - action_labels.ACTION_LABELS.keys() == set()
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,30 @@ def test_every_action_has_words() -> None:
     [("allowed", "revealed"), ("denied", "was not allowed to reveal"), ("failed", "failed to reveal")],
 )
 def test_what_was_only_tried_is_not_told_as_done(outcome: str, words: str) -> None:
-    assert labels.verb("secret.reveal", outcome) == words
+    assert action_labels.verb("secret.reveal", outcome) == words
+
+
+def test_each_name_of_an_action_is_its_own_within_its_group() -> None:
+    names = [
+        (action_labels.group_of(act), action_labels.action_name(act)) for act in action_labels.ACTION_LABELS
+    ]
+
+    assert len(set(names)) == len(names)
+
+
+def test_each_subject_of_an_action_belongs_to_one_group() -> None:
+    subjects = [subject for group in action_labels.GROUPS.values() for subject in group]
+
+    assert len(set(subjects)) == len(subjects)
+    assert set(subjects) <= {action.partition(".")[0] for action in Action}
+
+
+def test_a_refused_request_says_that_access_was_denied() -> None:
+    assert action_labels.verb("access.refused", "denied") == "was denied access"
 
 
 def test_an_unknown_action_is_told_in_its_own_words() -> None:
-    assert labels.verb("moon.full_eclipse") == "moon full eclipse"
+    assert action_labels.verb("moon.full_eclipse") == "moon full eclipse"
 
 
 def test_every_type_has_an_icon() -> None:

@@ -77,5 +77,5 @@ def test_it_can_be_read_without_seeing_it(cast: Cast, signed_in: SignedIn) -> No
     html = signed_in(cast.alice).get(PATH).content.decode()
     assert 'role="img" aria-label="Activity of the last 30 days' in html
     assert "style=" not in html
-    for words in ("How it ended", "What it was about", "Who did most"):
+    for words in ("Outcomes", "Categories", "Top actors"):
         assert words in html

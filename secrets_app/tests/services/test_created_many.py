@@ -216,8 +216,8 @@ def test_the_record_shows_what_was_created_page_by_page(
     assert shown == [["a", "b"], ["c"]]
     for page in pages:
         assert "3 values" in page
-        assert "What it created" in page
-        assert "as Keeper wrote it" in page
+        assert "Created secrets" in page
+        assert '<span class="quiet">verified</span>' in page
     assert 'href="?page=2"' in pages[0]
     assert 'href="?page=1"' in pages[1]
 

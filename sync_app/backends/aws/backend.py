@@ -62,22 +62,26 @@ class AwsSecretsManager(Backend):
     label: ClassVar[str] = "AWS Secrets Manager"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="region", label="Region", required=True, fixed=True),
-        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
-        FormField(name="kms_key_id", label="KMS key", help="Encrypts there; empty: aws/secretsmanager."),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Added before every secret name."),
+        FormField(name="kms_key_id", label="KMS key", help="Leave blank for aws/secretsmanager."),
         FormField(name="role_arn", label="Role to assume"),
-        FormField(name="external_id", label="External id", help="Asked for by the role's trust policy."),
+        FormField(name="external_id", label="External ID", help="If the role's trust policy requires one."),
         FormField(
             name="recovery_window_days",
-            label="Recovery window in days",
+            label="Recovery window (days)",
             default="30",
             pattern="[7-9]|[12][0-9]|30",
             help="7 to 30.",
         ),
-        FormField(name="endpoint", label="Endpoint", help="Such as a VPC endpoint; empty: AWS's own."),
-        FormField(name="sts_endpoint", label="Endpoint of STS", help="Empty: AWS's own in the region."),
+        FormField(
+            name="endpoint",
+            label="Endpoint",
+            help="For example, a VPC endpoint. Leave blank for the AWS default.",
+        ),
+        FormField(name="sts_endpoint", label="STS endpoint", help="Leave blank for the AWS default."),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
-        FormField(name="access_key_id", label="Access key id", sensitive=True),
+        FormField(name="access_key_id", label="Access key ID", sensitive=True),
         FormField(name="secret_access_key", label="Secret access key", sensitive=True),
         FormField(name="session_token", label="Session token", sensitive=True),
     )
@@ -243,7 +247,7 @@ class AwsSecretsManager(Backend):
             return after
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
-        raise UpdateConflict("the secret was changed in AWS since it was read: plan again")
+        raise UpdateConflict("the secret changed in AWS after it was read: refresh the plan")
 
     def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
@@ -332,7 +336,7 @@ class AwsSecretsManager(Backend):
         if now is None or now.presence is not Presence.PRESENT:
             raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again")
         if (now.version, now.mark) != (seen.version, seen.mark):
-            raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+            raise ChangedSinceRead("the secret changed in AWS after it was read: refresh the plan")
 
     def _put_pending_version(self, seen: SecretMetadata, value: str, token: str) -> None:
         try:

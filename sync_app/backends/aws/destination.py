@@ -30,7 +30,7 @@ def resolve_endpoints(destination: Mapping[str, str]) -> dict[str, str]:
     """
     region = destination["region"]
     if not _REGION.fullmatch(region):
-        raise BadDestination("a region looks like eu-central-1", field="region")
+        raise BadDestination("enter a region, for example eu-central-1", field="region")
     # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return {
@@ -50,10 +50,12 @@ def _normalize_endpoint(destination: Mapping[str, str], field: str) -> str:
 def require_complete_credentials(credentials: Mapping[str, str]) -> None:
     """Refuse half a key, and none where Keeper's own identity is not to be lent. Raises BadDestination."""
     if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
-        raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")
+        raise BadDestination(
+            "enter both the access key ID and the secret access key", field="secret_access_key"
+        )
     if not credentials["access_key_id"] and not settings.KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS:
         raise BadDestination(
-            "give an access key: targets use the identity of Keeper's own machine only where "
+            "enter an access key: targets use the identity of Keeper's own machine only where "
             "KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS allows it",
             field="access_key_id",
         )

@@ -67,13 +67,13 @@ class VaultKv2(Backend):
         FormField(name="address", label="Address", required=True, help="https://vault.example:8200"),
         FormField(name="namespace", label="Namespace", fixed=True),
         FormField(name="mount", label="Mount", default="secret", fixed=True),
-        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Added before every secret name."),
         FormField(name="approle_mount", label="AppRole mount", default="approle"),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="token", label="Token", sensitive=True),
-        FormField(name="role_id", label="AppRole role id", sensitive=True),
-        FormField(name="secret_id", label="AppRole secret id", sensitive=True),
+        FormField(name="role_id", label="AppRole role ID", sensitive=True),
+        FormField(name="secret_id", label="AppRole secret ID", sensitive=True),
     )
     writes_per_second: ClassVar[float] = 500
     # A check-and-set does not distinguish a secret from another one with a version of that number.
@@ -91,7 +91,7 @@ class VaultKv2(Backend):
         super().__init__(destination=destination, credentials=credentials)
         self._address = self.endpoint(self.destination)
         if not self._credentials["token"] and not self._credentials["role_id"]:
-            raise BadDestination("give a token, or an AppRole's role id and secret id", field="token")
+            raise BadDestination("enter a token, or an AppRole role ID and secret ID", field="token")
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
         self._namespace = _parse_namespace(self.destination)

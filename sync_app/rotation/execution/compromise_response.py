@@ -120,11 +120,11 @@ def _match_reader(name: str, named: QuerySet[ServiceToken]) -> SecretReader:
         *(SecretReader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
     ]
     if not found:
-        raise Invisible("No person has this username, and no token this name or uuid.")
+        raise Invisible("No user or token found.")
     if len(found) > 1:
         candidates = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
         raise InvalidField(
-            "who", f"Several go by this name: give the uuid of one of them, such as {candidates}."
+            "who", f"Several have this name. Enter the UUID of one of them, for example {candidates}."
         )
     return found[0]
 

@@ -87,7 +87,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
     if opened.rotator.supports_probe:
         probed = opened.rotator.probe(value)
         if probed.answer is not LoginAnswer.ACCEPTED:
-            raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
+            raise LoginRefused(f"the previous value cannot log in ({probed.why}): the current value stays")
     facts = inspect(SecretType(policy.secret.secret_type), value)
     epoch = rotation.epoch
     with _lock_for_decision(
@@ -129,9 +129,9 @@ def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
     with _lock_for_decision(actor, rotation, OperatorAction.RETIRE, Action.ROTATION_RESOLVE) as stored:
         require_not_removed(stored.policy)
         if Rotation.objects.filter(policy=stored.policy, slot=Slot.WORKING).exists():
-            raise RotationConflict("another rotation is at work: it ends that login")
+            raise RotationConflict("another rotation is in progress and ends that login")
         if stored.policy.secret.current_number != stored.serving_number:
-            raise RotationConflict("another version is served by now: rotate, which ends what is idle")
+            raise RotationConflict("another version is current now: rotate to end the idle login")
         stored.step, stored.leaves = stored.leaves, ""
         stored.slot, stored.finished_at = Slot.WORKING, None
     return stored
@@ -180,7 +180,7 @@ def _lock_for_decision(
 
 def _require_allowed(rotation: Rotation, act: OperatorAction) -> None:
     if act not in rotation.allowed_actions:
-        raise RotationConflict(f"the rotation is at {rotation.step}, where this cannot be done")
+        raise RotationConflict(f"the rotation is at {rotation.step}, where this action is not possible")
 
 
 def _details(rotation: Rotation, act: OperatorAction) -> Mapping[str, Json]:

@@ -100,9 +100,7 @@ def _lock_waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None
         return None
     waiting.policy = policy
     if not verified_rows([waiting]):
-        raise Tampered(
-            "The waiting rotation's record was changed outside Keeper; remove the policy, which ends it."
-        )
+        raise Tampered("The queued rotation was changed outside Keeper. Remove the policy to end it.")
     if emergency and not waiting.emergency:
         waiting.emergency = True
         waiting.save(update_fields=["emergency"])

@@ -90,7 +90,7 @@ class RotationSession:
         if probed.answer is LoginAnswer.REFUSED and self.rotator.propagation_seconds:
             raise NotYetAccepted(f"{what} is not accepted yet: {probed.why}")
         if probed.answer is LoginAnswer.REFUSED:
-            raise LoginRefused(f"{what} does not log in: {probed.why}")
+            raise LoginRefused(f"{what} cannot log in: {probed.why}")
         self._proven[number] = time.monotonic()
 
     def _is_proven(self, number: int) -> bool:

@@ -150,7 +150,8 @@ def _test(session: RotationSession) -> StepWait | None:
     if missing:
         listed = "; ".join(missing[:5]) + ("; …" if len(missing) > 5 else "")  # noqa: PLR2004  a sentence, no list
         raise RightsMissing(
-            f"{session.rotation.login} lacks what the login in use may do ({listed}): grant it, then retry"
+            f"{session.rotation.login} lacks permissions of the current login ({listed}): "
+            "grant them, then retry"
         )
     _advance(session, Step.PROMOTE)
     return None
@@ -290,7 +291,7 @@ def _pending_number(session: RotationSession) -> int:
         raise CurrentVersionChanged("no pending version was written down: abandon the rotation")
     if number not in session.numbers:
         raise CurrentVersionChanged(
-            "the pending version is not the one that was written down: abandon the rotation"
+            "the pending version is not the one that was staged: abandon the rotation"
         )
     return number
 

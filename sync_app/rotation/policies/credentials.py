@@ -82,7 +82,7 @@ def require_may_open(policy: RotationPolicy) -> None:
     require_authentic(policy)
     if not is_active():
         raise NotTheActiveInstallation(
-            "This is not the active installation of this deployment, so nothing is rotated from here. To "
+            "This installation is not active and does not rotate secrets. To "
             "rotate here, stop the other one and run `keeper activate`."
         )
 

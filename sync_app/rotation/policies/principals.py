@@ -31,7 +31,7 @@ def load_rotation_principal(rotation: Rotation) -> Principal:
     """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
     if not verified_rows([rotation]):
         raise Tampered(
-            "The rotation's record was changed outside Keeper; nothing is done, and it ends only when its "
+            "The rotation was changed outside Keeper. It is inactive and ends only when its "
             "policy is removed."
         )
     require_authentic(rotation.policy)

@@ -71,7 +71,7 @@ def create(
     require_readable(actor=actor, secret=secret)
     require_living_secret(secret)
     if secret.uses_references:
-        raise RotationConflict("the secret resolves references: what is rotated is the whole value")
+        raise RotationConflict("the secret expands references, so its value cannot be rotated")
     number = secret.current_number
     _apply_proven_connection(
         actor,
@@ -213,7 +213,7 @@ def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> Ro
     clearance = require_resume_approval(actor, policy) if resumes else None
     with _lock_policy(policy) as stored:
         if stored.suspended_at is not None and not suspended and clearance is None:
-            raise RotationConflict("the policy was suspended meanwhile: look again")
+            raise RotationConflict("the policy was suspended in the meantime: reload the page")
         approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
         if (stored.suspended_at is not None) is not suspended:
             stored.suspended_at = timezone.now() if suspended else None
@@ -264,14 +264,14 @@ def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
         if probed.answer is LoginAnswer.UNKNOWN:
             raise TargetUnreachable(probed.why)
         if probed.answer is not LoginAnswer.ACCEPTED:
-            raise LoginRefused(f"the secret's present value does not log in: {probed.why}")
+            raise LoginRefused(f"the secret's current value cannot log in: {probed.why}")
     sample = rotator.prepare(value).value
     if sample is None:
         return
     try:
         inspect(secret_type, sample)
     except InvalidInput as error:
-        raise InvalidField("settings", f"The secret's type does not take such values: {error}") from error
+        raise InvalidField("settings", f"This method does not fit the secret's type: {error}") from error
 
 
 def _creation_details(policy: RotationPolicy) -> dict[str, Json]:

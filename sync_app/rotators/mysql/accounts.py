@@ -33,7 +33,7 @@ class Account:
         """
         found = _ACCOUNT.fullmatch(text.strip())
         if found is None or "\0" in text:
-            raise BadDestination("an account is written app, or 'app'@'10.0.%'", field=field)
+            raise BadDestination("enter an account as app, or 'app'@'10.0.%'", field=field)
         host = found["host"]
         return cls(_unquote(found["user"]), _unquote(host).lower() if host else None)
 

@@ -71,7 +71,7 @@ class MySql(AbLogins):
         accounts = [Account.parse(self.settings[field], field=field) for field in ("login_a", "login_b")]
         self._accounts = {account.user: account for account in accounts}
         if self._admin["username"] in self._accounts:
-            raise BadDestination("the administrator is another login than A and B", field="username")
+            raise BadDestination("choose an administrator login other than A and B", field="username")
         return accounts[0].user, accounts[1].user
 
     def _change_password(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:

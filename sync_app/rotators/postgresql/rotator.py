@@ -119,7 +119,7 @@ class PostgreSql(AbLogins):
 
     def _usernames(self) -> tuple[str, str]:
         if self._admin["username"] in {self.settings["login_a"], self.settings["login_b"]}:
-            raise BadDestination("the administrator is another login than A and B", field="username")
+            raise BadDestination("choose an administrator login other than A and B", field="username")
         return self.settings["login_a"], self.settings["login_b"]
 
     def _change_password(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:

@@ -48,7 +48,7 @@ class Fleet:
         self._process.ask("prepare")
         self.target = self._process.ask(
             "target",
-            # No look for drift falls due by the clock, in the middle of what is tested.
+            # No check for drift falls due by the clock, in the middle of what is tested.
             interval_seconds=0,
             name="killed",
             backend=self.world.kind,

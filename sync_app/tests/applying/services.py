@@ -96,7 +96,7 @@ def after_stop(pid: int, run: int) -> dict[str, Any]:
 def count(target: int) -> dict[str, Any]:
     """Return how many passes a target ever had, how many go on, and who ended without being killed.
 
-    A look for drift, which falls due by the clock, is no pass.
+    A check for drift, which falls due by the clock, is no pass.
     """
     runs = Run.objects.filter(target=target).exclude(kind=RunKind.CHECK)
     ended = [name for pid, name in started.items() if os.waitpid(pid, os.WNOHANG)[0]]

@@ -186,7 +186,7 @@ def test_a_rebuilt_cluster_is_confirmed_and_planned(
     switch.turn(urlsplit(other.url).port or 0)
     assert execute(stage).state == "failed"
     client, page = signed_in(stage.cast.alice), reverse("target-system", args=[stage.target.pk])
-    assert "Now answers" not in client.get(page).content.decode()
+    assert "Answering system" not in client.get(page).content.decode()
     shown = client.post(page)
     system = shown.context["found"]
     assert system != stage.target.system

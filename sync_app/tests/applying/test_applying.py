@@ -54,7 +54,7 @@ def test_a_plan_covers_how_it_is_carried_out(cast: Cast, aws: AwsWorld, field: s
 def test_a_plan_that_is_being_prepared_is_waited_for(stage: Stage) -> None:
     plan = planning.request_plan(actor=stage.alice, target=stage.target).plan
     assert plan is not None
-    with pytest.raises(PlanNotReady, match="still being prepared: wait") as refused:
+    with pytest.raises(PlanNotReady, match="not ready yet: wait") as refused:
         applying.request_apply(actor=stage.alice, plan=plan)
     assert "plan again" not in str(refused.value)
 

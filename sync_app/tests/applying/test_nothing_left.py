@@ -67,4 +67,4 @@ def test_the_page_offers_it(stage: Stage, signed_in: Callable[[User], Client]) -
     assert "Take leave" in client.get(page).content.decode()
     assert client.post(reverse("plan-apply", args=[plan.pk])).status_code == 302
     runs_runner.execute(plan.runs.order_by("-pk")[0].pk)
-    assert "Remove the target" in client.get(page).content.decode()
+    assert "Remove target" in client.get(page).content.decode()

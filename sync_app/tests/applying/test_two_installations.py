@@ -17,7 +17,7 @@ from tests.processes import Process
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MODULE = "sync_app.tests.applying.installations"
-LEFT_ALONE = "not created or adopted by this target: it is left alone"
+LEFT_ALONE = "not managed by Keeper"
 NAMES = ("app/one", "app/two", "app/three")
 
 

@@ -77,13 +77,13 @@ def test_it_is_told_and_ended_by_hand(
     erin = signed_in(cast.erin)
     shown = " ".join(erin.get(page).content.decode().split())
     assert "The login of v1 is still valid" in shown
-    assert "Retire it now" in shown
+    assert "Retire now" in shown
     on_secret = " ".join(erin.get(f"/secrets/{secret.pk}").content.decode().split())
     assert "the login of v1 is still valid" in on_secret
     # A viewer is told, and may not.
     seen = " ".join(signed_in(cast.vera).get(page).content.decode().split())
     assert "The login of v1 is still valid" in seen
-    assert "Retire it now" not in seen
+    assert "Retire now" not in seen
     api = f"/api/environments/development/rotations/{left.pk}"
     told = bearer("editor", cast.development).get(api).json()
     assert (told["acts"], told["left_valid"]) == (["retire"], 1)

@@ -42,7 +42,7 @@ def test_a_grant_that_b_lacks_stops_before_anything_is_served(cast: Cast, databa
     database.grant_to_a_alone()
     rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
-    assert "lacks what the login in use may do" in rotation.problem
+    assert "lacks permissions of the current login" in rotation.problem
     assert stages(cast, secret)["current"] == database.current
     assert database.works(database.current)
     pending = stages(cast, secret)["pending"] or ""

@@ -47,7 +47,7 @@ def told() -> list[tuple[str, str]]:
 
 def test_each_state_that_needs_someone_is_one_message(cast: Cast, target: Target) -> None:
     secret = keep(cast, "payments/db")
-    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in the target since the last sync")
+    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in target")
     make_entry(target, None, DeliveryState.DRIFTED, name="payments/other")
     make_entry(target, None, DeliveryState.CONFLICT, name="search/key")
     make_entry(target, None, DeliveryState.IN_SYNC, name="web/key")

@@ -99,15 +99,15 @@ def test_a_new_target_is_tried_before_it_is_stored(alice: Client, cast: Cast, va
         **{f"credential-{name}": text for name, text in vault.credentials.items()},
     }
     works = alice.post("/sync/new?backend=vault_kv2", form)
-    assert (works.status_code, "It works:" in works.content.decode()) == (200, True)
+    assert (works.status_code, "Connection works:" in works.content.decode()) == (200, True)
     wrong = alice.post("/sync/new?backend=vault_kv2", {**form, "credential-token": "s.wrong"})
-    assert "It does not work yet:" in wrong.content.decode()
+    assert "Connection failed:" in wrong.content.decode()
     assert not Target.objects.exists()
 
 
 def test_a_target_is_tried(alice: Client, stage: Stage) -> None:
     page = alice.post(f"/sync/{stage.target.pk}/test").content.decode()
-    assert "It works:" in page
+    assert "Connection works:" in page
     assert "secret/data/" in page, "each permission is named"
 
 
@@ -115,7 +115,7 @@ def test_plan_and_apply_and_the_secret_is_there(alice: Client, stage: Stage) -> 
     stage.keep("payments/db", "one")
     where = post(alice, f"/sync/{stage.target.pk}/plan")
     assert (
-        "Looking at both sides" in alice.get(where).content.decode()
+        "Comparing both sides" in alice.get(where).content.decode()
         or "Waiting for a worker" in alice.get(where).content.decode()
     )
     worked()
@@ -147,7 +147,7 @@ def test_a_decision_about_what_has_moved_on_says_that_it_was_not_carried_out(
     alice: Client, stage: Stage
 ) -> None:
     in_conflict(alice, stage)
-    told = "Your choice was not carried out"
+    told = "Your choice was not applied"
     for late in (True, False):
         item = planned(alice, stage).items.get(act="conflict")
         if late:
@@ -177,7 +177,7 @@ def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: 
     assert "legacy/<wbr>key" in alice.get(f"/sync/{stage.target.pk}/adopt").content.decode()
     replaced = alice.get(f"/sync/plans/{plan.pk}").content.decode()
     assert "replaced by a newer plan" in replaced
-    assert "Keep ours" not in replaced
+    assert "Use Keeper’s value" not in replaced
 
 
 def test_what_was_adopted_is_not_offered_again(alice: Client, stage: Stage) -> None:
@@ -231,7 +231,7 @@ def test_planning_again_after_an_adoption_plans_that_adoption(alice: Client, sta
 def test_adopting_nothing_says_what_to_do(alice: Client, stage: Stage) -> None:
     where = post(alice, f"/sync/{stage.target.pk}/adopt", {"mode": "only_if_equal"})
     assert where == f"/sync/{stage.target.pk}/adopt"
-    assert "names to adopt" in alice.get(where).content.decode()
+    assert "names to import" in alice.get(where).content.decode()
 
 
 def test_disconnect_leaves_and_then_the_target_is_removed(alice: Client, stage: Stage) -> None:
@@ -243,7 +243,7 @@ def test_disconnect_leaves_and_then_the_target_is_removed(alice: Client, stage: 
     post(alice, f"{where}/apply")
     worked()
     assert stage.theirs("payments/db") == "one"
-    assert "Remove the target" in alice.get(where).content.decode()
+    assert "Remove target" in alice.get(where).content.decode()
     assert post(alice, f"/sync/{stage.target.pk}/remove") == "/sync"
     assert Target.objects.get().live is None
 
@@ -269,7 +269,7 @@ def test_an_administrator_pauses_all(cast: Cast, signed_in: Callable[..., Client
     root = signed_in(cast.root)
     post(root, "/sync/pause")
     assert SyncPause.objects.exists()
-    assert "All of the sync is paused" in root.get("/sync").content.decode()
+    assert "Syncing is paused" in root.get("/sync").content.decode()
     post(root, "/sync/resume")
     assert not SyncPause.objects.exists()
 

@@ -90,7 +90,7 @@ def test_names_are_told_to_who_may_reveal_and_values_to_nobody(
 def test_a_viewer_is_told_nothing(cast: Cast, signed_in: SignedIn, item: PlanItem) -> None:
     viewer = signed_in(cast.vera)
     assert path_of(item) not in viewer.get(f"/sync/plans/{item.plan_id}").content.decode()
-    assert "your role does not see them" in viewer.get(path_of(item)).content.decode()
+    assert "You don’t have permission to view the keys" in viewer.get(path_of(item)).content.decode()
     refused = viewer.post(path_of(item))
     assert refused.status_code == 403
     assert "pool" not in refused.content.decode()

@@ -80,7 +80,7 @@ def test_a_consent_is_given_shown_and_withdrawn(cast: Cast, signed_in: SignedIn,
             f"development/{target.name}" in browser.get(reverse(name, args=["production"])).content.decode()
         )
     again = browser.post(give, {"target": f"development/{target.name}", "names": "db"})
-    assert (again.status_code, "stands already" in again.content.decode()) == (422, True)
+    assert (again.status_code, "is already allowed" in again.content.decode()) == (422, True)
     browser.post(reverse("consent-withdraw", args=["production", consent.pk]))
     assert not ReferenceConsent.objects.exists()
 

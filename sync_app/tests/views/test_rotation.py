@@ -54,26 +54,26 @@ def test_a_manager_puts_a_secret_under_rotation_and_an_editor_rotates_it(
     assert "every 1 day" in text(erin, page)
     assert "Generated value" in text(erin, "/rotation")
     assert "Generated value" in text(erin, f"/secrets/{secret.pk}")
-    assert "It was never rotated" in text(erin, page)
+    assert "Never rotated" in text(erin, page)
     assert erin.post(f"{page}/rotate").status_code == 302
     execute(Rotation.objects.get().pk)
     shown = text(erin, page)
     assert "its grace ends" in shown
     assert "v1 → v2" in shown
     assert "Roll back" in shown
-    assert "End the grace" not in shown
+    assert "End overlap" not in shown
     rotation = f"/rotation/rotations/{Rotation.objects.get().pk}"
     assert erin.post(f"{rotation}/roll_back").status_code == 302
     assert Secret.objects.get().current_number == 1
     shown = text(erin, page)
     assert "Rolled back: v1 is served again. v2 works on; its grace ends" in shown
     assert "rolled back: v1 is served again" in shown
-    assert "The previous value works on" not in shown
+    assert "The previous value keeps working" not in shown
     assert alice.post(f"{rotation}/cut_grace").status_code == 302
     execute(Rotation.objects.get().pk)
     assert Rotation.objects.get().step == Step.ROLLED_BACK
     assert "rolled back" in text(erin, page)
-    assert "A rotation would get through" in erin.post(f"{page}/dry-run").content.decode()
+    assert "Ready to rotate" in erin.post(f"{page}/dry-run").content.decode()
 
 
 def test_what_stopped_is_found_on_every_list(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:
@@ -95,7 +95,7 @@ def test_what_stopped_is_found_on_every_list(cast: Cast, secret: Secret, signed_
     assert "calm" not in stopped
     # The time that lists and dashboard go by.
     assert Secret.objects.get(pk=secret.pk).rotation_due_at == policy.due_at
-    assert "Put it under rotation" not in text(erin, f"/secrets/{resting.secret.pk}")
+    assert "Set up rotation" not in text(erin, f"/secrets/{resting.secret.pk}")
     # Somebody who may see neither learns nothing of them.
     assert "app/" not in text(signed_in(cast.charlie), "/rotation")
 
@@ -105,19 +105,19 @@ def test_a_value_that_is_no_login_is_not_spoken_of_as_one(
 ) -> None:
     alice = signed_in(cast.alice)
     new = f"/rotation/secrets/{secret.pk}/new"
-    for word in ("logs in", "dministrator"):
+    for word in ("log in", "dministrator"):
         assert word in text(alice, f"{new}?rotator=mysql")
         assert word not in text(alice, f"{new}?rotator=generated")
     policy = made_policy(cast, GeneratedWorld(), secret=secret, grace_seconds=3600)
     connection = f"/rotation/{policy.pk}/connection"
-    assert "what is served stays as it is" in text(alice, connection)
+    assert "The current value does not change" in text(alice, connection)
     saved = alice.post(
         connection, {"setting-kind": "password", "setting-options": '{"length": 40}'}, follow=True
     )
-    assert "The generator was changed" in saved.content.decode()
+    assert "Generator changed" in saved.content.decode()
     worked(asked(cast, policy))
     page = text(alice, f"/rotation/{policy.pk}")
-    assert "Offer the previous one beside it" in page
+    assert "Overlap with the previous value" in page
     for word in ("idle login", "logs in", "Log in", "credential", "dministrator"):
         assert word not in page
 
@@ -126,9 +126,9 @@ def test_who_edits_is_told_beforehand_that_a_policy_writes_the_value(
     cast: Cast, secret: Secret, signed_in: SignedIn
 ) -> None:
     erin, edit = signed_in(cast.erin), f"/secrets/{secret.pk}/edit"
-    assert "rotate it instead" not in text(erin, edit)
+    assert "Rotate it instead" not in text(erin, edit)
     made_policy(cast, GeneratedWorld(), secret=secret)
-    assert "rotate it instead" in text(erin, edit)
+    assert "Rotate it instead" in text(erin, edit)
 
 
 def test_a_value_under_rotation_is_refused_on_its_own_form(

@@ -43,14 +43,14 @@ def plan(cast: Cast, target: Target) -> Plan:
     made = make_plan(target, counts={"unchanged": 412})
     make_item(made, "payments/db", "update", secret_uuid=secret.uuid, there_number=30, keeper_number=31)
     make_item(made, "web/new", "create", keeper_number=1)
-    make_item(made, "search/index-key", "conflict", reason="changed on both sides since the last sync")
+    make_item(made, "search/index-key", "conflict", reason="changed on both sides")
     make_item(made, "legacy/key", "unmanaged", state="skipped")
     return made
 
 
 def test_a_plan_says_what_would_happen(alice: Client, plan: Plan) -> None:
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert "nothing has been changed yet" in page
+    assert "no changes made yet" in page
     assert "Apply 2 changes" in page
     assert "deletion is off" in page
     assert "<b>412</b> unchanged" in page
@@ -74,7 +74,7 @@ def test_a_plan_is_searched_by_names_and_reasons(
     page = text(alice, f"/sync/plans/{plan.pk}?q={searched}")
     assert page.count("plan-name") == 1
     assert found.rpartition("/")[2] in page
-    assert "No line of this plan matches" in text(alice, f"/sync/plans/{plan.pk}?q=nothing")
+    assert "No items match" in text(alice, f"/sync/plans/{plan.pk}?q=nothing")
 
 
 def test_deletions_over_the_budget_wait_for_a_person(alice: Client, plan: Plan) -> None:
@@ -94,7 +94,7 @@ def test_what_lost_its_ownership_is_adopted_again_from_there(
     link = f"/sync/{target.pk}/adopt?name=app/lost"
     for path in (f"/sync/{target.pk}", f"/sync/plans/{made.pk}"):
         assert link in text(alice, path)
-    assert "adopt again" in text(alice, f"/secrets/{secret.pk}")
+    assert "import again" in text(alice, f"/secrets/{secret.pk}")
     page = text(alice, link)
     assert 'value="app/lost"' in page
     assert 'value="app/other"' not in page
@@ -102,14 +102,14 @@ def test_what_lost_its_ownership_is_adopted_again_from_there(
 
 def test_a_conflict_offers_both_sides_on_its_line(alice: Client, plan: Plan) -> None:
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert "Keep ours: search/index-key" in page
-    assert "Take theirs: search/index-key" in page
+    assert "Use Keeper’s value: search/index-key" in page
+    assert "Use the target’s value: search/index-key" in page
 
 
 def test_a_viewer_sees_a_plan_and_no_button(cast: Cast, signed_in: SignedIn, plan: Plan) -> None:
     page = text(signed_in(cast.vera), f"/sync/plans/{plan.pk}")
-    assert "an editor applies it" in page
-    assert "Keep ours" not in page
+    assert "An editor can apply it" in page
+    assert "Use Keeper’s value" not in page
 
 
 def test_a_ready_plan_does_not_ask_again_by_itself(alice: Client, plan: Plan) -> None:
@@ -135,17 +135,17 @@ def test_a_failure_stays_on_its_line_with_its_remedy(alice: Client, plan: Plan) 
     )
     plan.items.filter(name="payments/db").update(state="done")
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert "The policy lacks create on secret/data/team/*. Correct that, then plan again." in page
+    assert "The policy lacks create on secret/data/team/*. Fix the cause, then refresh the plan." in page
 
 
-@pytest.mark.parametrize(("state", "word"), [("applying", "being written"), ("failed", "left off")])
+@pytest.mark.parametrize(("state", "word"), [("applying", "applying"), ("failed", "not applied")])
 def test_what_was_begun_is_not_being_written_once_the_plan_failed(
     alice: Client, plan: Plan, state: str, word: str
 ) -> None:
     plan.items.filter(name="web/new").update(state="intended")
     Plan.objects.filter(pk=plan.pk).update(state=state)
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert [each for each in ("being written", "left off") if each in page] == [word]
+    assert [each for each in ("applying", "not applied") if each in page] == [word]
 
 
 def test_what_a_plan_only_looks_at_is_not_called_skipped(alice: Client, plan: Plan) -> None:
@@ -240,10 +240,10 @@ def test_credentials_are_never_shown(alice: Client, target: Target) -> None:
 def test_a_secret_shows_where_it_is(alice: Client, cast: Cast, target: Target) -> None:
     secret = keep(cast, "payments/db")
     make_target(cast.development, "elsewhere", scope="web")
-    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in the target since the last sync")
+    make_entry(target, secret, DeliveryState.DRIFTED, reason="changed in target")
     page = text(alice, f"/secrets/{secret.pk}")
     assert "drifted" in page
-    assert "changed in the target since the last sync" in page
+    assert "changed in target" in page
     assert "elsewhere" not in page, "its scope does not cover the secret"
 
 
@@ -318,9 +318,9 @@ def test_what_needs_a_decision_leads_to_where_it_is_taken(
     assert f'href="/secrets/{even.pk}"' in page
     for path in (f"/sync/{target.pk}", f"/secrets/{changed.pk}"):
         page = text(alice, path)
-        assert page.count("compare and decide") == 1
+        assert page.count("resolve") == 1
         assert f'href="/sync/plans/{item.plan_id}/items/{item.pk}"' in page
         assert f"/items/{older.pk}" not in page
-        assert "compare and decide" not in text(vera, path)
+        assert "resolve" not in text(vera, path)
         assert "compare" in text(vera, path)
     assert "/items/" not in text(alice, f"/secrets/{even.pk}")

@@ -36,19 +36,19 @@ class ActLook(NamedTuple):
 
 
 ACT_LOOKS: Final = {
-    Act.CONFLICT: ActLook("⚠", "to decide", "Needs your decision", "warn"),
-    Act.CREATE: ActLook("+", "create", "Create there", "ok"),
-    Act.UPDATE: ActLook("~", "update", "Update there", "info"),
-    Act.PULL: ActLook("↓", "take over into Keeper", "Take over into Keeper", "info"),
-    Act.ADOPT: ActLook("+", "adopt", "Adopt", "ok"),
-    Act.DELETE: ActLook("\u2212", "delete", "Delete there, recoverably", "bad"),
-    Act.RELEASE: ActLook("\u2212", "let go", "Let go, as they are", "info"),
-    Act.DRIFTED: ActLook("≠", "changed there, left alone", "Changed there, left alone", "warn"),
-    Act.MISSING: ActLook("∅", "gone from there", "Gone from there", "warn"),
-    Act.OWNERSHIP_LOST: ActLook("⚠", "ownership lost", "Was ours, left alone", "warn"),
+    Act.CONFLICT: ActLook("⚠", "needs decision", "Needs decision", "warn"),
+    Act.CREATE: ActLook("+", "create", "Create", "ok"),
+    Act.UPDATE: ActLook("~", "update", "Update", "info"),
+    Act.PULL: ActLook("↓", "pull into Keeper", "Pull into Keeper", "info"),
+    Act.ADOPT: ActLook("+", "import", "Import", "ok"),
+    Act.DELETE: ActLook("\u2212", "delete", "Delete (recoverable)", "bad"),
+    Act.RELEASE: ActLook("\u2212", "release", "Release", "info"),
+    Act.DRIFTED: ActLook("≠", "drifted (no change)", "Drifted (no change)", "warn"),
+    Act.MISSING: ActLook("∅", "missing in target", "Missing in target", "warn"),
+    Act.OWNERSHIP_LOST: ActLook("⚠", "ownership lost", "Ownership lost (no change)", "warn"),
     Act.REFUSED: ActLook("✕", "refused", "Refused", "bad"),
     Act.UNCHANGED: ActLook("=", "unchanged", "Unchanged", "quiet"),
-    Act.UNMANAGED: ActLook("◌", "not ours, left alone", "Not ours, left alone", "quiet"),
+    Act.UNMANAGED: ActLook("◌", "unmanaged (no change)", "Unmanaged (no change)", "quiet"),
 }
 # What writes anywhere; what a button carries out.
 WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
@@ -98,10 +98,10 @@ def budget_words(plan: Plan) -> str:
     if plan.kind != PlanKind.SYNC or plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER:
         return ""
     if BEYOND_BUDGET in plan.options:
-        return "asked for with more deletions than the budget allows"
+        return "requested with more deletions than the limit allows"
     return (
-        f"budget: at most {plan.rules.get('budget_number', 0)} deletes and "
-        f"{plan.rules.get('budget_percent', 0)} % of what Keeper owned there, "
+        f"Max deletions: {plan.rules.get('budget_number', 0)} and "
+        f"{plan.rules.get('budget_percent', 0)} % of managed secrets "
         f"in {settings.KEEPER_DELETION_WINDOW_HOURS} hours"
     )
 
@@ -236,7 +236,7 @@ def _becomes(item: PlanItem) -> str:
     if item.act in {Act.CREATE, Act.UPDATE} and item.keeper_number:
         return f"v{item.keeper_number}"
     if item.act == Act.PULL:
-        return f"v{item.keeper_number + 1} here" if item.keeper_number else "new here"
+        return f"v{item.keeper_number + 1} in Keeper" if item.keeper_number else "new in Keeper"
     return ""
 
 
@@ -245,7 +245,7 @@ def _item_state(plan: Plan, item: PlanItem) -> tuple[str, str]:
     if item.act not in WRITING:
         return "", ""
     # A failed plan is not continued. The next plan finds out the outcome of such an item.
-    intended = "left off" if plan.state == PlanState.FAILED else "being written"
+    intended = "not applied" if plan.state == PlanState.FAILED else "applying"
     return {
         ItemState.INTENDED: ("pending", intended),
         ItemState.DONE: ("in_sync", "done"),

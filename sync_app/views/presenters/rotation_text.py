@@ -31,80 +31,81 @@ class Words:
 
 _LOGINS: Final = Words(
     steps={
-        Step.PREPARE: "Write the next value down",
+        Step.PREPARE: "Generate the next value",
         Step.SET: "Set it on the idle login",
-        Step.TEST: "Log in with it, compare rights",
-        Step.PROMOTE: "Serve it as current",
-        Step.GRACE: "Let the previous one work",
-        Step.RETIRE: "Retire the previous one",
+        Step.TEST: "Test login and permissions",
+        Step.PROMOTE: "Make it current",
+        Step.GRACE: "Overlap with the previous value",
+        Step.RETIRE: "Retire the previous value",
         Step.DONE: "Done",
     },
     acts={
-        OperatorAction.RETRY: ("Retry", "It is tried again at once."),
+        OperatorAction.RETRY: ("Retry", "Tries again now."),
         OperatorAction.ROLL_BACK: (
             "Roll back",
-            "The value before is served again, if it logs in; the new one is retired after another grace.",
+            "The previous value becomes current again if it can log in. "
+            "The new value is retired after another overlap.",
         ),
         OperatorAction.ABANDON: (
             "Abandon",
-            "What was set and not served is made useless; what is served stays.",
+            "Revokes the new value if it is not in use yet. The current value stays.",
         ),
         OperatorAction.RETIRE: (
-            "Retire it now",
-            "The login that was left valid is ended, and proven to be refused.",
+            "Retire now",
+            "Ends the old login and checks that it is refused.",
         ),
         OperatorAction.CUT_GRACE: (
-            "End the grace",
-            "The value that is not served stops working now, whoever still uses it.",
+            "End overlap",
+            "The value that is not current stops working now. Apps that still use it lose access.",
         ),
     },
-    making="Keeper first logs in with the secret's present value and looks at the administrator's rights, "
-    "without changing anything; the policy is made only if that works.",
-    rotating="The idle login gets a new value, which is tested and then served. The present one works until "
-    "its grace ends.",
-    removing="Its value stays as it is and can be written by hand again. The administrator's sealed "
+    making="Keeper tests the secret's current value and the administrator's permissions first, "
+    "without changing anything.",
+    rotating="The idle login gets a new value, which is tested and becomes current. The previous "
+    "value works until its overlap ends.",
+    removing="The value does not change and can be edited again. The administrator's stored "
     "credential is destroyed.",
-    editing="Its rotation policy writes this secret's value: rotate it instead. A value that is entered here "
-    "is taken only if it logs in. The rest can be changed as usual.",
+    editing="A rotation policy manages this value. Rotate it instead. A value that you enter here "
+    "is accepted only if it can log in.",
     connection="Replace credential…",
-    connecting="The credential is tried first, with the value that is served, and replaces the one that is "
-    "kept only if both work. It is sealed for the address and never shown again.",
-    connect="Try and replace",
-    connected="The new credential works, and replaces the old one.",
+    connecting="Keeper tests the new credential and the current value first. It replaces the "
+    "stored credential only if both work. Credentials are encrypted and never shown again.",
+    connect="Test and replace",
+    connected="Credential tested and replaced.",
 )
 _VALUES: Final = replace(
     _LOGINS,
     steps={
-        Step.PREPARE: "Write the next value down",
-        Step.SET: "Keep it: there is no system to tell",
-        Step.TEST: "Try nothing: it is no login",
-        Step.PROMOTE: "Serve it as current",
-        Step.GRACE: "Offer the previous one beside it",
-        Step.RETIRE: "Offer the previous one no more",
+        Step.PREPARE: "Generate the next value",
+        Step.SET: "No system to update",
+        Step.TEST: "No login to test",
+        Step.PROMOTE: "Make it current",
+        Step.GRACE: "Overlap with the previous value",
+        Step.RETIRE: "Retire the previous value",
         Step.DONE: "Done",
     },
     acts={
         **_LOGINS.acts,
         OperatorAction.ROLL_BACK: (
             "Roll back",
-            "The value before is served again; the new one is offered for another grace.",
+            "The previous value becomes current again. The new value stays available for another overlap.",
         ),
-        OperatorAction.ABANDON: ("Abandon", "What was not served yet never will be; what is served stays."),
+        OperatorAction.ABANDON: ("Abandon", "Discards the new value. The current value stays."),
         OperatorAction.CUT_GRACE: (
-            "End the grace",
-            "The value that is not served is offered no more, whoever still uses it.",
+            "End overlap",
+            "The value that is not current is no longer available. Apps that still use it lose access.",
         ),
     },
-    making="No system is told of a generated value, and no login can be tried: whoever checks it takes the "
-    "current value and, until its grace ends, the previous one.",
-    rotating="A new value is made and served. The present one is offered beside it until its grace ends.",
-    removing="Its value stays as it is and can be written by hand again.",
-    editing="Its rotation policy alone writes this secret's value: rotate it instead. The rest can be "
+    making="Keeper can't test a generated value. The system that checks it must accept the "
+    "current value and, until its overlap ends, the previous one.",
+    rotating="A new value is generated and becomes current. The previous value works until its overlap ends.",
+    removing="The value does not change and can be edited again.",
+    editing="A rotation policy manages this value. Rotate it instead. Everything else can be "
     "changed as usual.",
-    connection="Change the generator…",
-    connecting="The next rotation makes its value this way; what is served stays as it is.",
+    connection="Change generator…",
+    connecting="Used from the next rotation on. The current value does not change.",
     connect="Save",
-    connected="The generator was changed. What is served stays as it is until the next rotation.",
+    connected="Generator changed. The current value stays until the next rotation.",
 )
 
 
