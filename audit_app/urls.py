@@ -6,5 +6,6 @@ from audit_app import views
 
 urlpatterns = [
     path("activity", views.activity, name="activity"),
+    path("activity/export.<str:form>", views.activity_export, name="activity-export"),
     path("activity/<int:id>", views.activity_event, name="activity-event"),
 ]

@@ -11,23 +11,25 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.hash_chain import listed_entry
-from audit_app.events import streams
+from audit_app.events import action_labels, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.pagination import KeysetPagination
-from audit_app.queries import search, search_index
-from audit_app.queries.access_log import record_view, viewed_event
+from audit_app.queries import event_export, search, search_index
+from audit_app.queries.access_log import record_export, record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
 
 # How many versions of a manifest a page shows.
 SHOWN: Final = 500
+_PERIODS: Final = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
 
 class EventFilterForm(forms.Form):
@@ -36,22 +38,30 @@ class EventFilterForm(forms.Form):
     q = forms.CharField(required=False, label="Search")
     action = forms.ChoiceField(
         required=False,
+        label="Event",
         choices=[
             ("", "All events"),
             (search.EVERY_READ, "Secret reads"),
-            *((a.value, a.value) for a in Action),
+            *((heading, f"{heading}: all events") for heading in action_labels.HEADINGS),
+            *((a.value, action_labels.action_name(a.value)) for a in Action),
         ],
     )
+    period = forms.ChoiceField(
+        required=False,
+        label="Period",
+        choices=[("", "Any time"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days")],
+    )
     outcome = forms.ChoiceField(
-        required=False, choices=[("", "Any outcome"), *((o.value, o.value) for o in Outcome)]
+        required=False, choices=[("", "Any outcome"), *((o.value, o.value.capitalize()) for o in Outcome)]
     )
     environment = forms.ChoiceField(required=False)
-    actor = forms.CharField(required=False, label="Who")
-    object = forms.CharField(required=False, label="What")
-    address = forms.CharField(required=False, label="From")
-    request_id = forms.CharField(required=False, label="Request")
-    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    system = forms.BooleanField(required=False, label="Show system events")
+    actor = forms.CharField(required=False, label="Actor")
+    object = forms.CharField(required=False, label="Resource")
+    address = forms.CharField(required=False, label="IP address")
+    request_id = forms.CharField(required=False, label="Request ID")
+    since = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
 
     def __init__(self, given: Any, *, environments: Iterable[str]) -> None:
         super().__init__(given)
@@ -73,14 +83,44 @@ class EventFilterForm(forms.Form):
             "address": given.get("address", ""),
             "request_id": given.get("request_id", ""),
             "text": given.get("q", ""),
-            "since": _midnight(given.get("since")),
+            "since": _midnight(given.get("since")) or _begin(given.get("period", "")),
             # The last day is meant as a whole.
             "until": _midnight(until and until + timedelta(days=1)),
+            # A filter by one event shows it, whatever it is.
+            "housekeeping": bool(given.get("system") or given.get("action")),
         }
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The filters as the audit log records them: the system's events only where they are shown."""
+        wanted = self.wanted
+        # A period begins anew with each second; the record names the period.
+        if self.cleaned_data.get("period") and not self.cleaned_data.get("since"):
+            wanted |= {"since": "", "period": self.cleaned_data["period"]}
+        return wanted | {"housekeeping": "", "system": "shown" if self.cleaned_data.get("system") else ""}
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        """The fields that are always shown."""
+        return [self[name] for name in ("q", "action", "period", "outcome", "environment", "system")]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        """The fields behind "More filters"."""
+        return [self[name] for name in ("actor", "object", "address", "request_id", "since", "until")]
+
+    @property
+    def more_count(self) -> int:
+        """How many of `more_fields` are set."""
+        return sum(bool(self.data.get(field.name)) for field in self.more_fields)
 
 
 def _midnight(day: date | None) -> datetime | None:
     return datetime.combine(day, time(), tzinfo=UTC) if day else None
+
+
+def _begin(period: str) -> datetime | None:
+    return timezone.now() - _PERIODS[period] if period in _PERIODS else None
 
 
 class EventOrder:
@@ -99,7 +139,7 @@ def activity(request: HttpRequest) -> HttpResponse:
     named = trail_policy().named_streams(viewer)
     form = EventFilterForm(request.GET, environments=named)
     wanted = form.wanted
-    record_view(viewer=viewer, face="page", wanted=wanted)
+    record_view(viewer=viewer, face="page", wanted=form.told)
     paginator = KeysetPagination()
     found = search.find(viewer=viewer, **wanted)
     rows = paginator.paginate_queryset(found.events, request, view=EventOrder())
@@ -112,8 +152,34 @@ def activity(request: HttpRequest) -> HttpResponse:
         "lag": search_index.lag_text(found.behind) if found.behind else "",
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
+        "query": _filters_of(request),
+        "export_limit": event_export.LIMIT,
     }
     return render(request, "audit_app/activity.html", context)
+
+
+@login_required
+@require_GET
+def activity_export(request: HttpRequest, form: str) -> HttpResponse:
+    """Give the events that the page shows as a file, after recording it; the newest `event_export.LIMIT`."""
+    if form not in event_export.FORMATS:
+        raise Http404
+    viewer = viewer_of(request)
+    filters = EventFilterForm(request.GET, environments=trail_policy().named_streams(viewer))
+    wanted = filters.wanted
+    record_export(viewer=viewer, form=form, wanted=filters.told)
+    content = event_export.FORMATS[form](search.find(viewer=viewer, **wanted).events)
+    response = HttpResponse(content, content_type=event_export.MEDIA_TYPES[form])
+    response["Content-Disposition"] = f'attachment; filename="keeper-activity-{timezone.now():%Y%m%d}.{form}"'
+    return response
+
+
+def _filters_of(request: HttpRequest) -> str:
+    """Return the filters of an address, without the page of the list."""
+    given = request.GET.copy()
+    for name in set(given) - set(EventFilterForm.base_fields):
+        del given[name]
+    return given.urlencode()
 
 
 @login_required

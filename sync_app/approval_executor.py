@@ -21,7 +21,7 @@ from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.targets import service as targets
 
-_GONE: Final = "What this was about is not there any more: plan again."
+_GONE: Final = "The plan no longer exists: create a new one."
 
 
 class SyncApprovalExecutor:
@@ -55,10 +55,9 @@ def _apply(actor: Principal, approval: Approval) -> ExecutionResult:
     )
     if plan is None:
         raise ApprovalVoid(_GONE)
-    applying.request_apply(actor=actor, plan=plan)
-    return ExecutionResult(
-        sentence="The plan is being carried out.", link=reverse("plan-detail", args=[plan.pk])
-    )
+    choices = {int(item): choice for item, choice in approval.arguments.get("choices", {}).items()}
+    applying.request_apply(actor=actor, plan=plan, choices=choices)
+    return ExecutionResult(sentence="The plan is being applied.", link=reverse("plan-detail", args=[plan.pk]))
 
 
 def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -71,7 +70,7 @@ def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
         raise ApprovalVoid(_GONE)
     run = applying.request_resolution(actor=actor, item=item, choice=approval.arguments["choice"])
     return ExecutionResult(
-        sentence="It is being settled as you chose.", link=reverse("target-detail", args=[run.target_id])
+        sentence="Your choice is being applied.", link=reverse("target-detail", args=[run.target_id])
     )
 
 
@@ -83,13 +82,11 @@ def _change(actor: Principal, approval: Approval) -> ExecutionResult:
     if "system" in approval.arguments:
         run = request_confirmation(actor=actor, target=target, system=approval.arguments["system"])
         return ExecutionResult(
-            sentence="The system was confirmed, and a plan is being made.",
+            sentence="System confirmed. Creating a plan.",
             link=reverse("target-detail", args=[run.target_id]),
         )
     targets.change(actor=actor, target=target, **approval.arguments["rules"])
-    return ExecutionResult(
-        sentence="The rules were changed.", link=reverse("target-detail", args=[target.pk])
-    )
+    return ExecutionResult(sentence="Rules changed.", link=reverse("target-detail", args=[target.pk]))
 
 
 def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -98,7 +95,7 @@ def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
         return _decide(actor, approval)
     policy = _policy(approval)
     request_rotation(actor=actor, policy=policy, reason=given["reason"], emergency=given["emergency"])
-    return ExecutionResult(sentence="The rotation has begun.")
+    return ExecutionResult(sentence="Rotation started.")
 
 
 def _decide(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -108,12 +105,12 @@ def _decide(actor: Principal, approval: Approval) -> ExecutionResult:
     if rotation is None:
         raise ApprovalVoid(_GONE)
     DECISIONS[OperatorAction(given["act"])](actor=actor, rotation=rotation)
-    return ExecutionResult(sentence="The rotation goes on as you decided.")
+    return ExecutionResult(sentence="Your decision was applied.")
 
 
 def _resume(actor: Principal, approval: Approval) -> ExecutionResult:
     policies.resume(actor=actor, policy=_policy(approval))
-    return ExecutionResult(sentence="The policy rotates from now on.")
+    return ExecutionResult(sentence="Rotation resumed.")
 
 
 def _policy(approval: Approval) -> RotationPolicy:

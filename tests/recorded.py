@@ -137,6 +137,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
 PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("activity", "GET"): Action.TRAIL_VIEW,
     ("activity-event", "GET"): Action.TRAIL_VIEW,
+    ("activity-export", "GET"): Action.TRAIL_EXPORT,
     ("offboarding", "GET"): Action.TRAIL_VIEW,
     ("report-detail", "GET"): Action.REPORT_GENERATE,
     ("report-file", "GET"): Action.REPORT_GENERATE,

@@ -642,6 +642,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "activity": (PageRule("anyone", admin=200),),
     "activity-charts": (PageRule("anyone", admin=200),),
     "activity-event": (PageRule("its manager", admin=200),),
+    "activity-export": (PageRule("anyone", admin=200),),
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
@@ -850,6 +851,7 @@ def page_path(place: Scene, name: str) -> str:
         "person-end-sessions": {"username": "newcomer"},
         "report-detail": {"key": "access"},
         "report-file": {"key": "access", "form": "csv"},
+        "activity-export": {"form": "csv"},
         "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
     }

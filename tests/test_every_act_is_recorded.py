@@ -309,7 +309,7 @@ def _members(stage: Stage, name: str) -> Ask:
 
 
 CADENCE: Final = {"interval_seconds": "86400", "time_zone": "UTC", "grace_seconds": "3600"}
-GENERATED: Final = {"setting-kind": "password", "setting-options": "{}"}
+GENERATED: Final = {"setting-kind": "password", "setting-option-password-lowercase": "on"}
 SYNC: Final[dict[tuple[str, str], Make]] = {
     ("target-adopt", "POST"): lambda stage: stage.page(
         "target-adopt", {"mode": "replace", "names": ["part/key"]}

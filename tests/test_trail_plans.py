@@ -109,6 +109,13 @@ def pages(page: Client, api: Client) -> Acts:
         yield f"page of {name}", lambda query=query: page.get(f"/activity?{query}")  # type: ignore[misc]
         times = query.replace(f"{month}", f"{month}T00:00:00Z")
         yield f"list of {name}", lambda query=times: api.get(f"/api/events?{query}")  # type: ignore[misc]
+    for name, query in {
+        "a period": "period=7d", "an environment's period": "environment=development&period=24h",
+        "what Keeper does on the way": "system=on", "a group": "action=Access", "a group of many": "action=Secrets",
+        "a group in an environment": "action=Access&environment=development",
+    }.items():  # fmt: skip
+        yield f"page of {name}", lambda query=query: page.get(f"/activity?{query}")  # type: ignore[misc]
+    yield "file of an actor", lambda: page.get("/activity/export.json?actor=program-07")
     deep = api.get("/api/events?limit=50&actor=program-07").json()["next"]
     yield "deep list of an actor", lambda: api.get(deep)
     yield "dashboard", lambda: page.get("/")

@@ -19,7 +19,9 @@ from audit_app.recording.recorder import AuditObject, commit_record
 # To read on in what one looks at, or to look again, is one view.
 _ONE_VIEW_SECONDS: Final = 60
 # What these hold was chosen from a list, or found; any other filter is typed, and may be anything.
-_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "event", "reader"})
+_CHOSEN: Final = frozenset(
+    {"action", "actions", "outcome", "environment", "event", "reader", "system", "period"}
+)
 
 
 def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
@@ -48,6 +50,21 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     )
     # Not before: a view that could not be recorded is asked for again.
     cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
+
+
+def record_export(*, viewer: Actor, form: str, wanted: Mapping[str, object]) -> None:
+    """Record that `viewer` takes events as a file of a format, and by which filters, before they do."""
+    details: dict[str, Json] = {
+        "format": form,
+        "filters": {name: _told(viewer, name, wanted[name]) for name in _used(wanted)},
+    }
+    commit_record(
+        actor=viewer,
+        action=Action.TRAIL_EXPORT,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "events"),
+        details=details,
+    )
 
 
 def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | None:

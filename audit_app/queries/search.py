@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from audit_app.crypto.canonical_json import parsed_details
-from audit_app.events.actions import READS, Action, Outcome
+from audit_app.events import action_labels
+from audit_app.events.actions import HOUSEKEEPING, READS, Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, ReadManifestItem
@@ -87,12 +88,14 @@ def events(
     since: datetime | None = None,
     until: datetime | None = None,
     environment: str = "",
+    housekeeping: bool = True,
     **named: Unpack[Named],
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
     `actions` are those of which one will do. An object is also found in the manifests of acts on many.
-    `since` is inclusive and `until` exclusive; `environment` is a name. If `goes_by_index`, events that the
+    `since` is inclusive and `until` exclusive; `environment` is a name. Without `housekeeping`, what
+    Keeper did on the way is left out, unless it failed. If `goes_by_index`, events that the
     search table lacks are not found. "Newest" goes by id, which pages cheaply and no MAC covers: verification
     holds it to the order within a stream, and nothing may be concluded from it.
     """
@@ -113,6 +116,8 @@ def events(
     if environment:
         # A name that is none of theirs finds nothing.
         wanted &= Q(**{f"stream{compared}": trail_policy().named_streams(viewer).get(environment, "")})
+    if not housekeeping:
+        wanted &= ~Q(action__unindexed__in=sorted(HOUSEKEEPING), outcome=Outcome.ALLOWED)
     return matching(AuditEvent.objects.filter(wanted), by_index=by_index, **named)
 
 
@@ -149,9 +154,14 @@ def goes_by_index(
 
 
 def acts(text: str) -> dict[str, Action | Collection[Action]]:
-    """Return the act that a list names in its address, or EVERY_READ, in the words of `events`."""
+    """Return the acts that a list names in its address, in the words of `events`.
+
+    It names one, a group of them by its heading, or EVERY_READ.
+    """
     if text == EVERY_READ:
         return {"actions": READS}
+    if text in action_labels.HEADINGS:
+        return {"actions": {act for act in Action if action_labels.group_of(act) == text}}
     return {"action": Action(text)} if text else {}
 
 

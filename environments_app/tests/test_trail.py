@@ -40,7 +40,7 @@ def test_the_page_shows_what_is_signed_where_and_by_which_key(browser: Client, t
 @pytest.mark.parametrize("extent", ["full", "since-checkpoint"])
 def test_a_sound_trail_is_said_to_be_sound_and_the_check_recorded(browser: Client, extent: str) -> None:
     page = browser.post("/integrity/trail/verify", {"extent": extent}).content.decode()
-    assert "held against 1 anchor outside" in page
+    assert "compared with 1 anchor outside" in page
     assert "violations found" not in page
     assert AuditEvent.objects.get(action="trail.verify").outcome == "allowed"
 

@@ -12,8 +12,9 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from audit_app.events import action_labels
 from environments_app.approvals.access_proposals import duration_words
-from keeper_project.ui import action_labels, charts, labels, relative_time
+from keeper_project.ui import charts, labels, relative_time
 
 register = template.Library()
 
@@ -301,18 +302,18 @@ def filter_acts(bound: BoundField) -> SafeString:
     first: list[tuple[str, str]] = []
     for action, told in cast("Iterable[tuple[str, str]]", field.choices):
         if action in action_labels.ACTION_LABELS:
-            groups[action_labels.group_of(action)].append((action, action_labels.action_name(action)))
+            groups[action_labels.group_of(action)].append((action, told))
+        elif action in groups:
+            groups[action].append((action, told))
         else:
             first.append((action, told))
-    field.choices = [
-        *first,
-        *((heading, sorted(acts, key=_words)) for heading, acts in groups.items() if acts),
-    ]
+    field.choices = [*first, *((heading, _sorted(acts)) for heading, acts in groups.items() if acts)]
     return filter_select(bound)
 
 
-def _words(choice: tuple[str, str]) -> str:
-    return choice[1]
+def _sorted(acts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the choices of a group by their words, below the one that stands for all of them."""
+    return sorted(acts, key=lambda act: (act[0] not in action_labels.HEADINGS, act[1]))
 
 
 def _widget_class(widget: Any) -> str:

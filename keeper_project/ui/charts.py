@@ -12,6 +12,8 @@ from typing import Any
 WIDTH, HEIGHT, BASELINE = 720, 132, 112
 SERIES = ("reads", "writes", "denials")
 _GAP = 0.28
+# The parts between the days that are named.
+_TICKS = 4
 # In hundredths of the width.
 _THINNEST = 1.0
 
@@ -69,6 +71,18 @@ class ActivityChart:
     width: int = WIDTH
     height: int = HEIGHT
     baseline: int = BASELINE
+
+    @property
+    def half(self) -> int | None:
+        """The number at the middle line, where it is a whole one."""
+        return None if self.top % 2 else self.top // 2
+
+    @property
+    def ticks(self) -> tuple[date, ...]:
+        """The days that are named below the bars, at equal distances from the first to the last."""
+        last = len(self.bars) - 1
+        places = {round(last * part / _TICKS) for part in range(_TICKS + 1)}
+        return tuple(self.bars[place].day for place in sorted(places) if place >= 0)
 
     @property
     def busiest(self) -> Bar | None:

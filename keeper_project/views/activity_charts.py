@@ -9,13 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from audit_app.events import action_labels
 from audit_app.events.actions import Outcome
 from audit_app.queries import search
 from audit_app.queries.activity_stats import Kind, counts_by_day
 from audit_app.queries.top_actors import top_actors
 from environments_app.authentication.drf import principal_of
 from keeper_project.dashboard import figures
-from keeper_project.ui import action_labels, labels
+from keeper_project.ui import labels
 from keeper_project.ui.charts import Part
 
 _ACTORS_SHOWN: Final = 8

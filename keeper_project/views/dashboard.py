@@ -20,8 +20,6 @@ from keeper_project.ui.navigation import Layout, frame_of
 from secrets_app.queries.lookup import can_in_any_scope
 
 _EVENTS_SHOWN: Final = 10
-# On the page of all activity, not among the latest: they follow from acts that are listed.
-_HOUSEKEEPING: Final = (Action.STREAM_OPEN, Action.CONFIGURATION_CHANGE)
 
 
 @login_required
@@ -35,7 +33,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     steps = _first_steps(frame, secrets["living"])
     context = {
         "needs": needs(frame, states),
-        "events": search.events(viewer=actor).exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
+        "events": search.events(viewer=actor, housekeeping=False)[:_EVENTS_SHOWN],
         "health": [*results(), *warnings()],
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,

@@ -17,6 +17,7 @@ from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.models.plan import Act, PlanKind
 from sync_app.models.target import NO_INTENT, Intent
+from sync_app.planning import staged_choices
 from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
 from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
@@ -111,7 +112,8 @@ def _check_write(work: ItemContext, plan: Plan) -> None:
 def _check_pull(work: ItemContext, plan: Plan) -> None:
     _refuse_unreadable(work)
     # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
-    if _local_version(work) == work.item.keeper_version or "choice" in plan.options:
+    asked = "choice" in plan.options or work.item.name in staged_choices.chosen_by(plan.options)
+    if _local_version(work) == work.item.keeper_version or asked:
         _refuse_undecided(work, plan)
 
 
@@ -148,6 +150,9 @@ def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
     if "choice" in plan.options:
         if not _is_chosen(work.item, plan.options):
             raise PlanOutdated("nobody chose this")
+    elif work.item.name in staged_choices.chosen_by(plan.options):
+        if not staged_choices.is_chosen(work.item, plan.options):
+            raise PlanOutdated("this was not chosen: refresh the plan")
     elif Act(reconcile(_to_item(work), plan.target.rules).outcome) != work.item.act:
         raise PlanOutdated("by what is known now, the target's rules do not do this: plan again")
 

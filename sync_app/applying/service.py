@@ -25,7 +25,7 @@ from sync_app.jobs.worker_pool import BATCH, RateLimiter, WorkerPool
 from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
-from sync_app.planning import sync_entries
+from sync_app.planning import staged_choices, sync_entries
 from sync_app.planning.draft_items import ConflictChoice
 from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
@@ -49,29 +49,45 @@ PHASES: Final = (
     (Act.DELETE,),
 )
 WAITING: Final = (ItemState.PLANNED, ItemState.INTENDED)
-_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 _LISTED_FAILURES: Final = 50
 
 
-def request_apply(*, actor: Principal, plan: Plan) -> Run:
-    """Queue the carrying out of a plan that is ready.
+def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | None = None) -> Run:
+    """Queue the carrying out of a plan that is ready, with what the actor chose about its conflicts.
 
-    Raises Forbidden or Invisible, PlanNotReady, RunInProgress, SyncPaused, TargetConflict or Tampered,
-    and ApprovalNeeded in a protected environment.
+    `choices` are `keep_ours` or `take_theirs` by the ids of items; each holds if both sides are as the plan
+    showed them. Raises Forbidden or Invisible, NotResolvable, PlanNotReady, RunInProgress, SyncPaused,
+    TargetConflict or Tampered, and ApprovalNeeded in a protected environment.
     """
     target = plan.target
     require_target_access(actor=actor, action=RIGHTS[plan.kind], target=target)
     require_usable(target)
-    _refuse_unready(plan)
-    clearance = require_apply_approval(actor, plan, RIGHTS[plan.kind])
+    staged = staged_choices.staged_items(plan, choices or {})
+    if staged:
+        require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
+    _refuse_unready(plan, reopened=bool(staged))
+    clearance = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
     with transaction.atomic():
         approved = clearance.spend(target.environment, actor=actor)
+        if staged:
+            _stage(actor, plan, staged)
         if approved:
             plan.options = add_approval(plan, approved)
             plan.save(update_fields=["options"])
         run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
         _record(actor, plan, details={"step": "asked for", **approved})
     return run
+
+
+def _stage(actor: Principal, plan: Plan, staged: list[PlanItem]) -> None:
+    staged_choices.store(plan, staged)
+    record(
+        actor=actor,
+        action=Action.TARGET_RESOLVE,
+        stream=environment_stream(plan.target.environment.uuid),
+        object=plan.target.audit_object,
+        details={"plan": str(plan.uuid), "choices": {item.name: str(item.act) for item in staged}},
+    )
 
 
 def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
@@ -84,7 +100,7 @@ def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     target = item.plan.target
     require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
     require_usable(target)
-    if item.act not in _RESOLVABLE or choice not in set(ConflictChoice):
+    if item.act not in staged_choices.RESOLVABLE or choice not in set(ConflictChoice):
         raise NotResolvable(
             "there is nothing to choose here: keep_ours or take_theirs, for what is in conflict"
         )
@@ -229,12 +245,12 @@ def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
     return PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
 
 
-def _refuse_unready(plan: Plan) -> None:
+def _refuse_unready(plan: Plan, *, reopened: bool = False) -> None:
     if not verified_rows([plan]):
         raise PlanNotReady("the plan was changed outside Keeper: refresh it")
     if plan.state == PlanState.MAKING:
         raise PlanNotReady("the plan is not ready yet: wait, then apply it")
-    if plan.state not in {PlanState.READY, PlanState.APPLYING}:
+    if plan.state not in {PlanState.READY, PlanState.APPLYING} and not reopened:
         raise PlanNotReady(f"the plan is {plan.state}: refresh it")
     if plan.rules != rules_snapshot(plan.target):
         raise PlanNotReady(

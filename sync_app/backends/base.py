@@ -110,6 +110,8 @@ class FormField:
     default: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    # Of credentials: the way of signing in that it belongs to, where there are several.
+    way: str = ""
     # What a text has to match, for those who read the API's description.
     pattern: str = ""
 

@@ -5,11 +5,13 @@ from typing import Any, Final
 from django import forms
 
 from sync_app.domain.cadence import MAX_SECONDS
+from sync_app.forms import generator_fields
 from sync_app.forms.target import input_of
 from sync_app.models import RotationPolicy
 from sync_app.rotation.rules import CHANGEABLE
 from sync_app.rotators.base import Rotator
-from sync_app.rotators.registry import ROTATORS
+from sync_app.rotators.generated import GeneratedValue
+from sync_app.rotators.registry import GENERATED, ROTATORS
 
 _SETTING: Final = "setting-"
 _CREDENTIAL: Final = "credential-"
@@ -98,14 +100,20 @@ class ConnectionForm(forms.Form):
 
     def __init__(self, *args: Any, rotator: type[Rotator], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for each in rotator.settings_fields:
-            self.fields[_SETTING + each.name] = input_of(each)
+        self._generates = issubclass(rotator, GeneratedValue)
+        if self._generates:
+            generator_fields.add_fields(self.fields, prefix=_SETTING)
+        else:
+            for each in rotator.settings_fields:
+                self.fields[_SETTING + each.name] = input_of(each)
         for each in rotator.admin_fields:
             self.fields[_CREDENTIAL + each.name] = input_of(each)
 
     @property
     def settings(self) -> dict[str, str]:
         """What was entered, by the rotator's names."""
+        if self._generates:
+            return generator_fields.settings_of(self.cleaned_data, prefix=_SETTING)
         return self._named(_SETTING)
 
     @property
@@ -123,12 +131,15 @@ class ConnectionForm(forms.Form):
 
     def field_of(self, name: str) -> str | None:
         """Return the form's name of a field that a use case refuses, if there is one."""
-        candidates = (name, _SETTING + name, _CREDENTIAL + name)
+        kind = self.cleaned_data.get(f"{_SETTING}kind", "")
+        candidates = (name, _SETTING + name, _CREDENTIAL + name, f"{_SETTING}option-{kind}-{name}")
         return next((candidate for candidate in candidates if candidate in self.fields), None)
 
     @staticmethod
     def initial_of(policy: RotationPolicy) -> dict[str, Any]:
         """Return what the form of new credentials begins with: the settings as they are."""
+        if policy.rotator == GENERATED:
+            return generator_fields.initial_of(policy.settings, prefix=_SETTING)
         return {_SETTING + name: text for name, text in policy.settings.items()}
 
     def _named(self, prefix: str) -> dict[str, str]:

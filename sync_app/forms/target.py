@@ -22,8 +22,10 @@ RULES: Final = (
     "interval_seconds",
     "automatic",
 )
+SIGN_IN: Final = "sign_in"
 _DESTINATION: Final = "destination-"
 _CREDENTIAL: Final = "credential-"
+_DELETES: Final = f"deletion={Deletion.RECOVERABLE}"
 
 
 class RulesForm(forms.Form):
@@ -56,20 +58,14 @@ class RulesForm(forms.Form):
         min_value=0,
         initial=10,
         help_text="If exceeded, nothing is deleted.",
+        widget=forms.NumberInput({"data-shown-when": _DELETES}),
     )
-    budget_percent = forms.IntegerField(label="Max deletions (%)", min_value=0, max_value=100, initial=10)
-    interval_seconds = forms.TypedChoiceField(
-        label="Check",
-        coerce=int,
-        choices=[
-            (60, "every minute"),
-            (300, "every 5 minutes"),
-            (900, "every 15 minutes"),
-            (3600, "every hour"),
-            (86400, "every day"),
-            (0, "manually and on change"),
-        ],
-        initial=300,
+    budget_percent = forms.IntegerField(
+        label="Max deletions (%)",
+        min_value=0,
+        max_value=100,
+        initial=10,
+        widget=forms.NumberInput({"data-shown-when": _DELETES}),
     )
     automatic = forms.BooleanField(
         label="Apply changes automatically",
@@ -106,8 +102,19 @@ class DestinationForm(forms.Form):
         super().__init__(*args, **kwargs)
         for each in backend.destination_fields:
             self.fields[_DESTINATION + each.name] = input_of(each)
+        self._ways = {_CREDENTIAL + each.name: each.way for each in backend.credential_fields if each.way}
+        if ways := list(dict.fromkeys(self._ways.values())):
+            self.fields[SIGN_IN] = forms.ChoiceField(
+                label="Sign-in method",
+                choices=[(way, way) for way in ways],
+                initial=ways[0],
+                required=False,
+                widget=forms.RadioSelect,
+            )
         for each in backend.credential_fields:
-            self.fields[_CREDENTIAL + each.name] = input_of(each)
+            field = self.fields[_CREDENTIAL + each.name] = input_of(each)
+            if each.way:
+                field.widget.attrs["data-shown-when"] = f"{SIGN_IN}={each.way}"
 
     @property
     def destination(self) -> dict[str, str]:
@@ -116,8 +123,11 @@ class DestinationForm(forms.Form):
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What was entered, by the backend's names."""
-        return _named(self.cleaned_data, _CREDENTIAL)
+        """What was entered for the chosen way of signing in, by the backend's names."""
+        chosen = self.cleaned_data.get(SIGN_IN)
+        left_out = {name for name, way in self._ways.items() if chosen and way != chosen}
+        given = {name: text for name, text in self.cleaned_data.items() if name not in left_out}
+        return _named(given, _CREDENTIAL)
 
     def destination_fields(self) -> list[forms.BoundField]:
         """Return the fields of the location."""
@@ -125,7 +135,7 @@ class DestinationForm(forms.Form):
 
     def credential_fields(self) -> list[forms.BoundField]:
         """Return the fields for what is sealed."""
-        return [self[name] for name in self.fields if name.startswith(_CREDENTIAL)]
+        return [self[name] for name in self.fields if name == SIGN_IN or name.startswith(_CREDENTIAL)]
 
     def field_of(self, name: str) -> str | None:
         """Return the form's name of a field that a use case refuses, if there is one."""

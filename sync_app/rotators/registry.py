@@ -6,9 +6,10 @@ from sync_app.rotators.generated import GeneratedValue
 from sync_app.rotators.mysql.rotator import MySql
 from sync_app.rotators.postgresql.rotator import PostgreSql
 
+GENERATED = "generated"
 ROTATORS: dict[str, type[Rotator]] = {
     "mysql": MySql,
     "postgresql": PostgreSql,
     "aws_iam": AwsIam,
-    "generated": GeneratedValue,
+    GENERATED: GeneratedValue,
 }

@@ -18,14 +18,14 @@ from sync_app.rotation.status import PolicyStatus, last_ended, policy_status, wo
 
 _POLICIES: Final = 500
 _STANDINGS: Final = {
-    PolicyStatus.STOPPED: "failed: stopped",
+    PolicyStatus.STOPPED: "failed",
     PolicyStatus.RUNNING: "rotating",
-    PolicyStatus.GRACE: "in its grace",
+    PolicyStatus.GRACE: "overlapping",
     PolicyStatus.SUSPENDED: "suspended",
     PolicyStatus.OVERDUE: "overdue",
     PolicyStatus.DUE: "due",
     PolicyStatus.RESTING: "on time",
-    PolicyStatus.BY_HAND: "by hand",
+    PolicyStatus.BY_HAND: "manual",
 }
 _WRONG: Final = tuple(sorted(ALERTING))
 

@@ -5,6 +5,7 @@ a user applies is approved item by item.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from audit_app.crypto.canonical_json import Json, canonical_json
@@ -25,23 +26,37 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid, Conflict
 from environments_app.models import Approval, ApprovalState
 from sync_app.models import Plan, PlanItem, Target
+from sync_app.models.plan import Act
 
 # Neither changes what is written, nor where.
 _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 _MARK: Final = "approval"
 
 
-def require_apply_approval(actor: Principal, plan: Plan, action: Action) -> ApprovalGrant:
-    """Return the clearance to carry out a plan. Raises ApprovalNeeded."""
+def require_apply_approval(
+    actor: Principal, plan: Plan, action: Action, *, staged: Sequence[PlanItem] = ()
+) -> ApprovalGrant:
+    """Return the clearance to carry out a plan with the choices in `staged`. Raises ApprovalNeeded."""
     target = plan.target
     lines = [Line(str(act), "", str(count)) for act, count in sorted(plan.counts.items()) if count]
+    digest = items_digest(plan, staged=staged)
+    arguments: dict[str, Json] = {"plan": plan.pk, "items": digest}
+    if staged:
+        arguments["choices"] = {
+            str(item.pk): "take_theirs" if item.act == Act.PULL else "keep_ours" for item in staged
+        }
     proposal = Proposal(
         action=action,
         environment=target.environment,
         object=AuditObject("plan", plan.uuid, target.name),
-        expected=items_digest(plan)[:32],
-        arguments={"plan": plan.pk, "items": items_digest(plan)},
-        summary=[Line("Plan", "", f"number {plan.pk} ({plan.kind})"), *lines, *_destination_lines(plan)],
+        expected=digest[:32],
+        arguments=arguments,
+        summary=[
+            Line("Plan", "", f"number {plan.pk} ({plan.kind})"),
+            *lines,
+            *(Line(str(item.name), "", str(item.reason)) for item in staged),
+            *_destination_lines(plan),
+        ],
     )
     return require_approval(actor=actor, proposal=proposal)
 
@@ -144,8 +159,12 @@ def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
     return system_clearance(actors.system(), environment)
 
 
-def items_digest(plan: Plan) -> str:
-    """Return a digest of what a plan would do, as it was shown, and under which rules: 64 characters."""
+def items_digest(plan: Plan, *, staged: Sequence[PlanItem] = ()) -> str:
+    """Return a digest of what a plan would do, as it was shown, and under which rules: 64 characters.
+
+    `staged` are items with acts that were chosen and are not stored yet.
+    """
+    chosen = {item.name: str(item.act) for item in staged}
     digest = hashlib.sha256(canonical_json(plan.rules))
     columns = (
         "name",
@@ -158,7 +177,8 @@ def items_digest(plan: Plan) -> str:
         "ownership",
     )
     for row in PlanItem.objects.filter(plan=plan).order_by("pk").values_list(*columns).iterator():
-        digest.update(canonical_json([str(value) for value in row]))
+        name, act, *rest = row
+        digest.update(canonical_json([str(value) for value in (name, chosen.get(name, act), *rest)]))
     return digest.hexdigest()
 
 

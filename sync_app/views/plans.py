@@ -24,7 +24,9 @@ from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunKind
 from sync_app.planning import service as planning
+from sync_app.planning import staged_choices
 from sync_app.planning.draft_items import AdoptMode, DisconnectMode
 from sync_app.planning.field_diff import member_changes
 from sync_app.runs import runner as runs_runner
@@ -49,6 +51,7 @@ from sync_app.views.presenters.targets import where
 
 # The number of lines on a page of one act, and of names on a page to adopt.
 _LINES: Final = 100
+_CHOICE: Final = "choice-"
 _NAMES: Final = 200
 _MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
 _ADOPTIONS: Final = (
@@ -118,6 +121,8 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     matching = matching_items(plan, searched)
     items, next_url = _items(request, matching, act, searched)
     live = is_live(plan, run)
+    may_apply = _may(request, plan, ordinary="apply")
+    conflicts = any(plan.counts.get(each) for each in staged_choices.RESOLVABLE)
     context = {
         "plan": plan,
         "target": target,
@@ -144,8 +149,9 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "live": live,
         "live_url": request.get_full_path(),
         "can": rights(principal_of(request), target),
-        "may_apply": _may(request, plan, ordinary="apply"),
+        "may_apply": may_apply,
         "may_plan": _may(request, plan, ordinary="plan"),
+        "takes_choices": may_apply and conflicts and not live and staged_choices.takes_choices(plan),
         "urls": {
             "apply": reverse("plan-apply", args=[plan.pk]),
             "again": reverse("plan-again", args=[plan.pk]),
@@ -167,10 +173,18 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     plan = _require_plan(request, id)
     url = reverse("plan-detail", args=[id])
     try:
-        applying.request_apply(actor=principal_of(request), plan=plan)
+        applying.request_apply(actor=principal_of(request), plan=plan, choices=_choices(request))
     except REFUSALS as error:
         return refused(request, error, url)
     return redirect(url)
+
+
+def _choices(request: HttpRequest) -> dict[int, str]:
+    """Return the choices about conflicts, by the ids of items; those left for later are not named."""
+    given = {
+        name.removeprefix(_CHOICE): text for name, text in request.POST.items() if name.startswith(_CHOICE)
+    }
+    return {int(item): str(text) for item, text in given.items() if text and item.isdecimal()}
 
 
 @login_required
@@ -277,6 +291,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "plan": latest,
         "items": shown[:_NAMES],
         "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
+        "run": Run.objects.filter(target=target, active=True, kind=RunKind.PLAN).first(),
         "count": _count_adoptable(latest, name) - adopted.count() if latest else 0,
         "name": name,
         "modes": _ADOPTIONS,

@@ -1,6 +1,7 @@
 """The pages with forms about a target: a new one, its rules, its credentials, and whether it works."""
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -21,12 +22,13 @@ from sync_app.backends.registry import BACKENDS
 from sync_app.errors import SyncError
 from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Target
-from sync_app.planning.service import request_confirmation
+from sync_app.planning.service import request_confirmation, request_plan
 from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 from sync_app.targets.connection_test import Report
 from sync_app.targets.rebuilt_systems import identify_answering_system
 from sync_app.views.presenters.page_helpers import (
+    IMPORT,
     REFUSALS,
     environments_for_new_targets,
     refused,
@@ -49,14 +51,9 @@ def target_new(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     kind = backend_of(request.GET.get("backend", ""))
     named = request.GET.get("environment", "")
+    imports = request.GET.get("purpose") == IMPORT
     if kind is None:
-        kinds = [
-            {"label": each.label, "url": f"?backend={name}&environment={named}", "name": name}
-            for name, each in BACKENDS.items()
-        ]
-        return render_page(
-            request, "sync_app/target_kinds.html", {"kinds": kinds, "cancel_url": reverse("sync")}
-        )
+        return _kinds(request, named, imports=imports)
     environments = Environment.objects.filter(pk__in=environments_for_new_targets(actor)).order_by(
         "position", "name"
     )
@@ -74,15 +71,30 @@ def target_new(request: HttpRequest) -> HttpResponse:
             report = done
         elif done is not None:
             messages.success(request, f"{done.name} created. Nothing has been written yet.")
+            if imports:
+                request_plan(actor=actor, target=done)
+                return redirect("target-adopt", id=done.pk)
             return redirect("target-detail", id=done.pk)
     context = {
         "form": form,
         "kind": kind.label,
+        "imports": imports,
         "report": report,
         "cancel_url": reverse("sync"),
         "has_environments": environments.exists(),
     }
     return render_page(request, "sync_app/target_form.html", context)
+
+
+def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
+    """Ask which kind of system it is."""
+    given = {"environment": named, **({"purpose": IMPORT} if imports else {})}
+    kinds = [
+        {"label": each.label, "url": f"?{urlencode({'backend': name, **given})}", "name": name}
+        for name, each in BACKENDS.items()
+    ]
+    context = {"kinds": kinds, "imports": imports, "cancel_url": reverse("sync")}
+    return render_page(request, "sync_app/target_kinds.html", context)
 
 
 @login_required

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -20,6 +21,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import visible_targets
 from sync_app.views.presenters.page_helpers import (
+    IMPORT,
     REFUSALS,
     environments_for_new_targets,
     refused,
@@ -59,6 +61,7 @@ def sync_list(request: HttpRequest) -> HttpResponse:
         "paused": runs_runner.all_paused(),
         "can_pause_all": actor.is_admin,
         "create_url": reverse("target-new") + (f"?environment={named}" if named else ""),
+        "import_url": f"{reverse('target-new')}?{urlencode({'purpose': IMPORT, 'environment': named})}",
         "can_create": bool(environments_for_new_targets(actor)),
     }
     return render_page(

@@ -114,8 +114,9 @@ def test_a_person_is_audited(visitor: Visitor, cast: Cast, secret: Make, phone: 
     expect(page.locator(".viewers")).to_contain_text("bob")
     page.goto("/activity")
     page.wait_for_load_state()
-    page.get_by_label("Who").fill("bob")
-    page.get_by_label("Who").press("Enter")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Actor").fill("bob")
+    page.get_by_label("Actor").press("Enter")
 
     rows = page.locator("table.trail tbody tr")
     expect(rows).to_have_count(2)
@@ -124,7 +125,24 @@ def test_a_person_is_audited(visitor: Visitor, cast: Cast, secret: Make, phone: 
     # The address can be sent to somebody, who sees the same if they may read the trail, and else nothing.
     other_manager = visitor.open(page.url.removeprefix(visitor.site), user=cast.vera, phone=phone)
     expect(other_manager.locator("table.trail tbody tr")).to_have_count(0)
-    page.get_by_label("What").fill("payments/db")
-    page.get_by_label("What").press("Enter")
+    page.get_by_label("Resource").fill("payments/db")
+    page.get_by_label("Resource").press("Enter")
     expect(rows).to_have_count(1)
     expect(rows.first).to_contain_text("revealed")
+
+
+def test_an_event_is_chosen_by_typing_and_by_keys_alone(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    read_service.reveal(actor=cast.principal(cast.bob), secret=secret(name="payments/db"))
+    page = visitor.open("/activity", user=cast.alice)
+    page.locator(".picker summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("secret reve")
+    page.keyboard.press("Enter")
+
+    rows = page.locator("table.trail tbody tr")
+    expect(rows).to_have_count(1)
+    assert "action=secret.reveal" in page.url
+    expect(page.locator(".picker summary")).to_have_text("Secret revealed")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export as CSV").click()
+    assert download.value.path().read_text().count("secret.reveal") == 1

@@ -31,6 +31,7 @@ PAGES = {
     "rotation-rules": "/rotation/{policy}/rules",
     "rotation-connection": "/rotation/{policy}/connection",
     "rotation-kinds": "/rotation/secrets/{secret}/new",
+    "rotation-new-generated": "/rotation/secrets/{secret}/new?rotator=generated",
     "rotation-new": "/rotation/secrets/{secret}/new?rotator=mysql",
     "rotation-on-secret": "/secrets/{secret}",
 }

@@ -22,6 +22,9 @@ PAGES = {
     "target": "/sync/{target}",
     "target-nothing": "/sync/{target}?q=zzz",
     "target-kinds": "/sync/new",
+    "import": "/sync/new?purpose=import",
+    "import-aws": "/sync/new?purpose=import&backend=aws_secrets_manager",
+    "target-new-vault": "/sync/new?backend=vault_kv2",
     "target-new": "/sync/new?backend=aws_secrets_manager",
     "target-rules": "/sync/{target}/rules",
     "target-credentials": "/sync/{target}/credentials",
@@ -241,3 +244,70 @@ def test_a_new_target_keeps_what_was_entered(visitor: Visitor, scene: Scene) -> 
     page.get_by_role("button", name="Create target").click()
     expect(page.locator("#id_destination-address")).to_have_value("https://vault.example")
     expect(page.locator("#id_name_error")).to_be_visible()
+
+
+@pytest.fixture
+def undecided(cast: Cast) -> Plan:
+    """A plan of two conflicts and one new secret."""
+    plan = make_plan(make_target(cast.development, "backup"))
+    for name in ("search/index-key", "search/query-key"):
+        make_item(
+            plan,
+            name,
+            "conflict",
+            state="skipped",
+            reason="changed on both sides",
+            keeper_version="a" * 32,
+            keeper_number=2,
+            target_presence="present",
+            target_version="4",
+            ownership="created",
+        )
+    make_item(plan, "web/cookie-key", keeper_number=1)
+    return plan
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_choices_are_staged_in_the_plan_and_applied_once(
+    visitor: Visitor, cast: Cast, undecided: Plan, phone: bool
+) -> None:
+    page = visitor.open(f"/sync/plans/{undecided.pk}", user=cast.alice, phone=phone)
+    assert flaws(page) == []
+    page.get_by_label("Use Keeper’s value: search/index-key").check()
+    page.get_by_label("Use the target’s value: search/query-key").check()
+    visitor.shoot(page, f"plan-choices-{'phone' if phone else 'desktop'}")
+    page.get_by_role("button", name="Apply 3 changes").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply 3 changes").click()
+    expect(page.locator("#plan")).to_contain_text("Waiting for a worker")
+    undecided.refresh_from_db()
+    assert undecided.counts == {"create": 1, "pull": 1, "update": 1}
+    assert Plan.objects.filter(target=undecided.target).count() == 1
+
+
+def test_a_plan_is_decided_and_applied_by_keys_alone(visitor: Visitor, cast: Cast, undecided: Plan) -> None:
+    page = visitor.open(f"/sync/plans/{undecided.pk}", user=cast.alice)
+    page.get_by_label("Later: search/index-key").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Use Keeper’s value: search/index-key")).to_be_checked()
+    page.get_by_role("button", name="Apply 2 changes").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("Apply 2 changes to backup")
+    page.keyboard.press("Enter")
+    expect(page.locator("#plan")).to_contain_text("Waiting for a worker")
+
+
+def test_a_target_asks_for_the_chosen_way_and_for_limits_where_it_deletes(
+    visitor: Visitor, cast: Cast
+) -> None:
+    page = visitor.open("/sync/new?backend=vault_kv2", user=cast.alice)
+    token, role = page.locator("#id_credential-token"), page.locator("#id_credential-role_id")
+    expect(token).to_be_visible()
+    expect(role).to_be_hidden()
+    page.get_by_label("AppRole", exact=True).check()
+    expect(token).to_be_hidden()
+    expect(role).to_be_visible()
+    limit = page.locator("#id_budget_number")
+    expect(limit).to_be_hidden()
+    page.get_by_label("When a secret is deleted in Keeper").select_option("recoverable")
+    expect(limit).to_be_visible()
+    visitor.shoot(page, "target-new-approle")

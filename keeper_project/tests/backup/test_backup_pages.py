@@ -28,7 +28,7 @@ def test_it_shows_each_backup(page: Client) -> None:
     (each,) = backup.list_backups(actor=OPERATOR)
     text = page.get("/backups").content.decode()
     assert each.name in text
-    assert "not yet" in text
+    assert "not verified" in text
 
 
 def test_it_releases_one_thing_at_a_time(

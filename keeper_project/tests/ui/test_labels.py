@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from audit_app.events import action_labels
 from audit_app.events.actions import Action
 from environments_app.models.environment import Colour
-from keeper_project.ui import action_labels, labels
+from keeper_project.ui import labels
 from secrets_app.secret_types.registry import SecretType
 
 STATIC = Path(settings.BASE_DIR) / "static/keeper"

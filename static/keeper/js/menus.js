@@ -32,9 +32,11 @@ document.addEventListener("toggle", (event) => {
 document.addEventListener("input", (event) => {
   if (!event.target.matches("[data-menu-filter]")) return;
   const wanted = event.target.value.trim().toLowerCase();
-  for (const item of event.target.closest(".menu-panel").querySelectorAll("a.menu-item")) {
+  const panel = event.target.closest(".menu-panel");
+  for (const item of panel.querySelectorAll("a.menu-item, .picker button.menu-item")) {
     item.parentElement.hidden = !item.textContent.toLowerCase().includes(wanted);
   }
+  for (const head of panel.querySelectorAll(".picker-head")) head.hidden = Boolean(wanted);
 });
 
 document.addEventListener("click", (event) => {

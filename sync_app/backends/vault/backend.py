@@ -71,9 +71,9 @@ class VaultKv2(Backend):
         FormField(name="approle_mount", label="AppRole mount", default="approle"),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
-        FormField(name="token", label="Token", sensitive=True),
-        FormField(name="role_id", label="AppRole role ID", sensitive=True),
-        FormField(name="secret_id", label="AppRole secret ID", sensitive=True),
+        FormField(name="token", label="Token", sensitive=True, way="Token"),
+        FormField(name="role_id", label="AppRole role ID", sensitive=True, way="AppRole"),
+        FormField(name="secret_id", label="AppRole secret ID", sensitive=True, way="AppRole"),
     )
     writes_per_second: ClassVar[float] = 500
     # A check-and-set does not distinguish a secret from another one with a version of that number.

@@ -109,7 +109,7 @@ def test_the_page_asks_for_the_name_and_tells_what_became_of_each(
 ) -> None:
     alice = signed_in(cast.alice)
     shown = alice.get(PAGE, {"who": "bob"}).content.decode()
-    assert "1 would rotate · 2 need a hand" in shown
+    assert "1 would rotate · 2 need manual rotation" in shown
     assert alice.get(PAGE, {"who": "nobody"}).status_code == 422
     for typed in ("", "bo"):
         assert alice.post(PAGE, {"who": "bob", "typed": typed}).status_code == 422

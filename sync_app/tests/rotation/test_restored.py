@@ -63,7 +63,7 @@ def test_what_was_under_way_changes_no_login_that_was_served_since_the_backup(
     erin = cast.principal(cast.erin)
     rotation = worked(operator_actions.DECISIONS[act](actor=erin, rotation=rotation))
     assert database.works(served)
-    assert (rotation.stopped_at is not None, "does not log in" in rotation.problem) == (True, True)
+    assert (rotation.stopped_at is not None, "cannot log in" in rotation.problem) == (True, True)
     # Whoever has the value from a consumer gives the rotation up, and writes it down.
     while not rotation.has_ended:
         rotation = worked(operator_actions.abandon(actor=erin, rotation=rotation))

@@ -145,7 +145,7 @@ def test_another_account_is_another_target(cast: Cast, aws: AwsWorld) -> None:
 
 @pytest.mark.parametrize("field", ["prefix", "mount", "namespace"])
 def test_the_place_never_changes(cast: Cast, vault: VaultWorld, field: str) -> None:
-    with pytest.raises(BadDestination, match="make another target"):
+    with pytest.raises(BadDestination, match="create another target"):
         targets.change_credentials(
             actor=cast.principal(cast.alice),
             target=made(cast, vault),
@@ -227,7 +227,7 @@ def test_a_target_with_a_run_under_way_is_not_removed(cast: Cast, vault: VaultWo
         target=target, kind="plan", trigger="person",
         actor_kind=actor.kind, actor_uuid=actor.uuid, actor_name=actor.name,
     )  # fmt: skip
-    with pytest.raises(TargetInUse, match="under way"):
+    with pytest.raises(TargetInUse, match="is running"):
         targets.remove(actor=actor, target=target)
 
 

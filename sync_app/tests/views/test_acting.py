@@ -8,6 +8,8 @@ from celery import current_app
 from django.test import Client
 
 from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from secrets_app.services import read
 from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
@@ -105,6 +107,30 @@ def test_a_new_target_is_tried_before_it_is_stored(alice: Client, cast: Cast, va
     assert not Target.objects.exists()
 
 
+def test_what_exists_is_imported_in_three_steps(alice: Client, cast: Cast, vault: VaultWorld) -> None:
+    vault.write(f"{vault.prefix}/mail/smtp", "theirs")
+    first = alice.get("/sync/new?purpose=import").content.decode()
+    assert "backend=vault_kv2&amp;environment=&amp;purpose=import" in first
+    form = {
+        "environment": "development", "name": "existing", "direction": "push", "conflict": "ask", "deletion": "never",
+        "budget_number": "10", "budget_percent": "10", "interval_seconds": "0",
+        **{f"destination-{name}": text for name, text in vault.destination.items()},
+        **{f"credential-{name}": text for name, text in vault.credentials.items()},
+    }  # fmt: skip
+    second = post(alice, "/sync/new?backend=vault_kv2&purpose=import", form)
+    assert second.endswith("/adopt")
+    assert "Listing the secrets" in alice.get(second).content.decode()
+    worked()
+    assert "mail/<wbr>smtp" in alice.get(second).content.decode()
+    third = post(alice, second, {"mode": "keep_theirs", "names": ["mail/smtp"]})
+    worked()
+    assert 'aria-current="step">Review and import' in alice.get(third).content.decode()
+    post(alice, f"{third}/apply")
+    worked()
+    secret = Secret.objects.get(environment=cast.development, name="mail/smtp")
+    assert read.reveal(actor=cast.principal(cast.alice), secret=secret).value == "theirs"
+
+
 def test_a_target_is_tried(alice: Client, stage: Stage) -> None:
     page = alice.post(f"/sync/{stage.target.pk}/test").content.decode()
     assert "Connection works:" in page
@@ -178,6 +204,17 @@ def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: 
     replaced = alice.get(f"/sync/plans/{plan.pk}").content.decode()
     assert "replaced by a newer plan" in replaced
     assert "Use Keeper’s value" not in replaced
+
+
+def test_choices_are_applied_with_the_plan(alice: Client, stage: Stage) -> None:
+    in_conflict(alice, stage)
+    stage.keep("b/new", "value")
+    plan = planned(alice, stage)
+    item = plan.items.get(act="conflict")
+    post(alice, f"/sync/plans/{plan.pk}/apply", {f"choice-{item.pk}": "take_theirs"})
+    worked()
+    assert (stage.value("a/key"), stage.theirs("b/new")) == ("theirs", "value")
+    assert Plan.objects.filter(target=stage.target).latest("pk") == plan
 
 
 def test_what_was_adopted_is_not_offered_again(alice: Client, stage: Stage) -> None:

@@ -18,6 +18,8 @@ from sync_app.targets.lookup import find_target, require_target_access
 
 # Errors that a user can correct, shown on the page of the request.
 REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)
+# In the address of a new target: what exists there is imported next.
+IMPORT: Final = "import"
 _RIGHTS: Final = {
     "plan": Action.TARGET_PLAN,
     "apply": Action.TARGET_APPLY,

@@ -18,6 +18,7 @@ from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.planning.field_diff import can_show_members
+from sync_app.planning.staged_choices import RESOLVABLE, can_keep_local, can_take_remote
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import sentence
@@ -27,34 +28,33 @@ LINES_OF_AN_ACT: Final = 50
 
 
 class ActLook(NamedTuple):
-    """The display of an act in a plan: its sign, the words after its number, its heading, its colour."""
+    """The display of an act in a plan: its icon, the words after its number, its heading, its colour."""
 
-    sign: str
+    icon: str
     word: str
     heading: str
     tone: str
 
 
 ACT_LOOKS: Final = {
-    Act.CONFLICT: ActLook("⚠", "needs decision", "Needs decision", "warn"),
-    Act.CREATE: ActLook("+", "create", "Create", "ok"),
-    Act.UPDATE: ActLook("~", "update", "Update", "info"),
-    Act.PULL: ActLook("↓", "pull into Keeper", "Pull into Keeper", "info"),
-    Act.ADOPT: ActLook("+", "import", "Import", "ok"),
-    Act.DELETE: ActLook("\u2212", "delete", "Delete (recoverable)", "bad"),
-    Act.RELEASE: ActLook("\u2212", "release", "Release", "info"),
-    Act.DRIFTED: ActLook("≠", "drifted (no change)", "Drifted (no change)", "warn"),
-    Act.MISSING: ActLook("∅", "missing in target", "Missing in target", "warn"),
-    Act.OWNERSHIP_LOST: ActLook("⚠", "ownership lost", "Ownership lost (no change)", "warn"),
-    Act.REFUSED: ActLook("✕", "refused", "Refused", "bad"),
-    Act.UNCHANGED: ActLook("=", "unchanged", "Unchanged", "quiet"),
-    Act.UNMANAGED: ActLook("◌", "unmanaged (no change)", "Unmanaged (no change)", "quiet"),
+    Act.CONFLICT: ActLook("alert", "needs decision", "Needs decision", "warn"),
+    Act.CREATE: ActLook("plus", "create", "Create", "ok"),
+    Act.UPDATE: ActLook("edit", "update", "Update", "info"),
+    Act.PULL: ActLook("import", "pull into Keeper", "Pull into Keeper", "info"),
+    Act.ADOPT: ActLook("import", "import", "Import", "ok"),
+    Act.DELETE: ActLook("trash", "delete", "Delete (recoverable)", "bad"),
+    Act.RELEASE: ActLook("leave", "release", "Release", "info"),
+    Act.DRIFTED: ActLook("not-equal", "drifted (no change)", "Drifted (no change)", "warn"),
+    Act.MISSING: ActLook("empty", "missing in target", "Missing in target", "warn"),
+    Act.OWNERSHIP_LOST: ActLook("shield", "ownership lost", "Ownership lost (no change)", "warn"),
+    Act.REFUSED: ActLook("block", "refused", "Refused", "bad"),
+    Act.UNCHANGED: ActLook("check", "unchanged", "Unchanged", "quiet"),
+    Act.UNMANAGED: ActLook("dashed", "unmanaged (no change)", "Unmanaged (no change)", "quiet"),
 }
 # What writes anywhere; what a button carries out.
 WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
-_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
-# Named even if there are none: a person looks for them.
-_ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
+# Named even if there are none: a person looks for it.
+_ALWAYS: Final = (Act.DELETE,)
 _TO_DECIDE: Final = frozenset({DeliveryState.CONFLICT, DeliveryState.DRIFTED, DeliveryState.MISSING})
 # A plan that read all of both sides (one that settles a conflict reads one name), also if superseded.
 _WHOLE_LOOK: Final = Q(
@@ -191,7 +191,7 @@ def decision_urls(entries: Sequence[SyncEntry]) -> dict[int, str]:
         plan__target__in={entry.target_id for entry in waiting},
         plan=Subquery(newest[:1]),
         name__in={entry.name for entry in waiting},
-        act__in=_RESOLVABLE,
+        act__in=RESOLVABLE,
     ).values_list("plan__target", "name", "plan", "pk")
     pages = {(target, name): reverse("plan-item", args=[plan, item]) for target, name, plan, item in items}
     return {
@@ -227,7 +227,9 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
         "secret_url": _secret_url(secret),
         "state": _item_state(plan, item),
         "error": sentence(item.error) if item.error else "",
-        "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",
+        "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in RESOLVABLE else "",
+        "can_keep": can_keep_local(item),
+        "can_take": can_take_remote(item),
         "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
     }
 

@@ -43,8 +43,10 @@ _LOGINS: Final = Words(
         OperatorAction.RETRY: ("Retry", "Tries again now."),
         OperatorAction.ROLL_BACK: (
             "Roll back",
-            "The previous value becomes current again if it can log in. "
-            "The new value is retired after another overlap.",
+            (
+                "The previous value becomes current again if it can log in. "
+                "The new value is retired after another overlap."
+            ),
         ),
         OperatorAction.ABANDON: (
             "Abandon",

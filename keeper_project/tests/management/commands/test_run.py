@@ -146,8 +146,8 @@ def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def take_the_tour(port: int, data: Path) -> None:
-    """Run what the README shows, line by line, against the running Keeper."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """Run what docs/tour.md shows, line by line, against the running Keeper."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/tour.md").read_text(), re.DOTALL)
     script = "\n".join(block for block in blocks if "keeper $API" in block or "TOKEN=" in block)
     assert script.count("keeper ") > 10
     script = script.replace("localhost:8989", f"127.0.0.1:{port}")

@@ -1,0 +1,105 @@
+"""The list of events: what it hides until it is asked for, its groups of events, and its files."""
+
+import csv
+import io
+from collections.abc import Callable
+
+import orjson
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.models import AuditEvent
+from audit_app.queries import event_export
+from audit_app.recording.recorder import AuditObject, record
+from audit_app.tests.trail import SECRET
+from environments_app.models import User
+from environments_app.tests.cast import Cast
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
+SignedIn = Callable[[User], Client]
+
+
+def written(cast: Cast, action: Action, *, outcome: Outcome = Outcome.ALLOWED, name: str = "app/db") -> None:
+    record(
+        actor=cast.principal(cast.bob),
+        action=action,
+        stream=environment_stream(cast.development.uuid),
+        object=AuditObject(SECRET.kind, SECRET.uuid, name),
+        outcome=outcome,
+    )
+
+
+def listed(client: Client, query: str = "") -> list[str]:
+    return [event.action for event, _, _ in client.get(f"/activity?{query}").context["events"]]
+
+
+def test_what_keeper_does_on_the_way_is_hidden_unless_it_failed(cast: Cast, signed_in: SignedIn) -> None:
+    written(cast, Action.SECRET_REVEAL)
+    written(cast, Action.TARGET_CONNECT)
+    written(cast, Action.TARGET_CONNECT, outcome=Outcome.FAILED)
+    alice = signed_in(cast.alice)
+    assert listed(alice, "environment=development").count("target.connect") == 1
+    assert listed(alice, "environment=development&system=on").count("target.connect") == 2
+    assert listed(alice, "action=target.connect") == ["target.connect"] * 2
+
+
+def test_a_group_of_events_is_found_by_its_heading(cast: Cast, signed_in: SignedIn) -> None:
+    written(cast, Action.SECRET_REVEAL)
+    written(cast, Action.TARGET_APPLY)
+    alice = signed_in(cast.alice)
+    assert listed(alice, "action=Sync") == ["target.apply"]
+    assert set(listed(alice, "action=Secrets")) == {"secret.reveal"}
+
+
+def test_a_period_ends_now(cast: Cast, signed_in: SignedIn) -> None:
+    written(cast, Action.SECRET_REVEAL)
+    alice = signed_in(cast.alice)
+    assert "secret.reveal" in listed(alice, "period=24h")
+    assert "secret.reveal" in listed(alice, "period=none")
+
+
+@pytest.mark.parametrize("form", sorted(event_export.FORMATS))
+def test_what_is_shown_is_exported_and_recorded(cast: Cast, signed_in: SignedIn, form: str) -> None:
+    written(cast, Action.SECRET_REVEAL, name="=cmd")
+    written(cast, Action.TARGET_APPLY)
+    alice = signed_in(cast.alice)
+    answer = alice.get(f"/activity/export.{form}?action=secret.reveal&actor=bob")
+    rows = (
+        orjson.loads(answer.content)
+        if form == "json"
+        else list(csv.DictReader(io.StringIO(answer.content.decode())))
+    )
+    assert [(row["actor"], row["action"]) for row in rows] == [("bob", "secret.reveal")]
+    assert rows[0]["object"] == ("=cmd" if form == "json" else "'=cmd")
+    taken = AuditEvent.objects.filter(action=Action.TRAIL_EXPORT).latest("id")
+    details = orjson.loads(taken.details)
+    assert (taken.actor_name, details["format"]) == ("alice", form)
+    # What was typed is not repeated.
+    assert details["filters"] == {"action": "secret.reveal", "actor_name": "typed"}
+
+
+def test_who_may_read_nothing_exports_nothing(cast: Cast, signed_in: SignedIn) -> None:
+    written(cast, Action.SECRET_REVEAL)
+    assert orjson.loads(signed_in(cast.charlie).get("/activity/export.json").content) == []
+    assert signed_in(cast.alice).get("/activity/export.exe").status_code == 404
+
+
+def test_an_export_is_bounded_and_its_statements_do_not_grow(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = signed_in(cast.alice)
+    alice.get("/activity/export.csv")
+    counts = []
+    for _ in range(2):
+        for _ in range(5):
+            written(cast, Action.SECRET_REVEAL)
+        with CaptureQueriesContext(connection) as asked:
+            alice.get("/activity/export.csv")
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+    monkeypatch.setattr(event_export, "LIMIT", 3)
+    assert len(orjson.loads(alice.get("/activity/export.json").content)) == 3
