@@ -84,8 +84,7 @@ def _stage(actor: Principal, plan: Plan, staged: list[PlanItem]) -> None:
     record(
         actor=actor,
         action=Action.TARGET_RESOLVE,
-        stream=environment_stream(plan.target.environment.uuid),
-        object=plan.target.audit_object,
+        **stream_and_object(plan.target),
         details={"plan": str(plan.uuid), "choices": {item.name: str(item.act) for item in staged}},
     )
 
