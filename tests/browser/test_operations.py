@@ -47,7 +47,7 @@ def test_a_sync_is_planned_and_applied(
         interval_seconds=0,
     )
     page = visitor.open(f"/sync/{target.pk}", user=cast.alice, phone=phone)
-    page.get_by_role("button", name="Plan", exact=True).press("Enter")
+    page.get_by_role("button", name="Preview", exact=True).press("Enter")
     page.wait_for_url("**/sync/plans/*")
     # What a worker would do.
     runs_runner.execute(Run.objects.latest("pk").pk)
