@@ -27,6 +27,7 @@ LOOKED_AT: Final = (
 NO_PAGE: Final = {
     "secret-search": "a part of the top bar",
     "report-file": "a file",
+    "activity-export": "a file",
     "session-state": "for scripts",
     "healthz": "for machines",
     "readyz": "for machines",
