@@ -94,7 +94,7 @@ class EventFilterForm(forms.Form):
     def told(self) -> dict[str, Any]:
         """The filters as the audit log records them: the system's events only where they are shown."""
         wanted = self.wanted
-        # A period begins anew with each second; the record names the period.
+        # The start of a period moves with the clock; the record names the period.
         if self.cleaned_data.get("period") and not self.cleaned_data.get("since"):
             wanted |= {"since": "", "period": self.cleaned_data["period"]}
         return wanted | {"housekeeping": "", "system": "shown" if self.cleaned_data.get("system") else ""}
