@@ -67,6 +67,19 @@ class RulesForm(forms.Form):
         initial=10,
         widget=forms.NumberInput({"data-shown-when": _DELETES}),
     )
+    interval_seconds = forms.TypedChoiceField(
+        label="Check",
+        coerce=int,
+        choices=[
+            (60, "every minute"),
+            (300, "every 5 minutes"),
+            (900, "every 15 minutes"),
+            (3600, "every hour"),
+            (86400, "every day"),
+            (0, "manually and on change"),
+        ],
+        initial=300,
+    )
     automatic = forms.BooleanField(
         label="Apply changes automatically",
         required=False,

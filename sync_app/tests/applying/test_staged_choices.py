@@ -148,7 +148,7 @@ def test_more_choices_take_no_more_statements(stage: Stage, plan: Plan) -> None:
         with CaptureQueriesContext(connection) as asked:
             run = applying.request_apply(actor=stage.alice, plan=plan, choices=ids(plan, **choices))
         counts.append(len(asked) - len(choices))
-        run.delete()
+        Run.objects.filter(pk=run.pk).update(state="failed", active=None)
         PlanItem.objects.filter(plan=plan, name__in=choices).update(act="conflict", state="skipped")
         plan = Plan.objects.select_related("target__environment").get(pk=plan.pk)
     assert counts[0] == counts[1]

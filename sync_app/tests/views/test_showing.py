@@ -254,7 +254,7 @@ def test_a_secret_that_no_target_covers_has_no_delivery(alice: Client, cast: Cas
 def test_the_list_shows_delivery_and_is_narrowed_by_it(alice: Client, cast: Cast, target: Target) -> None:
     make_entry(target, keep(cast, "a/drifted"), DeliveryState.DRIFTED)
     make_entry(target, keep(cast, "a/synced"), DeliveryState.IN_SYNC)
-    assert "Delivery</th>" in text(alice, "/secrets")
+    assert "Sync</th>" in text(alice, "/secrets")
     page = text(alice, "/secrets?delivery=drifted")
     assert "a/<wbr>drifted" in page
     assert "a/<wbr>synced" not in page
