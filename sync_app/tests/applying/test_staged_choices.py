@@ -144,11 +144,12 @@ def test_choices_are_approved_with_the_plan(stage: Stage, plan: Plan) -> None:
 
 def test_more_choices_take_no_more_statements(stage: Stage, plan: Plan) -> None:
     counts = []
-    for choices in ({"one": "keep_ours"}, {"one": "keep_ours", "two": "keep_ours"}):
+    # The first round fills caches.
+    for choices in ({"one": "keep_ours"}, {"one": "keep_ours"}, {"one": "keep_ours", "two": "keep_ours"}):
         with CaptureQueriesContext(connection) as asked:
             run = applying.request_apply(actor=stage.alice, plan=plan, choices=ids(plan, **choices))
         counts.append(len(asked) - len(choices))
         Run.objects.filter(pk=run.pk).update(state="failed", active=None)
         PlanItem.objects.filter(plan=plan, name__in=choices).update(act="conflict", state="skipped")
         plan = Plan.objects.select_related("target__environment").get(pk=plan.pk)
-    assert counts[0] == counts[1]
+    assert counts[2] <= counts[1]
