@@ -48,7 +48,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
 def _pages(patterns: list[Any], prefix: str = "") -> Iterator[URLPattern]:
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
-        if path.startswith(("api/", "admin/", "static/")):
+        if path.startswith(("api/", "admin/", "static/", "vault/")):
             continue
         if isinstance(pattern, URLResolver):
             yield from _pages(pattern.url_patterns, path)

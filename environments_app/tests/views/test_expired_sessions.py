@@ -88,7 +88,9 @@ def _routes(patterns: list[Any], prefix: str = "") -> list[str]:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             found += (
-                [] if path.startswith(("api/", "admin/", "static/")) else _routes(pattern.url_patterns, path)
+                []
+                if path.startswith(("api/", "admin/", "static/", "vault/"))
+                else _routes(pattern.url_patterns, path)
             )
         elif isinstance(pattern, URLPattern) and pattern.name:
             kinds = {"IntConverter": 1, "UUIDConverter": "00000000-0000-0000-0000-000000000001"}
