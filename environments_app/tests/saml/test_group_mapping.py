@@ -90,7 +90,7 @@ def test_such_a_grant_is_changed_at_its_source(cast: Cast) -> None:
     map_group(actor=root, group="g", environment=cast.development, role="reader")
     apply_groups(actor=system_principal(is_admin=True), user=cast.charlie, groups={"g"})
     row = Membership.objects.get(user=cast.charlie)
-    with pytest.raises(Conflict, match="Single sign-on"):
+    with pytest.raises(Conflict, match="single sign-on"):
         change_membership(actor=cast.principal(cast.alice), membership=row, role="manager")
 
 

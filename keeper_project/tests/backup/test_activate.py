@@ -160,7 +160,7 @@ def test_nothing_leaves_an_installation_that_is_not_active(cast: Cast, settings:
     ):
         raise AssertionError("it connected")
     assert deliver_due() == 0
-    with pytest.raises(HealthFailure, match="not the active installation"):
+    with pytest.raises(HealthFailure, match="installation is not active"):
         installation()
 
 

@@ -22,7 +22,7 @@ def test_it_releases_no_kind_as_a_whole(cast: Cast) -> None:
 
 
 def test_it_refuses_what_does_not_wait(cast: Cast) -> None:
-    with pytest.raises(CommandError, match="no such object"):
+    with pytest.raises(CommandError, match="Not found"):
         call_command("release", "membership", str(cast.alice.uuid))
 
 
