@@ -49,9 +49,9 @@ def test_the_report_tells_what_is_due_late_stopped_or_under_no_policy(cast: Cast
     keep(cast, "by-hand")
     rows = report(cast, "rotation")
     assert {name: row[6] for name, row in rows.items()} == {
-        "done": "by hand",
-        "in-grace": "in its grace",
-        "stopped": "failed: stopped",
+        "done": "manual",
+        "in-grace": "overlapping",
+        "stopped": "failed",
         "due": "due",
         "overdue": "overdue",
         "calm": "on time",
@@ -74,7 +74,7 @@ def test_the_admin_suspends_and_rotates_what_one_may(cast: Cast, signed_in: Call
 
     # Who only administers does not rotate, and is told so for each.
     told = act("rotate_now")
-    assert told.count("You don't have permission to do this.") == 2
+    assert told.count("You don&#x27;t have permission to do this.") == 2
     assert not Rotation.objects.exists()
     Membership.objects.create(environment=cast.development, user=cast.root, role="editor")
     assert "Asked for: development/app/key, development/app/other." in act("rotate_now")

@@ -360,7 +360,7 @@ def test_a_stale_or_foreign_answer_confirms_nobody(
 
 def refused(response: HttpResponse, reason: str) -> None:
     assert response.status_code == 403, response
-    assert "You are not signed in" in response.content.decode()
+    assert "Sign-in failed" in response.content.decode()
     assert RefusalCount.objects.filter(kind=reason).exists(), list(RefusalCount.objects.values_list("kind"))
 
 

@@ -45,7 +45,7 @@ def test_a_sync_is_asked_first_and_takes_more_than_administration(
 ) -> None:
     assert "carries out at once" in act(root, "sync_now", target)
     assert not Run.objects.exists()
-    assert "Not done for development/vault: You don't have permission to do this." in act(
+    assert "Not done for development/vault: You don&#x27;t have permission to do this." in act(
         root, "sync_now", target, agreed="Sync now"
     )
     assert not Run.objects.exists()

@@ -218,6 +218,6 @@ def test_a_full_disk_stops_a_proof(made: Path, small_disk: Callable[[int], None]
 
 def test_the_command_says_what_is_wrong(made: Path) -> None:
     made.write_bytes(b"nothing of the kind")
-    with pytest.raises(CommandError, match=r"no backup of Keeper\. Nothing was changed"):
+    with pytest.raises(CommandError, match=r"not a Keeper backup\. Nothing was changed"):
         call_command("restore", str(made), "--verify")
     assert SecretVersion.objects.count() == 3

@@ -17,8 +17,11 @@ _SHOWN_ELSEWHERE = {
 
 
 def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
-    """Return the facts of a secret's value by their names, the composed ones first."""
-    facts = secret.facts
+    """Return the facts of a secret's value by their names, the composed ones first.
+
+    No MAC covers them: anything may stand there.
+    """
+    facts = secret.facts if isinstance(secret.facts, dict) else {}
     if secret.secret_type not in {SecretType.CERTIFICATE, SecretType.SSH_KEY}:
         return _plain(facts, set())
     rows: list[tuple[str, Any]] = [("Key", _key(facts))]
@@ -27,7 +30,7 @@ def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
             ("Valid", _validity(facts)),
             *rows,
             ("Issuer", "Self-signed" if facts.get("self_issued") else facts.get("issuer")),
-            ("Chain", f"{facts['chain_length']} certificates" if facts.get("chain_length", 1) > 1 else ""),
+            ("Chain", _chain(facts.get("chain_length"))),
         ]
     return [row for row in rows if row[1]] + _plain(facts, _SHOWN_ELSEWHERE)
 
@@ -38,6 +41,10 @@ def _plain(facts: Mapping[str, Any], without: set[str]) -> list[tuple[str, Any]]
         for name, fact in facts.items()
         if name not in without and (fact or fact is False or fact == 0)
     ]
+
+
+def _chain(length: object) -> str:
+    return f"{length} certificates" if isinstance(length, int) and length > 1 else ""
 
 
 def _key(facts: Mapping[str, Any]) -> str:

@@ -209,7 +209,7 @@ def test_a_rebuilt_cluster_is_confirmed_and_planned(
         for name in ("app/one", "app/two", "app/three")
     ]
     assert [value["data"]["data"]["value"] for value in values] == ["theirs", "first", "theirs"]
-    with pytest.raises(TargetConflict, match="made for"):
+    with pytest.raises(TargetConflict, match="nothing to confirm"):
         request_confirmation(actor=stage.alice, target=stage.fresh(), system=system)
 
 
@@ -234,7 +234,7 @@ def test_what_a_second_person_approved_is_carried_out(
     system = identify_answering_system(actor=stage.alice, target=stage.fresh()).system
     approval = asked_for(stage, system)
     done = approvals.carry_out(actor=stage.alice, approval=approved(stage, approval))
-    assert "a plan is being made" in done.sentence
+    assert "Creating a plan" in done.sentence
     assert (stage.fresh().system, stage.fresh().automatic) == (system, False)
     planned = runs_runner.execute(Run.objects.get(active=True).pk)
     assert planned is not None

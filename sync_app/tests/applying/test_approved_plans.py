@@ -97,7 +97,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "an item": (change_an_item, "approved|meanwhile"),
     "one more item": (add_an_item, "approved|meanwhile"),
     "a pause": (pause, "paused"),
-    "the right": (lose_the_right, "right|may not|no such|role"),
+    "the right": (lose_the_right, "right|may not|Not found|role"),
 }
 
 

@@ -64,7 +64,7 @@ def test_the_page_offers_it(stage: Stage, signed_in: Callable[[User], Client]) -
     unmark(stage)
     plan = stage.plan(kind=PlanKind.DISCONNECT, options={"mode": "leave"})
     page, client = reverse("plan-detail", args=[plan.pk]), signed_in(stage.cast.alice)
-    assert "Take leave" in client.get(page).content.decode()
+    assert ">Disconnect</button>" in client.get(page).content.decode()
     assert client.post(reverse("plan-apply", args=[plan.pk])).status_code == 302
     runs_runner.execute(plan.runs.order_by("-pk")[0].pk)
     assert "Remove target" in client.get(page).content.decode()

@@ -33,7 +33,7 @@ def test_plan_shows_what_would_be_done_and_does_nothing(stage: Stage, sync: Sync
     stage.keep("app/one", "canary-value")
     code, text = sync("plan")
     assert code == 3
-    assert "+ create    app/one: it exists in Keeper alone" in text
+    assert "+ create    app/one: only in Keeper" in text
     assert "1 create" in text
     assert "canary-value" not in text
     assert sync("apply", "--plan", _number(text))[0] == 0
