@@ -17,6 +17,7 @@ _answer = get_wsgi_application()
 
 # These read the models, which the line above has loaded.
 from keeper_project.http.recorded_read import RecordedReads  # noqa: E402
+from keeper_project.kv2.recorded_read import kv2_read  # noqa: E402
 from secrets_app.read_engine.engine import read_engine  # noqa: E402
 
 
@@ -38,7 +39,7 @@ def recorded_reads() -> RecordedReads:
     engine = read_engine()
     # Granian's processes are multiprocessing's, which run these.
     Finalize(None, engine.stop, exitpriority=1)
-    return RecordedReads(engine)
+    return RecordedReads(engine, [kv2_read])
 
 
 # pysaml2 reads schemas for seconds when it is imported: now, and not during a sign-in. A system check

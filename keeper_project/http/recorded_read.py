@@ -7,9 +7,9 @@ records.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import get_path_info
@@ -22,7 +22,7 @@ from audit_app.network.client_address import client_address
 from environments_app.errors import BadToken
 from environments_app.tokens.service import parse
 from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
-from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
+from keeper_project.http.problem_details import Problem, log_failure, plain_problem_response, problem_of
 from keeper_project.observability.metrics import times_of
 from keeper_project.runtime.request_threads import BUSY, Answer, Environ, Headers, Refused
 from secrets_app.api.serializers import SecretDocument
@@ -53,25 +53,41 @@ _DOCUMENT: Final = SecretDocument()
 _RENDERER: Final = JsonRenderer()
 
 
+class PlainRead(NamedTuple):
+    """A plain read of one protocol: what is asked of the engine, and how the protocol answers.
+
+    `view` is the name of the route that answers what the engine does not. `headers` and `body` are those of
+    an answer with the value; `fail` answers a value that is recorded and does not open.
+    """
+
+    request: ReadRequest
+    view: str
+    headers: Callable[[SecretRow], Headers]
+    body: Callable[[SecretRow, str], bytes]
+    fail: Callable[[Problem], HttpResponse]
+
+
+# What recognises the plain reads of a protocol; None for any other request.
+Door: TypeAlias = Callable[[Environ], PlainRead | None]
+
+
 class RecordedReads:
     """Answers what the engine grants, in the thread of the server; None is for the application."""
 
-    def __init__(self, engine: ReadEngine) -> None:
+    def __init__(self, engine: ReadEngine, doors: Sequence[Door] = ()) -> None:
         self._engine = engine
+        self._doors = (rest_read, *doors)
         self._common: dict[bool, Headers | None] = {}
 
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer, or None. Raises Refused if too many wait."""
         started = time.perf_counter()
-        asked = _asked(environ)
-        if asked is None:
-            return None
-        request, (view, allowed) = asked
-        common = self._common_headers(environ)
-        if common is None:
+        asked = next(filter(None, (door(environ) for door in self._doors)), None)
+        common = self._common_headers(environ) if asked else None
+        if asked is None or common is None:
             return None
         try:
-            read = self._engine.read(request)
+            read = self._engine.read(asked.request)
         except EngineBusy as busy:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
         if read is None:
@@ -80,12 +96,12 @@ class RecordedReads:
             value = read.open()
         except EnvelopeError:
             # The application records it, by a connection of its own.
-            environ[_UNOPENED] = read, allowed
+            environ[_UNOPENED] = read, asked
             return None
-        body = _body(read.secret, value)
-        headers = [*common, ("X-Request-ID", request.request_id), ("Allow", allowed)]
-        headers += [("ETag", f'"{read.secret.etag}"'), ("Content-Length", str(len(body)))]
-        times_of(view, "GET", "2xx").observe(time.perf_counter() - started)
+        body = asked.body(read.secret, value)
+        headers = [*common, ("X-Request-ID", asked.request.request_id), *asked.headers(read.secret)]
+        headers.append(("Content-Length", str(len(body))))
+        times_of(asked.view, "GET", "2xx").observe(time.perf_counter() - started)
         return Answer("200 OK", headers, [body])
 
     def _common_headers(self, environ: Environ) -> Headers | None:
@@ -104,19 +120,17 @@ class UnopenedReadMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer it, or anything else further in."""
-        unopened: tuple[RecordedRead, str] | None = request.META.get(_UNOPENED)
+        unopened: tuple[RecordedRead, PlainRead] | None = request.META.get(_UNOPENED)
         if unopened is None:
             return self.get_response(request)
-        read, allowed = unopened
         # The metrics count it under its route.
         request.resolver_match = resolve(request.path_info)
-        response = self._answered(read)
-        response["Allow"] = allowed
+        response = self._answered(*unopened)
         # CommonMiddleware, which sets it elsewhere, is not reached.
         response["Content-Length"] = str(len(response.content))
         return response
 
-    def _answered(self, read: RecordedRead) -> HttpResponse:
+    def _answered(self, read: RecordedRead, asked: PlainRead) -> HttpResponse:
         try:
             value = open_granted(read.value, read.receipt, read.draft)
         except SecretError as error:
@@ -124,8 +138,8 @@ class UnopenedReadMiddleware:
             if problem is None:
                 raise
             log_failure(error, problem)
-            return plain_problem_response(problem)
-        return HttpResponse(_body(read.secret, value), content_type=MEDIA_TYPE)
+            return asked.fail(problem)
+        return HttpResponse(asked.body(read.secret, value), content_type=MEDIA_TYPE)
 
 
 class _Head(HttpRequest):
@@ -138,29 +152,49 @@ class _Head(HttpRequest):
         return str(self.META["wsgi.url_scheme"])
 
 
-def _asked(environ: Environ) -> tuple[ReadRequest, tuple[str, str]] | None:
-    """Return the plain read that a request is, and its route's name and methods; None for any other."""
-    scheme, _, raw = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme != "Bearer" or not _is_plain(environ):
-        return None
-    path = get_path_info(environ)
-    by_id, by_name = _BY_ID.fullmatch(path), _BY_NAME.fullmatch(path)
-    if not by_id and not by_name:
-        return None
+def caller_of(environ: Environ, token: str) -> tuple[str, str, str, str] | None:
+    """Return public id and secret of a token, its caller's address and request id; None if one is unusual."""
     head = _Head(environ)
     drop_untrusted_headers(environ)
     try:
         head.get_host()
-        public_id, secret = parse(raw)
+        public_id, secret = parse(token)
     except (BadToken, DisallowedHost):
         return None
-    caller = (public_id, secret, client_address(head), request_id_of(environ))
+    return public_id, secret, client_address(head), request_id_of(environ)
+
+
+def rest_read(environ: Environ) -> PlainRead | None:
+    """Return the plain read that a request of the REST API is, by id or by name."""
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme != "Bearer" or not is_plain(environ):
+        return None
+    path = get_path_info(environ)
+    by_id, by_name = _BY_ID.fullmatch(path), _BY_NAME.fullmatch(path)
+    caller = caller_of(environ, token) if by_id or by_name else None
+    if caller is None:
+        return None
     if by_id:
-        return ReadRequest(*caller, secret_id=int(by_id[1])), _VIEW_BY_ID
-    return by_name and (ReadRequest(*caller, environment=by_name[1], name=by_name[2]), _VIEW_BY_NAME)
+        request, (view, allowed) = ReadRequest(*caller, secret_id=int(by_id[1])), _VIEW_BY_ID
+    elif by_name:
+        request, (view, allowed) = (
+            ReadRequest(*caller, environment=by_name[1], name=by_name[2]),
+            _VIEW_BY_NAME,
+        )
+
+    def headers(secret: SecretRow) -> Headers:
+        return [("Allow", allowed), ("ETag", f'"{secret.etag}"')]
+
+    def fail(problem: Problem) -> HttpResponse:
+        response = plain_problem_response(problem)
+        response["Allow"] = allowed
+        return response
+
+    return PlainRead(request, view, headers, _body, fail)
 
 
-def _is_plain(environ: Environ) -> bool:
+def is_plain(environ: Environ) -> bool:
+    """Return whether a request asks for nothing besides what its address names."""
     return (
         environ["REQUEST_METHOD"] == "GET"
         and environ.get("HTTP_ACCEPT", "") in _ACCEPTED

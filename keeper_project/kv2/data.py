@@ -23,6 +23,7 @@ from keeper_project.kv2.answers import (
 from keeper_project.kv2.mounts import deleted_at, environment_of, secret_at
 from keeper_project.kv2.values import (
     CAS_DIFFERS,
+    PROTOCOL,
     fields_of,
     given_cas,
     given_fields,
@@ -38,7 +39,6 @@ from secrets_app.queries.lookup import can_in_any_scope, require_authentic, visi
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import RevealedValue, reveal
 
-PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
 _INVALID_PATH: Final = (
     "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to "
     "use. If using the Vault CLI, use 'vault kv get' for this operation."
@@ -75,7 +75,7 @@ class DataView(PathView):
             raise
         shown = self._revealed(secret, request.GET.get("version", ""))
         facts = version_facts(shown.version.number, shown.version.created_at)
-        return respond(envelope({"data": fields_of(secret, shown.value), "metadata": facts}))
+        return respond(envelope({"data": fields_of(secret.secret_type, shown.value), "metadata": facts}))
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
@@ -91,7 +91,7 @@ class DataView(PathView):
         change, cas = given_fields(body), given_cas(body)
         secret = secret_at(self.actor, place, name)
         shown = self._revealed(secret, "")
-        fields = merged(fields_of(secret, shown.value), change)
+        fields = merged(fields_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
@@ -175,7 +175,9 @@ class SubkeysView(PathView):
         secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
         shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
         facts = version_facts(shown.version.number, shown.version.created_at)
-        return respond(envelope({"subkeys": _subkeys(fields_of(secret, shown.value)), "metadata": facts}))
+        return respond(
+            envelope({"subkeys": _subkeys(fields_of(secret.secret_type, shown.value)), "metadata": facts})
+        )
 
 
 class DeleteView(PathView):

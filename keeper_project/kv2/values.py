@@ -12,15 +12,17 @@ from keeper_project.kv2.answers import Kv2Error
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 
+# What the events of reads hold besides the version.
+PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
 _VALUE: Final = "value"
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NO_DATA: Final = "no data provided"
 CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
 
 
-def fields_of(secret: Secret, value: str) -> dict[str, Json]:
-    """Return the object that a value is read as."""
-    if secret.secret_type == SecretType.JSON:
+def fields_of(secret_type: str, value: str) -> dict[str, Json]:
+    """Return the object that a value of a type is read as."""
+    if secret_type == SecretType.JSON:
         parsed: Json = orjson.loads(value)
         if isinstance(parsed, dict):
             return parsed

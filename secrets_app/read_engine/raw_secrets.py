@@ -8,7 +8,7 @@ from uuid import UUID
 
 from audit_app.integrity.raw_rows import ProvenRows, RawRows
 from audit_app.recording.recorder import AuditObject
-from environments_app.models import Environment
+from environments_app.models import Environment, ServiceToken
 from environments_app.tokens.raw_tokens import EnvironmentRow
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import etag_of
@@ -41,6 +41,7 @@ class SecretRow(NamedTuple):
     environment: EnvironmentRow
     version: UUID
     envelope: bytes
+    version_created_at: datetime
 
     @property
     def environment_id(self) -> int:
@@ -68,13 +69,13 @@ _SHOWN: Final = SecretRow._fields[1:17]
 _SECRETS: Final = ProvenRows(
     Secret, ("id", *_SHOWN, "environment_id", "previous_number", "pending_number", "live", "row_mac")
 )
-_VERSIONS: Final = RawRows(SecretVersion, ("uuid", "value"))
+_VERSIONS: Final = RawRows(SecretVersion, ("uuid", "value", "created_at"))
 _WIDTH: Final = len(_SECRETS.columns)
 _PLACE: Final = _SECRETS.columns.index("environment_id")
 _NAME: Final = _SECRETS.columns.index("name")
 _UUID: Final = _SECRETS.columns.index("uuid")
 _TAGS: Final = _SECRETS.columns.index("tags")
-_END: Final = len(SecretRow._fields) - 3
+_END: Final = SecretRow._fields.index("environment")
 _TAGS_FIELD: Final = Secret._meta.get_field("tags")
 
 
@@ -93,12 +94,26 @@ def by_name(names: Iterable[int]) -> str:
     return " UNION ALL ".join(map(_by_name_in_one, names))
 
 
+def by_own_name(names: Iterable[int]) -> str:
+    """Return the SELECT of secrets by public ids of tokens, each with so many names in its environment."""
+    return " UNION ALL ".join(map(_by_name_of_a_token, names))
+
+
 @cache
 def _by_name_in_one(names: int) -> str:
     environment = RawRows(Environment, ("name",))
     return (
         f"{_select()} JOIN {environment.table} e ON e.id = s.environment_id "
         f"WHERE s.live = 1 AND e.name = %s AND s.name IN ({_marks(names)})"
+    )
+
+
+@cache
+def _by_name_of_a_token(names: int) -> str:
+    token = RawRows(ServiceToken, ("public_id",))
+    return (
+        f"{_select()} JOIN {token.table} t ON t.environment_id = s.environment_id "
+        f"WHERE s.live = 1 AND t.public_id = %s AND s.name IN ({_marks(names)})"
     )
 
 
@@ -124,11 +139,11 @@ def proven(row: StoredRow, environment: EnvironmentRow) -> SecretRow | None:
 
     Raises UnreadableColumn, and KeyringUnavailable if the keys are not open.
     """
-    secret, (version, envelope) = _SECRETS.values(row[:_WIDTH]), _VERSIONS.values(row[_WIDTH:])
+    secret, (version, envelope, created) = _SECRETS.values(row[:_WIDTH]), _VERSIONS.values(row[_WIDTH:])
     if row[_PLACE] != environment.pk or not _SECRETS.is_authentic(
         secret, environment__uuid=str(environment.uuid)
     ):
         return None
     secret[_UUID] = UUID(secret[_UUID])
     secret[_TAGS] = _TAGS_FIELD.to_python(secret[_TAGS])
-    return SecretRow._make((*secret[:_END], environment, UUID(version), envelope))
+    return SecretRow._make((*secret[:_END], environment, UUID(version), envelope, created))

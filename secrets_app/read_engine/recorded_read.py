@@ -6,8 +6,11 @@ answers and records.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from audit_app.crypto.canonical_json import Json
 from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
@@ -29,7 +32,10 @@ from secrets_app.read_engine.raw_secrets import SecretRow, StoredRow
 
 
 class ReadRequest(NamedTuple):
-    """What a program asks for: a secret by its id, or by the names of environment and secret."""
+    """What a program asks for: a secret by its id, or by the names of environment and secret.
+
+    Without an environment the name is one of the token's own.
+    """
 
     public_id: str
     token_secret: str
@@ -38,6 +44,8 @@ class ReadRequest(NamedTuple):
     secret_id: int = 0
     environment: str = ""
     name: str = ""
+    # What the event says besides the version, such as the protocol.
+    details: Mapping[str, Json] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return "ReadRequest()"
@@ -92,18 +100,26 @@ def _rows(requests: Sequence[ReadRequest]) -> tuple[dict[str, TokenRow], Mapping
     publics = {request.public_id for request in requests}
     ids = {request.secret_id for request in requests if request.secret_id}
     named: dict[str, set[str]] = {}
+    own: dict[str, set[str]] = {}
     for request in requests:
-        if not request.secret_id:
+        if request.environment:
             named.setdefault(request.environment, set()).add(request.name)
+        elif not request.secret_id:
+            own.setdefault(request.public_id, set()).add(request.name)
     queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
     if ids:
         queries.append((raw_secrets.by_id(len(ids)), [*ids]))
     if named:
-        values = [value for environment, names in named.items() for value in (environment, *names)]
-        queries.append((raw_secrets.by_name(map(len, named.values())), values))
+        queries.append((raw_secrets.by_name(map(len, named.values())), _flat(named)))
+    if own:
+        queries.append((raw_secrets.by_own_name(map(len, own.values())), _flat(own)))
     stored, *found = rows_of_each(queries)
     tokens = filter(None, map(raw_tokens.proven, stored))
     return {token.public_id: token for token in tokens}, raw_secrets.keyed(found)
+
+
+def _flat(names: Mapping[str, AbstractSet[str]]) -> list[str]:
+    return [value for place, within in names.items() for value in (place, *within)]
 
 
 def _grant(
@@ -111,7 +127,7 @@ def _grant(
 ) -> _Granted | None:
     """Return what a request may read, or None if that is not certain."""
     token = tokens.get(request.public_id)
-    if token is None or not (request.secret_id or token.environment.name == request.environment):
+    if token is None or request.environment not in {"", token.environment.name}:
         return None
     row = secrets.get(request.secret_id or (token.environment.pk, request.name))
     try:
@@ -127,7 +143,7 @@ def _grant(
     ):
         return None
     key = _held_key(secret)
-    return _Granted(secret, _draft(actor, secret), _sealed(secret), key) if key else None
+    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key) if key else None
 
 
 def _held_key(secret: SecretRow) -> PlainKey | None:
@@ -140,12 +156,12 @@ def _held_key(secret: SecretRow) -> PlainKey | None:
     return key.plain if key and key.scope == secret.environment.uuid else None
 
 
-def _draft(actor: Actor, secret: SecretRow) -> EventDraft:
+def _draft(actor: Actor, secret: SecretRow, details: Mapping[str, Json]) -> EventDraft:
     return EventDraft(
         actor=actor,
         action=Action.SECRET_REVEAL,
         **stream_and_object(secret),
-        details={"number": secret.current_number},
+        details={**details, "number": secret.current_number},
         covers=frozenset({secret.version.bytes}),
     )
 
