@@ -307,7 +307,7 @@ def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast
 
     code.fill("wrong")
     page.keyboard.press("Enter")
-    expect(page.locator("[data-session-error]")).to_contain_text("This code is not right")
+    expect(page.locator("[data-session-error]")).to_contain_text("Invalid or already used code")
     code.fill(recovery[0])
     page.keyboard.press("Enter")
 

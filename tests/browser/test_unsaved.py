@@ -57,6 +57,8 @@ def asks_for_each(page: Page, forms: dict[str, str], rows: dict[str, int]) -> li
             field.fill("2031-01-01T10:00")
         elif field.get_attribute("type") == "number":
             field.fill("77")
+        elif field.get_attribute("type") == "radio":
+            page.locator(selector).nth(1).check()
         else:
             field.fill("entered")
         rail(page)
