@@ -44,7 +44,7 @@ class ReadRequest(NamedTuple):
     secret_id: int = 0
     environment: str = ""
     name: str = ""
-    # What the event says besides the version, such as the protocol.
+    # What the event records besides the version, such as the protocol.
     details: Mapping[str, Json] = MappingProxyType({})
 
     def __repr__(self) -> str:
