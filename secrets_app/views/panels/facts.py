@@ -19,7 +19,7 @@ _SHOWN_ELSEWHERE = {
 def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
     """Return the facts of a secret's value by their names, the composed ones first.
 
-    No MAC covers them: anything may stand there.
+    No MAC covers them, so that they may be anything.
     """
     facts = secret.facts if isinstance(secret.facts, dict) else {}
     if secret.secret_type not in {SecretType.CERTIFICATE, SecretType.SSH_KEY}:
