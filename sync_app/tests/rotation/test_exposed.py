@@ -115,7 +115,7 @@ def test_the_page_asks_for_the_name_and_tells_what_became_of_each(
         assert alice.post(PAGE, {"who": "bob", "typed": typed}).status_code == 422
     assert not Rotation.objects.exists()
     done = alice.post(PAGE, {"who": "bob", "typed": "bob", "reason": "lost laptop"})
-    assert "3 of 4 taken up" in done.content.decode()
+    assert "3 of 4 started" in done.content.decode()
     assert Rotation.objects.get().reason == "lost laptop"
     assert Secret.objects.get(name="by/hand").rotation_due_at is not None
     assert signed_in(cast.erin).get(PAGE).status_code == 403
