@@ -54,7 +54,8 @@ def test_the_site_stays_up_and_the_run_is_carried_on(
     if is_killed:
         assert "the worker was killed by signal 9" in log
     else:
-        assert "MemoryError" in log
+        # Where no memory is left for the message either, the log holds that of a failed line.
+        assert "MemoryError" in log or "Logging error" in log
         # By its task, or by another thread that found no memory first.
         assert "the worker ended with exit code" in log
     assert served.stop() == 0

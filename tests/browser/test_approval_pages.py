@@ -35,7 +35,7 @@ def propose(page: Page, secret: Secret, value: str, *, comment: str = "") -> str
     page.goto(f"/secrets/{secret.pk}/edit")
     page.locator("#id_value").fill(value)
     page.locator("#id_comment").fill(comment)
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Request approval").click()
     expect(page.get_by_text("Approval requested")).to_be_visible()
     return page.url
 

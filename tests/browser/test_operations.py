@@ -136,6 +136,7 @@ def test_an_event_is_chosen_by_typing_and_by_keys_alone(visitor: Visitor, cast: 
     page = visitor.open("/activity", user=cast.alice)
     page.locator(".picker summary").focus()
     page.keyboard.press("Enter")
+    expect(page.locator(".picker input")).to_be_focused()
     page.keyboard.type("secret reve")
     page.keyboard.press("Enter")
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 
 import pytest
@@ -143,7 +144,7 @@ def test_the_field_of_a_value_fits_its_type(visitor: Visitor, cast: Cast) -> Non
 
     value.fill('{"a":1,}')
     page.get_by_role("button", name="Validate").click()
-    expect(page.locator("#checked")).to_contain_text("Invalid JSON at line 1, column 8")
+    expect(page.locator("#checked")).to_contain_text(re.compile(r"Invalid JSON at line 1, column \d"))
     value.fill('{"a":1}')
     page.get_by_role("button", name="Format").click()
 

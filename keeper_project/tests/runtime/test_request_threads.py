@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -273,7 +274,7 @@ def test_bodies_take_a_bounded_memory_together(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_body_that_is_too_long_is_not_read() -> None:
     body = Body(2000)
-    assert post(takes_bodies(), body, 1001) == "413 Request Entity Too Large"
+    assert post(takes_bodies(), body, 1001) == f"413 {HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase}"
     assert len(body.read(2000)) == 2000
     assert post(takes_bodies(), Body(1000), 1000) == "200 OK"
 

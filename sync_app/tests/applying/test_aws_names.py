@@ -167,7 +167,7 @@ def test_a_name_that_a_stranger_deleted_is_waited_for(stage: Stage, aws: AwsWorl
         held()
         plan = stage.sync()
         assert stage.items(plan) == {"one": ("refused", "skipped")}
-        assert "planned for deletion" in stage.entry("one").reason
+        assert "scheduled for deletion" in stage.entry("one").reason
     else:
         aws.plan.before("CreateSecret", held)
         plan = stage.sync()
@@ -204,7 +204,7 @@ def test_what_a_stranger_restores_is_deleted_no_more_often_than_the_budget_allow
         restore(stage, "one")
     plan = stage.sync()
     assert plan.counts == {"refused": 1, "unchanged": 1}
-    assert "budget" in PlanItem.objects.get(plan=plan, act="refused").reason
+    assert "deletion limit" in PlanItem.objects.get(plan=plan, act="refused").reason
     assert stage.theirs("one") == "first"
 
 
