@@ -17,6 +17,9 @@ KMS_SECONDS: Final = Histogram(
 KEY_CACHE: Final = Counter(
     "keeper_key_cache", "Data keys asked for; result is hit, miss, bridged or failed.", ["result"]
 )
+UNCHANGED_READS: Final = Counter(
+    "keeper_unchanged_reads", "Reads of values that were answered 304: the caller had the current one."
+)
 READ_BATCH: Final = Histogram(
     "keeper_read_batch",
     "Reads of values by tokens that were recorded together.",

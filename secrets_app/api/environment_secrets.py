@@ -12,7 +12,14 @@ from rest_framework.response import Response
 
 from environments_app.environments.service import find_environment
 from secrets_app.api import serializers as documents
-from secrets_app.api.secrets import IF_MATCH, NO_CONTENT, SecretsView, answer
+from secrets_app.api.secrets import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NO_CONTENT,
+    UNCHANGED,
+    SecretsView,
+    answer,
+)
 from secrets_app.api.stages import STAGE
 from secrets_app.errors import InvalidInput
 from secrets_app.queries.lookup import find_secret_by_name
@@ -30,7 +37,11 @@ class NamedSecretView(SecretsView):
 
     serializer_class = documents.SecretWithValue
 
-    @extend_schema(summary="Read a secret by name", parameters=[STAGE], responses=documents.SecretWithValue)
+    @extend_schema(
+        summary="Read a secret by name",
+        parameters=[STAGE, IF_NONE_MATCH],
+        responses={200: documents.SecretWithValue, 304: UNCHANGED},
+    )
     def get(self, request: Request, environment: str, name: str) -> Response:
         """Return a secret with its value; a viewer gets it without."""
         validate_secret_name(name)

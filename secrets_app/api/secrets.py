@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
@@ -21,14 +22,22 @@ from secrets_app.api.stages import STAGE, staged, wanted_stage
 from secrets_app.errors import InvalidInput
 from secrets_app.generators.registry import generate
 from secrets_app.generators.selection import kind_for
+from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
 from secrets_app.services import bulk_create, lifecycle, transfer, write
-from secrets_app.services.read import reveal
+from secrets_app.services.read import require_readable, reveal
 
 IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that was read.")
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag of the last read: 304 without a value if it is still the current one.",
+)
+UNCHANGED = OpenApiResponse(description="The secret has not changed; no value is sent, and no read recorded.")
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
 # The fields by which a body names an environment.
 PLACE: Final = frozenset({"environment", "environment_id"})
@@ -68,10 +77,24 @@ class SecretsView(GenericAPIView[Any]):
         if not allows(self.actor, Action.SECRET_REVEAL, environment_id=place, name=secret.name):
             require_authentic(secret)
             return answer(secret)
+        if self._is_unchanged(secret):
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": f'"{secret.etag}"'})
         value = reveal(actor=self.actor, secret=secret).value
         response = answer(secret)
         response.data["value"] = value
         return response
+
+    def _is_unchanged(self, secret: Secret) -> bool:
+        """Return whether the caller has the secret as it is now, and may read it.
+
+        Raises what `require_readable` raises. No value leaves, so that no read is recorded.
+        """
+        known = parse_etags(self.request.headers.get("If-None-Match", ""))
+        if "*" not in known and f'"{secret.etag}"' not in {each.removeprefix("W/") for each in known}:
+            return False
+        require_readable(actor=self.actor, secret=secret)
+        UNCHANGED_READS.inc()
+        return True
 
 
 def place_of(actor: Principal, fields: Mapping[str, Any]) -> Environment:
@@ -150,7 +173,11 @@ class SecretView(SecretsView):
 
     serializer_class = documents.SecretWithValue
 
-    @extend_schema(summary="Read a secret", parameters=[STAGE], responses=documents.SecretWithValue)
+    @extend_schema(
+        summary="Read a secret",
+        parameters=[STAGE, IF_NONE_MATCH],
+        responses={200: documents.SecretWithValue, 304: UNCHANGED},
+    )
     def get(self, request: Request, id: int) -> Response:
         """Return a secret with its value; a viewer gets it without."""
         return self.shown(find_secret(actor=self.actor, id=id))
