@@ -204,9 +204,12 @@ def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: Signe
     secret = keep(cast, "pay/db")
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}")
     texts = [snippet.text for snippet in page.context["snippets"]]
-    assert all("/api/environments/development/secrets/pay/db" in text for text in texts)
+    *by_rest, by_vault = texts
+    assert all("/api/environments/development/secrets/pay/db" in text for text in by_rest)
+    assert 'VAULT_ADDR="http://testserver/vault"' in by_vault
+    assert by_vault.endswith('vault kv get -field=value "development/pay/db"')
     assert VALUE not in "".join(texts)
-    assert "PAY_DB" in texts[-1]
+    assert "PAY_DB" in by_rest[-1]
     assert signed_in(cast.vera).get(f"/secrets/{secret.pk}").context["snippets"] == []
 
 

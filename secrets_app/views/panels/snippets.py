@@ -1,4 +1,4 @@
-"""How programs read a secret today: over the REST API, in the words of several tools."""
+"""How programs read a secret: by the REST API and the KV v2 protocol, in the words of several tools."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from secrets_app.models import Secret
+from secrets_app.secret_types.registry import SecretType
 
 
 class Snippet(NamedTuple):
@@ -22,7 +23,8 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
     path = reverse("api-named-secret", args=[secret.environment.name, secret.name])
     url = request.build_absolute_uri(quote(path, safe="/%"))
     variable = "".join(char if char.isalnum() else "_" for char in secret.name.upper())
-    return [Snippet(label, write(url, variable)) for label, write in _WRITERS.items()]
+    found = [Snippet(label, write(url, variable)) for label, write in _WRITERS.items()]
+    return [*found, Snippet("Vault CLI", _vault(request.build_absolute_uri("/vault"), secret))]
 
 
 def _curl(url: str, _variable: str) -> str:
@@ -58,6 +60,12 @@ def _github(url: str, variable: str) -> str:
     value=$(curl -sSf -H "Authorization: Bearer $KEEPER_TOKEN" "{url}" | jq -r .value)
     while IFS= read -r line; do echo "::add-mask::$line"; done <<< "$value"
     {{ echo "{variable}<<KEEPER_END"; echo "$value"; echo "KEEPER_END"; }} >> "$GITHUB_ENV\""""
+
+
+def _vault(address: str, secret: Secret) -> str:
+    form = "-format=json" if secret.secret_type == SecretType.JSON else "-field=value"
+    return f"""export VAULT_ADDR="{address}" VAULT_TOKEN="$KEEPER_TOKEN"
+vault kv get {form} "{secret.environment.name}/{secret.name}\""""
 
 
 _WRITERS: Final[dict[str, Callable[[str, str], str]]] = {
