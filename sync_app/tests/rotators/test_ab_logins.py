@@ -24,9 +24,10 @@ def test_a_client_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, rotator: type[AbLogins], package: str, more: dict[str, str]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    # A package keeps a module that was imported before.
-    monkeypatch.delitem(sys.modules, rotator.__module__.replace(".rotator", ".client"), raising=False)
-    monkeypatch.delattr(sys.modules[rotator.__module__.rpartition(".")[0]], "client", raising=False)
+    # As in a process that has not imported it: the package keeps a module that was.
+    place = rotator.__module__.rpartition(".")[0]
+    monkeypatch.delitem(sys.modules, f"{place}.client", raising=False)
+    monkeypatch.delattr(sys.modules[place], "client", raising=False)
     made = rotator(settings=SETTINGS | more, admin=ADMIN)
     with pytest.raises(ClientMissing, match=rf"(?i)needs {package}.*requirements\.txt"):
         made.check_setup(VALUE)
