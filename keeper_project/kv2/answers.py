@@ -32,7 +32,7 @@ def denied() -> Kv2Error:
     return Kv2Error(HTTPStatus.FORBIDDEN, DENIED)
 
 
-def envelope(data: Json = None, *, auth: Json = None) -> dict[str, Json]:
+def envelope(data: Any = None, *, auth: Json = None) -> dict[str, Any]:
     """Return the members that every answer of the protocol has."""
     return {
         "request_id": str(uuid4()),

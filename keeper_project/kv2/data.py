@@ -27,6 +27,7 @@ from keeper_project.kv2.values import (
     fields_of,
     given_cas,
     given_fields,
+    members_of,
     merged,
     stored_form,
     whole_number,
@@ -91,7 +92,7 @@ class DataView(PathView):
         change, cas = given_fields(body), given_cas(body)
         secret = secret_at(self.actor, place, name)
         shown = self._revealed(secret, "")
-        fields = merged(fields_of(secret.secret_type, shown.value), change)
+        fields = merged(members_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
@@ -176,7 +177,7 @@ class SubkeysView(PathView):
         shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
         facts = version_facts(shown.version.number, shown.version.created_at)
         return respond(
-            envelope({"subkeys": _subkeys(fields_of(secret.secret_type, shown.value)), "metadata": facts})
+            envelope({"subkeys": _subkeys(members_of(secret.secret_type, shown.value)), "metadata": facts})
         )
 
 
@@ -199,16 +200,22 @@ class UndeleteView(PathView):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Restore the secret that was deleted last, if its current version is among those named."""
         place, name = self.environment(mount), path.rstrip("/")
-        secret = deleted_at(self.actor, place, name)
-        if secret is None:
+        try:
             # Undeleting what is not deleted does nothing.
             secret_at(self.actor, place, name)
-            return no_content()
-        _require_current(secret, body_of(request))
-        lifecycle.restore(actor=self.actor, secret=secret)
+        except Kv2Error:
+            return self._undelete(request, place, name)
         return no_content()
 
     put = post
+
+    def _undelete(self, request: HttpRequest, place: Environment, name: str) -> HttpResponse:
+        secret = deleted_at(self.actor, place, name)
+        if secret is None:
+            raise missing()
+        _require_current(secret, body_of(request))
+        lifecycle.restore(actor=self.actor, secret=secret)
+        return no_content()
 
 
 class DestroyView(PathView):

@@ -1,5 +1,6 @@
 """What clients ask of the server itself: its health, its mounts, and what a token may do."""
 
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import Invisible
 from environments_app.models import Environment
-from keeper_project.kv2.answers import envelope, respond
+from keeper_project.kv2.answers import Kv2Error, envelope, respond
 from keeper_project.kv2.mounts import environment_of, mount_facts, mount_of_path, mounted
 from keeper_project.kv2.views import Kv2View, OpenView, body_of
 
@@ -27,6 +28,7 @@ _CAPABILITIES: Final = (
 )
 _OF_NAMES: Final = (("list", Action.SECRET_VIEW), ("read", Action.SECRET_VIEW))
 _NOTHING: Final = ["deny"]
+_MAX_PATHS: Final = 100
 
 
 class HealthView(OpenView):
@@ -127,6 +129,8 @@ class CapabilitiesView(Kv2View):
         """Return the words of the protocol for each path."""
         body = body_of(request)
         paths = [str(each) for each in _listed(body.get("paths") or body.get("path"))]
+        if len(paths) > _MAX_PATHS:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, f"at most {_MAX_PATHS} paths in one request")
         found: dict[str, Json] = {path: [*_capabilities(self.actor, path)] for path in paths}
         first: Json = found[paths[0]] if paths else [*_NOTHING]
         return respond({**envelope({"capabilities": first, **found}), "capabilities": first, **found})

@@ -1,7 +1,9 @@
 """Secrets as the objects of the protocol: a JSON object is its fields, any other value is under `value`."""
 
+import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +11,9 @@ import orjson
 
 from audit_app.crypto.canonical_json import Json
 from keeper_project.kv2.answers import Kv2Error
+from secrets_app.errors import InvalidValue
 from secrets_app.models import Secret
+from secrets_app.secret_types.json_document import check_depth, inspect_json
 from secrets_app.secret_types.registry import SecretType
 
 # What the events of reads hold besides the version.
@@ -17,16 +21,62 @@ PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
 _VALUE: Final = "value"
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NO_DATA: Final = "no data provided"
+_ROUNDED: Final = "a number has more digits than a reader keeps: send it as text. Nothing was stored."
 CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
 
 
-def fields_of(secret_type: str, value: str) -> dict[str, Json]:
-    """Return the object that a value of a type is read as."""
-    if secret_type == SecretType.JSON:
-        parsed: Json = orjson.loads(value)
-        if isinstance(parsed, dict):
-            return parsed
-    return {_VALUE: value}
+def fields_of(secret_type: str, value: str) -> dict[str, str] | orjson.Fragment:
+    """Return the object that a value of a type is read as; a JSON object goes out to the letter."""
+    return orjson.Fragment(value) if _is_object(secret_type, value) else {_VALUE: value}
+
+
+def members_of(secret_type: str, value: str) -> dict[str, Any]:
+    """Return the members of the object that a value is read as. Raises Kv2Error as `parsed` does."""
+    found: dict[str, Any] = _exactly(value) if _is_object(secret_type, value) else {_VALUE: value}
+    return found
+
+
+def _is_object(secret_type: str, value: str) -> bool:
+    """Return whether a value is a JSON object; a version from before a change of type may be anything."""
+    if secret_type != SecretType.JSON:
+        return False
+    try:
+        return isinstance(orjson.loads(value), dict)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # It takes numbers of any size.
+        return inspect_json(value)["kind"] == "object"
+    except InvalidValue:
+        return False
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body, each number as it was written.
+
+    Raises Kv2Error, for a number that would be rounded as well, and InvalidValue beyond 64 levels.
+    """
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON") from error
+    text = body.decode()
+    check_depth(text)
+    found = _exactly(text)
+    if not isinstance(found, dict):
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON: an object is expected")
+    return found
+
+
+def _exactly(text: str) -> Any:
+    return json.loads(text, parse_float=_exact)
+
+
+def _exact(text: str) -> float:
+    number = float(text)
+    if Decimal(repr(number)) != Decimal(text):
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _ROUNDED)
+    return number
 
 
 def stored_form(fields: Mapping[str, Any], secret: Secret | None) -> tuple[str, SecretType | None]:
@@ -34,7 +84,7 @@ def stored_form(fields: Mapping[str, Any], secret: Secret | None) -> tuple[str, 
     is_json = secret is not None and secret.secret_type == SecretType.JSON
     if fields.keys() == {_VALUE} and isinstance(fields[_VALUE], str) and not is_json:
         return fields[_VALUE], None if secret else SecretType.TEXT
-    return orjson.dumps(fields).decode(), SecretType.JSON
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")), SecretType.JSON
 
 
 def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:

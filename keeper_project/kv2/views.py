@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -19,6 +18,7 @@ from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisib
 from environments_app.tokens.service import authenticate
 from keeper_project.http.problem_details import log_failure, problem_of
 from keeper_project.kv2.answers import Kv2Error, denied, respond
+from keeper_project.kv2.values import parsed
 
 _NAMESPACES: Final = frozenset({"", "/", "root"})
 _BEARER: Final = "bearer "
@@ -92,15 +92,9 @@ def signed_in(request: HttpRequest, token: str) -> Principal:
 def body_of(request: HttpRequest) -> Mapping[str, Any]:
     """Return the JSON object that a request sends, whatever it calls it; empty for no body.
 
-    Raises Kv2Error. Go's client sends no Content-Type, and others that of a form with nothing in it.
+    Raises as `parsed` does. Go's client sends no Content-Type, and others that of a form with nothing in it.
     """
-    try:
-        found = orjson.loads(request.body) if request.body else {}
-    except orjson.JSONDecodeError as error:
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON") from error
-    if not isinstance(found, dict):
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON: an object is expected")
-    return found
+    return parsed(request.body) if request.body else {}
 
 
 def _failed(request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -14,6 +14,7 @@ from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import revoke
 from keeper_project.tests.kv2.conftest import Ask, token
+from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
@@ -160,6 +161,33 @@ def test_an_object_that_is_written_is_read_as_it_was(cast: Cast, ask: Ask) -> No
     assert ask("GET", "secret/data/o").json()["data"]["data"] == {"nested": {"x": [1, None, "é"], "y": 1}}
 
 
+def test_numbers_are_as_they_were_written_or_refused(cast: Cast, ask: Ask) -> None:
+    huge = '{"id": 123456789012345678901, "far": 1e400, "exact": 1.50}'
+    keep(cast, "o", value=huge, secret_type=SecretType.JSON)
+    assert f'"data":{huge}'.encode() in ask("GET", "secret/data/o").content
+    assert ask("PUT", "secret/data/n", b'{"data": {"id": 12345678901234567890, "x": 0.1}}').status_code == 200
+    assert b'"id":12345678901234567890,"x":0.1' in ask("GET", "secret/data/n").content
+    assert ask("PATCH", "secret/data/n", b'{"data": {"y": 1}}').status_code == 200
+    assert b'"id":12345678901234567890,"x":0.1,"y":1' in ask("GET", "secret/data/n").content
+    for number in ("0.12345678901234567890", "1e400", "NaN"):
+        refused = ask("PUT", "secret/data/n", b'{"data": {"x": %b}}' % number.encode())
+        assert refused.status_code == 400, number
+
+
+def test_a_version_of_another_type_is_read_all_the_same(cast: Cast, ask: Ask) -> None:
+    assert ask("PUT", "secret/data/a", put({"value": "{ no JSON"})).status_code == 200
+    assert ask("PUT", "secret/data/a", put({"user": "a", "port": 1})).status_code == 200
+    assert ask("GET", "secret/data/a?version=1").json()["data"]["data"] == {"value": "{ no JSON"}
+
+
+@pytest.mark.parametrize("levels", [70, 300, 990, 100_000])
+def test_what_is_nested_too_deep_is_refused(cast: Cast, ask: Ask, levels: int) -> None:
+    keep(cast, "a")
+    body = b'{"data": {"x": %b1%b}}' % (b"[" * levels, b"]" * levels)
+    for method in ("PUT", "PATCH"):
+        assert ask(method, "secret/data/a", body).status_code == 400
+
+
 def test_deleting_and_undeleting(cast: Cast, ask: Ask) -> None:
     keep(cast, "a", value="kept")
     one = json.dumps({"versions": ["1"]}).encode()
@@ -172,6 +200,11 @@ def test_deleting_and_undeleting(cast: Cast, ask: Ask) -> None:
     assert ask("DELETE", "secret/data/a").status_code == 204
     assert ask("PUT", "secret/destroy/a", one).status_code == 404
     assert ask("POST", "secret/undelete/a", one).status_code == 204
+    # What lives is not deleted, whatever was before it under the name.
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=Secret.objects.get(name="a"))
+    keep(cast, "a", value="anew")
+    assert ask("POST", "secret/undelete/a", one).status_code == 204
+    assert ask("GET", "secret/data/a").json()["data"]["data"] == {"value": "anew"}
     assert "Nothing was destroyed" in ask("PUT", "secret/destroy/a", one).json()["errors"][0]
 
 
@@ -250,6 +283,8 @@ def test_capabilities_are_those_of_the_role(cast: Cast, ask: Ask) -> None:
     assert told["secret/data/a"] == ["read"]
     assert told["secret/metadata/a"] == ["list", "read"]
     assert told["production/data/a"] == ["deny"]
+    many = json.dumps({"paths": ["secret/data/a"] * 101}).encode()
+    assert ask("POST", "sys/capabilities-self", many).status_code == 400
 
 
 def test_the_state_of_the_server_needs_no_token(db: None) -> None:
