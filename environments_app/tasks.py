@@ -64,10 +64,10 @@ def purge_saml_assertions() -> None:
 
 @shared_task(name="environments_app.tasks.expire_approvals")
 def expire_approvals() -> None:
-    """Apply what was approved and left, and end requests that have waited too long."""
-    applying.apply_left()
+    """End requests that have waited too long, and apply what was approved and left."""
     approvals.expire_due()
     access_requests.expire_due()
+    applying.apply_left()
 
 
 @shared_task(name="environments_app.tasks.end_expired_access")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -18,6 +19,7 @@ from environments_app.models import Approval, ApprovalState, Membership, Role, S
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.models import PendingValue, Secret
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.tests.kept import keep
 
@@ -136,6 +138,54 @@ def test_after_a_crash_the_schedule_applies_it_once(
     Approval.objects.filter(pk=request.pk).update(decided_at=timezone.now() - timedelta(minutes=5))
     assert (applying.apply_left(), number(secret)) == (1, 2)
     assert (applying.apply_left(), number(secret)) == (0, 2)
+
+
+def left(cast: Cast, secret: Secret) -> Approval:
+    """Return a request that was approved by a process that ended before it applied it."""
+    approved = approvals.approve(actor=cast.principal(cast.erin), approval=asked(cast, secret))
+    Approval.objects.filter(pk=approved.pk).update(decided_at=timezone.now() - timedelta(minutes=5))
+    return stored(approved.pk)
+
+
+def test_who_comes_second_notes_no_failure(
+    cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, right = left(cast, secret), approvals.carry_out
+
+    def twice(**options: Any) -> Any:
+        right(**{**options, "approval": stored(request.pk)})
+        return right(**options)
+
+    monkeypatch.setattr(approvals, "carry_out", twice)
+    applying.apply_left()
+    assert (stored(request.pk).state, stored(request.pk).failure) == (ApprovalState.EXECUTED, "")
+    assert number(secret) == 2
+
+
+def test_one_that_raises_the_unexpected_holds_up_no_other(
+    cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, right = left(cast, secret), approvals.carry_out
+    with pytest.raises(ApprovalNeeded):
+        write.create(
+            actor=cast.principal(cast.alice), environment=cast.production, name="new",
+            secret_type=SecretType.TEXT, value="v",
+        )  # fmt: skip
+    second = approvals.approve(
+        actor=cast.principal(cast.erin), approval=stored(Approval.objects.latest("id").pk)
+    )
+    Approval.objects.filter(pk=second.pk).update(decided_at=timezone.now() - timedelta(minutes=5))
+
+    def carry_out(**options: Any) -> Any:
+        if options["approval"].pk == broken.pk:
+            raise KeyError
+        return right(**options)
+
+    monkeypatch.setattr(approvals, "carry_out", carry_out)
+    with pytest.raises(KeyError):
+        applying.apply_left()
+    assert stored(second.pk).state == ApprovalState.EXECUTED
+    assert stored(broken.pk).state == ApprovalState.APPROVED
 
 
 def test_what_could_not_be_applied_is_not_tried_again_by_itself(cast: Cast, secret: Secret) -> None:

@@ -68,18 +68,28 @@ def apply_left() -> int:
         expires_at__gt=timezone.now(),
     ).exclude(action__in=_SHOWN_ONCE)
     found = verified_rows(rows.select_related("environment").order_by("id")[:_BATCH])
+    failed: Exception | None = None
     for row in found:
-        _apply(row)
+        try:
+            _apply(row)
+        except Exception as error:  # noqa: BLE001 - raised below: one request must not hold up the others
+            failed = failed or error
+    if failed:
+        raise failed
     return len(found)
 
 
 def _apply(approval: Approval, *, request_id: str = "") -> Applied:
     """Carry out an approved act as its requester; a refusal is noted on the request."""
+    approval.refresh_from_db()
     requester = replace(load_principal(approval.requester), request_id=request_id)
     refusals: tuple[type[Exception], ...] = (AccessError, *owner_of(approval.action).refusals)
     try:
         result = service.carry_out(actor=requester, approval=approval)
     except refusals as error:
         approval.refresh_from_db()
+        if approval.state != ApprovalState.APPROVED:
+            # Another process, or the requester, was first.
+            return Applied(approval=approval)
         return Applied(approval=approval, reason=service.note_failure(approval, str(error)))
     return Applied(approval=approval, sentence=result.sentence)

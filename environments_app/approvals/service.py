@@ -174,9 +174,15 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def note_failure(approval: Approval, reason: str) -> str:
-    """Store why an approved act could not be applied, notify the requester, and return it."""
-    approval.failure = (reason or "It could not be applied.")[:_MAX_FAILURE]
-    approval.save(update_fields=["failure"])
+    """Store why an approved act could not be applied, notify the requester, and return it.
+
+    Empty if it was applied or withdrawn in the meantime.
+    """
+    failure = (reason or "It could not be applied.")[:_MAX_FAILURE]
+    still = Approval.objects.filter(pk=approval.pk, state=ApprovalState.APPROVED)
+    if not still.update(failure=failure):
+        return ""
+    approval.failure = failure
     _notify_requester(
         approval,
         "your approved change could not be applied",
