@@ -13,6 +13,7 @@ import statistics
 import tracemalloc
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,13 +50,21 @@ def test_requests_leave_nothing_behind(cast: Cast, bearer: Callable[..., Client]
     _ask(ask, secrets, draw, WARM)
     held = _held_after_each(lambda: _ask(ask, secrets, draw, MEASURED))
     # The first round after tracing began makes what every round reuses.
-    assert _slope(held[1:]) / MEASURED < BYTES_A_REQUEST, held
+    assert _growth(held[1:]) / MEASURED < BYTES_A_REQUEST, held
 
 
 def test_what_is_left_behind_would_be_seen() -> None:
     kept: list[dict[str, int]] = []
     held = _held_after_each(lambda: kept.extend({"request": number} for number in range(MEASURED)))
-    assert _slope(held) / MEASURED > BYTES_A_REQUEST
+    assert _growth(held) / MEASURED > BYTES_A_REQUEST
+
+
+def _growth(held: Sequence[int]) -> float:
+    """Return by how much the usual round grew: what each request leaves behind shows in every one.
+
+    A thread of another test, or a statement that is compiled late, shows in one or two.
+    """
+    return statistics.median(after - before for before, after in pairwise(held))
 
 
 @pytest.mark.torture
