@@ -59,7 +59,7 @@ class SealStatusView(OpenView):
         """Return that the server is open."""
         return respond(
             {
-                "type": "awskms",
+                "type": "keeper",
                 "initialized": True,
                 "sealed": False,
                 "t": 1,
