@@ -117,13 +117,22 @@ def _forget() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Let a test without a transaction around it leave what the migrations left, by plain SQL."""
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[dict[bool, Template]]:
+    """Let a test without a transaction around it leave what the migrations left, by plain SQL.
+
+    The templates are made here, before any test: one that asks for the cast by name would otherwise
+    make the committed one inside its own transaction, where the creation of the keys is not recorded.
+    """
     with django_db_blocker.unblock():
         stored = stored_tables()
+        _forget()
+        templates = {committed: make_template(committed=committed) for committed in (False, True)}
+        _forget()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: put_back(stored))
-        yield
+        yield templates
 
 
 @pytest.fixture(scope="session")
@@ -143,13 +152,9 @@ def schema(
 
 
 @pytest.fixture(scope="session")
-def _templates(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[bool, Template]:
+def _templates(django_db_setup: dict[bool, Template]) -> dict[bool, Template]:
     """Return the stored cast: as a test inside a transaction has it, and (True) as one without has it."""
-    with django_db_blocker.unblock():
-        _forget()
-        made = {committed: make_template(committed=committed) for committed in (False, True)}
-        _forget()
-    return made
+    return django_db_setup
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ def make_template(*, committed: bool) -> Template:
     """
     empty = [table for table in _tables() if not _rows_of(table).rows]
     if committed:
+        assert not connection.in_atomic_block, "the trail would not tell of the keys"
         template = _made(empty)
         _empty([table.table for table in template.tables])
         return template

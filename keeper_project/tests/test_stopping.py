@@ -161,10 +161,14 @@ def test_keeper_starts_a_part_that_ended_again(
 
         until(recorded, "it was not recorded")
         assert recorded() == [("failed", "worker" if name == "worker" else "web server")]
-        ((subject,),) = database.execute(
-            "SELECT subject FROM environments_app_alert WHERE kind = 'process.restarted'"
-        )
-        assert subject.startswith("T" + how[1:])
+
+        def alerts() -> list[tuple[str]]:
+            of_restarts = "SELECT subject FROM environments_app_alert WHERE kind = 'process.restarted'"
+            return database.execute(of_restarts).fetchall()
+
+        # The alert is written after the event.
+        until(alerts, "nobody was alerted")
+        assert [subject.startswith("T" + how[1:]) for (subject,) in alerts()] == [True]
     assert served.stop() == 0
 
 
