@@ -8,6 +8,7 @@ from environments_app.admin import login as admin_login
 from environments_app.views.sign_in import sign_out
 from keeper_project.api.reference import ApiReferenceView
 from keeper_project.api.reports import ReportListView, ReportView
+from keeper_project.api.version import ServerVersionView
 from keeper_project.health.service import healthz, readyz
 from keeper_project.observability.metrics import metrics
 from keeper_project.views import backups as backups_views
@@ -30,6 +31,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("audit_app.api.urls")),
     path("reports", ReportListView.as_view(), name="api-reports"),
     path("reports/<slug:key>", ReportView.as_view(), name="api-report"),
+    path("version", ServerVersionView.as_view(), name="api-server-version"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", ApiReferenceView.as_view(url_name="api-schema"), name="api-docs"),
 ]

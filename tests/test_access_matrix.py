@@ -94,6 +94,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-whoami", "GET"): Rule("anyone", admin=200),
     ("api-trail-keys", "GET"): Rule("anyone", admin=200),
     ("api-trail-verify", "POST"): Rule("nobody", admin=200, body={"extent": "since-checkpoint"}),
+    ("api-server-version", "GET"): Rule("anyone", admin=200),
     ("api-schema", "GET"): Rule("anyone", admin=200),
     ("api-docs", "GET"): Rule("anyone", admin=200),
     ("api-secrets-generate", "POST"): Rule("anyone", admin=200, body={"kind": "password"}),
@@ -247,7 +248,7 @@ _INSTALLATION: Final = {
 # Who may not read an event is answered as if it were not there.
 _HIDDEN: Final = {"api-event-items"}
 # Nobody needs to sign in for these.
-_PUBLIC: Final = {"api-schema", "api-docs"}
+_PUBLIC: Final = {"api-schema", "api-docs", "api-server-version"}
 
 
 def _patterns(patterns: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

@@ -1,1 +1,1 @@
-"""API of the project: reports."""
+"""API of the project: reports, the version."""
