@@ -716,6 +716,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "second-factor-enrol": (PageRule("anyone", 302, admin=302, method="POST"),),
     "second-factor-codes": (PageRule("anyone", 302, admin=302, method="POST"),),
     "second-factor-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-start": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-register": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
     "environment-list": (PageRule("anyone", admin=200),),
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),
@@ -997,6 +1000,7 @@ ASKS: Final = {
     # The second factor, without the password.
     ("second-factor-start", "POST"), ("second-factor-enrol", "POST"),
     ("second-factor-codes", "POST"), ("second-factor-remove", "POST"),
+    ("passkey-start", "POST"), ("passkey-register", "POST"), ("passkey-remove", "POST"),
     ("person-add", "POST"), ("person-update", "POST"), ("person-reset-mfa", "POST"),
     ("person-disable", "POST"), ("person-enable", "POST"),
 }  # fmt: skip

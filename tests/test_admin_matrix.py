@@ -50,6 +50,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.SamlAssertion": set(),
     "environments_app.SamlGroupMapping": {"add", "delete"},
     "environments_app.SamlProvider": set(),
+    "environments_app.Passkey": set(),
     "environments_app.SecondFactor": set(),
     "environments_app.ServiceToken": {"delete", "revoke"},
     "environments_app.Session": set(),

@@ -4,11 +4,13 @@ What the matrices of rights carry out is held against the trail there (test_acce
 does the rest, and fails where an act has no entry in the table (recorded.py).
 """
 
+import re
 import time
 from base64 import b32decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,11 @@ from pytest_django import Settings
 
 from audit_app.integrity.active_installation import note_restore
 from environments_app.approvals import service as approvals
-from environments_app.authentication import mfa
+from environments_app.authentication import mfa, passkeys
 from environments_app.environments import memberships
 from environments_app.models import Approval, User
 from environments_app.sessions.store import stored_key
+from environments_app.tests.authenticator import Authenticator
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
 from keeper_project.backup import service as backup
 from secrets_app.importing.formats.registry import parse
@@ -202,6 +205,26 @@ def _begun(stage: Stage, name: str, *, enrolled: bool) -> Ask:
     return Ask(reverse(name), {"code": _code(secret)}, stage.browser(user), user.username)
 
 
+def _passkey(stage: Stage, name: str) -> Ask:
+    user = user_with_password(f"person-of-{name}")
+    actor = stage.cast.principal(user)
+    mfa.enrol(actor=actor, user=user, code=_code(mfa.begin(actor=actor, user=user).secret))
+    user.refresh_from_db()
+    if name == "passkey-register":
+        browser = stage.browser(user)
+        page = browser.post(reverse("passkey-start")).content.decode()
+        asked = unescape(re.findall('data-passkey-create="([^"]*)"', page)[0])
+        made = {"name": "Laptop", "passkey": Authenticator().create(asked)}
+        return Ask(reverse(name), made, browser, user.username)
+    party = passkeys.RelyingParty(host="testserver", origin="http://testserver")
+    begun = passkeys.begin_registration(actor=actor, user=user, party=party)
+    passkey = passkeys.register(
+        actor=actor, user=user, name="Laptop", credential=Authenticator().create(begun.options),
+        challenge=begun.challenge, party=party,
+    )  # fmt: skip
+    return Ask(reverse(name), {"passkey": str(passkey.uuid)}, stage.browser(user), user.username)
+
+
 def _other_session(stage: Stage) -> Ask:
     other = stage.browser(stage.cast.alice)
     key = stored_key(other.session.session_key or "")
@@ -275,6 +298,8 @@ PEOPLE: Final[dict[tuple[str, str], Make]] = {
     ("second-factor-codes", "POST"): lambda stage: _begun(stage, "second-factor-codes", enrolled=True),
     ("sign-in-code", "POST"): lambda stage: _begun(stage, "sign-in-code", enrolled=True),
     ("second-factor-remove", "POST"): lambda stage: _begun(stage, "second-factor-remove", enrolled=True),
+    ("passkey-register", "POST"): lambda stage: _passkey(stage, "passkey-register"),
+    ("passkey-remove", "POST"): lambda stage: _passkey(stage, "passkey-remove"),
 }
 
 
@@ -510,6 +535,7 @@ SILENT: Final[dict[str, str]] = {
     "*.preferences.settings_of": _SHOWS,
     "*.preferences.mark_seen": "what a person has seen of their notices is theirs",
     "*.preferences.hide_first_steps": "how a person's own page looks is theirs",
+    "*.passkeys.begin_registration": "it makes a challenge; nothing is stored",
     "*.mfa.pending": "it goes on with what was begun, which was recorded",
     "environments_app.authorization.policy.record_denial": "it records refusals itself",
     "environments_app.authorization.policy.is_suspended": _SHOWS,

@@ -37,6 +37,7 @@ from environments_app.models import (
     GroupMember,
     KnownNetwork,
     Membership,
+    Passkey,
     PersonalSettings,
     Recipient,
     SamlAssertion,
@@ -298,6 +299,7 @@ class SamlGroupMappingAdmin(ServiceAdmin):
 
 
 read_only(SecondFactor, "user created_at", joined="user", search="=user__username", hidden="recovery_codes")
+read_only(Passkey, "user name relying_party created_at last_used_at", joined="user", search="=user__username")
 read_only(FailedSignIns, "bucket until count")
 read_only(KnownNetwork, "key until")
 read_only(

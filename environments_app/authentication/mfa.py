@@ -19,6 +19,7 @@ from audit_app.events.actors import Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
+from environments_app.authentication.passkeys import remove_all_passkeys
 from environments_app.authentication.totp import (
     consume,
     is_code,
@@ -61,6 +62,7 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
         for old in SecondFactor.objects.filter(user=stored):
             _record(actor, stored, old, "given up", row_digest_entry(old, gone=True))
             old.delete()
+        remove_all_passkeys(actor, stored)
         factor = SecondFactor(user=stored)
         seed = new_seed()
         seal_seed(factor, seed)
@@ -136,6 +138,7 @@ def remove(*, actor: Principal, user: User) -> User:
         for factor in SecondFactor.objects.filter(user=stored):
             _record(actor, stored, factor, "removed", row_digest_entry(factor, gone=True))
             factor.delete()
+        remove_all_passkeys(actor, stored)
         record_takeover(actor, stored, {"second_factor": "removed"})
     return stored
 

@@ -1,7 +1,7 @@
 """Signing in and out: limited, checked and recorded before a session exists."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,6 +24,7 @@ from environments_app.authentication import lockout, mfa
 from environments_app.authentication.device_cookie import known_device
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authentication.lockout import Attempt, Kind, Source
+from environments_app.authentication.passkeys import relying_party, take_challenge, use_passkey
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
 from environments_app.clock import SLACK
@@ -79,8 +80,32 @@ def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False
     Wrong ones count and are recorded as wrong passwords are, and together with them.
     Raises TooManyRefusals as `check_password` does.
     """
+    return _second_half(
+        request, user, lambda: mfa.use_code(actor=_principal(request, user), user=user, text=code), own=own
+    )
+
+
+def check_passkey(request: HttpRequest, *, user: User, credential: str, own: bool = False) -> str | None:
+    """Return "passkey" if a browser proved a passkey for the challenge of this session, else None.
+
+    Wrong ones count and are recorded as `check_code` does it. Raises TooManyRefusals as that does.
+    """
+    party, challenge = relying_party(request), take_challenge(request)
+
+    def used() -> str | None:
+        proved = (
+            party is not None
+            and challenge is not None
+            and use_passkey(user=user, credential=credential, challenge=challenge, party=party)
+        )
+        return "passkey" if proved else None
+
+    return _second_half(request, user, used, own=own)
+
+
+def _second_half(request: HttpRequest, user: User, use: Callable[[], str | None], *, own: bool) -> str | None:
     attempt = lockout.take(user.username, _sources(request, user.username, own=own))
-    how = mfa.use_code(actor=_principal(request, user), user=user, text=code)
+    how = use()
     if how is None:
         _note_refusal(request, user, attempt, {"reason": "second-factor"})
         return None

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from audit_app.errors import TooManyRefusals
-from environments_app.authentication.sign_in import check_code, check_password
+from environments_app.authentication.passkeys import begin_sign_in, keep_challenge, relying_party
+from environments_app.authentication.sign_in import check_code, check_passkey, check_password
 from environments_app.models import User
 from environments_app.names import MAX_USERNAME
 
@@ -78,31 +79,78 @@ class CodeField(forms.CharField):
         )
 
 
-class CodeForm(forms.Form):
-    """The second factor after a correct password; `how` is the kind used."""
+class PasskeyField(forms.CharField):
+    """What a browser answers for a passkey, as JSON, in place of a code."""
 
-    code = CodeField()
+    def __init__(self) -> None:
+        super().__init__(required=False, max_length=20_000, widget=forms.HiddenInput())
+
+
+class SecondFactorForm(forms.Form):
+    """A form that asks for the second factor of a person: a code, or a passkey.
+
+    `passkey_options` is what the browser is asked for, as JSON, and empty where there is no passkey.
+    """
+
+    request: HttpRequest
+
+    def ask_second_factor(self, user: User) -> None:
+        """Add the fields, and a new challenge where the person has a passkey for this host."""
+        self.fields["code"] = CodeField()
+        self.fields["code"].required = not self.data.get("passkey")
+        self.fields["passkey"] = PasskeyField()
+        self._asked = user
+
+    @property
+    def passkey_options(self) -> str:
+        """Return what the browser is asked for, under a new challenge."""
+        party = relying_party(self.request) if "passkey" in self.fields else None
+        ceremony = begin_sign_in(self._asked, party) if party else None
+        if ceremony is None:
+            return ""
+        keep_challenge(self.request, ceremony)
+        return ceremony.options
+
+    def check_second_factor(self, *, own: bool = False) -> str | None:
+        """Return the kind of the second factor that was proved; raises ValidationError, TooManyRefusals."""
+        code, credential = self.cleaned_data.get("code", ""), self.cleaned_data.get("passkey", "")
+        if credential:
+            how = check_passkey(self.request, user=self._asked, credential=credential, own=own)
+            if how is None:
+                raise ValidationError("This passkey wasn't accepted. Try again, or enter a code.")
+            return how
+        how = check_code(self.request, user=self._asked, code=code, own=own)
+        if how is None:
+            raise ValidationError(_WRONG_CODE)
+        return how
+
+
+class CodeForm(SecondFactorForm):
+    """The second factor after a correct password; `how` is the kind used."""
 
     def __init__(self, request: HttpRequest, user: User, data: dict[str, str] | None = None) -> None:
         super().__init__(data)
+        self.request = request
+        self.ask_second_factor(user)
         self.fields["code"].widget.attrs["autofocus"] = True
-        self.request, self.user = request, user
         self.how: str | None = None
         self.retry_after: int | None = None
 
-    def clean_code(self) -> str:
+    def clean(self) -> None:
         """Ask `sign_in`."""
+        super().clean()
+        if self.errors:
+            return
         try:
-            self.how = check_code(self.request, user=self.user, code=self.cleaned_data["code"])
+            self.how = self.check_second_factor()
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError(_too_many(error.retry_after)) from error
-        if self.how is None:
-            raise ValidationError(_WRONG_CODE)
-        return ""
+            self.add_error("code", _too_many(error.retry_after))
+        except ValidationError as error:
+            self.add_error("code", error)
 
 
-class OwnForm(forms.Form):
+class OwnForm(SecondFactorForm):
     """A form to confirm the user's identity: password, and second factor if the account has one.
 
     Wrong ones count for this session alone; `retry_after` is set when it has to wait.
@@ -115,10 +163,10 @@ class OwnForm(forms.Form):
         self.request = request
         self.retry_after: int | None = None
         if isinstance(request.user, User) and request.user.second_factor:
-            self.fields["code"] = CodeField()
+            self.ask_second_factor(request.user)
 
     def clean(self) -> None:
-        """Check the signed-in user by `sign_in`; the code is consumed last."""
+        """Check the signed-in user by `sign_in`; the second factor is consumed last."""
         super().clean()
         if self.errors:
             return
@@ -128,13 +176,20 @@ class OwnForm(forms.Form):
             user = check_password(self.request, username=name, password=password, own=True)
             if user is None or user != self.request.user:
                 self.add_error(self.own_password, "Incorrect password.")
-            elif user.second_factor and not check_code(
-                self.request, user=user, code=self.cleaned_data.get("code", ""), own=True
-            ):
-                self.add_error("code" if "code" in self.fields else None, _WRONG_CODE)
+            elif user.second_factor:
+                self._clean_second_factor()
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
             raise ValidationError(_too_many(error.retry_after)) from error
+
+    def _clean_second_factor(self) -> None:
+        if "code" not in self.fields:
+            # It was set up since this request began.
+            raise ValidationError(_WRONG_CODE)
+        try:
+            self.check_second_factor(own=True)
+        except ValidationError as error:
+            self.add_error("code", error)
 
 
 class ConfirmForm(OwnForm):

@@ -10,7 +10,13 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
-from environments_app.models.authentication import FailedSignIns, KnownNetwork, SecondFactor, Session
+from environments_app.models.authentication import (
+    FailedSignIns,
+    KnownNetwork,
+    Passkey,
+    SecondFactor,
+    Session,
+)
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
@@ -32,6 +38,7 @@ __all__ = [
     "KnownNetwork",
     "Membership",
     "NoticeKind",
+    "Passkey",
     "PersonalSettings",
     "Recipient",
     "RequestState",

@@ -47,6 +47,35 @@ class SecondFactor(AuthenticatedRow):
         return f"second factor {self.pk}"
 
 
+class Passkey(AuthenticatedRow):
+    """A public key of a person's device (WebAuthn); it counts while the second factor that it names does.
+
+    `handle` is the SHA-256 of the credential's id in hexadecimal, by which it is found.
+    """
+
+    MAC_LABEL: ClassVar[str] = "passkey"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "user.uuid", "factor", "name", "credential_id", "public_key", "relying_party", "created_at",
+    )  # fmt: skip
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="passkeys")
+    factor = models.UUIDField(editable=False)
+    name = models.CharField(max_length=60)
+    handle = models.CharField(max_length=64, unique=True, editable=False)
+    credential_id = models.BinaryField(editable=False)
+    # COSE, as the device gave it.
+    public_key = models.BinaryField(editable=False)
+    # The host name for which the device made it.
+    relying_party = models.CharField(max_length=255, editable=False)
+    # What the device counts; 0 where it does not.
+    sign_count = models.BigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"passkey {self.name}"
+
+
 class FailedSignIns(models.Model):
     """How many tries are used up for an account, existing or not: by all of a kind, or by one source."""
 

@@ -1,4 +1,4 @@
-"""The pages of the user's second factor: set-up with a QR code, new recovery codes, removal."""
+"""The pages of the user's second factor: set-up with a QR code, recovery codes, passkeys, removal."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
-from environments_app.authentication import mfa
+from environments_app.authentication import mfa, passkeys
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import User
@@ -51,6 +51,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         "is_local": user.has_usable_password(),
         "is_set_up": user.second_factor is not None,
         "codes_left": mfa.recovery_codes_left(user),
+        "passkeys": passkeys.passkeys_of(user),
+        "takes_passkeys": passkeys.relying_party(request) is not None,
         "is_required": settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin,
     }
     return render(request, "environments_app/second_factor.html", context)
@@ -109,6 +111,64 @@ def remove(request: HttpRequest) -> HttpResponse:
         "Two-factor authentication is off. You were signed out everywhere else.",
     )
     return redirect("second-factor")
+
+
+@never_cache
+@login_required
+@require_POST
+@_own_page
+def passkey_start(request: HttpRequest) -> HttpResponse:
+    """Show the page on which the browser makes a passkey."""
+    return _adding_passkey(request)
+
+
+@sensitive_post_parameters("passkey")
+@never_cache
+@login_required
+@require_POST
+@_own_page
+def passkey_register(request: HttpRequest) -> HttpResponse:
+    """Take the passkey that the browser made."""
+    try:
+        passkey = passkeys.register(
+            actor=principal_of(request),
+            user=_person(request),
+            name=request.POST.get("name", ""),
+            credential=request.POST.get("passkey", ""),
+            challenge=passkeys.take_challenge(request),
+            party=_party(request),
+        )
+    except InvalidField as error:
+        return _adding_passkey(request, error=error.reason)
+    messages.success(request, f"Passkey “{passkey.name}” added.")
+    return redirect("second-factor")
+
+
+@login_required
+@require_POST
+@_own_page
+def passkey_remove(request: HttpRequest) -> HttpResponse:
+    """Remove one of the user's passkeys."""
+    uuid = request.POST.get("passkey", "")
+    passkeys.remove_passkey(actor=principal_of(request), user=_person(request), uuid=uuid)
+    messages.success(request, "Passkey removed.")
+    return redirect("second-factor")
+
+
+def _party(request: HttpRequest) -> passkeys.RelyingParty:
+    party = passkeys.relying_party(request)
+    if party is None:
+        raise Conflict("Passkeys work only at Keeper's own host name, not at an IP address.")
+    return party
+
+
+def _adding_passkey(request: HttpRequest, *, error: str = "") -> HttpResponse:
+    begun = passkeys.begin_registration(
+        actor=principal_of(request), user=_person(request), party=_party(request)
+    )
+    passkeys.keep_challenge(request, begun)
+    context = {"options": begun.options, "name": request.POST.get("name", ""), "error": error}
+    return render(request, "environments_app/passkey_add.html", context, status=422 if error else 200)
 
 
 def _go_on(request: HttpRequest) -> None:

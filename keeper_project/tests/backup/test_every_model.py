@@ -81,6 +81,7 @@ FATE: Final[dict[str, str]] = {
     "environments_app.SamlAssertion": AS_IT_WAS,
     "environments_app.SamlGroupMapping": SUSPENDED,
     "environments_app.SamlProvider": AS_IT_WAS,
+    "environments_app.Passkey": AS_IT_WAS,
     "environments_app.SecondFactor": AS_IT_WAS,
     "environments_app.ServiceToken": SUSPENDED,
     "environments_app.Session": SESSIONS,

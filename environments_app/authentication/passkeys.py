@@ -1,0 +1,272 @@
+"""Passkeys (WebAuthn) as a second factor, beside the codes of an authenticator.
+
+A passkey belongs to the second factor that its person's row names: with that it ends, and the recovery
+codes are there for a lost device. It is bound to the host name of Keeper by the browser and by its row.
+"""
+
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.locked_row import lock_authentic
+from environments_app.authorization.policy import Principal, require_confirmed
+from environments_app.clock import SLACK
+from environments_app.errors import Conflict, Forbidden, InvalidField
+from environments_app.models import Passkey, User
+
+MAX_PASSKEYS: Final = 10
+MAX_NAME: Final = 60
+_NAME: Final = "Keeper"
+# An answer of a browser with its certificates stays far below.
+_MAX_CREDENTIAL: Final = 20_000
+_TIMEOUT_SECONDS: Final = 300
+_CHALLENGE: Final = "passkey_challenge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelyingParty:
+    """For whom devices make passkeys: the host name of Keeper, and the origin of its pages."""
+
+    host: str
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Ceremony:
+    """What a browser is asked for, as JSON, and the challenge that its answer has to hold."""
+
+    options: str
+    challenge: bytes
+
+
+def relying_party(request: HttpRequest) -> RelyingParty | None:
+    """Return the relying party of a page; None where no passkey works: at an IP address, or another host."""
+    origin = f"{request.scheme}://{request.get_host()}"
+    if settings.KEEPER_URL and origin != settings.KEEPER_URL:
+        return None
+    host = urlsplit(origin).hostname or ""
+    try:
+        ip_address(host)
+    except ValueError:
+        return RelyingParty(host=host, origin=origin)
+    return None
+
+
+def keep_challenge(request: HttpRequest, ceremony: Ceremony) -> None:
+    """Store in the session what the browser's answer has to hold, for some minutes."""
+    until = int(time.time()) + _TIMEOUT_SECONDS
+    request.session[_CHALLENGE] = {"challenge": ceremony.challenge.hex(), "until": until}
+
+
+def take_challenge(request: HttpRequest) -> bytes | None:
+    """Return the challenge of this session, which is used up by this; None if there is none any more."""
+    kept = request.session.pop(_CHALLENGE, None)
+    if not kept or not 0 < kept["until"] - time.time() <= _TIMEOUT_SECONDS + SLACK.total_seconds():
+        return None
+    return bytes.fromhex(kept["challenge"])
+
+
+def passkeys_of(user: User) -> list[Passkey]:
+    """Return the genuine passkeys of a person's present second factor, oldest first."""
+    if user.second_factor is None:
+        return []
+    rows = Passkey.objects.select_related("user").filter(user=user, factor=user.second_factor)
+    return list(verified_rows(rows.order_by("pk")))
+
+
+def begin_registration(*, actor: Principal, user: User, party: RelyingParty) -> Ceremony:
+    """Return what the browser needs to make a passkey for the actor's own account.
+
+    Raises Forbidden for another account, ConfirmationNeeded, or Conflict without a second factor or with
+    too many passkeys.
+    """
+    from webauthn import generate_registration_options, options_to_json  # noqa: PLC0415 - 20 MB, rarely asked
+    from webauthn.helpers.structs import PublicKeyCredentialDescriptor  # noqa: PLC0415
+
+    _require_own(actor, user)
+    present = passkeys_of(user)
+    _require_room(user, present)
+    options = generate_registration_options(
+        rp_id=party.host,
+        rp_name=_NAME,
+        user_id=user.uuid.bytes,
+        user_name=user.username,
+        timeout=_TIMEOUT_SECONDS * 1000,
+        exclude_credentials=[PublicKeyCredentialDescriptor(id=bytes(each.credential_id)) for each in present],
+    )
+    return Ceremony(options=options_to_json(options), challenge=options.challenge)
+
+
+def register(
+    *, actor: Principal, user: User, name: str, credential: str, challenge: bytes | None, party: RelyingParty
+) -> Passkey:
+    """Store the passkey that a browser made; from now on it is accepted in place of a code.
+
+    `challenge` is None where it was used up or has expired, which is a Conflict.
+    Raises as `begin_registration` does, and InvalidField for a name or an answer that is not valid.
+    """
+    _require_own(actor, user)
+    if challenge is None:
+        raise Conflict("Setup has expired. Start again.")
+    name = name.strip()
+    if not 0 < len(name) <= MAX_NAME:
+        raise InvalidField("name", f"Enter a name of at most {MAX_NAME} characters.")
+    made = _verified_registration(credential, challenge, party)
+    with lock_authentic(user) as stored:
+        factor = _require_room(stored, passkeys_of(stored))
+        if Passkey.objects.filter(handle=_handle(made.credential_id)).exists():
+            raise Conflict("This passkey is already registered.")
+        passkey = Passkey(
+            user=stored,
+            factor=factor,
+            name=name,
+            handle=_handle(made.credential_id),
+            credential_id=made.credential_id,
+            public_key=made.credential_public_key,
+            relying_party=party.host,
+            sign_count=made.sign_count,
+        )
+        passkey.save()
+        _record(actor, stored, passkey, "passkey added", row_digest_entry(passkey))
+    return passkey
+
+
+def remove_passkey(*, actor: Principal, user: User, uuid: str) -> None:
+    """Remove one of the actor's own passkeys.
+
+    Raises Forbidden, ConfirmationNeeded, or Conflict if it is gone.
+    """
+    _require_own(actor, user)
+    with lock_authentic(user) as stored:
+        passkey = next((each for each in passkeys_of(stored) if str(each.uuid) == uuid), None)
+        if passkey is None:
+            raise Conflict("This passkey has already been removed.")
+        _delete(actor, stored, passkey)
+
+
+def remove_all_passkeys(actor: Actor, user: User) -> None:
+    """Remove every passkey of a person, those of an earlier second factor too, inside a transaction."""
+    for passkey in Passkey.objects.filter(user=user):
+        _delete(actor, user, passkey)
+
+
+def begin_sign_in(user: User, party: RelyingParty) -> Ceremony | None:
+    """Return what the browser needs to prove a passkey of a person; None if there is none for this host."""
+    from webauthn import generate_authentication_options, options_to_json  # noqa: PLC0415 - rarely asked
+    from webauthn.helpers.structs import PublicKeyCredentialDescriptor  # noqa: PLC0415
+
+    usable = [each for each in passkeys_of(user) if each.relying_party == party.host]
+    if not usable:
+        return None
+    options = generate_authentication_options(
+        rp_id=party.host,
+        timeout=_TIMEOUT_SECONDS * 1000,
+        allow_credentials=[PublicKeyCredentialDescriptor(id=bytes(each.credential_id)) for each in usable],
+    )
+    return Ceremony(options=options_to_json(options), challenge=options.challenge)
+
+
+def use_passkey(*, user: User, credential: str, challenge: bytes, party: RelyingParty) -> bool:
+    """Return whether a browser proved one of a person's passkeys for this challenge, which counts once.
+
+    A device that counts must have counted on: one that did not is a copy.
+    """
+    from webauthn import verify_authentication_response  # noqa: PLC0415 - rarely asked
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
+
+    passkey = _named(user, credential)
+    if passkey is None or passkey.relying_party != party.host:
+        return False
+    try:
+        proof = verify_authentication_response(
+            credential=credential,
+            expected_challenge=challenge,
+            expected_rp_id=party.host,
+            expected_origin=party.origin,
+            credential_public_key=bytes(passkey.public_key),
+            credential_current_sign_count=passkey.sign_count,
+        )
+    except WebAuthnException:
+        return False
+    unchanged = Passkey.objects.filter(pk=passkey.pk, sign_count=passkey.sign_count)
+    return unchanged.update(sign_count=proof.new_sign_count, last_used_at=timezone.now()) == 1
+
+
+def _named(user: User, credential: str) -> Passkey | None:
+    """Return the person's passkey that a browser's answer names."""
+    from webauthn.helpers import parse_authentication_credential_json  # noqa: PLC0415 - rarely asked
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
+
+    if len(credential) > _MAX_CREDENTIAL:
+        return None
+    try:
+        handle = _handle(parse_authentication_credential_json(credential).raw_id)
+    except WebAuthnException:
+        return None
+    return next((each for each in passkeys_of(user) if each.handle == handle), None)
+
+
+def _verified_registration(credential: str, challenge: bytes, party: RelyingParty) -> Any:
+    from webauthn import verify_registration_response  # noqa: PLC0415 - rarely asked
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
+
+    refusal = InvalidField("credential", "Your browser's answer isn't valid. Try again.")
+    if len(credential) > _MAX_CREDENTIAL:
+        raise refusal
+    try:
+        return verify_registration_response(
+            credential=credential,
+            expected_challenge=challenge,
+            expected_rp_id=party.host,
+            expected_origin=party.origin,
+        )
+    except WebAuthnException as error:
+        raise refusal from error
+
+
+def _require_own(actor: Principal, user: User) -> None:
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        raise Forbidden("You don't have permission to do this.")
+    require_confirmed(actor)
+
+
+def _require_room(user: User, present: list[Passkey]) -> UUID:
+    """Return the second factor to which another passkey may belong."""
+    if user.second_factor is None:
+        raise Conflict("Set up an authenticator app first. Its recovery codes help if you lose your passkey.")
+    if len(present) >= MAX_PASSKEYS:
+        raise Conflict(f"You have {MAX_PASSKEYS} passkeys. Remove one first.")
+    return user.second_factor
+
+
+def _delete(actor: Actor, user: User, passkey: Passkey) -> None:
+    _record(actor, user, passkey, "passkey removed", row_digest_entry(passkey, gone=True))
+    passkey.delete()
+
+
+def _handle(credential_id: bytes) -> str:
+    return sha256(credential_id).hexdigest()
+
+
+def _record(actor: Actor, user: User, passkey: Passkey, change: str, state: dict[str, Any]) -> None:
+    record(
+        actor=actor,
+        action=Action.SECOND_FACTOR_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("passkey", passkey.uuid, user.username),
+        details={"change": change, "passkey": passkey.name, **state},
+    )
