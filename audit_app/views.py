@@ -18,6 +18,7 @@ from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.hash_chain import listed_entry
 from audit_app.events import action_labels, streams
 from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.pagination import KeysetPagination
@@ -55,6 +56,7 @@ class EventFilterForm(forms.Form):
         required=False, choices=[("", "Any outcome"), *((o.value, o.value.capitalize()) for o in Outcome)]
     )
     environment = forms.ChoiceField(required=False)
+    mine = forms.BooleanField(required=False, label="Only my events")
     system = forms.BooleanField(required=False, label="Show system events")
     actor = forms.CharField(required=False, label="Actor")
     object = forms.CharField(required=False, label="Resource")
@@ -63,8 +65,9 @@ class EventFilterForm(forms.Form):
     since = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
 
-    def __init__(self, given: Any, *, environments: Iterable[str]) -> None:
+    def __init__(self, given: Any, *, viewer: Actor, environments: Iterable[str]) -> None:
         super().__init__(given)
+        self.viewer = viewer
         choices = [("", "Any environment"), *((name, name) for name in environments)]
         self.fields["environment"] = forms.ChoiceField(required=False, choices=choices)
 
@@ -78,6 +81,7 @@ class EventFilterForm(forms.Form):
             **search.acts(given.get("action", "")),
             "outcome": given.get("outcome") or None,
             "environment": given.get("environment", ""),
+            "actor": self.viewer.uuid if given.get("mine") else None,
             "actor_name": given.get("actor", ""),
             "object_name": given.get("object", ""),
             "address": given.get("address", ""),
@@ -97,12 +101,15 @@ class EventFilterForm(forms.Form):
         # The start of a period moves with the clock; the record names the period.
         if self.cleaned_data.get("period") and not self.cleaned_data.get("since"):
             wanted |= {"since": "", "period": self.cleaned_data["period"]}
+        wanted |= {"actor": None, "mine": "yes" if self.cleaned_data.get("mine") else ""}
         return wanted | {"housekeeping": "", "system": "shown" if self.cleaned_data.get("system") else ""}
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
         """The fields that are always shown."""
-        return [self[name] for name in ("q", "action", "period", "outcome", "environment", "system")]
+        if search.reads_own_alone(self.viewer):
+            return [self[name] for name in ("q", "action", "period", "outcome")]
+        return [self[name] for name in ("q", "action", "period", "outcome", "environment", "mine", "system")]
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
@@ -137,7 +144,7 @@ def activity(request: HttpRequest) -> HttpResponse:
     """List the events that the actor may read, newest first."""
     viewer = viewer_of(request)
     named = trail_policy().named_streams(viewer)
-    form = EventFilterForm(request.GET, environments=named)
+    form = EventFilterForm(request.GET, viewer=viewer, environments=named)
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=form.told)
     paginator = KeysetPagination()
@@ -154,6 +161,7 @@ def activity(request: HttpRequest) -> HttpResponse:
         "previous_url": paginator.get_previous_link(),
         "query": _filters_of(request),
         "export_limit": event_export.LIMIT,
+        "own": search.reads_own_alone(viewer),
     }
     return render(request, "audit_app/activity.html", context)
 
@@ -165,7 +173,7 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     if form not in event_export.FORMATS:
         raise Http404
     viewer = viewer_of(request)
-    filters = EventFilterForm(request.GET, environments=trail_policy().named_streams(viewer))
+    filters = EventFilterForm(request.GET, viewer=viewer, environments=trail_policy().named_streams(viewer))
     wanted = filters.wanted
     record_export(viewer=viewer, form=form, wanted=filters.told)
     content = event_export.FORMATS[form](search.find(viewer=viewer, **wanted).events)

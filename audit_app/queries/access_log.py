@@ -10,7 +10,7 @@ from django.core.cache import cache
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.actors import Actor
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries import search
@@ -20,7 +20,7 @@ from audit_app.recording.recorder import AuditObject, commit_record
 _ONE_VIEW_SECONDS: Final = 60
 # What these hold was chosen from a list, or found; any other filter is typed, and may be anything.
 _CHOSEN: Final = frozenset(
-    {"action", "actions", "outcome", "environment", "event", "reader", "system", "period"}
+    {"action", "actions", "outcome", "environment", "event", "mine", "reader", "system", "period"}
 )
 
 
@@ -30,7 +30,7 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     Of what was typed only that something was: people paste into a search what belongs into no record. The
     same view again within a minute is not recorded again; who may read nothing has viewed nothing.
     """
-    if trail_policy().readable_streams(viewer) == []:
+    if trail_policy().readable_streams(viewer) == [] and not search.reads_own_alone(viewer):
         return
     # Typed filters distinguish views here, and are stored nowhere.
     view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
@@ -73,7 +73,7 @@ def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | N
     `which` names it by columns. An event that they may not read is answered as if it were not there; that
     they asked for it is recorded, and not as a view.
     """
-    event = search.events(viewer=viewer).select_related("manifest").filter(**which).first()
+    event = _readable_event(viewer, which)
     if event is not None:
         record_view(viewer=viewer, face=face, wanted={"event": str(event.pk)})
         return event
@@ -88,6 +88,14 @@ def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | N
             details={"face": face, "filters": {"event": str(hidden)}},
         )
     return None
+
+
+def _readable_event(viewer: Actor, which: Mapping[str, object]) -> AuditEvent | None:
+    """Return the event if it is in a stream that `viewer` may read, or is an act of theirs."""
+    readable = search.events(viewer=viewer).select_related("manifest").filter(**which).first()
+    if readable is not None or viewer.kind is not ActorKind.USER:
+        return readable
+    return search.events(viewer=viewer, actor=viewer.uuid).select_related("manifest").filter(**which).first()
 
 
 def _used(wanted: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import action_labels
 from audit_app.events.actions import HOUSEKEEPING, READS, Action, Outcome
-from audit_app.events.actors import Actor
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.models.search_index import EventQuerySet
@@ -73,8 +73,15 @@ class Found(NamedTuple):
 
 def find(*, viewer: Actor, **wanted: Any) -> Found:
     """Return what `events` does, after adding to the search table what it lacks, if that is little."""
+    if reads_own_alone(viewer):
+        wanted.setdefault("actor", viewer.uuid)
     behind = search_index.catch_up() if goes_by_index(**wanted) else 0
     return Found(events(viewer=viewer, **wanted), behind)
+
+
+def reads_own_alone(viewer: Actor) -> bool:
+    """Return whether a person may read no stream: what they did themselves they may see all the same."""
+    return viewer.kind is ActorKind.USER and trail_policy().readable_streams(viewer) == []
 
 
 def events(
@@ -93,16 +100,21 @@ def events(
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
+    A person reads what they did themselves in every stream: all that is found for one who may read no
+    stream, and for others where `actor` names them.
     `actions` are those of which one will do. An object is also found in the manifests of acts on many.
     `since` is inclusive and `until` exclusive; `environment` is a name. Without `housekeeping`, what
     Keeper did on the way is left out, unless it failed. If `goes_by_index`, events that the
     search table lacks are not found. "Newest" goes by id, which pages cheaply and no MAC covers: verification
     holds it to the order within a stream, and nothing may be concluded from it.
     """
+    if actor is None and reads_own_alone(viewer):
+        actor = viewer.uuid
     by_index = goes_by_index(actor=actor, object_uuid=object_uuid, **named)
     is_narrow = by_index or bool(actor or object_uuid)
     act, compared = "__unindexed" if is_narrow else "", "__unindexed" if is_narrow or action else ""
-    wanted = _readable(viewer, compared)
+    is_own = viewer.kind is ActorKind.USER and actor == viewer.uuid
+    wanted = Q() if is_own else _readable(viewer, compared)
     exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:
@@ -113,6 +125,8 @@ def events(
         wanted &= _within(since, until, compared)
     if object_uuid is not None:
         wanted &= _about(object_uuid)
+    if is_own:
+        wanted &= Q(actor_kind=ActorKind.USER)
     if environment:
         # A name that is none of theirs finds nothing.
         wanted &= Q(**{f"stream{compared}": trail_policy().named_streams(viewer).get(environment, "")})

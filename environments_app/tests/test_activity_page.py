@@ -16,21 +16,34 @@ from audit_app.models import AuditEvent
 from audit_app.queries import event_export
 from audit_app.recording.recorder import AuditObject, record
 from audit_app.tests.trail import SECRET
-from environments_app.models import User
+from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens.service import issue
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
 
 
-def written(cast: Cast, action: Action, *, outcome: Outcome = Outcome.ALLOWED, name: str = "app/db") -> None:
+def written(
+    cast: Cast,
+    action: Action,
+    *,
+    outcome: Outcome = Outcome.ALLOWED,
+    name: str = "app/db",
+    by: User | None = None,
+    where: Environment | None = None,
+) -> None:
     record(
-        actor=cast.principal(cast.bob),
+        actor=cast.principal(by or cast.bob),
         action=action,
-        stream=environment_stream(cast.development.uuid),
+        stream=environment_stream((where or cast.development).uuid),
         object=AuditObject(SECRET.kind, SECRET.uuid, name),
         outcome=outcome,
     )
+
+
+def page_of(name: str) -> str:
+    return f"/activity/{AuditEvent.objects.get(object_name=name).pk}"
 
 
 def listed(client: Client, query: str = "") -> list[str]:
@@ -82,10 +95,42 @@ def test_what_is_shown_is_exported_and_recorded(cast: Cast, signed_in: SignedIn,
     assert details["filters"] == {"action": "secret.reveal", "actor_name": "typed"}
 
 
-def test_who_may_read_nothing_exports_nothing(cast: Cast, signed_in: SignedIn) -> None:
-    written(cast, Action.SECRET_REVEAL)
-    assert orjson.loads(signed_in(cast.charlie).get("/activity/export.json").content) == []
+def test_people_see_their_own_events_and_no_others(cast: Cast, signed_in: SignedIn) -> None:
+    written(cast, Action.SECRET_REVEAL, name="of-bob")
+    written(cast, Action.SECRET_REVEAL, name="of-charlie", by=cast.charlie)
+    charlie = signed_in(cast.charlie)
+    exported = orjson.loads(charlie.get("/activity/export.json").content)
+    assert {event["actor"] for event in exported} == {"charlie"}
+    assert "of-charlie" in {event["object"] for event in exported}
+    for filters in ("", "q=of-", "actor=bob", "object=of-bob", "environment=development", "outcome=allowed"):
+        page = charlie.get(f"/activity?{filters}")
+        assert page.status_code == 200
+        assert {event.actor_name for event, _, _ in page.context["events"]} <= {"charlie"}, filters
+    assert charlie.get(page_of("of-charlie")).status_code == 200
+    assert charlie.get(page_of("of-bob")).status_code == 404
     assert signed_in(cast.alice).get("/activity/export.exe").status_code == 404
+
+
+def test_a_manager_sees_their_own_events_elsewhere_on_request(cast: Cast, signed_in: SignedIn) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    written(cast, Action.SECRET_REVEAL, name="elsewhere", by=cast.charlie, where=cast.production)
+    written(cast, Action.SECRET_REVEAL, name="of-bob", where=cast.production)
+    charlie = signed_in(cast.charlie)
+    assert "elsewhere" not in [e.object_name for e, _, _ in charlie.get("/activity").context["events"]]
+    mine = charlie.get("/activity?mine=on").context["events"]
+    assert {event.actor_name for event, _, _ in mine} == {"charlie"}
+    assert "elsewhere" in [event.object_name for event, _, _ in mine]
+    assert charlie.get(page_of("elsewhere")).status_code == 200
+    assert charlie.get(page_of("of-bob")).status_code == 404
+
+
+def test_a_token_that_may_read_nothing_sees_nothing(cast: Cast) -> None:
+    _, token = issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="deploy"
+    )
+    answer = Client().get("/api/events", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code in {200, 403}
+    assert answer.status_code == 403 or answer.json()["results"] == []
 
 
 def test_an_export_is_bounded_and_its_statements_do_not_grow(

@@ -34,6 +34,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context = {
         "needs": needs(frame, states),
         "events": search.events(viewer=actor, housekeeping=False)[:_EVENTS_SHOWN],
+        "own_events": search.reads_own_alone(actor),
         "health": [*results(), *warnings()],
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,

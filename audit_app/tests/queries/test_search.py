@@ -104,7 +104,9 @@ def test_a_page_costs_few_statements_and_no_count(
     request = rf.get("/activity", filters)
     with django_assert_num_queries(statements) as counted:
         rows = KeysetPagination().paginate_queryset(
-            find(viewer=ALICE, **EventFilterForm(request.GET, environments=["a"]).wanted).events,
+            find(
+                viewer=ALICE, **EventFilterForm(request.GET, viewer=ALICE, environments=["a"]).wanted
+            ).events,
             request,
             EventOrder(),
         )
