@@ -137,6 +137,11 @@ def _rows() -> QuerySet[AccessRequest]:
 
 def _person(actor: Principal) -> User:
     person = memberships.acting_user(actor)
+    if actor.is_auditor:
+        record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
+        raise Forbidden(
+            "Auditors can't hold access to an environment. Ask an administrator for another role."
+        )
     if person is None:
         record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
         raise Forbidden("Tokens can't request access. Ask a manager to issue one.")

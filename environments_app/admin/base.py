@@ -1,6 +1,6 @@
 """The base of every admin page that changes something: what it does, the services do."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:  # generic to the type checker only
     ModelAdmin = admin.ModelAdmin
+
+
+# Bulk actions that change nothing.
+READING: Final = frozenset({"export_csv"})
 
 
 class _ConfirmationAsked:
@@ -75,8 +79,14 @@ class ServiceAdmin(ModelAdmin):
         return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer what a page names, and not Django's own act, which deletes in bulk."""
-        return {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+        """Offer what a page names, and not Django's own act, which deletes in bulk.
+
+        Auditors are offered what only reads (`READING`).
+        """
+        found = {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+        if getattr(request.user, "is_admin", False):
+            return found
+        return {name: act for name, act in found.items() if name in READING}
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the fields of the form, or else the columns that are for people."""

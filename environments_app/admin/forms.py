@@ -8,7 +8,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from environments_app.errors import AccessError
-from environments_app.models import SamlRole, User
+from environments_app.models import INSTALLATION_ROLES, User
 from environments_app.names import validate_new_username
 
 if TYPE_CHECKING:
@@ -98,17 +98,17 @@ class GroupForm(ModelForm):
 
 
 class SamlGroupMappingForm(ModelForm):
-    """What a group of the identity provider grants: a role in one environment, or that of administrators."""
+    """What a group of the identity provider grants: a role in one environment, or in the installation."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse the role of administrators in an environment, and another one nowhere."""
+        """Refuse a role of the installation in an environment, and another one nowhere."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not {"role", "environment", "prefix"} <= given.keys():
             return given
-        if given["role"] != SamlRole.ADMIN and given["environment"] is None:
+        if given["role"] not in INSTALLATION_ROLES and given["environment"] is None:
             self.add_error("environment", "This role is held in an environment: choose one.")
-        if given["role"] == SamlRole.ADMIN and (given["environment"] or given["prefix"]):
+        if given["role"] in INSTALLATION_ROLES and (given["environment"] or given["prefix"]):
             self.add_error(
-                "environment", "Administrators are not of one environment: leave it and prefix empty."
+                "environment", "This role is held in the installation: leave environment and prefix empty."
             )
         return given

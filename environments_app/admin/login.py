@@ -15,7 +15,7 @@ from environments_app.models import User
 def enter(request: HttpRequest) -> HttpResponse:
     """Lead to the sign-in, which limits and records attempts; nothing that is posted here is read."""
     if isinstance(request.user, User):
-        if not request.user.is_admin:
+        if not request.user.is_staff:
             raise PermissionDenied
         return redirect("admin:index")
     target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")

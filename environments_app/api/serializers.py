@@ -236,4 +236,5 @@ class WhoAmI(serializers.Serializer[Any]):
     uuid = serializers.UUIDField(read_only=True)
     name = serializers.CharField(read_only=True)
     is_admin = serializers.BooleanField(read_only=True)
+    is_auditor = serializers.BooleanField(read_only=True)
     grants = GrantDocument(many=True, read_only=True)

@@ -32,6 +32,7 @@ NOT_READING = "role can see names only"
 RESTORED = "suspended after a restore"
 REVOKED = "revoked"
 SUSPENDED = "suspended until a manager confirms"
+AUDITING = "auditors see names only"
 BREAKS_GLASS = "Administrators can see names only. Break-glass access is logged and alerts managers."
 
 
@@ -62,7 +63,7 @@ def explain_access(
     `name` asks about one secret, `person` and `token` about one holder. Raises Invisible or Forbidden.
     """
     require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
-    ways = [*_of_people(environment, name), *_of_tokens(environment, name), *_of_administrators()]
+    ways = [*_of_people(environment, name), *_of_tokens(environment, name), *_of_the_installation()]
     if person or token:
         ways = [way for way in ways if way.who == (person if way.kind == PERSON else token)]
     return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
@@ -94,6 +95,7 @@ def _way(
     found = {
         FORGED: not genuine,
         DISABLED: not user.is_active,
+        AUDITING: user.role == UserRole.AUDITOR,
         EXPIRED: row.is_expired,
         SUSPENDED: waits or row.suspended_at is not None,
         NOT_READING: not _reads(row.role),
@@ -133,14 +135,16 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
         )
 
 
-def _of_administrators() -> Iterator[AccessPath]:
-    for user in verified_rows(User.objects.filter(role=UserRole.ADMIN, is_active=True)):
+def _of_the_installation() -> Iterator[AccessPath]:
+    hindrances = {UserRole.ADMIN: BREAKS_GLASS, UserRole.AUDITOR: AUDITING}
+    for user in verified_rows(User.objects.filter(role__in=hindrances, is_active=True)):
+        role = UserRole(user.role)
         yield AccessPath(
             kind=PERSON,
             who=user.username,
-            via="administrator role",
-            role=UserRole.ADMIN,
-            hindrances=(BREAKS_GLASS,),
+            via=f"{role.label.lower()} role",
+            role=role,
+            hindrances=(hindrances[role],),
         )
 
 

@@ -1,8 +1,8 @@
 """The one place that decides who may do what: a role by action table that denies by default.
 
 Roles permit acts in an environment; administrators operate the installation and never read or
-write a value. A grant for a prefix reaches the names under it and nothing that concerns the
-environment as a whole, save seeing that it exists.
+write a value. Auditors look at the installation and change nothing. A grant for a prefix reaches the
+names under it and nothing that concerns the environment as a whole, save seeing that it exists.
 """
 
 from collections.abc import Iterator
@@ -134,6 +134,27 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     # Of what administrators may do themselves; `second_person` decides.
     Action.APPROVAL_DECIDE,
 }
+# What auditors look at: the audit log, reports, access and settings, names and no value. An auditor holds no
+# grant (`principals`), so that what an auditor may do is this set and no more.
+AUDITOR_ACTIONS: Final = frozenset(
+    {
+        Action.ENVIRONMENT_VIEW,
+        Action.MEMBER_VIEW,
+        Action.TOKEN_VIEW,
+        Action.SECRET_VIEW,
+        Action.TARGET_VIEW,
+        Action.ROTATION_VIEW,
+        Action.CONSENT_VIEW,
+        Action.NOTIFICATION_VIEW,
+        Action.APPROVAL_VIEW,
+        Action.TRAIL_VIEW,
+        Action.TRAIL_VERIFY,
+        Action.USER_VIEW,
+        Action.SYSTEM_VIEW,
+        Action.BACKUP_VIEW,
+        Action.REPORT_GENERATE,
+    }
+)
 # A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
 # An actor with any right in an environment may know that it exists.
@@ -177,6 +198,7 @@ class Principal(Actor):
     """An actor together with everything it has been granted, as of now."""
 
     is_admin: bool = False
+    is_auditor: bool = False
     grants: tuple[Grant, ...] = ()
     # False for a session without a fresh proof of identity.
     confirmed: bool = True
@@ -186,6 +208,11 @@ class Principal(Actor):
     trusted_in: frozenset[int] = frozenset()
     # The approval that is being carried out, if any; `second_person` proves it.
     approval: UUID | None = None
+
+    @property
+    def sees_installation(self) -> bool:
+        """Whether this is an administrator or an auditor, who see every environment."""
+        return self.is_admin or self.is_auditor
 
     def carrying(self, approval: UUID) -> "Principal":
         """Return the same principal, carrying out an approval."""
@@ -202,7 +229,7 @@ def allows(principal: Principal, action: Action, *, environment_id: int | None, 
     `name` is the secret's name, or a prefix such as the scope of a target; acts without a name
     concern all of the environment, so that a grant for a prefix does not suffice.
     """
-    if principal.is_admin and action in admin_actions(principal):
+    if action in installation_actions(principal):
         return True
     return grants_allow(principal, action, environment_id=environment_id, name=name)
 
@@ -214,9 +241,11 @@ def grants_allow(principal: Principal, action: Action, *, environment_id: int | 
     )
 
 
-def admin_actions(principal: Principal) -> frozenset[Action]:
-    """Return what administering means for this kind of principal."""
-    return ADMIN_TOKEN_ACTIONS if principal.kind is ActorKind.TOKEN else ADMIN_ACTIONS
+def installation_actions(principal: Principal) -> frozenset[Action]:
+    """Return what the role in the installation permits, in every environment and outside of them."""
+    if principal.is_admin:
+        return ADMIN_TOKEN_ACTIONS if principal.kind is ActorKind.TOKEN else ADMIN_ACTIONS
+    return AUDITOR_ACTIONS if principal.is_auditor else frozenset()
 
 
 def require(
@@ -292,14 +321,14 @@ def visible_scopes(actor: Principal, action: Action) -> Q:
 
 def visible_environments(actor: Principal) -> Q:
     """Return the condition on environments that the actor may see."""
-    if actor.is_admin:
+    if actor.sees_installation:
         return Q()
     return Q(pk__in=sorted({grant.environment_id for grant in actor.grants}))
 
 
 def environments_for(actor: Principal, action: Action) -> Q | None:
     """Return the condition on environments for all of which `allows` is true; None if for none."""
-    if actor.is_admin and action in admin_actions(actor):
+    if action in installation_actions(actor):
         return Q()
     places = {grant.environment_id for grant in actor.grants if _permits(grant, action, "")}
     return Q(pk__in=sorted(places)) if places else None
@@ -312,7 +341,7 @@ class TrailPolicy:
         """Return the names of the streams that an actor may read; None means all of them."""
         if not isinstance(actor, Principal):
             return []
-        if actor.is_admin:
+        if actor.sees_installation:
             return None
         return list(dict.fromkeys(_managed_streams(actor)))
 
@@ -345,7 +374,7 @@ def _permits(grant: Grant, action: Action, name: str) -> bool:
 
 
 def _visible(actor: Principal, action: Action, column: str) -> Q:
-    if actor.is_admin and action in admin_actions(actor):
+    if action in installation_actions(actor):
         return Q()
     grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
     whole = {grant.environment_id for grant in grants if not grant.prefix}

@@ -8,7 +8,7 @@ from django.db.models import Count, Q, QuerySet
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import Environment, Membership, ServiceToken, Session, User, UserRole
+from environments_app.models import Environment, Membership, ServiceToken, Session, User
 
 _BATCH: Final = 500
 
@@ -21,8 +21,8 @@ def environments_of(scope: Scope, action: Action = Action.MEMBER_VIEW) -> QueryS
 
 
 def is_operator(scope: Scope) -> bool:
-    """Return whether the viewer of a report operates the installation."""
-    return isinstance(scope.viewer, Principal) and scope.viewer.is_admin
+    """Return whether the viewer of a report sees the installation: an administrator or an auditor."""
+    return isinstance(scope.viewer, Principal) and scope.viewer.sees_installation
 
 
 def _batched(rows: QuerySet[Any]) -> Iterator[Any]:
@@ -113,7 +113,7 @@ def _people(scope: Scope) -> Iterator[Row]:
         yield (
             user.username,
             user.email,
-            "administrator" if user.role == UserRole.ADMIN else "user",
+            user.get_role_display().lower(),
             "single sign-on" if user.saml_issuer else "password",
             user.is_active,
             user.date_joined,

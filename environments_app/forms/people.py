@@ -15,7 +15,8 @@ class PersonForm(forms.Form):
     email = forms.EmailField(label="Email", required=False)
     role = forms.ChoiceField(
         choices=UserRole.choices,
-        help_text="Administrators manage people and settings. They can't read values.",
+        help_text="Administrators manage people and settings. Auditors read the audit log, reports, access "
+        "and settings, and change nothing. Neither reads values.",
     )
 
     @staticmethod

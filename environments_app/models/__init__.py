@@ -19,11 +19,18 @@ from environments_app.models.authentication import (
 )
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
-from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
+from environments_app.models.saml import (
+    INSTALLATION_ROLES,
+    SamlAssertion,
+    SamlGroupMapping,
+    SamlProvider,
+    SamlRole,
+)
 from environments_app.models.user import GroupMember, User, UserRole
 from environments_app.models.user_preferences import NoticeKind, PersonalSettings
 
 __all__ = [
+    "INSTALLATION_ROLES",
     "AccessConfirmation",
     "AccessRequest",
     "Addressee",

@@ -1,6 +1,6 @@
 """What single sign-on keeps: the identity provider, used assertions, and what its groups grant."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
 from django.db.models import Q
@@ -66,6 +66,11 @@ class SamlRole(models.TextChoices):
     EDITOR = "editor", "Editor"
     MANAGER = "manager", "Manager"
     ADMIN = "admin", "Administrator"
+    AUDITOR = "auditor", "Auditor"
+
+
+# The roles in the installation; each other one is held in an environment.
+INSTALLATION_ROLES: Final = (SamlRole.ADMIN, SamlRole.AUDITOR)
 
 
 class SamlGroupMapping(AuthenticatedRow):
@@ -77,7 +82,7 @@ class SamlGroupMapping(AuthenticatedRow):
 
     # As the identity provider spells it.
     group = ExactCharField(max_length=255)
-    # NULL for the role of administrators.
+    # NULL for a role in the installation.
     environment = models.ForeignKey(
         Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="saml_mappings"
     )
@@ -92,7 +97,7 @@ class SamlGroupMapping(AuthenticatedRow):
         ordering = ["group", "id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(environment__isnull=True, role=SamlRole.ADMIN, prefix="")
+                condition=Q(environment__isnull=True, role__in=INSTALLATION_ROLES, prefix="")
                 | Q(environment__isnull=False, role__in=Role.values),
                 name="saml_mapping_of_an_environment_or_admin",
             ),

@@ -18,6 +18,7 @@ class UserRole(models.TextChoices):
     """What a person is to the installation as a whole."""
 
     ADMIN = "admin", "Administrator"
+    AUDITOR = "auditor", "Auditor"
     USER = "user", "User"
 
 
@@ -127,21 +128,26 @@ class User(AbstractBaseUser, AuthenticatedRow):
         return self.is_active and self.role == UserRole.ADMIN
 
     @property
+    def is_auditor(self) -> bool:
+        """Whether this person audits the installation now."""
+        return self.is_active and self.role == UserRole.AUDITOR
+
+    @property
     def is_staff(self) -> bool:
         """Whether the Django admin may be opened."""
-        return self.is_admin
+        return self.is_admin or self.is_auditor
 
     def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Answer Django's admin: active administrators may open everything it shows."""
-        return self.is_admin
+        """Answer Django's admin: administrators may open everything it shows, auditors look at it."""
+        return self.is_admin or (self.is_auditor and perm.partition(".")[2].startswith("view_"))
 
     def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
         """Answer Django's admin for several permissions at once."""
-        return self.is_admin
+        return all(self.has_perm(perm) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002 - Django's signature
         """Answer Django's admin for an app as a whole."""
-        return self.is_admin
+        return self.is_staff
 
 
 class GroupMember(AuthenticatedRow):

@@ -21,11 +21,11 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import (
+    INSTALLATION_ROLES,
     Environment,
     Membership,
     Role,
     SamlGroupMapping,
-    SamlRole,
     Source,
     User,
     UserRole,
@@ -41,17 +41,19 @@ def map_group(
 ) -> SamlGroupMapping:
     """Let a group of the identity provider grant a role from each member's next sign-in on.
 
-    Role admin goes with no environment, every other role with one. An administrator who thereby grants
-    access to values performs a break-glass act, and the group's members see names alone until a manager of
-    the environment confirms it (`suspensions`). Raises Forbidden, ConfirmationNeeded, Suspended (to break
-    the glass), InvalidField, BadName, Conflict if the group grants this already, or ApprovalNeeded.
+    A role in the installation goes with no environment, every other role with one. An administrator who
+    thereby grants access to values performs a break-glass act, and the group's members see names alone until
+    a manager of the environment confirms it (`suspensions`). Raises Forbidden, ConfirmationNeeded, Suspended
+    (to break the glass), InvalidField, BadName, Conflict if the group grants this already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     require_confirmed(actor)
-    if (role == SamlRole.ADMIN) != (environment is None):
-        raise InvalidField("role", "Administrators have no environment; every other role has one.")
+    if (role in INSTALLATION_ROLES) != (environment is None):
+        raise InvalidField(
+            "role", "Administrators and auditors have no environment; every other role has one."
+        )
     if prefix and environment is None:
-        raise InvalidField("prefix", "Administrators have no prefix.")
+        raise InvalidField("prefix", "Administrators and auditors have no prefix.")
     if not group.isprintable() or group != group.strip():
         raise InvalidField("group", "A group's name is printable text without spaces at its ends.")
     mapping = SamlGroupMapping(
@@ -101,13 +103,17 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
     with lock_authentic(user) as stored:
         _apply_memberships(actor, stored, _wanted(mappings))
     try:
-        return accounts.follow_groups(
-            actor=actor, user=stored, admin=any(mapping.role == SamlRole.ADMIN for mapping in mappings)
-        )
+        return accounts.follow_groups(actor=actor, user=stored, role=_installation_role(mappings))
     except Conflict as error:
         # Keeper would have no administrator. The grant stays visible, and is removed at the next sign-in.
         _record_kept(actor, stored, str(error))
         return stored
+
+
+def _installation_role(mappings: Iterable[SamlGroupMapping]) -> UserRole:
+    """Return what the groups make of a person in the installation: administering comes first."""
+    granted = {mapping.role for mapping in mappings}
+    return next((UserRole(role) for role in INSTALLATION_ROLES if role in granted), UserRole.USER)
 
 
 class _Wanted(NamedTuple):

@@ -128,18 +128,19 @@ def set_own_name(*, actor: Principal, user: User, display_name: str) -> User:
     return stored
 
 
-def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
-    """Grant or remove the administrator role by the groups of single sign-on.
+def follow_groups(*, actor: Principal, user: User, role: UserRole) -> User:
+    """Grant or remove a role in the installation by the groups of single sign-on.
 
     A role granted by a user stays. Raises Tampered, or Conflict if no administrator would remain.
     """
-    with lock_authentic(user, beside=() if admin else _administrators(user)) as stored:
-        if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
+    with lock_authentic(user, beside=() if role == UserRole.ADMIN else _administrators(user)) as stored:
+        is_granted_by_a_user = stored.role != UserRole.USER and not stored.role_source
+        if role == stored.role or is_granted_by_a_user:
             return stored
-        if not admin and stored.is_active:
+        if stored.is_admin:
             _require_another_admin(stored)
-        stored.role = UserRole.ADMIN if admin else UserRole.USER
-        stored.role_source = Source.SAML if admin else ""
+        stored.role = role
+        stored.role_source = "" if role == UserRole.USER else Source.SAML
         stored.save(update_fields=["role", "role_source"])
         _record(actor, Action.USER_CHANGE, stored, {"role": stored.role, "source": "saml"})
     return stored

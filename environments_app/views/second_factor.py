@@ -53,7 +53,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "codes_left": mfa.recovery_codes_left(user),
         "passkeys": passkeys.passkeys_of(user),
         "takes_passkeys": passkeys.relying_party(request) is not None,
-        "is_required": settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin,
+        "is_required": settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_staff,
     }
     return render(request, "environments_app/second_factor.html", context)
 
@@ -102,8 +102,8 @@ def new_codes(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Let the password alone suffice again, where it may."""
     user = _person(request)
-    if settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin:
-        raise Conflict("Administrators must use two-factor authentication.")
+    if settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_staff:
+        raise Conflict("Administrators and auditors must use two-factor authentication.")
     mfa.remove(actor=principal_of(request), user=user)
     _go_on(request)
     messages.success(

@@ -87,7 +87,7 @@ def secret_figures(actor: Principal) -> dict[str, int]:
 
 def _figures_key(actor: Principal) -> str:
     # A cache may be shared by several installations.
-    text = repr((str(deployment_uuid()), actor.is_admin, sorted(map(repr, actor.grants))))
+    text = repr((str(deployment_uuid()), actor.is_admin, actor.is_auditor, sorted(map(repr, actor.grants))))
     return f"secret-figures-{hashlib.sha256(text.encode()).hexdigest()}"
 
 

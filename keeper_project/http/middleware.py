@@ -37,7 +37,8 @@ _SETTING_UP: Final = frozenset(
 _SECOND_FACTOR: Final = Problem(
     status=403,
     title="Two-factor authentication required",
-    detail="Administrators must use two-factor authentication. Set it up at /profile/second-factor.",
+    detail="Administrators and auditors must use two-factor authentication. "
+    "Set it up at /profile/second-factor.",
 )
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -93,7 +94,7 @@ class SecondFactorMiddleware:
         if request.path_info in _SETTING_UP or request.path_info.startswith(("/static/", "/saml/")):
             return False
         user = request.user
-        if not isinstance(user, User) or not user.is_admin or user.second_factor is not None:
+        if not isinstance(user, User) or not user.is_staff or user.second_factor is not None:
             return False
         return saml_subject(request) is None
 

@@ -119,7 +119,7 @@ def _bounded(rows: QuerySet[Any]) -> int:
 
 def _alerts(actor: Principal) -> QuerySet[Alert]:
     """Return the open alerts that an actor may know of; None as environment is the installation."""
-    if actor.is_admin:
+    if actor.sees_installation:
         return Alert.objects.filter(open=True, told_at__isnull=False)
     condition = Q(pk__in=())
     managed = environments_for(actor, Action.NOTIFICATION_VIEW)

@@ -46,8 +46,10 @@ class Report:
         viewer = self.scope.viewer
         if isinstance(viewer, Principal):
             now = refresh_principal(viewer)
-            if (viewer.is_admin and not now.is_admin) or not set(viewer.grants) <= set(now.grants):
-                nobody = replace(now, is_admin=False, grants=())
+            if (viewer.sees_installation and not now.sees_installation) or not set(viewer.grants) <= set(
+                now.grants
+            ):
+                nobody = replace(now, is_admin=False, is_auditor=False, grants=())
                 require(actor=nobody, action=Action.REPORT_GENERATE, environment=None)
 
 
@@ -69,7 +71,7 @@ class ReportRow:
 def offered(*, actor: Principal) -> list[Section]:
     """Return the sections visible to the actor: for managers those of environments. Raises Forbidden."""
     _require(actor)
-    return [section for section in sections().values() if actor.is_admin or not section.operators]
+    return [section for section in sections().values() if actor.sees_installation or not section.operators]
 
 
 def make(

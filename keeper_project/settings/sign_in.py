@@ -37,8 +37,8 @@ KEEPER_REAUTH_SECONDS = _sessions.whole(
 KEEPER_REQUIRE_ADMIN_MFA = _sessions.switch(
     "KEEPER_REQUIRE_ADMIN_MFA",
     default=False,
-    help="Administrators who sign in with a password must set up two-factor authentication before "
-    "anything else.",
+    help="Administrators and auditors who sign in with a password must set up two-factor authentication "
+    "before anything else.",
 )
 # The session table stores an HMAC of the id in the cookie: a row opens no session.
 SESSION_ENGINE = "environments_app.sessions.store"

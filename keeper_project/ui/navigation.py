@@ -173,7 +173,8 @@ class Layout:
             found.append(("New environment", "environment-new", "layers"))
         if len(self.environments) > 1:
             found.append(("Compare environments", "environment-compare", "compare"))
-        found.append(("Request access", "access-request-new", "key"))
+        if not self.person.is_auditor:
+            found.append(("Request access", "access-request-new", "key"))
         found.append(("Account settings", "profile", "person"))
         found.append(("Notifications", "notices", "bell"))
         return [QuickAction(label=label, url=reverse(view), icon=icon) for label, view, icon in found]
@@ -219,10 +220,10 @@ class Layout:
         governance = list(_GOVERNANCE)
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
             governance.append(("Reports", "reports", "report"))
-        if self.person.is_admin:
+        if self.person.sees_installation:
             governance.append(("People", "people", "people"))
         groups = [("Workspace", workspace), ("Governance", governance)]
-        return [*groups, ("Operations", list(_OPERATIONS))] if self.person.is_admin else groups
+        return [*groups, ("Operations", list(_OPERATIONS))] if self.person.sees_installation else groups
 
     @cached_property
     def waiting(self) -> list[Approval]:

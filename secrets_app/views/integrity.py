@@ -20,7 +20,7 @@ _SHOWN = 20
 @require_GET
 def integrity(request: HttpRequest) -> HttpResponse:
     """Show the newest sweep and those before it."""
-    require(actor=principal_of(request), action=Action.INTEGRITY_SWEEP, environment=None)
+    require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
     newest = integrity_sweep.latest()
     context = {
         "newest": newest,
