@@ -12,6 +12,7 @@ from environments_app.admin.base import ServiceAdmin
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
+from secrets_app import admin_acts
 from secrets_app.errors import SecretError
 from secrets_app.forms.secret import WrittenFields
 from secrets_app.key_operations import key_check
@@ -228,3 +229,5 @@ read_only(
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
+
+admin_acts.register()

@@ -1,17 +1,15 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from audit_app.admin import read_only
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.bulk_actions import run_for_each
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
+from sync_app import admin_acts
 from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
@@ -26,20 +24,8 @@ from sync_app.models import (
     SyncPause,
     Target,
 )
-from sync_app.rotation.execution.requests import request_rotation
-from sync_app.rotation.policies import service as rotation_policies
-from sync_app.runs import runner as runs_runner
-from sync_app.targets import service as targets
 
 REFUSALS: Final = (SyncError, AccessError, SecretError)
-
-
-def _target_name(target: Target) -> str:
-    return f"{target.environment.name}/{target.name}"
-
-
-def _secret_name(policy: RotationPolicy) -> str:
-    return f"{policy.environment.name}/{policy.secret.name}"
 
 
 @admin.register(Target)
@@ -62,34 +48,6 @@ class TargetAdmin(ServiceAdmin):
     list_select_related = ("environment",)
     search_fields = ("name", "place")
     refusals = REFUSALS
-    actions = ("sync_now", "pause", "resume")  # type: ignore[assignment]  # as the stubs have it: none
-
-    @admin.action(description="Sync now", permissions=["view"])
-    def sync_now(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
-        """Request a pass for each; administering alone is not sufficient, and the message states it."""
-        return self._each(
-            request,
-            chosen,
-            runs_runner.request_sync,
-            done="Asked for",
-            asks="Keeper plans and carries out at once what the rules of each target allow. "
-            "To review the changes first, create a plan on the target's page.",
-        )
-
-    @admin.action(description="Pause", permissions=["view"])
-    def pause(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
-        """Let nothing be synced with these until they are resumed."""
-        return self._each(request, chosen, targets.pause, done="Paused")
-
-    @admin.action(description="Resume", permissions=["view"])
-    def resume(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
-        """Let these be synced again."""
-        return self._each(request, chosen, targets.resume, done="Resumed")
-
-    def _each(
-        self, request: HttpRequest, chosen: QuerySet[Target], use_case: Callable[..., object], **told: str
-    ) -> HttpResponse | None:
-        return run_for_each(self, request, chosen, use_case, takes="target", named=_target_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credentials in the database."""
@@ -151,41 +109,8 @@ class RotationPolicyAdmin(ServiceAdmin):
         "live",
     )
     list_filter = ("environment", "rotator", "live")
-    list_select_related = ("environment",)
+    list_select_related = ("environment", "secret__environment")
     refusals = REFUSALS
-    actions = ("rotate_now", "suspend", "resume")  # type: ignore[assignment]  # as the stubs have it: none
-
-    @admin.action(description="Rotate now", permissions=["view"])
-    def rotate_now(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
-        """Request a rotation for each; administering alone is not sufficient, and the message states it."""
-        return self._each(
-            request,
-            policies,
-            request_rotation,
-            done="Asked for",
-            asks="Each idle login gets a new value, which is tested and then served. "
-            "The previous value works until its overlap ends.",
-        )
-
-    @admin.action(description="Suspend", permissions=["view"])
-    def suspend(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
-        """Let no rotation of these begin until they are resumed; one that is at work continues to its end."""
-        return self._each(request, policies, rotation_policies.suspend, done="Suspended")
-
-    @admin.action(description="Resume", permissions=["view"])
-    def resume(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
-        """Let the rotations of these begin again."""
-        return self._each(request, policies, rotation_policies.resume, done="Resumed")
-
-    def _each(
-        self,
-        request: HttpRequest,
-        chosen: QuerySet[RotationPolicy],
-        use_case: Callable[..., object],
-        **told: str,
-    ) -> HttpResponse | None:
-        rows = chosen.select_related("environment", "secret__environment")
-        return run_for_each(self, request, rows, use_case, takes="policy", named=_secret_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credential in the database."""
@@ -204,3 +129,5 @@ read_only(
     search="consumer_name instance",
 )
 read_only(KeptCopy, "name target version created_at", joined="target")
+
+admin_acts.register()

@@ -40,21 +40,31 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.Alert": set(),
     "environments_app.Approval": set(),
     "environments_app.Delivery": set(),
-    "environments_app.Environment": {"add", "change"},
+    "environments_app.Environment": {"add", "change", "test_key"},
     "environments_app.FailedSignIns": set(),
     "environments_app.GroupMember": {"add", "delete"},
     "environments_app.KnownNetwork": set(),
     "environments_app.Membership": {"add", "change", "delete"},
     "environments_app.PersonalSettings": set(),
-    "environments_app.Recipient": set(),
+    "environments_app.Recipient": {"send_test"},
     "environments_app.SamlAssertion": set(),
     "environments_app.SamlGroupMapping": {"add", "delete"},
     "environments_app.SamlProvider": set(),
     "environments_app.Passkey": set(),
     "environments_app.SecondFactor": set(),
-    "environments_app.ServiceToken": {"delete", "revoke"},
+    "environments_app.ServiceToken": {"delete", "issue", "revoke", "rotate"},
     "environments_app.Session": set(),
-    "environments_app.User": {"add", "change", "disable"},
+    "environments_app.User": {
+        "add",
+        "change",
+        "disable",
+        "enable",
+        "end_sessions",
+        "invite",
+        "reset_mfa",
+        "role",
+        "unlock",
+    },
     "keeper_project.BackupRequest": set(),
     "keeper_project.ExternalSystem": set(),
     "secrets_app.DataKey": {"check_now"},
@@ -62,24 +72,24 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.KeyMigration": set(),
     "secrets_app.PendingValue": set(),
     "secrets_app.Reference": set(),
-    "secrets_app.Secret": {"add", "change", "delete"},
+    "secrets_app.Secret": {"add", "change", "delete", "mark_due", "restore"},
     "secrets_app.SecretVersion": set(),
     "secrets_app.Share": set(),
     "secrets_app.Star": set(),
     "secrets_app.Sweep": set(),
-    "secrets_app.Webhook": set(),
+    "secrets_app.Webhook": {"send_test"},
     "secrets_app.WrappingKey": set(),
     "sync_app.Acknowledgement": set(),
     "sync_app.KeptCopy": set(),
-    "sync_app.Plan": set(),
+    "sync_app.Plan": {"apply"},
     "sync_app.PlanItem": set(),
     "sync_app.ReferenceConsent": set(),
     "sync_app.Rotation": set(),
-    "sync_app.RotationPolicy": {"rotate_now", "suspend", "resume"},
+    "sync_app.RotationPolicy": {"dry_run", "rotate_now", "suspend", "resume"},
     "sync_app.Run": set(),
     "sync_app.SyncEntry": set(),
     "sync_app.SyncPause": set(),
-    "sync_app.Target": {"sync_now", "pause", "resume"},
+    "sync_app.Target": {"plan", "sync_now", "pause", "resume", "test"},
 }
 # Whoever has a shell on the host may run these, as the system; what they give beyond reports.
 COMMANDS: Final[dict[str, str]] = {
@@ -124,7 +134,8 @@ def test_every_model_and_act_of_the_admin_has_its_entry(cast: Cast) -> None:
             "delete": page.has_delete_permission(request),
         }
         found[model._meta.label] = {act for act, allowed in may.items() if allowed} | {
-            *page.get_actions(request)
+            *page.get_actions(request),
+            *(act.name for act in getattr(page, "acts", ())),
         }
     assert found == ACTS
 
@@ -235,7 +246,7 @@ def test_a_stale_administrator_disables_nobody(cast: Cast, settings: Settings) -
     settings.KEEPER_REAUTH_SECONDS = -1
     form = {"action": "disable", "_selected_action": [str(cast.bob.pk)], "agreed": "Disable"}
     page = root.post(reverse("admin:environments_app_user_changelist"), form, follow=True)
-    assert "Not done for bob: Confirm" in page.content.decode()
+    assert "Not done: Confirm" in page.content.decode()
     assert User.objects.get(pk=cast.bob.pk).is_active
 
 

@@ -1,5 +1,7 @@
 """The Django admin of people and access."""
 
-from environments_app.admin import access
+from environments_app.admin import access, access_acts
 
 __all__ = ["access"]
+
+access_acts.register()

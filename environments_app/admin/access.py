@@ -5,14 +5,12 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
 from audit_app.admin import read_only
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.bulk_actions import run_for_each
 from environments_app.admin.forms import (
     AccountForm,
     GroupForm,
@@ -67,21 +65,6 @@ class UserAdmin(ServiceAdmin):
     search_fields = ("username", "display_name", "email")
     ordering = ("username",)
     hidden = frozenset({"password"})
-    actions = ("disable",)  # type: ignore[assignment]  # as the stubs have it: none
-
-    @admin.action(description="Disable", permissions=["change"])
-    def disable(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
-        """Take all access from these people at once."""
-        return run_for_each(
-            self,
-            request,
-            users,
-            accounts.disable_user,
-            takes="user",
-            done="Disabled",
-            asks="All their sessions end at once, and they cannot sign in until somebody enables them again. "
-            "What they know stays as it is: an account's page leads to rotating that.",
-        )
 
     def get_form(
         self,
@@ -211,7 +194,7 @@ read_only(
 
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ServiceAdmin):
-    """Service tokens, to look at and to revoke; they are issued by API, page and command."""
+    """Service tokens; acts issue, rotate and revoke them."""
 
     list_display = ("name", "environment", "role", "prefix", "expires_at", "last_used_at", "revoked_at")
     list_filter = ("environment", "role")
@@ -219,22 +202,6 @@ class ServiceTokenAdmin(ServiceAdmin):
     search_fields = ("name", "=public_id")
     ordering = ("id",)
     hidden = frozenset({"secret_hash", "pepper_id"})
-    actions = ("revoke",)  # type: ignore[assignment]  # as the stubs have it: none
-
-    @admin.action(description="Revoke", permissions=["view"])
-    def revoke(self, request: HttpRequest, chosen: QuerySet[ServiceToken]) -> HttpResponse | None:
-        """End these tokens at once."""
-        return run_for_each(
-            self,
-            request,
-            chosen.select_related("environment"),
-            tokens.revoke,
-            takes="token",
-            named=lambda token: token.name,
-            done="Revoked",
-            asks="Whatever uses them is refused from the next request on. A revoked token cannot be brought "
-            "back; a new one can be issued.",
-        )
 
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Revoke a token; the row stays, since the audit log names it."""

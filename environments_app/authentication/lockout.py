@@ -21,8 +21,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.policy import Principal, require
 from environments_app.clock import SLACK, is_in
-from environments_app.models import FailedSignIns, KnownNetwork
+from environments_app.models import FailedSignIns, KnownNetwork, User
 
 _HOUR: Final = timedelta(hours=1)
 _FREE_TRIES: Final = 3
@@ -30,6 +34,8 @@ _FIRST_DELAY: Final = timedelta(seconds=30)
 MAX_DELAY: Final = timedelta(minutes=15)
 KNOWN_FOR: Final = timedelta(days=90)
 _NOTHING: Final = timedelta(0)
+# 128 bits each, of the account and of what it is about.
+_HALF: Final = 32
 
 
 class Kind(StrEnum):
@@ -122,6 +128,22 @@ def is_known_network(account: str, network: str) -> bool:
     return row is not None and is_in(row.until, within=KNOWN_FOR)
 
 
+def unlock(*, actor: Principal, user: User) -> None:
+    """Forget the failed tries of an account, from wherever they came. Raises Forbidden."""
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    with transaction.atomic():
+        start = _account_key(user.username)
+        # A range, not LIKE: the column has an index.
+        FailedSignIns.objects.filter(bucket__gte=start, bucket__lt=f"{start}g").delete()
+        record(
+            actor=actor,
+            action=Action.USER_CHANGE,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", user.uuid, user.username),
+            details={"unlocked": True},
+        )
+
+
 def purge() -> int:
     """Delete the rows that limit nothing any more; return how many."""
     now = timezone.now()
@@ -188,13 +210,22 @@ def _interval(kind: Kind) -> timedelta:
 
 
 def _pool_key(account: str, kind: Kind) -> str:
-    return _key(account, "pool", kind)
+    return _bucket(account, "pool", kind)
 
 
 def _source_key(account: str, source: Source) -> str:
     # One network waits as one source, whether or not it is known.
     kind = Kind.NETWORK if source.kind is Kind.STRANGER else source.kind
-    return _key(account, kind, source.name)
+    return _bucket(account, kind, source.name)
+
+
+def _bucket(account: str, *parts: str) -> str:
+    """Return the key of a row: its first half names the account, so that an administrator can unlock it."""
+    return _account_key(account) + _key(account, *parts)[:_HALF]
+
+
+def _account_key(account: str) -> str:
+    return _key(account)[:_HALF]
 
 
 def _key(*parts: str) -> str:

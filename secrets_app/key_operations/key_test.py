@@ -8,12 +8,16 @@ from uuid import uuid4
 
 from django.conf import settings
 
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, WrongContext
 from secrets_app.keys.providers.base import KeyProvider
 from secrets_app.keys.providers.registry import provider
-from secrets_app.keys.wrapping import encryption_context
+from secrets_app.keys.wrapping import encryption_context, refuse_in_transaction
 
 SYSTEM: Final = "(system)"
 _PURPOSE: Final = "connection-test"
@@ -48,6 +52,25 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     """
     for reference, names in _references(environment).items():
         yield try_key(provider(), reference, names)
+
+
+def test_key(*, actor: Principal, environment: Environment) -> list[Trial]:
+    """Try the key of an environment for an operator; the result is recorded.
+
+    Raises Forbidden, NetworkInTransaction.
+    """
+    require(actor=actor, action=Action.DATA_KEY_CHECK, environment=None)
+    refuse_in_transaction("the key of an environment is tested")
+    found = list(trials(environment.name))
+    commit_record(
+        actor=actor,
+        action=Action.DATA_KEY_CHECK,
+        stream=streams.SYSTEM,
+        object=AuditObject("environment", environment.uuid, environment.name),
+        outcome=Outcome.ALLOWED if all(trial.ok for trial in found) else Outcome.FAILED,
+        details={"tested": [trial.key_uri or trial.provider for trial in found]},
+    )
+    return found
 
 
 def _references(environment: str | None) -> Mapping[str, list[str]]:

@@ -33,9 +33,9 @@ def act(client: Client, name: str, target: Target, **answer: str) -> str:
 def test_operators_pause_and_resume_targets(
     root: Client, target: Target, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    assert "Paused: development/vault." in act(root, "pause", target)
+    assert "Paused: development/vault." in act(root, "pause", target, agreed="Pause")
     assert Target.objects.get().paused_at is not None
-    assert "Resumed: development/vault." in act(root, "resume", target)
+    assert "Resumed: development/vault." in act(root, "resume", target, agreed="Resume")
     assert Target.objects.get().paused_at is None
     assert [event.actor_name for event in events(Action.TARGET_PAUSE)] == ["root", "root"]
 
@@ -45,12 +45,12 @@ def test_a_sync_is_asked_first_and_takes_more_than_administration(
 ) -> None:
     assert "carries out at once" in act(root, "sync_now", target)
     assert not Run.objects.exists()
-    assert "Not done for development/vault: You don&#x27;t have permission to do this." in act(
+    assert "Not done: You don&#x27;t have permission to do this." in act(
         root, "sync_now", target, agreed="Sync now"
     )
     assert not Run.objects.exists()
 
     Membership.objects.create(environment=cast.development, user=cast.root, role="manager")
 
-    assert "Asked for: development/vault." in act(root, "sync_now", target, agreed="Sync now")
+    assert "1 of 1 done." in act(root, "sync_now", target, agreed="Sync now")
     assert Run.objects.get().actor_name == "root"

@@ -1,0 +1,203 @@
+"""What operators do with people, tokens and recipients in the admin, beside the forms."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django import forms
+
+from audit_app.events.actions import Action
+from environments_app.admin.acts import Act, Shown, environment_of, offer
+from environments_app.authentication import lockout, mfa
+from environments_app.authorization.policy import Principal
+from environments_app.forms.environment import RotateForm, TokenForm
+from environments_app.forms.people import NewPersonForm, PersonForm
+from environments_app.models import Environment, Recipient, ServiceToken, TokenRole, User
+from environments_app.notifications.addressees import try_addressee
+from environments_app.sessions.service import end_other_sessions
+from environments_app.tokens import rotation as token_rotation
+from environments_app.tokens import service as tokens
+from environments_app.users import accounts
+
+
+class RoleForm(forms.Form):
+    """The role of an account in the installation."""
+
+    role = PersonForm.base_fields["role"]
+
+
+class IssueForm(TokenForm):
+    """A service token of an environment, or of the installation."""
+
+    role = forms.ChoiceField(choices=TokenRole.choices)
+    environment = forms.ModelChoiceField(
+        queryset=Environment.objects.order_by("position", "name"),
+        required=False,
+        help_text="Leave blank for a token that administers the installation, with the role Administrator.",
+    )
+    field_order = ("name", "environment", "role", "prefix", "cidrs", "expires_at")
+
+
+def _invite(*, actor: Principal, local: bool, **fields: Any) -> tuple[User, str | None]:
+    password = accounts.new_password() if local else None
+    return accounts.create_user(actor=actor, password=password, **fields), password
+
+
+def _shown_password(created: tuple[User, str | None]) -> Shown:
+    user, password = created
+    told = "signs in with this temporary password" if password else "signs in by single sign-on"
+    return Shown(lines=(f"{user.username} {told}.",), once=password or "")
+
+
+def _enable(*, actor: Principal, user: User) -> User:
+    return accounts.update_user(actor=actor, user=user, is_active=True)
+
+
+def _rotate(*, actor: Principal, token: ServiceToken, overlap_hours: int) -> tuple[ServiceToken, str]:
+    return token_rotation.rotate(actor=actor, token=token, overlap=timedelta(hours=overlap_hours))
+
+
+def _shown_token(issued: tuple[ServiceToken, str]) -> Shown:
+    token, text = issued
+    ends = f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "no end"
+    return Shown(lines=(f"{token.name}: {token.role}, {ends}.",), once=text)
+
+
+def _has_ended(token: ServiceToken) -> str:
+    return "" if token.is_live else "It has ended."
+
+
+_USERS: Final = (
+    Act(
+        name="invite",
+        label="Invite a person",
+        permission=Action.USER_CREATE,
+        use_case=_invite,
+        form=NewPersonForm,
+        confirmation="Keeper creates an account and shows its temporary password once.",
+        done="Invited",
+        show=_shown_password,
+    ),
+    Act(
+        name="role",
+        label="Change role",
+        permission=Action.USER_CHANGE,
+        use_case=accounts.update_user,
+        takes="user",
+        form=RoleForm,
+        confirmation="The role in the installation changes at once, for open sessions too.",
+        done="Role changed",
+    ),
+    Act(
+        name="disable",
+        label="Disable",
+        permission=Action.USER_CHANGE,
+        use_case=accounts.disable_user,
+        takes="user",
+        against=lambda user: "" if user.is_active else "It is disabled already.",
+        confirmation="All their sessions end at once, and they cannot sign in until an administrator enables "
+        "them again. What they know stays as it is: an account's page leads to rotating that.",
+        done="Disabled",
+        dangerous=True,
+    ),
+    Act(
+        name="enable",
+        label="Enable",
+        permission=Action.USER_CHANGE,
+        use_case=_enable,
+        takes="user",
+        against=lambda user: "It is enabled already." if user.is_active else "",
+        confirmation="They can sign in again, with the access that they had.",
+        done="Enabled",
+    ),
+    Act(
+        name="reset_mfa",
+        label="Reset two-factor authentication",
+        permission=Action.USER_CHANGE,
+        use_case=mfa.remove,
+        takes="user",
+        against=lambda user: "" if user.second_factor else "It is not set up.",
+        confirmation="For a person who lost the device. Their access to values is suspended until a manager "
+        "confirms it.",
+        done="Two-factor authentication reset",
+        dangerous=True,
+    ),
+    Act(
+        name="end_sessions",
+        label="End sessions",
+        permission=Action.USER_CHANGE,
+        use_case=end_other_sessions,
+        takes="user",
+        confirmation="All their sessions end at once. They can sign in again.",
+        done="Sessions ended",
+    ),
+    Act(
+        name="unlock",
+        label="Unlock",
+        permission=Action.USER_CHANGE,
+        use_case=lockout.unlock,
+        takes="user",
+        confirmation="Failed attempts to sign in are forgotten, so that the person can try again now. "
+        "The password stays as it is.",
+        done="Unlocked",
+    ),
+)
+_TOKENS: Final = (
+    Act(
+        name="issue",
+        label="Issue a token",
+        permission=Action.TOKEN_ISSUE,
+        use_case=tokens.issue,
+        form=IssueForm,
+        confirmation="Keeper shows the token once and stores a hash of it. A token that reads values is a "
+        "break-glass act where you are no manager: it is recorded, and managers are alerted.",
+        done="Issued",
+        show=_shown_token,
+    ),
+    Act(
+        name="rotate",
+        label="Rotate",
+        permission=Action.TOKEN_ISSUE,
+        use_case=_rotate,
+        takes="token",
+        place=environment_of,
+        against=_has_ended,
+        form=RotateForm,
+        confirmation="Keeper issues a successor with the same permissions, and shows it once. "
+        "The old token works until the overlap ends.",
+        done="Rotated",
+        show=_shown_token,
+        named=lambda token: str(token.name),
+        bulk=False,
+    ),
+    Act(
+        name="revoke",
+        label="Revoke",
+        permission=Action.TOKEN_REVOKE,
+        use_case=tokens.revoke,
+        takes="token",
+        place=environment_of,
+        against=lambda token: "It is revoked already." if token.revoked_at else "",
+        confirmation="Programs that use it are refused from the next request on. A revoked token cannot be "
+        "restored; a new one can be issued.",
+        done="Revoked",
+        named=lambda token: str(token.name),
+        dangerous=True,
+    ),
+)
+TEST_MESSAGE: Final = Act(
+    name="send_test",
+    label="Send a test",
+    permission=Action.NOTIFICATION_TEST,
+    use_case=try_addressee,
+    takes="addressee",
+    place=environment_of,
+    confirmation="A worker sends a test message. The list of deliveries shows whether it arrived.",
+    done="Test queued",
+)
+
+
+def register() -> None:
+    """Offer the acts, once the pages are registered."""
+    offer(User, *_USERS)
+    offer(ServiceToken, *_TOKENS)
+    offer(Recipient, TEST_MESSAGE)

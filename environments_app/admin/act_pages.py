@@ -1,0 +1,213 @@
+"""The pages of acts: what will happen, and the result for each row."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.debug import sensitive_variables
+
+from environments_app.admin.acts import MAX_ROWS, Act, Outcome
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, record_denial
+from environments_app.errors import AccessError
+from environments_app.forms.authentication import confirm_link
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:  # generic to the type checker only
+    ModelAdmin = admin.ModelAdmin
+
+# The answer to the question, in the form that asked it.
+_AGREED = "agreed"
+
+
+class ActsAdmin(ModelAdmin):
+    """Adds the `acts` of a model to its pages; see `acts.offer`."""
+
+    acts: ClassVar[tuple[Act, ...]] = ()
+    refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the pages of acts."""
+        base = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [
+            path("acts/<slug:act>/", self.admin_site.admin_view(self.list_act_view), name=f"{base}_act"),
+            path(
+                "<path:object_id>/acts/<slug:act>/",
+                self.admin_site.admin_view(self.object_act_view),
+                name=f"{base}_object_act",
+            ),
+        ]
+        return [*own, *super().get_urls()]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer the acts on many rows to administrators."""
+        found = dict(super().get_actions(request) or {})
+        if getattr(request.user, "is_admin", False) and request.GET.get("_popup") is None:
+            found |= {
+                act.name: (_bulk(act), act.name, act.label) for act in self.acts if act.takes and act.bulk
+            }
+        return found
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list, with the acts that need no row."""
+        offered = [act for act in self.acts if not act.takes and act.permitted(principal_of(request), None)]
+        links = [
+            {"act": act, "url": reverse(self._name("act"), args=[act.name], current_app=self.admin_site.name)}
+            for act in offered
+        ]
+        return super().changelist_view(request, {**(extra_context or {}), "acts": links})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show an object, with the acts that are allowed and apply to it now."""
+        row, actor = kwargs.get("obj"), principal_of(request)
+        if row is not None:
+            context["acts"] = [
+                {"act": act, "url": reverse(self._name("object_act"), args=[row.pk, act.name])}
+                for act in self.acts
+                if act.takes and not act.objection(actor, row)
+            ]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def list_act_view(self, request: HttpRequest, act: str) -> HttpResponse:
+        """Show or carry out an act that needs no row."""
+        chosen = self._act(act)
+        if chosen.takes:
+            raise Http404
+        return self._answer(request, chosen, [None], back=reverse(self._name("changelist")))
+
+    def object_act_view(self, request: HttpRequest, object_id: str, act: str) -> HttpResponse:
+        """Show or carry out an act on one object."""
+        chosen, row = self._act(act), self.get_object(request, unquote(object_id))
+        if row is None or not chosen.takes:
+            raise Http404
+        return self._answer(request, chosen, [row], back=reverse(self._name("change"), args=[row.pk]))
+
+    def run_bulk(self, request: HttpRequest, act: Act, rows: QuerySet[Any]) -> HttpResponse:
+        """Ask about an act on the chosen rows of the list, or carry it out once that was agreed to."""
+        back = request.get_full_path()
+        found = list(rows[: MAX_ROWS + 1])
+        if len(found) > MAX_ROWS:
+            self.message_user(request, f"At most {MAX_ROWS} rows at a time.", messages.ERROR)
+            return HttpResponseRedirect(back)
+        hidden = {
+            "action": [act.name],
+            "select_across": [request.POST.get("select_across", "0")],
+            ACTION_CHECKBOX_NAME: request.POST.getlist(ACTION_CHECKBOX_NAME),
+        }
+        return self._answer(request, act, found, back=back, hidden=hidden, agreed=_AGREED in request.POST)
+
+    @sensitive_variables("outcomes")
+    def _answer(
+        self,
+        request: HttpRequest,
+        act: Act,
+        rows: Sequence[Any],
+        *,
+        back: str,
+        hidden: dict[str, list[str]] | None = None,
+        agreed: bool | None = None,
+    ) -> HttpResponse:
+        actor = self._require_administrator(request, act)
+        posted = request.method == "POST" if agreed is None else agreed
+        form = (act.form(request.POST) if posted else act.form()) if act.form else None
+        if not posted or (form is not None and not form.is_valid()):
+            return self._question(request, act, rows, form, back=back, hidden=hidden or {})
+        given = form.cleaned_data if form else {}
+        outcomes = [act.run(actor=actor, row=row, given=given, refusals=self.refusals) for row in rows]
+        if form is not None and len(outcomes) == 1 and outcomes[0].field:
+            form.add_error(
+                outcomes[0].field if outcomes[0].field in form.fields else None, outcomes[0].problem
+            )
+            return self._question(request, act, rows, form, back=back, hidden=hidden or {})
+        return self._result(request, act, outcomes, back=back)
+
+    def _require_administrator(self, request: HttpRequest, act: Act) -> Principal:
+        actor = principal_of(request)
+        if not actor.is_admin:
+            record_denial(actor=actor, action=act.permission, environment=None)
+            raise PermissionDenied
+        return actor
+
+    def _question(
+        self,
+        request: HttpRequest,
+        act: Act,
+        rows: Sequence[Any],
+        form: forms.Form | None,
+        *,
+        back: str,
+        hidden: dict[str, list[str]],
+    ) -> HttpResponse:
+        actor = principal_of(request)
+        listed = [
+            {"row": act.named(row), "objection": act.objection(actor, row)} for row in rows if act.takes
+        ]
+        context = {
+            "title": f"{act.label}?",
+            "form": form,
+            "rows": listed,
+            "hidden": hidden,
+            "agreed": _AGREED,
+            "possible": not listed or any(not each["objection"] for each in listed),
+        }
+        return self._page(request, "admin/act.html", act, context, back=back)
+
+    @sensitive_variables("outcomes")
+    def _result(
+        self, request: HttpRequest, act: Act, outcomes: Sequence[Outcome], *, back: str
+    ) -> HttpResponse:
+        only = outcomes[0] if len(outcomes) == 1 else None
+        if only and only.ok and not (only.shown.lines or only.shown.once):
+            self.message_user(request, f"{act.done}: {only.row}." if only.row else f"{act.done}.")
+            return HttpResponseRedirect(back)
+        unconfirmed = any(each.unconfirmed for each in outcomes)
+        context = {
+            "title": act.label,
+            "outcomes": outcomes,
+            "succeeded": sum(each.ok for each in outcomes),
+            "confirm": confirm_link() if unconfirmed else "",
+        }
+        response = self._page(request, "admin/act_result.html", act, context, back=back)
+        add_never_cache_headers(response)
+        return response
+
+    def _page(
+        self, request: HttpRequest, template: str, act: Act, context: dict[str, Any], *, back: str
+    ) -> HttpResponse:
+        shown = {
+            **self.admin_site.each_context(request),
+            **context,
+            "opts": self.opts,
+            "media": self.media,
+            "act": act,
+            "back": back,
+        }
+        return TemplateResponse(request, template, shown)
+
+    def _act(self, name: str) -> Act:
+        for act in self.acts:
+            if act.name == name:
+                return act
+        raise Http404
+
+    def _name(self, page: str) -> str:
+        return f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+
+def _bulk(act: Act) -> Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse]:
+    def run(page: ActsAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse:
+        return page.run_bulk(request, act, rows)
+
+    return run

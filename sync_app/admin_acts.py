@@ -1,0 +1,227 @@
+"""What operators do with targets, plans and rotation policies in the admin, beside looking at them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from django import forms
+
+from audit_app.events.actions import Action
+from environments_app.admin.acts import Act, Place, Shown, offer
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
+from sync_app.applying.service import request_apply
+from sync_app.errors import SyncError
+from sync_app.models import Plan, RotationPolicy, Run, Target
+from sync_app.models.plan import PlanState
+from sync_app.planning.service import request_plan
+from sync_app.rotation.execution.dry_run import DryRunResult, run_dry_run
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.runs import runner
+from sync_app.targets import connection_test
+from sync_app.targets import service as targets
+
+_REFUSALS: Final = (SyncError, SecretError, EnvelopeError, KeyUnavailable, KeyRefused)
+
+
+class ReasonForm(forms.Form):
+    """Why a rotation is asked for."""
+
+    reason = forms.CharField(required=False, max_length=200, help_text="Recorded with the rotation.")
+
+
+def _place(target: Target) -> Place:
+    return Place(environment_id=target.environment_id, name=target.scope)
+
+
+def _place_of_plan(plan: Plan) -> Place:
+    return _place(plan.target)
+
+
+def _place_of_policy(policy: RotationPolicy) -> Place:
+    return Place(environment_id=policy.environment_id, name=policy.secret.name)
+
+
+def _named(target: Target) -> str:
+    return f"{target.environment.name}/{target.name}"
+
+
+def _named_policy(policy: RotationPolicy) -> str:
+    return f"{policy.environment.name}/{policy.secret.name}"
+
+
+def _removed(row: Target | RotationPolicy) -> str:
+    return "" if row.live else "It was removed."
+
+
+def _shown_test(report: connection_test.Report) -> Shown:
+    def lines() -> Iterator[str]:
+        if report.problem:
+            yield report.problem
+        if report.system:
+            yield f"{report.system} answered, at {report.place or 'its root'}."
+        for each in report.missing:
+            yield f"Missing permission: {each.name}."
+        for each in report.unproven:
+            yield f"Not provable without a change: {each.name}."
+
+    return Shown(lines=tuple(lines()), ok=report.ok)
+
+
+def _shown_run(run: Run) -> Shown:
+    return Shown(
+        lines=(f"Run {run.pk} is queued: {run.kind} of {run.target.name}. The list of runs follows it.",)
+    )
+
+
+def _shown_dry_run(found: DryRunResult) -> Shown:
+    lines = [f"{'FAILS' if each.fails else 'OK'}: {each.what}. {each.detail}" for each in found.findings]
+    return Shown(lines=lines, ok=found.ok)
+
+
+_TARGETS: Final = (
+    Act(
+        name="test",
+        label="Test connection",
+        permission=Action.TARGET_TEST,
+        use_case=connection_test.test,
+        takes="target",
+        place=_place,
+        against=_removed,
+        confirmation="Keeper signs in to the target and looks at its permissions. Nothing is written.",
+        done="Tested",
+        show=_shown_test,
+        named=_named,
+        bulk=False,
+    ),
+    Act(
+        name="plan",
+        label="Create plan",
+        permission=Action.TARGET_PLAN,
+        use_case=request_plan,
+        takes="target",
+        place=_place,
+        against=_removed,
+        confirmation="A worker compares both sides and stores a plan, which you can review and apply.",
+        done="Plan requested",
+        show=_shown_run,
+        named=_named,
+    ),
+    Act(
+        name="sync_now",
+        label="Sync now",
+        permission=Action.TARGET_APPLY,
+        use_case=runner.request_sync,
+        takes="target",
+        place=_place,
+        against=_removed,
+        confirmation="Keeper plans and carries out at once what the rules of each target allow. "
+        "To review the changes first, create a plan.",
+        done="Sync requested",
+        show=_shown_run,
+        named=_named,
+    ),
+    Act(
+        name="pause",
+        label="Pause",
+        permission=Action.TARGET_PAUSE,
+        use_case=targets.pause,
+        takes="target",
+        place=_place,
+        against=lambda target: _removed(target) or ("It is paused already." if target.paused_at else ""),
+        confirmation="Nothing is written to these targets until they are resumed.",
+        done="Paused",
+        named=_named,
+    ),
+    Act(
+        name="resume",
+        label="Resume",
+        permission=Action.TARGET_PAUSE,
+        use_case=targets.resume,
+        takes="target",
+        place=_place,
+        against=lambda target: _removed(target) or ("" if target.paused_at else "It is not paused."),
+        confirmation="These targets are written to again.",
+        done="Resumed",
+        named=_named,
+    ),
+)
+_PLANS: Final = (
+    Act(
+        name="apply",
+        label="Apply",
+        permission=Action.TARGET_APPLY,
+        use_case=request_apply,
+        takes="plan",
+        place=_place_of_plan,
+        against=lambda plan: "" if plan.state == PlanState.READY else "It is not ready to be applied.",
+        confirmation="A worker carries the plan out. Each item is checked again before it is written; "
+        "conflicts are left for a decision on the plan's page.",
+        done="Apply requested",
+        show=_shown_run,
+        bulk=False,
+    ),
+)
+_POLICIES: Final = (
+    Act(
+        name="dry_run",
+        label="Dry run",
+        permission=Action.ROTATION_RUN,
+        use_case=run_dry_run,
+        takes="policy",
+        place=_place_of_policy,
+        against=_removed,
+        confirmation="Keeper signs in to the server and looks at the logins and their rights. "
+        "Nothing is changed.",
+        done="Dry run finished",
+        show=_shown_dry_run,
+        named=_named_policy,
+        bulk=False,
+    ),
+    Act(
+        name="rotate_now",
+        label="Rotate now",
+        permission=Action.ROTATION_RUN,
+        use_case=request_rotation,
+        takes="policy",
+        place=_place_of_policy,
+        against=_removed,
+        form=ReasonForm,
+        confirmation="Each idle login gets a new value, which is tested and then served. "
+        "The previous value works until its overlap ends.",
+        done="Rotation requested",
+        named=_named_policy,
+    ),
+    Act(
+        name="suspend",
+        label="Suspend",
+        permission=Action.ROTATION_SUSPEND,
+        use_case=policies.suspend,
+        takes="policy",
+        place=_place_of_policy,
+        against=lambda policy: (
+            _removed(policy) or ("It is suspended already." if policy.suspended_at else "")
+        ),
+        confirmation="No rotation of these begins until they are resumed. One that runs continues.",
+        done="Suspended",
+        named=_named_policy,
+    ),
+    Act(
+        name="resume",
+        label="Resume",
+        permission=Action.ROTATION_SUSPEND,
+        use_case=policies.resume,
+        takes="policy",
+        place=_place_of_policy,
+        against=lambda policy: _removed(policy) or ("" if policy.suspended_at else "It is not suspended."),
+        confirmation="Rotations of these begin again.",
+        done="Resumed",
+        named=_named_policy,
+    ),
+)
+
+
+def register() -> None:
+    """Offer the acts, once the pages are registered."""
+    offer(Target, *_TARGETS, refusals=_REFUSALS)
+    offer(Plan, *_PLANS, refusals=_REFUSALS)
+    offer(RotationPolicy, *_POLICIES, refusals=_REFUSALS)
