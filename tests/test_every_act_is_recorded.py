@@ -570,6 +570,7 @@ SILENT: Final[dict[str, str]] = {
     "environments_app.approvals.executors.*": _CHOSEN,
     "secrets_app.services.bulk_actions.execute": _CHOSEN,
     "environments_app.admin.base.*": _CHOSEN,
+    "environments_app.admin.acts.*": _CHOSEN,
     "keeper_project.backup.recovery.release": _CHOSEN,
 }
 # Commands and tasks that record nothing, each with its reason.

@@ -51,11 +51,10 @@ class ActsAdmin(ModelAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Offer the acts on many rows to administrators."""
-        found = dict(super().get_actions(request) or {})
+        found: dict[str, Any] = dict(super().get_actions(request) or {})
         if getattr(request.user, "is_admin", False) and request.GET.get("_popup") is None:
-            found |= {
-                act.name: (_bulk(act), act.name, act.label) for act in self.acts if act.takes and act.bulk
-            }
+            offered = [act for act in self.acts if act.takes and act.bulk]
+            found.update({act.name: (_bulk(act), act.name, act.label) for act in offered})
         return found
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -87,7 +87,7 @@ class OffboardingView(AccessView):
         return Response(OffboardedDocument(done).data)
 
     def _person(self, username: str) -> User:
-        require(actor=self.actor, action=Action.USER_CHANGE, environment=None)
+        require(actor=self.actor, action=Action.USER_VIEW, environment=None)
         user = named_user(username)
         if user is None:
             raise Invisible("User not found.")

@@ -53,11 +53,11 @@ class Offboarded:
 
 
 def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
-    """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators.
+    """Return what a person could read, knows, and holds. Raises Forbidden: administrators and auditors may.
 
     What they know is read from the audit log, and recorded as a view of it, before anything is looked up.
     """
-    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require(actor=actor, action=Action.USER_VIEW, environment=None)
     record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
     tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")

@@ -58,7 +58,7 @@ def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
 
 
 def _person(request: HttpRequest, username: str) -> User:
-    require(actor=principal_of(request), action=Action.USER_CHANGE, environment=None)
+    require(actor=principal_of(request), action=Action.USER_VIEW, environment=None)
     user = named_user(username)
     if user is None:
         raise Invisible("User not found.")

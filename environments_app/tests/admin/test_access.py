@@ -157,7 +157,7 @@ def test_a_membership_is_of_a_person_or_a_group_and_says_so(root: Client, cast: 
     ("role", "inside", "told"),
     [
         ("reader", False, "This role is held in an environment: choose one."),
-        ("admin", True, "Administrators are not of one environment: leave it and prefix empty."),
+        ("admin", True, "This role is held in the installation: leave environment and prefix empty."),
     ],
 )
 def test_a_mapping_says_which_role_takes_an_environment(
