@@ -58,7 +58,7 @@ def _rotate(*, actor: Principal, token: ServiceToken, overlap_hours: int) -> tup
 
 def _shown_token(issued: tuple[ServiceToken, str]) -> Shown:
     token, text = issued
-    ends = f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "no end"
+    ends = f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "without expiry"
     return Shown(lines=(f"{token.name}: {token.role}, {ends}.",), once=text)
 
 

@@ -42,7 +42,7 @@ def user_principal(
         confirmed=confirmed,
         is_admin=counts and user.is_admin,
         is_auditor=counts and user.is_auditor,
-        # Memberships of an auditor count for nothing, whoever gave them: an auditor only looks.
+        # Memberships of an auditor count for nothing: an auditor only looks.
         grants=_grants_of(user, trusted_in) if counts and not user.is_auditor else (),
         suspended=user.suspended_at is not None,
         trusted_in=trusted_in,
