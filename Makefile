@@ -24,7 +24,7 @@ DEV := $(VENV)/.stamp-dev
 NODE := $(VENV)/node/installed
 
 SERVERS := $(BIN)/python -m tests.servers --
-PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks manage.py
+PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
 # Settings make an installation's keys where KEEPER_DATA_DIR says; checking code leaves none here.
 SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEEPER_DATA_DIR="$$scratch" KEEPER_TLS=false &&
 
@@ -132,6 +132,15 @@ KILL_EVERY ?= 300
 .PHONY: soak
 soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each KILL_EVERY seconds (300), and judge
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) --kill-every $(KILL_EVERY)
+
+.PHONY: client
+client: $(DEV) ## Build kpr: a wheel and a zipapp in client/dist; write its reference into docs/kpr.md
+	@PYTHONPATH=client $(BIN)/python -m kpr.reference docs/kpr.md
+	@rm -rf client/dist && $(UV) build --quiet --wheel --out-dir client/dist client && rm -rf client/build client/*.egg-info
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && mkdir "$$scratch/app" && \
+		(cd client && find kpr -name '*.py' -not -path '*/tests/*' | tar -c -T - | tar -x -C "$$scratch/app") && \
+		$(BIN)/python -m zipapp "$$scratch/app" -m 'kpr.__main__:run_and_exit' -p '/usr/bin/env python3' -c -o client/dist/kpr.pyz
+	@ls client/dist
 
 .PHONY: faults
 faults: $(DEV) ## Kill each part of production while it is used, and print what was seen

@@ -1,0 +1,95 @@
+"""The entry of kpr: parses the command line, loads what the command needs, and turns errors into one line."""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from kpr.errors import CommandError, Exit, KprError, UsageError
+from kpr.parser import build
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = Namespace(verb=next((each for each in given if not each.startswith("-")), ""), format="text")
+    try:
+        options = _parse(given)
+        return _dispatch(options)
+    except KprError as error:
+        return _fail(error, options)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone; what Python would still write at its end is of no use.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.UNREACHABLE)
+
+
+def _parse(given: list[str]) -> Namespace:
+    """Return the options; what follows the first `--` is the command of `run`."""
+    head, command = given, list[str]()
+    if "--" in given:
+        cut = given.index("--")
+        head, command = given[:cut], given[cut + 1 :]
+    options = build().parse_args(head)
+    options.command = command
+    if command and options.verb != "run":
+        raise UsageError("Only kpr run takes a command after --.")
+    return options
+
+
+def _dispatch(options: Namespace) -> int:
+    from kpr import commands  # noqa: PLC0415 - not for --help
+
+    if options.verb == "init":
+        return commands.init(options)
+    from kpr.api import Api  # noqa: PLC0415 - as above
+    from kpr.credentials import token_for  # noqa: PLC0415 - as above
+    from kpr.settings import resolve  # noqa: PLC0415 - as above
+
+    if options.verb == "version":
+        try:
+            settings = resolve(options)
+        except UsageError:
+            return commands.version(options, None, None)
+        return commands.version(options, settings, Api(settings.server, debug=options.debug))
+    settings = resolve(options)
+    api = Api(settings.server, debug=options.debug)
+    if options.verb not in {"login", "logout"}:
+        api.token = token_for(settings)
+    if options.verb == "run":
+        from kpr.run import run  # noqa: PLC0415 - as above
+
+        return run(options, settings, api)
+    verbs = {
+        "get": commands.get,
+        "list": commands.list_secrets,
+        "set": commands.set_secret,
+        "export": commands.export,
+        "login": commands.login,
+        "logout": commands.logout,
+        "whoami": commands.whoami,
+    }
+    return verbs[options.verb](options, settings, api)
+
+
+def _fail(error: KprError, options: Namespace) -> int:
+    code = int(error.code)
+    if options.verb == "run" and not isinstance(error, CommandError):
+        # The command has the other codes.
+        code = int(Exit.OWN_FAILURE)
+    text = " ".join(str(error).split())
+    told = json.dumps({"error": text, "code": code}) if options.format == "json" else f"kpr: {text}"
+    sys.stderr.write(f"{told}\n")
+    return code
+
+
+def run_and_exit() -> None:
+    """Run one command and end the process (the entry of the zipapp)."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run_and_exit()

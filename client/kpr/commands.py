@@ -1,0 +1,177 @@
+"""The commands besides `run`: each prints one result, as text or as JSON."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kpr import API_LEVEL, __version__
+from kpr.api import Api, path_of
+from kpr.credentials import check_token, forget_token, remember_server, store_token
+from kpr.errors import UsageError
+from kpr.run import value_of
+from kpr.settings import PROJECT_FILE, Settings, normal_server, write_project
+
+
+def get(options: Namespace, settings: Settings, api: Api) -> int:
+    """Print one value: exact on a pipe, with a line feed on a terminal."""
+    value = value_of(api, settings.required_environment(), options.name)
+    if options.format == "json":
+        return _document({"name": options.name, "value": value})
+    end = "\n" if sys.stdout.isatty() and not value.endswith("\n") else ""
+    sys.stdout.buffer.write(f"{value}{end}".encode())
+    sys.stdout.flush()
+    return 0
+
+
+def list_secrets(options: Namespace, settings: Settings, api: Api) -> int:
+    """Print the names of secrets, without values."""
+    query = {"environment": settings.required_environment(), "ordering": "name"}
+    if settings.prefix:
+        query["prefix"] = settings.prefix
+    columns = ("name", "secret_type", "version", "updated_at")
+    rows = [{name: row[name] for name in columns} for row in api.every("secrets", query)]
+    return _rows(options, rows, columns)
+
+
+def set_secret(options: Namespace, settings: Settings, api: Api) -> int:
+    """Store a value that comes from standard input or a prompt."""
+    place = settings.required_environment()
+    value = _typed_value(options.name) if sys.stdin.isatty() else _piped_value(exact=options.exact)
+    body: dict[str, Any] = {"value": value}
+    if options.type:
+        body["secret_type"] = options.type
+    if options.comment:
+        body["comment"] = options.comment
+    answer = api.send("PUT", path_of("environments", place, "secrets", options.name), body=body)
+    document = answer.document()
+    told = {"name": document["name"], "version": document["version"], "environment": place}
+    return _told(options, told, f"Stored {told['name']} in {place}, version {told['version']}.")
+
+
+def export(options: Namespace, settings: Settings, api: Api) -> int:
+    """Print all values in a format; on a terminal only if `--reveal` is given."""
+    if sys.stdout.isatty() and not options.reveal:
+        raise UsageError("This prints every value: send it to a file or a program, or add --reveal.")
+    query = {"format": options.format or "dotenv"}
+    if settings.prefix:
+        query["prefix"] = settings.prefix
+    answer = api.get(path_of("environments", settings.required_environment(), "export"), query)
+    sys.stdout.buffer.write(answer.body)
+    sys.stdout.flush()
+    return 0
+
+
+def login(options: Namespace, settings: Settings, api: Api) -> int:
+    """Check a token that comes from standard input or a prompt, and store it."""
+    api.version()
+    api.token = check_token(_typed_token() if sys.stdin.isatty() else sys.stdin.read().strip())
+    who = api.get("whoami").document()
+    where = store_token(settings.server, api.token, storage=options.storage)
+    remember_server(settings.server)
+    place = "the keyring" if where == "keyring" else "a file of mode 0600, as there is no usable keyring"
+    if options.storage == "file":
+        place = "a file of mode 0600"
+    told = {"name": who["name"], "kind": who["kind"], "server": settings.server, "storage": where}
+    return _told(
+        options, told, f"Signed in to {settings.server} as {who['name']}. The token is stored in {place}."
+    )
+
+
+def logout(options: Namespace, settings: Settings, api: Api) -> int:  # noqa: ARG001 - the signature of a command
+    """Remove the stored token of a server."""
+    had = forget_token(settings.server)
+    told = f"Signed out of {settings.server}." if had else f"There was no token for {settings.server}."
+    return _told(options, {"server": settings.server, "signed_out": had}, told)
+
+
+def whoami(options: Namespace, settings: Settings, api: Api) -> int:
+    """Print who the token is of, and what it may."""
+    who = api.get("whoami").document()
+    if options.format == "json":
+        return _document({**who, "server": settings.server})
+    sys.stdout.write(f"{who['name']} ({who['kind']}) at {settings.server}\n")
+    for grant in who["grants"]:
+        below = f" under {grant['prefix']}" if grant.get("prefix") else ""
+        sys.stdout.write(f"  {grant['role']} in {grant['environment']}{below}\n")
+    return 0
+
+
+def init(options: Namespace) -> int:
+    """Write a project file into this folder."""
+    values: dict[str, Any] = {
+        "server": normal_server(options.server) if options.server else "",
+        "environment": options.environment or "",
+        "prefix": (options.prefix or "").strip("/"),
+        "required": options.require,
+    }
+    path = Path.cwd() / PROJECT_FILE
+    try:
+        write_project(path, {name: value for name, value in values.items() if value})
+    except FileExistsError:
+        raise UsageError(f"{PROJECT_FILE} exists already: edit it, or remove it first.") from None
+    return _told(options, {"path": str(path)}, f"Wrote {PROJECT_FILE}. It holds no secret: commit it.")
+
+
+def version(options: Namespace, settings: Settings | None, api: Api | None) -> int:
+    """Print the versions of kpr and, if there is one, of the server."""
+    told: dict[str, Any] = {"kpr": __version__, "api_level": API_LEVEL}
+    if api is not None and settings is not None:
+        told["server"] = {"address": settings.server, **api.version()}
+    if options.format == "json":
+        return _document(told)
+    sys.stdout.write(f"kpr {__version__}\n")
+    if "server" in told:
+        server = told["server"]
+        sys.stdout.write(
+            f"Keeper {server['version']}, API level {server['api_level']}, {server['address']}\n"
+        )
+    return 0
+
+
+def _typed_token() -> str:
+    from getpass import getpass  # noqa: PLC0415 - only at a terminal
+
+    return getpass("Token (not shown): ").strip()
+
+
+def _typed_value(name: str) -> str:
+    from getpass import getpass  # noqa: PLC0415 - only at a terminal
+
+    value = getpass(f"Value of {name} (not shown): ")
+    if value != getpass("Again: "):
+        raise UsageError("The two differ; nothing was stored.")
+    return value
+
+
+def _piped_value(*, exact: bool) -> str:
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise UsageError("The value is not UTF-8: encode binary content, for example by base64.") from None
+    return text if exact else text.removesuffix("\n")
+
+
+def _told(options: Namespace, document: Mapping[str, Any], text: str) -> int:
+    if options.format == "json":
+        return _document(document)
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+def _rows(options: Namespace, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> int:
+    if options.format == "json":
+        return _document(rows)
+    table = [[str(row[name]) for name in columns] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    for cells in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        sys.stdout.write(f"{line.rstrip()}\n")
+    return 0
+
+
+def _document(content: Any) -> int:
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    return 0

@@ -1,0 +1,101 @@
+"""The commands and options of kpr. No option takes a secret: other accounts can read the command line."""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any
+
+from kpr.errors import UsageError
+from kpr.naming import TRANSFORMERS
+
+EXPORT_FORMATS = ("dotenv", "json", "yaml", "csv", "kubernetes")
+SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")
+
+
+class Parser(ArgumentParser):
+    """Reports a wrong command line in one line."""
+
+    def error(self, message: str) -> Any:
+        """Raise UsageError instead of printing the whole usage."""
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. Try: {self.prog} --help")
+
+
+def build() -> Parser:
+    """Return the parser of the command line, without what follows `--`."""
+    parser = Parser(prog="kpr", description="Run programs with their secrets of Keeper.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+    _run(
+        _command(commands, "run", "run a command with its secrets", epilog="kpr run -e production -- ./serve")
+    )
+    get = _command(commands, "get", "print one value")
+    get.add_argument("name", help="the full name of the secret")
+    _place(get, prefix=False)
+    _place(_command(commands, "list", "list names, without values"))
+    _set(_command(commands, "set", "store a value from standard input or a prompt"))
+    export = _command(commands, "export", "print all values in a format", formats=EXPORT_FORMATS)
+    _place(export)
+    export.add_argument("--reveal", action="store_true", help="print values to a terminal as well")
+    _login(_command(commands, "login", "sign in to a server"))
+    _command(commands, "logout", "remove the stored token of a server")
+    _command(commands, "whoami", "show the owner of the token and its permissions")
+    init = _command(commands, "init", "write .kpr.toml into this folder")
+    _place(init)
+    init.add_argument("--require", metavar="NAME", action="append", default=[], help="a name that must exist")
+    _command(commands, "version", "show the versions of kpr and the server")
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, *, formats: tuple[str, ...] = (), epilog: str = "") -> Any:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--server", metavar="URL", default="", help="the address of Keeper (KPR_SERVER)")
+    choices = formats or ("text", "json")
+    parser.add_argument("--format", choices=choices, default=choices[0], help="the form of the output")
+    parser.add_argument("--debug", action="store_true", help="report each request, without its content")
+    return parser
+
+
+def _place(parser: Any, *, prefix: bool = True) -> None:
+    parser.add_argument("-e", "--environment", metavar="NAME", default="", help="KPR_ENVIRONMENT")
+    if prefix:
+        parser.add_argument("--prefix", metavar="PREFIX", help="only names under it, by whole segments")
+
+
+def _run(parser: Any) -> None:
+    parser.usage = "kpr run [options] -- COMMAND [arguments]"
+    _place(parser)
+    add = parser.add_argument
+    add("--only", metavar="NAME", action="append", default=[], help="read this secret alone; repeatable")
+    add("--file", metavar="VARIABLE=NAME", action="append", default=[],
+        help="put this secret into a file, and its path into the variable; repeatable")  # fmt: skip
+    add("--file-dir", metavar="FOLDER", default="", help="put files there, and remove them at the end")
+    add("--allow-disk", action="store_true", help="let --file-dir be on a disk")
+    add("--name-transformer", choices=tuple(TRANSFORMERS), default="", help="how names become variables")
+    add("--strip-prefix", action="store_true", help="leave the prefix out of the variables")
+    add("--preserve-env", action="store_true", help="variables of the environment win over secrets")
+    add("--pristine", action="store_true", help="pass nothing of the environment on")
+    add("--strict", action="store_true",
+        help="fail if a required name is missing, or a variable is set already")  # fmt: skip
+    add("--allow-loader-variables", action="store_true", help="allow PATH, LD_PRELOAD and the like")
+    add("--keep-token", action="store_true", help="pass KPR_TOKEN on to the command")
+
+
+def _set(parser: Any) -> None:
+    parser.add_argument("name", help="the full name of the secret")
+    _place(parser, prefix=False)
+    parser.add_argument("--type", choices=SECRET_TYPES, default="", help="TEXT for a new secret by default")
+    parser.add_argument("--comment", metavar="TEXT", default="", help="why; it is not secret")
+    parser.add_argument("--exact", action="store_true", help="keep a line feed at the end of the input")
+
+
+def _login(parser: Any) -> None:
+    parser.add_argument(
+        "--token", action="store_true", help="read a token from standard input or a prompt; it takes no value"
+    )
+    parser.add_argument(
+        "--storage", choices=("auto", "keyring", "file"), default="auto", help="where to store the token"
+    )

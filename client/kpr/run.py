@@ -1,0 +1,116 @@
+"""`kpr run`: fetch the secrets by one request, make variables and files of them, become the command."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from kpr.api import Api, path_of
+from kpr.errors import ForbiddenError, NamesError, UsageError
+from kpr.files import PrivateFolder, file_in_memory, is_memory_available
+from kpr.naming import Naming, missing, variables_of
+from kpr.process import execute, no_core_dump, supervise
+from kpr.settings import Settings
+
+# The command must not sign in as its caller.
+_OWN = ("KPR_TOKEN", "KPR_TOKEN_FILE")
+
+
+def run(options: Namespace, settings: Settings, api: Api) -> int:
+    """Run the command with its secrets. Returns only if it is supervised. Raises KprError."""
+    if not options.command:
+        raise UsageError("No command: kpr run [options] -- COMMAND [arguments]")
+    core_limits = no_core_dump()
+    files = dict(map(_file_option, options.file))
+    secrets = fetch(options, settings, api, extra=list(files.values()))
+    api.close()
+    present = {} if options.pristine else _present(keeps_token=options.keep_token)
+    naming = naming_of(options, settings)
+    _require(secrets, options, settings, naming)
+    plain = {name: value for name, value in secrets.items() if name not in files.values()}
+    found = variables_of(plain, naming, present, keeps_present=options.preserve_env)
+    for warning in found.warnings:
+        sys.stderr.write(f"kpr: {warning}\n")
+    variables = {name.encode(): value for name, value in found.values.items()}
+    environment = {_bytes(name): _bytes(value) for name, value in present.items()} | variables
+    contents = {variable: secrets[name].encode() for variable, name in files.items()}
+    if contents and (options.file_dir or not is_memory_available()):
+        return _supervised(options, environment, contents, core_limits)
+    for variable, content in contents.items():
+        environment[variable.encode()] = file_in_memory(variable, content).encode()
+    return execute(options.command, environment, core_limits)
+
+
+def fetch(
+    options: Namespace, settings: Settings, api: Api, *, extra: list[str] | None = None
+) -> dict[str, str]:
+    """Return name → value: what `--only` names, else all that the token may read under the prefix.
+
+    Raises KprError.
+    """
+    environment, only = settings.required_environment(), [*getattr(options, "only", [])]
+    if only:
+        return {name: value_of(api, environment, name) for name in dict.fromkeys([*only, *(extra or [])])}
+    query = {"format": "json", **({"prefix": settings.prefix} if settings.prefix else {})}
+    answer = api.get(path_of("environments", environment, "export"), query)
+    secrets: dict[str, str] = answer.document()
+    for name in extra or []:
+        if name not in secrets:
+            secrets[name] = value_of(api, environment, name)
+    return secrets
+
+
+def value_of(api: Api, environment: str, name: str) -> str:
+    """Return the value of one secret. Raises ForbiddenError if the token sees its name alone, or KprError."""
+    document = api.get(path_of("environments", environment, "secrets", name)).document()
+    if "value" not in document:
+        raise ForbiddenError(f"You see the name {name}, and not its value: request the role reader.")
+    return str(document["value"])
+
+
+def naming_of(options: Namespace, settings: Settings) -> Naming:
+    """Return how secrets become variables, by the options and the project file."""
+    project = settings.project
+    cuts = options.strip_prefix or project.strip_prefix
+    return Naming(
+        transformer=options.name_transformer or project.name_transformer or "upper-snake",
+        stripped=settings.prefix if cuts else "",
+        is_strict=options.strict or project.strict,
+        allows_loaders=options.allow_loader_variables,
+    )
+
+
+def _require(secrets: Mapping[str, str], options: Namespace, settings: Settings, naming: Naming) -> None:
+    """Look for what the project file requires. Raises NamesError where it is strict."""
+    lost = [] if options.only else missing(settings.project.required, secrets)
+    if lost and naming.is_strict:
+        raise NamesError(f"Required and not there: {', '.join(lost)}. Create them, or request access.")
+    for name in lost:
+        sys.stderr.write(f"kpr: {name} is required by .kpr.toml and not there\n")
+
+
+def _supervised(
+    options: Namespace, environment: dict[bytes, bytes], contents: Mapping[str, bytes], core_limits: object
+) -> int:
+    with ExitStack() as stack:
+        folder = stack.enter_context(PrivateFolder(options.file_dir, allows_disk=options.allow_disk))
+        for variable, content in contents.items():
+            environment[variable.encode()] = folder.write(variable, content).encode()
+        return supervise(options.command, environment, core_limits)
+
+
+def _present(*, keeps_token: bool) -> dict[str, str]:
+    dropped = () if keeps_token else _OWN
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
+def _file_option(text: str) -> tuple[str, str]:
+    variable, equals, name = text.partition("=")
+    if not (equals and name and variable.isidentifier() and variable.isascii()):
+        raise UsageError("--file takes VARIABLE=NAME, such as TLS_KEY_FILE=tls/key.")
+    return variable, name
+
+
+def _bytes(text: str) -> bytes:
+    return os.fsencode(text)

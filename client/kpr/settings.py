@@ -1,0 +1,177 @@
+"""Where the server, the environment and names come from: options, variables, `.kpr.toml`, the last sign-in.
+
+A project file is safe to commit and safe to find: it never holds a token, and a token goes only to the
+server that it was given for (credentials.py).
+"""
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kpr.errors import UsageError
+
+PROJECT_FILE = ".kpr.toml"
+_TEXTS = ("server", "environment", "prefix", "name_transformer")
+_SWITCHES = ("strict", "strip_prefix")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project file holds, and where it is."""
+
+    path: Path | None = None
+    server: str = ""
+    environment: str = ""
+    prefix: str = ""
+    name_transformer: str = ""
+    strict: bool = False
+    strip_prefix: bool = False
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command works with."""
+
+    server: str
+    # Whether the person named the server, and not a file that they found with a project.
+    is_server_explicit: bool
+    environment: str
+    prefix: str
+    project: Project = field(default_factory=Project)
+
+    def required_environment(self) -> str:
+        """Return the environment. Raises UsageError if there is none."""
+        if not self.environment:
+            raise UsageError("No environment: give -e NAME, set KPR_ENVIRONMENT, or run kpr init.")
+        return self.environment
+
+
+def resolve(options: Any, variables: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings: an option wins over a variable, that over the project, that over the sign-in.
+
+    Raises UsageError if there is no server, or if a file cannot be used.
+    """
+    project = load_project(Path.cwd())
+    explicit = getattr(options, "server", "") or variables.get("KPR_SERVER", "")
+    server = explicit or project.server or default_server(variables)
+    if not server:
+        raise UsageError("No server: give --server URL, set KPR_SERVER, or run kpr init.")
+    return Settings(
+        server=normal_server(server),
+        is_server_explicit=bool(explicit),
+        environment=getattr(options, "environment", "")
+        or variables.get("KPR_ENVIRONMENT", "")
+        or project.environment,
+        prefix=_first(getattr(options, "prefix", None), variables.get("KPR_PREFIX"), project.prefix),
+        project=project,
+    )
+
+
+def normal_server(text: str) -> str:
+    """Return the address of a server in its one spelling: without a `/` at its end.
+
+    Raises UsageError if it is no HTTPS address; HTTP serves on the loopback address alone.
+    """
+    parts = urlsplit(text if "//" in text else f"https://{text}")
+    host = parts.hostname or ""
+    if parts.scheme not in {"https", "http"} or not host or parts.username or parts.query or parts.fragment:
+        raise UsageError("The server is an address such as https://keeper.example.com.")
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        raise UsageError("Use https: a token is not sent over plain HTTP, except to this machine.")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def config_folder(variables: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of kpr's own files."""
+    return Path(variables.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kpr"
+
+
+def default_server(variables: Mapping[str, str] = os.environ) -> str:
+    """Return the server of the last sign-in, or nothing."""
+    try:
+        return (config_folder(variables) / "server").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def load_project(start: Path) -> Project:
+    """Return the nearest project file at or above a folder, at most up to its repository or the home folder.
+
+    Raises UsageError if it cannot be read, or if another account could have written it.
+    """
+    for folder in (start, *start.parents):
+        path = folder / PROJECT_FILE
+        if path.is_file():
+            _require_own(path)
+            return _parsed(path)
+        if (folder / ".git").exists() or folder == Path.home():
+            break
+    return Project()
+
+
+def write_project(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a project file. Raises FileExistsError if there is one."""
+    lines = ["# Settings of kpr (docs/kpr.md of Keeper). Safe to commit: it holds no secret.\n"]
+    lines += [f"{name} = {_toml(value)}\n" for name, value in values.items()]
+    with path.open("x", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+def _first(*given: str | None) -> str:
+    return next((each for each in given if each is not None), "").strip("/")
+
+
+def _require_own(path: Path) -> None:
+    facts = path.stat()
+    mine = hasattr(os, "getuid") and facts.st_uid in {os.getuid(), 0}
+    if hasattr(os, "getuid") and (not mine or facts.st_mode & stat.S_IWOTH):
+        raise UsageError(f"{path} can be written by another account: change its owner and mode first.")
+
+
+def _parsed(path: Path) -> Project:
+    try:
+        if sys.version_info >= (3, 11):
+            import tomllib  # noqa: PLC0415 - only where there is a project file
+        else:
+            import tomli as tomllib  # noqa: PLC0415 - only where there is a project file
+    except ImportError:
+        raise UsageError(f"Python 3.10 needs the package tomli to read {PROJECT_FILE}.") from None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    return _project(path, values)
+
+
+def _project(path: Path, values: dict[str, Any]) -> Project:
+    unknown = values.keys() - {*_TEXTS, *_SWITCHES, "required"}
+    if unknown:
+        raise UsageError(f"{path}: unknown setting {min(unknown)}.")
+    for name in _TEXTS:
+        if not isinstance(values.get(name, ""), str):
+            raise UsageError(f"{path}: {name} is a text.")
+    required = values.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise UsageError(f"{path}: required is a list of names.")
+    for name in _SWITCHES:
+        if not isinstance(values.get(name, False), bool):
+            raise UsageError(f"{path}: {name} is true or false.")
+    return Project(**{**values, "path": path, "required": tuple(required)})
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    # Names, prefixes and addresses; what a basic string needs escaped is escaped as in JSON.
+    escaped = re.sub(r'["\\\x00-\x1f]', lambda found: f"\\u{ord(found[0]):04x}", value)
+    return f'"{escaped}"'

@@ -1,0 +1,113 @@
+"""A Keeper that is served for real, with tokens and secrets, and kpr as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keeper_project.tests.management.commands.test_run import ROOT, environment, keeper
+
+CLIENT = Path(__file__).resolve().parents[2]
+# In no name, and in nothing that kpr or Python writes.
+CANARY = "c4n4ry-Zx81-of-kpr"
+MULTILINE = "-----BEGIN-----\nfirst\n\nlast \"quoted\" $HOME `id` \\ 'x'\n"
+
+
+@dataclass
+class Server:
+    """A served Keeper and its tokens."""
+
+    url: str
+    data: Path
+    reader: str = field(repr=False)
+    editor: str = field(repr=False)
+    log: Path
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.editor}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.loads(reply.read() or b"null")
+
+    def keep(self, values: Mapping[str, str]) -> None:
+        rows = [{"name": name, "secret_type": "TEXT", "value": value} for name, value in values.items()]
+        self.api("POST", "secrets/bulk", {"environment": "development", "secrets": rows})
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, schema: Path | None) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("served") / "var"
+    with keeper(data, "--no-worker", schema=schema) as served:
+        reader, editor = _token(data, "reader"), _token(data, "editor")
+        found = Server(f"http://127.0.0.1:{served.port}", data, reader, editor, served.output)
+        found.keep({"app/db-url": CANARY, "app/tls/key": MULTILINE, "app/plain": "plain value"})
+        found.keep({f"many/value-{number:04}": f"{number} of many" for number in range(1000)})
+        found.keep({"large/one": "x" * 60_000})
+        found.keep({f"huge/part-{number:02}": "y" * 60_000 for number in range(60)})
+        found.keep(
+            {"clash/a-b": "1", "clash/a_b": "2", "loader/ld_preload": "evil.so", "loader/path": "/evil"}
+        )
+        yield found
+
+
+def _token(data: Path, role: str) -> str:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "keeper_project.runtime.cli", "issue-token"),
+            *("--environment", "development", "--role", role, "--name", f"kpr-{role}"),
+        ],
+        cwd=ROOT,
+        env=environment(data),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@dataclass
+class Kpr:
+    """kpr, as a process with a home folder of its own."""
+
+    home: Path
+    variables: dict[str, str] = field(repr=False)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "kpr", *arguments]
+
+    def __call__(
+        self, *arguments: str, input: str | bytes = b"", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            self.command(*arguments),
+            input=input.encode() if isinstance(input, str) else input,
+            env={**self.variables, **(env or {})},
+            cwd=self.home,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    def run(self, *command: str, options: tuple[str, ...] = (), **more: Any) -> Any:
+        return self("run", *options, "--", *command, **more)
+
+
+@pytest.fixture
+def kpr(tmp_path: Path, server: Server) -> Kpr:
+    return signed_out(tmp_path, {"KPR_SERVER": server.url, "KPR_TOKEN": server.reader})
+
+
+def signed_out(home: Path, variables: Mapping[str, str]) -> Kpr:
+    base = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
+    own = {"HOME": str(home), "PYTHONPATH": str(CLIENT), "KPR_ENVIRONMENT": "development"}
+    return Kpr(home, {**base, **own, **variables})

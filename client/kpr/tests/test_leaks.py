@@ -1,0 +1,74 @@
+"""Nothing secret is where others look: command lines, other environments, logs, files, debug output."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.canary import encodings
+
+from kpr.errors import Exit
+from kpr.tests.conftest import CANARY, Kpr, Server, signed_out
+
+# The fixture `schema` needs the migrated database.
+pytestmark = pytest.mark.django_db
+
+WAIT = "import sys, time; print('ready', flush=True); time.sleep(60)"
+
+
+def stands_in(content: bytes, *secrets: str) -> list[str]:
+    return [name for secret in secrets for name, found in encodings(secret).items() if found in content]
+
+
+def test_a_running_command_shows_nothing_but_in_its_own_environment(kpr: Kpr, server: Server) -> None:
+    options = ("--prefix", "app", "--file", "KEY=app/db-url", "--debug")
+    with subprocess.Popen(
+        kpr.command("run", *options, "--", sys.executable, "-c", WAIT),
+        env=kpr.variables,
+        cwd=kpr.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"ready\n"
+        process_folder = Path(f"/proc/{process.pid}")
+        seen = process_folder.joinpath("cmdline").read_bytes()
+        seen += b"".join(os.fsencode(link.readlink()) for link in process_folder.joinpath("fd").iterdir())
+        assert server.reader.encode() not in process_folder.joinpath("environ").read_bytes()
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+    assert b"kpr: GET /api/environments/development/export 200" in told
+    assert stands_in(seen + told, CANARY, server.reader) == []
+
+
+def test_nothing_is_left_in_files(tmp_path: Path, server: Server) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    kpr = signed_out(tmp_path, {"KPR_SERVER": server.url, "TMPDIR": str(scratch)})
+    assert kpr("login", "--token", input=server.reader).returncode == 0
+    folder = ("--file", "KEY=app/db-url", "--file-dir", str(scratch), "--allow-disk")
+    assert kpr.run("true", options=("--prefix", "app", *folder)).returncode == 0
+    assert kpr.run("true", options=("--prefix", "clash", *folder)).returncode != 0
+    assert kpr("get", "app/db-url", "--debug").returncode == 0
+    assert list(scratch.iterdir()) == []
+    for path in (each for each in tmp_path.rglob("*") if each.is_file()):
+        assert stands_in(path.read_bytes(), CANARY) == [], path
+        assert path.name == "credentials.json" or stands_in(path.read_bytes(), server.reader) == [], path
+
+
+def test_the_server_logs_neither_value_nor_token(kpr: Kpr, server: Server) -> None:
+    assert kpr.run("true", options=("--prefix", "app")).returncode == 0
+    logs = [server.log, *(server.data / "logs").glob("*")]
+    assert server.log.stat().st_size > 0
+    for path in logs:
+        assert stands_in(path.read_bytes(), CANARY, server.reader[-43:]) == [], path
+
+
+def test_a_refused_value_is_not_in_the_message(kpr: Kpr) -> None:
+    done = kpr.run("true", options=("--prefix", "huge"))
+    assert done.returncode == Exit.NOT_EXECUTABLE
+    assert b"yyyy" not in done.stderr
+    assert done.stdout == b""

@@ -1,0 +1,224 @@
+"""The rules that need no server: names, settings, where a token is kept, and the page of docs."""
+
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from kpr import credentials
+from kpr.errors import Exit, NamesError, SignInError, UsageError
+from kpr.naming import MAX_VARIABLE_BYTES, Naming, variables_of
+from kpr.reference import BEGIN, commands, rewritten
+from kpr.settings import load_project, normal_server, resolve, write_project
+from kpr.tests.conftest import CLIENT
+
+PAGE = CLIENT.parent / "docs" / "kpr.md"
+TOKEN = f"kpr_{'a' * 22}_{'b' * 43}"
+SERVER = "https://keeper.example.com"
+
+
+@pytest.mark.parametrize(
+    ("transformer", "variable"),
+    [
+        ("upper-snake", "PAYMENTS_STRIPE_KEY"),
+        ("lower-snake", "payments_stripe_key"),
+        ("camel", "paymentsStripeKey"),
+        ("upper-camel", "PaymentsStripeKey"),
+        ("tf-var", "TF_VAR_payments_stripe_key"),
+        ("dotnet", "Payments__StripeKey"),
+        ("last", "STRIPE_KEY"),
+    ],
+)
+def test_a_name_becomes_a_variable(transformer: str, variable: str) -> None:
+    assert Naming(transformer=transformer).variable("payments/stripe-key") == variable
+
+
+def test_what_is_no_variable_is_refused() -> None:
+    with pytest.raises(NamesError):
+        Naming(transformer="none").variable("payments/stripe-key")
+    assert Naming().variable("1st/key") == "_1ST_KEY"
+    assert Naming(stripped="payments").variable("payments/stripe-key") == "STRIPE_KEY"
+
+
+def test_a_value_with_nul_is_refused_without_its_text() -> None:
+    with pytest.raises(NamesError, match="NUL byte") as raised:
+        variables_of({"a/b": "before\0after"}, Naming(), {})
+    assert "before" not in str(raised.value)
+
+
+def test_a_value_beyond_the_kernels_limit_is_refused() -> None:
+    value = "x" * (MAX_VARIABLE_BYTES - len("A=") - 1)
+    found = variables_of({"a": value}, Naming(), {})
+    # What passes the check passes the kernel as well.
+    done = subprocess.run(["/usr/bin/env"], env=found.values, capture_output=True, check=True)
+    assert len(done.stdout) == MAX_VARIABLE_BYTES
+    with pytest.raises(NamesError, match="--file A=a"):
+        variables_of({"a": value + "x"}, Naming(), {})
+    with pytest.raises(OSError, match="too long"):
+        subprocess.run(["/usr/bin/env"], env={"A": value + "x"}, check=False)
+
+
+def test_an_equal_variable_is_no_matter() -> None:
+    found = variables_of({"a": "1"}, Naming(is_strict=True), {"A": "1"})
+    assert (found.values, found.warnings) == ({"A": b"1"}, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("keeper.example.com", SERVER),
+        ("HTTPS://Keeper.Example.com/", SERVER),
+        ("https://host/keeper/", "https://host/keeper"),
+        ("http://localhost:8989", "http://localhost:8989"),
+    ],
+)
+def test_a_server_has_one_spelling(given: str, expected: str) -> None:
+    assert normal_server(given).lower() == expected
+
+
+@pytest.mark.parametrize("given", ["http://keeper.example.com", "ftp://x", "https://u:p@x", "https://x?y"])
+def test_another_address_is_refused(given: str) -> None:
+    with pytest.raises(UsageError):
+        normal_server(given)
+
+
+def test_a_project_is_found_up_to_its_repository(tmp_path: Path) -> None:
+    (tmp_path / ".kpr.toml").write_text('environment = "outer"\n')
+    inner = tmp_path / "repository" / "deep"
+    inner.mkdir(parents=True)
+    assert load_project(inner).environment == "outer"
+    (tmp_path / "repository" / ".git").mkdir()
+    assert load_project(inner).environment == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "unknown = 1\n", "server = 1\n", "required = 1\n", 'strict = "x"\n']
+)
+def test_a_wrong_project_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".kpr.toml").write_text(text)
+    with pytest.raises(UsageError):
+        load_project(tmp_path)
+
+
+def test_a_project_file_that_others_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ".kpr.toml"
+    path.write_text('environment = "x"\n')
+    path.chmod(0o666)
+    with pytest.raises(UsageError, match="another account"):
+        load_project(tmp_path)
+
+
+def test_a_written_project_file_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / ".kpr.toml"
+    write_project(path, {"server": SERVER, "environment": 'a"\\\n', "required": ["x", "y"], "strict": True})
+    project = load_project(tmp_path)
+    assert (project.environment, project.required, project.strict) == ('a"\\\n', ("x", "y"), True)
+
+
+def test_an_option_wins_over_a_variable_and_that_over_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".kpr.toml").write_text(f'server = "{SERVER}"\nenvironment = "file"\nprefix = "p"\n')
+    variables = {"HOME": str(tmp_path)}
+    found = resolve(Namespace(), variables)
+    assert (found.server, found.environment, found.prefix) == (SERVER, "file", "p")
+    assert not found.is_server_explicit
+    found = resolve(Namespace(), {**variables, "KPR_ENVIRONMENT": "variable", "KPR_SERVER": "https://b"})
+    assert (found.server, found.environment, found.is_server_explicit) == ("https://b", "variable", True)
+    found = resolve(Namespace(environment="option", prefix=""), {**variables, "KPR_ENVIRONMENT": "variable"})
+    assert (found.environment, found.prefix) == ("option", "")
+
+
+# --- The keyring ---------------------------------------------------------------------------------
+
+KEYRING = """
+import json, os, pathlib
+from keyring import errors
+PATH = pathlib.Path(os.environ["FAKE_KEYRING"])
+class Backend:
+    priority = int(os.environ.get("FAKE_PRIORITY", "5"))
+def get_keyring(): return Backend()
+def _all():
+    if os.environ.get("FAKE_LOCKED"): raise errors.KeyringLocked
+    return json.loads(PATH.read_text()) if PATH.exists() else {}
+def get_password(service, name): return _all().get(f"{service} {name}")
+def set_password(service, name, value): PATH.write_text(json.dumps({**_all(), f"{service} {name}": value}))
+def delete_password(service, name):
+    found = _all(); del found[f"{service} {name}"]; PATH.write_text(json.dumps(found))
+"""
+ERRORS = "class KeyringError(Exception): pass\nclass KeyringLocked(KeyringError): pass\n"
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A keyring of the system, as the package of that name shows one."""
+    package = tmp_path / "packages" / "keyring"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(KEYRING)
+    (package / "errors.py").write_text(ERRORS)
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("FAKE_KEYRING", str(tmp_path / "ring"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("keyring", "keyring.errors"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path / "ring"
+
+
+def test_the_keyring_is_taken_where_it_works(keyring: Path) -> None:
+    assert credentials.store_token(SERVER, TOKEN, storage="auto") == "keyring"
+    assert TOKEN in keyring.read_text()
+    assert TOKEN not in credentials.credentials_file().read_text()
+    assert credentials.stored_token(SERVER) == TOKEN
+    assert credentials.stored_token("https://another") == ""
+    assert credentials.forget_token(SERVER)
+    assert TOKEN not in keyring.read_text()
+
+
+def test_a_locked_keyring_is_told_and_not_passed_over(keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.store_token(SERVER, TOKEN, storage="auto")
+    monkeypatch.setenv("FAKE_LOCKED", "1")
+    with pytest.raises(SignInError, match="locked"):
+        credentials.stored_token(SERVER)
+    with pytest.raises(SignInError, match="locked"):
+        credentials.forget_token(SERVER)
+    with pytest.raises(UsageError, match="keyring"):
+        credentials.store_token(SERVER, TOKEN, storage="keyring")
+    assert credentials.store_token(SERVER, TOKEN, storage="auto") == "file"
+
+
+def test_a_backend_without_a_store_is_none(keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_PRIORITY", "0")
+    assert credentials.store_token(SERVER, TOKEN, storage="auto") == "file"
+    assert credentials.stored_token(SERVER) == TOKEN
+
+
+# --- The page ------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_present_reference() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert BEGIN in page
+    assert rewritten(page) == page, "run: make client"
+
+
+def test_the_page_has_every_exit_code() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("## ")[0]
+    assert {
+        int(each)
+        for row in re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE)
+        for each in row.split(",")
+    } == {int(code) for code in Exit}
+
+
+def test_no_option_takes_a_secret() -> None:
+    for name, parser in commands().items():
+        for action in parser._actions:
+            takes_value = action.option_strings and action.nargs != 0
+            assert not (takes_value and re.search(r"token|password|value|secret$", action.dest)), (
+                name,
+                action,
+            )
