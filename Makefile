@@ -22,6 +22,7 @@ EMBEDDED := $(VENV)/.stamp-embedded
 SYSTEM := $(VENV)/.stamp-system
 DEV := $(VENV)/.stamp-dev
 NODE := $(VENV)/node/installed
+AWS := $(VENV)/aws-clients/installed
 
 SERVERS := $(BIN)/python -m tests.servers --
 PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
@@ -62,6 +63,10 @@ $(NODE): $(DEV) tests/servers/node/package-lock.json
 	@$(BIN)/python -m tests.servers.node_packages
 	@touch $@
 
+$(AWS): $(DEV) tests/servers/aws/requirements.txt
+	@$(BIN)/python -m tests.servers.python_packages
+	@touch $@
+
 # --- Running --------------------------------------------------------------------------------
 
 .PHONY: run
@@ -78,14 +83,14 @@ restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and Mari
 	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tools.drill)
 
 .PHONY: install
-install: $(DEV) $(NODE) ## Install everything that development needs into .venv
+install: $(DEV) $(NODE) $(AWS) ## Install everything that development needs into .venv
 
 # --- Checking -------------------------------------------------------------------------------
 
 # A third process uses the time for which the others wait.
 WORKERS ?= 2
 .PHONY: test
-test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
+test: $(DEV) $(NODE) $(AWS) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database'
 
@@ -113,7 +118,7 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tools/sheet/pictures.py
 
 .PHONY: coverage
-coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, combined
+coverage: $(DEV) $(NODE) $(AWS) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database --cov --cov-append --cov-report='
@@ -121,7 +126,7 @@ coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, co
 
 SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) $(NODE) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
+torture: $(DEV) $(NODE) $(AWS) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
 	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
@@ -159,7 +164,9 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	compile="$(UV) pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml" && \
 	eval "$$compile -o requirements-embedded.txt" && \
 	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
-	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt"
+	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt" && \
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/aws/requirements.in \
+		-o tests/servers/aws/requirements.txt
 
 .PHONY: licences
 licences: $(DEV) ## Write docs/licences.md from what the packages state

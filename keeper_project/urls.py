@@ -39,6 +39,7 @@ urlpatterns = [
     # First: a program's request is not compared with the address of each page.
     path("api/", include(api)),
     path("vault/", include("keeper_project.kv2.urls")),
+    path("", include("keeper_project.aws.urls")),
     path("", dashboard, name="dashboard"),
     path("activity/charts", activity_charts, name="activity-charts"),
     path("notifications", notice_pages.notices, name="notices"),

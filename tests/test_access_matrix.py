@@ -814,7 +814,7 @@ def page_names() -> set[str]:
     return {
         str(pattern.name)
         for path, pattern in _patterns(get_resolver().url_patterns)
-        if not path.startswith(("api/", "admin/", "static/", "vault/"))
+        if not path.startswith(("api/", "admin/", "static/", "vault/", "aws"))
     }
 
 

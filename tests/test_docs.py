@@ -21,7 +21,7 @@ _PROSE: Final = frozenset({"keeper"})
 # Read by Compose; a stage of AWS Secrets Manager.
 _OTHERS: Final = frozenset(
     {"KEEPER_HOST", "KEEPER_CERTIFICATES", "KEEPER_PENDING", "VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_TOKEN"}
-    | {"BAO_ADDR", "BAO_TOKEN"}
+    | {"BAO_ADDR", "BAO_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_SECRETSMANAGER_ENDPOINT"}
 )
 
 

@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     FINGERPRINT = "fingerprint"
     CHECKPOINT = "checkpoint-signing"
     SECOND_FACTOR = "second-factor"
+    TOKEN_SESSION = "token-session"  # noqa: S105 - a purpose, no password
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,10 +203,23 @@ def parse(raw: str) -> tuple[str, str]:
 def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
     _check_secret(token, secret)
+    return _bearer(token, address=address, request_id=request_id)
+
+
+def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Principal:
     if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
     _check_use(token, address)
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)
+
+
+def authenticate_session(public_id: str, *, address: str, request_id: str = "") -> Principal:
+    """Return whom the token of a session that Keeper sealed stands for, as it is now. Raises BadToken."""
+    token = _BY_PUBLIC_ID.first(public_id)
+    # A token whose pepper is gone opens nothing, and neither does what was derived from it.
+    if token is None or hash_secret("", pepper_id=token.pepper_id) is None:
+        raise BadToken("unknown-token")
+    return _bearer(token, address=address, request_id=request_id)
 
 
 def verify_row(token: TokenRow, secret: str, *, address: str, request_id: str = "") -> Principal:

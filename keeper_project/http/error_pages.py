@@ -62,7 +62,7 @@ def fault(request: HttpRequest) -> HttpResponse:
 
 def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     """Render a problem: as a document under /api, else as a page."""
-    if request.path.startswith(("/api/", "/vault/")):
+    if request.path.startswith(("/api/", "/vault/", "/aws/")):
         return plain_problem_response(problem)
     try:
         response = render(request, "problem.html", {"problem": problem}, status=problem.status)

@@ -20,7 +20,7 @@ from keeper_project.kv2.answers import (
     time_text,
     version_facts,
 )
-from keeper_project.kv2.mounts import deleted_at, environment_of, secret_at
+from keeper_project.kv2.mounts import environment_of, secret_at
 from keeper_project.kv2.values import (
     CAS_DIFFERS,
     PROTOCOL,
@@ -36,7 +36,12 @@ from keeper_project.kv2.views import Kv2View, body_of
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.listed import genuine, listed
-from secrets_app.queries.lookup import can_in_any_scope, require_authentic, visible_secrets
+from secrets_app.queries.lookup import (
+    can_in_any_scope,
+    find_last_deleted,
+    require_authentic,
+    visible_secrets,
+)
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import RevealedValue, reveal
 
@@ -71,7 +76,7 @@ class DataView(PathView):
         try:
             secret = secret_at(self.actor, place, name)
         except Kv2Error:
-            if deleted := deleted_at(self.actor, place, name):
+            if deleted := find_last_deleted(actor=self.actor, environment=place, name=name):
                 return _of_a_deleted(deleted)
             raise
         shown = self._revealed(secret, request.GET.get("version", ""))
@@ -210,7 +215,7 @@ class UndeleteView(PathView):
     put = post
 
     def _undelete(self, request: HttpRequest, place: Environment, name: str) -> HttpResponse:
-        secret = deleted_at(self.actor, place, name)
+        secret = find_last_deleted(actor=self.actor, environment=place, name=name)
         if secret is None:
             raise missing()
         _require_current(secret, body_of(request))

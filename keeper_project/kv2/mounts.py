@@ -11,7 +11,7 @@ from environments_app.errors import Invisible
 from environments_app.models import Environment
 from keeper_project.kv2.answers import Kv2Error, missing
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_secret_by_name, visible_secrets
+from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.values.names import validate_secret_name
 
 # What every tutorial mounts: here the environment of the token.
@@ -78,9 +78,3 @@ def secret_at(actor: Principal, environment: Environment, path: str) -> Secret:
         if allows(actor, Action.SECRET_VIEW, environment_id=environment.pk, name=name):
             raise missing() from error
         raise
-
-
-def deleted_at(actor: Principal, environment: Environment, path: str) -> Secret | None:
-    """Return the secret of a path that was deleted last, if the actor may know of it."""
-    found = visible_secrets(actor, deleted=True).filter(environment=environment, name=path)
-    return found.order_by("-deleted_at").first()

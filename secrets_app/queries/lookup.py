@@ -66,6 +66,12 @@ def find_secret_by_name(*, actor: Principal, environment: Environment, name: str
     return _seen(actor, find_active(environment, name))
 
 
+def find_last_deleted(*, actor: Principal, environment: Environment, name: str) -> Secret | None:
+    """Return the secret of a name that was deleted last, if the actor may know of it."""
+    found = visible_secrets(actor, deleted=True).filter(environment=environment, name=name)
+    return found.order_by("-deleted_at").first()
+
+
 def find_active(environment: Environment, name: str) -> Secret | None:
     """Return the active secret of a name, without an access check."""
     secret = _BY_NAME.first(environment.pk, name)

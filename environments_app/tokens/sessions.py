@@ -1,0 +1,106 @@
+"""Sessions of service tokens, for protocols that sign requests with a key instead of sending the token.
+
+A session's text holds a random signing key, sealed under a system key with the token's public id and an end.
+Keeper stores none of it: the key is recovered from the text that each request carries. A session has the
+rights of its token at that moment, and ends with it.
+"""
+
+import base64
+import binascii
+import secrets
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from django.utils import timezone
+
+from audit_app.errors import NotSealedHere
+from audit_app.events.actors import NIL
+from audit_app.interfaces.keyring import Place, Purpose, keyring
+from environments_app.errors import BadToken
+from environments_app.models import ServiceToken
+from environments_app.tokens.service import authenticate, parse
+
+LIFETIME: Final = timedelta(hours=1)
+_LABEL: Final = "token.session"
+_VERSION: Final = b"\x01"
+# The key, the end in seconds, and the public id of the token.
+_CONTENT: Final = struct.Struct(">30sQ22s")
+_UUID_BYTES: Final = 16
+_MAX_TEXT: Final = 1024
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TokenSession:
+    """A session of a token; it has no repr."""
+
+    id: UUID
+    key: str
+    public_id: str
+    expires_at: datetime
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end has passed."""
+        return timezone.now() >= self.expires_at
+
+
+def begin_session(raw: str, *, address: str, request_id: str = "") -> tuple[TokenSession, str]:
+    """Return a new session of a token, and its text.
+
+    It ends with the token at the latest. Raises BadToken, also for a token that administers: it reads no
+    value.
+    """
+    if not authenticate(raw, address=address, request_id=request_id).grants:
+        raise BadToken("token-without-environment")
+    public_id, _ = parse(raw)
+    ends = timezone.now() + LIFETIME
+    token_ends = ServiceToken.objects.get(public_id=public_id).expires_at
+    key = secrets.token_bytes(30)
+    session = TokenSession(
+        id=uuid4(),
+        key=_key_text(key),
+        public_id=public_id,
+        expires_at=min(ends, token_ends or ends).replace(microsecond=0),
+    )
+    content = _CONTENT.pack(key, int(session.expires_at.timestamp()), public_id.encode("ascii"))
+    sealed = keyring().seal(Purpose.TOKEN_SESSION, content, place=_place(session.id))
+    return session, base64.urlsafe_b64encode(_VERSION + session.id.bytes + sealed).decode("ascii")
+
+
+def open_session(text: str) -> TokenSession:
+    """Return the session of a text that `begin_session` gave, over or not. Raises BadToken for any other."""
+    stored = _decoded(text)
+    row, sealed = UUID(bytes=stored[1 : 1 + _UUID_BYTES]), stored[1 + _UUID_BYTES :]
+    try:
+        content = keyring().open(Purpose.TOKEN_SESSION, sealed, place=_place(row))
+    except NotSealedHere as error:
+        raise BadToken("forged-session") from error
+    key, ends, public_id = _CONTENT.unpack(content)
+    return TokenSession(
+        id=row,
+        key=_key_text(key),
+        public_id=public_id.decode("ascii"),
+        expires_at=datetime.fromtimestamp(ends, UTC),
+    )
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        stored = base64.b64decode(text[:_MAX_TEXT], altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadToken("malformed-session") from error
+    canonical = base64.urlsafe_b64encode(stored).decode("ascii") == text
+    if not canonical or stored[:1] != _VERSION or len(stored) <= 1 + _UUID_BYTES:
+        raise BadToken("malformed-session")
+    return stored
+
+
+def _key_text(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")
+
+
+def _place(row: UUID) -> Place:
+    return Place(label=_LABEL, row=row, owner=NIL)

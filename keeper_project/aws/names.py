@@ -1,0 +1,94 @@
+"""Which secret a `SecretId` names: the environment of a token is an account of AWS."""
+
+import hashlib
+import re
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, allows
+from environments_app.environments.service import find_environment_by_id
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from keeper_project.aws.answers import invalid, missing
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_active, find_last_deleted, find_secret_by_name
+from secrets_app.values.names import validate_secret_name
+
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:secretsmanager:[^:]*:([0-9]{12}):secret:(.+)")
+_SUFFIX: Final = 6
+_MAX_ID: Final = 2048
+
+
+class Account:
+    """The environment of the token of a request, in the terms of AWS."""
+
+    def __init__(self, actor: Principal, region: str) -> None:
+        """Find the environment. Raises Invisible if the token has none."""
+        if not actor.grants:
+            raise Invisible
+        self.actor = actor
+        self.environment: Environment = find_environment_by_id(actor=actor, id=actor.grants[0].environment_id)
+        self._region = region
+
+    @property
+    def number(self) -> str:
+        """The twelve digits that stand for the environment in ARNs."""
+        return _number(self.environment)
+
+    def arn(self, name: str, uuid: UUID | str) -> str:
+        """Return the ARN of a secret."""
+        return f"arn:aws:secretsmanager:{self._region}:{self.number}:secret:{name}-{_suffix(uuid)}"
+
+    def secret(self, secret_id: Any) -> Secret:
+        """Return the living secret of a name or an ARN.
+
+        Raises AwsError if there is none, BadName, and Invisible if the token may not know of it.
+        """
+        name = self._name(secret_id)
+        try:
+            return find_secret_by_name(actor=self.actor, environment=self.environment, name=name)
+        except Invisible as error:
+            if allows(self.actor, Action.SECRET_VIEW, environment_id=self.environment.pk, name=name):
+                raise missing() from error
+            raise
+
+    def deleted(self, secret_id: Any) -> Secret | None:
+        """Return the secret of a name or an ARN that was deleted last, if the token may know of it."""
+        return find_last_deleted(actor=self.actor, environment=self.environment, name=self._name(secret_id))
+
+    def _name(self, secret_id: Any) -> str:
+        if not isinstance(secret_id, str) or not 0 < len(secret_id) <= _MAX_ID:
+            raise invalid("SecretId must be the name or the ARN of a secret.")
+        found = _ARN.fullmatch(secret_id)
+        if found is None:
+            return validate_secret_name(secret_id)
+        account, resource = found.groups()
+        if account != self.number:
+            self._refuse_account(account)
+        return validate_secret_name(self._without_suffix(resource))
+
+    def _refuse_account(self, number: str) -> NoReturn:
+        """Refuse an account that is not the token's, on record if it is another environment."""
+        for each in Environment.objects.order_by("pk"):
+            if _number(each) == number:
+                find_environment_by_id(actor=self.actor, id=each.pk)
+        raise Invisible
+
+    def _without_suffix(self, resource: str) -> str:
+        """Return the name in an ARN, which may lack its suffix, as AWS allows."""
+        name, _, suffix = resource.rpartition("-")
+        if len(suffix) != _SUFFIX or not name:
+            return resource
+        deleted = find_last_deleted(actor=self.actor, environment=self.environment, name=name)
+        known = find_active(self.environment, name) or deleted
+        return name if known is not None and _suffix(known.uuid) == suffix else resource
+
+
+def _number(environment: Environment) -> str:
+    digest = hashlib.sha256(environment.uuid.bytes).digest()
+    return f"{int.from_bytes(digest[:8], 'big') % 10**12:012d}"
+
+
+def _suffix(uuid: UUID | str) -> str:
+    return str(uuid)[-_SUFFIX:]

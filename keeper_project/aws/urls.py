@@ -1,0 +1,12 @@
+"""The addresses of the protocol. Some SDKs sign the path with a slash at its end, some without."""
+
+from django.urls import path
+
+from keeper_project.aws.credentials import ContainerCredentialsView
+from keeper_project.aws.views import OperationsView
+
+urlpatterns = [
+    path("aws", OperationsView.as_view(), name="aws"),
+    path("aws/", OperationsView.as_view(), name="aws-root"),
+    path("aws/credentials", ContainerCredentialsView.as_view(), name="aws-credentials"),
+]
