@@ -29,15 +29,42 @@ class ExternalSystem(models.Model):
     worker, and fences its result.
     """
 
-    kind = models.CharField(max_length=32, choices=System.choices, unique=True)
-    state = models.CharField(max_length=16, choices=SystemState.choices, blank=True)
+    kind = models.CharField(
+        max_length=32,
+        choices=System.choices,
+        unique=True,
+        verbose_name="system",
+        help_text="The system that was checked.",
+    )
+    state = models.CharField(
+        max_length=16,
+        choices=SystemState.choices,
+        blank=True,
+        help_text="How the system was found at the last check.",
+    )
     # Words of Keeper's own: no text of the system's, which might quote anything.
-    detail = models.CharField(max_length=300, blank=True)
-    milliseconds = models.PositiveIntegerField(default=0)
-    failures = models.PositiveIntegerField(default=0)
-    checked_at = models.DateTimeField(null=True, blank=True)
-    changed_at = models.DateTimeField(null=True, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
+    detail = models.CharField(
+        max_length=300, blank=True, help_text="What the check found, in Keeper's own words."
+    )
+    milliseconds = models.PositiveIntegerField(
+        default=0, verbose_name="response time (ms)", help_text="How long the last check took."
+    )
+    failures = models.PositiveIntegerField(default=0, help_text="Number of failed checks in a row.")
+    checked_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="checked",
+        help_text="When a worker last checked the system, in UTC.",
+    )
+    changed_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="state since", help_text="When the state last changed, in UTC."
+    )
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="claimed until",
+        help_text="Until when a worker holds the check, in UTC.",
+    )
 
     class Meta:
         """In the order in which they were first asked."""
@@ -55,15 +82,31 @@ class BackupRequest(models.Model):
     the claim of the worker that does the work.
     """
 
-    person = models.UUIDField()
-    name = models.CharField(max_length=255, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    requested_at = models.DateTimeField(auto_now_add=True)
+    person = models.UUIDField(
+        verbose_name="requester UUID", help_text="Identifier of the person who requested it."
+    )
+    name = models.CharField(
+        max_length=255,
+        blank=True,
+        verbose_name="backup",
+        help_text="Name of the backup to verify. Empty: a new backup is made.",
+    )
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Number of attempts.")
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="claimed until",
+        help_text="Until when a worker holds the request, in UTC.",
+    )
+    requested_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="requested", help_text="When it was requested, in UTC."
+    )
 
     class Meta:
         """In the order in which they were asked for."""
 
+        verbose_name = "backup request"
+        verbose_name_plural = "backup requests"
         ordering = ["id"]
 
     def __str__(self) -> str:

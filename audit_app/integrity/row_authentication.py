@@ -73,7 +73,10 @@ class AuthenticatedRow(Identified):
     MAC_COVERS: ClassVar[tuple[str, ...]]
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ()
 
-    row_mac = RowMacField()
+    row_mac = RowMacField(
+        verbose_name="row MAC",
+        help_text="Keyed checksum of the columns that decide about access. Written by Keeper, never shown.",
+    )
 
     objects = models.Manager.from_queryset(AuthenticatedQuerySet)()
 

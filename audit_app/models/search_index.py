@@ -76,14 +76,29 @@ class SearchEntry(Derived):
         primary_key=True,
         db_constraint=False,
         related_name="entry",
+        help_text="The event that this row makes searchable.",
     )
-    outcome = models.CharField(max_length=16)
-    address = models.CharField(max_length=64)
-    request_id = models.CharField(max_length=64)
-    actor_name = models.CharField(max_length=255)
-    object_name = models.CharField(max_length=600)
+    outcome = models.CharField(max_length=16, help_text="How the act ended: allowed, denied or failed.")
+    address = models.CharField(
+        max_length=64, verbose_name="IP address", help_text="Network address that the request came from."
+    )
+    request_id = models.CharField(
+        max_length=64,
+        verbose_name="request ID",
+        help_text="Identifier of the request, as in logs and in the response header.",
+    )
+    actor_name = models.CharField(
+        max_length=255, verbose_name="actor", help_text="Name of the person or program that acted."
+    )
+    object_name = models.CharField(
+        max_length=600, verbose_name="object", help_text="Name of the object at the time of the act."
+    )
     # Beside the name of an object: one condition over two tables uses the index of neither.
-    manifest_id = models.BigIntegerField(null=True)
+    manifest_id = models.BigIntegerField(
+        null=True,
+        verbose_name="manifest",
+        help_text="Manifest of an act on many secrets. Empty for an act on one object.",
+    )
 
     class Meta:
         indexes = [
@@ -109,8 +124,14 @@ class SearchPosition(Derived):
         db_constraint=False,
         db_column="stream",
         related_name="search_position",
+        verbose_name="log stream",
+        help_text="The log stream that is indexed for searches.",
     )
-    sequence = models.BigIntegerField(default=0)
+    sequence = models.BigIntegerField(
+        default=0,
+        verbose_name="indexed up to",
+        help_text="Number of the last event of the stream that searches find.",
+    )
 
     def __str__(self) -> str:
         return f"{self.head_id} #{self.sequence}"

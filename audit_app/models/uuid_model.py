@@ -94,7 +94,10 @@ class RowUuidField(models.UUIDField):  # type: ignore[type-arg]  # not subscript
 class Identified(models.Model):
     """Gives a model an immutable UUID that is made by the client, besides its bigint id."""
 
-    uuid = RowUuidField()
+    uuid = RowUuidField(
+        verbose_name="UUID",
+        help_text="Permanent identifier of this row in the audit log and in the API. Set by Keeper.",
+    )
 
     class Meta:
         abstract = True

@@ -62,27 +62,76 @@ class Membership(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("source", "suspended_at")
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="memberships")
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="memberships",
+        help_text="The environment in which the role applies.",
+    )
     user = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, related_name="memberships"
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="memberships",
+        help_text="The person who gets the role. Leave empty for a group.",
     )
     group = models.ForeignKey(
-        Group, on_delete=models.PROTECT, null=True, blank=True, related_name="memberships"
+        Group,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="memberships",
+        help_text="The group whose members get the role. Leave empty for a person.",
     )
-    role = models.CharField(max_length=16, choices=Role.choices)
+    role = models.CharField(
+        max_length=16,
+        choices=Role.choices,
+        help_text="Viewers see names, readers see values, editors change them, managers also manage access.",
+    )
     # Whole segments; empty: every name.
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
-    expires_at = models.DateTimeField(null=True, blank=True)
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the role to names under this path, by whole segments. Empty: all names.",
+    )
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="expires",
+        help_text="When the role ends, in UTC. Empty: it does not end.",
+    )
     source = models.CharField(
-        max_length=8, choices=Source.choices, default=Source.PEOPLE, blank=True, editable=False
+        max_length=8,
+        choices=Source.choices,
+        default=Source.PEOPLE,
+        blank=True,
+        editable=False,
+        help_text="Whether the role was given manually, by single sign-on or by an access request.",
     )
     # Set while it shows names alone: it comes of a mapping that no manager has confirmed yet.
-    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="Set while a manager has not confirmed what a mapping granted, in UTC.",
+    )
     # NULL: the installation itself, or a service token (the audit log names it).
     granted_by = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="The person who gave the role. Empty for Keeper itself or a service token.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="granted", help_text="When the role was given, in UTC."
+    )
 
     class Meta:
         constraints = [
@@ -126,11 +175,32 @@ class AccessConfirmation(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "access-confirmation"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "user.uuid", "suspended_at")
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="confirmations")
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="confirmations")
-    suspended_at = models.DateTimeField()
-    confirmed_by = models.ForeignKey(User, on_delete=models.PROTECT, editable=False, related_name="+")
-    confirmed_at = models.DateTimeField(default=timezone.now, editable=False)
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="confirmations",
+        help_text="The environment whose manager confirmed the account.",
+    )
+    user = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="confirmations", help_text="The confirmed account."
+    )
+    suspended_at = models.DateTimeField(
+        verbose_name="suspended",
+        help_text="The suspension that was confirmed, in UTC. A later one needs another confirmation.",
+    )
+    confirmed_by = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        editable=False,
+        related_name="+",
+        help_text="The manager who confirmed that the person controls the account.",
+    )
+    confirmed_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="confirmed",
+        help_text="When the manager confirmed it, in UTC.",
+    )
 
     class Meta:
         constraints = [
@@ -161,31 +231,114 @@ class ServiceToken(AuthenticatedRow):
 
     # NULL for role admin.
     environment = models.ForeignKey(
-        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="service_tokens"
+        Environment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="service_tokens",
+        help_text="The environment that the token opens. Empty for a token of the installation.",
     )
-    role = models.CharField(max_length=16, choices=TokenRole.choices)
-    name = models.CharField(max_length=100)
-    public_id = ExactCharField(max_length=22, unique=True, editable=False)
-    pepper_id = models.CharField(max_length=32, editable=False)
+    role = models.CharField(
+        max_length=16,
+        choices=TokenRole.choices,
+        help_text="What the token may do. It follows the roles of memberships.",
+    )
+    name = models.CharField(
+        max_length=100, help_text="Name of the program that uses the token, as shown in the audit log."
+    )
+    public_id = ExactCharField(
+        max_length=22,
+        unique=True,
+        editable=False,
+        verbose_name="public ID",
+        help_text="The part of the token that identifies it. It is not secret.",
+    )
+    pepper_id = models.CharField(
+        max_length=32,
+        editable=False,
+        verbose_name="pepper ID",
+        help_text="Identifier of the pepper that the hash was made with. Never shown.",
+    )
     # HMAC-SHA256 in hexadecimal.
-    secret_hash = models.CharField(max_length=64, editable=False)
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    secret_hash = models.CharField(
+        max_length=64,
+        editable=False,
+        verbose_name="hash",
+        help_text="Peppered hash of the token. Never shown.",
+    )
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the token to names under this path, by whole segments. Empty: all names.",
+    )
     # Networks it may be used from; empty: any.
-    cidrs = models.JSONField(default=list, blank=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    cidrs = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="allowed networks (CIDR)",
+        help_text="Networks that the token may be used from. Empty: any network.",
+    )
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="expires",
+        help_text="When the token stops working, in UTC. Empty: it does not expire.",
+    )
     created_by = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name="issued by",
+        help_text="The person who issued the token.",
     )
     # The one that this was issued in the place of.
     replaces = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="successors"
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="successors",
+        help_text="The token that this one was issued to replace.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_used_address = models.CharField(max_length=45, blank=True, default="", editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="issued", help_text="When the token was issued, in UTC."
+    )
+    last_used_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="last used",
+        help_text="When the token was last accepted, in UTC, to the minute. Empty: never.",
+    )
+    last_used_address = models.CharField(
+        max_length=45,
+        blank=True,
+        default="",
+        editable=False,
+        verbose_name="last used from",
+        help_text="Network address of the last use.",
+    )
+    revoked_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="revoked",
+        help_text="When the token was revoked, in UTC. Empty: it is not revoked.",
+    )
     # Set by a restore until it is released: until then it opens nothing.
-    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="Set by a restore until an operator releases the token, in UTC.",
+    )
 
     class Meta:
         ordering = ["id"]

@@ -48,25 +48,80 @@ class AccessRequest(AuthenticatedRow):
     )
 
     environment = models.ForeignKey(
-        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="access_requests"
+        Environment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="access_requests",
+        help_text="The requested environment. Empty if no environment has the requested name.",
     )
-    environment_name = ExactCharField(max_length=63)
-    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="access_requests")
-    role = models.CharField(max_length=16, choices=Role.choices)
+    environment_name = ExactCharField(
+        max_length=63, help_text="Name of the environment as the requester typed it."
+    )
+    requester = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="access_requests",
+        help_text="The person who requests access.",
+    )
+    role = models.CharField(max_length=16, choices=Role.choices, help_text="The requested role.")
     # Whole segments; empty: every name.
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the requested role to names under this path. Empty: all names.",
+    )
     # How long it is to last, from when it is granted; NULL: without an end.
-    minutes = models.PositiveIntegerField(null=True, blank=True)
-    reason = models.CharField(max_length=500, blank=True, default="")
-    state = models.CharField(max_length=12, choices=RequestState.choices, default=RequestState.PENDING)
-    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    comment = models.CharField(max_length=500, blank=True, default="")
+    minutes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="duration (minutes)",
+        help_text="How long the role lasts once granted. Empty: it does not end.",
+    )
+    reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the requester needs the role."
+    )
+    state = models.CharField(
+        max_length=12,
+        choices=RequestState.choices,
+        default=RequestState.PENDING,
+        help_text="Whether the request is pending, granted, rejected, canceled or expired.",
+    )
+    decided_by = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The manager who decided.",
+    )
+    comment = models.CharField(
+        max_length=500, blank=True, default="", help_text="What the manager wrote about the decision."
+    )
     # The membership that came of it.
-    membership_uuid = models.UUIDField(null=True, blank=True)
-    asked_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField()
-    decided_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    membership_uuid = models.UUIDField(
+        null=True,
+        blank=True,
+        verbose_name="membership UUID",
+        help_text="Identifier of the granted membership.",
+    )
+    asked_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="requested",
+        help_text="When access was requested, in UTC.",
+    )
+    expires_at = models.DateTimeField(
+        verbose_name="expires", help_text="When an undecided request ends, in UTC."
+    )
+    decided_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="decided", help_text="When the request was decided, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="finished", help_text="When the request was closed, in UTC."
+    )
 
     class Meta:
         """The newest first; what is open is found by state."""

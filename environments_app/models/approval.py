@@ -64,34 +64,103 @@ class Approval(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("held",)
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="approvals")
-    action = models.CharField(max_length=64)
-    object_kind = models.CharField(max_length=32)
-    object_uuid = models.UUIDField()
-    object_name = models.CharField(max_length=600)
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="approvals",
+        help_text="The protected environment in which the change was requested.",
+    )
+    action = models.CharField(max_length=64, help_text="What was requested.")
+    object_kind = models.CharField(
+        max_length=32,
+        verbose_name="kind of object",
+        help_text="What the change is about: a secret, a membership and so on.",
+    )
+    object_uuid = models.UUIDField(verbose_name="object UUID", help_text="Identifier of the object.")
+    object_name = models.CharField(
+        max_length=600, verbose_name="object", help_text="Name of the object at the time of the request."
+    )
     # The state of the object that the act starts from; it is not done to any other.
-    expected = models.CharField(max_length=64, blank=True, default="")
-    digest = models.BinaryField(max_length=MAC_LENGTH)
+    expected = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="expected state",
+        help_text="State of the object that the change applies to. It is not applied to any other.",
+    )
+    digest = models.BinaryField(
+        max_length=MAC_LENGTH, help_text="Keyed digest of the requested change. Never shown."
+    )
     # Lines of {label, before, after}, values masked.
-    summary = models.JSONField(default=list, blank=True)
+    summary = models.JSONField(
+        default=list, blank=True, help_text="What the approver sees, with values masked."
+    )
     # What the act takes, where nothing of it is secret.
-    arguments = models.JSONField(default=dict, blank=True)
+    arguments = models.JSONField(
+        default=dict, blank=True, help_text="Parameters of the change, without secret values."
+    )
     # HELD where the requester applies it after its approval; else approval applies it.
-    held = models.CharField(max_length=4, blank=True, default="")
+    held = models.CharField(
+        max_length=4,
+        blank=True,
+        default="",
+        help_text="Set if the requester applies the change after its approval.",
+    )
     # Why it could not be applied when it was approved.
-    failure = models.CharField(max_length=300, blank=True, default="")
-    reason = models.CharField(max_length=500, blank=True, default="")
-    requester_kind = models.CharField(max_length=16)
-    requester_uuid = models.UUIDField(db_index=True)
-    requester_name = models.CharField(max_length=150)
-    state = models.CharField(max_length=12, choices=ApprovalState.choices, default=ApprovalState.PENDING)
-    decided_by_uuid = models.UUIDField(null=True, blank=True)
-    decided_by_name = models.CharField(max_length=150, blank=True, default="")
-    comment = models.CharField(max_length=500, blank=True, default="")
-    asked_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField()
-    decided_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    failure = models.CharField(
+        max_length=300, blank=True, default="", help_text="Why the approved change could not be applied."
+    )
+    reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the requester wants the change."
+    )
+    requester_kind = models.CharField(
+        max_length=16, verbose_name="kind of requester", help_text="Whether a person or a token requested it."
+    )
+    requester_uuid = models.UUIDField(
+        db_index=True,
+        verbose_name="requester UUID",
+        help_text="Identifier of the account or token that requested it.",
+    )
+    requester_name = models.CharField(
+        max_length=150, verbose_name="requester", help_text="Name of the account or token that requested it."
+    )
+    state = models.CharField(
+        max_length=12,
+        choices=ApprovalState.choices,
+        default=ApprovalState.PENDING,
+        help_text="Whether the request is pending, approved, rejected, canceled, expired or applied.",
+    )
+    decided_by_uuid = models.UUIDField(
+        null=True, blank=True, verbose_name="approver UUID", help_text="Identifier of the person who decided."
+    )
+    decided_by_name = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+        verbose_name="approver",
+        help_text="Name of the person who decided.",
+    )
+    comment = models.CharField(
+        max_length=500, blank=True, default="", help_text="What the approver wrote about the decision."
+    )
+    asked_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="requested",
+        help_text="When the change was requested, in UTC.",
+    )
+    expires_at = models.DateTimeField(
+        verbose_name="expires", help_text="When an undecided request ends, in UTC."
+    )
+    decided_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="decided", help_text="When the request was decided, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="finished",
+        help_text="When the request was applied or closed, in UTC.",
+    )
 
     class Meta:
         """The newest first; what is open is found by state."""

@@ -29,19 +29,45 @@ class Environment(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "environment"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name", "kms_key_alias", "protected")
 
-    name = ExactCharField(max_length=63, unique=True)
-    display_name = models.CharField(max_length=100, blank=True)
-    description = models.TextField(max_length=2000, blank=True)
-    colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.SLATE)
-    position = models.PositiveIntegerField(default=0)
+    name = ExactCharField(
+        max_length=63,
+        unique=True,
+        help_text="Short name in addresses, tokens and the API. It cannot be changed later.",
+    )
+    display_name = models.CharField(
+        max_length=100, blank=True, help_text="What people see on pages. Empty: the name is shown."
+    )
+    description = models.TextField(
+        max_length=2000, blank=True, help_text="What the environment is for, and who runs it."
+    )
+    colour = models.CharField(
+        max_length=10,
+        choices=Colour.choices,
+        default=Colour.SLATE,
+        verbose_name="color",
+        help_text="Color of the environment's label on pages.",
+    )
+    position = models.PositiveIntegerField(default=0, help_text="Order in lists. Lower numbers come first.")
     # Whether changes in it need an approval (`second_person`), and buttons ask for its name.
-    protected = models.BooleanField(default=False)
+    protected = models.BooleanField(
+        default=False,
+        help_text="Changes need an approval, and buttons ask for the environment's name.",
+    )
     # An alias (alias/...), a key id or an ARN; empty: the installation's key.
-    kms_key_alias = models.CharField(max_length=2048, blank=True)
+    kms_key_alias = models.CharField(
+        max_length=2048,
+        blank=True,
+        verbose_name="KMS key",
+        help_text="Alias (alias/…), key ID or ARN in KMS. Empty: the key of the installation.",
+    )
     # Warnings for the user who saved it; not stored.
     warnings: tuple[str, ...] = ()
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="created", help_text="When the environment was created, in UTC."
+    )
+    updated_at = models.DateTimeField(
+        auto_now=True, verbose_name="updated", help_text="When its settings were last changed, in UTC."
+    )
 
     class Meta:
         ordering = ["position", "name"]

@@ -37,14 +37,30 @@ class Recipient(Addressee):
     MAC_LABEL: ClassVar[str] = "recipient"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "email")
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="recipients")
-    email = models.EmailField(max_length=254)
-    created_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="recipients",
+        help_text="The environment whose notifications are sent.",
+    )
+    email = models.EmailField(
+        max_length=254, verbose_name="e-mail address", help_text="Where the notifications are sent."
+    )
+    created_by = models.CharField(
+        max_length=150, verbose_name="added by", help_text="Name of the person who added the address."
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="added",
+        help_text="When the address was added, in UTC.",
+    )
 
     class Meta:
         """An address once an environment."""
 
+        verbose_name = "e-mail recipient"
+        verbose_name_plural = "e-mail recipients"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "email"], name="recipient_once")
         ]
@@ -61,19 +77,56 @@ class Alert(Identified):
     `signature` shows whether there is news; `waiting` if news wait until the next message is allowed.
     """
 
-    kind = models.CharField(max_length=40)
+    kind = models.CharField(max_length=40, help_text="What kind of problem it is.")
     # What it is about: a target, a key.
-    about = models.UUIDField()
-    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, null=True, blank=True)
-    open = models.BooleanField(null=True, default=True)
-    signature = models.CharField(max_length=64, blank=True, default="")
-    subject = models.CharField(max_length=200)
-    lines = models.JSONField(default=list, blank=True)
-    link = models.CharField(max_length=300, blank=True, default="")
-    waiting = models.BooleanField(default=False)
-    opened_at = models.DateTimeField(default=timezone.now, editable=False)
-    told_at = models.DateTimeField(null=True, blank=True)
-    closed_at = models.DateTimeField(null=True, blank=True)
+    about = models.UUIDField(
+        verbose_name="object UUID",
+        help_text="Identifier of the target, key or other object that has the problem.",
+    )
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        help_text="The affected environment. Empty for the installation.",
+    )
+    open = models.BooleanField(
+        null=True, default=True, help_text="Yes while the problem lasts. Unknown once it has ended."
+    )
+    signature = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="Distinguishes news from a repetition of the same problem.",
+    )
+    subject = models.CharField(max_length=200, help_text="Subject line of the message.")
+    lines = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="text",
+        help_text="Lines of the message. They never hold a value.",
+    )
+    link = models.CharField(
+        max_length=300, blank=True, default="", help_text="Page of Keeper where the problem is handled."
+    )
+    waiting = models.BooleanField(
+        default=False, help_text="Whether news wait until the next message is allowed."
+    )
+    opened_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="opened",
+        help_text="When the problem was found, in UTC.",
+    )
+    told_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="last sent",
+        help_text="When a message about it was last sent, in UTC.",
+    )
+    closed_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="closed", help_text="When the problem was over, in UTC."
+    )
 
     class Meta:
         """One open alert a kind and object."""
@@ -98,28 +151,59 @@ class DeliveryState(StrEnum):
 class Delivery(Identified):
     """One message to one addressee, kept until it is out; any worker may claim it when it is due."""
 
-    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, null=True, blank=True)
-    transport = models.CharField(max_length=20)
-    # The transport's own row with the destination; nil: the installation's addresses.
-    addressee = models.UUIDField()
-    kind = models.CharField(max_length=40)
-    subject = models.CharField(max_length=200)
-    lines = models.JSONField(default=list, blank=True)
-    link = models.CharField(max_length=300, blank=True, default="")
-    state = models.CharField(
-        max_length=8, choices=[(s, s) for s in DeliveryState], default=DeliveryState.WAITING
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        help_text="The environment that the message is about. Empty for the installation.",
     )
-    attempts = models.PositiveIntegerField(default=0)
-    due_at = models.DateTimeField(default=timezone.now)
+    transport = models.CharField(
+        max_length=20, verbose_name="channel", help_text="How the message is sent: e-mail or webhook."
+    )
+    # The transport's own row with the destination; nil: the installation's addresses.
+    addressee = models.UUIDField(
+        verbose_name="addressee UUID",
+        help_text="Identifier of the recipient or webhook. Zeros for the addresses of the installation.",
+    )
+    kind = models.CharField(max_length=40, help_text="What kind of problem the message is about.")
+    subject = models.CharField(max_length=200, help_text="Subject line of the message.")
+    lines = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="text",
+        help_text="Lines of the message. They never hold a value.",
+    )
+    link = models.CharField(
+        max_length=300, blank=True, default="", help_text="Page of Keeper that the message links to."
+    )
+    state = models.CharField(
+        max_length=8,
+        choices=[(s, s) for s in DeliveryState],
+        default=DeliveryState.WAITING,
+        help_text="Whether the message is waiting, sent or failed.",
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts to send it.")
+    due_at = models.DateTimeField(
+        default=timezone.now, verbose_name="next attempt", help_text="When it is sent next, in UTC."
+    )
     # The operator's sentence about the last attempt.
-    error = models.CharField(max_length=300, blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=300, blank=True, default="", help_text="Why the last attempt failed.")
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the message was queued, in UTC.",
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="finished", help_text="When it was sent or given up, in UTC."
+    )
 
     class Meta:
         """The newest first; what is due is found by state."""
 
-        verbose_name_plural = "deliveries"
+        verbose_name = "notification"
+        verbose_name_plural = "notifications"
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "due_at"]),
             models.Index(fields=["addressee", "id"]),

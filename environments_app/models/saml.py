@@ -18,9 +18,23 @@ class SamlProvider(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "saml-provider"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("url", "document")
 
-    url = ExactCharField(max_length=500, unique=True)
-    document = models.TextField()
-    fetched_at = models.DateTimeField()
+    url = ExactCharField(
+        max_length=500,
+        unique=True,
+        verbose_name="metadata URL",
+        help_text="Where the identity provider's metadata is fetched from (KEEPER_SAML_METADATA_URL).",
+    )
+    document = models.TextField(
+        verbose_name="metadata",
+        help_text="The last fetched metadata: certificates and addresses of the identity provider.",
+    )
+    fetched_at = models.DateTimeField(
+        verbose_name="fetched", help_text="When the metadata was last fetched, in UTC."
+    )
+
+    class Meta:
+        verbose_name = "SAML provider"
+        verbose_name_plural = "SAML providers"
 
     def __str__(self) -> str:
         return str(self.url)
@@ -45,14 +59,34 @@ class SamlAssertion(AuthenticatedRow):
         "finished_at",
     )
 
-    assertion = models.CharField(max_length=64, unique=True)
-    request = models.CharField(max_length=64, unique=True)
+    assertion = models.CharField(
+        max_length=64,
+        unique=True,
+        help_text="Hash of the assertion, so that it is accepted once. Never shown.",
+    )
+    request = models.CharField(
+        max_length=64, unique=True, help_text="Hash of the request that it answers. Never shown."
+    )
     # Of what the browser is sent on with.
-    handle = models.CharField(max_length=64, unique=True)
+    handle = models.CharField(
+        max_length=64,
+        unique=True,
+        help_text="Hash of the one-time address that completes the sign-in. Never shown.",
+    )
     # What was asserted; emptied when it has been used.
-    statement = models.JSONField(default=dict)
-    received_at = models.DateTimeField(db_index=True)
-    finished_at = models.DateTimeField(null=True)
+    statement = models.JSONField(
+        default=dict, help_text="What the identity provider stated. Emptied after use, never shown."
+    )
+    received_at = models.DateTimeField(
+        db_index=True, verbose_name="received", help_text="When the assertion was received, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True, verbose_name="finished", help_text="When the sign-in was completed, in UTC."
+    )
+
+    class Meta:
+        verbose_name = "SAML assertion"
+        verbose_name_plural = "SAML assertions"
 
     def __str__(self) -> str:
         return f"assertion {self.pk}"
@@ -81,19 +115,44 @@ class SamlGroupMapping(AuthenticatedRow):
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
     # As the identity provider spells it.
-    group = ExactCharField(max_length=255)
+    group = ExactCharField(
+        max_length=255, help_text="Name of the group, exactly as the identity provider sends it."
+    )
     # NULL for a role in the installation.
     environment = models.ForeignKey(
-        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="saml_mappings"
+        Environment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="saml_mappings",
+        help_text="Where its members get the role. Leave empty for administrators and auditors.",
     )
-    role = models.CharField(max_length=16, choices=SamlRole.choices)
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    role = models.CharField(
+        max_length=16, choices=SamlRole.choices, help_text="What members of the group get at each sign-in."
+    )
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the role to names under this path, by whole segments. Empty: all names.",
+    )
     # Set until a manager of the environment confirms what an administrator mapped: till then its
     # members see names alone.
-    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="Set until a manager of the environment confirms the mapping, in UTC.",
+    )
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="created", help_text="When the mapping was created, in UTC."
+    )
 
     class Meta:
+        verbose_name = "SAML group mapping"
+        verbose_name_plural = "SAML group mappings"
         ordering = ["group", "id"]
         constraints = [
             models.CheckConstraint(

@@ -62,24 +62,85 @@ class User(AbstractBaseUser, AuthenticatedRow):
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    username = ExactCharField(max_length=MAX_USERNAME, unique=True)
-    email = models.EmailField(blank=True)
-    display_name = models.CharField(max_length=150, blank=True)
-    role = models.CharField(max_length=16, choices=UserRole.choices, default=UserRole.USER)
+    password = models.CharField(max_length=128, help_text="Salted hash of the local password. Never shown.")
+    last_login = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="last sign-in",
+        help_text="When the person last signed in, in UTC. Empty: never.",
+    )
+    username = ExactCharField(
+        max_length=MAX_USERNAME,
+        unique=True,
+        help_text="Name for signing in and in the audit log. It cannot be changed later.",
+    )
+    email = models.EmailField(
+        blank=True, verbose_name="e-mail address", help_text="Where Keeper sends notifications and digests."
+    )
+    display_name = models.CharField(
+        max_length=150, blank=True, help_text="The person's name on pages. Empty: the username is shown."
+    )
+    role = models.CharField(
+        max_length=16,
+        choices=UserRole.choices,
+        default=UserRole.USER,
+        help_text="Administrators operate the installation. Access to values comes from memberships only.",
+    )
     # "saml" if single sign-on gave the role, which takes it away again.
-    role_source = models.CharField(max_length=8, default="", blank=True, editable=False)
-    is_active = models.BooleanField(default=True)
+    role_source = models.CharField(
+        max_length=8,
+        default="",
+        blank=True,
+        editable=False,
+        verbose_name="source of the role",
+        help_text='"saml" if single sign-on set the role. Single sign-on then also takes it away.',
+    )
+    is_active = models.BooleanField(
+        default=True,
+        verbose_name="active",
+        help_text="Clear this to disable the account: its sessions end and it cannot sign in.",
+    )
     # When an administrator last replaced what the person signs in with. From then on the account
     # reads values only where a manager has confirmed it (AccessConfirmation).
-    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="When an administrator replaced its credentials, in UTC. Managers then confirm it.",
+    )
     # The SecondFactor required at each local sign-in. It is referenced here, so deleting that row does not
     # make the password alone sufficient.
-    second_factor = models.UUIDField(null=True, blank=True, editable=False)
-    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    second_factor = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Identifier of the authenticator that local sign-ins require. Empty: none is set up.",
+    )
+    date_joined = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the account was created, in UTC.",
+    )
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no
     # conditional unique constraints.
-    saml_issuer = ExactCharField(max_length=255, null=True, blank=True, editable=False)
-    saml_name_id = ExactCharField(max_length=255, null=True, blank=True, editable=False)
+    saml_issuer = ExactCharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="SAML issuer",
+        help_text="Identity provider of an account that signs in by single sign-on.",
+    )
+    saml_name_id = ExactCharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="SAML name ID",
+        help_text="Name of the person at the identity provider.",
+    )
     groups = models.ManyToManyField(
         Group, through="environments_app.GroupMember", related_name="members", blank=True
     )
@@ -156,8 +217,18 @@ class GroupMember(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "group-member"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "group_id", "group.name")
 
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="group_memberships")
-    group = models.ForeignKey(Group, on_delete=models.PROTECT, related_name="group_members")
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="group_memberships",
+        help_text="The person who belongs to the group.",
+    )
+    group = models.ForeignKey(
+        Group,
+        on_delete=models.PROTECT,
+        related_name="group_members",
+        help_text="The group. Its memberships apply to each of its members.",
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_place_in_a_group")]

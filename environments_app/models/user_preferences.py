@@ -22,15 +22,39 @@ class NoticeKind(StrEnum):
 class PersonalSettings(Identified):
     """A user's notification preferences, and what they have seen; without a row the defaults apply."""
 
-    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="personal_settings")
+    user = models.OneToOneField(
+        User,
+        on_delete=models.CASCADE,
+        related_name="personal_settings",
+        help_text="The person whose preferences these are.",
+    )
     # What came before this was seen on the page of notifications.
-    notices_seen_at = models.DateTimeField(null=True, blank=True)
+    notices_seen_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="notifications seen",
+        help_text="When the person last opened their notifications, in UTC.",
+    )
     # Whether the daily digest is sent, and the kinds excluded from it.
-    digest = models.BooleanField(default=True)
-    muted = models.JSONField(default=list, blank=True)
+    digest = models.BooleanField(
+        default=True, verbose_name="daily digest", help_text="Whether the person gets a daily e-mail."
+    )
+    muted = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="muted kinds",
+        help_text="Kinds of notifications that the digest leaves out.",
+    )
     # When the last digest was begun.
-    digest_at = models.DateTimeField(null=True, blank=True)
-    first_steps_hidden = models.BooleanField(default=False)
+    digest_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="last digest",
+        help_text="When the last digest was prepared, in UTC.",
+    )
+    first_steps_hidden = models.BooleanField(
+        default=False, help_text="Whether the person hid the list of first steps."
+    )
 
     class Meta:
         """In the admin by name of the person."""

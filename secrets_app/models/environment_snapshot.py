@@ -21,10 +21,27 @@ class EnvironmentSnapshot(Identified):
     The envelope alone names its data key: a snapshot that no key opens is replaced.
     """
 
-    environment = models.OneToOneField(Environment, on_delete=models.CASCADE, related_name="+")
-    digest = models.BinaryField(max_length=DIGEST_LENGTH)
-    value = EncryptedField(label=ENVIRONMENT_SNAPSHOT, context="sealing_context")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    environment = models.OneToOneField(
+        Environment,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="The environment whose values the snapshot holds.",
+    )
+    digest = models.BinaryField(
+        max_length=DIGEST_LENGTH, help_text="Digest of the rows that the snapshot is valid for. Never shown."
+    )
+    value = EncryptedField(
+        label=ENVIRONMENT_SNAPSHOT,
+        context="sealing_context",
+        verbose_name="encrypted values",
+        help_text="All values of the environment, encrypted as one. Never shown.",
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the snapshot was made, in UTC.",
+    )
 
     class Meta:
         """In the order of their making."""

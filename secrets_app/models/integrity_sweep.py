@@ -13,20 +13,44 @@ class Sweep(Identified):
     id of the last version that was looked at, `found` the first hundred problems, in words.
     """
 
-    active = models.BooleanField(null=True, default=True, unique=True)
-    started_at = models.DateTimeField(default=timezone.now, editable=False)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    position = models.BigIntegerField(default=0)
-    total = models.PositiveIntegerField(default=0)
-    checked = models.PositiveIntegerField(default=0)
-    problems = models.PositiveIntegerField(default=0)
-    found = models.JSONField(default=list, blank=True)
-    started_by = models.CharField(max_length=150, blank=True, default="")
+    active = models.BooleanField(
+        null=True, default=True, unique=True, help_text="Yes until the scan is finished."
+    )
+    started_at = models.DateTimeField(
+        default=timezone.now, editable=False, verbose_name="started", help_text="When the scan began, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="finished", help_text="When the scan ended, in UTC."
+    )
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="claimed until",
+        help_text="Until when a worker holds the scan, in UTC.",
+    )
+    position = models.BigIntegerField(default=0, help_text="ID of the last version that was checked.")
+    total = models.PositiveIntegerField(
+        default=0, verbose_name="versions", help_text="Number of versions when the scan began."
+    )
+    checked = models.PositiveIntegerField(default=0, help_text="Number of versions that were checked so far.")
+    problems = models.PositiveIntegerField(
+        default=0, help_text="Number of versions that did not decrypt or do not match their checksums."
+    )
+    found = models.JSONField(
+        default=list, blank=True, verbose_name="findings", help_text="The first hundred problems, in words."
+    )
+    started_by = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+        help_text="The person who started the scan. Empty for the schedule.",
+    )
 
     class Meta:
         """The newest first."""
 
+        verbose_name = "integrity scan"
+        verbose_name_plural = "integrity scans"
         ordering = ["-id"]
 
     def __str__(self) -> str:

@@ -16,13 +16,41 @@ from secrets_app.keys.models.data_key import DataKey
 class PendingValue(Identified):
     """One value of a request for approval; bound to the request, so that none can take another's place."""
 
-    approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="values")
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
+    approval = models.ForeignKey(
+        Approval,
+        on_delete=models.PROTECT,
+        related_name="values",
+        help_text="The request that the value belongs to.",
+    )
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The environment that the value is for.",
+    )
     # Its place among the values of the request.
-    index = models.PositiveIntegerField(default=0)
-    value = EncryptedField(label=PENDING_VALUE, context="sealing_context")
-    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    index = models.PositiveIntegerField(
+        default=0, verbose_name="position", help_text="Position of the value among those of the request."
+    )
+    value = EncryptedField(
+        label=PENDING_VALUE,
+        context="sealing_context",
+        verbose_name="encrypted value",
+        help_text="The requested value, encrypted. Never shown.",
+    )
+    data_key = models.ForeignKey(
+        DataKey,
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The key that encrypts the value.",
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the change was requested, in UTC.",
+    )
 
     class Meta:
         """One value a place."""

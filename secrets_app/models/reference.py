@@ -14,9 +14,22 @@ class Reference(models.Model):
     It decides nothing: a delivery parses the value, and checks the rights again.
     """
 
-    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="references")
-    environment = ExactCharField(max_length=63)
-    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    secret = models.ForeignKey(
+        Secret,
+        on_delete=models.CASCADE,
+        related_name="references",
+        help_text="The secret whose value contains the reference.",
+    )
+    environment = ExactCharField(
+        max_length=63,
+        verbose_name="referenced environment",
+        help_text="Name of the environment that is referred to.",
+    )
+    name = ExactCharField(
+        max_length=MAX_NAME_LENGTH,
+        verbose_name="referenced secret",
+        help_text="Name of the secret that is referred to.",
+    )
 
     class Meta:
         """Each once; dependents are found by what they name."""

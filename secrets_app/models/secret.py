@@ -44,29 +44,106 @@ class Secret(AuthenticatedRow):
 
     # Found by the indexes below that begin with it.
     environment = models.ForeignKey(
-        Environment, on_delete=models.PROTECT, related_name="secrets", db_index=False
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="secrets",
+        db_index=False,
+        help_text="The environment that holds the secret.",
     )
-    name = ExactCharField(max_length=MAX_NAME_LENGTH)
-    secret_type = models.CharField(max_length=20, choices=SecretType.choices)
-    description = models.CharField(max_length=2000, blank=True)
-    tags = TagsField(blank=True, default=list)
-    owner = models.CharField(max_length=150, blank=True, db_index=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    facts = models.JSONField(default=dict, blank=True)
-    current_number = models.PositiveIntegerField(default=1)
-    previous_number = models.PositiveIntegerField(null=True, blank=True)
-    pending_number = models.PositiveIntegerField(null=True, blank=True)
-    revision = models.PositiveIntegerField(default=1)
-    live = LiveField()
-    deleted_at = models.DateTimeField(null=True, blank=True)
-    rotated_at = models.DateTimeField(null=True, blank=True)
-    rotation_due_at = models.DateTimeField(null=True, blank=True)
+    name = ExactCharField(
+        max_length=MAX_NAME_LENGTH,
+        help_text="Path of the secret, such as billing/database. Unique in its environment.",
+    )
+    secret_type = models.CharField(
+        max_length=20,
+        choices=SecretType.choices,
+        verbose_name="type",
+        help_text="What the value is. Keeper checks the value against its type.",
+    )
+    description = models.CharField(
+        max_length=2000,
+        blank=True,
+        help_text="What the secret is for. Viewers see it, so it must not hold the value.",
+    )
+    tags = TagsField(blank=True, default=list, help_text="Words to find the secret by.")
+    owner = models.CharField(
+        max_length=150,
+        blank=True,
+        db_index=True,
+        help_text="Person or team that is responsible for the secret.",
+    )
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="expires",
+        help_text="When the value stops working, in UTC. Certificates set it themselves.",
+    )
+    facts = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What Keeper derived from the value, such as the fingerprint of a certificate.",
+    )
+    current_number = models.PositiveIntegerField(
+        default=1, verbose_name="current version", help_text="Number of the version that is delivered now."
+    )
+    previous_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="previous version",
+        help_text="Number of the version that was current before.",
+    )
+    pending_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="pending version",
+        help_text="Number of the version that a rotation is preparing.",
+    )
+    revision = models.PositiveIntegerField(
+        default=1, help_text="Counts changes of the metadata. Part of the ETag."
+    )
+    live = LiveField(verbose_name="active", help_text="Yes for an active secret. Unknown once it is deleted.")
+    deleted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="deleted",
+        help_text="When the secret was deleted, in UTC. It can be restored until it is purged.",
+    )
+    rotated_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="rotated", help_text="When the value was last replaced, in UTC."
+    )
+    rotation_due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="rotation due",
+        help_text="When the value has to be replaced, in UTC.",
+    )
     # Who wrote the value last ("user:<uuid>"), if its references are resolved when it is delivered to a
     # target; empty: its text is literal.
-    resolves_as = models.CharField(max_length=60, blank=True, default="", editable=False)
-    search_text = models.TextField(blank=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    resolves_as = models.CharField(
+        max_length=60,
+        blank=True,
+        default="",
+        editable=False,
+        verbose_name="resolves references as",
+        help_text="The account whose rights apply to references in the value. Empty: the value is literal.",
+    )
+    search_text = models.TextField(
+        blank=True,
+        editable=False,
+        help_text="Lower-cased text of the metadata that searches use. Never shown.",
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the secret was created, in UTC.",
+    )
+    updated_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="updated",
+        help_text="When value or metadata last changed, in UTC.",
+    )
 
     # The columns as they were read, by the names of attributes; empty for a new secret.
     _stored: Mapping[str, Any] = MappingProxyType({})
@@ -154,19 +231,46 @@ class SecretVersion(Identified):
     """One value that a secret has had, sealed; never changed, only re-sealed under another key."""
 
     # Found by the index of its numbers.
-    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions", db_index=False)
-    number = models.PositiveIntegerField()
-    value = EncryptedField(label=SECRET_VERSION_VALUE, context="sealing_context")
+    secret = models.ForeignKey(
+        Secret,
+        on_delete=models.CASCADE,
+        related_name="versions",
+        db_index=False,
+        help_text="The secret that had this value.",
+    )
+    number = models.PositiveIntegerField(
+        verbose_name="version", help_text="Number of the version. It counts up from 1."
+    )
+    value = EncryptedField(
+        label=SECRET_VERSION_VALUE,
+        context="sealing_context",
+        verbose_name="encrypted value",
+        help_text="The value, encrypted. Never shown.",
+    )
     # The envelope also contains the data key's uuid; the column finds the values under a key. Null marks
     # a value of the older scheme.
     data_key = models.ForeignKey(
-        DataKey, to_field="uuid", null=True, on_delete=models.PROTECT, related_name="versions"
+        DataKey,
+        to_field="uuid",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="versions",
+        help_text="The key that encrypts the value. Empty for values of the older scheme.",
     )
-    fingerprint = models.BinaryField(max_length=48)
-    author = models.CharField(max_length=150)
-    author_uuid = models.UUIDField()
-    comment = models.CharField(max_length=500, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    fingerprint = models.BinaryField(
+        max_length=48, help_text="Keyed fingerprint for comparisons. Never shown."
+    )
+    author = models.CharField(max_length=150, help_text="Name of the person or program that wrote the value.")
+    author_uuid = models.UUIDField(
+        verbose_name="author UUID", help_text="Identifier of the account or token that wrote the value."
+    )
+    comment = models.CharField(max_length=500, blank=True, help_text="Why the value was changed.")
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the value was written, in UTC.",
+    )
 
     class Meta:
         """Numbers count up within a secret."""

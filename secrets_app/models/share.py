@@ -31,27 +31,69 @@ class Share(AuthenticatedRow):
         "revoked_at",
     )
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="shares")
-    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="shares")
-    number = models.PositiveIntegerField()
-    link_hash = models.CharField(max_length=64, unique=True, editable=False)
-    shared_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="shares_given")
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="shares",
+        help_text="The environment of the shared secret.",
+    )
+    secret = models.ForeignKey(
+        Secret,
+        on_delete=models.CASCADE,
+        related_name="shares",
+        help_text="The secret that the link opens once.",
+    )
+    number = models.PositiveIntegerField(
+        verbose_name="version", help_text="Number of the version that the link opens."
+    )
+    link_hash = models.CharField(
+        max_length=64, unique=True, editable=False, help_text="Hash of the link. Never shown."
+    )
+    shared_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="shares_given", help_text="The person who made the link."
+    )
     # None: any signed-in user.
     recipient = models.ForeignKey(
-        User, null=True, blank=True, on_delete=models.PROTECT, related_name="shares_received"
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="shares_received",
+        help_text="The person the link is for. Empty: any signed-in person.",
     )
-    note = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField()
+    note = models.CharField(max_length=200, blank=True, help_text="What the sender wrote for the recipient.")
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the link was made, in UTC.",
+    )
+    expires_at = models.DateTimeField(
+        verbose_name="expires", help_text="When the link stops working, in UTC."
+    )
     opened_by = models.ForeignKey(
-        User, null=True, blank=True, on_delete=models.PROTECT, related_name="shares_opened"
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="shares_opened",
+        help_text="The person who opened the link.",
     )
-    opened_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    opened_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="opened",
+        help_text="When the link was opened, in UTC. It opens once.",
+    )
+    revoked_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="revoked", help_text="When the link was revoked, in UTC."
+    )
 
     class Meta:
         """Newest first."""
 
+        verbose_name = "one-time link"
+        verbose_name_plural = "one-time links"
         ordering: ClassVar[list[str]] = ["-id"]
 
     def __str__(self) -> str:

@@ -12,9 +12,19 @@ from secrets_app.models.secret import Secret
 class Star(models.Model):
     """A secret that a person starred; it grants nothing, and is no part of the audit log."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="stars", db_index=False)
-    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="stars")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    user = models.ForeignKey(
+        User,
+        on_delete=models.CASCADE,
+        related_name="stars",
+        db_index=False,
+        help_text="The person who starred the secret.",
+    )
+    secret = models.ForeignKey(
+        Secret, on_delete=models.CASCADE, related_name="stars", help_text="The starred secret."
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now, editable=False, verbose_name="created", help_text="When it was starred, in UTC."
+    )
 
     class Meta:
         """One for each person and secret."""

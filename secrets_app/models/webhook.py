@@ -29,16 +29,48 @@ class Webhook(Addressee):
     MAC_LABEL: ClassVar[str] = "webhook"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "name", "endpoint", "style")
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="webhooks")
-    name = models.CharField(max_length=100)
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="webhooks",
+        help_text="The environment whose notifications are sent.",
+    )
+    name = models.CharField(max_length=100, help_text="Name of the webhook, unique in its environment.")
     # Scheme, host and port of the address, which may be shown.
-    endpoint = models.CharField(max_length=300)
-    style = models.CharField(max_length=8, choices=[(s, s) for s in WebhookStyle], default=WebhookStyle.SLACK)
+    endpoint = models.CharField(
+        max_length=300,
+        help_text="Scheme, host and port of the address. The path may be a credential and is encrypted.",
+    )
+    style = models.CharField(
+        max_length=8,
+        choices=[(s, s) for s in WebhookStyle],
+        default=WebhookStyle.SLACK,
+        verbose_name="format",
+        help_text="Format of the message: Slack-compatible text or JSON.",
+    )
     # JSON of `url` and `key`, which signs what is sent.
-    sealed = EncryptedField(label=WEBHOOK_ADDRESS, context="sealing_context")
-    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="webhooks")
-    created_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    sealed = EncryptedField(
+        label=WEBHOOK_ADDRESS,
+        context="sealing_context",
+        verbose_name="encrypted address",
+        help_text="Address and signing key, encrypted. Never shown.",
+    )
+    data_key = models.ForeignKey(
+        DataKey,
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="webhooks",
+        help_text="The key that encrypts the address.",
+    )
+    created_by = models.CharField(
+        max_length=150, verbose_name="added by", help_text="Name of the person who added the webhook."
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="added",
+        help_text="When the webhook was added, in UTC.",
+    )
 
     class Meta:
         """A name once an environment."""

@@ -18,14 +18,44 @@ from sync_app.models.target import Target
 class KeptCopy(Identified):
     """What one version of a target's secret held; it is there while a write over it is not settled."""
 
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="+")
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
-    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    target = models.ForeignKey(
+        Target,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The target in which a value is about to be overwritten.",
+    )
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The environment whose key encrypts the copy.",
+    )
+    name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
     # The target's version that held it.
-    version = models.CharField(max_length=64)
-    value = EncryptedField(label=KEPT_COPY, context="sealing_context")
-    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    version = models.CharField(
+        max_length=64,
+        verbose_name="version in the target",
+        help_text="The target's own version of the copied value.",
+    )
+    value = EncryptedField(
+        label=KEPT_COPY,
+        context="sealing_context",
+        verbose_name="encrypted value",
+        help_text="The copied value, encrypted. Never shown.",
+    )
+    data_key = models.ForeignKey(
+        DataKey,
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The key that encrypts the copy.",
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the copy was made, in UTC.",
+    )
 
     class Meta:
         """One a name and target."""

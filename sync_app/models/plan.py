@@ -84,28 +84,71 @@ class Plan(AuthenticatedRow):
         "made_by_uuid",
     )
 
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="plans")
-    kind = models.CharField(max_length=12, choices=[(k, k) for k in PlanKind], default=PlanKind.SYNC)
-    state = models.CharField(max_length=12, choices=[(s, s) for s in PlanState], default=PlanState.MAKING)
+    target = models.ForeignKey(
+        Target, on_delete=models.PROTECT, related_name="plans", help_text="The target that the plan is for."
+    )
+    kind = models.CharField(
+        max_length=12,
+        choices=[(k, k) for k in PlanKind],
+        default=PlanKind.SYNC,
+        help_text="Whether the plan syncs, adopts existing secrets or disconnects the target.",
+    )
+    state = models.CharField(
+        max_length=12,
+        choices=[(s, s) for s in PlanState],
+        default=PlanState.MAKING,
+        help_text="Whether the plan is in preparation, ready, applied, failed or superseded.",
+    )
     # The options of an adoption or a disconnection.
-    options = models.JSONField(default=dict, blank=True)
+    options = models.JSONField(default=dict, blank=True, help_text="Options of an adoption or disconnection.")
     # The rules that it was made under, as they were then.
-    rules = models.JSONField(default=dict, blank=True)
+    rules = models.JSONField(
+        default=dict, blank=True, help_text="Rules of the target when the plan was made."
+    )
     # How many items of each act, also of those that are not stored one by one.
-    counts = models.JSONField(default=dict, blank=True)
-    keeper_complete = models.BooleanField(default=False)
-    target_complete = models.BooleanField(default=False)
-    made_by = models.CharField(max_length=150)
-    made_by_kind = models.CharField(max_length=16)
-    made_by_uuid = models.UUIDField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    ready_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    error = models.CharField(max_length=500, blank=True, default="")
+    counts = models.JSONField(default=dict, blank=True, help_text="Number of secrets by action.")
+    keeper_complete = models.BooleanField(
+        default=False, verbose_name="Keeper complete", help_text="Whether every secret of Keeper was listed."
+    )
+    target_complete = models.BooleanField(
+        default=False,
+        help_text="Whether every secret of the target was listed. Without it nothing is deleted.",
+    )
+    made_by = models.CharField(
+        max_length=150,
+        verbose_name="requested by",
+        help_text="Name of the person or program that requested the plan.",
+    )
+    made_by_kind = models.CharField(
+        max_length=16,
+        verbose_name="kind of requester",
+        help_text="Whether a person, a token or Keeper requested it.",
+    )
+    made_by_uuid = models.UUIDField(
+        verbose_name="requester UUID", help_text="Identifier of the account or token that requested it."
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the plan was requested, in UTC.",
+    )
+    ready_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="ready", help_text="When the plan was complete, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="finished",
+        help_text="When the plan was applied or ended, in UTC.",
+    )
+    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the plan failed.")
 
     class Meta:
         """The newest first."""
 
+        verbose_name = "sync plan"
+        verbose_name_plural = "sync plans"
         ordering: ClassVar[list[str]] = ["-id"]
 
     def __str__(self) -> str:
@@ -120,34 +163,102 @@ class Plan(AuthenticatedRow):
 class PlanItem(models.Model):
     """The planned act for one secret, and its outcome. Unchanged ones are only counted."""
 
-    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="items")
-    name = ExactCharField(max_length=MAX_NAME_LENGTH)
-    act = models.CharField(max_length=16, choices=[(a, a) for a in Act])
-    reason = models.CharField(max_length=200, blank=True, default="")
-    state = models.CharField(max_length=12, choices=[(s, s) for s in ItemState], default=ItemState.PLANNED)
-    secret_uuid = models.UUIDField(null=True)
+    plan = models.ForeignKey(
+        Plan, on_delete=models.CASCADE, related_name="items", help_text="The plan that the item belongs to."
+    )
+    name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
+    act = models.CharField(
+        max_length=16,
+        choices=[(a, a) for a in Act],
+        verbose_name="action",
+        help_text="What is done with this secret.",
+    )
+    reason = models.CharField(
+        max_length=200, blank=True, default="", help_text="Why this action was planned."
+    )
+    state = models.CharField(
+        max_length=12,
+        choices=[(s, s) for s in ItemState],
+        default=ItemState.PLANNED,
+        help_text="Whether the action is planned, started, done, failed or skipped.",
+    )
+    secret_uuid = models.UUIDField(
+        null=True,
+        verbose_name="secret UUID",
+        help_text="Identifier of the secret in Keeper. Empty if Keeper has none.",
+    )
     # What was seen when it was planned; applying re-checks each.
-    keeper_version = models.CharField(max_length=64, blank=True, default="")
-    keeper_number = models.PositiveIntegerField(null=True, blank=True)
+    keeper_version = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="version in Keeper",
+        help_text="Version in Keeper when the plan was made.",
+    )
+    keeper_number = models.PositiveIntegerField(
+        null=True, blank=True, verbose_name="number in Keeper", help_text="Number of that version in Keeper."
+    )
     # Keeper's version in the target at that time, as far as known.
-    there_number = models.PositiveIntegerField(null=True, blank=True)
-    target_version = models.CharField(max_length=64, blank=True, default="")
-    target_presence = models.CharField(max_length=12, blank=True, default="")
-    remote_id = models.CharField(max_length=2048, blank=True, default="")
+    there_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="number in the target",
+        help_text="Number of Keeper's version that the target held, if known.",
+    )
+    target_version = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="version in the target",
+        help_text="The target's own version when the plan was made.",
+    )
+    target_presence = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        verbose_name="presence",
+        help_text="Whether the target had the secret.",
+    )
+    remote_id = models.CharField(
+        max_length=2048,
+        blank=True,
+        default="",
+        verbose_name="remote ID",
+        help_text="Identifier of the secret in the target, such as an ARN.",
+    )
     # How many versions the target keeps of this secret, if that was set for it.
-    target_keeps = models.PositiveIntegerField(default=0)
-    ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
+    target_keeps = models.PositiveIntegerField(
+        default=0,
+        verbose_name="versions kept",
+        help_text="How many versions the target keeps. 0: not set for this secret.",
+    )
+    ownership = models.CharField(
+        max_length=8,
+        choices=[(o, o) for o in Ownership],
+        default=Ownership.NONE,
+        help_text="Whether Keeper created, adopted or does not own the secret in the target.",
+    )
     # Makes a repeated write idempotent: stored before the call, and recomputed by a repetition.
-    token = models.CharField(max_length=64, blank=True, default="")
-    attempts = models.PositiveIntegerField(default=0)
+    token = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="write token",
+        help_text="Makes a repeated write harmless. Never shown.",
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts.")
     # The operator's sentence, and whether trying again can help.
-    error = models.CharField(max_length=500, blank=True, default="")
-    permanent = models.BooleanField(default=False)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the last attempt failed.")
+    permanent = models.BooleanField(default=False, help_text="Whether another attempt cannot help.")
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="finished", help_text="When the action ended, in UTC."
+    )
 
     class Meta:
         """One item a name and plan; those still to be done are found by state."""
 
+        verbose_name = "planned action"
+        verbose_name_plural = "planned actions"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["plan", "name"], name="plan_item_name")
         ]

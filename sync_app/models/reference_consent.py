@@ -23,12 +23,33 @@ class ReferenceConsent(AuthenticatedRow):
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "target.uuid", "prefix")
 
     # Whose values they are.
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="consents")
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="consents")
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="consents",
+        help_text="The environment whose values may be used.",
+    )
+    target = models.ForeignKey(
+        Target,
+        on_delete=models.PROTECT,
+        related_name="consents",
+        help_text="The target that may receive them inside other values.",
+    )
     # Whole segments; empty: all names.
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
-    given_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the consent to names under this path. Empty: all names.",
+    )
+    given_by = models.CharField(max_length=150, help_text="Name of the person who gave the consent.")
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="given",
+        help_text="When the consent was given, in UTC.",
+    )
 
     class Meta:
         """One for each prefix."""

@@ -44,39 +44,106 @@ class RotationPolicy(AuthenticatedRow):
         "live",
     )
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="rotation_policies")
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="rotation_policies",
+        help_text="The environment of the secret.",
+    )
     secret = models.ForeignKey(
         Secret,
         to_field="uuid",
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         related_name="rotation_policies",
+        help_text="The secret whose value is rotated.",
     )
-    rotator = models.CharField(max_length=32)
+    rotator = models.CharField(max_length=32, help_text="The kind of system whose credential is rotated.")
     # The rotator's settings, each of them, without credentials.
-    settings = models.JSONField(default=dict)
+    settings = models.JSONField(default=dict, help_text="Settings of the rotator, without credentials.")
     # The normalised address that the administrator's credential may be sent to; it is sealed for it.
-    endpoint = models.CharField(max_length=2048, blank=True, default="")
-    credentials = EncryptedField(label=ROTATOR_CREDENTIALS, context="sealing_context")
+    endpoint = models.CharField(
+        max_length=2048,
+        blank=True,
+        default="",
+        help_text="Address that the administrator's credential may be sent to.",
+    )
+    credentials = EncryptedField(
+        label=ROTATOR_CREDENTIALS,
+        context="sealing_context",
+        verbose_name="encrypted credential",
+        help_text="The administrator's credential, encrypted. Never shown.",
+    )
     data_key = models.ForeignKey(
-        DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="rotation_policies"
+        DataKey,
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="rotation_policies",
+        help_text="The key that encrypts the credential.",
     )
     # Cadence: every so many seconds, or by a cron line; with neither, by hand only.
-    interval_seconds = models.PositiveIntegerField(default=0)
-    cron = models.CharField(max_length=100, blank=True, default="")
+    interval_seconds = models.PositiveIntegerField(
+        default=0,
+        verbose_name="interval (seconds)",
+        help_text="Time between two rotations. 0: by the cron expression, or manually.",
+    )
+    cron = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        verbose_name="cron expression",
+        help_text="When rotations are due, as five cron fields. Empty: by the interval.",
+    )
     # When scheduled rotations may begin, such as "mon-fri 01:00-05:00"; empty: at any time.
-    window = models.CharField(max_length=64, blank=True, default="")
-    time_zone = models.CharField(max_length=64, default="UTC")
+    window = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="When scheduled rotations may begin, such as mon-fri 01:00-05:00. Empty: at any time.",
+    )
+    time_zone = models.CharField(
+        max_length=64, default="UTC", help_text="Time zone of the cron expression and the window."
+    )
     # How long the previous value keeps working.
-    grace_seconds = models.PositiveIntegerField(default=24 * 3600)
+    grace_seconds = models.PositiveIntegerField(
+        default=24 * 3600,
+        verbose_name="overlap (seconds)",
+        help_text="How long the previous value keeps working.",
+    )
     # Whether the previous value is retired only once every consumer confirmed the current one.
-    waits_for_consumers = models.BooleanField(default=False)
-    suspended_at = models.DateTimeField(null=True, blank=True)
-    live = LiveField()
-    due_at = models.DateTimeField(null=True, blank=True, db_index=True)
-    last_rotated_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
+    waits_for_consumers = models.BooleanField(
+        default=False,
+        help_text="Whether the previous value is retired only after every consumer confirmed the new one.",
+    )
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="suspended",
+        help_text="When an operator suspended the policy, in UTC. Empty: it is not suspended.",
+    )
+    live = LiveField(verbose_name="active", help_text="Yes for an active policy. Unknown once it is removed.")
+    due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        verbose_name="next rotation",
+        help_text="When the next rotation is due, in UTC. Empty: manual rotations only.",
+    )
+    last_rotated_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="last rotation",
+        help_text="When the value was last rotated, in UTC.",
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the policy was created, in UTC.",
+    )
+    updated_at = models.DateTimeField(
+        auto_now=True, verbose_name="updated", help_text="When the policy was last changed, in UTC."
+    )
 
     class Meta:
         """One living policy a secret."""
@@ -144,44 +211,158 @@ class Rotation(AuthenticatedRow):
     # Added later, so that what was stored before stays genuine.
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("leaves",)
 
-    policy = models.ForeignKey(RotationPolicy, on_delete=models.PROTECT, related_name="rotations")
-    step = models.CharField(max_length=12, choices=[(s, s) for s in Step], default=Step.WAITING)
-    slot = models.CharField(max_length=8, choices=[(s, s) for s in Slot], null=True, default=Slot.WAITING)  # noqa: DJ001  NULLs are distinct
-    trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
+    policy = models.ForeignKey(
+        RotationPolicy,
+        on_delete=models.PROTECT,
+        related_name="rotations",
+        help_text="The policy that the rotation follows.",
+    )
+    step = models.CharField(
+        max_length=12,
+        choices=[(s, s) for s in Step],
+        default=Step.WAITING,
+        help_text="How far the rotation has come.",
+    )
+    slot = models.CharField(  # noqa: DJ001  NULLs are distinct
+        max_length=8,
+        choices=[(s, s) for s in Slot],
+        null=True,
+        default=Slot.WAITING,
+        help_text="Whether it is running or waits behind another one. Empty once it has ended.",
+    )
+    trigger = models.CharField(
+        max_length=12,
+        choices=[(t, t) for t in Trigger],
+        help_text="Whether the schedule, a change or a person started it.",
+    )
     # Without a grace period, and regardless of windows and targets: explicitly requested.
-    emergency = models.BooleanField(default=False)
+    emergency = models.BooleanField(
+        default=False, help_text="Whether it ignores windows and leaves no overlap."
+    )
     # The step at which it was given up, if that left a login valid: ended by the next rotation, or by hand.
-    leaves = models.CharField(max_length=12, blank=True, default="")
+    leaves = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        verbose_name="abandoned in step",
+        help_text="Step at which it was abandoned with a login that is still valid.",
+    )
     # The previous value is served again, and the new one will be retired.
-    reverted = models.BooleanField(default=False)
+    reverted = models.BooleanField(
+        default=False, verbose_name="rolled back", help_text="Whether the previous value is delivered again."
+    )
     # An operator ended the grace early, or an emergency waits behind it.
-    cut = models.BooleanField(default=False)
+    cut = models.BooleanField(
+        default=False,
+        verbose_name="overlap ended early",
+        help_text="Whether an operator ended the overlap early.",
+    )
     # Who asked for it; asked again what they may do when it begins.
-    actor_kind = models.CharField(max_length=16)
-    actor_uuid = models.UUIDField()
-    actor_name = models.CharField(max_length=150)
-    request_id = models.CharField(max_length=64, blank=True, default="")
-    reason = models.CharField(max_length=200, blank=True, default="")
+    actor_kind = models.CharField(
+        max_length=16,
+        verbose_name="kind of actor",
+        help_text="Whether a person, a token or Keeper requested it.",
+    )
+    actor_uuid = models.UUIDField(
+        verbose_name="actor UUID", help_text="Identifier of the account or token that requested it."
+    )
+    actor_name = models.CharField(
+        max_length=150,
+        verbose_name="requested by",
+        help_text="Name of the person or program that requested it.",
+    )
+    request_id = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="request ID",
+        help_text="Identifier of the request that started it.",
+    )
+    reason = models.CharField(max_length=200, blank=True, default="", help_text="Why it was requested.")
     # The versions before and after; the latter is the pending one until it is served.
-    from_number = models.PositiveIntegerField(null=True, blank=True)
-    to_number = models.PositiveIntegerField(null=True, blank=True)
+    from_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="previous version",
+        help_text="Number of the version before the rotation.",
+    )
+    to_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="new version",
+        help_text="Number of the version that the rotation writes.",
+    )
     # What was written down before `set`: the login that gets a new secret, the ids of keys that were there.
-    login = models.CharField(max_length=255, blank=True, default="")
-    keys_before = models.JSONField(default=list, blank=True)
-    grace_until = models.DateTimeField(null=True, blank=True)
-    lease_owner = models.CharField(max_length=100, blank=True, default="")
-    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
-    epoch = models.PositiveIntegerField(default=0)
+    login = models.CharField(
+        max_length=255, blank=True, default="", help_text="Name of the login that gets the new value."
+    )
+    keys_before = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="earlier keys",
+        help_text="Identifiers of access keys that existed before.",
+    )
+    grace_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="overlap ends",
+        help_text="When the previous value stops working, in UTC.",
+    )
+    lease_owner = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        verbose_name="worker",
+        help_text="The worker that holds the rotation.",
+    )
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        verbose_name="claimed until",
+        help_text="Until when the worker holds it, in UTC.",
+    )
+    epoch = models.PositiveIntegerField(
+        default=0,
+        verbose_name="claim number",
+        help_text="Counts the claims by workers. An older worker cannot write.",
+    )
     # Of the present step.
-    attempts = models.PositiveIntegerField(default=0)
-    not_before = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts at the present step.")
+    not_before = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="next attempt",
+        help_text="When the next attempt may begin, in UTC.",
+    )
     # The operator's sentence: why it waits, tries again, or stopped.
-    problem = models.CharField(max_length=500, blank=True, default="")
-    stopped_at = models.DateTimeField(null=True, blank=True)
-    queued_at = models.DateTimeField(default=timezone.now, editable=False)
-    started_at = models.DateTimeField(null=True, blank=True)
-    promoted_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the rotation waits, retries or stopped."
+    )
+    stopped_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="stopped",
+        help_text="When the rotation stopped for an operator, in UTC.",
+    )
+    queued_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="requested",
+        help_text="When the rotation was requested, in UTC.",
+    )
+    started_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="started", help_text="When the first step began, in UTC."
+    )
+    promoted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="delivered",
+        help_text="When the new value became current, in UTC.",
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="finished", help_text="When the rotation ended, in UTC."
+    )
 
     class Meta:
         """One at work and one waiting a policy; the newest first."""
@@ -280,18 +461,36 @@ class Acknowledgement(AuthenticatedRow):
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         related_name="acknowledgements",
+        help_text="The secret that the consumer uses.",
     )
-    consumer_kind = models.CharField(max_length=16)
-    consumer_uuid = models.UUIDField()
-    consumer_name = models.CharField(max_length=150)
+    consumer_kind = models.CharField(
+        max_length=16, verbose_name="kind of consumer", help_text="Whether a person or a token confirmed."
+    )
+    consumer_uuid = models.UUIDField(
+        verbose_name="consumer UUID", help_text="Identifier of the account or token that confirmed."
+    )
+    consumer_name = models.CharField(
+        max_length=150, verbose_name="consumer", help_text="Name of the account or token that confirmed."
+    )
     # Which of several processes with the same token; the consumer's own word.
-    instance = models.CharField(max_length=100, blank=True, default="")
-    number = models.PositiveIntegerField()
-    acknowledged_at = models.DateTimeField(default=timezone.now)
+    instance = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="Which of several processes with the same token, in the consumer's own words.",
+    )
+    number = models.PositiveIntegerField(
+        verbose_name="version", help_text="Number of the version that the consumer uses now."
+    )
+    acknowledged_at = models.DateTimeField(
+        default=timezone.now, verbose_name="confirmed", help_text="When the consumer confirmed it, in UTC."
+    )
 
     class Meta:
         """The last word of each consumer."""
 
+        verbose_name = "consumer confirmation"
+        verbose_name_plural = "consumer confirmations"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["secret", "consumer_kind", "consumer_uuid", "instance"], name="acknowledged_once"

@@ -58,34 +58,104 @@ class Run(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "sync-run"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("target.uuid", "plan.uuid", "kind", "actor_kind", "actor_uuid")
 
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="runs")
-    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
-    kind = models.CharField(max_length=8, choices=[(k, k) for k in RunKind])
-    state = models.CharField(max_length=12, choices=[(s, s) for s in RunState], default=RunState.QUEUED)
-    active = models.BooleanField(null=True, default=True)
-    trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
+    target = models.ForeignKey(
+        Target, on_delete=models.PROTECT, related_name="runs", help_text="The target that the run works on."
+    )
+    plan = models.ForeignKey(
+        Plan,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="runs",
+        help_text="The plan that the run makes or applies.",
+    )
+    kind = models.CharField(
+        max_length=8,
+        choices=[(k, k) for k in RunKind],
+        help_text="Whether the run plans, applies, syncs or only checks.",
+    )
+    state = models.CharField(
+        max_length=12,
+        choices=[(s, s) for s in RunState],
+        default=RunState.QUEUED,
+        help_text="Whether the run is queued, running, done, failed or canceled.",
+    )
+    active = models.BooleanField(null=True, default=True, help_text="Yes while the run is queued or running.")
+    trigger = models.CharField(
+        max_length=12,
+        choices=[(t, t) for t in Trigger],
+        help_text="Whether the schedule, a change or a person started it.",
+    )
     # Who started it; asked again what they may do when it runs.
-    actor_kind = models.CharField(max_length=16)
-    actor_uuid = models.UUIDField()
-    actor_name = models.CharField(max_length=150)
-    request_id = models.CharField(max_length=64, blank=True, default="")
-    lease_owner = models.CharField(max_length=100, blank=True, default="")
-    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
-    epoch = models.PositiveIntegerField(default=0)
-    attempts = models.PositiveIntegerField(default=0)
+    actor_kind = models.CharField(
+        max_length=16,
+        verbose_name="kind of actor",
+        help_text="Whether a person, a token or Keeper started it.",
+    )
+    actor_uuid = models.UUIDField(
+        verbose_name="actor UUID", help_text="Identifier of the account or token that started it."
+    )
+    actor_name = models.CharField(
+        max_length=150, verbose_name="started by", help_text="Name of the person or program that started it."
+    )
+    request_id = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="request ID",
+        help_text="Identifier of the request that started it.",
+    )
+    lease_owner = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        verbose_name="worker",
+        help_text="The worker that holds the run.",
+    )
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        verbose_name="claimed until",
+        help_text="Until when the worker holds it, in UTC.",
+    )
+    epoch = models.PositiveIntegerField(
+        default=0,
+        verbose_name="claim number",
+        help_text="Counts the claims by workers. An older worker cannot write.",
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts.")
     # Not before this time (back-off after a failure that may pass).
-    not_before = models.DateTimeField(null=True, blank=True)
-    total = models.PositiveIntegerField(default=0)
-    finished = models.PositiveIntegerField(default=0)
-    failed = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=500, blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="next attempt",
+        help_text="When the next attempt may begin, in UTC.",
+    )
+    total = models.PositiveIntegerField(
+        default=0, verbose_name="secrets", help_text="Number of secrets that the run handles."
+    )
+    finished = models.PositiveIntegerField(default=0, help_text="Number of secrets that are done.")
+    failed = models.PositiveIntegerField(default=0, help_text="Number of secrets that failed.")
+    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the run failed.")
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="requested",
+        help_text="When the run was requested, in UTC.",
+    )
+    started_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="started", help_text="When a worker began, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="ended", help_text="When the run ended, in UTC."
+    )
 
     class Meta:
         """One active run a target; the newest first."""
 
+        verbose_name = "sync run"
+        verbose_name_plural = "sync runs"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["target", "active"], name="run_one_active")
         ]
@@ -108,9 +178,24 @@ class Run(AuthenticatedRow):
 class SyncPause(models.Model):
     """The row whose presence pauses all of the sync, in every environment."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    paused_at = models.DateTimeField(default=timezone.now, editable=False)
-    paused_by = models.CharField(max_length=150)
+    id = models.PositiveSmallIntegerField(
+        primary_key=True,
+        default=1,
+        editable=False,
+        verbose_name="ID",
+        help_text="Always 1: there is one pause for the installation.",
+    )
+    paused_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="paused",
+        help_text="When all sync was paused, in UTC.",
+    )
+    paused_by = models.CharField(max_length=150, help_text="Name of the person who paused all sync.")
+
+    class Meta:
+        verbose_name = "pause of all sync"
+        verbose_name_plural = "pauses of all sync"
 
     def __str__(self) -> str:
         return f"paused by {self.paused_by}"

@@ -49,46 +49,141 @@ class Target(AuthenticatedRow):
         "live",
     )
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="targets")
-    name = ExactCharField(max_length=63)
-    backend = models.CharField(max_length=32)
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="targets",
+        help_text="The environment that is synced.",
+    )
+    name = ExactCharField(max_length=63, help_text="Name of the target, unique in its environment.")
+    backend = models.CharField(
+        max_length=32, help_text="The kind of system: Vault KV v2 or AWS Secrets Manager."
+    )
     # The backend's destination fields, each of them, without credentials.
-    destination = models.JSONField(default=dict)
+    destination = models.JSONField(
+        default=dict, help_text="Where secrets are written, without credentials. It cannot be changed later."
+    )
     # The normalised address that the credentials may be sent to; they are sealed for it.
-    endpoint = models.CharField(max_length=2048)
+    endpoint = models.CharField(max_length=2048, help_text="Address that the credentials may be sent to.")
     # Which system that is, however it is addressed (an AWS account and region, a Vault mount).
-    system = ExactCharField(max_length=400)
+    system = ExactCharField(
+        max_length=400, help_text="The system behind the address, such as an AWS account and region."
+    )
     # The path below which the target's secrets lie in the system.
-    place = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    place = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path",
+        help_text="Path in the system below which the secrets are written.",
+    )
     # JSON of the backend's credential fields; an empty object: what the machine has.
-    credentials = EncryptedField(label=TARGET_CREDENTIALS, context="sealing_context")
-    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="targets")
+    credentials = EncryptedField(
+        label=TARGET_CREDENTIALS,
+        context="sealing_context",
+        verbose_name="encrypted credentials",
+        help_text="Credentials for the system, encrypted. Never shown.",
+    )
+    data_key = models.ForeignKey(
+        DataKey,
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="targets",
+        help_text="The key that encrypts the credentials.",
+    )
     # Only secrets whose names lie under this prefix (whole segments) take part; empty: all.
-    scope = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
-    direction = models.CharField(max_length=8, choices=[(d, d) for d in Direction], default=Direction.PUSH)
-    conflict = models.CharField(max_length=16, choices=[(c, c) for c in Conflict], default=Conflict.ASK)
-    deletion = models.CharField(max_length=16, choices=[(d, d) for d in Deletion], default=Deletion.NEVER)
-    budget_number = models.PositiveIntegerField(default=10)
-    budget_percent = models.PositiveIntegerField(default=10)
+    scope = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Only secrets under this path are synced. Empty: all secrets of the environment.",
+    )
+    direction = models.CharField(
+        max_length=8,
+        choices=[(d, d) for d in Direction],
+        default=Direction.PUSH,
+        help_text="Whether values go to the target, come from it, or both.",
+    )
+    conflict = models.CharField(
+        max_length=16,
+        choices=[(c, c) for c in Conflict],
+        default=Conflict.ASK,
+        verbose_name="conflicts",
+        help_text="What happens if both sides changed.",
+    )
+    deletion = models.CharField(
+        max_length=16,
+        choices=[(d, d) for d in Deletion],
+        default=Deletion.NEVER,
+        verbose_name="deletions",
+        help_text="What happens in the target if a secret is deleted in Keeper.",
+    )
+    budget_number = models.PositiveIntegerField(
+        default=10,
+        verbose_name="deletion limit",
+        help_text="Highest number of secrets that one run may delete.",
+    )
+    budget_percent = models.PositiveIntegerField(
+        default=10,
+        verbose_name="deletion limit (percent)",
+        help_text="Highest share of secrets that one run may delete.",
+    )
     # 0: synced on change and by hand only.
-    interval_seconds = models.PositiveIntegerField(default=300)
+    interval_seconds = models.PositiveIntegerField(
+        default=300,
+        verbose_name="interval (seconds)",
+        help_text="Time between two scheduled runs. 0: after changes and manually.",
+    )
     # Whether scheduled passes apply what they plan; else they only watch for drift.
-    automatic = models.BooleanField(default=False)
-    live = LiveField()
-    paused_at = models.DateTimeField(null=True, blank=True)
+    automatic = models.BooleanField(
+        default=False,
+        verbose_name="applies automatically",
+        help_text="Whether scheduled runs apply their plan. Otherwise they only detect drift.",
+    )
+    live = LiveField(verbose_name="active", help_text="Yes for an active target. Unknown once it is removed.")
+    paused_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="paused",
+        help_text="When the target was paused, in UTC. Empty: it is not paused.",
+    )
     # When the next pass is due; a change in the environment brings it forward.
-    due_at = models.DateTimeField(null=True, blank=True, db_index=True)
-    last_success_at = models.DateTimeField(null=True, blank=True)
-    last_failure_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        verbose_name="next run",
+        help_text="When the next run is due, in UTC.",
+    )
+    last_success_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="last success", help_text="When a run last succeeded, in UTC."
+    )
+    last_failure_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="last failure", help_text="When a run last failed, in UTC."
+    )
     # The operator's sentence of the last failure; empty once a pass succeeded.
-    last_error = models.CharField(max_length=500, blank=True, default="")
-    failures = models.PositiveIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
+    last_error = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the last run failed. Empty after a success."
+    )
+    failures = models.PositiveIntegerField(
+        default=0, help_text="Number of failed runs since the last success."
+    )
+    created_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="created",
+        help_text="When the target was created, in UTC.",
+    )
+    updated_at = models.DateTimeField(
+        auto_now=True, verbose_name="updated", help_text="When the target was last changed, in UTC."
+    )
 
     class Meta:
         """Names are unique in an environment among the living."""
 
+        verbose_name = "sync target"
+        verbose_name_plural = "sync targets"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "name", "live"], name="target_live_name")
         ]
@@ -167,41 +262,134 @@ class SyncEntry(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("intended_keeper", "intended_target", "claimed_from")
 
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="entries")
-    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    target = models.ForeignKey(
+        Target,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        help_text="The target that holds or will hold the secret.",
+    )
+    name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
     # Null while Keeper has no such secret.
-    secret_uuid = models.UUIDField(null=True, db_index=True)
+    secret_uuid = models.UUIDField(
+        null=True,
+        db_index=True,
+        verbose_name="secret UUID",
+        help_text="Identifier of the secret in Keeper. Empty if Keeper has none.",
+    )
     # The ARN, or Vault's time of creation: another secret of the same name has another one.
-    remote_id = models.CharField(max_length=2048, blank=True, default="")
-    ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
-    base_keeper = models.CharField(max_length=64, blank=True, default="")
-    base_target = models.CharField(max_length=64, blank=True, default="")
-    base_number = models.PositiveIntegerField(null=True, blank=True)
+    remote_id = models.CharField(
+        max_length=2048,
+        blank=True,
+        default="",
+        verbose_name="remote ID",
+        help_text="Identifier of the secret in the target, such as an ARN.",
+    )
+    ownership = models.CharField(
+        max_length=8,
+        choices=[(o, o) for o in Ownership],
+        default=Ownership.NONE,
+        help_text="Whether Keeper created, adopted or does not own the secret in the target.",
+    )
+    base_keeper = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="synced version in Keeper",
+        help_text="Version in Keeper when both sides last held the same value.",
+    )
+    base_target = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="synced version in the target",
+        help_text="Version in the target when both sides last held the same value.",
+    )
+    base_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="synced number",
+        help_text="Number of the version that both sides last held.",
+    )
     # The base that a write under way would make, noted before it; empty once its outcome is known.
-    intended_keeper = models.CharField(max_length=64, blank=True, default="")
-    intended_target = models.CharField(max_length=64, blank=True, default="")
-    intended_number = models.PositiveIntegerField(null=True, blank=True)
+    intended_keeper = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="version being written",
+        help_text="Version in Keeper of a write that is under way.",
+    )
+    intended_target = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="version being replaced",
+        help_text="Version in the target that a write under way replaces.",
+    )
+    intended_number = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="number being written",
+        help_text="Number of the version that is being written.",
+    )
     # What the entry knew of a secret that was not found there and is about to be created, as JSON; empty
     # once that is settled. A system that answers 404 for a while has it all the same.
-    claimed_from = models.TextField(blank=True, default="")
+    claimed_from = models.TextField(
+        blank=True,
+        default="",
+        verbose_name="state before creation",
+        help_text="What was stored before a creation that is not settled, as JSON.",
+    )
     # Keeper's version stored there as pending, and its version there; the mark on the secret proves it before
     # any act. `pending_at` is when that version was made, NULL
     # while it is only intended.
-    pending_keeper = models.CharField(max_length=64, blank=True, default="")
-    pending_target = models.CharField(max_length=64, blank=True, default="")
-    pending_at = models.DateTimeField(null=True, blank=True)
+    pending_keeper = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="pending version in Keeper",
+        help_text="Version that a rotation stored in the target as pending.",
+    )
+    pending_target = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        verbose_name="pending version in the target",
+        help_text="The target's own version of the pending value.",
+    )
+    pending_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="pending since",
+        help_text="When the pending version was written, in UTC.",
+    )
     state = models.CharField(
-        max_length=16, choices=[(s, s) for s in DeliveryState], default=DeliveryState.PENDING
+        max_length=16,
+        choices=[(s, s) for s in DeliveryState],
+        default=DeliveryState.PENDING,
+        help_text="State of the secret in the target at the last check.",
     )
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
-    reason = models.CharField(max_length=500, blank=True, default="")
-    checked_at = models.DateTimeField(null=True, blank=True)
-    synced_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the secret has this state."
+    )
+    checked_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="checked",
+        help_text="When the target was last checked for this secret, in UTC.",
+    )
+    synced_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="synced",
+        help_text="When both sides last held the same value, in UTC.",
+    )
 
     class Meta:
         """One entry a name and target."""
 
-        verbose_name_plural = "sync entries"
+        verbose_name = "synced secret"
+        verbose_name_plural = "synced secrets"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["target", "name"], name="sync_entry_name")
         ]

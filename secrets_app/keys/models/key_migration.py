@@ -21,14 +21,32 @@ class KeyMigration(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "key-migration"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("local_key_uri", "open", "outcome")
 
-    local_key_uri = models.CharField(max_length=2048)
-    # True or null, since MariaDB has no conditional unique constraints.
-    open = models.BooleanField(null=True, default=True)
-    outcome = models.CharField(
-        max_length=16, blank=True, choices=[(FINALISED, FINALISED), (ROLLED_BACK, ROLLED_BACK)]
+    local_key_uri = models.CharField(
+        max_length=2048,
+        verbose_name="key file",
+        help_text="Identifier of the key file that a rollback returns to.",
     )
-    started_at = models.DateTimeField(default=timezone.now, editable=False)
-    ended_at = models.DateTimeField(null=True, blank=True)
+    # True or null, since MariaDB has no conditional unique constraints.
+    open = models.BooleanField(
+        null=True,
+        default=True,
+        help_text="Yes while data keys carry both wraps. Unknown once the migration has ended.",
+    )
+    outcome = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[(FINALISED, FINALISED), (ROLLED_BACK, ROLLED_BACK)],
+        help_text="How the migration ended: finalized or rolled back.",
+    )
+    started_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        verbose_name="started",
+        help_text="When the migration began, in UTC.",
+    )
+    ended_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="ended", help_text="When the migration ended, in UTC."
+    )
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["open"], name="key_migration_one_open")]

@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from audit_app.db.described_fields import AdoptDescriptions
+
+
+class Migration(migrations.Migration):
+    dependencies = [("keeper_project", "0001_squashed_0002_backup_requests")]
+    operations = [AdoptDescriptions()]
