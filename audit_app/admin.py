@@ -1,16 +1,19 @@
 """The audit log in the admin: to look at, never to change."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from auditlog.admin import LogEntryAdmin
 from auditlog.models import LogEntry
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
+from django.urls import reverse
 
-from audit_app.admin_filters import ActorKindFilter, OutcomeFilter, names_hidden
+from audit_app.admin_pages.attention import Attention
+from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
+from audit_app.admin_pages.filters import EventPeriodFilter, OutcomeFilter, period_of
 from audit_app.events.actions import Action
-from audit_app.interfaces.access_policy import viewer_of
+from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.models import (
     AuditEvent,
     Checkpoint,
@@ -29,78 +32,36 @@ from audit_app.queries import search_index
 from audit_app.queries.access_log import record_view
 from audit_app.queries.search import matching
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:  # generic to the type checker only
-    ModelAdmin = admin.ModelAdmin
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Shows rows without any way to add, change or delete them; binary and `hidden` columns are left out."""
-
-    actions = None
-    list_per_page = 50
-    show_full_result_count = False
-    hidden: ClassVar[frozenset[str]] = frozenset()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: only Keeper writes here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: only Keeper writes here."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: only Keeper writes here."""
-        return False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse to filter by columns that are never shown."""
-        return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return the columns that are text for people."""
-        fields = self.model._meta.concrete_fields
-        return [
-            field.name
-            for field in fields
-            if not isinstance(field, models.BinaryField) and field.name not in self.hidden
-        ]
-
-
-def read_only(
-    model: type[models.Model],
-    columns: str,
-    *,
-    filters: str = "",
-    joined: str = "",
-    search: str = "",
-    ordering: str = "",
-    hidden: str = "",
-) -> None:
-    """Register a model's list and pages, to look at; each text holds names of fields, separated by spaces."""
-    options = {
-        "list_display": columns.split(),
-        "list_filter": filters.split(),
-        "list_select_related": joined.split() or False,
-        "search_fields": search.split(),
-        "ordering": ordering.split() or None,
-        "hidden": frozenset(hidden.split()),
-    }
-    admin.site.register(model, ReadOnlyAdmin, **options)
-
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
-    list_display = ("at", "stream", "sequence", "actor_name", "action", "object_name", "outcome", "address")
-    list_filter = (OutcomeFilter, ActorKindFilter)
+    list_display = ("at", "actor_name", "action", "object_name", "log", "outcome", "address")
+    list_filter = (EventPeriodFilter, OutcomeFilter)
+    sortable_by = ()
     # `get_search_results` takes their place.
     search_fields = ("=action", "=stream")
     search_help_text = "An action or stream; how an object's or actor's name begins; an address or request id"
     ordering = ("-id",)
+
+    @admin.display(description="log")
+    def log(self, event: AuditEvent) -> str:
+        """Return the environment of an event, or system."""
+        return getattr(event, "log_name", "") or event.stream.partition(":")[0]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list, whose rows name the environment of their log stream; one statement for all."""
+        changes = super().get_changelist_instance(request)
+        names = trail_policy().named_streams(viewer_of(request))
+        by_stream = {stream: name for name, stream in names.items()}
+        for event in changes.result_list:
+            event.log_name = by_stream.get(event.stream, "")
+        return changes
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("activity-event", args=[obj.pk])
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":
         """Record that the audit log is read, and return it."""
@@ -129,27 +90,43 @@ admin.site.unregister(LogEntry)
 
 
 @admin.register(LogEntry)
-class HistoryAdmin(LogEntryAdmin):  # type: ignore[misc]  # without stubs
+class HistoryAdmin(OperatorAdmin, LogEntryAdmin):  # type: ignore[misc]  # without stubs
     """The history of configuration as django-auditlog shows it, whose search asks for names users lack."""
 
+    list_display = ("created", "resource_url", "action", "msg_short", "user_url")
+    list_filter = (period_of("timestamp"), "action")
+    # A hierarchy of dates goes through the whole table.
+    date_hierarchy = None
+    sortable_by = ()
+    ordering = ("-pk",)
     search_fields = ("=object_repr", "=actor__username")
-    search_help_text = "An exact object or username"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return the sections that django-auditlog made."""
+        return list(LogEntryAdmin.fieldsets)
 
 
-read_only(Installation, "uuid epoch since backup restored_at")
+read_only(Installation, "uuid since epoch restored_at")
 read_only(StreamHead, "stream sequence")
-read_only(ReadManifest, "digest size", ordering="-id")
+read_only(ReadManifest, "digest size")
 read_only(
     ReadManifestItem,
     "name number secret_uuid manifest",
     joined="manifest",
-    search="=name =secret_uuid",
-    ordering="-id",
+    search="=secret_uuid",
 )
-read_only(SearchEntry, "event outcome address actor_name object_name", ordering="-event")
+read_only(SearchEntry, "event outcome address actor_name object_name request_id", ordering="-event")
 read_only(SearchPosition, "head sequence")
-read_only(Checkpoint, "number at key_id", ordering="-number")
-read_only(SinkState, "name position succeeded_at failures error")
+read_only(Checkpoint, "number at key_id", ordering="-number", period="at", page=lambda _row: reverse("trail"))
+read_only(
+    SinkState,
+    "name position succeeded_at failures due_at error",
+    attention=(
+        Attention(
+            key="failing", label="sinks failing", tone="bad", rows=lambda rows: rows.filter(failures__gt=0)
+        ),
+    ),
+)
 read_only(StreamCursor, "sink stream sequence", joined="sink")
-read_only(RefusalCount, "minute address kind count", ordering="-minute")
+read_only(RefusalCount, "minute address kind count", search="=address", period="minute")
 read_only(Deployment, "uuid created_at")

@@ -1,6 +1,7 @@
 """Registers keeper_project with Django, so that its commands and checks are found."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 
 
 class KeeperConfig(AppConfig):
@@ -13,3 +14,10 @@ class KeeperConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         from keeper_project import checks  # noqa: F401, PLC0415 - they read settings, and register on import
+
+
+class KeeperAdminConfig(admin_apps.AdminConfig):
+    """Django's admin with Keeper's site."""
+
+    default = False
+    default_site = "keeper_project.admin_site.site.KeeperAdminSite"

@@ -1,13 +1,19 @@
 """Secrets in the admin: operators see names and metadata; no value and no sealed column is shown."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
 
-from audit_app.admin import read_only
+from audit_app.admin_pages.attention import Attention
+from audit_app.admin_pages.base import read_only
+from audit_app.admin_pages.columns import state
+from audit_app.admin_pages.filters import period_of
 from environments_app.admin.base import ServiceAdmin
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
@@ -63,6 +69,42 @@ class SecretAdminForm(WrittenFields, ModelForm):
             self.initial["tags"] = ", ".join(self.instance.tags)
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """Active secrets, unless others are chosen: the index of names begins with that."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return what can be chosen beside the active ones."""
+        return [("deleted", "Deleted"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Yield the choices, the first for active secrets."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": "Active"}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> QuerySet[Secret]:
+        """Narrow the list to what was chosen."""
+        if self.value() == "all":
+            return queryset.order_by("-pk")
+        return queryset.filter(live=None if self.value() == "deleted" else True)
+
+
+def _overdue(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+    return rows.filter(live=True, rotation_due_at__lte=timezone.now())
+
+
+def _expired(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+    return rows.filter(live=True, expires_at__lte=timezone.now())
+
+
+def _expiring(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+    now = timezone.now()
+    return rows.filter(live=True, expires_at__gt=now, expires_at__lte=now + timedelta(days=30))
+
+
 @admin.register(Secret)
 class SecretAdmin(ServiceAdmin):
     """Secrets, active and deleted; a write needs the same membership as elsewhere."""
@@ -74,21 +116,37 @@ class SecretAdmin(ServiceAdmin):
         "environment",
         "secret_type",
         "current_number",
-        "resolves",
         "owner",
+        "rotation_due_at",
         "expires_at",
-        "live",
+        "status",
     )
-    list_filter = ("environment", "secret_type", "live")
+    list_filter = (StatusFilter, "environment")
     list_select_related = ("environment",)
+    sortable_by = ("name", "rotation_due_at", "expires_at")
     search_fields = ("search_text",)
     hidden: ClassVar[frozenset[str]] = frozenset({"search_text"})
+    sections = (("Value", "secret_type value comment expires_at"), ("Finding it", "description tags owner"))
+    attention = (
+        Attention(key="overdue", label="secrets overdue for rotation", rows=_overdue, tone="bad"),
+        Attention(key="expired", label="secrets expired", rows=_expired, tone="bad"),
+        Attention(key="expiring", label="secrets expire within 30 days", rows=_expiring),
+    )
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("secret-detail", args=[obj.pk])
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Keep name and environment of a stored secret: renaming and moving are acts of their own."""
         return ("environment", "name", "resolves") if obj else ()
 
-    @admin.display(boolean=True, description="resolves references", ordering="resolves_as")
+    @admin.display(description="status")
+    def status(self, row: Secret) -> str:
+        """Return whether the secret is active, as icon and word."""
+        return state("active" if row.live else "deleted")
+
+    @admin.display(boolean=True, description="resolves references")
     def resolves(self, row: Secret) -> bool:
         """Return whether references in the value are resolved when it is delivered."""
         return row.uses_references
@@ -131,10 +189,13 @@ class SecretAdmin(ServiceAdmin):
 
 read_only(
     Share,
-    "secret number shared_by recipient expires_at opened_at revoked_at",
-    joined="secret shared_by recipient",
+    "secret environment number shared_by recipient expires_at opened_at revoked_at",
+    joined="secret environment shared_by recipient",
+    search="=secret__name =shared_by__username =recipient__username",
+    period="created_at",
     filters="environment",
     hidden="link_hash",
+    page=lambda row: reverse("secret-detail", args=[row.secret_id]),
 )
 
 
@@ -142,9 +203,21 @@ read_only(
 class SecretVersionAdmin(ServiceAdmin):
     """Versions, to look at; what is sealed is not among the columns."""
 
-    list_display = ("secret", "number", "author", "comment", "created_at")
-    list_select_related = ("secret",)
-    search_fields = ("secret__search_text", "=author")
+    list_display = ("secret", "environment", "number", "author", "comment", "created_at")
+    list_select_related = ("secret__environment",)
+    list_filter = (period_of("created_at"),)
+    ordering = ("-pk",)
+    sortable_by = ()
+    search_fields = ("secret__search_text",)
+
+    @admin.display(description="environment")
+    def environment(self, version: SecretVersion) -> str:
+        """Return the environment of the secret."""
+        return str(version.secret.environment)
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("secret-detail", args=[obj.secret_id])
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed values in the database."""
@@ -180,15 +253,11 @@ class DataKeyAdmin(ServiceAdmin):
     """Data keys, to look at and to have checked: what wraps them, since when, and whether they open."""
 
     list_display = (
-        "uuid",
         "purpose",
         "environment",
         "provider",
         "key_uri",
-        "other_provider",
         "active",
-        "created_at",
-        "retired_at",
         "opens",
         "checked_at",
         "check_problem",
@@ -196,12 +265,22 @@ class DataKeyAdmin(ServiceAdmin):
     list_filter = (OpensFilter, "purpose", "environment", "active", "provider")
     list_select_related = ("environment",)
     search_fields = ("uuid", "key_uri")
+    attention = (
+        Attention(
+            key="failing",
+            label="data keys that do not open",
+            rows=lambda rows: rows.exclude(check_problem=""),
+            tone="bad",
+        ),
+    )
     actions = ("check_now",)  # type: ignore[assignment]  # as the stubs have it: none
 
-    @admin.display(boolean=True, description="opens")
-    def opens(self, row: DataKey) -> bool | None:
+    @admin.display(description="opens")
+    def opens(self, row: DataKey) -> str:
         """Return whether it opened when it was checked last."""
-        return row.check_problem == "" if row.checked_at else None
+        if row.checked_at is None:
+            return state("unasked", "not checked")
+        return state("failed", "no") if row.check_problem else state("reads")
 
     @admin.action(description="Check now whether they open", permissions=["view"])
     def check_now(self, request: HttpRequest, rows: QuerySet[DataKey]) -> None:
@@ -212,19 +291,55 @@ class DataKeyAdmin(ServiceAdmin):
 
 read_only(
     WrappingKey,
-    "scope reference key_uri state rotates problem checked_at",
+    "key_uri reference state rotates problem checked_at",
     filters="state",
     search="reference key_uri",
+    attention=(
+        Attention(
+            key="problem",
+            label="wrapping keys with a problem",
+            rows=lambda rows: rows.exclude(problem=""),
+            tone="bad",
+        ),
+    ),
 )
 read_only(
-    KeyMigration, "uuid local_key_uri open outcome started_at ended_at", filters="outcome", search="uuid"
+    KeyMigration,
+    "started_at ended_at open outcome local_key_uri",
+    filters="outcome",
+    search="uuid",
+    attention=(
+        Attention(
+            key="open", label="key migrations open", rows=lambda rows: rows.filter(open=True), tone="info"
+        ),
+    ),
 )
-read_only(Sweep, "uuid started_at finished_at checked problems started_by")
+
+
+def _last_with_problems(rows: QuerySet[Sweep]) -> QuerySet[Sweep]:
+    last = Sweep.objects.exclude(finished_at=None).order_by("-pk").values("pk")[:1]
+    return rows.filter(pk=Subquery(last), problems__gt=0)
+
+
+read_only(
+    Sweep,
+    "started_at finished_at checked problems started_by",
+    period="started_at",
+    page=lambda _row: reverse("integrity"),
+    attention=(
+        Attention(
+            key="problems", label="integrity scan found problems", rows=_last_with_problems, tone="bad"
+        ),
+    ),
+)
 read_only(
     Webhook,
     "name environment endpoint style created_by created_at",
-    filters="environment style",
+    filters="environment",
     joined="environment",
+    search="name endpoint",
+    sortable="name",
+    page=lambda row: reverse("notifications", args=[row.environment.name]),
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")

@@ -1,15 +1,24 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
 
-from audit_app.admin import read_only
+from audit_app.admin_pages.attention import Attention
+from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
+from audit_app.admin_pages.columns import state
 from environments_app.admin.base import ServiceAdmin
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
+from secrets_app.models import Secret
 from sync_app import admin_acts
+from sync_app.domain.delivery_state import ALERTING, DeliveryState
+from sync_app.domain.rotation_state import Slot
 from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
@@ -24,8 +33,56 @@ from sync_app.models import (
     SyncPause,
     Target,
 )
+from sync_app.models.run import RunState
+from sync_app.rotation.status import status_condition
 
+# So many of the newest runs are looked through for failed ones.
+_NEWEST_RUNS: Final = 5_000
 REFUSALS: Final = (SyncError, AccessError, SecretError)
+
+
+def _failing(rows: QuerySet[Target]) -> QuerySet[Target]:
+    return rows.filter(live=True).exclude(last_error="")
+
+
+def _drifted(rows: QuerySet[SyncEntry]) -> QuerySet[SyncEntry]:
+    return rows.filter(target__live=True, state=DeliveryState.DRIFTED)
+
+
+def _undelivered(rows: QuerySet[SyncEntry]) -> QuerySet[SyncEntry]:
+    return rows.filter(target__live=True, state__in=sorted(ALERTING - {DeliveryState.DRIFTED}))
+
+
+def _failed_runs(rows: QuerySet[Run]) -> QuerySet[Run]:
+    """Return the failed of the newest runs, which no column has an index for."""
+    newest = Run.objects.order_by("-pk").values("pk")[:1]
+    return rows.filter(
+        pk__gt=Subquery(newest) - _NEWEST_RUNS, state=RunState.FAILED, created_at__gte=_a_day_ago()
+    )
+
+
+def with_secret_name(rows: Any) -> Any:
+    """Return rows with the name of their secret, which may be purged: a join would leave those out."""
+    names = Secret.objects.filter(uuid=OuterRef("secret_id")).values("name")
+    return rows.annotate(secret_name=Subquery(names[:1]))
+
+
+def _run_page(run: Run) -> str:
+    if run.plan_id:
+        return reverse("plan-detail", args=[run.plan_id])
+    return reverse("target-detail", args=[run.target_id])
+
+
+def _a_day_ago() -> datetime:
+    return timezone.now() - timedelta(days=1)
+
+
+def _overdue(rows: QuerySet[RotationPolicy]) -> QuerySet[RotationPolicy]:
+    return rows.filter(status_condition("overdue", timezone.now()), live=True)
+
+
+def _stopped(rows: QuerySet[Rotation]) -> QuerySet[Rotation]:
+    return rows.filter(slot=Slot.WORKING, stopped_at__isnull=False)
 
 
 @admin.register(Target)
@@ -38,16 +95,36 @@ class TargetAdmin(ServiceAdmin):
         "backend",
         "place",
         "direction",
-        "automatic",
-        "paused_at",
+        "status",
         "last_success_at",
         "last_error",
-        "live",
     )
     list_filter = ("environment", "backend", "live", "automatic")
     list_select_related = ("environment",)
     search_fields = ("name", "place")
     refusals = REFUSALS
+    attention = (
+        Attention(key="failing", label="targets failing", rows=_failing, tone="bad"),
+        Attention(
+            key="paused",
+            label="targets paused",
+            rows=lambda rows: rows.filter(live=True, paused_at__isnull=False),
+            tone="info",
+        ),
+    )
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("target-detail", args=[obj.pk])
+
+    @admin.display(description="status")
+    def status(self, target: Target) -> str:
+        """Return whether the target works, as icon and word."""
+        if not target.live:
+            return state("deleted", "removed")
+        if target.paused_at:
+            return state("paused")
+        return state("failed" if target.last_error else "active")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credentials in the database."""
@@ -57,38 +134,63 @@ class TargetAdmin(ServiceAdmin):
 read_only(
     SyncEntry,
     "name target ownership state reason checked_at synced_at",
-    filters="state ownership target",
+    filters="target state",
     joined="target",
-    search="name",
+    search="=name",
+    page=lambda row: reverse("target-detail", args=[row.target_id]),
+    attention=(
+        Attention(key="drifted", label="secrets drifted", rows=_drifted),
+        Attention(
+            key="undelivered",
+            label="deliveries failed, missing or in conflict",
+            rows=_undelivered,
+            tone="bad",
+        ),
+    ),
 )
 read_only(
     Plan,
-    "id target kind state made_by created_at finished_at error",
+    "__str__ target kind state made_by created_at finished_at error",
+    search="=target__name =made_by",
+    period="created_at",
     filters="state kind target",
     joined="target",
+    page=lambda row: reverse("plan-detail", args=[row.pk]),
 )
 # A keyed digest, which reveals nothing.
 read_only(
     PlanItem,
     "name plan act reason state attempts error finished_at",
-    filters="act state",
     joined="plan",
-    search="name",
+    search="=name",
     hidden="token",
+    page=lambda row: reverse("plan-item", args=[row.plan_id, row.pk]),
 )
 read_only(
     Run,
-    "id target kind state trigger actor_name finished total failed created_at error",
+    "__str__ target state trigger actor_name failed created_at error",
+    search="=target__name =actor_name =request_id",
+    period="created_at",
     filters="state kind trigger target",
     joined="target",
+    page=_run_page,
+    attention=(
+        Attention(key="failed", label="runs failed in the last 24 hours", rows=_failed_runs, tone="bad"),
+    ),
 )
 read_only(
     ReferenceConsent,
     "environment prefix target given_by created_at",
+    search="=target__name",
     filters="environment target",
     joined="environment target",
+    page=lambda row: reverse("consents", args=[row.environment.name]),
 )
-read_only(SyncPause, "paused_by paused_at")
+read_only(
+    SyncPause,
+    "paused_by paused_at",
+    attention=(Attention(key="paused", label="pause of all sync", rows=lambda rows: rows),),
+)
 
 
 @admin.register(RotationPolicy)
@@ -96,38 +198,66 @@ class RotationPolicyAdmin(ServiceAdmin):
     """Rotation policies, living and removed."""
 
     list_display = (
-        "id",
-        "secret_id",
+        "secret_name",
         "environment",
         "rotator",
-        "endpoint",
         "interval_seconds",
-        "cron",
         "due_at",
         "last_rotated_at",
         "suspended_at",
         "live",
     )
     list_filter = ("environment", "rotator", "live")
-    list_select_related = ("environment", "secret__environment")
+    list_select_related = ("environment",)
+    search_fields = ("=secret__name", "endpoint")
     refusals = REFUSALS
+    attention = (Attention(key="overdue", label="rotations overdue", rows=_overdue, tone="bad"),)
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("rotation-policy", args=[obj.pk])
+
+    @admin.display(description="secret")
+    def secret_name(self, policy: RotationPolicy) -> str:
+        """Return the name of the secret, or its UUID once it is purged."""
+        return getattr(policy, "secret_name", None) or str(policy.secret_id)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Leave the sealed credential in the database."""
-        return super().get_queryset(request).defer("credentials")
+        """Name the secret, and leave the sealed credential in the database."""
+        return with_secret_name(super().get_queryset(request).defer("credentials"))
 
 
 read_only(
     Rotation,
-    "id policy step trigger emergency actor_name queued_at promoted_at finished_at stopped_at problem",
-    filters="step trigger emergency",
+    "__str__ policy step trigger actor_name queued_at finished_at problem",
+    filters="step",
     joined="policy",
+    search="=actor_name =request_id",
+    period="queued_at",
+    page=lambda row: reverse("rotation-policy", args=[row.policy_id]),
+    attention=(Attention(key="stopped", label="rotations stopped", rows=_stopped, tone="bad"),),
 )
-read_only(
-    Acknowledgement,
-    "consumer_name instance secret_id number acknowledged_at",
-    search="consumer_name instance",
-)
+
+
+@admin.register(Acknowledgement)
+class AcknowledgementAdmin(ReadOnlyAdmin):
+    """Which version each consumer uses."""
+
+    list_display = ("consumer_name", "instance", "secret_name", "number", "acknowledged_at")
+    search_fields = ("=consumer_name", "=instance")
+    ordering = ("-pk",)
+    sortable_by = ()
+
+    @admin.display(description="secret")
+    def secret_name(self, row: Acknowledgement) -> str:
+        """Return the name of the secret, or its UUID once it is purged."""
+        return getattr(row, "secret_name", None) or str(row.secret_id)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Name the secret."""
+        return with_secret_name(super().get_queryset(request))
+
+
 read_only(KeptCopy, "name target version created_at", joined="target")
 
 admin_acts.register()

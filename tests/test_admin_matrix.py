@@ -10,6 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core.management import get_commands
+from django.db import models
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django import Settings
@@ -154,12 +155,103 @@ def test_nobody_but_administrators_gets_in(cast: Cast, caller: str) -> None:
             reverse(f"{name}_changelist"),
             reverse(f"{name}_add"),
             reverse(f"{name}_change", args=[1]),
+            reverse(f"{name}_history", args=[1]),
+            reverse(f"{name}_changelist") + "export.csv",
+            reverse("admin:search"),
         ):
             for method, response in (("get", client.get(path)), ("post", client.post(path, {}))):
                 leads_to = response.headers.get("Location", "").partition("?")[0]
                 answers[method].add((response.status_code, leads_to))
     # What was sent is not sent again by signing in: that leads to a page.
     assert answers == {"get": {(302, "/admin/login/")}, "post": {(302, "/sign-in")}}
+
+
+# --- Lists, searches, filters and files ----------------------------------------------------------
+
+_HERE: Final = [pytest.param(model, id=model._meta.label) for model in admin.site._registry]
+# Derived from names and descriptions, which every viewer sees: searched, and not shown.
+_SEARCHED: Final = "search_text"
+# The parameter of Django's own lists for an address that it refuses.
+_REFUSED: Final = {400, 302}
+
+
+@pytest.fixture
+def root(cast: Cast) -> Client:
+    client = Client()
+    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
+    return client
+
+
+def _list_of(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def _sealed(model: Any) -> list[str]:
+    """Return the columns that nobody may learn of: bytes, what is hidden, and what is encrypted."""
+    hidden: frozenset[str] = (
+        getattr(admin.site.get_model_admin(model), "hidden", frozenset()) if _is_here(model) else frozenset()
+    )
+    return [
+        field.name
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.BinaryField) or field.name in hidden
+    ]
+
+
+def _is_here(model: Any) -> bool:
+    return admin.site.is_registered(model)
+
+
+def _ways_to(model: Any) -> list[str]:
+    """Return the lookups that lead to a sealed column, of the model itself or by one relation."""
+    ways = _sealed(model)
+    for field in model._meta.get_fields():
+        if field.is_relation and field.related_model and field.related_model._meta.app_label in _APPS:
+            ways += [f"{field.name}__{name}" for name in _sealed(field.related_model)]
+    return ways
+
+
+@pytest.mark.parametrize("model", _HERE)
+def test_an_administrator_lists_searches_filters_and_takes_the_file(root: Client, model: Any) -> None:
+    page = admin.site.get_model_admin(model)
+    answers = [root.get(_list_of(model)).status_code]
+    if page.search_fields:
+        answers.append(root.get(_list_of(model), {"q": "x"}).status_code)
+    changes = root.get(_list_of(model)).context["cl"]
+    for shown in changes.filter_specs:
+        answers.extend(
+            root.get(_list_of(model) + str(choice["query_string"])).status_code
+            for choice in shown.choices(changes)
+        )
+    if hasattr(page, "export_view"):
+        answers.append(root.get(_list_of(model) + "export.csv").status_code)
+    assert set(answers) == {200}
+
+
+@pytest.mark.parametrize("model", _HERE)
+@pytest.mark.parametrize("path", ["", "export.csv"], ids=["list", "file"])
+def test_no_address_of_a_list_asks_for_a_sealed_column(root: Client, model: Any, path: str) -> None:
+    if path and not hasattr(admin.site.get_model_admin(model), "export_view"):
+        return
+    for way in _ways_to(model):
+        for lookup in (way, f"{way}__startswith", f"{way}__regex", f"{way}__isnull"):
+            answer = root.get(_list_of(model) + path, {lookup: "a"})
+            assert answer.status_code in _REFUSED, lookup
+            if answer.status_code == 302:
+                assert "e=1" in answer.headers["Location"] or path, lookup
+
+
+@pytest.mark.parametrize("model", _HERE)
+def test_no_list_search_filter_or_file_names_a_sealed_column(model: Any, cast: Cast) -> None:
+    page = admin.site.get_model_admin(model)
+    request = RequestFactory().get("/admin/")
+    request.user = cast.root
+    named = {getattr(each, "name", each) for each in page.get_list_display(request)}
+    named |= {name.lstrip("=^@") for name in page.search_fields}
+    named |= {name for name in page.get_list_filter(request) if isinstance(name, str)}
+    named |= {name for name in page.get_fields(request) if isinstance(name, str)} - {"value"}
+    named |= {name.lstrip("-") for name in page.get_ordering(request) if isinstance(name, str)}
+    assert [way for way in _ways_to(model) if way in named and not way.endswith(_SEARCHED)] == []
 
 
 # --- Stale sessions ------------------------------------------------------------------------------

@@ -208,6 +208,7 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     ),
     "trail.view": ActionLabel("Audit log viewed", "viewed the audit log of", "view the audit log of"),
     "trail.verify": ActionLabel("Audit log verified", "verified the audit log of", "verify the audit log of"),
+    "list.export": ActionLabel("List exported", "exported the list of", "export the list of"),
     "trail.export": ActionLabel("Audit log exported", "exported the audit log of", "export the audit log of"),
     "trail.prune": ActionLabel("Events archived", "archived events to", "archive events to"),
     "trail.resume": ActionLabel(
@@ -253,7 +254,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Sync": ("target", "consent"),
     "Rotation": ("rotation",),
     "Keys": ("data_key", "key_migration"),
-    "Audit and backups": ("trail", "stream", "report", "backup", "integrity"),
+    "Audit and backups": ("trail", "list", "stream", "report", "backup", "integrity"),
 }  # fmt: skip
 SYSTEM: Final = "System"
 HEADINGS: Final = (*GROUPS, SYSTEM)

@@ -161,6 +161,8 @@ class Action(StrEnum):
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
     TRAIL_EXPORT = "trail.export"
+    # The rows of a list of the admin, as a file; values are not among its columns.
+    LIST_EXPORT = "list.export"
     # An operator lets checkpoints continue from a state that is older than the newest anchor.
     TRAIL_RESUME = "trail.resume"
     # Retention took old events out of a stream: the record of what, and where they are now.

@@ -29,7 +29,7 @@ def as_csv(events: Events) -> bytes:
     writer.writerow((*_COLUMNS, "details"))
     for row in _rows(events):
         details = orjson.dumps(row["details"]).decode()
-        writer.writerow([_harmless(str(row[name])) for name in _COLUMNS] + [_harmless(details)])
+        writer.writerow([harmless(str(row[name])) for name in _COLUMNS] + [harmless(details)])
     return out.getvalue().encode()
 
 
@@ -56,7 +56,8 @@ def _rows(events: Events) -> Iterator[dict[str, Any]]:
         }
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -122,7 +122,7 @@ def events(
     if actions:
         wanted &= Q(**{f"action{act}__in": sorted(actions)})
     if since or until:
-        wanted &= _within(since, until, compared)
+        wanted &= within(since, until, compared)
     if object_uuid is not None:
         wanted &= _about(object_uuid)
     if is_own:
@@ -184,7 +184,7 @@ def _readable(viewer: Actor, compared: str) -> Q:
     return Q() if names is None else Q(**{f"stream{compared}__in": names})
 
 
-def _within(since: datetime | None, until: datetime | None, compared: str) -> Q:
+def within(since: datetime | None, until: datetime | None, compared: str) -> Q:
     """Return the condition of a time; where few events are that old, their ids, found by the index of times.
 
     Beside a stream, databases go by the index of streams, in the order of the list, and so through all of

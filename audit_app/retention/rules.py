@@ -34,6 +34,7 @@ PASSING: Final = frozenset(
         Action.TRAIL_VIEW,
         Action.TRAIL_VERIFY,
         Action.TRAIL_EXPORT,
+        Action.LIST_EXPORT,
         Action.REPORT_GENERATE,
         # Comings and goings.
         Action.SIGN_IN,

@@ -7,9 +7,12 @@ from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 
-from audit_app.admin import read_only
+from audit_app.admin_pages.attention import Attention
+from audit_app.admin_pages.base import read_only
+from audit_app.admin_pages.columns import state, yes_no
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import (
     AccountForm,
@@ -20,7 +23,7 @@ from environments_app.admin.forms import (
     SamlGroupMappingForm,
     UserForm,
 )
-from environments_app.authentication import mfa
+from environments_app.authentication import lockout, mfa
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
@@ -29,7 +32,9 @@ from environments_app.models import (
     AccessRequest,
     Alert,
     Approval,
+    ApprovalState,
     Delivery,
+    DeliveryState,
     Environment,
     FailedSignIns,
     GroupMember,
@@ -38,6 +43,7 @@ from environments_app.models import (
     Passkey,
     PersonalSettings,
     Recipient,
+    RequestState,
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
@@ -47,9 +53,10 @@ from environments_app.models import (
     User,
 )
 from environments_app.saml import group_mapping
+from environments_app.tokens import expiry_alerts
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts
-from environments_app.users.suspensions import places_of
+from environments_app.users.suspensions import awaiting_confirmation, places_of
 
 # Importing Django's own page registered it, which would save past the use cases.
 admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the stub of the admin leaves out what it imports
@@ -60,11 +67,21 @@ class UserAdmin(ServiceAdmin):
     """Accounts. They are disabled, never deleted: the audit log names them."""
 
     form = UserForm
-    list_display = ("username", "display_name", "email", "role", "is_active", "suspended_at", "last_login")
+    list_display = ("username", "display_name", "email", "role", "status", "two_factor", "last_login")
     list_filter = ("role", "is_active")
     search_fields = ("username", "display_name", "email")
     ordering = ("username",)
+    sections = (("Access", "role is_active"), ("Signing in", "new_password remove_second_factor offboarding"))
     hidden = frozenset({"password"})
+    attention = (
+        Attention(
+            key="suspended", label="accounts await a manager's confirmation", rows=awaiting_confirmation
+        ),
+    )
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("person", args=[obj.username])
 
     def get_form(
         self,
@@ -82,6 +99,18 @@ class UserAdmin(ServiceAdmin):
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep the name of an existing account."""
         return ("username", "offboarding") if obj else ()
+
+    @admin.display(description="status", ordering="is_active")
+    def status(self, user: User) -> str:
+        """Return whether the account works, as icon and word."""
+        if not user.is_active:
+            return state("disabled")
+        return state("suspended" if user.suspended_at else "active")
+
+    @admin.display(description="two-factor", ordering="second_factor")
+    def two_factor(self, user: User) -> str:
+        """Return whether local sign-ins need a second factor."""
+        return yes_no(user.second_factor)
 
     @admin.display(description="When they leave")
     def offboarding(self, user: User) -> str:
@@ -121,7 +150,7 @@ class UserAdmin(ServiceAdmin):
 class EnvironmentAdmin(ServiceAdmin):
     """Environments."""
 
-    list_display = ("name", "display_name", "position", "protected", "kms_key_alias")
+    list_display = ("name", "display_name", "protected", "kms_key_alias", "position", "updated_at")
     search_fields = ("name", "display_name")
     ordering = ("position", "name")
     fields: ClassVar[tuple[str, ...]] = (
@@ -133,6 +162,14 @@ class EnvironmentAdmin(ServiceAdmin):
         "protected",
         "kms_key_alias",
     )
+    sections = (
+        ("On pages", "display_name description colour position"),
+        ("Protection", "protected kms_key_alias"),
+    )
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("environment-detail", args=[obj.name])
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep the name of an existing environment."""
@@ -158,16 +195,34 @@ class MembershipAdmin(ServiceAdmin):
     """Roles in environments."""
 
     form = MembershipForm
-    list_display = ("environment", "user", "group", "role", "prefix", "expires_at", "source", "granted_by")
+    list_display = (
+        "holder",
+        "environment",
+        "role",
+        "prefix",
+        "expires_at",
+        "source",
+        "granted_by",
+        "created_at",
+    )
     list_filter = ("environment", "role", "source")
     list_select_related = ("environment", "user", "group", "granted_by")
     search_fields = ("=user__username", "=group__name")
     ordering = ("environment", "id")
     fields: ClassVar[tuple[str, ...]] = ("environment", "user", "group", "role", "prefix", "expires_at")
 
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("environment-access", args=[obj.environment.name])
+
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep whom an existing membership is for, and where."""
         return ("environment", "user", "group") if obj else ()
+
+    @admin.display(description="user or group", ordering="user")
+    def holder(self, membership: Membership) -> str:
+        """Return who has the role."""
+        return membership.holder
 
     def create(self, *, actor: Principal, form: Any) -> Membership:
         """Give a role."""
@@ -189,19 +244,48 @@ read_only(
     filters="environment",
     joined="user environment confirmed_by",
     search="=user__username",
+    page=lambda row: reverse("environment-access", args=[row.environment.name]),
 )
+
+
+def _token_page(token: ServiceToken) -> str:
+    if token.environment is None:
+        return reverse("admin-token-detail", args=[token.pk])
+    return reverse("token-detail", args=[token.environment.name, token.pk])
 
 
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ServiceAdmin):
     """Service tokens; acts issue, rotate and revoke them."""
 
-    list_display = ("name", "environment", "role", "prefix", "expires_at", "last_used_at", "revoked_at")
+    list_display = (
+        "name",
+        "environment",
+        "role",
+        "prefix",
+        "status",
+        "expires_at",
+        "last_used_at",
+        "last_used_address",
+    )
     list_filter = ("environment", "role")
     list_select_related = ("environment",)
     search_fields = ("name", "=public_id")
     ordering = ("id",)
     hidden = frozenset({"secret_hash", "pepper_id"})
+    attention = (
+        Attention(key="expiring", label="tokens expiring soon", rows=expiry_alerts.expiring),
+        Attention(key="unused", label="tokens unused", rows=expiry_alerts.unused, tone="info"),
+    )
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return _token_page(obj)
+
+    @admin.display(description="status")
+    def status(self, token: ServiceToken) -> str:
+        """Return whether the token works, as icon and word."""
+        return state(expiry_alerts.token_status(token))
 
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Revoke a token; the row stays, since the audit log names it."""
@@ -267,42 +351,90 @@ class SamlGroupMappingAdmin(ServiceAdmin):
 
 read_only(SecondFactor, "user created_at", joined="user", search="=user__username", hidden="recovery_codes")
 read_only(Passkey, "user name relying_party created_at last_used_at", joined="user", search="=user__username")
-read_only(FailedSignIns, "bucket until count")
+read_only(
+    FailedSignIns,
+    "until count bucket",
+    attention=(Attention(key="locked", label="sign-ins locked", rows=lockout.locked, tone="bad"),),
+)
 read_only(KnownNetwork, "key until")
 read_only(
     Session,
-    "user address signed_in_at last_seen_at expire_date",
+    "user address agent signed_in_at last_seen_at expire_date",
     joined="user",
-    search="user__username address",
+    search="=user__username =address",
+    ordering="-last_seen_at",
+    sortable="last_seen_at signed_in_at",
     hidden="session_key session_data",
 )
-read_only(SamlProvider, "uuid fetched_at")
+read_only(SamlProvider, "url fetched_at")
 read_only(SamlAssertion, "uuid received_at finished_at", hidden="assertion request handle statement")
 read_only(PersonalSettings, "user digest digest_at notices_seen_at", joined="user", search="=user__username")
-read_only(Recipient, "email environment created_by created_at", filters="environment", joined="environment")
+read_only(
+    Recipient,
+    "email environment created_by created_at",
+    filters="environment",
+    joined="environment",
+    search="email",
+    sortable="email",
+    page=lambda row: reverse("notifications", args=[row.environment.name]),
+)
 read_only(
     Alert,
-    "kind environment subject open opened_at told_at closed_at",
+    "subject kind environment open opened_at told_at closed_at",
+    period="opened_at",
     filters="kind open environment",
     joined="environment",
     search="subject",
+    page=lambda row: row.link or None,
+    attention=(
+        Attention(key="open", label="alerts open", rows=lambda rows: rows.filter(open=True), tone="bad"),
+    ),
 )
 read_only(
     Delivery,
-    "kind transport environment subject state attempts due_at error",
+    "subject kind transport environment state attempts due_at error",
+    period="created_at",
+    search="subject",
     filters="state transport environment",
     joined="environment",
+    page=lambda row: row.link or None,
+    attention=(
+        Attention(
+            key="failed",
+            label="notifications not delivered",
+            rows=lambda rows: rows.filter(state=DeliveryState.FAILED),
+        ),
+    ),
 )
 read_only(
     AccessRequest,
-    "id environment_name requester role prefix minutes state decided_by asked_at",
+    "environment_name requester role prefix minutes state decided_by asked_at",
+    period="asked_at",
     filters="state role",
     joined="requester decided_by",
     search="=environment_name =requester__username",
+    page=lambda row: reverse("access-request-detail", args=[row.pk]),
+    attention=(
+        Attention(
+            key="open",
+            label="access requests open",
+            rows=lambda rows: rows.filter(state=RequestState.PENDING, expires_at__gt=timezone.now()),
+        ),
+    ),
 )
 read_only(
     Approval,
-    "id environment action object_name requester_name state decided_by_name",
-    filters="state environment action",
+    "object_name action environment requester_name state decided_by_name asked_at expires_at",
+    period="asked_at",
+    search="object_name =requester_name =decided_by_name",
+    filters="state environment",
     joined="environment",
+    page=lambda row: reverse("approval-detail", args=[row.pk]),
+    attention=(
+        Attention(
+            key="open",
+            label="approvals pending",
+            rows=lambda rows: rows.filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now()),
+        ),
+    ),
 )

@@ -2,22 +2,19 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from audit_app.admin_filters import names_hidden
+from audit_app.admin_pages.base import OperatorAdmin
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError, ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 
 if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:  # generic to the type checker only
-    ModelAdmin = admin.ModelAdmin
+    from django.forms import ModelForm
 
 
 # Bulk actions that change nothing.
@@ -32,21 +29,16 @@ class _ConfirmationAsked:
         raise ValidationError(confirm_link())
 
 
-class ServiceAdmin(ModelAdmin):
+class ServiceAdmin(OperatorAdmin):
     """An admin page whose saving and deleting go through the use cases.
 
     A subclass defines which of `create`, `change` and `remove` exist; others are not possible. Nothing is
-    edited in lists or inline, nothing is deleted in bulk, and binary and `hidden` columns (MACs, hashes,
-    what is sealed) are never shown, nor filtered by. Django would run a page's POST in one transaction;
+    edited in lists or inline, nothing is deleted in bulk. Django would run a page's POST in one transaction;
     here it does not, since a denial must survive.
     """
 
-    actions = None
     list_editable: ClassVar[tuple[str, ...]] = ()
     inlines: ClassVar[tuple[Any, ...]] = ()
-    list_per_page = 50
-    show_full_result_count = False
-    hidden: ClassVar[frozenset[str]] = frozenset()
     # What a use case raises to refuse; it becomes a message.
     refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
 
@@ -74,10 +66,6 @@ class ServiceAdmin(ModelAdmin):
         """Allow deleting where there is a use case for it."""
         return self._defines("remove") and super().has_delete_permission(request, obj)
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse to filter by columns that are never shown."""
-        return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
-
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Offer what a page names, and not Django's own act, which deletes in bulk.
 
@@ -92,12 +80,7 @@ class ServiceAdmin(ModelAdmin):
         """Return the fields of the form, or else the columns that are for people."""
         if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
             return list(super().get_fields(request, obj))
-        fields = self.model._meta.concrete_fields
-        return [
-            field.name
-            for field in fields
-            if not isinstance(field, models.BinaryField) and field.name not in self.hidden
-        ]
+        return list(self.shown_columns())
 
     def get_form(
         self,

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
@@ -142,6 +143,17 @@ def unlock(*, actor: Principal, user: User) -> None:
             object=AuditObject("user", user.uuid, user.username),
             details={"unlocked": True},
         )
+
+
+def locked(rows: QuerySet[FailedSignIns]) -> QuerySet[FailedSignIns]:
+    """Return the rows by which tries are refused now: sources that wait, and pools of strangers used up.
+
+    A row does not name its kind: the largest pool decides when a pool counts as used up.
+    """
+    now = timezone.now()
+    waits = Q(count__gte=_FREE_TRIES, until__gt=now, until__lte=now + MAX_DELAY + SLACK)
+    used_up = Q(count=0, until__gt=now + _HOUR - _interval(Kind.STRANGER), until__lte=now + _HOUR + SLACK)
+    return rows.filter(waits | used_up)
 
 
 def purge() -> int:

@@ -6,7 +6,7 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 
-from audit_app.admin_filters import names_hidden
+from audit_app.admin_pages.filters import names_hidden
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -93,6 +93,12 @@ def suspended_accounts(environment: Environment) -> list[User]:
         )
     }
     return [user for user in waiting.order_by("username") if confirmed.get(user.pk) != user.suspended_at]
+
+
+def awaiting_confirmation(users: QuerySet[User]) -> QuerySet[User]:
+    """Return the suspended accounts that no manager has confirmed since in any environment."""
+    confirmed = AccessConfirmation.objects.filter(user=OuterRef("pk"), suspended_at=OuterRef("suspended_at"))
+    return users.filter(~Exists(confirmed), suspended_at__isnull=False, is_active=True)
 
 
 def suspended_mappings(environment: Environment) -> QuerySet[SamlGroupMapping]:

@@ -15,7 +15,7 @@ INSTALLED_APPS = [
     "environments_app",
     "audit_app",
     "auditlog",
-    "django.contrib.admin",
+    "keeper_project.apps.KeeperAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -90,6 +90,7 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = ["keeper_project.formats"]
 STATIC_URL = "static/"
 # WhiteNoise warns of a folder that is missing; only an image that runs collectstatic fills it.
 if not holds_back():

@@ -52,7 +52,7 @@ def test_no_page_shows_a_hash_or_a_mac(root: Client, cast: Cast, token: ServiceT
         f"{ADMIN}/{model}/{row.pk}/history/",
     ):
         page = root.get(path)
-        assert page.status_code in {200, 403}
+        assert page.status_code in {200, 302, 403}
         text = page.content.decode()
         assert token.secret_hash not in text
         assert row.row_mac.hex() not in text.replace(" ", "").lower()
@@ -113,7 +113,7 @@ def test_a_membership_is_called_by_names(root: Client, cast: Cast) -> None:
 
 def test_what_the_menu_names_is_english(root: Client, cast: Cast) -> None:
     menu = root.get("/admin/").content.decode()
-    for name in ("Failed sign-ins", "Rotation policies", "Sync entries"):
+    for name in ("Failed sign-ins", "Rotation policies", "Synced secrets"):
         assert f">{name}<" in menu
 
 
@@ -253,7 +253,7 @@ def test_nothing_is_done_in_bulk(root: Client, cast: Cast, token: ServiceToken, 
     page = root.post(
         f"{ADMIN}/{path}/", {"action": "delete_selected", "_selected_action": "1", "post": "yes"}, follow=True
     )
-    assert page.status_code in {200, 403}
+    assert page.status_code in {200, 302, 403}
     assert "delete_selected" not in page.content.decode()
     assert (User.objects.count(), Membership.objects.count(), Environment.objects.count()) == (6, 5, 2)
 

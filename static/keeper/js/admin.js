@@ -1,2 +1,12 @@
 // What the admin has of Keeper's scripts: its forms outlive their session, and are not left unsaved.
 import "./submit.js";
+
+// "/" leads to the search over everything, unless somebody types.
+document.addEventListener("keydown", (event) => {
+  const field = document.querySelector("[data-find]");
+  if (!field || event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
+});

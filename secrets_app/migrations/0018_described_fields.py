@@ -4,5 +4,5 @@ from audit_app.db.described_fields import AdoptDescriptions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("environments_app", "0018_passkeys")]
+    dependencies = [("secrets_app", "0017_token_session_keys")]
     operations = [AdoptDescriptions()]

@@ -4,5 +4,5 @@ from audit_app.db.described_fields import AdoptDescriptions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("secrets_app", "0016_stars")]
+    dependencies = [("environments_app", "0019_auditor")]
     operations = [AdoptDescriptions()]

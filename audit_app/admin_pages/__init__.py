@@ -1,0 +1,1 @@
+"""What every page of the Django admin has: read-only lists, hidden columns, filters, what needs attention."""
