@@ -129,7 +129,7 @@ class NameReserved(BackendError):
 
 
 class ValueUnusable(BackendError):
-    """What the target holds there is not a single text: Keeper neither reads nor overwrites it."""
+    """What is in the target is no value that Keeper can hold, or the target cannot hold Keeper's value."""
 
 
 class QuotaExceeded(BackendError):

@@ -86,6 +86,7 @@ class PlainRow(NamedTuple):
     current: CurrentRow
     fingerprint: bytes
     resolves_as: str
+    secret_type: str
 
 
 def current_version_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
@@ -150,11 +151,13 @@ def judge(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentR
 def _plain(batches: Iterable[Sequence[RawRow]], environment: Environment) -> Iterator[PlainRow | int]:
     for batch in batches:
         rows = [row[1:] for row in batch]
-        for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _verify(rows, environment), strict=True):
+        for (fingerprint, pk, *_, kind, _, _, _, resolves_as), proven in zip(
+            batch, _verify(rows, environment), strict=True
+        ):
             if proven is None or type(fingerprint) is not bytes:
                 yield pk
             else:
-                yield PlainRow(pk, proven, fingerprint, resolves_as or "")
+                yield PlainRow(pk, proven, fingerprint, resolves_as or "", kind)
 
 
 def _verify(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentRow | None]:

@@ -81,8 +81,8 @@ def _text(field: FormField) -> Document:
         schema["enum"] = [*field.choices]
     elif field.pattern:
         schema["pattern"] = f"^({field.pattern})?$"
-    if field.default:
-        schema["default"] = str(field.default)
+    if preset := field.initial or field.default:
+        schema["default"] = str(preset)
     if field.sensitive:
         schema["writeOnly"] = True
     return schema

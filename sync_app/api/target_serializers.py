@@ -50,6 +50,9 @@ class TargetChange(RuleFields):
     """What can be changed of a target; what is left out is kept."""
 
     name = Text(max_length=63, required=False)
+    destination = Texts(
+        required=False, help_text="The fields of the destination that are rules, such as `objects` of Vault."
+    )
 
 
 class NewTarget(RuleFields):

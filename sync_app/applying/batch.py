@@ -18,7 +18,6 @@ from environments_app.errors import AccessError
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back
 from sync_app.applying.item_actions import ItemJob, ItemResult
-from sync_app.applying.open_values import open_versions
 from sync_app.applying.outcomes import Outcomes
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import (
@@ -42,8 +41,10 @@ from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
 from sync_app.state import local_state
+from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import mark_for, write_token
 from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
+from sync_app.state.same_values import ValueMatcher
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4
@@ -74,7 +75,8 @@ class Batch:
         self._kept: set[str] = set()
         self._rights = ReferenceRights(self._target)
         self._now = database_now()
-        self._outcomes = Outcomes(tools, self._now)
+        self._matcher = ValueMatcher(actor=tools.actor, plan=tools.plan, backend=tools.backend)
+        self._outcomes = Outcomes(tools, self._matcher, self._now)
         self._due: datetime | None = None
         self._tasks: list[Task] = []
         self._started: RunningBatch[Task, ItemResult] | None = None
@@ -162,7 +164,7 @@ class Batch:
             if work.item.pk in self._repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
                 self._tools.heartbeat()
                 put_back.revert_overwrite(
-                    self._tools.backend,
+                    self._matcher,
                     seen=_planned_metadata(work.item),
                     makes=self._tools.backend.predict_version(
                         work.item.target_version, token=work.item.token

@@ -3,7 +3,6 @@
 A repeated act (its intent was committed before, its outcome is not known) finds its own work done.
 """
 
-import hmac
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -150,7 +149,7 @@ def revert_unconfirmed_write(
 
 def _revert_earlier_attempt(backend: Backend, job: ItemJob) -> None:
     def wrote(value: str) -> bool:
-        return hmac.compare_digest(value.encode(), job.value.encode())
+        return backend.values_equal(job.value, value)
 
     makes = backend.predict_version(job.expected.version, token=job.token)
     revert_unconfirmed_write(
@@ -341,7 +340,7 @@ def _has_written_value(backend: Backend, now: SecretMetadata, job: ItemJob) -> b
     copy = backend.read_value(job.name)
     if copy is None or copy.metadata.version != now.version:
         return False
-    return hmac.compare_digest(copy.value.encode(), job.value.encode())
+    return backend.values_equal(job.value, copy.value)
 
 
 _ACTIONS: Final[Mapping[Act, Callable[[Backend, ItemJob], ItemResult]]] = {

@@ -5,7 +5,6 @@ from typing import Final
 
 from environments_app.errors import AccessError
 from secrets_app.errors import InvalidInput, KeyUnavailable, SecretError
-from secrets_app.keys import fingerprints
 from sync_app.applying.item_actions import ItemResult
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import ItemContext, PlanOutdated, is_pull, is_push
@@ -16,7 +15,10 @@ from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import BackendError, ChangedSinceRead, CreateConflict, Overwritten, UpdateConflict
 from sync_app.models import SyncEntry
 from sync_app.models.plan import Act, ItemState
+from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import mark_for
+from sync_app.state.same_values import Comparison, ValueMatcher
+from sync_app.state.value_forms import form_of
 
 MAX_ATTEMPTS: Final = 5
 _ERROR_LENGTH: Final = 500
@@ -25,8 +27,8 @@ _ERROR_LENGTH: Final = 500
 class Outcomes:
     """What became of the items of one batch, looked at at one time of the database."""
 
-    def __init__(self, tools: ApplyContext, now: datetime) -> None:
-        self._tools = tools
+    def __init__(self, tools: ApplyContext, matcher: ValueMatcher, now: datetime) -> None:
+        self._tools, self._matcher = tools, matcher
         self._plan, self._target = tools.plan, tools.plan.target
         self._now = now
 
@@ -94,13 +96,21 @@ class Outcomes:
                 clearance=self._tools.approval,
             )
             secret = taken.secret
-        elif work.local is not None and fingerprints.matches(value.encode(), work.local.fingerprint):
+        elif work.local is not None and self._is_equal(work.local, value):
             secret = work.local.secret_uuid
         if secret is None:
             raise PlanOutdated("the values are not the same any more: it is left alone")
         if work.item.act == Act.ADOPT:
             self._tools.backend.mark(done.metadata, mark_for(self._target, secret))
         return taken
+
+    def _is_equal(self, local: LocalSecret, value: str) -> bool:
+        if local.version_uuid is None:
+            return False
+        comparison = Comparison(
+            name=local.name, version=local.version_uuid, fingerprint=local.fingerprint, remote=value
+        )
+        return bool(self._matcher.matches(comparison))
 
     def postpone(self, work: ItemContext, error: BackendError) -> None:
         """Note an error of the target's; one that may pass is tried again, so many times."""
@@ -149,6 +159,7 @@ class Outcomes:
             entry.clear_intent()
             return
         entry.synced_at = self._now
+        entry.base_form = form_of(self._target)
         if item.act != Act.PULL or entry.ownership == Ownership.NONE:
             # A pull claims no ownership: what another client recreated stays theirs.
             entry.remote_id = seen.remote_id or entry.remote_id

@@ -22,7 +22,6 @@ from audit_app.recording.recorder import record, stream_and_object
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
-from sync_app.applying.open_values import open_versions
 from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.domain.reconciliation import Direction, Ownership, Presence
 from sync_app.errors import BackendError, ChangedSinceRead
@@ -30,6 +29,7 @@ from sync_app.jobs.leases import Lease, database_now
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
+from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import prove_ownership, write_token
 from sync_app.targets.credentials import TargetSession
 from sync_app.targets.destinations import backend_class

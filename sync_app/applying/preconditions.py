@@ -14,7 +14,7 @@ from environments_app.authorization.policy import Principal, require
 from sync_app.backends.base import SecretMetadata
 from sync_app.domain.reconciliation import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.errors import SyncError
-from sync_app.models import Plan, PlanItem, SyncEntry
+from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, PlanKind
 from sync_app.models.target import NO_INTENT, Intent
 from sync_app.planning import staged_choices
@@ -22,6 +22,7 @@ from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectM
 from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import is_same_secret, last_synced, target_side, write_token
+from sync_app.state.value_forms import keeper_side
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
 
@@ -153,7 +154,7 @@ def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
     elif work.item.name in staged_choices.chosen_by(plan.options):
         if not staged_choices.is_chosen(work.item, plan.options):
             raise PlanOutdated("this was not chosen: refresh the plan")
-    elif Act(reconcile(_to_item(work), plan.target.rules).outcome) != work.item.act:
+    elif Act(reconcile(_to_item(work, plan.target), plan.target.rules).outcome) != work.item.act:
         raise PlanOutdated("by what is known now, the target's rules do not do this: plan again")
 
 
@@ -164,7 +165,7 @@ def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
     return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
 
 
-def _to_item(work: ItemContext) -> Item:
+def _to_item(work: ItemContext, target: Target) -> Item:
     """Return both sides for `reconcile`: Keeper's as it is, the target's as the plan saw it.
 
     The act itself proves that the target's side is unchanged and ours; here the plan can state of it
@@ -179,7 +180,7 @@ def _to_item(work: ItemContext) -> Item:
     )
     ours = entry is not None and is_same_secret(entry, seen) and item.ownership != Ownership.NONE
     return Item(
-        keeper=work.local.as_side if work.local else GONE,
+        keeper=keeper_side(target, work.local, entry) if work.local else GONE,
         target=target_side(entry, seen),
         base=last_synced(entry),
         ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,

@@ -7,6 +7,7 @@ destroys what it comes over: that is kept until the write is settled.
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 
@@ -14,7 +15,6 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import InvalidPlaintext, KeyUnavailable, SecretError
-from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.applying import item_actions
@@ -29,6 +29,7 @@ from sync_app.models import KeptCopy, Plan, SyncEntry, Target
 from sync_app.planning import sync_entries
 from sync_app.state import local_state
 from sync_app.state.ownership import mark_for
+from sync_app.state.same_values import Comparison, ValueMatcher
 
 # Lets a text without a character be sealed, too.
 _FIRST: Final = "="
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 def keep_copies(tools: ApplyContext, versions: Mapping[str, str]) -> None:
     """Keep what these names hold in the target at these versions; call it before they are written over.
 
-    What is not one text, or too long to be sealed, is not kept. Raises what concerns the whole target,
+    What is no usable value, or too long to be sealed, is not kept. Raises what concerns the whole target,
     LeaseLost, KeyUnavailable.
     """
     target = tools.plan.target
@@ -88,7 +89,7 @@ def forget_copies(target: Target, names: Iterable[str]) -> None:
 
 
 def revert_overwrite(
-    backend: Backend,
+    matcher: ValueMatcher,
     *,
     seen: SecretMetadata,
     makes: str,
@@ -99,14 +100,21 @@ def revert_overwrite(
     """Put back what a write over `seen` came over, if it wrote one of these versions of Keeper's there.
 
     `makes` is what is known of the name of the version that it would have made. Raises Overwritten
-    where it came over what was not ours; and another BackendError.
+    where it came over what was not ours; and another BackendError, KeyUnavailable.
     """
     known = local_state.load_fingerprints(version for version in versions if version)
 
     def wrote(value: str) -> bool:
-        return any(fingerprints.matches(value.encode(), each) for each in known.values())
+        return any(
+            matcher.matches(
+                Comparison(name=seen.name, version=UUID(version), fingerprint=known[version], remote=value)
+            )
+            for version in known
+        )
 
-    item_actions.revert_unconfirmed_write(backend, seen, makes=makes, marks=marks, wrote=wrote, kept=kept)
+    item_actions.revert_unconfirmed_write(
+        matcher.backend, seen, makes=makes, marks=marks, wrote=wrote, kept=kept
+    )
 
 
 # --- What an earlier run left -----------------------------------------------------------------
@@ -128,6 +136,7 @@ def revert_unsettled(
     """Put back what a run that ended came over. Raises a BackendError, LeaseLost, KeyUnavailable."""
     target = plan.target
     copies = open_kept_copies(actor, target, [str(entry.name) for entry in entries])
+    matcher = ValueMatcher(actor=actor, plan=plan, backend=backend)
     for entry in entries:
         if lease:
             lease.heartbeat()
@@ -141,7 +150,7 @@ def revert_unsettled(
         marks = [mark_for(target, entry.secret_uuid)] if entry.secret_uuid else []
         try:
             revert_overwrite(
-                backend,
+                matcher,
                 seen=seen,
                 makes=str(entry.intended_target),
                 marks=marks,
@@ -183,7 +192,7 @@ def _seal_copies(target: Target, copies: Mapping[str, SecretValue]) -> list[Kept
             version=copy.metadata.version,
             data_key_id=key.id,
         )
-        content = (_FIRST + copy.value).encode()
+        content = (_FIRST + (copy.raw or copy.value)).encode()
         try:
             row.value = Sealed.of(content, data_key=key, context=row.sealing_context())
         except InvalidPlaintext:

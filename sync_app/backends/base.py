@@ -5,6 +5,7 @@ BackendError of sync_app.errors, whose `permanent` drives retry; none wraps a re
 carry a value.
 """
 
+import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from sync_app.errors import BadDestination
 
 # Between what is known of a version before it is made, and the rest of its name.
 VERSION_SEPARATOR: Final = "@"
+# As large as a value of Keeper's may be.
+LARGEST_VALUE: Final = 65_536
 MARK_KEYS: Final = ("keeper-deployment", "keeper-target", "keeper-secret")
 
 
@@ -83,6 +86,8 @@ class SecretValue:
 
     metadata: SecretMetadata
     value: str = field(repr=False)
+    # What `revert_unconfirmed_write` needs to write back exactly this, where the value is not enough.
+    raw: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +103,8 @@ class FormField:
     """One field of a target's form.
 
     `sensitive` ones are credentials, sealed and never shown again; `fixed` ones locate the secrets, and
-    never change. `lines` ones hold several lines, such as a certificate.
+    never change; `rule` ones are a choice about what is written, and change without new credentials.
+    `lines` ones hold several lines, such as a certificate.
     """
 
     name: str
@@ -110,6 +116,11 @@ class FormField:
     default: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    # What forms call the choices.
+    choice_labels: tuple[str, ...] = ()
+    rule: bool = False
+    # What a new target begins with, where a target that is older than the field has `default`.
+    initial: str = ""
     # Of credentials: the way of signing in that it belongs to, where there are several.
     way: str = ""
     # What a text has to match, for those who read the API's description.
@@ -134,6 +145,8 @@ class Capabilities:
     confirms_create: bool = True
     # A pending version can exist beside the current one, under its own stage.
     supports_pending: bool = False
+    # What `delete` deletes can be brought back there by `restore`. Else it is kept in Keeper alone.
+    deletes_recoverably: bool = True
 
 
 class Backend(ABC):
@@ -192,6 +205,34 @@ class Backend(ABC):
         """Return the present form of an identity that an older Keeper stored for a destination."""
         return system
 
+    @property
+    def max_value_bytes(self) -> int:
+        """How many bytes of UTF-8 a value may have there."""
+        return LARGEST_VALUE
+
+    @classmethod
+    def value_form(cls, destination: Mapping[str, str]) -> str:  # noqa: ARG003 - for those that have several
+        """Return how the target's rule writes a JSON object, up to 8 characters; empty for as one text.
+
+        If it is another form than that of the last write, the plan writes the object again.
+        """
+        return ""
+
+    def explain_refusal(self, act: str, name: str) -> str:  # noqa: ARG002 - for those that refuse some
+        """Return why this target takes no `create`, `update`, `adopt` or `delete` of a name; else empty.
+
+        The plan shows it. Raises nothing, and asks the system nothing.
+        """
+        return ""
+
+    def reformats(self, remote: str) -> bool:  # noqa: ARG002 - for those that do
+        """Return whether a value that was read may be one of Keeper's although its text is another."""
+        return False
+
+    def values_equal(self, local: str, remote: str) -> bool:
+        """Return whether a value that was read is what an `update` with Keeper's value leaves there."""
+        return hmac.compare_digest(local.encode(), remote.encode())
+
     @abstractmethod
     def check_connection(self) -> None:
         """Verify that the destination can be reached and listed, without any change."""
@@ -224,7 +265,7 @@ class Backend(ABC):
         """Return value and version from one read, or None if nothing is there.
 
         `seen.mark` and `seen.remote_id` are there only if the same read shows them. Raises
-        ValueUnusable if it is not a single text.
+        ValueUnusable if it is no value that Keeper can hold.
         """
 
     @abstractmethod
@@ -245,7 +286,7 @@ class Backend(ABC):
         """Write a new value over the version in `seen`, compare-and-set, and confirm it.
 
         What is seen as deleted is what `restore` could not bring back.
-        With `known` the caller has just seen that version with its mark, knows that it is one text,
+        With `known` the caller has just seen that version with its mark, knows that it is a usable value,
         has not tried this write before, and confirms it: nothing is read.
         `repeated` means that the same write was tried before with an unknown outcome.
         Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
@@ -264,8 +305,8 @@ class Backend(ABC):
         """Restore what an earlier write over `over` replaced, whose outcome is unknown.
 
         `makes` is what `predict_version` returned for that write, and `wrote` returns whether a value is that
-        write's; `kept` is what `over` held, if that is known. Raises Overwritten as
-        `revert_write` does; returns where there is no such write, or it came over the right one.
+        write's; `kept` is what `over` held (`SecretValue.raw`, or its value), if that is known. Raises
+        Overwritten as `revert_write` does; returns where there is none, or it was over the right one.
         """
 
     def may_destroy_version(self, seen: SecretMetadata) -> bool:  # noqa: ARG002 - a system may keep the version before
@@ -313,6 +354,12 @@ class Backend(ABC):
 def with_mark(seen: SecretMetadata, mark: Mark | None) -> SecretMetadata:
     """Return what was seen, with another mark."""
     return replace(seen, mark=mark)
+
+
+def fill_initial(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that a new target is made from: those given, and what new targets begin with."""
+    initial = {each.name: each.initial for each in fields if each.initial}
+    return initial | {name: text for name, text in given.items() if text or name not in initial}
 
 
 def fill_defaults(

@@ -86,9 +86,16 @@ class RulesForm(forms.Form):
         help_text="If off, changes wait for someone to apply the plan.",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, target: Target | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._offer_own_interval()
+        for each in backend_rules(target.backend) if target else ():
+            self.fields[_DESTINATION + each.name] = input_of(each)
+
+    @property
+    def backend_rules(self) -> dict[str, str]:
+        """The rules of the target's backend that were chosen."""
+        return {name: text for name, text in _named(self.cleaned_data, _DESTINATION).items() if text}
 
     def _offer_own_interval(self) -> None:
         """Offer an interval that the API set and that is not among the choices."""
@@ -105,7 +112,11 @@ class RulesForm(forms.Form):
     @staticmethod
     def initial_of(target: Target) -> dict[str, Any]:
         """Return what the form of a change begins with."""
-        return {name: getattr(target, name) for name in RULES}
+        chosen = {
+            _DESTINATION + each.name: target.destination.get(each.name, each.default)
+            for each in backend_rules(target.backend)
+        }
+        return {name: getattr(target, name) for name in RULES} | chosen
 
 
 class DestinationForm(forms.Form):
@@ -166,7 +177,7 @@ class CredentialsForm(DestinationForm):
         super().__init__(*args, backend=backend, **kwargs)
         self._kept = dict(target.destination)
         for each in backend.destination_fields:
-            if each.fixed:
+            if each.fixed or each.rule:
                 del self.fields[_DESTINATION + each.name]
             else:
                 self.initial.setdefault(_DESTINATION + each.name, self._kept.get(each.name, ""))
@@ -198,10 +209,15 @@ class TargetForm(RulesForm, DestinationForm):
     ) -> None:
         super().__init__(*args, backend=backend, **kwargs)
         self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+        self._rules = [_DESTINATION + each.name for each in backend.destination_fields if each.rule]
+
+    def destination_fields(self) -> list[forms.BoundField]:
+        """Return the fields of the location."""
+        return [bound for bound in super().destination_fields() if bound.name not in self._rules]
 
     def rule_fields(self) -> list[forms.BoundField]:
         """Return the fields of the rules."""
-        return [self[name] for name in ("scope", *RULES)]
+        return [self[name] for name in ("scope", *RULES, *self._rules)]
 
 
 class EntryFilterForm(forms.Form):
@@ -222,13 +238,20 @@ def backend_of(name: str) -> type[Backend] | None:
     return BACKENDS.get(name)
 
 
+def backend_rules(name: str) -> list[FormField]:
+    """Return the fields of a kind of system that are rules, changed without new credentials."""
+    kind = backend_of(name)
+    return [field for field in kind.destination_fields if field.rule] if kind else []
+
+
 def input_of(each: FormField) -> forms.Field:
     """Return the input for a field that a backend or rotator declares."""
     if each.choices:
         return forms.ChoiceField(
             label=each.label,
-            choices=[(choice, choice) for choice in each.choices],
-            initial=each.default,
+            choices=list(zip(each.choices, each.choice_labels or each.choices, strict=True)),
+            initial=each.initial or each.default,
+            required=not (each.initial or each.default),
             help_text=each.help,
         )
     attrs = {"autocomplete": "off", "spellcheck": "false"}
@@ -237,7 +260,7 @@ def input_of(each: FormField) -> forms.Field:
     return forms.CharField(
         label=each.label,
         required=each.required,
-        initial=each.default,
+        initial=each.initial or each.default,
         help_text=each.help,
         strip=not each.sensitive,
         # A line of text loses what separates lines.

@@ -260,7 +260,12 @@ class SyncEntry(AuthenticatedRow):
         "base_keeper",
         "base_target",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("intended_keeper", "intended_target", "claimed_from")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = (
+        "intended_keeper",
+        "intended_target",
+        "claimed_from",
+        "base_form",
+    )
 
     target = models.ForeignKey(
         Target,
@@ -309,6 +314,14 @@ class SyncEntry(AuthenticatedRow):
         blank=True,
         verbose_name="synced number",
         help_text="Number of the version that both sides last held.",
+    )
+    # The form in which a JSON object was written (Backend.value_form).
+    base_form = models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        verbose_name="form of objects",
+        help_text="How a JSON object was last written in the target. Empty for one text.",
     )
     # The base that a write under way would make, noted before it; empty once its outcome is known.
     intended_keeper = models.CharField(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from audit_app.integrity.row_authentication import verified_rows
-from secrets_app.keys import fingerprints
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
 from sync_app.domain.reconciliation import (
     GONE,
@@ -28,6 +27,8 @@ from sync_app.models import SyncEntry, Target
 from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import intended_base, is_same_secret, last_synced, prove_ownership, target_side
+from sync_app.state.same_values import AT_A_TIME, Comparison, ValueMatcher
+from sync_app.state.value_forms import keeper_side
 
 _HEARTBEAT_EVERY: Final = 500
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
@@ -72,7 +73,7 @@ class Finding:
         """Return both sides for `reconcile`."""
         absent = _UNREADABLE if self.lost else GONE
         return Item(
-            keeper=self.local.as_side if self.local else absent,
+            keeper=keeper_side(target, self.local, self.entry) if self.local else absent,
             target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
             base=self.base,
             ownership=self.ownership(target),
@@ -136,8 +137,7 @@ def refresh(
 
 
 def compare_values(
-    target: Target,
-    backend: Backend,
+    matcher: ValueMatcher,
     findings: Mapping[str, Finding],
     *,
     heartbeat: Callable[[], None] = no_heartbeat,
@@ -145,21 +145,36 @@ def compare_values(
 ) -> None:
     """Compare values whose versions do not decide, by reading the target's.
 
-    What the target holds is compared with Keeper's keyed fingerprint and forgotten. With
-    `everything` (what a person asked for by name) also where the rules would not ask.
+    What the target holds is compared with Keeper's keyed fingerprint, or if that leaves it open with the
+    value, and forgotten. With `everything` (what a person asked for by name) also where the rules would not
+    ask. Raises KeyUnavailable.
     """
+    target, waiting = matcher.plan.target, []
     questions = [
         finding
         for finding in findings.values()
         if needs_value(target, finding) or (everything and _is_in_both(finding))
     ]
     for finding, answer in run_each(
-        lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
+        lambda finding: matcher.backend.read_value(finding.name), questions, heartbeat=heartbeat
     ):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
-        else:
-            finding.equal = _is_equal(finding, answer)
+            continue
+        comparison = _comparison(finding, answer)
+        finding.equal = matcher.by_fingerprint(comparison) if comparison else None
+        if comparison and finding.equal is None:
+            waiting.append((finding, comparison))
+        if len(waiting) >= AT_A_TIME:
+            _compare_opened(matcher, waiting)
+            waiting = []
+    _compare_opened(matcher, waiting)
+
+
+def _compare_opened(matcher: ValueMatcher, waiting: list[tuple[Finding, Comparison]]) -> None:
+    answers = matcher.by_value([comparison for _, comparison in waiting])
+    for (finding, _), equal in zip(waiting, answers, strict=True):
+        finding.equal = equal
 
 
 def needs_value(target: Target, finding: Finding) -> bool:
@@ -219,13 +234,16 @@ def _is_in_both(finding: Finding) -> bool:
     return all(side is not None and side.presence is Presence.PRESENT for side in sides)
 
 
-def _is_equal(finding: Finding, copy: SecretValue | None) -> bool | None:
-    """Return whether the target's value is Keeper's; None if it changed while it was looked at."""
-    if copy is None or finding.local is None or finding.remote is None or finding.local.resolution:
+def _comparison(finding: Finding, copy: SecretValue | None) -> Comparison | None:
+    """Return the values to compare; None if the target's side changed while it was looked at."""
+    local = finding.local
+    if copy is None or local is None or finding.remote is None or local.resolution:
         return None
-    if copy.metadata.version != finding.remote.version:
+    if copy.metadata.version != finding.remote.version or local.version_uuid is None:
         return None
-    return fingerprints.matches(copy.value.encode(), finding.local.fingerprint)
+    return Comparison(
+        name=finding.name, version=local.version_uuid, fingerprint=local.fingerprint, remote=copy.value
+    )
 
 
 def _load_entries(target: Target) -> list[SyncEntry]:

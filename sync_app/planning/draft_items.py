@@ -1,13 +1,16 @@
 """What a plan does with each name that was found, by the kind of the plan; no network, no change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
+from secrets_app.envelope.format import OVERHEAD_BYTES
 from secrets_app.errors import InvalidName
 from secrets_app.values.names import validate_secret_name
+from sync_app.backends.base import LARGEST_VALUE, Backend
 from sync_app.domain.reconciliation import (
     Coverage,
     Decision,
@@ -25,6 +28,7 @@ from sync_app.models.plan import Act
 from sync_app.planning.discovery import Finding
 from sync_app.state import contests, deletions, local_state
 from sync_app.state.reference_resolver import PUSH_ONLY, ReferenceRights
+from sync_app.state.value_forms import REWRITTEN, is_in_other_form
 
 
 class AdoptMode(StrEnum):
@@ -47,6 +51,11 @@ class ConflictChoice(StrEnum):
 
     OURS = "keep_ours"
     THEIRS = "take_theirs"
+
+
+_FINAL: Final = "the system keeps nothing of it, and Keeper does"
+_SIZES_AT_A_TIME: Final = 100
+_WRITING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.ADOPT, Act.DELETE})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -83,10 +92,19 @@ def plan_sync(
         if finding.name in waiting:
             held = waiting[finding.name]
             draft.act, draft.reason = held.act, held.reason
+        if _is_rewritten(target, finding, draft):
+            draft.reason = REWRITTEN
         if decision.outcome is Outcome.PULL:
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)
     return drafts
+
+
+def _is_rewritten(target: Target, finding: Finding, draft: PlanItemDraft) -> bool:
+    """Return whether an update brings no new value, but the form that the target's rule asks for by now."""
+    base = finding.base
+    is_same = base is not None and finding.local is not None and base.keeper == finding.local.version
+    return draft.act is Act.UPDATE and is_same and is_in_other_form(target, finding.local, finding.entry)
 
 
 def _load_budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
@@ -161,6 +179,31 @@ def refuse_references(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
             refusal = rights.explain_refusal(resolution)
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
+
+
+def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanItemDraft]) -> None:
+    """Refuse what the target's system does not take, by name or size; mark permanent deletions."""
+    writing = [draft for draft in drafts if draft.act in _WRITING]
+    for draft in writing:
+        if refusal := backend.explain_refusal(draft.act, draft.finding.name):
+            draft.act, draft.reason = Act.REFUSED, refusal
+        elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
+            draft.reason = f"{draft.reason}; {_FINAL}"
+    if backend.max_value_bytes < LARGEST_VALUE:
+        sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE}]
+        for start in range(0, len(sent), _SIZES_AT_A_TIME):
+            _refuse_oversize(target, backend.max_value_bytes, sent[start : start + _SIZES_AT_A_TIME])
+
+
+def _refuse_oversize(target: Target, most: int, drafts: Sequence[PlanItemDraft]) -> None:
+    """Refuse values that are too long, by the length of what is sealed; nothing is opened."""
+    held = local_state.find_local(target.environment, [draft.finding.name for draft in drafts])
+    for draft in drafts:
+        local = held.get(draft.finding.name)
+        size = len(local.envelope) - OVERHEAD_BYTES if local else 0
+        if size > most:
+            draft.act = Act.REFUSED
+            draft.reason = f"its value has {size:,} bytes, and the target takes {most:,} at most"
 
 
 def item_versions(finding: Finding) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend, Observation, SecretMetadata
+from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.bulk_rows import insert_rows
@@ -40,6 +41,7 @@ from sync_app.planning.write_recovery import claimed_base, recover_unacknowledge
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.pulled_values import explain_refusal
+from sync_app.state.same_values import ValueMatcher
 from sync_app.targets import rebuilt_systems
 from sync_app.targets.credentials import TargetSession, open_backend
 from sync_app.targets.lookup import require_target_access
@@ -174,8 +176,10 @@ def build_plan(
     """
     heartbeat = lease.heartbeat_or_stop if lease else no_heartbeat
     began = time.monotonic()
-    drawn = _draft_items(plan, backend, heartbeat)
+    matcher = ValueMatcher(actor=actor, plan=plan, backend=backend)
+    drawn = _draft_items(matcher, heartbeat)
     draft_items.refuse_references(plan.target, drawn)
+    draft_items.refuse_impossible(plan.target, backend, drawn)
     _refuse_unusable_values(plan, backend, drawn, heartbeat)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
@@ -201,24 +205,30 @@ def build_plan(
 def rules_snapshot(target: Target) -> dict[str, Json]:
     """Return the rules under which a plan is made, and where and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
-    given = {name: target.destination[name] for name in _CARRIED_OUT_BY if name in target.destination}
+    given = {name: target.destination[name] for name in _carried_out_by(target) if name in target.destination}
     return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
 
 
-def _draft_items(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
-    target, options = plan.target, plan.options
-    if plan.kind == PlanKind.ADOPT:
+def _carried_out_by(target: Target) -> list[str]:
+    kind = BACKENDS.get(target.backend)
+    rules = [field.name for field in kind.destination_fields if field.rule] if kind else []
+    return [*_CARRIED_OUT_BY, *rules]
+
+
+def _draft_items(matcher: ValueMatcher, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
+    target, options, backend = matcher.plan.target, matcher.plan.options, matcher.backend
+    if matcher.plan.kind == PlanKind.ADOPT:
         names = [name for name in options["names"] if is_in_scope(str(target.scope), name)]
         found = discover_names(target, backend, names, heartbeat=heartbeat)
-        compare_values(target, backend, found, heartbeat=heartbeat, everything=True)
+        compare_values(matcher, found, heartbeat=heartbeat, everything=True)
         return draft_items.plan_adoption(target, found.values(), adoption=AdoptMode(options["mode"]))
-    if plan.kind == PlanKind.DISCONNECT:
+    if matcher.plan.kind == PlanKind.DISCONNECT:
         found = discover(target, backend, heartbeat=heartbeat)
-        recover_unacknowledged_writes(target, backend, found, heartbeat=heartbeat)
+        recover_unacknowledged_writes(matcher, found, heartbeat=heartbeat)
         return draft_items.plan_disconnect(target, found.values(), leaving=DisconnectMode(options["mode"]))
     if "choice" in options:
         found = discover_names(target, backend, [options["name"]], heartbeat=heartbeat)
-        compare_values(target, backend, found, heartbeat=heartbeat, everything=True)
+        compare_values(matcher, found, heartbeat=heartbeat, everything=True)
         expected = (options["keeper_version"], options["target_version"])
         choice = ConflictChoice(options["choice"])
         return [
@@ -226,8 +236,8 @@ def _draft_items(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) ->
             for each in found.values()
         ]
     found = discover(target, backend, heartbeat=heartbeat)
-    recover_unacknowledged_writes(target, backend, found, heartbeat=heartbeat)
-    compare_values(target, backend, found, heartbeat=heartbeat)
+    recover_unacknowledged_writes(matcher, found, heartbeat=heartbeat)
+    compare_values(matcher, found, heartbeat=heartbeat)
     return draft_items.plan_sync(
         target,
         found,

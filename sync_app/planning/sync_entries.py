@@ -15,6 +15,7 @@ from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import PlanItemDraft
 from sync_app.state.ownership import is_same_secret, replaced_other_secret
+from sync_app.state.value_forms import form_of
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
@@ -22,6 +23,7 @@ _COVERED: Final = (
     "secret_uuid",
     "base_keeper",
     "base_target",
+    "base_form",
     "intended_keeper",
     "intended_target",
     "claimed_from",
@@ -169,6 +171,9 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
         # What was last synced stays on record, until it is adopted again or proves to be ours.
         return entry
     if finding.equal and held is not None and seen is not None:
+        if not entry.base_keeper:
+            # Else the form is known, and a rule that changed since is still to be carried out.
+            entry.base_form = form_of(target)
         entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
         if entry.ownership == Ownership.NONE or is_same_secret(entry, seen):
             # Otherwise it was ours and was made again: an equal value does not make it ours.

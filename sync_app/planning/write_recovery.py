@@ -9,9 +9,9 @@ that an earlier Keeper noted by a number alone is taken over, once.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeGuard
+from uuid import UUID
 
-from secrets_app.keys import fingerprints
-from sync_app.backends.base import Backend, SecretValue, version_matches
+from sync_app.backends.base import SecretValue, version_matches
 from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
 from sync_app.errors import BackendError, ValueUnusable
 from sync_app.jobs.worker_pool import no_heartbeat, run_each
@@ -19,13 +19,13 @@ from sync_app.models import Target
 from sync_app.planning.discovery import Finding
 from sync_app.state import local_state
 from sync_app.state.ownership import intended_base, is_same_secret, last_synced
+from sync_app.state.same_values import Comparison, ValueMatcher
 
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
 
 
 def recover_unacknowledged_writes(
-    target: Target,
-    backend: Backend,
+    matcher: ValueMatcher,
     findings: Mapping[str, Finding],
     *,
     heartbeat: Callable[[], None] = no_heartbeat,
@@ -33,9 +33,10 @@ def recover_unacknowledged_writes(
     """Note on each finding the base that such a write made, if it is there.
 
     Where others can make a version of that name too, its value has to be the one that was intended: it
-    is read, compared with the version's keyed fingerprint, and forgotten. What was filled in has none. If it
-    cannot be read, its writer is unknown, and nothing is decided.
+    is read, compared with the version's keyed fingerprint or its value, and forgotten. What was filled in has
+    none. If it cannot be read, its writer is unknown, and nothing is decided. Raises KeyUnavailable.
     """
+    target, backend = matcher.plan.target, matcher.backend
     found = {
         name: claim
         for name, finding in findings.items()
@@ -59,7 +60,14 @@ def recover_unacknowledged_writes(
             finding.problem = str(answer)
         elif not _is_same_version(answer, finding):
             finding.problem = _MOVED
-        elif fingerprints.matches(answer.value.encode(), known[claim.keeper]):
+        elif matcher.matches(
+            Comparison(
+                name=finding.name,
+                version=UUID(claim.keeper),
+                fingerprint=known[claim.keeper],
+                remote=answer.value,
+            )
+        ):
             finding.recovered_base = claim
 
 

@@ -39,6 +39,7 @@ class LocalSecret:
     number: int
     # Empty where references are filled in: what is delivered is not what is stored.
     fingerprint: bytes
+    secret_type: str = ""
     resolution: Resolution | None = None
     # The current value, sealed, as far as it was read along.
     envelope: bytes = field(default=b"", repr=False)
@@ -159,6 +160,7 @@ def _convert_rows(
                 version_uuid=UUID(bytes=current.version),
                 number=current.number,
                 fingerprint=row.fingerprint,
+                secret_type=row.secret_type,
                 envelope=current.envelope,
             )
     for start in range(0, len(others), _NAMES_AT_A_TIME):
@@ -198,6 +200,7 @@ def _convert_model(secret: Secret, resolution: Resolution | None = None) -> Loca
         version_uuid=version,
         number=secret.current_number,
         fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
+        secret_type=secret.secret_type,
         resolution=resolution,
     )
 

@@ -67,6 +67,7 @@ def _destination_lines(plan: Plan) -> list[Line]:
         "endpoint": "Address",
         "recovery_window_days": "Recovery window (days)",
         "kms_key_id": "KMS key",
+        "objects": "JSON objects",
     }
     return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
 
@@ -99,10 +100,20 @@ def require_change_approval(actor: Principal, target: Target, rules: dict[str, J
             *(
                 Line(name.replace("_", " ").capitalize(), str(getattr(target, name)), str(value))
                 for name, value in sorted(rules.items())
+                if name != "destination"
+            ),
+            *(
+                Line(name.replace("_", " ").capitalize(), str(target.destination.get(name, "")), str(value))
+                for name, value in sorted(_backend_rules(rules).items())
             ),
         ],
     )
     return require_approval(actor=actor, proposal=proposal)
+
+
+def _backend_rules(rules: dict[str, Json]) -> dict[str, Json]:
+    chosen = rules.get("destination")
+    return chosen if isinstance(chosen, dict) else {}
 
 
 def require_confirm_approval(actor: Principal, target: Target, system: str) -> ApprovalGrant:

@@ -7,7 +7,9 @@ from typing import Any, Final
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.names import validate_prefix
+from sync_app.errors import BadDestination
 from sync_app.models import Target
+from sync_app.targets.destinations import backend_class
 
 # What can be chosen when a target is made, and what also later: the scope stays, since what
 # leaves it would look like deleted.
@@ -49,6 +51,23 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
     clean_fields(target, changed)
     _check_bounds(target)
     return changed
+
+
+def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the given rules of a target's backend that differ.
+
+    Raises BadDestination for a field that is no such rule, and for one that is no choice of its.
+    """
+    fields = {field.name: field for field in backend_class(target.backend).destination_fields}
+    for name, text in given.items():
+        field = fields.get(name)
+        if field is None or not field.rule:
+            raise BadDestination("this changes only together with new credentials, or never", field=name)
+        if text not in field.choices:
+            raise BadDestination(f"choose one of {', '.join(field.choices)}", field=name)
+    # A row that is older than the field has the default.
+    kept = target.destination
+    return {name: str(text) for name, text in given.items() if kept.get(name, fields[name].default) != text}
 
 
 def _check_bounds(target: Target) -> None:

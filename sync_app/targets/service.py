@@ -17,6 +17,7 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
+from sync_app.backends.base import fill_initial
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import BackendError, BadDestination, DifferentSystem, SyncError, TargetInUse
 from sync_app.jobs.leases import database_now
@@ -32,7 +33,13 @@ from sync_app.targets.lookup import (
     require_not_removed,
     require_target_access,
 )
-from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, clean_name
+from sync_app.targets.rules import (
+    CHANGEABLE,
+    CHOSEN_ONCE,
+    apply_rules,
+    changed_backend_rules,
+    clean_name,
+)
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
 
@@ -54,6 +61,7 @@ def create(
     as PermissionMissing, if the system cannot be reached or listed with these credentials.
     """
     target = Target(uuid=uuid4(), environment=environment, name=clean_name(name), backend=backend)
+    destination = fill_initial(backend_class(backend).destination_fields, destination)
     apply_rules(target, rules, allowed=(*CHANGEABLE, *CHOSEN_ONCE))
     require(actor=actor, action=Action.TARGET_CREATE, environment=environment)
     require_authentic_environment(environment)
@@ -75,24 +83,38 @@ def create(
     return target
 
 
-def change(*, actor: Principal, target: Target, name: str | None = None, **rules: Any) -> Target:
+def change(
+    *,
+    actor: Principal,
+    target: Target,
+    name: str | None = None,
+    destination: Mapping[str, str] | None = None,
+    **rules: Any,
+) -> Target:
     """Change the name or rules of a target (CHANGEABLE) and return it as stored.
 
-    Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed;
-    ApprovalNeeded if it would sync automatically, under other rules, in a protected environment.
+    `destination` holds those fields of the destination that are rules of the backend, such as the form of
+    JSON objects. Raises BadDestination for any other; Forbidden or Invisible; InvalidField; NameInUse;
+    Tampered; TargetConflict once it was removed; ApprovalNeeded if it would sync automatically, under other
+    rules, in a protected environment.
     """
     require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    chosen = changed_backend_rules(target, destination or {})
     asked = rules if name in {None, target.name} else {**rules, "name": name}
+    asked = {**asked, "destination": chosen} if chosen else asked
     clearance = require_change_approval(actor, target, asked)
     try:
         with _lock_target(target) as stored:
             if clearance is None:
-                refuse_unapproved_widening(actor, stored, rules)
+                refuse_unapproved_widening(actor, stored, asked)
             approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
                 stored.name = clean_name(name)
                 changed.append("name")
+            if chosen := changed_backend_rules(stored, chosen):
+                stored.destination = {**stored.destination, **chosen}
+                changed.append("destination")
             if changed:
                 _reschedule(stored)
                 stored.save(update_fields=[*changed, "due_at", "updated_at"])

@@ -35,7 +35,8 @@ def _rows(group: str, fields: tuple[object, ...]) -> Iterator[str]:
 
     for field in fields:
         assert isinstance(field, FormField)
-        default = "required" if field.required else f"`{field.default}`" if field.default else ""
+        preset = field.initial or field.default
+        default = "required" if field.required else f"`{preset}`" if preset else ""
         choices = f" One of {', '.join(f'`{each}`' for each in field.choices)}." if field.choices else ""
         yield f"| `{group}` | `{field.name}` | {default} | {about(field)}{choices} |"
 

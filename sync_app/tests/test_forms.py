@@ -7,8 +7,8 @@ import pytest
 from secrets_app.generators.registry import GENERATORS
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.forms.rotation import ConnectionForm
-from sync_app.forms.target import DestinationForm
-from sync_app.models import RotationPolicy
+from sync_app.forms.target import CredentialsForm, DestinationForm, RulesForm
+from sync_app.models import RotationPolicy, Target
 from sync_app.rotators.generated import GeneratedValue
 
 PLACE = {"destination-address": "https://vault.example", "destination-mount": "secret"}
@@ -23,6 +23,17 @@ def test_only_the_credentials_of_the_chosen_way_are_taken(way: str, kept: set[st
     form = DestinationForm({**PLACE, **SECRETS, "sign_in": way}, backend=VaultKv2)
     assert form.is_valid(), form.errors
     assert {name for name, text in form.credentials.items() if text} == kept
+
+
+def test_a_rule_of_the_system_is_offered_with_the_rules_and_not_with_the_credentials() -> None:
+    target = Target(backend="vault_kv2", destination={"address": "https://vault.example"})
+    rules = RulesForm(initial=RulesForm.initial_of(target), target=target)
+    # A target that is older than the rule has the form that it wrote until now.
+    assert rules.initial["destination-objects"] == "value"
+    assert "destination-objects" not in CredentialsForm(target=target).fields
+    begin = DestinationForm(backend=VaultKv2)
+    assert begin.fields["destination-objects"].initial == "keys"
+    assert RulesForm(target=Target(backend="aws_secrets_manager")).fields.keys() == RulesForm().fields.keys()
 
 
 def test_every_generator_is_offered_by_fields_and_comes_back_as_its_settings() -> None:

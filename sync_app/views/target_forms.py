@@ -102,9 +102,13 @@ def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
 def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     """Change the rules of a target."""
     actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
-    form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target))
+    form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target), target=target)
     valid = request.method == "POST" and form.is_valid()
-    if valid and attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules), **_SHOWN):
+
+    def change() -> Target:
+        return targets.change(actor=actor, target=target, destination=form.backend_rules, **form.rules)
+
+    if valid and attempt(form, change, **_SHOWN):
         messages.success(request, "Rules saved. Older plans can no longer be applied.")
         return redirect("target-detail", id=id)
     return _form(request, target, form, title=f"Rules of {target.name}", label="Save rules")

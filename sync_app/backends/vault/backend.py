@@ -6,10 +6,10 @@ Policy, with mount `secret` and prefix `team`: on `secret/data/team/*` create, u
 `secret/config`, if possible, read; on `secret/detailed-metadata/team/*`
 list, where the server has it (OpenBao), or a list costs one read a secret.
 
-A secret is an object with the one key `value`; others are not read and never overwritten.
+A text is an object with the one key `value`. A JSON object is that too, or its members are the keys, by the
+target's rule; any object is read.
 """
 
-import hmac
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -28,11 +28,21 @@ from sync_app.backends.base import (
     parse_mark,
     version_matches,
 )
+from sync_app.backends.numbered_versions import format_version, version_number
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.backends.vault import permissions as vault_permissions
 from sync_app.backends.vault.connection import VaultConnection
-from sync_app.backends.vault.metadata import format_version, key_before, parse_metadata, version_number
+from sync_app.backends.vault.content import (
+    Content,
+    Objects,
+    keep,
+    to_content,
+    to_kept_content,
+    to_text,
+    values_equal,
+)
+from sync_app.backends.vault.metadata import key_before, parse_metadata
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -45,7 +55,6 @@ from sync_app.errors import (
     ValueUnusable,
 )
 
-FIELD: Final = "value"
 # For fewer names of a folder a list saves no request.
 _WORTH_A_LIST: Final = 4
 # So many others may lie between the names of a list that is cut short.
@@ -56,6 +65,9 @@ _FIRST: Final = 1
 # Vault API, "Namespaces": the name of the one that is meant where none is given.
 _ROOT: Final = "root"
 _OVERTAKEN: Final = "another secret was written there first: plan again"
+_SHARED: Final = (
+    "other writers share the target's secrets (JSON objects: merge): Keeper deletes none. Delete it in Vault"
+)
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
@@ -69,6 +81,20 @@ class VaultKv2(Backend):
         FormField(name="mount", label="Mount", default="secret", fixed=True),
         FormField(name="prefix", label="Prefix", fixed=True, help="Added before every secret name."),
         FormField(name="approle_mount", label="AppRole mount", default="approle"),
+        FormField(
+            name="objects",
+            label="JSON objects",
+            rule=True,
+            default=Objects.VALUE,
+            initial=Objects.KEYS,
+            choices=tuple(Objects),
+            choice_labels=(
+                "Each member becomes a key",
+                "Each member becomes a key; keys of other writers stay",
+                "One text under the key value",
+            ),
+            help="How a value that is a JSON object is written.",
+        ),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="token", label="Token", sensitive=True, way="Token"),
@@ -94,6 +120,7 @@ class VaultKv2(Backend):
             raise BadDestination("enter a token, or an AppRole role ID and secret ID", field="token")
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
+        self._objects = Objects(self.destination["objects"])
         self._namespace = _parse_namespace(self.destination)
         self._detailed = self._patches = True
         self._vault = VaultConnection(
@@ -130,6 +157,25 @@ class VaultKv2(Backend):
         if not _is_root(destination.get("namespace", "")) or not system.startswith("vault/"):
             return system
         return f"vault/{cluster}/{rest.removeprefix(f'{_ROOT}/')}"
+
+    @classmethod
+    def value_form(cls, destination: Mapping[str, str]) -> str:
+        """Return the rule for JSON objects; empty for one text."""
+        rule = destination.get("objects") or Objects.VALUE
+        return "" if rule == Objects.VALUE else rule
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse to delete a secret that other writers may share."""
+        del name
+        return _SHARED if act == "delete" and self._objects is Objects.MERGE else ""
+
+    def reformats(self, remote: str) -> bool:
+        """Return whether it may be an object: Vault stores members, without order and spacing."""
+        return self._objects is not Objects.VALUE and remote.startswith("{")
+
+    def values_equal(self, local: str, remote: str) -> bool:
+        """Compare objects by their members; with `merge` only those of Keeper's."""
+        return values_equal(local, remote, self._objects)
 
     def close(self) -> None:
         """Revoke a token that an AppRole gave, and close the connections."""
@@ -192,7 +238,8 @@ class VaultKv2(Backend):
 
     def read_value(self, name: str) -> SecretValue | None:
         """Return value and version from one read of the data."""
-        return self._read_version(name)
+        found = self._read_version(name)
+        return found[0] if found else None
 
     def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
         """Mark the empty name, then write its first version with cas=0.
@@ -200,7 +247,7 @@ class VaultKv2(Backend):
         In this order a crash in between leaves a mark without a value, never a value without a
         mark. Raises CreateConflict if another writer's first version came in between.
         """
-        path = self._prefix.path(name)
+        path, content = self._prefix.path(name), to_content(value, self._objects)
         now = self.get_metadata(name)
         if now.presence is Presence.DELETED:
             raise NameReserved("a deleted secret of this name is there: undelete or remove it in Vault")
@@ -211,7 +258,7 @@ class VaultKv2(Backend):
             raise ChangedSinceRead("another secret is there already: plan again")
         self.mark(now, mark)
         try:
-            answer = self._write(path, value, cas=0)
+            answer = self._writes.write(path, content, cas=0)
         except ChangedSinceRead:
             raise CreateConflict(_OVERTAKEN) from None
         made = SecretMetadata(name=name, presence=Presence.PRESENT, version=_version_of(answer), mark=mark)
@@ -223,29 +270,32 @@ class VaultKv2(Backend):
     def update(
         self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
-        """Write with cas = the version read; the existing secret must be a single text.
+        """Write with cas = the version read.
 
         If the next version holds this very value already, an earlier attempt got through. What is `known` is
         written over unread, unless that would destroy it: then it is read just before. So is what was
-        destroyed already. A write that came over another secret is taken back.
+        destroyed already, and an object that other writers have keys in. A write that came over another
+        secret is taken back.
         """
         path = self._prefix.path(seen.name)
-        if known and not self._writes.keeps_single_version(seen):
-            return self._write_over(seen, path, value)
-        now = self.read_value(seen.name)
-        if now is None and seen.presence is Presence.DELETED:
-            made = self._write_over(seen, path, value)
+        content = to_content(value, self._objects)
+        if known and self._objects is not Objects.MERGE and not self._writes.keeps_single_version(seen):
+            return self._write_over(seen, path, content)
+        found = self._read_version(seen.name)
+        if found is None and seen.presence is Presence.DELETED:
+            made = self._write_over(seen, path, content)
             self._writes.revert(path, seen, made.version)
             return made
-        if now is None:
+        if found is None:
             raise ChangedSinceRead(_CHANGED)
+        now, kept = found
         if now.metadata.version == seen.version and now.metadata.mark == seen.mark:
-            kept = {FIELD: now.value}
-            made = self._write_over(seen, path, value, kept=kept)
+            merged = {**kept, **content} if self._objects is Objects.MERGE else content
+            made = self._write_over(seen, path, merged, kept=kept)
             self._writes.revert(path, seen, made.version, kept=kept)
             return made
         is_next = version_matches(now.metadata.version, self.predict_version(seen.version, token=token))
-        if is_next and (repeated or now.metadata.mark == seen.mark) and _values_equal(now.value, value):
+        if is_next and (repeated or now.metadata.mark == seen.mark) and self.values_equal(value, now.value):
             if repeated:
                 self._writes.revert(path, seen, now.metadata.version)
             if now.metadata.mark == seen.mark:
@@ -266,8 +316,8 @@ class VaultKv2(Backend):
             self._prefix.path(over.name),
             over,
             version_number(makes),
-            wrote=lambda content: (text := _single_text(content)) is not None and wrote(text),
-            kept=None if kept is None else {FIELD: kept},
+            wrote=lambda content: _is_usable(content) and wrote(to_text(content)),
+            kept=None if kept is None else to_kept_content(kept),
         )
 
     def may_destroy_version(self, seen: SecretMetadata) -> bool:
@@ -280,6 +330,8 @@ class VaultKv2(Backend):
 
     def delete(self, seen: SecretMetadata) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""
+        if refusal := self.explain_refusal("delete", seen.name):
+            raise RequestRefused(refusal)
         path = self._prefix.path(seen.name)
         self._refuse_change(seen, self.get_metadata(seen.name))
         versions = {"versions": [version_number(seen.version)]}
@@ -312,17 +364,16 @@ class VaultKv2(Backend):
 
     # --- How ----------------------------------------------------------------------------------
 
-    def _read_version(self, name: str, **asked: str) -> SecretValue | None:
+    def _read_version(self, name: str, **asked: str) -> tuple[SecretValue, Content] | None:
+        """Return a version as a value and key by key; None if it is not there."""
         reply = self._vault.request("GET", self._api_path("data", self._prefix.path(name)), params=asked)
         if reply is None or reply["data"]["data"] is None:
             return None
+        content: Content = reply["data"]["data"]
         version = _version_of(reply["data"]["metadata"])
-        text = _single_text(reply["data"]["data"])
-        if text is None:
-            raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
         labels = reply["data"]["metadata"].get("custom_metadata") or {}
         seen = SecretMetadata(name=name, presence=Presence.PRESENT, version=version, mark=parse_mark(labels))
-        return SecretValue(metadata=seen, value=text)
+        return SecretValue(metadata=seen, value=to_text(content), raw=keep(content)), content
 
     def _revert_older(self, seen: SecretMetadata, value: str) -> None:
         """Undo a version of ours below a newer one, if it came over what was not the secret in `seen`.
@@ -333,8 +384,8 @@ class VaultKv2(Backend):
             older = self._read_version(seen.name, version=str(version_number(seen.version) + 1))
         except ValueUnusable:
             return
-        if older is not None and _values_equal(older.value, value):
-            self.revert_write(seen, older.metadata.version)
+        if older is not None and self.values_equal(value, older[0].value):
+            self.revert_write(seen, older[0].metadata.version)
 
     def _api_path(self, kind: str, path: str) -> str:
         return self._writes.api_path(kind, path)
@@ -394,14 +445,11 @@ class VaultKv2(Backend):
         if seen.remote_id and now.remote_id != seen.remote_id:
             raise ChangedSinceRead(_CHANGED)
 
-    def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
-        return self._writes.write(path, {FIELD: value}, cas=cas)
-
     def _write_over(
-        self, seen: SecretMetadata, path: str, value: str, *, kept: Mapping[str, str] | None = None
+        self, seen: SecretMetadata, path: str, content: Content, *, kept: Content | None = None
     ) -> SecretMetadata:
         """Write over the version in `seen`; where the answer does not show our mark, take it back."""
-        answer = self._write(path, value, cas=version_number(seen.version))
+        answer = self._writes.write(path, content, cas=version_number(seen.version))
         made = _version_of(answer)
         if not _shows_mark(answer, seen.mark):
             self._writes.revert(path, seen, made, kept=kept, unmarked=True)
@@ -444,10 +492,12 @@ def _is_root(namespace: str) -> bool:
     return namespace.strip("/") == _ROOT
 
 
-def _single_text(content: Mapping[str, Any]) -> str | None:
-    """Return the one text that a secret of Keeper's holds; None for anything else."""
-    text = content.get(FIELD)
-    return text if set(content) == {FIELD} and isinstance(text, str) else None
+def _is_usable(content: Content) -> bool:
+    try:
+        to_text(content)
+    except ValueUnusable:
+        return False
+    return True
 
 
 def _version_of(told: Mapping[str, Any]) -> str:
@@ -458,7 +508,3 @@ def _version_of(told: Mapping[str, Any]) -> str:
 def _shows_mark(answer: Mapping[str, Any], mark: Mark | None) -> bool:
     """Return whether the answer to a write shows a mark; old servers do not show any."""
     return "custom_metadata" not in answer or parse_mark(answer["custom_metadata"] or {}) == mark
-
-
-def _values_equal(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())

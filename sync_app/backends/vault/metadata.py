@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_app.backends.base import VERSION_SEPARATOR, SecretMetadata, parse_mark
+from sync_app.backends.base import SecretMetadata, parse_mark
+from sync_app.backends.numbered_versions import format_version
 from sync_app.domain.reconciliation import Presence
 
 
@@ -35,17 +36,6 @@ def parse_metadata(name: str, metadata: Mapping[str, Any], *, now: Callable[[], 
 def has_version_expiry(settings: Mapping[str, Any]) -> bool:
     """Return whether a secret's or a mount's settings delete each version after a time."""
     return (settings.get("delete_version_after") or "0s") != "0s"
-
-
-def format_version(number: int, created: str) -> str:
-    """Return how Keeper names a version: a number alone is used again after a snapshot was restored."""
-    return f"{number}{VERSION_SEPARATOR}{created}"
-
-
-def version_number(version: str) -> int:
-    """Return the number of a version, also of one that an earlier Keeper named by that alone; 0 for none."""
-    number = version.partition(VERSION_SEPARATOR)[0]
-    return int(number) if number.isdecimal() else 0
 
 
 def _is_past(time: str, now: Callable[[], datetime]) -> bool:

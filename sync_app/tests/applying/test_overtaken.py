@@ -9,7 +9,7 @@ from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
 from sync_app.applying.item_actions import ItemJob, execute
 from sync_app.backends.base import MARK_KEYS, Mark, SecretMetadata
-from sync_app.backends.vault.backend import VaultKv2
+from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import CreateConflict
 from sync_app.jobs.leases import database_now
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.every_database
 
 def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[str], object]) -> None:
     """Have something happen once, when a worker has put its mark and is about to write."""
-    plain, left = VaultKv2._write, [happens]
+    plain, left = VaultWrites.write, [happens]
 
-    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
+    def write(self: VaultWrites, path: str, content: Mapping[str, Any], *, cas: int) -> Mapping[str, Any]:
         if left:
             left.pop()(path)
-        return plain(self, path, value, cas=cas)
+        return plain(self, path, content, cas=cas)
 
-    monkeypatch.setattr(VaultKv2, "_write", write)
+    monkeypatch.setattr(VaultWrites, "write", write)
 
 
 def job_of(stage: Stage, value: str) -> ItemJob:

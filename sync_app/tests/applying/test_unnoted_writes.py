@@ -11,8 +11,8 @@ from secrets_app.services import write
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue
+from sync_app.backends.numbered_versions import version_number
 from sync_app.backends.vault.backend import VaultKv2
-from sync_app.backends.vault.metadata import version_number
 from sync_app.errors import TargetUnreachable
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import database_now

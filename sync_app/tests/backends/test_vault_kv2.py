@@ -16,6 +16,7 @@ from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.backends.vault.connection import VaultConnection
+from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
@@ -29,7 +30,6 @@ from sync_app.errors import (
     TargetSealed,
     TargetStandby,
     TargetUnreachable,
-    ValueUnusable,
 )
 from sync_app.tests.worlds import VaultWorld
 from tests.servers.openbao import OpenBao
@@ -288,13 +288,13 @@ def test_it_keeps_what_came_between_read_and_write(
     vault: VaultWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = backend.create("a", "1", mark=MARK, token=TOKEN)
-    plain = VaultKv2._write
+    plain = VaultWrites.write
 
-    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
+    def write(self: VaultWrites, path: str, content: Mapping[str, Any], *, cas: int) -> Mapping[str, Any]:
         vault.write(path, "theirs")
-        return plain(self, path, value, cas=cas)
+        return plain(self, path, content, cas=cas)
 
-    monkeypatch.setattr(VaultKv2, "_write", write)
+    monkeypatch.setattr(VaultWrites, "write", write)
     with pytest.raises(ChangedSinceRead):
         backend.update(made, "ours", token=TOKEN)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
@@ -314,18 +314,6 @@ def test_it_deletes_one_version_alone(
     with pytest.raises(ChangedSinceRead, match="restored"):
         backend.delete(made)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
-
-
-def test_it_neither_reads_nor_overwrites_what_is_no_single_text(vault: VaultWorld, backend: Backend) -> None:
-    path = f"{vault.prefix}/object"
-    content = {"user": "u", "password": "p"}
-    vault.kv.create_or_update_secret(path, content, mount_point="secret")
-    with pytest.raises(ValueUnusable):
-        backend.read_value("object")
-    with pytest.raises(ValueUnusable):
-        backend.update(backend.get_metadata("object"), "text", token=TOKEN)
-    reply = vault.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)
-    assert reply["data"]["data"] == content
 
 
 def test_another_secret_of_the_same_name_is_not_the_one_that_was_read(

@@ -49,11 +49,13 @@ def open_versions(
     names: Mapping[UUID, str],
     sources: Mapping[UUID, Secret],
     read: Iterable[LocalSecret] = (),
+    step: str = "",
 ) -> OpenedValues:
     """Open versions, given with the names that they are delivered under, for one batch of a plan.
 
     `sources` are the versions that are filled in to those, and `read` the current ones whose
-    sealed values were read already. One event with a manifest of all of
+    sealed values were read already; `step` names in the event what they are opened for, if they are not
+    delivered. One event with a manifest of all of
     them is committed first, and one in each other environment that a source belongs to; versions
     that do not open add another. Raises KeyUnavailable if keys cannot be had now but may be later.
     """
@@ -70,6 +72,8 @@ def open_versions(
         "object": target.audit_object,
     }
     details: dict[str, Json] = {"plan": str(plan.uuid), "count": len(entries)}
+    if step:
+        details["step"] = step
     if sources:
         details["filled_in"] = len(sources.keys() - names.keys())
         _record_at_sources(actor, plan, versions)
