@@ -11,13 +11,16 @@ from pytest_django import Settings
 
 from sync_app.jobs import leases
 from sync_app.jobs.leases import database_now
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import AwsWorld, ParameterWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.servers.fixtures import moto_url, openbao, strict_aws
 from tests.servers.openbao import OpenBao
 
 __all__ = ["moto_url", "openbao", "strict_aws"]
 
+# Systems with compare-and-set and a recovery window, and all of them.
+FULL = ["aws", "vault"]
+EVERY = [*FULL, "ssm"]
 Jump = Callable[..., None]
 right_now = timezone.now
 
@@ -53,7 +56,23 @@ def second_vault(tmp_path: Path) -> Iterator[tuple[str, str]]:
         server.stop()
 
 
-@pytest.fixture(params=["aws", "vault"])
+@pytest.fixture
+def ssm(strict_aws: tuple[str, Plan], moto_url: str) -> Iterator[ParameterWorld]:
+    url, plan = strict_aws
+    plan.clear()
+    yield ParameterWorld(url, moto_url, plan)
+    plan.clear()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of `world` in the two systems that can do everything, and with EVERY_SYSTEM in each."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "world" in metafunc.fixturenames and not any("world" in str(mark.args[0]) for mark in marks):
+        names = EVERY if getattr(metafunc.module, "EVERY_SYSTEM", False) else FULL
+        metafunc.parametrize("world", names, indirect=True)
+
+
+@pytest.fixture
 def world(request: pytest.FixtureRequest) -> World:
     made: World = request.getfixturevalue(request.param)
     return made

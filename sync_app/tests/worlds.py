@@ -1,6 +1,7 @@
-"""Two systems to sync with, each with a backend of Keeper and another client beside it."""
+"""Systems to sync with, each with a backend of Keeper and another client beside it."""
 
 import functools
+import json
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -10,6 +11,7 @@ import hvac
 from botocore.exceptions import ClientError
 
 from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend
 from sync_app.backends.vault.backend import VaultKv2
 from tests.aws_strict.faults import Plan
@@ -21,6 +23,9 @@ class World(ABC):
     """A target with a prefix of its own; the other client's paths are those of the target."""
 
     kind: ClassVar[str]
+    # How many bytes a value may have, and whether a deletion can be taken back.
+    largest: ClassVar[int] = 65_536
+    deletes_recoverably: ClassVar[bool] = True
     destination: dict[str, str]
     credentials: dict[str, str]
 
@@ -114,6 +119,48 @@ class AwsWorld(World):
         return {tag["Key"]: tag["Value"] for tag in tags}
 
 
+class ParameterWorld(World):
+    """Parameter Store of moto behind the strict layer; the other client goes to moto directly."""
+
+    kind = "aws_parameter_store"
+    largest = 8192
+    deletes_recoverably = False
+
+    def __init__(self, strict_url: str, moto_url: str, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.destination = {
+            "region": REGION,
+            "prefix": self.prefix,
+            "tier": "advanced",
+            "endpoint": strict_url,
+            "sts_endpoint": strict_url,
+        }
+        self.credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
+        self.client = client("ssm", moto_url)
+
+    def backend(self, **changes: str) -> Backend:
+        return AwsParameterStore(destination=self.destination | changes, credentials=self.credentials)
+
+    def write(self, path: str, value: str) -> None:
+        self.client.put_parameter(Name=f"/{path}", Value=value, Type="SecureString", Overwrite=True)
+
+    def value(self, path: str) -> str:
+        return str(self.client.get_parameter(Name=f"/{path}", WithDecryption=True)["Parameter"]["Value"])
+
+    def remove(self, path: str) -> None:
+        self.client.delete_parameter(Name=f"/{path}")
+
+    def label(self, path: str, key: str, text: str) -> None:
+        self.client.add_tags_to_resource(
+            ResourceType="Parameter", ResourceId=f"/{path}", Tags=[{"Key": key, "Value": text}]
+        )
+
+    def labels(self, path: str) -> dict[str, str]:
+        reply = self.client.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{path}")
+        return {tag["Key"]: tag["Value"] for tag in reply["TagList"]}
+
+
 class VaultWorld(World):
     """A real OpenBao."""
 
@@ -139,8 +186,19 @@ class VaultWorld(World):
         self.kv.create_or_update_secret(path, {"value": value}, mount_point="secret")
 
     def value(self, path: str) -> str:
+        content = self.content(path)
+        text = content.get("value")
+        return text if isinstance(text, str) and len(content) == 1 else json.dumps(content, sort_keys=True)
+
+    def put(self, path: str, content: dict[str, Any]) -> None:
+        """Write keys as another client does."""
+        self.kv.create_or_update_secret(path, content, mount_point="secret")
+
+    def content(self, path: str) -> dict[str, Any]:
+        """Read all keys."""
         reply = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)
-        return str(reply["data"]["data"]["value"])
+        content: dict[str, Any] = reply["data"]["data"]
+        return content
 
     def remove(self, path: str) -> None:
         self.kv.delete_latest_version_of_secret(path, mount_point="secret")

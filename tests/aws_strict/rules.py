@@ -1,7 +1,7 @@
 """What AWS refuses and moto does not, with the error that AWS documents for it.
 
 Sources: API references of Secrets Manager (CreateSecret, PutSecretValue, UpdateSecret,
-TagResource, BatchGetSecretValue) and of KMS (Decrypt, ReEncrypt; "Key states of AWS KMS keys",
+TagResource, BatchGetSecretValue), of Systems Manager (PutParameter, DescribeParameters) and of KMS (Decrypt, ReEncrypt; "Key states of AWS KMS keys",
 "Determining access: cross-account and cross-Region requests").
 """
 
@@ -18,6 +18,9 @@ MAX_SECRET_BYTES: Final = 65_536
 MAX_BATCH: Final = 20
 ACCOUNT: Final = "123456789012"
 _KEY_ID_LENGTH: Final = 36
+MAX_LEVELS: Final = 15
+MAX_PAGE: Final = 50
+_PARAMETER: Final = re.compile(r"[A-Za-z0-9_.\-/]{1,1011}")
 _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
 _WRITES: Final = {
     "PutSecretValue",
@@ -72,6 +75,22 @@ def secrets_manager(  # noqa: PLR0911  one branch a rule
     return None
 
 
+def parameter_store(operation: str, body: Body, _ask: Ask, _region: str) -> Refusal | None:
+    """Return code and message of what Parameter Store would refuse (PutParameter, DescribeParameters)."""
+    name = str(body.get("Name") or body.get("ResourceId") or "")
+    if operation in {"PutParameter", "GetParameter"} and not _PARAMETER.fullmatch(name.partition(":")[0]):
+        return "ValidationException", "Parameter name: can't contain these characters"
+    if operation == "PutParameter":
+        if name.count("/") > MAX_LEVELS:
+            return "HierarchyLevelLimitExceededException", "A hierarchy can have a maximum of 15 levels."
+        most = 4096 if body.get("Tier", "Standard") == "Standard" and not body.get("Overwrite") else 8192
+        if not 1 <= len(body["Value"].encode()) <= most:
+            return "ValidationException", f"Standard tier parameters support a maximum of {most} characters."
+    if operation == "DescribeParameters" and not 1 <= body.get("MaxResults", 10) <= MAX_PAGE:
+        return "ValidationException", "maxResults must have value less than or equal to 50"
+    return None
+
+
 def kms(operation: str, body: Body, ask: Ask, region: str) -> Refusal | None:
     """Return code and message of what AWS KMS would refuse."""
     keys = [body[field] for field in ("KeyId", "SourceKeyId", "DestinationKeyId") if body.get(field)]
@@ -93,7 +112,7 @@ def kms(operation: str, body: Body, ask: Ask, region: str) -> Refusal | None:
 def denied(service: str, operation: str, *, reason: str = "") -> Refusal:
     """Return what AWS says to an identity without a permission; it repeats who that is."""
     who = f"arn:aws:iam::{ACCOUNT}:user/keeper"
-    named = {"TrentService": "kms"}.get(service, service)
+    named = {"TrentService": "kms", "AmazonSSM": "ssm"}.get(service, service)
     return "AccessDeniedException", f"User: {who} is not authorized to perform: {named}:{operation}{reason}"
 
 

@@ -16,7 +16,11 @@ from werkzeug.wrappers import Request, Response
 from tests.aws_strict import rules
 from tests.aws_strict.faults import Fault, Plan
 
-RULES = {"secretsmanager": rules.secrets_manager, "TrentService": rules.kms}
+RULES = {
+    "secretsmanager": rules.secrets_manager,
+    "TrentService": rules.kms,
+    "AmazonSSM": rules.parameter_store,
+}
 HANG_SECONDS = 30
 SLOW_SECONDS = 0.3
 _ANSWERS = {

@@ -1,1 +1,1 @@
-"""AWS Secrets Manager as backend."""
+"""AWS Secrets Manager and SSM Parameter Store as backends."""

@@ -10,7 +10,7 @@ from audit_app.errors import EndpointRefused, OutboundError
 from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
 from sync_app.backends.aws.destination import resolve_endpoints
-from sync_app.backends.aws.errors import NotFound, translate_error, translate_no_answer
+from sync_app.backends.aws.errors import NOT_FOUND, NotFound, translate_error, translate_no_answer
 from sync_app.errors import TargetUnreachable
 
 if TYPE_CHECKING:
@@ -28,19 +28,24 @@ class AwsConnection:
     """The connections to one region, safe to share between threads."""
 
     def __init__(
-        self, *, destination: Mapping[str, str], credentials: Mapping[str, str], seconds: float | None
+        self,
+        *,
+        destination: Mapping[str, str],
+        credentials: Mapping[str, str],
+        seconds: float | None,
+        service: str = "secretsmanager",
     ) -> None:
-        """Take complete fields as AwsSecretsManager names them, and the time for each attempt.
+        """Take complete fields as AwsSecretsManager names them, the time for each attempt, and the service.
 
         Assumes the role, if there is one. Raises a BackendError.
         """
         self._destination, self._credentials, self._seconds = destination, credentials, seconds
-        self._endpoints = resolve_endpoints(destination)
+        self._endpoints = resolve_endpoints(destination, service)
         self._sessions: list[PermittedSession] = []
         # Known from the credentials where a role gave them; else STS is asked.
         self._account = ""
         self._lent = self._credential_options()
-        self.client: SecretsManagerClient = self._create_client("secretsmanager", self._lent)
+        self.client: SecretsManagerClient = self._create_client(service, self._lent)
 
     def close(self) -> None:
         """Close the connections."""
@@ -66,7 +71,7 @@ class AwsConnection:
             raise TargetUnreachable(f"{operation}: {error}") from None
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == "ResourceNotFoundException":
+            if code in NOT_FOUND:
                 raise NotFound("the secret is gone from AWS: plan again") from None
             raise translate_error(operation, error) from None
         except BotoCoreError as error:

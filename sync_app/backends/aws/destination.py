@@ -23,8 +23,8 @@ def parse_recovery_window(text: str) -> int:
     return int(text)
 
 
-def resolve_endpoints(destination: Mapping[str, str]) -> dict[str, str]:
-    """Return the address of each service: the given one, or else that of the region.
+def resolve_endpoints(destination: Mapping[str, str], service: str = "secretsmanager") -> dict[str, str]:
+    """Return the address of a service and of STS: the given one, or else that of the region.
 
     Raises BadDestination.
     """
@@ -34,8 +34,8 @@ def resolve_endpoints(destination: Mapping[str, str]) -> dict[str, str]:
     # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return {
-        service: _normalize_endpoint(destination, field) or f"https://{service}.{region}.{domain}"
-        for service, field in (("secretsmanager", "endpoint"), ("sts", "sts_endpoint"))
+        each: _normalize_endpoint(destination, field) or f"https://{each}.{region}.{domain}"
+        for each, field in ((service, "endpoint"), ("sts", "sts_endpoint"))
     }
 
 

@@ -44,16 +44,27 @@ _UNSIGNED: Final = {
     "RequestTimeTooSkewed",
 }
 _DENIED: Final = {"AccessDeniedException", "AccessDenied", "NotAuthorized"}
-_KEY: Final = {"EncryptionFailure", "DecryptionFailure"}
+_KEY: Final = {"EncryptionFailure", "DecryptionFailure", "InvalidKeyId"}
 _BUSY: Final = {
     "ThrottlingException",
     "Throttling",
     "TooManyRequestsException",
     "RequestLimitExceeded",
+    "TooManyUpdates",
+    "InternalServerError",
     "InternalServiceError",
     "InternalServiceErrorException",
     "ServiceUnavailable",
 }
+# Of Secrets Manager, then of Parameter Store.
+NOT_FOUND: Final = {
+    "ResourceNotFoundException",
+    "ParameterNotFound",
+    "ParameterVersionNotFound",
+    "InvalidResourceId",
+}
+_EXISTS: Final = {"ResourceExistsException", "ParameterAlreadyExists"}
+_LIMITS: Final = {"LimitExceededException", "ParameterLimitExceeded", "ParameterMaxVersionLimitExceeded"}
 _PERMISSION: Final = re.compile(r"not authorized to perform: ([a-z-]+:[A-Za-z]+)")
 _DELETED: Final = re.compile(r"(marked|scheduled) for deletion|currently marked deleted")
 _SERVER_ERROR: Final = 500
@@ -83,14 +94,12 @@ def translate_error(operation: str, error: ClientError) -> BackendError:  # noqa
         return PermissionMissing(f"the credentials lack the permission {permission}")
     if code in _KEY:
         return KeyUnusable(f"{operation}: the KMS key is missing, disabled or not allowed: check it")
-    if code == "ResourceExistsException":
+    if code in _EXISTS:
         return ChangedSinceRead("another secret or version is there already: plan again")
     if code == "InvalidRequestException" and _DELETED.search(message):
         return NameReserved("a secret of this name is planned for deletion: restore it in AWS, or wait")
-    if code == "LimitExceededException":
-        return QuotaExceeded(
-            f"{operation}: a quota of Secrets Manager is reached: delete, or ask AWS for more"
-        )
+    if code in _LIMITS:
+        return QuotaExceeded(f"{operation}: a quota of AWS is reached: delete, or ask AWS for more")
     if code in _BUSY or status >= _SERVER_ERROR:
         return TargetBusy(f"{operation}: AWS is busy or failed ({code or status}): try again later")
     return RequestRefused(f"AWS refused {operation} ({code or 'no code'})")

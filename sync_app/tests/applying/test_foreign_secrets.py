@@ -12,6 +12,7 @@ from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.every_database_weekly
 
+EVERY_SYSTEM = True
 FOREIGN = {"foreign/same-name": "theirs 1", "foreign/other-name": "theirs 2", "app/beside-ours": "theirs 3"}
 RULES = list(product(Direction, Conflict, Deletion))
 

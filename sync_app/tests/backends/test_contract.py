@@ -14,10 +14,12 @@ from sync_app.errors import (
     ChangedSinceRead,
     NameReserved,
     NameUnusable,
+    QuotaExceeded,
     TargetUnreachable,
 )
 from sync_app.tests.worlds import World
 
+EVERY_SYSTEM = True
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
@@ -48,11 +50,20 @@ class TestBackend:
         assert copy is not None
         assert copy.value == value == world.value(f"{world.prefix}/literal")
 
-    def test_it_carries_the_largest_value(self, backend: Backend) -> None:
-        backend.create("large", "x" * 65_536, mark=MARK, token=TOKEN)
+    def test_it_carries_the_largest_value(self, world: World, backend: Backend) -> None:
+        assert backend.max_value_bytes == world.largest
+        backend.create("large", "x" * world.largest, mark=MARK, token=TOKEN)
         copy = backend.read_value("large")
         assert copy is not None
-        assert len(copy.value) == 65_536
+        assert len(copy.value) == world.largest
+
+    def test_a_value_that_is_too_large_changes_nothing(self, world: World, backend: Backend) -> None:
+        made = backend.create("large", "first", mark=MARK, token=TOKEN)
+        if world.largest < 65_536:
+            with pytest.raises(QuotaExceeded) as caught:
+                backend.update(made, "x" * (world.largest + 1), token=OTHER_TOKEN)
+            assert caught.value.permanent
+        assert backend.get_metadata("large") == made
 
     def test_it_creates_nothing_over_what_is_there(self, world: World, backend: Backend) -> None:
         world.write(f"{world.prefix}/theirs", "foreign")
@@ -64,6 +75,9 @@ class TestBackend:
     def test_it_creates_nothing_over_what_is_deleted(self, world: World, backend: Backend) -> None:
         world.write(f"{world.prefix}/theirs", "foreign")
         world.remove(f"{world.prefix}/theirs")
+        if not world.deletes_recoverably:
+            assert backend.create("theirs", "ours", mark=MARK, token=TOKEN).mark == MARK
+            return
         with pytest.raises(NameReserved):
             backend.create("theirs", "ours", mark=MARK, token=TOKEN)
 
@@ -109,13 +123,17 @@ class TestBackend:
         world.remove(f"{world.prefix}/password")
         with pytest.raises(ChangedSinceRead):
             backend.update(made, "second", token=OTHER_TOKEN)
-        assert backend.get_metadata("password").presence is Presence.DELETED
+        assert backend.get_metadata("password").presence is _gone(world)
 
-    def test_it_deletes_recoverably(self, world: World, backend: Backend) -> None:
+    def test_it_deletes(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         backend.delete(made)
-        assert backend.get_metadata("password").presence is Presence.DELETED
+        assert backend.get_metadata("password").presence is _gone(world)
         assert backend.read_value("password") is None
+        assert backend.capabilities.deletes_recoverably is world.deletes_recoverably
+        if not world.deletes_recoverably:
+            assert backend.restore("password").presence is Presence.ABSENT
+            return
         restored = backend.restore("password")
         assert restored == made
         assert world.value(f"{world.prefix}/password") == "first"
@@ -146,6 +164,9 @@ class TestBackend:
         world.write(f"{world.prefix}/gone", "4")
         world.remove(f"{world.prefix}/gone")
         listed = {seen.name: seen for seen in backend.list_secrets()}
+        if not world.deletes_recoverably:
+            assert listed.keys() == {"deep/in/there", "theirs"}
+            return
         assert listed.keys() == {"deep/in/there", "theirs", "gone"}
         assert listed["deep/in/there"] == ours
         assert listed["theirs"].mark is None
@@ -222,6 +243,10 @@ class TestBackend:
         ):
             backend.check_connection()
         assert not caught.value.permanent
+
+
+def _gone(world: World) -> Presence:
+    return Presence.DELETED if world.deletes_recoverably else Presence.ABSENT
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS.keys())

@@ -33,6 +33,8 @@ def where(target: Target) -> str:
     given = target.destination
     if target.backend == "aws_secrets_manager":
         return f"AWS {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
+    if target.backend == "aws_parameter_store":
+        return f"SSM {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
     if target.backend == "vault_kv2":
         path = "/".join(filter(None, (given.get("namespace"), given.get("mount"), given.get("prefix"))))
         return f"Vault {path}"

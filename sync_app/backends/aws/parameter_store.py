@@ -1,0 +1,434 @@
+"""AWS SSM Parameter Store: SecureString parameters below one path, whose owner is named by tags.
+
+Permissions, on the parameters below the path: ssm:PutParameter, GetParameter, GetParameterHistory,
+DeleteParameter, AddTagsToResource, RemoveTagsFromResource, ListTagsForResource; on *: ssm:DescribeParameters;
+with a key of its own: kms:Encrypt and kms:Decrypt on it (a parameter of the advanced tier:
+kms:GenerateDataKey); with a role to assume: sts:AssumeRole.
+
+AWS takes three PutParameter a second unless higher throughput is turned on (Parameter Store quotas). It has
+no compare-and-set and no recovery window. `update` reads before it writes, and afterwards looks at what the
+new version came over: a version of another writer is written back from the history. A deletion is permanent.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final, NoReturn
+
+from sync_app.backends.aws import parameter_permissions
+from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.connection import AwsConnection
+from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints
+from sync_app.backends.aws.errors import NotFound
+from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter, parse_tags
+from sync_app.backends.base import (
+    MARK_KEYS,
+    Backend,
+    Capabilities,
+    FormField,
+    Mark,
+    SecretMetadata,
+    SecretValue,
+    fill_defaults,
+    version_matches,
+)
+from sync_app.backends.numbered_versions import version_number, version_time
+from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Permission
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import (
+    OVERWROTE,
+    ChangedSinceRead,
+    NameUnusable,
+    Overwritten,
+    QuotaExceeded,
+    RequestRefused,
+)
+
+SERVICE: Final = "ssm"
+_SECURE: Final = "SecureString"
+# PutParameter, "Value": bytes by tier.
+_LARGEST: Final = {"standard": 4096, "advanced": 8192, "intelligent": 8192}
+_TIERS: Final = {"advanced": "Advanced", "intelligent": "Intelligent-Tiering"}
+# Of DescribeParameters: entries of a page, and values of a filter.
+_PAGE: Final = 50
+_CHANGED: Final = "the parameter changed in AWS after it was read: refresh the plan"
+_KEPT_BY_HISTORY: Final = ("Description", "AllowedPattern", "DataType")
+
+
+class AwsParameterStore(Backend):
+    """The parameters of one account and region below one path."""
+
+    label: ClassVar[str] = "AWS SSM Parameter Store"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        *(field for field in AwsSecretsManager.destination_fields if field.name in {"region", "prefix"}),
+        FormField(name="kms_key_id", label="KMS key", help="Leave blank for aws/ssm."),
+        FormField(
+            name="tier",
+            label="Tier",
+            rule=True,
+            default="standard",
+            choices=("standard", "advanced", "intelligent"),
+            choice_labels=(
+                "Standard: up to 4 KB",
+                "Advanced: up to 8 KB, charged by AWS",
+                "Intelligent-Tiering: AWS chooses by size",
+            ),
+            help="Of new parameters. An advanced parameter never becomes a standard one.",
+        ),
+        *(
+            field
+            for field in AwsSecretsManager.destination_fields
+            if field.name in {"role_arn", "external_id", "endpoint", "sts_endpoint"}
+        ),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = AwsSecretsManager.credential_fields
+    writes_per_second: ClassVar[float] = 3
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+    capabilities: ClassVar[Capabilities] = Capabilities(may_overwrite=True, deletes_recoverably=False)
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._prefix = Prefix(self.destination["prefix"])
+        require_complete_credentials(self._credentials)
+        self._aws = AwsConnection(
+            destination=self.destination,
+            credentials=self._credentials,
+            seconds=self.timeout_seconds,
+            service=SERVICE,
+        )
+        self._client: Any = self._aws.client
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the addresses of SSM and of STS."""
+        given = fill_defaults(cls.destination_fields, destination)
+        return " ".join(resolve_endpoints(given, SERVICE).values())
+
+    @property
+    def path_prefix(self) -> str:
+        """The path."""
+        return self._prefix.text
+
+    @property
+    def max_value_bytes(self) -> int:
+        """How many bytes a value may have, by the tier."""
+        return _LARGEST[self.destination["tier"]]
+
+    def identify_system(self) -> str:
+        """Name the account and the region."""
+        return f"aws-ssm/{self._aws.resolve_account()}/{self.destination['region']}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._aws.close()
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse names that Parameter Store does not take."""
+        return explain_bad_name(f"/{self._prefix.start}{name}") if act == "create" else ""
+
+    def check_connection(self) -> None:
+        """List one page."""
+        self._describe(self._below(), most=1)
+
+    def probe_permissions(self) -> Iterator[Permission]:
+        """Try each operation on a parameter that does not exist."""
+
+        def ask(operation: str, request: Callable[[], object]) -> None:
+            with contextlib.suppress(NotFound):
+                self._aws.call(operation, request)
+
+        return parameter_permissions.probe_permissions(
+            self._client,
+            start=f"/{self._prefix.start}",
+            own_key=bool(self.destination["kms_key_id"]),
+            ask=ask,
+        )
+
+    def list_secrets(self) -> Iterator[SecretMetadata]:
+        """Yield what DescribeParameters shows, 50 a page, each with its tags; no value is read."""
+        token = ""
+        while True:
+            page = self._describe(self._below(), token=token)
+            for entry in page["Parameters"]:
+                name = self._prefix.name(entry["Name"].removeprefix("/"))
+                seen = self._with_mark(name, entry) if name else None
+                if seen is not None:
+                    yield seen
+            token = page.get("NextToken") or ""
+            if not token:
+                return
+
+    def get_metadata(self, name: str) -> SecretMetadata:
+        """Return a parameter with its tags."""
+        entry = self._read(self._path(name))
+        seen = self._with_mark(name, entry) if entry else None
+        return seen or SecretMetadata(name=name, presence=Presence.ABSENT)
+
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
+        """Return what DescribeParameters shows of names, 50 a request, each with its tags."""
+        paths = {self._path(name): name for name in names if not self.explain_refusal("create", name)}
+        found = {}
+        ordered = sorted(paths)
+        for start in range(0, len(ordered), _PAGE):
+            token = ""
+            chosen = {"Key": "Name", "Values": ordered[start : start + _PAGE]}
+            while True:
+                page = self._describe(chosen, token=token)
+                for entry in page["Parameters"]:
+                    name = paths.get(entry["Name"], "")
+                    if name and (seen := self._with_mark(name, entry)) is not None:
+                        found[name] = seen
+                token = page.get("NextToken") or ""
+                if not token:
+                    break
+        return found
+
+    def read_value(self, name: str) -> SecretValue | None:
+        """Return the current version, decrypted."""
+        entry = self._read(self._path(name), decrypt=True)
+        if entry is None:
+            return None
+        return SecretValue(metadata=parse_parameter(name, entry), value=entry["Value"])
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+        """Create a parameter with its tags in one call, only if there is none of the name."""
+        path = self._path(name)
+        tier = _TIERS.get(self.destination["tier"], "Standard")
+        self._put(path, value, Type=_SECURE, Tier=tier, Tags=_tags(mark), Overwrite=False, **self._key())
+        return self.get_metadata(name)
+
+    def update(
+        self,
+        seen: SecretMetadata,
+        value: str,
+        *,
+        token: str,
+        known: bool = False,  # noqa: ARG002 - every backend's signature
+        repeated: bool = False,
+    ) -> SecretMetadata:
+        """Read, write a version if the one in `seen` is there, and look at what it came over.
+
+        If the next version holds this very value already, an earlier attempt got through. Raises Overwritten
+        if another writer's version came in between: it was written back.
+        """
+        path = self._path(seen.name)
+        now = self._read(path)
+        if now is None:
+            raise ChangedSinceRead(_CHANGED)
+        current = parse_parameter(seen.name, now)
+        if current.version != seen.version:
+            return self._find_earlier(seen, current, value, token=token, repeated=repeated)
+        options = self._key(path) if now["Type"] == _SECURE else {}
+        made = self._put(path, value, Type=now["Type"], Overwrite=True, **options)
+        return self._confirm(seen, path, made)
+
+    def revert_write(self, over: SecretMetadata, written: str) -> None:
+        """Write back what a version of ours came over, if that was another one than in `over`."""
+        self._revert(over, version_number(written), written)
+
+    def revert_unconfirmed_write(
+        self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    ) -> None:
+        """Write back what a write of ours came over, if that was another version than in `over`.
+
+        Another writer's version in between took the number in `makes`: every version since is looked at.
+        """
+        del makes, kept
+        path, before = self._path(over.name), ""
+        for entry in list(self._history(path)):
+            version = parse_parameter(over.name, entry).version
+            since = version_time(version) > version_time(over.version)
+            if before and since and before != over.version and wrote(entry["Value"]):
+                self._restore(path, int(entry["Version"]))
+            before = version
+
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the number after the version's, which any writer can create; 1 if there is no version."""
+        return str(version_number(version) + 1)
+
+    def delete(self, seen: SecretMetadata) -> None:
+        """Delete the parameter if it is as it was seen. AWS keeps nothing of it."""
+        now = self.get_metadata(seen.name)
+        if now.presence is not Presence.PRESENT or (now.version, now.mark) != (seen.version, seen.mark):
+            raise ChangedSinceRead(_CHANGED)
+        path = self._path(seen.name)
+        # The SDK repeats a request whose answer is lost; the second time nothing is there.
+        with contextlib.suppress(NotFound):
+            self._aws.call("ssm:DeleteParameter", lambda: self._client.delete_parameter(Name=path))
+
+    def restore(self, name: str) -> SecretMetadata:
+        """Return the present state: nothing of a deleted parameter is kept."""
+        return self.get_metadata(name)
+
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
+        """Tag the parameter."""
+        path = self._path(seen.name)
+        self._aws.call(
+            "ssm:AddTagsToResource",
+            lambda: self._client.add_tags_to_resource(
+                ResourceType="Parameter", ResourceId=path, Tags=_tags(mark)
+            ),
+        )
+
+    def unmark(self, seen: SecretMetadata) -> None:
+        """Remove our tags."""
+        path = self._path(seen.name)
+        self._aws.call(
+            "ssm:RemoveTagsFromResource",
+            lambda: self._client.remove_tags_from_resource(
+                ResourceType="Parameter", ResourceId=path, TagKeys=list(MARK_KEYS)
+            ),
+        )
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        path = f"/{self._prefix.path(name)}"
+        if problem := explain_bad_name(path):
+            raise NameUnusable(problem)
+        return path
+
+    def _below(self) -> dict[str, Any]:
+        return {"Key": "Path", "Option": "Recursive", "Values": [f"/{self._prefix.text}"]}
+
+    def _describe(self, chosen: Mapping[str, Any], *, token: str = "", most: int = _PAGE) -> Any:
+        options = {"NextToken": token} if token else {}
+        return self._aws.call(
+            "ssm:DescribeParameters",
+            lambda: self._client.describe_parameters(ParameterFilters=[chosen], MaxResults=most, **options),
+        )
+
+    def _with_mark(self, name: str, entry: Mapping[str, Any]) -> SecretMetadata | None:
+        """Return a parameter with the mark in its tags; None if it is gone by now."""
+        seen = parse_parameter(name, entry)
+        try:
+            reply = self._aws.call(
+                "ssm:ListTagsForResource",
+                lambda: self._client.list_tags_for_resource(
+                    ResourceType="Parameter", ResourceId=seen.remote_id
+                ),
+            )
+        except NotFound:
+            return None
+        return replace(seen, mark=parse_tags(reply["TagList"]))
+
+    def _read(self, selector: str, *, decrypt: bool = False) -> Mapping[str, Any] | None:
+        """Return a parameter, or a version of it, with a readable value only if `decrypt`."""
+        try:
+            reply = self._aws.call(
+                "ssm:GetParameter",
+                lambda: self._client.get_parameter(Name=selector, WithDecryption=decrypt),
+            )
+        except NotFound:
+            return None
+        entry: Mapping[str, Any] = reply["Parameter"]
+        return entry
+
+    def _version(self, path: str, number: int, *, decrypt: bool = False) -> Mapping[str, Any] | None:
+        return self._read(f"{path}:{number}", decrypt=decrypt) if number > 0 else None
+
+    def _put(self, path: str, value: str, **options: Any) -> int:
+        if len(value.encode()) > self.max_value_bytes:
+            raise QuotaExceeded(f"the value has more than the {self.max_value_bytes:,} bytes of its tier")
+        if not value:
+            raise RequestRefused("Parameter Store takes no empty value")
+        reply = self._aws.call(
+            "ssm:PutParameter", lambda: self._client.put_parameter(Name=path, Value=value, **options)
+        )
+        return int(reply["Version"])
+
+    def _key(self, path: str = "") -> dict[str, str]:
+        """Return the key of a write: the target's, or the one that an existing parameter has."""
+        own = self.destination["kms_key_id"]
+        if own or not path:
+            return {"KeyId": own} if own else {}
+        entries = self._describe({"Key": "Name", "Values": [path]})["Parameters"]
+        key = entries[0].get("KeyId") if entries else ""
+        return {"KeyId": key} if key else {}
+
+    def _confirm(self, seen: SecretMetadata, path: str, number: int) -> SecretMetadata:
+        """Return the version that was just made, over the one in `seen`; raises as `update` does."""
+        ours = self._version(path, number)
+        if ours is None:
+            raise ChangedSinceRead(_CHANGED)
+        made = parse_parameter(seen.name, ours).version
+        if number == 1:
+            # It was deleted between the read and the write, which made it again: with our mark.
+            if seen.mark is not None:
+                self.mark(seen, seen.mark)
+        else:
+            self._revert(seen, number, made)
+        return replace(seen, presence=Presence.PRESENT, version=made, previous_version=seen.version)
+
+    def _find_earlier(
+        self, seen: SecretMetadata, current: SecretMetadata, value: str, *, token: str, repeated: bool
+    ) -> SecretMetadata:
+        """Return the version after the one in `seen` if it is this write's, by an earlier attempt."""
+        copy = self.read_value(seen.name)
+        is_next = version_matches(current.version, self.predict_version(seen.version, token=token))
+        if copy is None or not is_next or copy.metadata.version != current.version:
+            raise ChangedSinceRead(_CHANGED)
+        if not self.values_equal(value, copy.value):
+            raise ChangedSinceRead(_CHANGED)
+        if repeated:
+            self._revert(seen, version_number(current.version), current.version)
+        if self.get_metadata(seen.name).mark != seen.mark:
+            raise ChangedSinceRead(_CHANGED)
+        return replace(seen, presence=Presence.PRESENT, version=current.version)
+
+    def _revert(self, over: SecretMetadata, number: int, written: str) -> None:
+        """Write back what the version `written` came over, unless that is the one in `over`."""
+        path = self._path(over.name)
+        before = self._version(path, number - 1)
+        if before is None or parse_parameter(over.name, before).version == over.version:
+            return
+        ours = self._version(path, number)
+        if ours is None or parse_parameter(over.name, ours).version != written:
+            return
+        self._restore(path, number)
+
+    def _restore(self, path: str, number: int) -> NoReturn:
+        """Make the version before a number current again. Raises Overwritten."""
+        now = self._read(path)
+        if now is not None and now["Version"] == number:
+            entry = next((each for each in self._history(path) if each["Version"] == number - 1), None)
+            if entry is None:
+                raise Overwritten(f"{OVERWROTE}; could not be restored: AWS kept no older version")
+            options = {field: entry[field] for field in _KEPT_BY_HISTORY if entry.get(field)}
+            if entry["Type"] == _SECURE and entry.get("KeyId"):
+                options["KeyId"] = entry["KeyId"]
+            self._aws.call(
+                "ssm:PutParameter",
+                lambda: self._client.put_parameter(
+                    Name=path, Value=entry["Value"], Type=entry["Type"], Overwrite=True, **options
+                ),
+            )
+        raise Overwritten(
+            f"{OVERWROTE}; restored; version {number} in its history holds Keeper's value: rotate the "
+            "secret if its readers there must not know it"
+        )
+
+    def _history(self, path: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the versions that AWS keeps (100), from the oldest on, decrypted."""
+        token: dict[str, str] = {}
+        while True:
+            try:
+                page = self._aws.call(
+                    "ssm:GetParameterHistory", functools.partial(self._history_page, path, token)
+                )
+            except NotFound:
+                return
+            yield from page["Parameters"]
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
+    def _history_page(self, path: str, token: Mapping[str, str]) -> Any:
+        return self._client.get_parameter_history(Name=path, WithDecryption=True, MaxResults=_PAGE, **token)
+
+
+def _tags(mark: Mark) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": text} for key, text in mark.labels().items()]
