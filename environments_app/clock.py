@@ -4,8 +4,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils import timezone
+from django.utils.functional import lazy
 
 # By how much the clocks of Keeper's hosts may differ.
+# Where a session holds its person's time zone.
+ZONE: Final = "time_zone"
+# The zone in which forms take times, as their help texts name it when they are shown.
+zone_name = lazy(timezone.get_current_timezone_name, str)
 SLACK: Final = timedelta(minutes=5)
 
 

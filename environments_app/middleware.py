@@ -1,21 +1,28 @@
 """Gives each request its principal, and answers those whose session has ended."""
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 
 from environments_app.authentication.drf import session_principal
+from environments_app.clock import ZONE
 from environments_app.views.origin_page import origin_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 EXPIRED: Final = "Your session has expired. Sign in again."
+# What programs read; and to ask how long a session lasts is no use of it.
+_UTC: Final = re.compile("/api/|/session$")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -33,6 +40,27 @@ class PrincipalMiddleware:
         principal = SimpleLazyObject(lambda: session_principal(request))
         request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         return self.get_response(request)
+
+
+class TimeZoneMiddleware:
+    """Shows pages and takes their forms in the time zone that the person chose; the API speaks UTC."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and not _UTC.match(request.path)
+        with timezone.override(_zone_of(request) if has_session else None):
+            return self.get_response(request)
+
+
+def _zone_of(request: HttpRequest) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(request.session[ZONE]) if request.session.get(ZONE) else None
+    except (ZoneInfoNotFoundError, ValueError):
+        # The host's data knows other zones than it did.
+        return None
 
 
 class ExpiredSessionMiddleware:

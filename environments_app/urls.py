@@ -63,6 +63,7 @@ urlpatterns = [
     path("people/<str:username>/enable", people_views.person_enable, name="person-enable"),
     path("people/<str:username>/reset-mfa", people_views.person_reset_mfa, name="person-reset-mfa"),
     path("people/<str:username>/sign-out", people_views.person_end_sessions, name="person-end-sessions"),
+    path("profile/time-zone", profile_views.time_zone_change, name="time-zone-change"),
     path("profile/name", profile_views.name_change, name="name-change"),
     path("profile/sessions/end-others", profile_views.sessions_end_others, name="sessions-end-others"),
     path("access-requests/new", access_requests_views.request_new, name="access-request-new"),

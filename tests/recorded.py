@@ -179,6 +179,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("session-end", "POST"): Action.SESSION_END,
     ("sessions-end-others", "POST"): Action.SESSION_END,
     ("name-change", "POST"): Action.USER_CHANGE,
+    ("time-zone-change", "POST"): Nothing("how a person's own pages look is theirs"),
     ("person-add", "POST"): Action.USER_CREATE,
     ("person-update", "POST"): Action.USER_CHANGE,
     ("person-disable", "POST"): Action.USER_CHANGE,

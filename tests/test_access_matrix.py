@@ -707,6 +707,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "password-change": (PageRule("anyone", 302, admin=302, method="POST", form=NEW_PASSWORD),),
     "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
     "sessions-end-others": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "time-zone-change": (PageRule("anyone", 302, admin=302, method="POST", form={"time_zone": "Europe/Berlin"}),),
     "name-change": (PageRule("anyone", 302, admin=302, method="POST", form={"display_name": "New"}),),
     "confirm": (PageRule("anyone", admin=200),),
     "signed-in": (PageRule("anyone", admin=200),),

@@ -534,6 +534,7 @@ SILENT: Final[dict[str, str]] = {
     "keeper_project.inbox.*": _SHOWS,
     "*.preferences.settings_of": _SHOWS,
     "*.preferences.mark_seen": "what a person has seen of their notices is theirs",
+    "*.preferences.choose_time_zone": "how a person's own pages look is theirs",
     "*.preferences.hide_first_steps": "how a person's own page looks is theirs",
     "*.passkeys.begin_registration": "it makes a challenge; nothing is stored",
     "*.mfa.pending": "it goes on with what was begun, which was recorded",

@@ -27,9 +27,9 @@ from environments_app.authentication.lockout import Attempt, Kind, Source
 from environments_app.authentication.passkeys import relying_party, take_challenge, use_passkey
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
-from environments_app.clock import SLACK
+from environments_app.clock import SLACK, ZONE
 from environments_app.errors import Forbidden
-from environments_app.models import User
+from environments_app.models import PersonalSettings, User
 from environments_app.names import fold_username
 from environments_app.notifications.service import raise_alert, resolve_alert
 from environments_app.sessions.store import CONFIRMED, PLACE, SAML, stored_key
@@ -268,6 +268,9 @@ def _start(request: HttpRequest, user: User, end: datetime) -> None:
     request.session.set_expiry(end)
     agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
     request.session[PLACE] = (address_of(request), agent)
+    zone = PersonalSettings.objects.filter(user=user).values_list("time_zone", flat=True).first()
+    if zone:
+        request.session[ZONE] = zone
     mark_confirmed(request)
 
 

@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.utils.text import format_lazy
 
+from environments_app.clock import zone_name
 from environments_app.models import Environment, Role
 from environments_app.models.environment import Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
@@ -69,7 +71,7 @@ class MemberForm(_OneOfSeveral):
         label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="UTC. Leave blank for no expiry.",
+        help_text=format_lazy("{}. Leave blank for no expiry.", zone_name()),
     )
 
 
@@ -89,7 +91,7 @@ class MemberChangeForm(forms.Form):
         label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
-        help_text="UTC. Leave blank for no expiry.",
+        help_text=format_lazy("{}. Leave blank for no expiry.", zone_name()),
     )
     # The state of the membership that the form was made of.
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -112,7 +114,7 @@ class NarrowForm(forms.Form):
         label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="UTC. Must be earlier than the current expiry.",
+        help_text=format_lazy("{}. Must be earlier than the current expiry.", zone_name()),
     )
 
     def clean_cidrs(self) -> list[str]:
@@ -154,7 +156,7 @@ class TokenForm(_OneOfSeveral):
         label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="UTC. Leave blank for the default lifetime.",
+        help_text=format_lazy("{}. Leave blank for the default lifetime.", zone_name()),
     )
 
     def clean_expires_at(self) -> datetime | Lifetime:

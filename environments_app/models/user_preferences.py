@@ -52,6 +52,12 @@ class PersonalSettings(Identified):
         verbose_name="last digest",
         help_text="When the last digest was prepared, in UTC.",
     )
+    time_zone = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="IANA name of the zone of pages and forms. Blank: the browser's, and UTC in forms.",
+    )
     first_steps_hidden = models.BooleanField(
         default=False, help_text="Whether the person hid the list of first steps."
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from zoneinfo import available_timezones
 
 from django.db import transaction
 from django.db.models import Q
@@ -12,7 +13,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
-from environments_app.errors import Forbidden
+from environments_app.errors import Forbidden, InvalidField
 from environments_app.models import NoticeKind, PersonalSettings, User
 
 
@@ -47,6 +48,16 @@ def mark_seen(*, actor: Principal, until: datetime) -> None:
         Q(notices_seen_at=None) | Q(notices_seen_at__lt=until), pk=own.pk
     )
     unseen.update(notices_seen_at=min(until, timezone.now()))
+
+
+def choose_time_zone(*, actor: Principal, name: str) -> None:
+    """Show a person's times in the zone of an IANA name, or (empty) as the browser does.
+
+    Raises Forbidden for a program, and InvalidField for a name that is none.
+    """
+    if name and name not in available_timezones():
+        raise InvalidField("time_zone", "Choose a time zone from the list.")
+    PersonalSettings.objects.filter(pk=_own(actor).pk).update(time_zone=name)
 
 
 def hide_first_steps(*, actor: Principal) -> None:

@@ -1,6 +1,7 @@
 """The user's own pages: the profile with sessions and password, and the confirmation of identity."""
 
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,12 +17,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
+from environments_app.clock import ZONE
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.models import User
 from environments_app.sessions.service import active_sessions, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_own_name, set_password
+from environments_app.users.preferences import choose_time_zone
 from environments_app.views.sign_in import target_of
 
 
@@ -84,6 +87,20 @@ def sessions_end_others(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
+def time_zone_change(request: HttpRequest) -> HttpResponse:
+    """Choose the time zone of the user's own pages."""
+    name = request.POST.get("time_zone", "")
+    try:
+        choose_time_zone(actor=principal_of(request), name=name)
+        request.session[ZONE] = name
+        messages.success(request, "Time zone saved.")
+    except InvalidField as error:
+        messages.error(request, str(error))
+    return redirect("profile")
+
+
+@login_required
+@require_POST
 def name_change(request: HttpRequest) -> HttpResponse:
     """Change the user's own display name."""
     name = request.POST.get("display_name", "").strip()
@@ -130,6 +147,7 @@ def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
         "grants": sorted(
             principal_of(request).grants, key=lambda grant: (grant.environment_name, grant.prefix)
         ),
+        "zones": sorted(available_timezones()),
         "sessions": list(active_sessions(user)),
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,

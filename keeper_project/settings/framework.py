@@ -45,6 +45,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
+    "environments_app.middleware.TimeZoneMiddleware",
     "environments_app.middleware.ExpiredSessionMiddleware",
     "keeper_project.http.middleware.SecondFactorMiddleware",
     "audit_app.middleware.ConfigurationHistoryMiddleware",

@@ -5,8 +5,10 @@ from typing import Any, Final, cast
 
 from django import forms
 from django.http import HttpRequest
+from django.utils.text import format_lazy
 
 from audit_app.parsing import whole_number
+from environments_app.clock import zone_name
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
 from secrets_app.interfaces.secret_panels import panel_filters
@@ -96,7 +98,7 @@ class SecretForm(WrittenFields, forms.Form):
         widget=forms.DateTimeInput(
             attrs={"type": "datetime-local", "data-warn-past": "expires-past"}, format="%Y-%m-%dT%H:%M"
         ),
-        help_text="UTC. Certificates use their own expiry date by default.",
+        help_text=format_lazy("{}. Certificates use their own expiry date by default.", zone_name()),
     )
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Describe this change.")
     expected = forms.CharField(required=False, widget=forms.HiddenInput)

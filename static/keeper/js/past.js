@@ -1,9 +1,12 @@
-// Says at once that an expiry lies in the past, in UTC as the field is.
+// Says at once that an expiry lies in the past, in the zone in which the form takes times.
+
+const timeZone = document.documentElement.dataset.timeZone || "UTC";
+// Swedish writes a time as the field does, but for the space.
+const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone });
 
 function warn(input) {
   const line = document.getElementById(input.dataset.warnPast);
-  const moment = Date.parse(`${input.value}Z`);
-  if (line) line.hidden = Number.isNaN(moment) || moment > Date.now();
+  if (line) line.hidden = !input.value || input.value > local.format(new Date()).replace(" ", "T");
 }
 
 for (const input of document.querySelectorAll("[data-warn-past]")) {

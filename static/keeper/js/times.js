@@ -1,6 +1,7 @@
-// Shows exact times in the viewer's own zone on hover; the server knows only its own.
+// Shows exact times on hover: in the zone that the person chose, or else the browser's.
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const timeZone = document.documentElement.dataset.timeZone;
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", timeZone });
 
 function localise(root) {
   for (const each of root.querySelectorAll("time[datetime]")) {
