@@ -20,6 +20,11 @@ KEY_CACHE: Final = Counter(
 UNCHANGED_READS: Final = Counter(
     "keeper_unchanged_reads", "Reads of values that were answered 304: the caller had the current one."
 )
+UNCHANGED_LISTS: Final = Counter(
+    "keeper_unchanged_lists",
+    "Reads of many secrets that were answered 304; kind is export or manifest.",
+    ["kind"],
+)
 READ_BATCH: Final = Histogram(
     "keeper_read_batch",
     "Reads of values by tokens that were recorded together.",

@@ -119,6 +119,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-named-secret", "PUT"): rule_of_secret("editor", body={"value": "new"}),
     ("api-named-secret", "DELETE"): rule_of_secret("editor", 204),
     ("api-export", "GET"): Rule("reader", part=True, other_part=200),
+    ("api-manifest", "GET"): Rule("reader", part=True, other_part=200),
     ("api-compare", "GET"): Rule("reader"),
     # Who may write a part of an environment gets the rest refused line by line.
     ("api-import", "POST"): Rule("editor", part=True, other_part=200, body={"format": "dotenv", "content": "A=b", "dry_run": False}),
@@ -309,6 +310,7 @@ class Scene:
             "api-version": {"id": self.secret.pk, "number": 1},
             "api-named-secret": {"environment": self.environment.name, "name": self.secret.name},
             "api-export": {"environment": self.environment.name},
+            "api-manifest": {"environment": self.environment.name},
             "api-import": {"environment": self.environment.name},
             "api-compare": {"environment": self.environment.name, "other": self.environment.name},
             "api-environment": {"environment": self.environment.name},

@@ -19,11 +19,13 @@ from environments_app.tokens.service import authenticate_in_environment
 from keeper_project.http.json import MEDIA_TYPE
 from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
 from secrets_app.errors import SecretError
+from secrets_app.queries.states import state_of
 from secrets_app.services.read import export_snapshot
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _EXPORT: Final = re.compile(r"/api/environments/([^/]+)/export")
+_FORM: Final = "json"
 _QUERIES: Final = frozenset({"", "format=json"})
 _ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 # What ExportView allows.
@@ -56,6 +58,8 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         return None
     request.resolver_match = _route()
     try:
+        # Before the values are read: a change in between is sent again, and none is missed.
+        state = state_of(actor, environment, form=_FORM)
         values = export_snapshot(actor=actor, environment=environment)
     except (SecretError, AccessError) as error:
         # Recorded by now, so that the general path must not try again.
@@ -66,13 +70,13 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         return plain_problem_response(problem)
     if values is None:
         return None
-    headers = {"Allow": _ALLOWED, "Content-Length": str(len(values))}
+    headers = {"Allow": _ALLOWED, "ETag": f'"{state}"', "Content-Length": str(len(values))}
     return HttpResponse(values, content_type=MEDIA_TYPE, headers=headers)
 
 
 def _is_plain(request: HttpRequest) -> bool:
     meta = request.META
-    accepted = meta.get("HTTP_ACCEPT", "") in _ACCEPTED
+    accepted = meta.get("HTTP_ACCEPT", "") in _ACCEPTED and "HTTP_IF_NONE_MATCH" not in meta
     return request.method == "GET" and accepted and meta.get("QUERY_STRING", "") in _QUERIES
 
 

@@ -1,6 +1,7 @@
 """The API of an environment's secrets by name, of its export, and of its comparison with another."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -23,6 +24,7 @@ from secrets_app.api.secrets import (
 from secrets_app.api.stages import STAGE
 from secrets_app.errors import InvalidInput
 from secrets_app.queries.lookup import find_secret_by_name
+from secrets_app.queries.states import is_unchanged, state_of
 from secrets_app.services import lifecycle, write
 from secrets_app.services.compare import compare
 from secrets_app.services.dotenv_file import HEADER
@@ -89,6 +91,9 @@ class NamedSecretView(SecretsView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+EXPORT: Final = "export"
+
+
 class ExportNegotiation(DefaultContentNegotiation):
     """Chooses the form of an export by `format`; an unknown one is the caller's mistake."""
 
@@ -115,6 +120,7 @@ class ExportView(SecretsView):
                 "format", str, enum=[renderer.format for renderer in EXPORT_RENDERERS], default="json"
             ),
             OpenApiParameter("prefix", str, description="Only the names under it, by whole segments."),
+            IF_NONE_MATCH,
             OpenApiParameter(
                 HEADER,
                 str,
@@ -123,16 +129,27 @@ class ExportView(SecretsView):
                 description="The variables of a dotenv file that a reader does not read as they are.",
             ),
         ],
-        responses={(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
+        responses={
+            **{(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
+            304: UNCHANGED,
+        },
     )
     def get(self, request: Request, environment: str) -> Response:
-        """Return name and current value of every secret that the actor may read; recorded as one read."""
+        """Return name and current value of every secret that the actor may read; recorded as one read.
+
+        304 without a value, and without a record, while none of them has changed.
+        """
         place = find_environment(actor=self.actor, name=environment)
         prefix = validate_prefix(request.query_params.get("prefix", ""))
-        revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
         renderer = export_renderer(request.accepted_renderer.format)
+        # Before the values are read: a change in between is sent again, and none is missed.
+        state = state_of(self.actor, place, prefix=prefix, form=renderer.format)
+        etag = {"ETag": f'"{state}"'} if state else {}
+        if is_unchanged(self.actor, state, request.headers.get("If-None-Match", ""), kind=EXPORT):
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers=etag)
+        revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
         values = export_values(revealed, format=renderer.format)
-        return Response(values, headers=renderer.headers(values))
+        return Response(values, headers={**renderer.headers(values), **etag})
 
 
 class CompareView(SecretsView):

@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from secrets_app.api import environment_secrets as environment_secrets_api
 from secrets_app.api import imports as imports_api
+from secrets_app.api import manifests as manifests_api
 from secrets_app.api import offboarding as offboarding_api
 from secrets_app.api import secrets as secrets_api
 from secrets_app.api import webhooks as webhooks_api
@@ -51,6 +52,9 @@ urlpatterns = [
         "environments/<str:environment>/export",
         environment_secrets_api.ExportView.as_view(),
         name="api-export",
+    ),
+    path(
+        "environments/<str:environment>/manifest", manifests_api.ManifestView.as_view(), name="api-manifest"
     ),
     path("environments/<str:environment>/import", imports_api.ImportView.as_view(), name="api-import"),
     path(

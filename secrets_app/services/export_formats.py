@@ -31,12 +31,12 @@ class _ExportRenderer(BaseRenderer, ABC):
 
     def render(
         self,
-        data: Mapping[str, str],
+        data: Mapping[str, str] | None,
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the bytes of the export."""
-        return self.written(data)
+        """Return the bytes of the export; none where it has not changed."""
+        return b"" if data is None else self.written(data)
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of an answer with these values."""

@@ -1,0 +1,55 @@
+"""The state of the secrets that an actor may read, as one text that changes with each of them: an ETag."""
+
+import hashlib
+from typing import Final
+
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.utils.http import parse_etags
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, require_confirmed, visible
+from environments_app.models import Environment
+from secrets_app.metrics import UNCHANGED_LISTS
+from secrets_app.models import Secret
+
+_DIGITS: Final = 32
+
+
+def readable_secrets(actor: Principal, environment: Environment, prefix: str = "") -> QuerySet[Secret]:
+    """Return the secrets of an environment, or those under a prefix, whose values the actor may read."""
+    secrets = Secret.objects.filter(visible(actor, Action.SECRET_EXPORT), environment=environment, live=True)
+    # "0" follows "/" in the order of bytes.
+    inside = Q(name=prefix) | Q(name__gt=f"{prefix}/", name__lt=f"{prefix}0")
+    return secrets.filter(inside) if prefix else secrets
+
+
+def state_of(actor: Principal, environment: Environment, *, prefix: str = "", form: str) -> str:
+    """Return the state of what the actor may read in an answer of some form; "" where that is nothing.
+
+    It is one statement that reads no value. Each change through Keeper raises the revision of a secret, or
+    makes one come or go; what is edited in the database itself shows in the next full answer.
+    """
+    found = readable_secrets(actor, environment, prefix).aggregate(
+        count=Count("pk"),
+        last=Max("pk"),
+        ids=Sum("pk"),
+        revisions=Sum("revision"),
+        each=Sum(F("pk") * F("revision")),
+        changed=Max("updated_at"),
+    )
+    if not found["count"]:
+        return ""
+    text = "\n".join(map(str, (environment.uuid, prefix, form, *found.values())))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def is_unchanged(actor: Principal, state: str, known: str, *, kind: str) -> bool:
+    """Return whether the header `If-None-Match` names this state; it is counted under a kind.
+
+    Raises ConfirmationNeeded. No value leaves, so that no read is recorded.
+    """
+    if not state or f'"{state}"' not in {each.removeprefix("W/") for each in parse_etags(known)}:
+        return False
+    require_confirmed(actor)
+    UNCHANGED_LISTS.labels(kind).inc()
+    return True
