@@ -132,6 +132,10 @@ torture: $(DEV) $(NODE) $(AWS) ## The long forms of tests, other examples, the s
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
 			-m "every_database or every_database_weekly"'
 
+.PHONY: broken-lines
+broken-lines: $(DEV) ## Break 26 lines that production depends on, one at a time: the suite has to notice each
+	@$(SCRATCH) $(SERVERS) $(BIN)/python -m tools.broken_lines
+
 MINUTES ?= 120
 KILL_EVERY ?= 300
 .PHONY: soak

@@ -1,0 +1,299 @@
+"""Breaks chosen lines of Keeper, one at a time, and proves that the suite notices each: `make broken-lines`.
+
+A test that passes on broken code asserts nothing. Each entry names a line that people's production depends
+on, what it is replaced by, and the tests that have to fail then. The tree that is broken is a copy.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_TIMEOUT_SECONDS: Final = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """A line, its replacement, and the tests that notice; `beside` is a second replacement."""
+
+    what: str
+    file: str
+    line: str
+    broken: str
+    tests: str
+    beside: tuple[str, str] | None = None
+
+    @property
+    def replacements(self) -> list[tuple[str, str]]:
+        """What is replaced by what."""
+        return [(self.line, self.broken), *([self.beside] if self.beside else [])]
+
+
+BREAKS: Final = (
+    Break(
+        what="policy: a viewer may do what a reader may",
+        file="environments_app/authorization/policy.py",
+        line="{Role.VIEWER: _VIEWER,",
+        broken="{Role.VIEWER: _READER,",
+        tests="environments_app/tests/authorization",
+    ),
+    Break(
+        what="policy: a prefix is not looked at",
+        file="environments_app/authorization/policy.py",
+        line='    return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")',
+        broken="    return True",
+        tests="environments_app/tests/authorization",
+    ),
+    Break(
+        what="approvals: people approve their own requests",
+        file="environments_app/approvals/approvers.py",
+        line="if of_a_token else {approval.requester_uuid}",
+        broken="if of_a_token else set()",
+        tests="secrets_app/tests/services/test_four_eyes.py",
+    ),
+    Break(
+        what="row MAC: every row is genuine",
+        file="audit_app/integrity/row_authentication.py",
+        line="        return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))",
+        broken="        return True",
+        tests="audit_app/tests/integrity environments_app/tests/authorization/test_row_checks.py",
+    ),
+    Break(
+        what="row MAC: plain rows of the read engine are genuine",
+        file="audit_app/integrity/raw_rows.py",
+        line="def is_authentic(",
+        broken="def is_authentic(self, *_: object, **__: object) -> bool:\n        return True\n\n    def unused(",
+        tests="tests/test_recorded_read.py",
+    ),
+    Break(
+        what="envelope: what it is bound to is left out",
+        file="secrets_app/envelope/seal.py",
+        line="AESGCM(key).encrypt(nonce, plaintext, header + binding)",
+        broken="AESGCM(key).encrypt(nonce, plaintext, header)",
+        beside=("envelope[:HEADER_BYTES] + binding", "envelope[:HEADER_BYTES]"),
+        tests="secrets_app/tests/keys/test_envelope.py secrets_app/tests/keys/test_vectors.py",
+    ),
+    Break(
+        what="envelope: the commitment to the key is not compared",
+        file="secrets_app/envelope/seal.py",
+        line="    if not compare_digest(commitment, envelope[COMMITMENT]):",
+        broken="    if False:",
+        tests="secrets_app/tests/keys/test_envelope.py secrets_app/tests/keys/test_vectors.py",
+    ),
+    Break(
+        what="keyring: the tag of another message is valid",
+        file="secrets_app/keys/system_keyring.py",
+        line="        return hmac.compare_digest(key.hmac_sha256(message), tag[16:])\n\n    @property",
+        broken="        return True\n\n    @property",
+        tests="secrets_app/tests/keys/test_keyring.py",
+    ),
+    Break(
+        what="tokens: a revoked one is taken",
+        file="environments_app/tokens/service.py",
+        line="    if token.revoked_at is not None:\n        raise BadToken",
+        broken="    if False:\n        raise BadToken",
+        tests="environments_app/tests/tokens environments_app/tests/authentication/test_drf.py",
+    ),
+    Break(
+        what="tokens: the secret is not compared",
+        file="environments_app/tokens/service.py",
+        line='    if not hmac.compare_digest((given or "").encode(), stored.encode()) or not given:',
+        broken="    if not given:",
+        tests="environments_app/tests/tokens environments_app/tests/authentication/test_drf.py",
+    ),
+    Break(
+        what="tokens: their networks are not looked at",
+        file="environments_app/tokens/service.py",
+        line="    if not _comes_from(address, token.cidrs):",
+        broken="    if False:",
+        tests="environments_app/tests/tokens environments_app/tests/authentication/test_drf.py",
+    ),
+    Break(
+        what="read engine: the policy is not asked",
+        file="secrets_app/read_engine/recorded_read.py",
+        line="    if secret is None or not allows(",
+        broken="    if secret is None or False and not allows(",
+        tests="tests/test_recorded_read.py",
+    ),
+    Break(
+        what="browsers: no CSRF token is asked for",
+        file="environments_app/authentication/drf.py",
+        line='    """A signed-in browser, with CSRF enforced by DRF\'s own rule."""',
+        broken='    """None is asked for."""\n\n    def enforce_csrf(self, request: Request) -> None:\n        """Let pass."""',
+        tests="environments_app/tests/authentication/test_drf.py secrets_app/tests/test_api_secrets.py",
+    ),
+    Break(
+        what="audit log: the hash of an event is not computed again",
+        file="audit_app/crypto/hash_chain.py",
+        line="    fits = event_hash(previous, canonical) == link.hash",
+        broken="    fits = True",
+        tests="audit_app/tests/crypto audit_app/tests/verification",
+    ),
+    Break(
+        what="audit log: a receipt that may be rolled back opens values",
+        file="audit_app/recording/recorder.py",
+        line="        self._committed = committed",
+        broken="        self._committed = True",
+        tests="audit_app/tests/recording secrets_app/tests/keys/test_fields.py",
+    ),
+    Break(
+        what="audit log: a head that moved is moved all the same",
+        file="audit_app/recording/event_store.py",
+        line="    return all(raw_sql.execute(database, move_head, _moved(move)) == 1 for move in moves)",
+        broken="    return all(raw_sql.execute(database, move_head, _moved(move)) >= 0 for move in moves)",
+        tests="audit_app/tests/recording",
+    ),
+    Break(
+        what="writes: of two who read the same state both win",
+        file="secrets_app/persistence/secret_store.py",
+        line='    if not prepared.update(secret, changed, unless_changed="revision", was=revision):',
+        broken='    if not prepared.update(secret, changed, unless_changed="id", was=secret.pk):',
+        tests="secrets_app/tests/persistence secrets_app/tests/services/test_write.py",
+    ),
+    Break(
+        what="reconcile: it deletes where deletion is off",
+        file="sync_app/domain/reconciliation.py",
+        line="    if rules.deletion is Deletion.NEVER:",
+        broken="    if False:",
+        tests="sync_app/tests/domain",
+    ),
+    Break(
+        what="reconcile: it updates what is not Keeper's",
+        file="sync_app/domain/reconciliation.py",
+        line="    if rules.direction is Direction.PUSH and not item.owned:",
+        broken="    if False:",
+        tests="sync_app/tests/domain",
+    ),
+    Break(
+        what="reconcile: it deletes after a list that was not read to its end",
+        file="sync_app/domain/reconciliation.py",
+        line="    if unreadable or not (coverage.keeper and coverage.target):",
+        broken="    if unreadable:",
+        tests="sync_app/tests/domain",
+    ),
+    Break(
+        what="reconcile: the budget forgets what was deleted before",
+        file="sync_app/domain/reconciliation.py",
+        line="        return self.withdrawn + deleted <= self._limit(owned)",
+        broken="        return deleted <= self._limit(owned)",
+        tests="sync_app/tests/domain",
+    ),
+    Break(
+        what="runs: a worker writes on after it lost its lease",
+        file="sync_app/jobs/leases.py",
+        line='        if not changed:\n            raise LeaseLost("another worker carries this run on")',
+        broken='        if False:\n            raise LeaseLost("another worker carries this run on")',
+        tests="sync_app/tests/applying/test_resilience.py sync_app/tests/applying/test_overtaken.py",
+    ),
+    Break(
+        what="Vault: a write does not say which version it follows",
+        file="sync_app/backends/vault/writes.py",
+        line='        body = {"data": content, "options": {"cas": cas}}',
+        broken='        body = {"data": content}',
+        tests="sync_app/tests/backends",
+    ),
+    Break(
+        what="KV v2: the version that a client names is not compared",
+        file="keeper_project/kv2/data.py",
+        line="        if cas is not None and cas != (",
+        broken="        if False and cas != (",
+        tests="keeper_project/tests/kv2/test_protocol.py",
+    ),
+    Break(
+        what="rotation: the previous password ends while a consumer uses it",
+        file="sync_app/rotation/execution/steps.py",
+        line="        if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):",
+        broken="        if False and (slow := find_unacknowledged(policy.secret)):",
+        tests="sync_app/tests/rotation/test_delivery.py sync_app/tests/rotation/test_api.py",
+    ),
+    Break(
+        what="outbound: private addresses are reached",
+        file="audit_app/network/outbound.py",
+        line="    return encrypted and ip.is_global and not ip.is_multicast",
+        broken="    return True",
+        tests="audit_app/tests/network/test_outbound.py",
+    ),
+)
+
+
+def misplaced() -> list[str]:
+    """Return what is broken nowhere or at several places, because the code has changed."""
+    return [
+        f"{each.what}: {line!r} is {count} times in {each.file}"
+        for each in BREAKS
+        for line, _ in each.replacements
+        if (count := (ROOT / each.file).read_text().count(line)) != 1
+    ]
+
+
+def main() -> int:
+    """Break the lines whose description holds each given word; print what noticed; 1 if something did not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="words of the descriptions (all lines)")
+    words = parser.parse_args().words
+    if drift := misplaced():
+        sys.stderr.write("\n".join(drift) + "\n")
+        return 1
+    wanted = [each for each in BREAKS if all(word in each.what for word in words)]
+    with tempfile.TemporaryDirectory(prefix="keeper-broken-") as directory:
+        tree = _copy(Path(directory))
+        failing = [tests for tests in sorted({each.tests for each in wanted}) if _run(tree, tests) != 0]
+        if failing:
+            sys.stderr.write("these fail before anything is broken:\n" + "\n".join(failing) + "\n")
+            return 1
+        unnoticed = [each for each in wanted if not _is_noticed(tree, each)]
+    sys.stdout.write(f"{len(wanted) - len(unnoticed)} of {len(wanted)} noticed\n")
+    return 1 if unnoticed else 0
+
+
+def _copy(directory: Path) -> Path:
+    """Return a copy of the tree, without what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    tree = directory / "keeper"
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    return tree
+
+
+def _is_noticed(tree: Path, broken: Break) -> bool:
+    """Run the tests of a break on the broken tree; a run that cannot begin notices nothing."""
+    path = tree / broken.file
+    whole = path.read_text()
+    text = whole
+    for line, replacement in broken.replacements:
+        text = text.replace(line, replacement)
+    path.write_text(text)
+    try:
+        code = _run(tree, broken.tests)
+    finally:
+        path.write_text(whole)
+    # 1 is that of tests that failed; any other means that they did not run.
+    noticed = code == 1
+    found = "noticed" if noticed else f"NOT NOTICED (pytest ended with {code})"
+    sys.stdout.write(f"{found}: {broken.what}\n")
+    sys.stdout.flush()
+    return noticed
+
+
+def _run(tree: Path, tests: str) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    done = subprocess.run(
+        command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, timeout=_TIMEOUT_SECONDS,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
