@@ -21,8 +21,8 @@ from environments_app.views.origin_page import origin_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 EXPIRED: Final = "Your session has expired. Sign in again."
-# What programs read; and to ask how long a session lasts is no use of it.
-_UTC: Final = re.compile("/api/|/session$")
+# What programs and operators read; and to ask how long a session lasts is no use of it.
+_UTC: Final = re.compile("/api/|/admin/|/session$")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -43,7 +43,7 @@ class PrincipalMiddleware:
 
 
 class TimeZoneMiddleware:
-    """Shows pages and takes their forms in the time zone that the person chose; the API speaks UTC."""
+    """Shows pages and takes their forms in the time zone that the person chose; API and admin speak UTC."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

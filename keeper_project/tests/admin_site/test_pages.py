@@ -76,7 +76,10 @@ def test_related_lists_are_narrowed_to_the_object(root: Client, cast: Cast, secr
     assert f"/admin/environments_app/membership/?environment__id__exact={cast.development.pk}" in page
 
 
-def test_times_have_their_zone(root: Client, secret: Secret) -> None:
+def test_times_are_in_utc_whatever_zone_the_operator_chose(root: Client, secret: Secret) -> None:
+    session = root.session
+    session["time_zone"] = "Asia/Tokyo"
+    session.save()
     page = root.get(f"/admin/secrets_app/secret/{secret.pk}/change/").text
     assert f"{secret.created_at:%Y-%m-%d %H:%M:%S} UTC" in page
 
