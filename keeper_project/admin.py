@@ -13,7 +13,7 @@ read_only(
     attention=(
         Attention(
             key="failing",
-            label="systems need attention",
+            label="systems needing attention",
             rows=lambda rows: rows.filter(state__in=[SystemState.DEGRADED, SystemState.UNHEALTHY]),
             tone="bad",
         ),

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
-from audit_app.admin_pages.columns import state
+from audit_app.admin_pages.columns import state, yes_no
 from audit_app.admin_pages.filters import period_of
 from environments_app.admin.base import ServiceAdmin
 from environments_app.authentication.drf import principal_of
@@ -45,13 +45,21 @@ else:  # generic to the type checker only
     ModelForm = forms.ModelForm
 
 
+class WriteOnlyTextarea(forms.Textarea):
+    """A text area that no answer fills: a value that was refused is typed again."""
+
+    def format_value(self, value: Any) -> str:
+        """Return nothing, whatever was typed."""
+        return ""
+
+
 class SecretAdminForm(WrittenFields, ModelForm):
     """A secret; its value is write-only, and an empty one keeps the present value."""
 
     value = forms.CharField(
         required=False,
         strip=False,
-        widget=forms.Textarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
+        widget=WriteOnlyTextarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
         help_text="Write-only. Needs a membership with the right to write; leave it empty to keep the value.",
     )
     tags = forms.CharField(required=False, help_text="Separated by commas.")
@@ -125,12 +133,13 @@ class SecretAdmin(ServiceAdmin):
     list_select_related = ("environment",)
     sortable_by = ("name", "rotation_due_at", "expires_at")
     search_fields = ("search_text",)
+    search_help_text = "Name, description, owner or tag"
     hidden: ClassVar[frozenset[str]] = frozenset({"search_text"})
     sections = (("Value", "secret_type value comment expires_at"), ("Finding it", "description tags owner"))
     attention = (
         Attention(key="overdue", label="secrets overdue for rotation", rows=_overdue, tone="bad"),
         Attention(key="expired", label="secrets expired", rows=_expired, tone="bad"),
-        Attention(key="expiring", label="secrets expire within 30 days", rows=_expiring),
+        Attention(key="expiring", label="secrets expiring within 30 days", rows=_expiring),
     )
 
     def page_of(self, obj: Any) -> str | None:
@@ -146,10 +155,10 @@ class SecretAdmin(ServiceAdmin):
         """Return whether the secret is active, as icon and word."""
         return state("active" if row.live else "deleted")
 
-    @admin.display(boolean=True, description="resolves references")
-    def resolves(self, row: Secret) -> bool:
+    @admin.display(description="resolves references")
+    def resolves(self, row: Secret) -> str:
         """Return whether references in the value are resolved when it is delivered."""
-        return row.uses_references
+        return yes_no(row.uses_references)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -209,6 +218,7 @@ class SecretVersionAdmin(ServiceAdmin):
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("secret__search_text",)
+    search_help_text = "Name, description, owner or tag of the secret"
 
     @admin.display(description="environment")
     def environment(self, version: SecretVersion) -> str:
@@ -255,7 +265,6 @@ class DataKeyAdmin(ServiceAdmin):
     list_display = (
         "purpose",
         "environment",
-        "provider",
         "key_uri",
         "active",
         "opens",
@@ -268,7 +277,7 @@ class DataKeyAdmin(ServiceAdmin):
     attention = (
         Attention(
             key="failing",
-            label="data keys that do not open",
+            label="data keys failing to open",
             rows=lambda rows: rows.exclude(check_problem=""),
             tone="bad",
         ),
@@ -328,7 +337,7 @@ read_only(
     page=lambda _row: reverse("integrity"),
     attention=(
         Attention(
-            key="problems", label="integrity scan found problems", rows=_last_with_problems, tone="bad"
+            key="problems", label="integrity scans with problems", rows=_last_with_problems, tone="bad"
         ),
     ),
 )

@@ -189,7 +189,7 @@ read_only(
 read_only(
     SyncPause,
     "paused_by paused_at",
-    attention=(Attention(key="paused", label="pause of all sync", rows=lambda rows: rows),),
+    attention=(Attention(key="paused", label="pauses of all sync", rows=lambda rows: rows),),
 )
 
 

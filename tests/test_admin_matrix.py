@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django import Settings
 
-from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User
+from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User, UserRole
 from environments_app.tests.cast import Cast
 
 _APPS: Final = {"audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"}
@@ -175,10 +175,20 @@ _SEARCHED: Final = "search_text"
 _REFUSED: Final = {400, 302}
 
 
+# Who looks at all of it: administrators and auditors.
+_LOOKING: Final = (UserRole.ADMIN, UserRole.AUDITOR)
+
+
 @pytest.fixture
 def root(cast: Cast) -> Client:
-    client = Client()
-    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
+    return _looking(cast, UserRole.ADMIN)
+
+
+def _looking(cast: Cast, role: UserRole) -> Client:
+    client, user = Client(), cast.root
+    if role != UserRole.ADMIN:
+        user = User.objects.create_user(f"one-{role}", role=role)
+    client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
     return client
 
 
@@ -211,9 +221,10 @@ def _ways_to(model: Any) -> list[str]:
     return ways
 
 
+@pytest.mark.parametrize("role", _LOOKING)
 @pytest.mark.parametrize("model", _HERE)
-def test_an_administrator_lists_searches_filters_and_takes_the_file(root: Client, model: Any) -> None:
-    page = admin.site.get_model_admin(model)
+def test_who_looks_lists_searches_filters_and_takes_the_file(cast: Cast, model: Any, role: UserRole) -> None:
+    page, root = admin.site.get_model_admin(model), _looking(cast, role)
     answers = [root.get(_list_of(model)).status_code]
     if page.search_fields:
         answers.append(root.get(_list_of(model), {"q": "x"}).status_code)
@@ -226,6 +237,13 @@ def test_an_administrator_lists_searches_filters_and_takes_the_file(root: Client
     if hasattr(page, "export_view"):
         answers.append(root.get(_list_of(model) + "export.csv").status_code)
     assert set(answers) == {200}
+
+
+@pytest.mark.parametrize("role", _LOOKING)
+def test_who_looks_sees_the_index_and_searches(cast: Cast, role: UserRole) -> None:
+    client = _looking(cast, role)
+    assert client.get(reverse("admin:index")).status_code == 200
+    assert client.get(reverse("admin:search"), {"q": "a"}).status_code == 200
 
 
 @pytest.mark.parametrize("model", _HERE)

@@ -51,7 +51,7 @@ EXEMPT: Final[dict[str, str]] = {
     "charts": "it counts the events of a month, once: the cache has them from then on",
     "dashboard": "it counts the events of a month, once: the cache has them from then on",
     "what an account knows": _READS_MANY,
-    "admin": "Django counts the rows of a list without filters",
+    "admin": "Django counts up to 10,000 rows of a list without filters",
     "file of an actor": "a file holds all that it names, up to 10,000 events",
     "page of a group in an environment": "no index joins a stream and an action: a rare group is searched for "
     "through the stream, which grows with it",

@@ -13,12 +13,30 @@ PARAMETER: Final = "attention"
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """A condition of rows that an operator has to look at; `label` follows a count: "3 accounts locked"."""
+    """A condition of rows that an operator has to look at; `label` follows a count: "3 sign-ins locked"."""
 
     key: str
     label: str
     rows: Callable[[QuerySet[Any]], QuerySet[Any]]
     tone: Literal["bad", "warn", "info"] = "warn"
+
+    def words(self, count: int) -> str:
+        """Return the label as it follows a count: the noun is its first word in the plural."""
+        return self.label if count != 1 else singular(self.label)
+
+
+def singular(label: str) -> str:
+    """Return a label with its first plural in the singular: "access request open"."""
+    words = label.split(" ")
+    for place, word in enumerate(words):
+        if word.endswith("ies"):
+            words[place] = f"{word[:-3]}y"
+        elif word.endswith("s") and not word.endswith("ss"):
+            words[place] = word[:-1]
+        else:
+            continue
+        break
+    return " ".join(words)
 
 
 class AttentionFilter(SimpleListFilter):

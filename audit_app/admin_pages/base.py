@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import Fieldset
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -12,6 +13,7 @@ from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.text import capfirst
 
 from audit_app.admin_pages import sections
 from audit_app.admin_pages.attention import Attention, AttentionFilter
@@ -49,6 +51,14 @@ class OperatorAdmin(ModelAdmin):
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of an object; None if there is none."""
         return None
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
+        """Name the two parts of a time, which have no label of their own."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if isinstance(field, forms.SplitDateTimeField):
+            for part, name in zip(field.widget.widgets, ("date", "time"), strict=True):
+                part.attrs["aria-label"] = f"{capfirst(str(db_field.verbose_name))}: {name} in UTC"
+        return field
 
     def view_on_site(self, obj: Any) -> str | None:
         """Return what Django's templates link to."""
@@ -103,7 +113,7 @@ class OperatorAdmin(ModelAdmin):
         shown = {name for name in self.get_fields(request, obj) if isinstance(name, str)}
         rest = [name for name in self.shown_columns() if name not in shown and name != "id"]
         return [
-            Fieldset(form, name, readonly_fields=options["fields"], model_admin=self, **options)
+            Fieldset(form, name or "Details", readonly_fields=options["fields"], model_admin=self, **options)
             for name, options in sections.of_columns(self.model, rest)
         ]
 
@@ -150,7 +160,10 @@ class OperatorAdmin(ModelAdmin):
         meta = self.model._meta
         address = reverse(f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_export")
         query = request.GET.urlencode()
-        added = {"export_url": f"{address}?{query}" if query else address}
+        added = {
+            "export_url": f"{address}?{query}" if query else address,
+            "title": capfirst(str(meta.verbose_name_plural)),
+        }
         return super().changelist_view(request, {**added, **(extra_context or {})})
 
     def shown_columns(self) -> list[str]:

@@ -17,6 +17,7 @@ from audit_app.events.action_labels import action_name
 EMPTY: Final = "-"
 _STATES: Final = frozenset({"state", "outcome", "step"})
 _LONGEST: Final = 60
+_SHORT: Final = 16
 
 
 class Column:
@@ -94,9 +95,11 @@ def _how(field: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
 
 
 def _short(text: str) -> SafeString | str:
-    if len(text) <= _LONGEST:
+    """Return a text that is cut at _LONGEST, and that the list may break anywhere unless it is short."""
+    if len(text) <= _SHORT:
         return text
-    return format_html('<span title="{}">{}</span>', text, Truncator(text).chars(_LONGEST))
+    whole = text if len(text) > _LONGEST else ""
+    return format_html('<span class="text" title="{}">{}</span>', whole, Truncator(text).chars(_LONGEST))
 
 
 @cache

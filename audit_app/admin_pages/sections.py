@@ -26,7 +26,7 @@ def of_form(
     placed = {name for _, fields in sections for name in fields.split()}
     groups: list[tuple[str | None, list[Any]]] = [(None, [name for name in names if name not in placed])]
     groups += [(heading, [name for name in fields.split() if name in names]) for heading, fields in sections]
-    return [(heading, _options(heading, fields)) for heading, fields in groups if fields]
+    return [(heading or None, _options(heading, fields)) for heading, fields in groups if fields]
 
 
 def _section(model: type[models.Model], name: Any) -> str | None:

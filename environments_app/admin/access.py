@@ -71,11 +71,15 @@ class UserAdmin(ServiceAdmin):
     list_filter = ("role", "is_active")
     search_fields = ("username", "display_name", "email")
     ordering = ("username",)
-    sections = (("Access", "role is_active"), ("Signing in", "new_password remove_second_factor offboarding"))
+    sections = (
+        ("", "username email display_name"),
+        ("Access", "role is_active"),
+        ("Signing in", "new_password remove_second_factor offboarding"),
+    )
     hidden = frozenset({"password"})
     attention = (
         Attention(
-            key="suspended", label="accounts await a manager's confirmation", rows=awaiting_confirmation
+            key="suspended", label="accounts awaiting a manager's confirmation", rows=awaiting_confirmation
         ),
     )
 

@@ -29,6 +29,20 @@ class _ConfirmationAsked:
         raise ValidationError(confirm_link())
 
 
+class _Refused:
+    """A form that keeps what was typed and shows what a use case refused, beside its field if it has one."""
+
+    refused: ClassVar[tuple[str, str]]
+
+    def clean(self) -> Any:
+        """Refuse with the reason of the use case."""
+        form: Any = self
+        cleaned = super().clean()  # type: ignore[misc]  # the form that this is mixed into
+        field, reason = self.refused
+        form.add_error(field if field in form.fields else None, reason)
+        return cleaned
+
+
 class ServiceAdmin(OperatorAdmin):
     """An admin page whose saving and deleting go through the use cases.
 
@@ -89,8 +103,10 @@ class ServiceAdmin(OperatorAdmin):
         change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
         **kwargs: Any,
     ) -> type["ModelForm[Any]"]:
-        """Return the form; with an error if the use case needs a fresh proof."""
+        """Return the form; with an error if the use case needs a fresh proof, or refused a field."""
         form = super().get_form(request, obj, change, **kwargs)
+        if refused := getattr(request, "refused", None):
+            return type(form.__name__, (_Refused, form), {"refused": refused})
         if getattr(request, "confirmation_needed", False):
             return type(form.__name__, (_ConfirmationAsked, form), {})
         return form
@@ -102,7 +118,7 @@ class ServiceAdmin(OperatorAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save the form outside a transaction; a refusal becomes a message."""
+        """Show or save the form outside a transaction; a refusal is shown at its field or as a message."""
         try:
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except ConfirmationNeeded:
@@ -110,7 +126,11 @@ class ServiceAdmin(OperatorAdmin):
             request.confirmation_needed = True  # type: ignore[attr-defined]  # ours, on Django's request
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except self.refusals as error:
-            return self._refusal(request, error)
+            field = getattr(error, "field", "")
+            if not field:
+                return self._refusal(request, error)
+            request.refused = (field, str(getattr(error, "reason", error)))  # type: ignore[attr-defined]  # as above
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -91,7 +91,7 @@ class Alert(Identified):
         help_text="The affected environment. Empty for the installation.",
     )
     open = models.BooleanField(
-        null=True, default=True, help_text="Yes while the problem lasts. Unknown once it has ended."
+        null=True, default=True, help_text="Yes while the problem lasts. No once it has ended."
     )
     signature = models.CharField(
         max_length=64,

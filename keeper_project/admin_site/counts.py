@@ -44,7 +44,7 @@ def _of_page(site: AdminSite, page: Any) -> Iterator[Counted]:
         count = each.rows(page.model._default_manager.order_by()).count()  # noqa: SLF001 - as Django's lists do
         if count:
             address = f"{url}?{PARAMETER}={each.key}"
-            yield Counted(label=each.label, tone=each.tone, url=address, count=count)
+            yield Counted(label=each.words(count), tone=each.tone, url=address, count=count)
 
 
 def _backups(request: HttpRequest) -> Iterator[Counted]:
@@ -57,7 +57,8 @@ def _backups(request: HttpRequest) -> Iterator[Counted]:
         return
     unverified = sum(not each.sound for each in backup.list_backups(actor=actor))
     if unverified:
-        yield Counted(label="backups not verified", tone="warn", url=url, count=unverified)
+        words = "backups not verified" if unverified > 1 else "backup not verified"
+        yield Counted(label=words, tone="warn", url=url, count=unverified)
 
 
 def _checkpoints() -> Iterator[Counted]:

@@ -101,7 +101,7 @@ class Secret(AuthenticatedRow):
     revision = models.PositiveIntegerField(
         default=1, help_text="Counts changes of the metadata. Part of the ETag."
     )
-    live = LiveField(verbose_name="active", help_text="Yes for an active secret. Unknown once it is deleted.")
+    live = LiveField(verbose_name="active", help_text="Yes for an active secret. No once it is deleted.")
     deleted_at = models.DateTimeField(
         null=True,
         blank=True,

@@ -121,7 +121,7 @@ class RotationPolicy(AuthenticatedRow):
         verbose_name="suspended",
         help_text="When an operator suspended the policy, in UTC. Empty: it is not suspended.",
     )
-    live = LiveField(verbose_name="active", help_text="Yes for an active policy. Unknown once it is removed.")
+    live = LiveField(verbose_name="active", help_text="Yes for an active policy. No once it is removed.")
     due_at = models.DateTimeField(
         null=True,
         blank=True,

@@ -141,7 +141,7 @@ class Target(AuthenticatedRow):
         verbose_name="applies automatically",
         help_text="Whether scheduled runs apply their plan. Otherwise they only detect drift.",
     )
-    live = LiveField(verbose_name="active", help_text="Yes for an active target. Unknown once it is removed.")
+    live = LiveField(verbose_name="active", help_text="Yes for an active target. No once it is removed.")
     paused_at = models.DateTimeField(
         null=True,
         blank=True,

@@ -1,9 +1,11 @@
+import re
+
 import pytest
 from django.contrib import admin
 from playwright.sync_api import expect
 
 from environments_app.tests.cast import Cast
-from tests.browser.accessibility import barriers
+from tests.browser.accessibility import LOOKS, barriers, flaws_at
 from tests.browser.visitor import Visitor
 
 
@@ -16,6 +18,54 @@ def test_the_admin_wears_keepers_colours(visitor: Visitor, cast: Cast, scheme: s
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 18, 22)"}[scheme]
     assert [line for line in barriers(page) if line.startswith("color-contrast")] == []
+
+
+WIDTH = 1280
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_admin_is_without_barriers(visitor: Visitor, cast: Cast, look: str) -> None:
+    page = visitor.open("/admin/", user=cast.root, **LOOKS[look])
+    for address in (
+        "/admin/",
+        "/admin/search/?q=a",
+        "/admin/environments_app/user/",
+        f"/admin/environments_app/user/{cast.alice.pk}/change/",
+        "/admin/environments_app/membership/add/",
+        "/admin/audit_app/auditevent/",
+    ):
+        assert flaws_at(page, address) == [], address
+
+
+def test_no_column_of_a_list_is_clipped(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/admin/", user=cast.root)
+    page.set_viewport_size({"width": WIDTH, "height": 800})
+    for model in admin.site._registry:
+        page.goto(f"/admin/{model._meta.app_label}/{model._meta.model_name}/")
+        hidden = page.evaluate(
+            "(() => { const table = document.querySelector('#result_list');"
+            " return table ? table.parentElement.scrollWidth - table.parentElement.clientWidth : 0 })()"
+        )
+        assert hidden <= 0, model
+
+
+def test_a_slash_leads_to_the_search(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/admin/", user=cast.root)
+    page.keyboard.press("/")
+    page.keyboard.type("ali/")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/admin/search/\?q=ali%2F$"))
+
+
+def test_a_filter_opens_and_closes_by_the_keyboard(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/admin/environments_app/user/", user=cast.root)
+    role = page.locator("details.filter", has_text="Role")
+    role.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(role.get_by_role("link", name="Administrator")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(role.get_by_role("link", name="Administrator")).to_be_hidden()
+    expect(role.locator("summary")).to_be_focused()
 
 
 def test_every_list_and_form_of_the_admin_keeps_the_policy(visitor: Visitor, cast: Cast) -> None:

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import strip_tags
 
-from audit_app.admin_pages.attention import attention_of
+from audit_app.admin_pages.attention import attention_of, singular
 from environments_app.environments import groups as user_groups
 from environments_app.models import Alert, FailedSignIns, User
 from environments_app.tests.cast import Cast
@@ -69,7 +69,7 @@ def test_a_count_leads_to_exactly_its_rows(root: Client, cast: Cast) -> None:
     page = root.get("/admin/").text
 
     assert "2 secrets overdue for rotation" in strip_tags(page)
-    assert "1 sign-ins locked" in strip_tags(page)
+    assert "1 sign-in locked" in strip_tags(page)
     listed = root.get("/admin/secrets_app/secret/?attention=overdue").text
     assert ("late/a" in listed, "late/b" in listed, "in-time" in listed) == (True, True, False)
     assert re.search(
@@ -116,3 +116,16 @@ def test_recent_actions_are_the_operators_own_changes(root: Client, cast: Cast) 
 def test_the_index_of_an_app_leads_to_the_index(root: Client) -> None:
     assert root.get("/admin/secrets_app/").headers["Location"] == "/admin/"
     assert root.get("/admin/nothing/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("sign-ins locked", "sign-in locked"),
+        ("access requests open", "access request open"),
+        ("deliveries failed, missing or in conflict", "delivery failed, missing or in conflict"),
+        ("data keys failing to open", "data key failing to open"),
+    ],
+)
+def test_a_count_of_one_is_in_the_singular(many: str, one: str) -> None:
+    assert singular(many) == one

@@ -76,7 +76,7 @@ class DataKey(Identified):
         null=True,
         default=True,
         choices=[(True, "active")],
-        help_text="Yes for the key that encrypts new values. Unknown once it is retired.",
+        help_text="Yes for the key that encrypts new values. No once it is retired.",
     )
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="created", help_text="When the key was made, in UTC."

@@ -30,7 +30,7 @@ class KeyMigration(AuthenticatedRow):
     open = models.BooleanField(
         null=True,
         default=True,
-        help_text="Yes while data keys carry both wraps. Unknown once the migration has ended.",
+        help_text="Yes while data keys carry both wraps. No once the migration has ended.",
     )
     outcome = models.CharField(
         max_length=16,

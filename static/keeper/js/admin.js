@@ -10,3 +10,15 @@ document.addEventListener("keydown", (event) => {
   field.focus();
   field.select();
 });
+
+// A filter closes by Escape, and when somebody clicks elsewhere.
+function closeFilters(except) {
+  for (const open of document.querySelectorAll("details.filter[open]")) if (open !== except) open.open = false;
+}
+document.addEventListener("click", (event) => closeFilters(event.target.closest("details.filter")));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.querySelector("details.filter[open]");
+  closeFilters();
+  open?.querySelector("summary").focus();
+});
