@@ -14,11 +14,12 @@ from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalVoid
-from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, User
+from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, Trust, User
 from environments_app.saml import group_mapping
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.tokens.service import Lifetime
+from environments_app.trusts import service as trusts
 
 _GONE: Final = "The object of this request no longer exists."
 
@@ -86,13 +87,7 @@ def _change(actor: Principal, approval: Approval) -> ExecutionResult:
 def _issue(actor: Principal, approval: Approval) -> ExecutionResult:
     if "rotates" in approval.arguments:
         return _rotate(actor, approval)
-    given = dict(approval.arguments)
-    # Asked for without an end, it lives for the usual time from now.
-    if given["expires_at"] == "default":
-        given["expires_at"] = Lifetime.DEFAULT
-    elif given["expires_at"]:
-        given["expires_at"] = datetime.fromisoformat(given["expires_at"])
-    token, text = tokens.issue(actor=actor, environment=approval.environment, **given)
+    token, text = tokens.issue(actor=actor, environment=approval.environment, **_lasting(approval))
     return ExecutionResult(sentence=f"Token {token.name} issued.", plaintext=text)
 
 
@@ -104,6 +99,22 @@ def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
     overlap = timedelta(seconds=approval.arguments["overlap"])
     token, text = tokens_rotation.rotate(actor=actor, token=old, overlap=overlap)
     return ExecutionResult(sentence=f"Token {token.name} rotated.", plaintext=text)
+
+
+def _trust(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = _lasting(approval)
+    trusts.create(actor=actor, environment=approval.environment, **given)
+    return ExecutionResult(sentence="Trust created. Workloads can sign in.")
+
+
+def _change_trust(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = _given(approval)
+    rows = Trust.objects.select_related("environment")
+    trust = rows.filter(pk=given.pop("trust"), environment=approval.environment).first()
+    if trust is None:
+        raise ApprovalVoid(_GONE)
+    trusts.change(actor=actor, trust=trust, **given)
+    return ExecutionResult(sentence="Trust changed.")
 
 
 def _update(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -122,6 +133,13 @@ def _join(actor: Principal, approval: Approval) -> ExecutionResult:
 def _map(actor: Principal, approval: Approval) -> ExecutionResult:
     group_mapping.map_group(actor=actor, environment=approval.environment, **dict(approval.arguments))
     return ExecutionResult(sentence="Mapping added. It applies at the next sign-in.")
+
+
+def _lasting(approval: Approval) -> dict[str, Any]:
+    """Return the arguments; asked for without an end, it lives for the usual time from now."""
+    if approval.arguments["expires_at"] == "default":
+        return {**approval.arguments, "expires_at": Lifetime.DEFAULT}
+    return _given(approval)
 
 
 def _given(approval: Approval) -> dict[str, Any]:
@@ -149,6 +167,8 @@ _ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] 
     Action.MEMBER_GRANT: _grant,
     Action.MEMBER_CHANGE: _change,
     Action.TOKEN_ISSUE: _issue,
+    Action.TRUST_CREATE: _trust,
+    Action.TRUST_CHANGE: _change_trust,
     Action.ENVIRONMENT_UPDATE: _update,
     Action.GROUP_CHANGE: _join,
     Action.SAML_MAPPING_CHANGE: _map,

@@ -96,3 +96,27 @@ class SamlRefused(AccessError):
 
 class SamlUnavailable(AccessError):
     """Single sign-on cannot be used now: its configuration or the provider's metadata is missing."""
+
+
+class JwtRefused(AccessError):
+    """A workload's sign-in is refused; `reason` is for the audit log, never for the caller."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The sign-in was refused.")
+        self.reason = reason
+
+
+class KeysUnavailable(AccessError):
+    """The keys of an issuer are not known and cannot be had now; the message is for an operator."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyTokens(AccessError):
+    """A trust has issued as many tokens as may be valid at once; some end within `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("This trust has too many valid tokens. Try again later.")
+        self.retry_after = retry_after

@@ -19,6 +19,7 @@ from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
 from environments_app.tokens.expiry_alerts import watch_tokens
+from environments_app.trusts.upkeep import purge_ended_tokens, watch_trusts
 
 _REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
 # What is due once an hour is asked for again where no slot is free.
@@ -51,8 +52,15 @@ def refresh_saml_metadata() -> None:
 
 @shared_task(name="environments_app.tasks.watch_tokens")
 def tell_of_tokens() -> None:
-    """Alert to tokens that expire soon or are unused."""
+    """Alert to tokens and trusts that expire soon or are unused."""
     watch_tokens()
+    watch_trusts()
+
+
+@shared_task(name="environments_app.tasks.purge_workload_tokens")
+def purge_workload_tokens() -> None:
+    """Remove the tokens of workloads that ended days ago."""
+    purge_ended_tokens()
 
 
 @shared_task(name="environments_app.tasks.purge_saml_assertions")

@@ -26,12 +26,14 @@ from environments_app.models import (
     Role,
     SamlGroupMapping,
     ServiceToken,
+    Trust,
     User,
 )
 from environments_app.saml import group_mapping
 from environments_app.tests.cast import Cast
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
+from environments_app.trusts import service as trusts
 from secrets_app.models import PendingValue, Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, transfer, write
@@ -63,6 +65,7 @@ class Stage:
     elsewhere: Secret
     vera: Membership
     token: ServiceToken
+    trust: Trust
     group: Group
     target: Target
     plan: Plan
@@ -118,6 +121,16 @@ def stage(cast: Cast) -> Stage:
         elsewhere=keep(cast, "shared/key"),
         vera=memberships.grant(actor=alice, environment=place, user=cast.vera, role="viewer", prefix="a/b"),
         token=tokens.issue(actor=alice, environment=place, role="reader", name="old")[0],
+        trust=trusts.create(
+            actor=alice,
+            environment=place,
+            preset="oidc",
+            name="old",
+            issuer="https://issuer.test",
+            audience="keeper",
+            claims={"sub": "x"},
+            role="reader",
+        ),
         group=group,
         target=target,
         plan=plans[PlanKind.SYNC],
@@ -217,6 +230,22 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         "issue": lambda s, a: tokens.issue(actor=a, environment=s.place, role="reader", name="ci"),
         "rotate": lambda s, a: tokens_rotation.rotate(actor=a, token=s.fresh(s.token)),
     },
+    Action.TRUST_CREATE: {
+        "create": lambda s, a: trusts.create(
+            actor=a,
+            environment=s.place,
+            preset="oidc",
+            name="new",
+            issuer="https://issuer.test",
+            audience="keeper",
+            claims={"sub": "x"},
+            role="reader",
+        )
+    },
+    Action.TRUST_CHANGE: {
+        "claims": lambda s, a: trusts.change(actor=a, trust=s.fresh(s.trust), claims={"sub": "y"}),
+        "role": lambda s, a: trusts.change(actor=a, trust=s.fresh(s.trust), role="editor"),
+    },
     Action.ENVIRONMENT_UPDATE: {
         "unprotect": lambda s, a: environments.update_environment(
             actor=a, environment=s.fresh(s.place), protected=False, display_name="P"
@@ -260,12 +289,13 @@ ALONE: Final[dict[Action, str]] = {
     **dict.fromkeys(
         (
             Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.MEMBER_VIEW,
-            Action.TOKEN_VIEW, Action.TRAIL_VIEW, Action.NOTIFICATION_VIEW, Action.APPROVAL_VIEW,
+            Action.TOKEN_VIEW, Action.TRUST_VIEW, Action.TRAIL_VIEW, Action.NOTIFICATION_VIEW, Action.APPROVAL_VIEW,
             Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE,
         ),
         "it reads, and is recorded",
     ),
-    **dict.fromkeys((Action.MEMBER_REVOKE, Action.TOKEN_REVOKE), "it narrows access"),
+    **dict.fromkeys((Action.MEMBER_REVOKE, Action.TOKEN_REVOKE, Action.TRUST_DELETE), "it narrows access"),
+    Action.TRUST_TEST: "it lets nobody in, and is recorded",
     **dict.fromkeys(
         (
             Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE, Action.NOTIFICATION_TEST,
@@ -308,6 +338,7 @@ def _state() -> dict[str, list[Any]]:
         (SecretVersion, ("uuid", "number")),
         (Membership, ("uuid", "role", "prefix", "expires_at")),
         (ServiceToken, ("uuid",)),
+        (Trust, ("uuid", "row_mac")),
         (GroupMember, ("user", "group")),
         (SamlGroupMapping, ("group", "role")),
         (Environment, ("name", "protected", "display_name")),

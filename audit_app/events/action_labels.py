@@ -44,6 +44,15 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "token.issue": ActionLabel("Token issued", "issued token", "issue token"),
     "token.change": ActionLabel("Token changed", "changed token", "change token"),
     "token.revoke": ActionLabel("Token revoked", "revoked token", "revoke token"),
+    "trust.view": ActionLabel("Trusts viewed", "viewed trusts of", "view trusts of"),
+    "trust.create": ActionLabel("Trust created", "created trust", "create trust"),
+    "trust.change": ActionLabel("Trust changed", "changed trust", "change trust"),
+    "trust.delete": ActionLabel("Trust deleted", "deleted trust", "delete trust"),
+    "trust.test": ActionLabel("Trust tested", "tested a token against trust", "test a token against trust"),
+    "trust.sign_in": ActionLabel("Workload signed in", "signed in with trust", "sign in with trust"),
+    "trust.purge": ActionLabel(
+        "Expired workload tokens removed", "removed expired workload tokens of", "remove expired tokens of"
+    ),
     "user.view": ActionLabel("Person viewed", "viewed person", "view person"),
     "user.create": ActionLabel("Person created", "created person", "create person"),
     "user.change": ActionLabel("Person changed", "changed person", "change person"),
@@ -248,7 +257,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Secrets": ("secret",),
     "Access": (
         "access", "approval", "group", "member", "saml_mapping", "saml_metadata", "second_factor", "session",
-        "token", "user",
+        "token", "trust", "user",
     ),
     "Environments": ("environment", "notification"),
     "Sync": ("target", "consent"),

@@ -37,6 +37,15 @@ class Action(StrEnum):
     TOKEN_CHANGE = "token.change"
     TOKEN_REVOKE = "token.revoke"
 
+    # Trusts, by which workloads sign in; the ended tokens of workloads are removed after some days.
+    TRUST_VIEW = "trust.view"
+    TRUST_CREATE = "trust.create"
+    TRUST_CHANGE = "trust.change"
+    TRUST_DELETE = "trust.delete"
+    TRUST_TEST = "trust.test"
+    TRUST_SIGN_IN = "trust.sign_in"
+    TRUST_PURGE = "trust.purge"
+
     USER_VIEW = "user.view"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"

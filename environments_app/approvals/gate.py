@@ -44,6 +44,8 @@ GUARDED: Final = frozenset(
         Action.MEMBER_GRANT,
         Action.MEMBER_CHANGE,
         Action.TOKEN_ISSUE,
+        Action.TRUST_CREATE,
+        Action.TRUST_CHANGE,
         Action.GROUP_CHANGE,
         Action.SAML_MAPPING_CHANGE,
         Action.SECRET_CREATE,

@@ -19,12 +19,14 @@ from environments_app.models import (
     SamlGroupMapping,
     ServiceToken,
     Source,
+    Trust,
     User,
     UserRole,
 )
 
-PERSON, TOKEN = "person", "token"
+PERSON, TOKEN, TRUST = "person", "token", "trust"
 DISABLED = "account disabled"
+DISABLED_TRUST = "trust disabled"
 EXPIRED = "expired"
 FORGED = "modified outside Keeper"
 NOT_COVERED = "path does not include this secret"
@@ -63,7 +65,12 @@ def explain_access(
     `name` asks about one secret, `person` and `token` about one holder. Raises Invisible or Forbidden.
     """
     require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
-    ways = [*_of_people(environment, name), *_of_tokens(environment, name), *_of_the_installation()]
+    ways = [
+        *_of_people(environment, name),
+        *_of_tokens(environment, name),
+        *_of_trusts(environment, name),
+        *_of_the_installation(),
+    ]
     if person or token:
         ways = [way for way in ways if way.who == (person if way.kind == PERSON else token)]
     return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
@@ -114,7 +121,8 @@ def _way(
 
 
 def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
-    rows = ServiceToken.objects.filter(environment=environment, revoked_at=None)
+    # Those of workloads are ways of their trusts.
+    rows = ServiceToken.objects.filter(environment=environment, revoked_at=None, trust_uuid=None)
     for token in rows.select_related("environment", "created_by").order_by("pk"):
         found = {
             FORGED: not token.is_authentic(),
@@ -131,6 +139,29 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
             prefix=token.prefix,
             expires_at=token.expires_at,
             granted_by=token.created_by.username if token.created_by else "",
+            hindrances=tuple(why for why, holds in found.items() if holds),
+        )
+
+
+def _of_trusts(environment: Environment, name: str) -> Iterator[AccessPath]:
+    rows = Trust.objects.filter(environment=environment)
+    for trust in rows.select_related("environment", "created_by").order_by("pk"):
+        found = {
+            FORGED: not trust.is_authentic(),
+            DISABLED_TRUST: trust.disabled_at is not None,
+            EXPIRED: trust.expires_at is not None and trust.expires_at <= timezone.now(),
+            RESTORED: trust.suspended_at is not None,
+            NOT_READING: not _reads(trust.role),
+            NOT_COVERED: not _covers(trust.prefix, name),
+        }
+        yield AccessPath(
+            kind=TRUST,
+            who=trust.name,
+            via=f"workload of {trust.issuer}",
+            role=trust.role,
+            prefix=trust.prefix,
+            expires_at=trust.expires_at,
+            granted_by=trust.created_by.username if trust.created_by else "",
             hindrances=tuple(why for why, holds in found.items() if holds),
         )
 

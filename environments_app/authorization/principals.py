@@ -20,6 +20,7 @@ from environments_app.models import (
     Role,
     ServiceToken,
     TokenRole,
+    Trust,
     User,
 )
 
@@ -54,13 +55,43 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
 
     A revoked, expired or forged token has no rights at all.
     """
-    counts = token.is_live and bool(verified_rows([token]))
+    counts = token.is_live and bool(verified_rows([token])) and not is_ended_by_trust(token)
     return (
         token_bearer(token, grants_on(token), address=address, request_id=request_id)
         if counts
         else Principal(
             kind=ActorKind.TOKEN, uuid=token.uuid, name=token.name, address=address, request_id=request_id
         )
+    )
+
+
+class TrustedToken(Protocol):
+    """By which trust a token was issued and when, of its row or of its columns."""
+
+    @property
+    def trust_uuid(self) -> Any: ...
+    @property
+    def created_at(self) -> Any: ...
+
+
+_TRUST_BY_UUID: Final = PreparedQuery(
+    lambda: Trust.objects.select_related("environment").filter(uuid=Argument(0, UUIDField())).order_by()
+)
+
+
+def is_ended_by_trust(token: TrustedToken) -> bool:
+    """Return whether a workload's token opens nothing, because of its trust; never for a token without one.
+
+    The trust was deleted, disabled or edited outside Keeper, or changed after the token was issued.
+    """
+    if token.trust_uuid is None:
+        return False
+    trust = _TRUST_BY_UUID.first(token.trust_uuid)
+    return (
+        trust is None
+        or not trust.is_live
+        or token.created_at < trust.valid_from
+        or not verified_rows([trust])
     )
 
 

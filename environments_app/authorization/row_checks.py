@@ -23,6 +23,7 @@ from environments_app.models import (
     SamlProvider,
     SecondFactor,
     ServiceToken,
+    Trust,
     User,
 )
 
@@ -33,6 +34,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (GroupMember, ("user", "group")),
     (Membership, ("environment", "user", "group")),
     (ServiceToken, ("environment",)),
+    (Trust, ("environment",)),
     (Recipient, ("environment",)),
     (AccessConfirmation, ("environment", "user")),
     (SecondFactor, ("user",)),
@@ -69,6 +71,11 @@ _CHANGES: Final = (
     Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,
+    Action.TRUST_CREATE,
+    Action.TRUST_CHANGE,
+    Action.TRUST_DELETE,
+    Action.TRUST_SIGN_IN,
+    Action.TRUST_PURGE,
     Action.NOTIFICATION_CREATE,
     Action.NOTIFICATION_REMOVE,
     Action.APPROVAL_ASK,

@@ -8,7 +8,7 @@ from django.db.models import Count, Q, QuerySet
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import Environment, Membership, ServiceToken, Session, User
+from environments_app.models import Environment, Membership, ServiceToken, Session, Trust, User
 
 _BATCH: Final = 500
 
@@ -63,7 +63,9 @@ def _tokens(scope: Scope) -> Iterator[Row]:
     mine = Q(environment__in=environments_of(scope, Action.TOKEN_VIEW))
     if is_operator(scope):
         mine |= Q(environment__isnull=True)
-    for row in _batched(ServiceToken.objects.filter(mine).select_related("environment", "created_by")):
+    # Those of workloads live for minutes: their trusts have a section of their own.
+    rows = ServiceToken.objects.filter(mine, trust_uuid=None)
+    for row in _batched(rows.select_related("environment", "created_by")):
         yield (
             row.environment.name if row.environment else "the installation",
             row.name,
@@ -88,6 +90,36 @@ def _token_state(row: ServiceToken) -> str:
     return "in force" if row.is_live else "expired"
 
 
+def _trusts(scope: Scope) -> Iterator[Row]:
+    rows = Trust.objects.filter(environment__in=environments_of(scope, Action.TRUST_VIEW))
+    for row in _batched(rows.select_related("environment", "created_by")):
+        yield (
+            row.environment.name,
+            row.name,
+            row.get_preset_display(),
+            row.issuer,
+            ", ".join(f"{name} = {value}" for name, value in row.demands),
+            row.role,
+            row.prefix or "all",
+            ", ".join(row.networks) or "anywhere",
+            row.created_by.username if row.created_by else "",
+            row.created_at,
+            row.expires_at,
+            row.last_used_at,
+            _trust_state(row),
+        )
+
+
+def _trust_state(row: Trust) -> str:
+    if not row.is_authentic():
+        return "not written by Keeper: lets nobody in"
+    if row.disabled_at:
+        return "disabled"
+    if row.suspended_at:
+        return "suspended"
+    return "in force" if row.is_live else "expired"
+
+
 def _offboarding(scope: Scope) -> Iterator[Row]:
     if not is_operator(scope):
         return
@@ -103,6 +135,7 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
             user.placed,
             Session.objects.filter(user=user).count(),
             ServiceToken.objects.filter(created_by=user, revoked_at__isnull=True).count(),
+            Trust.objects.filter(created_by=user, disabled_at__isnull=True).count(),
         )
 
 
@@ -143,6 +176,16 @@ SECTIONS: Final = (
         rows=_tokens,
     ),
     Section(
+        key="trusts",
+        title="Trusts",
+        about="All trusts: whose workloads sign in without a secret, and what they may do.",
+        columns=(
+            "Environment", "Name", "Platform", "Issuer", "Claims", "Role", "Path prefix", "Allowed IP ranges",
+            "Created by", "Created", "Expires", "Last sign-in", "State",
+        ),
+        rows=_trusts,
+    ),
+    Section(
         key="people",
         title="People",
         about="All accounts, how they sign in, and their last sign-in.",
@@ -156,7 +199,7 @@ SECTIONS: Final = (
         about="Disabled accounts and the access they still have. All counts should be zero.",
         columns=(
             "Username", "E-mail", "Last sign-in", "Memberships", "Groups", "Active sessions",
-            "Active tokens issued",
+            "Active tokens issued", "Active trusts created",
         ),
         rows=_offboarding,
         operators=True,

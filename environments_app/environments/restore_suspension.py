@@ -21,7 +21,7 @@ from audit_app.recording.recorder import AuditObject, EventDraft, record, record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
-from environments_app.models import Environment, Membership, SamlGroupMapping, ServiceToken
+from environments_app.models import Environment, Membership, SamlGroupMapping, ServiceToken, Trust
 
 _BATCH = 200
 
@@ -152,7 +152,7 @@ def _holder(membership: Membership) -> str:
     return membership.user.username if membership.user else f"group {membership.group}"
 
 
-def _under(row: Membership | ServiceToken | SamlGroupMapping) -> str:
+def _under(row: Membership | ServiceToken | SamlGroupMapping | Trust) -> str:
     return f"{row.role} of {row.prefix}/" if row.prefix else str(row.role)
 
 
@@ -172,6 +172,15 @@ TOKENS = RestoreSuspension(
     name=lambda token: str(token.name),
     detail=_under,
     living=Q(revoked_at__isnull=True),
+)
+TRUSTS = RestoreSuspension(
+    Trust,
+    kind="trust",
+    field="suspended_at",
+    related=("environment",),
+    name=lambda trust: str(trust.name),
+    detail=_under,
+    living=Q(disabled_at__isnull=True),
 )
 MAPPINGS = RestoreSuspension(
     SamlGroupMapping,

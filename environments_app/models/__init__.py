@@ -26,6 +26,7 @@ from environments_app.models.saml import (
     SamlProvider,
     SamlRole,
 )
+from environments_app.models.trust import Trust, TrustAlgorithm, TrustPreset, TrustRole, UsedJwt
 from environments_app.models.user import GroupMember, User, UserRole
 from environments_app.models.user_preferences import NoticeKind, PersonalSettings
 
@@ -59,6 +60,11 @@ __all__ = [
     "Session",
     "Source",
     "TokenRole",
+    "Trust",
+    "TrustAlgorithm",
+    "TrustPreset",
+    "TrustRole",
+    "UsedJwt",
     "User",
     "UserRole",
 ]

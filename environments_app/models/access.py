@@ -227,7 +227,7 @@ class ServiceToken(AuthenticatedRow):
         "expires_at",
         "revoked_at",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid")
 
     # NULL for role admin.
     environment = models.ForeignKey(
@@ -330,6 +330,14 @@ class ServiceToken(AuthenticatedRow):
         editable=False,
         verbose_name="revoked",
         help_text="When the token was revoked, in UTC. Empty: it is not revoked.",
+    )
+    trust_uuid = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        verbose_name="trust",
+        help_text="UUID of the trust by which a workload signed in for the token. Empty: it was issued.",
     )
     # Set by a restore until it is released: until then it opens nothing.
     suspended_at = models.DateTimeField(

@@ -25,7 +25,8 @@ UNUSED: Final = "tokens-unused"
 def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
-        rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
+        rows = ServiceToken.objects.filter(environment=environment, trust_uuid=None)
+        rows = rows.select_related("environment")
         _tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)))
         _tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)))
 
@@ -61,7 +62,8 @@ def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
     if places is None:
         return ServiceToken.objects.none()
     environments = Environment.objects.filter(places)
-    return ServiceToken.objects.filter(environment__in=environments).select_related("environment")
+    rows = ServiceToken.objects.filter(environment__in=environments, trust_uuid=None)
+    return rows.select_related("environment")
 
 
 def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToken]:

@@ -41,6 +41,7 @@ class TokenRow(NamedTuple):
     revoked_at: datetime | None
     suspended_at: datetime | None
     last_used_at: datetime | None
+    trust_uuid: str | None
     environment: EnvironmentRow
 
     @property
@@ -71,7 +72,8 @@ _TOKENS: Final = ProvenRows(
     ServiceToken,
     (
         "id", "uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
-        "created_at", "expires_at", "revoked_at", "suspended_at", "last_used_at", "row_mac",
+        "created_at", "expires_at", "revoked_at", "suspended_at", "last_used_at",
+        "trust_uuid", "row_mac",
     ),
 )  # fmt: skip
 _ENVIRONMENTS: Final = ProvenRows(

@@ -38,7 +38,7 @@ from environments_app.authorization.policy import (
     require_confirmed,
     require_unsuspended,
 )
-from environments_app.authorization.principals import grants_on, token_bearer
+from environments_app.authorization.principals import grants_on, is_ended_by_trust, token_bearer
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.models import Environment, ServiceToken, TokenRole, User
@@ -239,7 +239,9 @@ def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
         raise BadToken("token-not-begun")
     if not token.is_live:
         raise BadToken("expired-token")
-    if not _comes_from(address, token.cidrs):
+    if is_ended_by_trust(token):
+        raise BadToken("token-ended-by-trust")
+    if not is_from(address, token.cidrs):
         raise BadToken("token-from-elsewhere")
     _note_use(token, address)
 
@@ -262,7 +264,8 @@ def _note_use(token: ServiceToken | TokenRow, address: str) -> None:
     ServiceToken.objects.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
 
 
-def _comes_from(address: str, cidrs: list[str]) -> bool:
+def is_from(address: str, cidrs: list[str]) -> bool:
+    """Return whether an address lies in one of some networks, or there are none."""
     if not cidrs:
         return True
     try:

@@ -40,7 +40,7 @@ CONTROLS: Final = (
     _control(SOC2, "CC7.2", "Systems are watched for anomalies", "refused", "damage"),
     _control(SOC2, "CC7.3", "Security events are evaluated"),
     _control(SOC2, "CC8.1", "Changes are authorised and recorded", "privileged"),
-    _control(ISO, "A.5.15", "Access control", "access", "tokens"),
+    _control(ISO, "A.5.15", "Access control", "access", "tokens", "trusts"),
     _control(ISO, "A.5.16", "Identity management", "people", "offboarding"),
     _control(ISO, "A.5.17", "Authentication information", "rotation", "expiry"),
     _control(ISO, "A.5.18", "Access rights are reviewed and removed", "access", "offboarding"),
@@ -53,7 +53,7 @@ CONTROLS: Final = (
     _control(PCI, "3.6.1", "Keys that protect stored data are themselves protected", "encryption"),
     _control(PCI, "3.7.4", "Keys are replaced at the end of their cryptoperiod", "encryption"),
     _control(PCI, "7.2.4", "Access is reviewed every six months", "access"),
-    _control(PCI, "7.2.5", "Application and system accounts have the least rights", "tokens"),
+    _control(PCI, "7.2.5", "Application and system accounts have the least rights", "tokens", "trusts"),
     _control(PCI, "8.2.5", "Access of those who left is ended at once", "offboarding"),
     # For people: Keeper's reports contain nothing about their passwords.
     _control(PCI, "8.3.9", "People's only passwords are changed, or their accounts' posture analysed"),

@@ -47,6 +47,10 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
         "model": "environments_app.ServiceToken",
         "exclude_fields": ["row_mac", "secret_hash", "last_used_at", "last_used_address"],
     },
+    {
+        "model": "environments_app.Trust",
+        "exclude_fields": ["row_mac", "last_used_at", "last_refused_at", "last_refusal"],
+    },
     {"model": "environments_app.User", "exclude_fields": ["row_mac", "password", "last_login"]},
     {"model": "environments_app.Recipient", "exclude_fields": ["row_mac"]},
     {"model": "secrets_app.Webhook", "exclude_fields": ["row_mac", "sealed", "data_key"]},

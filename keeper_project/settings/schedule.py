@@ -107,6 +107,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "environments_app.tasks.watch_tokens",
         "schedule": crontab(minute="11"),
     },
+    "purge-workload-tokens": {
+        "task": "environments_app.tasks.purge_workload_tokens",
+        "schedule": crontab(minute="19"),
+    },
     "purge-saml-assertions": {
         "task": "environments_app.tasks.purge_saml_assertions",
         "schedule": crontab(minute="29"),

@@ -21,7 +21,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require, require_confirmed, visible
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import Conflict
-from environments_app.models import Environment, ServiceToken, User
+from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.accounts import disable_user
 from secrets_app.exposure.known_values import Known, in_batches, known_to
 from secrets_app.models import Secret
@@ -37,6 +37,7 @@ class OffboardingReport:
     could_read: Sequence[Secret]
     known: Sequence[Known]
     tokens: Sequence[ServiceToken]
+    trusts: Sequence[Trust]
 
     @property
     def standing(self) -> list[Known]:
@@ -61,11 +62,13 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
     tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
+    trusts = Trust.objects.filter(created_by=user).select_related("environment")
     return OffboardingReport(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
         known=known_to(UUID(str(user.uuid))),
         tokens=[token for token in tokens.order_by("pk") if token.is_live],
+        trusts=[trust for trust in trusts.order_by("pk") if trust.is_live],
     )
 
 

@@ -85,6 +85,8 @@ FATE: Final[dict[str, str]] = {
     "environments_app.SecondFactor": AS_IT_WAS,
     "environments_app.ServiceToken": SUSPENDED,
     "environments_app.Session": SESSIONS,
+    "environments_app.Trust": SUSPENDED,
+    "environments_app.UsedJwt": AS_IT_WAS,
     "environments_app.User": AS_IT_WAS,
     "sessions.Session": SESSIONS,
     # One of days ago is dropped.

@@ -1,0 +1,73 @@
+"""Which keys of a set are used."""
+
+import json
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.trusts.key_sets import MAX_BYTES, BadKeySet, read_key_set
+
+PUBLIC = Issuer().public()
+
+
+def of(*keys: Any, pasted: bool = False) -> list[tuple[str, str]]:
+    return list(read_key_set(json.dumps({"keys": keys}), pasted=pasted))
+
+
+def test_a_usable_key_is_found_by_algorithm_and_id() -> None:
+    assert of(PUBLIC) == [("RS256", "one")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        7,
+        {},
+        OctKey.generate_key(256).as_dict() | {"kid": "o", "alg": "RS256"},
+        PUBLIC | {"kid": ""},
+        PUBLIC | {"kid": 7},
+        PUBLIC | {"kid": "x", "use": "enc"},
+        PUBLIC | {"kid": "x", "alg": "RS512"},
+        PUBLIC | {"kid": "x", "alg": ["RS256"]},
+        PUBLIC | {"kid": "x", "kty": ["RSA"]},
+        PUBLIC | {"kid": "x", "n": "AQAB"},
+        PUBLIC | {"kid": "x", "n": "A" * 2000},
+        PUBLIC | {"kid": "x", "e": "A" * 100},
+        PUBLIC | {"kid": "x", "n": 7},
+        ECKey.generate_key("P-384").as_dict(private=False) | {"kid": "x"},
+        ECKey.generate_key("P-256").as_dict(private=False) | {"kid": "x", "x": "!"},
+    ],
+)
+def test_others_are_left_out(other: Any) -> None:
+    assert of(PUBLIC, other) == [("RS256", "one")]
+
+
+def test_two_keys_of_one_id_are_ambiguous() -> None:
+    other = RSAKey.generate_key(2048).as_dict(private=False) | {"kid": "one"}
+
+    with pytest.raises(BadKeySet):
+        of(PUBLIC, other)
+
+
+def test_a_private_key_is_not_used_and_not_taken() -> None:
+    private = RSAKey.generate_key(2048).as_dict(private=True) | {"kid": "two"}
+
+    assert of(PUBLIC, private) == [("RS256", "one")]
+    with pytest.raises(BadKeySet, match="private"):
+        of(PUBLIC, private, pasted=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"keys": {}}', '{"keys": []}', '{"keys": [], "keys": []}', "x" * (MAX_BYTES + 1)],
+)
+def test_what_is_no_key_set_is_refused(text: str) -> None:
+    with pytest.raises(BadKeySet):
+        read_key_set(text)
+
+
+def test_a_set_of_too_many_keys_is_refused() -> None:
+    with pytest.raises(BadKeySet):
+        of(*([PUBLIC] * 101))

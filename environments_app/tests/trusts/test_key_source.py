@@ -1,0 +1,165 @@
+"""Keys of issuers: fetched, kept, refreshed and refused."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from audit_app.errors import BadEndpoint
+from environments_app.errors import KeysUnavailable
+from environments_app.tests.trusts.issuer import Issuer, served
+from environments_app.trusts import key_source
+from environments_app.trusts.key_source import KeySource, find_key, forget_keys, require_key_url
+
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+@pytest.fixture
+def issuer(settings: Settings, socket_enabled: None) -> Iterator[Issuer]:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    forget_keys()
+    with served(Issuer()) as running:
+        yield running
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds by which the clock of the cache is ahead."""
+    ahead, real = [0.0], time.monotonic
+    monkeypatch.setattr(
+        key_source, "time", type("Clock", (), {"monotonic": staticmethod(lambda: real() + ahead[0])})
+    )
+    return ahead
+
+
+def found(issuer: Issuer, kid: str = "one", **source: Any) -> bool:
+    return find_key(KeySource(issuer.url, **source), algorithm="RS256", kid=kid) is not None
+
+
+def test_keys_are_discovered_once(issuer: Issuer) -> None:
+    assert found(issuer)
+    assert found(issuer)
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_the_address_of_keys_may_be_given(issuer: Issuer) -> None:
+    assert found(issuer, jwks_url=f"{issuer.url}/keys")
+    assert issuer.requests == ["/keys"]
+
+
+def test_pasted_keys_use_no_network(issuer: Issuer) -> None:
+    assert found(issuer, jwks=issuer.jwks())
+    assert not found(issuer, "two", jwks=issuer.jwks())
+    assert not issuer.requests
+
+
+def test_a_flood_of_unknown_keys_asks_the_issuer_once(issuer: Issuer) -> None:
+    assert not any(found(issuer, f"unknown-{number}") for number in range(50))
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_a_rotated_key_is_found_after_the_cool_down(issuer: Issuer, clock: list[float]) -> None:
+    assert found(issuer)
+    issuer.rotate("two")
+    assert not found(issuer, "two")
+    clock[0] = key_source.COOL_DOWN_SECONDS
+
+    assert found(issuer, "two")
+    assert not found(issuer, "one")
+
+
+def test_known_keys_outlive_an_outage_for_a_day(issuer: Issuer, clock: list[float]) -> None:
+    assert found(issuer)
+    issuer.answers[DISCOVERY] = (500, {}, b"")
+    clock[0] = key_source.KEEP_SECONDS - 10
+    assert found(issuer)
+    assert not found(issuer, "unknown")
+    clock[0] = key_source.KEEP_SECONDS + 10
+
+    with pytest.raises(KeysUnavailable):
+        found(issuer)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        (DISCOVERY, (302, {"Location": "/elsewhere"}, b"")),
+        (DISCOVERY, (200, {}, b"")),
+        (DISCOVERY, (200, {}, b"not json")),
+        (DISCOVERY, (200, {}, json.dumps({"issuer": "https://other.test", "jwks_uri": "x"}).encode())),
+        (DISCOVERY, (200, {}, b'{"jwks_uri": "https://other.test"}')),
+        ("/keys", (301, {"Location": "/elsewhere"}, b"")),
+        ("/keys", (200, {}, b"x" * 10_000_000)),
+        ("/keys", (200, {}, b'{"keys": []}')),
+        ("/keys", (200, {"Content-Encoding": "gzip"}, b"")),
+        ("/keys", (404, {}, b"")),
+    ],
+)
+def test_bad_answers_give_no_keys_and_are_not_asked_again(
+    issuer: Issuer, path: str, answer: tuple[int, dict[str, str], bytes]
+) -> None:
+    issuer.answers[path] = answer
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            found(issuer)
+
+    assert issuer.requests.count(DISCOVERY) == 1
+    assert "/elsewhere" not in issuer.requests
+
+
+@pytest.mark.parametrize(
+    "place", ["http://10.0.0.1/keys", "http://internal.test/keys", "file:///etc/passwd", 7]
+)
+def test_discovery_leads_to_no_other_protocol(issuer: Issuer, place: Any) -> None:
+    issuer.answers[DISCOVERY] = (200, {}, json.dumps({"issuer": issuer.url, "jwks_uri": place}).encode())
+
+    with pytest.raises(KeysUnavailable):
+        found(issuer)
+
+
+def test_a_network_that_is_not_allowed_is_not_asked(issuer: Issuer, settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = []
+
+    with pytest.raises(KeysUnavailable):
+        found(issuer)
+    assert not issuer.requests
+
+
+def test_a_slow_issuer_is_cut_off(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_source, "_FETCH_SECONDS", 0.2)
+    issuer.delay = 1
+
+    with pytest.raises(KeysUnavailable):
+        found(issuer)
+
+
+def test_few_wait_for_issuers_at_once(issuer: Issuer) -> None:
+    issuer.delay = 0.3
+    results: list[str] = []
+
+    def ask(number: int) -> None:
+        try:
+            found(issuer, jwks_url=f"{issuer.url}/keys/{number}")
+            results.append("found")
+        except KeysUnavailable:
+            results.append("refused")
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(results) == ["found"] * 2 + ["refused"] * 4
+
+
+@pytest.mark.parametrize(
+    "url", ["http://issuer.test/keys", "ftp://x", "https://u:p@x/keys", "https://x/?a=b", ""]
+)
+def test_keys_are_fetched_by_https_only(url: str) -> None:
+    with pytest.raises(BadEndpoint):
+        require_key_url(url)

@@ -1,0 +1,232 @@
+"""Creating, changing, disabling and deleting trusts."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from joserfc.jwk import RSAKey
+from pytest_django import Settings
+
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent
+from environments_app.approvals import service as approvals
+from environments_app.authorization.effective_access import explain_access
+from environments_app.environments import service as environments
+from environments_app.errors import ApprovalNeeded, Forbidden, InvalidField, Invisible, NameInUse, Tampered
+from environments_app.models import Approval, Membership, Role, Trust
+from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
+from environments_app.trusts import service
+from environments_app.trusts.upkeep import trust_status, watch_trusts
+
+pytestmark = pytest.mark.django_db
+
+ISSUER = Issuer()
+
+
+def fresh(trust: Trust) -> Trust:
+    return Trust.objects.select_related("environment").get(pk=trust.pk)
+
+
+def events(action: Action) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(action=action).order_by("pk"))
+
+
+def test_a_preset_gives_what_is_left_out(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_URL = "https://keeper.example"
+    trust = service.create(
+        actor=cast.principal(cast.alice), environment=cast.production, preset="github", name="deploy",
+        claims={"repository": "example/shop", "ref": "refs/heads/*"}, role="reader",
+    )  # fmt: skip
+
+    assert trust.issuer == "https://token.actions.githubusercontent.com"
+    assert trust.audience == "https://keeper.example"
+    assert (trust.algorithm, trust.single_use, trust.lifetime_minutes) == ("RS256", True, 15)
+    assert trust.expires_at is not None
+    [event] = events(Action.TRUST_CREATE)
+    assert event.object_name == "deploy"
+    assert "refs/heads/*" in event.details
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "Deploy"), ("name", ""), ("name", "a b"), ("name", "system"), ("name", "x" * 101),
+        ("preset", "jenkins"),
+        ("issuer", ""), ("issuer", "a b"),
+        ("audience", ""), ("audience", "a\nb"),
+        ("jwks", "{}"), ("jwks", "x" * 40_000),
+        ("jwks_url", "https://issuer.test/keys"),
+        ("algorithm", "HS256"), ("algorithm", "none"),
+        ("claims", {}), ("claims", []), ("claims", {"sub": 7}), ("claims", {"sub": "*"}),
+        ("claims", {"sub": "abc*"}), ("claims", {"ref": "abc*", "sub": "x"}), ("claims", {"iss": "x", "sub": "y"}),
+        ("claims", {f"c{number}": "x" for number in range(21)}), ("claims", {"a b": "x"}),
+        ("role", "manager"), ("role", "admin"), ("role", ""),
+        ("prefix", "../x"), ("cidrs", ["x"]),
+        ("lifetime_minutes", 14), ("lifetime_minutes", 61),
+        ("max_age_minutes", 0), ("max_age_minutes", 1441),
+    ],
+)  # fmt: skip
+def test_what_a_trust_may_not_say_is_refused(cast: Cast, field: str, value: Any) -> None:
+    with pytest.raises(InvalidField) as refused:
+        make_trust(cast, ISSUER, **{field: value})
+
+    assert refused.value.field == field.replace("_url", "")
+    assert not Trust.objects.exists()
+
+
+def test_an_issuer_without_pasted_keys_has_an_https_address(cast: Cast) -> None:
+    for issuer in ("http://issuer.test", "issuer"):
+        with pytest.raises(InvalidField):
+            make_trust(cast, ISSUER, jwks="", issuer=issuer)
+
+
+def test_a_private_key_is_not_taken(cast: Cast) -> None:
+    import json
+
+    private = RSAKey.generate_key(2048).as_dict(private=True) | {"kid": "x"}
+    with pytest.raises(InvalidField, match="private"):
+        make_trust(cast, ISSUER, jwks=json.dumps({"keys": [private]}))
+
+
+def test_each_preset_demands_a_claim_that_identifies(cast: Cast) -> None:
+    for preset, claims in (
+        ("github", {"ref": "refs/heads/main"}), ("github", {"sub": "repo:x/*:ref:main"}),
+        ("gitlab", {"ref_protected": "true"}), ("kubernetes", {"/kubernetes.io/pod/name": "x"}),
+    ):  # fmt: skip
+        with pytest.raises(InvalidField):
+            make_trust(cast, ISSUER, preset=preset, claims=claims)
+
+
+def test_a_name_is_one_of_the_installation(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+    with pytest.raises(NameInUse):
+        make_trust(cast, ISSUER)
+
+
+@pytest.mark.parametrize(("name", "error"), [("bob", Forbidden), ("charlie", Invisible)])
+def test_only_managers_have_trusts(cast: Cast, name: str, error: type[Exception]) -> None:
+    trust = make_trust(cast, ISSUER)
+    Membership.objects.create(environment=cast.production, user=cast.bob, role="editor")
+    actor = cast.principal(getattr(cast, name))
+    with pytest.raises(error):
+        service.find_trust(actor=actor, environment=cast.production, id=trust.pk)
+    with pytest.raises(error):
+        service.change(actor=actor, trust=fresh(trust), enabled=False)
+    with pytest.raises(error):
+        service.delete(actor=actor, trust=fresh(trust))
+
+
+def test_a_change_is_stored_and_recorded(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    Trust.objects.filter(pk=trust.pk).update(last_refusal="jwt-claim")
+    changed = service.change(
+        actor=cast.principal(cast.alice), trust=fresh(trust), claims={"sub": "other"}, role="viewer"
+    )
+
+    assert fresh(trust).claims == {"sub": "other"}
+    assert changed.valid_from > trust.valid_from
+    assert fresh(trust).is_authentic()
+    assert len(events(Action.TRUST_CHANGE)) == 1
+    service.change(actor=cast.principal(cast.alice), trust=fresh(trust), role="viewer")
+    assert len(events(Action.TRUST_CHANGE)) == 1
+
+
+def test_it_is_disabled_and_enabled(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    alice = cast.principal(cast.alice)
+    service.change(actor=alice, trust=fresh(trust), enabled=False)
+    assert trust_status(fresh(trust)) == "disabled"
+    service.change(actor=alice, trust=fresh(trust), enabled=True)
+    assert fresh(trust).is_live
+
+
+def test_deletion_is_recorded_and_leaves_no_problem(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    service.delete(actor=cast.principal(cast.alice), trust=trust)
+
+    assert not Trust.objects.exists()
+    assert list(run_checks()) == []
+
+
+@pytest.mark.every_database
+def test_a_row_that_was_edited_is_found_and_not_changed(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    Trust.objects.filter(pk=trust.pk).update(claims={"sub": "mallory"})
+
+    assert [problem.kind for problem in run_checks()] == ["edited"]
+    with pytest.raises(Tampered):
+        service.change(actor=cast.principal(cast.alice), trust=fresh(trust), enabled=False)
+    service.delete(actor=cast.principal(cast.alice), trust=fresh(trust))
+    assert list(run_checks()) == []
+
+
+def protect(cast: Cast) -> None:
+    Membership.objects.create(environment=cast.production, user=cast.erin, role=Role.MANAGER)
+    environments.update_environment(
+        actor=cast.principal(cast.alice), environment=cast.production, protected=True
+    )
+    cast.production.refresh_from_db()
+
+
+def test_narrowing_needs_no_second_person_and_widening_does(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, role="editor", lifetime_minutes=30)
+    protect(cast)
+    alice = cast.principal(cast.alice)
+    for narrower in (
+        {"role": "reader"}, {"prefix": "shop"}, {"cidrs": ["10.0.0.0/8"]}, {"lifetime_minutes": 15},
+        {"max_age_minutes": 10}, {"single_use": True}, {"claims": {"sub": "a-service", "ref": "main"}},
+        {"enabled": False}, {"expires_at": timezone.now() + timedelta(days=1)},
+    ):  # fmt: skip
+        service.change(actor=alice, trust=fresh(trust), **narrower)
+    wider: dict[str, Any]
+    for wider in (
+        {"role": "editor"}, {"prefix": ""}, {"prefix": "shopping"}, {"cidrs": []}, {"lifetime_minutes": 16},
+        {"claims": {"sub": "a-service"}}, {"issuer": "https://other.test"}, {"audience": "x"},
+        {"single_use": False}, {"enabled": True}, {"algorithm": "ES256"}, {"jwks": Issuer(kid="two").jwks()},
+        {"expires_at": timezone.now() + timedelta(days=2)},
+    ):  # fmt: skip
+        before = fresh(trust)
+        with pytest.raises(ApprovalNeeded):
+            service.change(actor=alice, trust=before, **wider)
+        assert fresh(trust).row_mac == before.row_mac
+
+
+def test_an_approved_change_is_carried_out(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    protect(cast)
+    alice = cast.principal(cast.alice)
+    with pytest.raises(ApprovalNeeded):
+        service.change(actor=alice, trust=fresh(trust), role="editor", claims={"sub": "other"})
+    approval = approvals.approve(actor=cast.principal(cast.erin), approval=Approval.objects.get())
+    approvals.carry_out(actor=alice, approval=approval)
+
+    assert (fresh(trust).role, fresh(trust).claims) == ("editor", {"sub": "other"})
+
+
+def test_access_is_explained(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, prefix="shop")
+    [way] = [
+        way
+        for way in explain_access(actor=cast.principal(cast.alice), environment=cast.production)
+        if way.kind == "trust"
+    ]
+
+    assert (way.who, way.reads, way.prefix, way.granted_by) == (trust.name, True, "shop", "alice")
+
+
+def test_people_are_told_of_trusts_that_end_or_are_unused(cast: Cast) -> None:
+    from environments_app.models import Alert
+
+    trust = make_trust(cast, ISSUER)
+    Trust.objects.filter(pk=trust.pk).update(created_at=timezone.now() - timedelta(days=400))
+    other = make_trust(cast, ISSUER, name="soon", expires_at=timezone.now() + timedelta(days=1))
+    watch_trusts()
+
+    kinds = set(Alert.objects.filter(open=True).values_list("kind", flat=True))
+    assert {"trusts-unused", "trusts-expiring"} <= kinds
+    assert trust_status(fresh(trust)) == "unused"
+    assert trust_status(fresh(other)) == "expiring"

@@ -1,0 +1,304 @@
+"""A workload signs in: what it gets, what is recorded, and what ends it."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.errors import TooManyRefusals
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent, RefusalCount
+from environments_app.authorization.principals import load_principal
+from environments_app.errors import BadToken, JwtRefused, KeysUnavailable, TooManyTokens
+from environments_app.models import ServiceToken, Trust, UsedJwt
+from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer, served
+from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens.service import authenticate
+from environments_app.trusts import service, sign_in, upkeep
+from environments_app.trusts.key_source import forget_keys
+
+pytestmark = pytest.mark.django_db
+
+ISSUER = Issuer()
+HERE = "192.0.2.7"
+
+
+def enter(jwt: str, name: str = "ci", address: str = HERE) -> sign_in.SignedIn:
+    return sign_in.sign_in(trust_name=name, jwt=jwt, address=address)
+
+
+def refusal(jwt: str, name: str = "ci", address: str = HERE) -> str:
+    """Return what a refused sign-in is counted as; nothing else comes of it."""
+    tokens = ServiceToken.objects.count()
+    RefusalCount.objects.all().delete()
+    with pytest.raises(JwtRefused) as refused:
+        enter(jwt, name, address)
+    assert str(refused.value) == "The sign-in was refused."
+    assert ServiceToken.objects.count() == tokens
+    [counted] = RefusalCount.objects.all()
+    assert (counted.kind, counted.count) == (refused.value.reason, 1)
+    return refused.value.reason
+
+
+@pytest.mark.every_database
+def test_a_workload_gets_a_short_token(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, prefix="shop")
+    jwt = ISSUER.sign()
+    entered = enter(jwt)
+    actor = authenticate(entered.text, address=HERE)
+
+    assert actor.grants[0].environment_name == "production"
+    assert (actor.grants[0].role, actor.grants[0].prefix) == ("reader", "shop")
+    assert entered.token.expires_at is not None
+    assert timedelta(minutes=14) < entered.token.expires_at - timezone.now() <= timedelta(minutes=15)
+    [event] = AuditEvent.objects.filter(action=Action.TRUST_SIGN_IN)
+    assert (event.actor_kind, event.actor_uuid, event.object_name) == ("token", entered.token.uuid, "ci")
+    assert '"sub":"a-service"' in event.details
+    assert jwt not in event.details
+    assert jwt.split(".")[2] not in event.details
+    assert Trust.objects.get(pk=trust.pk).last_used_at is not None
+    assert list(run_checks()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"aud": "https://other.test"}, "jwt-audience"),
+        ({"sub": "mallory"}, "jwt-claim"),
+        ({"iss": "https://other.test"}, "jwt-unknown-key"),
+        ({"exp": 1_000_000_000}, "jwt-expired"),
+    ],
+)
+def test_a_wrong_token_is_refused_and_counted(cast: Cast, changes: dict[str, Any], reason: str) -> None:
+    make_trust(cast, ISSUER)
+
+    assert refusal(ISSUER.sign(**changes)) == reason
+
+
+def test_other_reasons_are_counted_too(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, cidrs=["10.0.0.0/8"])
+
+    assert refusal(ISSUER.sign(), "other") == "trust-unknown"
+    assert refusal(ISSUER.sign(), "x" * 5000) == "trust-unknown"
+    assert refusal("") == "jwt-malformed"
+    assert refusal(ISSUER.sign()) == "jwt-from-elsewhere"
+    assert enter(ISSUER.sign(), address="10.1.2.3")
+    Trust.objects.filter(pk=trust.pk).update(role="editor")
+    assert refusal(ISSUER.sign(), address="10.1.2.3") == "trust-forged"
+
+
+def test_the_page_shows_what_a_token_of_the_issuer_failed(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    refusal("x.y.z")
+    assert Trust.objects.get(pk=trust.pk).last_refusal == ""
+    refusal(ISSUER.sign(sub="mallory"))
+    assert Trust.objects.get(pk=trust.pk).last_refusal == "jwt-claim"
+
+
+def test_an_address_that_is_refused_often_is_turned_away(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 3
+    make_trust(cast, ISSUER)
+    for _ in range(3):
+        with pytest.raises(JwtRefused):
+            enter("x.y.z")
+
+    with pytest.raises(TooManyRefusals):
+        enter(ISSUER.sign())
+
+
+def test_a_token_is_used_once_where_the_trust_says_so(cast: Cast) -> None:
+    make_trust(cast, ISSUER, single_use=True)
+    make_trust(cast, ISSUER, name="again")
+    jwt = ISSUER.sign()
+
+    assert enter(jwt)
+    assert refusal(jwt) == "jwt-replayed"
+    assert enter(jwt, "again")
+    assert enter(jwt, "again")
+    assert UsedJwt.objects.count() == 1
+
+
+def test_used_tokens_are_forgotten_once_they_have_expired(cast: Cast) -> None:
+    make_trust(cast, ISSUER, single_use=True)
+    enter(ISSUER.sign())
+    assert sign_in.purge_used_jwts() == 0
+    UsedJwt.objects.update(until=timezone.now() - timedelta(seconds=1))
+    assert sign_in.purge_used_jwts() == 1
+
+
+@pytest.mark.parametrize("end", ["disabled", "deleted", "changed", "edited", "suspended", "expired"])
+@pytest.mark.every_database
+def test_what_ends_a_trust_ends_its_tokens_at_the_next_request(cast: Cast, end: str) -> None:
+    trust = make_trust(cast, ISSUER)
+    entered = enter(ISSUER.sign())
+    actor = authenticate(entered.text, address=HERE)
+    alice = cast.principal(cast.alice)
+    stored = Trust.objects.select_related("environment").get()
+    if end == "disabled":
+        service.change(actor=alice, trust=stored, enabled=False)
+    elif end == "deleted":
+        service.delete(actor=alice, trust=stored)
+    elif end == "changed":
+        service.change(actor=alice, trust=stored, claims={"sub": "other"})
+    elif end == "edited":
+        Trust.objects.filter(pk=trust.pk).update(disabled_at=None, role="editor")
+    elif end == "suspended":
+        stored.suspended_at = timezone.now()
+        stored.save()
+    else:
+        stored.expires_at = timezone.now() - timedelta(seconds=1)
+        stored.save()
+
+    with pytest.raises(BadToken) as refused:
+        authenticate(entered.text, address=HERE)
+    assert refused.value.reason == "token-ended-by-trust"
+    assert load_principal(actor).grants == ()
+
+
+def test_enabling_a_trust_revives_no_token(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+    entered = enter(ISSUER.sign())
+    alice = cast.principal(cast.alice)
+    for enabled in (False, True):
+        service.change(actor=alice, trust=Trust.objects.select_related("environment").get(), enabled=enabled)
+
+    with pytest.raises(BadToken):
+        authenticate(entered.text, address=HERE)
+    assert enter(ISSUER.sign())
+
+
+def test_a_token_cannot_be_moved_to_another_trust(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+    other = make_trust(cast, ISSUER, name="other")
+    entered = enter(ISSUER.sign())
+    for trust_uuid in (other.uuid, None):
+        ServiceToken.objects.filter(pk=entered.token.pk).update(trust_uuid=trust_uuid)
+        with pytest.raises(BadToken) as refused:
+            authenticate(entered.text, address=HERE)
+        assert refused.value.reason == "forged-token"
+
+
+def github(**changes: Any) -> str:
+    claims = {
+        "repository": "example/shop", "ref": "refs/heads/main", "repository_owner_id": "7",
+        "event_name": "push", "run_id": "99", "sub": "repo:example/shop:ref:refs/heads/main",
+    }  # fmt: skip
+    return ISSUER.sign(**claims | changes)
+
+
+def test_a_github_repository_that_changed_hands_is_refused(cast: Cast) -> None:
+    make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
+
+    assert enter(github())
+    assert Trust.objects.get().pinned == "7"
+    assert Trust.objects.get().is_authentic()
+    assert refusal(github(repository_owner_id="8")) == "jwt-claim"
+    assert enter(github())
+    assert list(run_checks()) == []
+
+
+def test_a_github_token_without_an_owner_is_refused(cast: Cast) -> None:
+    make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
+
+    assert refusal(github(repository_owner_id=...)) == "jwt-claim"
+
+
+def test_pull_request_target_is_refused_unless_asked_for(cast: Cast) -> None:
+    make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
+    make_trust(
+        cast, ISSUER, preset="github", name="wide", claims={"repository": "example/shop"},
+        allows_pull_request_target=True,
+    )  # fmt: skip
+
+    assert refusal(github(event_name="pull_request_target")) == "jwt-claim"
+    assert enter(github(event_name="pull_request_target"), "wide")
+
+
+def test_a_trust_issues_only_so_many_tokens_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in, "MAX_TOKENS", 2)
+    make_trust(cast, ISSUER)
+    enter(ISSUER.sign())
+    enter(ISSUER.sign())
+
+    with pytest.raises(TooManyTokens):
+        enter(ISSUER.sign())
+
+
+def test_a_token_ends_with_its_trust(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, expires_at=timezone.now() + timedelta(minutes=3))
+
+    assert enter(ISSUER.sign()).token.expires_at == trust.expires_at
+
+
+@pytest.mark.every_database
+def test_ended_tokens_are_removed_after_a_week(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+    old, new = enter(ISSUER.sign()).token, enter(ISSUER.sign()).token
+    assert upkeep.purge_ended_tokens() == 0
+    # As it would be stored by then.
+    old.expires_at = timezone.now() - timedelta(days=8)
+    old.save()
+    assert upkeep.purge_ended_tokens() == 1
+
+    assert list(ServiceToken.objects.filter(trust_uuid__isnull=False)) == [new]
+    assert list(run_checks()) == []
+
+
+@pytest.fixture
+def running(settings: Settings, socket_enabled: None) -> Iterator[Issuer]:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    forget_keys()
+    with served(Issuer()) as issuer:
+        yield issuer
+
+
+def test_keys_are_discovered_and_an_outage_is_no_refusal(cast: Cast, running: Issuer) -> None:
+    make_trust(cast, running, jwks="")
+    assert enter(running.sign())
+    forget_keys()
+    running.answers["/.well-known/openid-configuration"] = (500, {}, b"")
+
+    with pytest.raises(KeysUnavailable):
+        enter(running.sign())
+    assert not RefusalCount.objects.exists()
+
+
+def test_nothing_is_fetched_for_a_token_of_another_issuer(cast: Cast, running: Issuer) -> None:
+    make_trust(cast, running, jwks="")
+    refusal(running.sign(iss="https://other.test"))
+    refusal(running.sign({"alg": "RS512"}))
+    refusal("junk")
+
+    assert not running.requests
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.every_database
+def test_of_two_that_use_a_token_at_once_one_signs_in(cast: Cast) -> None:
+    from django.db import connection
+
+    make_trust(cast, ISSUER, single_use=True)
+    jwt, outcomes = ISSUER.sign(), []
+
+    def go() -> None:
+        try:
+            enter(jwt)
+            outcomes.append("in")
+        except JwtRefused as error:
+            outcomes.append(error.reason)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["in", "jwt-replayed", "jwt-replayed"]

@@ -1,0 +1,116 @@
+"""The rules by which a trust judges a JWT, each with what was demanded and what was found. No Django."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from environments_app.trusts.claim_patterns import claim_texts, matches
+from environments_app.trusts.jwt_document import Jwt
+from environments_app.trusts.key_sets import Key
+
+# By how much the clocks of platform and Keeper may differ.
+LEEWAY_SECONDS: Final = 30
+MAX_SUBJECT: Final = 500
+MAX_ID: Final = 200
+# The end of the year 9999: what is later is no time.
+_LATEST: Final = 253402300799
+_SHOWN: Final = 200
+
+
+class Check(NamedTuple):
+    """A rule that a JWT meets or fails; `reason` is a fixed word for the audit log."""
+
+    reason: str
+    rule: str
+    passed: bool
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustRules:
+    """What a trust demands of a JWT."""
+
+    issuer: str
+    audience: str
+    algorithm: str
+    # Claim to the value or pattern that it has to fit.
+    claims: Mapping[str, str] = field(default_factory=dict)
+    max_age_seconds: int = 3600
+    single_use: bool = False
+    # Claims that must not have a value.
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def examine(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Iterator[Check]:
+    """Yield each rule and whether a JWT meets it; all must. `key` is the one that its header names, if known.
+
+    Nothing after the signature counts unless that is valid.
+    """
+    yield Check(
+        "jwt-algorithm", "algorithm", jwt.algorithm == rules.algorithm, rules.algorithm, jwt.algorithm
+    )
+    yield Check("jwt-no-kid", "key id", bool(jwt.key_id), "a key id", jwt.key_id)
+    yield Check("jwt-unknown-key", "key", key is not None, "a key of the issuer", jwt.key_id)
+    signed = key is not None and jwt.is_signed_by(key, rules.algorithm)
+    yield Check("jwt-signature", "signature", signed, "signed by the issuer", "" if signed else "not valid")
+    claims = jwt.claims
+    issuer, audience = claims.get("iss"), claims.get("aud")
+    yield Check("jwt-issuer", "iss", issuer == rules.issuer, rules.issuer, shown(issuer))
+    yield Check(
+        "jwt-audience", "aud", audience in (rules.audience, [rules.audience]), rules.audience, shown(audience)
+    )
+    yield from _times(claims, rules, now)
+    subject = claims.get("sub")
+    named = isinstance(subject, str) and 1 <= len(subject) <= MAX_SUBJECT
+    yield Check("jwt-subject", "sub", named, "a subject", shown(subject))
+    if rules.single_use:
+        unique = claims.get("jti")
+        given = isinstance(unique, str) and 1 <= len(unique) <= MAX_ID
+        yield Check("jwt-no-id", "jti", given, "an id of its own", shown(unique))
+    yield from _claims(claims, rules)
+
+
+def first_failure(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Check | None:
+    """Return the first rule that a JWT fails, None if it meets all."""
+    return next((check for check in examine(jwt, rules, key, now=now) if not check.passed), None)
+
+
+def _times(claims: Mapping[str, Any], rules: TrustRules, now: float) -> Iterator[Check]:
+    ends, issued = _time(claims.get("exp")), _time(claims.get("iat"))
+    begins = _time(claims["nbf"]) if "nbf" in claims else 0.0
+    living = ends is not None and now < ends + LEEWAY_SECONDS
+    yield Check("jwt-expired", "exp", living, "in the future", shown(claims.get("exp")))
+    past = issued is not None and issued <= now + LEEWAY_SECONDS
+    yield Check("jwt-not-yet-valid", "iat", past, "in the past", shown(claims.get("iat")))
+    begun = begins is not None and begins <= now + LEEWAY_SECONDS
+    yield Check("jwt-not-yet-valid", "nbf", begun, "in the past, or missing", shown(claims.get("nbf")))
+    young = issued is not None and now - issued <= rules.max_age_seconds + LEEWAY_SECONDS
+    expected = f"issued within {rules.max_age_seconds // 60} minutes"
+    yield Check("jwt-too-old", "age", young, expected, shown(claims.get("iat")))
+
+
+def _claims(claims: Mapping[str, Any], rules: TrustRules) -> Iterator[Check]:
+    for name, pattern in sorted(rules.claims.items()):
+        texts = claim_texts(claims, name)
+        fits = any(matches(pattern, text) for text in texts)
+        yield Check("jwt-claim", name, fits, pattern, ", ".join(map(shown, texts)))
+    for name, value in sorted(rules.refused.items()):
+        texts = claim_texts(claims, name)
+        yield Check("jwt-claim", name, value not in texts, f"not {value}", ", ".join(map(shown, texts)))
+
+
+def _time(value: Any) -> float | None:
+    """Return a NumericDate, None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value) if 0 < value <= _LATEST else None
+
+
+def shown(value: Any) -> str:
+    """Return a claim as pages and events show it: short, and "missing" for none."""
+    if value is None:
+        return "missing"
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

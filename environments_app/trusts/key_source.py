@@ -1,0 +1,187 @@
+"""The keys of issuers: pasted, or fetched by the outbound rule and kept in the process for a limited time.
+
+A process asks an issuer at most once in COOL_DOWN_SECONDS, whatever tokens it is sent: keys that are unknown
+do not flood the issuer. If a refresh fails, the known keys stay valid for KEEP_SECONDS.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+import structlog
+
+from audit_app.errors import BadEndpoint, OutboundError
+from audit_app.network.outbound import normalised_endpoint, session
+from audit_app.network.outbound_limits import limited
+from environments_app.errors import KeysUnavailable
+from environments_app.trusts.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
+from environments_app.trusts.strict_json import BadJson, read_object
+
+COOL_DOWN_SECONDS: Final = 60
+FRESH_SECONDS: Final = 3600
+KEEP_SECONDS: Final = 24 * 3600
+# For discovery and keys together.
+_FETCH_SECONDS: Final = 5.0
+_MAX_SOURCES: Final = 500
+# So many requests of a process wait for issuers at once.
+_WAITING: Final = threading.BoundedSemaphore(2)
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_OK: Final = 200
+
+logger: Final = structlog.get_logger(__name__)
+
+
+class KeySource(NamedTuple):
+    """Where an issuer's keys are: pasted as `jwks`, at `jwks_url`, or where its discovery document says."""
+
+    issuer: str
+    jwks_url: str = ""
+    jwks: str = ""
+
+
+class _Known:
+    """The keys of a source as this process last saw them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.keys: KeySet = {}
+        self.fetched_at = self.tried_at = float("-inf")
+
+    def find(self, algorithm: str, kid: str, *, within: float) -> Key | None:
+        """Return a key, if it was seen within so many seconds."""
+        return self.keys.get((algorithm, kid)) if time.monotonic() - self.fetched_at <= within else None
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether the issuer was left alone for long enough."""
+        return time.monotonic() - self.tried_at >= COOL_DOWN_SECONDS
+
+
+_known: OrderedDict[KeySource, _Known] = OrderedDict()
+_known_lock: Final = threading.Lock()
+
+
+def find_key(source: KeySource, *, algorithm: str, kid: str) -> Key | None:
+    """Return a key of an issuer, None if the issuer has none of this id.
+
+    Call it outside a transaction: it may use the network. Raises KeysUnavailable.
+    """
+    if source.jwks:
+        return _pasted(source.jwks).get((algorithm, kid))
+    known = _entry(source)
+    if found := known.find(algorithm, kid, within=FRESH_SECONDS):
+        return found
+    kept = known.find(algorithm, kid, within=KEEP_SECONDS)
+    if known.may_be_asked:
+        _refresh(source, known, wait=kept is None)
+        kept = known.find(algorithm, kid, within=KEEP_SECONDS)
+    if kept is None and time.monotonic() - known.fetched_at > KEEP_SECONDS:
+        raise KeysUnavailable("The keys of the issuer cannot be fetched now.", COOL_DOWN_SECONDS)
+    return kept
+
+
+def forget_keys() -> None:
+    """Drop what this process knows of issuers."""
+    with _known_lock:
+        _known.clear()
+
+
+def fetch_keys(source: KeySource) -> KeySet:
+    """Return the keys of an issuer as they are now. Raises KeysUnavailable, which names the cause."""
+    if source.jwks:
+        return _pasted(source.jwks)
+    try:
+        with limited(_FETCH_SECONDS, most=2 * MAX_BYTES):
+            return read_key_set(_fetched(source.jwks_url or _discovered(source.issuer)))
+    except (BadKeySet, BadEndpoint, OutboundError) as error:
+        raise KeysUnavailable(f"The keys of the issuer cannot be used: {error}", COOL_DOWN_SECONDS) from error
+
+
+def require_key_url(url: str) -> str:
+    """Return an address of keys in its one spelling. Raises BadEndpoint unless it is https, or local."""
+    endpoint = normalised_endpoint(url)
+    parts = urlsplit(endpoint)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise BadEndpoint("the keys of an issuer are fetched by https:// only")
+    return endpoint
+
+
+@lru_cache(maxsize=64)
+def _pasted(jwks: str) -> KeySet:
+    try:
+        return read_key_set(jwks)
+    except BadKeySet as error:
+        raise KeysUnavailable(str(error), COOL_DOWN_SECONDS) from error
+
+
+def _entry(source: KeySource) -> _Known:
+    with _known_lock:
+        found = _known.setdefault(source, _Known())
+        _known.move_to_end(source)
+        while len(_known) > _MAX_SOURCES:
+            _known.popitem(last=False)
+    return found
+
+
+def _refresh(source: KeySource, known: _Known, *, wait: bool) -> None:
+    """Fetch the keys, unless another thread does; with `wait`, wait for that one."""
+    with _turn(known, wait=wait) as has_turn:
+        if not has_turn or not known.may_be_asked:
+            return
+        known.tried_at = time.monotonic()
+        try:
+            known.keys = fetch_keys(source)
+        except KeysUnavailable as error:
+            logger.warning("issuer_keys_unavailable", issuer=source.issuer, reason=str(error))
+            return
+        known.fetched_at = time.monotonic()
+
+
+@contextmanager
+def _turn(known: _Known, *, wait: bool) -> Iterator[bool]:
+    """Yield whether this thread may fetch. Raises KeysUnavailable if too many wait already."""
+    if not _WAITING.acquire(blocking=False):
+        if wait:
+            raise KeysUnavailable("Keeper waits for the keys of other issuers. Try again.", 1)
+        yield False
+        return
+    try:
+        held = known.lock.acquire(timeout=_FETCH_SECONDS if wait else 0)
+        try:
+            yield held
+        finally:
+            if held:
+                known.lock.release()
+    finally:
+        _WAITING.release()
+
+
+def _discovered(issuer: str) -> str:
+    """Return where an issuer's discovery document says that its keys are. Raises KeysUnavailable."""
+    try:
+        document: dict[str, Any] = read_object(_fetched(issuer.rstrip("/") + _DISCOVERY))
+    except BadJson as error:
+        raise KeysUnavailable("The discovery document is not valid JSON.", COOL_DOWN_SECONDS) from error
+    place = document.get("jwks_uri")
+    if document.get("issuer") != issuer or not isinstance(place, str):
+        raise KeysUnavailable("The discovery document is of another issuer.", COOL_DOWN_SECONDS)
+    return place
+
+
+def _fetched(url: str) -> bytes:
+    """Return what is at an address. Raises KeysUnavailable, BadEndpoint, OutboundError."""
+    try:
+        with session(most=MAX_BYTES) as http:
+            response = http.get(require_key_url(url), headers={"Accept": "application/json"})
+    except (requests.RequestException, OSError) as error:
+        raise KeysUnavailable("The issuer does not answer.", COOL_DOWN_SECONDS) from error
+    if response.status_code != _OK:
+        raise KeysUnavailable(f"The issuer answers {response.status_code}.", COOL_DOWN_SECONDS)
+    return bytes(response.content)

@@ -1,0 +1,204 @@
+"""Use cases of trusts: creating, changing, disabling and deleting them."""
+
+import copy
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
+from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.locked_row import isoformat, lock_authentic, set_fields
+from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.environments.memberships import acting_user
+from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
+from environments_app.models import Environment, Trust
+from environments_app.tokens.service import Lifetime, allowed_expiry
+from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows
+from environments_app.trusts.proposals import changing_trust, creating_trust
+
+_TAKEN: Final = "Another trust has this name. Workloads sign in by it, in any environment."
+_MEANWHILE: Final = "This trust has changed. Reload the page and try again."
+_CHANGEABLE: Final = (*FIELDS, "expires_at", "enabled")
+
+
+def create(
+    *,
+    actor: Principal,
+    environment: Environment,
+    preset: str,
+    expires_at: datetime | Lifetime | None = Lifetime.DEFAULT,
+    **fields: Any,
+) -> Trust:
+    """Create a trust; what is left out is as its preset has it, and its end as that of a service token.
+
+    An administrator who gives access to values thereby performs a break-glass act. Raises Invisible,
+    Forbidden, ConfirmationNeeded, Suspended, InvalidField, BadName, NameInUse, or ApprovalNeeded.
+    """
+    require(actor=actor, action=Action.TRUST_CREATE, environment=environment)
+    require_confirmed(actor)
+    for name in fields.keys() - set(FIELDS):
+        raise InvalidField(name, "A trust has no such field.")
+    given = defaults_of(preset) | fields
+    trust = Trust(
+        environment=environment, created_by=acting_user(actor), expires_at=allowed_expiry(expires_at), **given
+    )
+    clean(trust)
+    confirm_grant(actor, Action.TRUST_CREATE, environment=environment, role=trust.role)
+    _require_free(actor, trust)
+    lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(trust.expires_at)
+    clearance = require_approval(actor=actor, proposal=creating_trust(trust, lasting=lasting))
+    try:
+        with transaction.atomic():
+            approved = clearance.spend(environment, actor=actor)
+            trust.save(force_insert=True)
+            record_trust(actor, Action.TRUST_CREATE, trust, approved)
+    except IntegrityError as error:
+        raise NameInUse(_TAKEN) from error
+    return trust
+
+
+def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
+    """Change a trust and return it as stored; `enabled` turns it off and on.
+
+    What decides who signs in and what for ends the tokens that were issued before. Raises as `create`
+    does; Tampered; and ApprovalNeeded only if the change widens access to a protected environment.
+    """
+    environment = trust.environment
+    require(actor=actor, action=Action.TRUST_CHANGE, environment=environment)
+    for name in changes.keys() - set(_CHANGEABLE):
+        raise InvalidField(name, "This field can't be changed.")
+    wanted = _wanted(trust, changes)
+    if not narrows(trust, wanted):
+        require_confirmed(actor)
+        confirm_grant(
+            actor, Action.TRUST_CHANGE, environment=environment, role=wanted.get("role", trust.role)
+        )
+    clearance = _cleared(actor, trust, changes, wanted)
+    try:
+        with lock_authentic(trust) as stored:
+            if clearance is None and needs_second_person(actor, environment) and not narrows(stored, wanted):
+                raise Conflict(_MEANWHILE)
+            approved = clearance.spend(environment, actor=actor) if clearance else {}
+            _store(actor, stored, wanted, approved)
+    except IntegrityError as error:
+        raise NameInUse(_TAKEN) from error
+    return stored
+
+
+def delete(*, actor: Principal, trust: Trust) -> None:
+    """Delete a trust, also a forged one; tokens that it issued open nothing from then on.
+
+    Raises Invisible or Forbidden.
+    """
+    require(actor=actor, action=Action.TRUST_DELETE, environment=trust.environment)
+    with transaction.atomic():
+        stored = Trust.objects.select_for_update().select_related("environment").filter(pk=trust.pk).first()
+        if stored is None:
+            return
+        record_trust(actor, Action.TRUST_DELETE, stored)
+        stored.delete()
+
+
+def find_trust(*, actor: Principal, environment: Environment, id: int) -> Trust:
+    """Return a trust of an environment, genuine or not.
+
+    Raises Forbidden, or Invisible if there is none of this id.
+    """
+    require(actor=actor, action=Action.TRUST_VIEW, environment=environment)
+    rows = Trust.objects.select_related("environment", "created_by")
+    trust = rows.filter(pk=id, environment=environment).first()
+    if trust is None:
+        raise Invisible("There is no such trust.")
+    return trust
+
+
+def record_trust(
+    actor: Principal, action: Action, trust: Trust, approved: dict[str, Json] | None = None
+) -> None:
+    """Record a change of a trust, in its transaction; one that breaks the glass alerts."""
+    gone = action is Action.TRUST_DELETE
+    draft = EventDraft(
+        actor=actor,
+        action=action,
+        stream=environment_stream(trust.environment.uuid),
+        object=AuditObject("trust", trust.uuid, trust.name),
+        details={**_facts(trust), **(approved or {}), **row_digest_entry(trust, gone=gone)},
+    )
+    breaks_glass = not gone and opens_values(
+        actor, action, environment_id=trust.environment_id, role=trust.role
+    )
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
+
+
+def _facts(trust: Trust) -> dict[str, Json]:
+    return {
+        "environment": trust.environment.name,
+        "preset": trust.preset,
+        "issuer": trust.issuer,
+        "keys": "pasted" if trust.jwks else trust.jwks_url or "discovered",
+        "audience": trust.audience,
+        "algorithm": trust.algorithm,
+        "claims": dict(trust.demands),
+        "pinned": trust.pinned,
+        "role": trust.role,
+        "prefix": trust.prefix,
+        "cidrs": [*trust.networks],
+        "lifetime_minutes": trust.lifetime_minutes,
+        "max_age_minutes": trust.max_age_minutes,
+        "single_use": trust.single_use,
+        "allows_pull_request_target": trust.allows_pull_request_target,
+        "expires_at": isoformat(trust.expires_at),
+        "disabled_at": isoformat(trust.disabled_at),
+    }
+
+
+def _require_free(actor: Principal, trust: Trust) -> None:
+    """Raise NameInUse before requesting an approval of an act that could not be executed."""
+    # The approved act is compared with the approval first.
+    if actor.approval is None and Trust.objects.filter(name=trust.name).exclude(pk=trust.pk).exists():
+        raise NameInUse(_TAKEN)
+
+
+def _wanted(trust: Trust, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that changes set, in their one spelling."""
+    after = copy.copy(trust)
+    for name in changes.keys() & set(FIELDS):
+        setattr(after, name, changes[name])
+    clean(after)
+    wanted: dict[str, Any] = {name: getattr(after, name) for name in FIELDS if name in changes}
+    if "expires_at" in changes:
+        wanted["expires_at"] = allowed_expiry(changes["expires_at"])
+    if "enabled" in changes and changes["enabled"] is not (trust.disabled_at is None):
+        wanted["disabled_at"] = None if changes["enabled"] else timezone.now()
+    return wanted
+
+
+def _cleared(
+    actor: Principal, trust: Trust, changes: dict[str, Any], wanted: dict[str, Any]
+) -> ApprovalGrant | None:
+    """Return the clearance of a change that widens access, None for one that needs none."""
+    if not needs_second_person(actor, trust.environment) or narrows(trust, wanted):
+        return None
+    proposed = {name: value for name, value in wanted.items() if name != "disabled_at"}
+    if "enabled" in changes:
+        proposed["enabled"] = changes["enabled"]
+    return require_approval(actor=actor, proposal=changing_trust(trust, proposed))
+
+
+def _store(actor: Principal, stored: Trust, wanted: dict[str, Any], approved: dict[str, Json]) -> None:
+    changed = set_fields(stored, wanted)
+    if not changed:
+        return
+    if {"claims", "issuer", "preset"}.intersection(changed):
+        stored.pinned = ""
+    if ends_tokens(changed):
+        stored.valid_from = timezone.now()
+    stored.save(update_fields=[*changed, "pinned", "valid_from"])
+    record_trust(actor, Action.TRUST_CHANGE, stored, approved)

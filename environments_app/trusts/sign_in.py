@@ -1,0 +1,219 @@
+"""Sign-in of workloads: a signed JWT is exchanged for a short service token.
+
+The JWT is judged before the transaction, since its keys may come from the network. It is stored nowhere.
+"""
+
+import hashlib
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.locked_row import isoformat, lock_authentic
+from environments_app.authorization.principals import grants_on, token_bearer
+from environments_app.errors import JwtRefused, Tampered, TooManyTokens
+from environments_app.models import ServiceToken, Trust, UsedJwt
+from environments_app.tokens.service import is_from, set_secret
+from environments_app.trusts.claim_patterns import claim_texts
+from environments_app.trusts.definition import preset_of, rules_of, source_of
+from environments_app.trusts.jwt_document import BadJwt, Jwt, parse_jwt
+from environments_app.trusts.jwt_rules import LEEWAY_SECONDS, MAX_ID, first_failure, shown
+from environments_app.trusts.key_source import find_key
+
+# So many valid tokens of one trust: a workload that signs in without end cannot fill the database.
+MAX_TOKENS: Final = 1000
+_NOTED_EVERY: Final = timedelta(minutes=1)
+# Of these a stranger without a token of the issuer can cause none.
+_OF_THE_ISSUER: Final = frozenset(
+    {
+        "jwt-audience", "jwt-expired", "jwt-not-yet-valid", "jwt-too-old", "jwt-subject", "jwt-no-id",
+        "jwt-claim", "jwt-replayed",
+    }
+)  # fmt: skip
+
+
+class SignedIn(NamedTuple):
+    """A workload that signed in: its token, and the text of it, which is shown this once."""
+
+    token: ServiceToken
+    text: str
+    trust: Trust
+
+    def __repr__(self) -> str:
+        return "SignedIn()"
+
+
+def sign_in(*, trust_name: str, jwt: str, address: str, request_id: str = "") -> SignedIn:
+    """Exchange a workload's JWT for a service token that lives as long as the trust says.
+
+    Each refusal looks the same to the caller, and is counted by address with its reason. Raises JwtRefused;
+    TooManyRefusals for an address that was refused often; KeysUnavailable; TooManyTokens.
+    """
+    check_allowance(address=address)
+    try:
+        return _signed_in(trust_name, jwt, address, request_id)
+    except JwtRefused as error:
+        refuse(kind=error.reason, address=address)
+        raise
+
+
+def purge_used_jwts() -> int:
+    """Forget tokens that could not be used again anyway; return how many."""
+    return UsedJwt.objects.filter(until__lt=timezone.now()).delete()[0]
+
+
+def _signed_in(trust_name: str, text: str, address: str, request_id: str) -> SignedIn:
+    trust = _trust(trust_name)
+    try:
+        jwt = parse_jwt(text)
+    except BadJwt as error:
+        raise JwtRefused(error.reason) from error
+    if not is_from(address, trust.cidrs):
+        raise JwtRefused("jwt-from-elsewhere")
+    rules = rules_of(trust)
+    # Nothing is fetched for a token that names another algorithm, key or issuer anyway.
+    known = jwt.algorithm == rules.algorithm and jwt.key_id and jwt.claims.get("iss") == rules.issuer
+    key = find_key(source_of(trust), algorithm=rules.algorithm, kid=jwt.key_id) if known else None
+    failed = first_failure(jwt, rules, key, now=time.time())
+    if failed is not None:
+        _note_refusal(trust, failed.reason)
+        raise JwtRefused(failed.reason)
+    if _live_tokens(trust) >= MAX_TOKENS:
+        raise TooManyTokens(retry_after=60)
+    try:
+        return _store(trust, jwt, address, request_id)
+    except JwtRefused as error:
+        _note_refusal(trust, error.reason)
+        raise
+
+
+def _trust(name: str) -> Trust:
+    """Return the trust of a name that lets workloads sign in. Raises JwtRefused."""
+    trust = Trust.objects.select_related("environment").filter(name=name[:MAX_ID]).first()
+    if trust is None:
+        raise JwtRefused("trust-unknown")
+    if not verified_rows([trust]) or not verified_rows([trust.environment]):
+        raise JwtRefused("trust-forged")
+    if not trust.is_live:
+        raise JwtRefused("trust-ended")
+    return trust
+
+
+def _store(trust: Trust, jwt: Jwt, address: str, request_id: str) -> SignedIn:
+    """Use up the JWT, and store and record the token, all or nothing. Raises JwtRefused."""
+    now = timezone.now()
+    ends = now + timedelta(minutes=trust.lifetime_minutes)
+    token = ServiceToken(
+        environment=trust.environment,
+        role=trust.role,
+        name=trust.name,
+        prefix=trust.prefix,
+        cidrs=trust.cidrs,
+        expires_at=min(ends, trust.expires_at) if trust.expires_at else ends,
+        trust_uuid=trust.uuid,
+    )
+    text = set_secret(token)
+    try:
+        with transaction.atomic():
+            if trust.single_use:
+                _use(trust, jwt)
+            rows: list[ServiceToken | Trust] = [token]
+            if pinned := _to_pin(trust, jwt):
+                rows.append(_pin(trust, pinned))
+            token.save(force_insert=True)
+            _record(trust, jwt, token, rows, address, request_id)
+    except Tampered as error:
+        raise JwtRefused("trust-forged") from error
+    _note_use(trust)
+    return SignedIn(token, text, trust)
+
+
+def _use(trust: Trust, jwt: Jwt) -> None:
+    """Use up a JWT; a second sign-in with it waits for this one. Raises JwtRefused."""
+    digest = hashlib.sha256(f"{trust.issuer}\n{jwt.claims['jti']}".encode()).hexdigest()
+    until = datetime.fromtimestamp(float(jwt.claims["exp"]), UTC) + timedelta(seconds=2 * LEEWAY_SECONDS)
+    try:
+        with transaction.atomic():
+            UsedJwt.objects.create(digest=digest, until=until)
+    except IntegrityError as error:
+        raise JwtRefused("jwt-replayed") from error
+
+
+def _to_pin(trust: Trust, jwt: Jwt) -> str:
+    """Return what is to be stored of the claim that the preset pins, "" for nothing."""
+    name = preset_of(trust).pinned
+    if not name or trust.pinned or name in trust.claims:
+        return ""
+    texts = claim_texts(jwt.claims, name)
+    if not texts or len(texts[0]) > MAX_ID:
+        raise JwtRefused("jwt-claim")
+    return texts[0]
+
+
+def _pin(trust: Trust, value: str) -> Trust:
+    """Store the first value of a claim. Raises JwtRefused if another sign-in has stored another one."""
+    with lock_authentic(trust) as stored:
+        if stored.pinned not in {"", value}:
+            raise JwtRefused("jwt-claim")
+        stored.pinned = value
+        stored.save(update_fields=["pinned"])
+    return stored
+
+
+def _record(
+    trust: Trust,
+    jwt: Jwt,
+    token: ServiceToken,
+    rows: list[ServiceToken | Trust],
+    address: str,
+    request_id: str,
+) -> None:
+    """Record a sign-in as what the token did first, with the claims that say whose workload it was."""
+    record(
+        actor=token_bearer(token, grants_on(token), address=address, request_id=request_id),
+        action=Action.TRUST_SIGN_IN,
+        stream=environment_stream(trust.environment.uuid),
+        object=AuditObject("trust", trust.uuid, trust.name),
+        details={
+            "environment": trust.environment.name,
+            "role": token.role,
+            "prefix": token.prefix,
+            "expires_at": isoformat(token.expires_at),
+            "claims": _claims(trust, jwt),
+            **row_digest_entry(*rows),
+        },
+    )
+
+
+def _claims(trust: Trust, jwt: Jwt) -> dict[str, Json]:
+    names = ("iss", "sub", "jti", *trust.claims, *preset_of(trust).recorded)
+    found = {name: claim_texts(jwt.claims, name) for name in dict.fromkeys(names)}
+    return {name: shown(", ".join(texts)) for name, texts in found.items() if texts}
+
+
+def _live_tokens(trust: Trust) -> int:
+    return ServiceToken.objects.filter(trust_uuid=trust.uuid, expires_at__gt=timezone.now()).count()
+
+
+def _note_use(trust: Trust) -> None:
+    now = timezone.now()
+    if trust.last_used_at is None or trust.last_used_at <= now - _NOTED_EVERY:
+        Trust.objects.filter(pk=trust.pk).update(last_used_at=now)
+
+
+def _note_refusal(trust: Trust, reason: str) -> None:
+    """Show on the trust's page what a token of its issuer failed, at most once a minute."""
+    now = timezone.now()
+    if reason not in _OF_THE_ISSUER:
+        return
+    if trust.last_refused_at is None or trust.last_refused_at <= now - _NOTED_EVERY:
+        Trust.objects.filter(pk=trust.pk).update(last_refused_at=now, last_refusal=reason)

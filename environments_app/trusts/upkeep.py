@@ -1,0 +1,137 @@
+"""Scheduled upkeep of trusts: alerts before they expire or if they are unused; removal of ended tokens."""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import system
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.policy import Principal, environments_for
+from environments_app.models import Environment, ServiceToken, Trust
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
+from environments_app.trusts.sign_in import purge_used_jwts
+
+EXPIRING: Final = "trusts-expiring"
+UNUSED: Final = "trusts-unused"
+# For so long a token that has ended stays, for who looks up what it did.
+_KEEP: Final = timedelta(days=7)
+_BATCH: Final = 200
+
+
+def watch_trusts() -> None:
+    """Alert, for each environment, about trusts that end soon or are unused."""
+    for environment in Environment.objects.order_by("pk"):
+        rows = Trust.objects.filter(environment=environment).select_related("environment")
+        _tell(EXPIRING, environment, "trusts expiring soon", verified_rows(_live(rows).filter(_ends_soon())))
+        _tell(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(_is_unused())))
+
+
+def trust_status(trust: Trust) -> str:
+    """Return the state of a trust: disabled, suspended, expired, expiring, unused or active."""
+    if trust.disabled_at is not None:
+        return "disabled"
+    if trust.suspended_at is not None:
+        return "suspended"
+    if not trust.is_live:
+        return "expired"
+    if trust.expires_at is not None and trust.expires_at <= _soon():
+        return "expiring"
+    return "unused" if (trust.last_used_at or trust.created_at) <= _long_ago() else "active"
+
+
+def listed_trusts(actor: Principal) -> QuerySet[Trust]:
+    """Return the trusts of the environments whose trusts an actor may list."""
+    places = environments_for(actor, Action.TRUST_VIEW)
+    if places is None:
+        return Trust.objects.none()
+    environments = Environment.objects.filter(places)
+    return Trust.objects.filter(environment__in=environments).select_related("environment")
+
+
+def purge_ended_tokens() -> int:
+    """Remove the tokens of workloads that ended days ago, and used JWTs; return how many tokens.
+
+    Each batch is one event, which records that its rows are gone.
+    """
+    purge_used_jwts()
+    removed = 0
+    for environment in Environment.objects.order_by("pk"):
+        while batch := _remove_batch(environment):
+            removed += batch
+    return removed
+
+
+def _remove_batch(environment: Environment) -> int:
+    ended = Q(expires_at__lt=timezone.now() - _KEEP)
+    with transaction.atomic():
+        rows = ServiceToken.objects.select_for_update().filter(
+            ended, environment=environment, trust_uuid__isnull=False, replaces=None, successors=None
+        )
+        batch = list(rows.order_by("pk")[:_BATCH])
+        if batch:
+            record(
+                actor=system(),
+                action=Action.TRUST_PURGE,
+                stream=environment_stream(environment.uuid),
+                object=AuditObject("environment", environment.uuid, environment.name),
+                details={"removed": len(batch), **row_digest_entry(*batch, gone=True)},
+            )
+        for row in batch:
+            row.delete()
+    return len(batch)
+
+
+def _live(trusts: QuerySet[Trust]) -> QuerySet[Trust]:
+    standing = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return trusts.filter(standing, disabled_at=None, suspended_at=None).order_by("expires_at", "pk")
+
+
+def _ends_soon() -> Q:
+    return Q(expires_at__lte=_soon())
+
+
+def _is_unused() -> Q:
+    long_ago = _long_ago()
+    return Q(last_used_at=None, created_at__lte=long_ago) | Q(last_used_at__lte=long_ago)
+
+
+def _soon() -> datetime:
+    return timezone.now() + timedelta(days=settings.KEEPER_TOKEN_WARNING_DAYS)
+
+
+def _long_ago() -> datetime:
+    return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
+
+
+def _tell(kind: str, environment: Environment, what: str, trusts: list[Trust]) -> None:
+    if not trusts:
+        subject = f"{environment.name}: no {what} any more"
+        resolve_alert(kinds=[kind], about=environment.uuid, subject=subject)
+        return
+    more = [f"and {len(trusts) - MAX_LINES + 1} more"] if len(trusts) > MAX_LINES else []
+    names = b"".join(sorted(trust.uuid.bytes for trust in trusts))
+    raise_alert(
+        kind=kind,
+        about=environment.uuid,
+        environment=environment,
+        subject=f"{environment.name}: {what}",
+        lines=[*map(_line, trusts[: MAX_LINES - 1] if more else trusts), *more],
+        link=reverse("environment-detail", args=[environment.name]),
+        signature=hashlib.sha256(names).hexdigest(),
+    )
+
+
+def _line(trust: Trust) -> str:
+    end = f"expires {trust.expires_at:%Y-%m-%d %H:%M} UTC" if trust.expires_at else "never expires"
+    used = f"last used {trust.last_used_at:%Y-%m-%d}" if trust.last_used_at else "never used"
+    return f"{trust.name} ({trust.role}): {end}, {used}"
