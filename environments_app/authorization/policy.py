@@ -151,6 +151,7 @@ AUDITOR_ACTIONS: Final = frozenset(
         Action.ENVIRONMENT_VIEW,
         Action.MEMBER_VIEW,
         Action.TOKEN_VIEW,
+        Action.TRUST_VIEW,
         Action.SECRET_VIEW,
         Action.TARGET_VIEW,
         Action.ROTATION_VIEW,
