@@ -71,6 +71,11 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-token", "PATCH"): Action.TOKEN_CHANGE,
     ("api-token", "DELETE"): Action.TOKEN_REVOKE,
     ("api-token-rotate", "POST"): Action.TOKEN_ISSUE,
+    ("api-trusts", "POST"): Action.TRUST_CREATE,
+    ("api-trust", "PATCH"): Action.TRUST_CHANGE,
+    ("api-trust", "DELETE"): Action.TRUST_DELETE,
+    ("api-trust-test", "POST"): Action.TRUST_TEST,
+    ("api-workload-sign-in", "POST"): Action.TRUST_SIGN_IN,
     ("api-suspended-account", "POST"): Action.ACCESS_CONFIRM,
     ("api-suspended-mapping", "POST"): Action.ACCESS_CONFIRM,
     ("api-recipients", "POST"): Action.NOTIFICATION_CREATE,
@@ -262,6 +267,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
 # What the tables of the rights only refuse, or carry out where nothing is to do; done elsewhere.
 DRIVEN: Final = frozenset(
     {
+        ("api-workload-sign-in", "POST"),
         ("api-suspended-account", "POST"),
         ("api-suspended-mapping", "POST"),
         ("api-targets", "POST"),

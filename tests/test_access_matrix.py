@@ -22,10 +22,11 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import ApprovalNeeded
-from environments_app.models import Environment, Membership, SamlGroupMapping, User
+from environments_app.models import Environment, Membership, SamlGroupMapping, Trust, User
 from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
+from environments_app.trusts import service as trusts
 from secrets_app.models import Secret
 from secrets_app.services.lifecycle import delete
 from secrets_app.tests.kept import VALUE, keep, send
@@ -138,6 +139,14 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-token", "PATCH"): Rule("manager", admin=200, body={"cidrs": ["10.0.0.0/8"]}),
     ("api-token", "DELETE"): Rule("manager", 204, admin=204),
     ("api-token-rotate", "POST"): Rule("manager", 201, admin=201, body={}),
+    ("api-trusts", "GET"): Rule("manager", admin=200),
+    ("api-trusts", "POST"): Rule("manager", 201, admin=201, body={"name": "{fresh}", "preset": "oidc", "issuer": "https://issuer.test", "audience": "keeper", "claims": {"sub": "x"}, "role": "viewer"}),
+    ("api-trust", "GET"): Rule("manager", admin=200),
+    ("api-trust", "PATCH"): Rule("manager", admin=200, body={"role": "viewer"}),
+    ("api-trust", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-trust-test", "POST"): Rule("manager", admin=200, body={"jwt": "x"}),
+    # Who calls is what it finds out: a token of a platform, and nothing else.
+    ("api-workload-sign-in", "POST"): Rule("anyone", 401, body={"trust": "absent", "jwt": "x"}),
     ("api-access", "GET"): Rule("manager", admin=200),
     # It takes a person: a token of a manager is told so.
     ("api-suspensions", "GET"): Rule("manager", admin=200),
@@ -289,6 +298,7 @@ class Scene:
     admin_token_id: int
     mapping_id: int = 987654
     recipient_id: int = 987654
+    trust_id: int = 987654
     webhook_id: int = 987654
     target_id: int = 987654
     consent_id: int = 987654
@@ -319,6 +329,10 @@ class Scene:
             "api-tokens": {"environment": self.environment.name},
             "api-token": {"environment": self.environment.name, "id": self.token_id},
             "api-token-rotate": {"environment": self.environment.name, "id": self.token_id},
+            "api-trusts": {"environment": self.environment.name},
+            "api-trust": {"environment": self.environment.name, "id": self.trust_id},
+            "api-trust-test": {"environment": self.environment.name, "id": self.trust_id},
+            "api-workload-sign-in": {},
             "api-admin-token": {"id": self.admin_token_id},
             "api-admin-token-rotate": {"id": self.admin_token_id},
             "api-offboarding": {"username": "newcomer"},
@@ -458,6 +472,8 @@ def furnish(place: Scene, route: str, alice: Principal) -> None:
             group="ops", environment=environment, role="reader", suspended_at=timezone.now()
         )
         place.mapping_id = mapping.pk
+    if "trust" in route:
+        place.trust_id = trust_there(place, alice).pk
     ask_there(place, route)
     if "webhook" in route:
         webhook, _ = add_webhook(
@@ -473,6 +489,13 @@ def furnish(place: Scene, route: str, alice: Principal) -> None:
         aim(place, alice, route)
     if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:
         rotate(place, alice, route)
+
+
+def trust_there(place: Scene, alice: Principal) -> Trust:
+    return trusts.create(
+        actor=alice, environment=place.environment, preset="oidc", name=f"trust-{place.environment.pk}",
+        issuer="https://issuer.test", audience="keeper", claims={"sub": "x"}, role="reader",
+    )  # fmt: skip
 
 
 def aim(place: Scene, alice: Principal, route: str) -> None:

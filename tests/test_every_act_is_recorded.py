@@ -30,6 +30,8 @@ from environments_app.models import Approval, User
 from environments_app.sessions.store import stored_key
 from environments_app.tests.authenticator import Authenticator
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from keeper_project.backup import service as backup
 from secrets_app.importing.formats.registry import parse
 from secrets_app.importing.plan import plan_import
@@ -245,6 +247,13 @@ def _suspended(stage: Stage, name: str) -> Ask:
     return stage.page_of(place, name, {"user": "bob", "since": since})
 
 
+def _workload(stage: Stage) -> Ask:
+    issuer = Issuer()
+    trust = make_trust(stage.cast, issuer)
+    body = {"trust": trust.name, "jwt": issuer.sign()}
+    return Ask(reverse("api-workload-sign-in"), body, Client(), trust.name)
+
+
 def _own_approval(
     stage: Stage, name: str, body: dict[str, Any], *, approved: bool = False, method: str = "POST"
 ) -> Ask:
@@ -274,6 +283,7 @@ PEOPLE: Final[dict[tuple[str, str], Make]] = {
     ),
     ("session-end", "POST"): _other_session,
     ("access-confirm", "POST"): lambda stage: _suspended(stage, "access-confirm"),
+    ("api-workload-sign-in", "POST"): _workload,
     ("api-suspended-account", "POST"): lambda stage: _suspended(stage, "api-suspended-account"),
     ("api-suspended-mapping", "POST"): lambda stage: stage.api_of(
         stage.scene("api-suspended-mapping"), "api-suspended-mapping", {}

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from audit_app.events.actions import Action
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
-from environments_app.authorization.effective_access import PERSON, TOKEN, explain_access
+from environments_app.authorization.effective_access import PERSON, TOKEN, TRUST, explain_access
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
 from environments_app.errors import Invisible
@@ -48,7 +48,7 @@ class Suspensions(serializers.Serializer[Any]):
 class WayDocument(serializers.Serializer[Any]):
     """One way to the values of an environment, and why it does not lead there now, if it does not."""
 
-    kind = serializers.ChoiceField(choices=[PERSON, TOKEN], read_only=True)
+    kind = serializers.ChoiceField(choices=[PERSON, TOKEN, TRUST], read_only=True)
     who = serializers.CharField(read_only=True)
     reads = serializers.BooleanField(read_only=True)
     hindrances = serializers.ListField(child=serializers.CharField(), read_only=True)

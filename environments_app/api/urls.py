@@ -8,6 +8,7 @@ from environments_app.api import approvals as approvals_api
 from environments_app.api import audit_trail as audit_trail_api
 from environments_app.api import environments as environments_api
 from environments_app.api import recipients as recipients_api
+from environments_app.api import trusts as trusts_api
 
 urlpatterns = [
     path("trail/keys", audit_trail_api.PublicKeysView.as_view(), name="api-trail-keys"),
@@ -40,6 +41,14 @@ urlpatterns = [
         environments_api.TokenRotationView.as_view(),
         name="api-token-rotate",
     ),
+    path("environments/<str:environment>/trusts", trusts_api.TrustListView.as_view(), name="api-trusts"),
+    path("environments/<str:environment>/trusts/<int:id>", trusts_api.TrustView.as_view(), name="api-trust"),
+    path(
+        "environments/<str:environment>/trusts/<int:id>/test",
+        trusts_api.TrustTrialView.as_view(),
+        name="api-trust-test",
+    ),
+    path("auth/jwt", trusts_api.WorkloadSignInView.as_view(), name="api-workload-sign-in"),
     path(
         "environments/<str:environment>/access",
         access_api.EffectiveAccessView.as_view(),

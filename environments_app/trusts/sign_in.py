@@ -19,10 +19,11 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.refusal_limiter import check_allowance, refuse
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import isoformat, lock_authentic
+from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import grants_on, token_bearer
 from environments_app.errors import JwtRefused, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
-from environments_app.tokens.service import is_from, set_secret
+from environments_app.tokens.service import is_from, record_token, set_secret
 from environments_app.trusts.claim_patterns import claim_texts
 from environments_app.trusts.definition import preset_of, rules_of, source_of
 from environments_app.trusts.jwt_document import BadJwt, Jwt, parse_jwt
@@ -64,6 +65,17 @@ def sign_in(*, trust_name: str, jwt: str, address: str, request_id: str = "") ->
     except JwtRefused as error:
         refuse(kind=error.reason, address=address)
         raise
+
+
+def end_token(*, actor: Principal, token: ServiceToken) -> None:
+    """End the token of a workload, as its bearer asks. Raises TypeError for any other token or bearer."""
+    if token.trust_uuid is None or actor.uuid != token.uuid:
+        raise TypeError("a workload ends its own token")
+    with lock_authentic(token) as stored:
+        if stored.revoked_at is None:
+            stored.revoked_at = timezone.now()
+            stored.save(update_fields=["revoked_at"])
+            record_token(actor, Action.TOKEN_REVOKE, stored)
 
 
 def purge_used_jwts() -> int:

@@ -36,7 +36,10 @@ from environments_app.errors import (
     Forbidden,
     InvalidField,
     Invisible,
+    JwtRefused,
+    KeysUnavailable,
     Suspended,
+    TooManyTokens,
 )
 from keeper_project.http.json import ProblemRenderer
 from secrets_app.errors import (
@@ -125,6 +128,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (Forbidden, 403, "Forbidden", "You don't have permission to do this."),
     (ConfirmationNeeded, 403, "Confirm your password", None),
     (PermissionDenied, 403, "Forbidden", "You don't have permission to do this."),
+    (JwtRefused, 401, "Not signed in", "The sign-in was refused."),
     (BadToken, 401, "Not signed in", "The token is invalid."),
     (InvalidItems, 400, "Some items are not valid", None),
     (InvalidInput, 400, "Invalid request", None),
@@ -140,6 +144,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (TooManyItems, 413, "Too many items", None),
     (RequestDataTooBig, 413, "The body is too large", "Send less than 16 MiB in one request."),
     (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
+    (TooManyTokens, 429, "Too many tokens", None),
     (TooManyTests, 429, "Too many tests at once", None),
     (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
     (EnvelopeError, 409, "The stored value can't be decrypted", _VERIFY),
@@ -149,6 +154,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (BackendError, 502, "The other system reported an error", None),
     (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
     (KeyRefused, 503, "The key is not allowed", _KEY_FOREIGN),
+    (KeysUnavailable, 503, "The keys of the issuer are not available", None),
     (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
     (OperationalError, 503, "The database is not available", _NO_DATABASE),
     (InterfaceError, 503, "The database is not available", _NO_DATABASE),
@@ -269,7 +275,7 @@ def _framework_problem(error: APIException) -> Problem:
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
-    if isinstance(error, TooManyRefusals):
+    if isinstance(error, TooManyRefusals | TooManyTokens | KeysUnavailable):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, TooManyTests):
         return {"Retry-After": "5"}

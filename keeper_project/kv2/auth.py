@@ -7,10 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
-from environments_app.errors import BadToken
+from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.errors import BadToken, JwtRefused
 from environments_app.models import ServiceToken
 from environments_app.tokens.service import parse
-from keeper_project.kv2.answers import Kv2Error, envelope, respond, time_text
+from environments_app.trusts.sign_in import end_token, sign_in
+from keeper_project.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
 from keeper_project.kv2.views import Kv2View, OpenView, body_of, signed_in
 
 _KIND: Final = "service"
@@ -45,7 +47,11 @@ class RevokeView(Kv2View):
     """The end of a token."""
 
     def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Refuse: other processes use the same token."""
+        """End the token of a workload; refuse for others, since other processes use the same token."""
+        row = _row(self.token)
+        if row.trust_uuid is not None:
+            end_token(actor=self.actor, token=row)
+            return no_content()
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NOT_REVOKED)
 
     put = post
@@ -63,23 +69,47 @@ class AppRoleLoginView(OpenView):
         except BadToken as error:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, "invalid role or secret ID") from error
         row = _row(token)
-        auth: dict[str, Json] = {
-            "client_token": token,
-            "accessor": row.public_id,
-            "policies": [row.role],
-            "token_policies": [row.role],
-            "metadata": {"role_name": row.name},
-            "lease_duration": _seconds_left(row),
-            "renewable": False,
-            "entity_id": "",
-            "token_type": _KIND,
-            "orphan": True,
-            "mfa_requirement": None,
-            "num_uses": 0,
-        }
+        return respond(envelope(auth=_auth(row, token, {"role_name": row.name})))
+
+    put = post
+
+
+class WorkloadLoginView(OpenView):
+    """The sign-in of a workload: `role` is the name of a trust, `jwt` what its platform signed."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Return a short token, and refuse everything else in the same words. Raises Kv2Error."""
+        body = body_of(request)
+        role, jwt = body.get("role", ""), body.get("jwt", "")
+        if not isinstance(role, str) or not isinstance(jwt, str) or not role or not jwt:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "missing role or jwt")
+        address, request_id = address_of(request), request_id_of(request)
+        try:
+            entered = sign_in(trust_name=role, jwt=jwt, address=address, request_id=request_id)
+        except JwtRefused as error:
+            raise denied() from error
+        auth = _auth(entered.token, entered.text, {"role": entered.trust.name})
         return respond(envelope(auth=auth))
 
     put = post
+
+
+def _auth(row: ServiceToken, token: str, metadata: dict[str, Json]) -> dict[str, Json]:
+    """Return what a sign-in answers."""
+    return {
+        "client_token": token,
+        "accessor": row.public_id,
+        "policies": [row.role],
+        "token_policies": [row.role],
+        "metadata": metadata,
+        "lease_duration": _seconds_left(row),
+        "renewable": False,
+        "entity_id": "",
+        "token_type": _KIND,
+        "orphan": True,
+        "mfa_requirement": None,
+        "num_uses": 0,
+    }
 
 
 def _row(token: str) -> ServiceToken:
