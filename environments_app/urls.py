@@ -15,6 +15,7 @@ from environments_app.views import second_factor as second_factor_views
 from environments_app.views import sessions as sessions_views
 from environments_app.views import sign_in as sign_in_views
 from environments_app.views import tokens as tokens_views
+from environments_app.views import trusts as trusts_views
 
 urlpatterns = [
     path("sign-in", sign_in_views.sign_in, name="sign-in"),
@@ -95,6 +96,12 @@ urlpatterns = [
         name="member-change",
     ),
     path("environments/<str:name>/members/<int:id>/revoke", pages.member_revoke, name="member-revoke"),
+    path("environments/<str:name>/trusts/new/<slug:preset>", trusts_views.trust_new, name="trust-new"),
+    path("environments/<str:name>/trusts/<int:id>", trusts_views.trust_detail, name="trust-detail"),
+    path("environments/<str:name>/trusts/<int:id>/change", trusts_views.trust_change, name="trust-change"),
+    path("environments/<str:name>/trusts/<int:id>/enabled", trusts_views.trust_toggle, name="trust-toggle"),
+    path("environments/<str:name>/trusts/<int:id>/delete", trusts_views.trust_delete, name="trust-delete"),
+    path("environments/<str:name>/trusts/<int:id>/test", trusts_views.trust_test, name="trust-test"),
     path("environments/<str:name>/tokens", pages.token_issue, name="token-issue"),
     path("environments/<str:name>/tokens/<int:id>", tokens_views.token_detail, name="token-detail"),
     path("environments/<str:name>/tokens/<int:id>/narrow", tokens_views.token_narrow, name="token-narrow"),

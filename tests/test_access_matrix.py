@@ -258,7 +258,7 @@ _INSTALLATION: Final = {
 # Who may not read an event is answered as if it were not there.
 _HIDDEN: Final = {"api-event-items"}
 # Nobody needs to sign in for these.
-_PUBLIC: Final = {"api-schema", "api-docs", "api-server-version"}
+_PUBLIC: Final = {"api-schema", "api-docs", "api-workload-sign-in", "api-server-version"}
 
 
 def _patterns(patterns: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -768,6 +768,15 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
     "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-new": (
+        PageRule("manager", admin=200),
+        PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),
+    ),
+    "trust-detail": (PageRule("manager", admin=200),),
+    "trust-change": (PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),),
+    "trust-toggle": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-delete": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-test": (PageRule("manager", admin=200, method="POST", form={"jwt": "x"}),),
     "approval-list": (PageRule("anyone", admin=200),),
     "approval-detail": (PageRule("manager", admin=200),),
     "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
@@ -879,6 +888,7 @@ def page_path(place: Scene, name: str) -> str:
         "person-enable": {"username": "newcomer"},
         "person-reset-mfa": {"username": "newcomer"},
         "person-end-sessions": {"username": "newcomer"},
+        "trust-new": {"name": place.environment.name, "preset": "oidc"},
         "report-detail": {"key": "access"},
         "report-file": {"key": "access", "form": "csv"},
         "activity-export": {"form": "csv"},
@@ -914,6 +924,11 @@ def page_path(place: Scene, name: str) -> str:
     rows = {
         "member-change": place.member.pk,
         "member-revoke": place.member.pk,
+        "trust-detail": place.trust_id,
+        "trust-change": place.trust_id,
+        "trust-toggle": place.trust_id,
+        "trust-delete": place.trust_id,
+        "trust-test": place.trust_id,
         "token-detail": place.token_id,
         "token-narrow": place.token_id,
         "token-rotate": place.token_id,
@@ -1020,6 +1035,7 @@ ASKS: Final = {
     ("api-suspended-account", "POST"), ("access-confirm", "POST"),
     ("api-suspended-mapping", "POST"), ("mapping-confirm", "POST"), ("restore-release", "POST"),
     # Tokens count as proven.
+    ("api-trusts", "POST"), ("trust-new", "POST"),
     ("api-tokens", "POST"), ("token-issue", "POST"), ("api-token-rotate", "POST"), ("token-rotate", "POST"),
     ("api-admin-tokens", "POST"), ("admin-token-issue", "POST"),
     ("api-admin-token-rotate", "POST"), ("admin-token-rotate", "POST"),

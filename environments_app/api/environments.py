@@ -187,7 +187,9 @@ class TokenListView(AccessView):
 
     def _list(self, place: Environment | None) -> Response:
         require(actor=self.actor, action=Action.TOKEN_VIEW, environment=place)
-        rows = ServiceToken.objects.filter(environment=place).select_related("environment", "created_by")
+        # Those of workloads come and go: their trusts are listed.
+        rows = ServiceToken.objects.filter(environment=place, trust_uuid=None)
+        rows = rows.select_related("environment", "created_by")
         return self.get_paginated_response(documents.TokenDocument(self.page(rows), many=True).data)
 
     def _issue(self, place: Environment | None, form: type[BaseSerializer[Any]]) -> Response:

@@ -11,7 +11,7 @@ from audit_app.events.actions import Action
 from environments_app.api import trust_documents as documents
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.authentication.drf import address_of, plain_request, request_id_of
-from environments_app.authorization.policy import require
+from environments_app.authorization.policy import Principal, require
 from environments_app.environments.service import find_environment
 from environments_app.models import Trust
 from environments_app.trusts import service
@@ -53,30 +53,26 @@ class TrustView(AccessView):
     @extend_schema(summary="Read a trust", responses=documents.TrustDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a trust."""
-        return Response(documents.TrustDocument(self._trust(environment, id)).data)
+        return Response(documents.TrustDocument(_found(self.actor, environment, id)).data)
 
     @extend_schema(summary="Change a trust", request=documents.TrustChange, responses=documents.TrustDocument)
     def patch(self, request: Request, environment: str, id: int) -> Response:
         """Change a trust; what decides who signs in ends the tokens that it issued."""
-        trust = self._trust(environment, id)
+        trust = _found(self.actor, environment, id)
         changed = service.change(actor=self.actor, trust=trust, **self.given(documents.TrustChange))
         return Response(documents.TrustDocument(changed).data)
 
     @extend_schema(summary="Delete a trust", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Delete a trust; the tokens that it issued end at once."""
-        service.delete(actor=self.actor, trust=self._trust(environment, id))
+        service.delete(actor=self.actor, trust=_found(self.actor, environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _trust(self, environment: str, id: int) -> Trust:
-        place = find_environment(actor=self.actor, name=environment)
-        return service.find_trust(actor=self.actor, environment=place, id=id)
 
-
-class TrustTrialView(TrustView):
+class TrustTrialView(AccessView):
     """A trial of a sample token."""
 
-    http_method_names = ["post", "options"]
+    queryset = Trust.objects.none()
     serializer_class = documents.TrialDocument
 
     @extend_schema(
@@ -86,7 +82,7 @@ class TrustTrialView(TrustView):
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Return which rules a sample token meets. It is stored nowhere, and signs nobody in."""
-        trust = self._trust(environment, id)
+        trust = _found(self.actor, environment, id)
         jwt = self.given(documents.SampleToken)["jwt"]
         return Response(documents.TrialDocument(try_token(actor=self.actor, trust=trust, jwt=jwt)).data)
 
@@ -125,4 +121,9 @@ class WorkloadSignInView(AccessView):
                 "prefix": token.prefix,
             }
         )
-        return Response(document.data, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+        return Response(document.data, status=status.HTTP_201_CREATED)
+
+
+def _found(actor: Principal, environment: str, id: int) -> Trust:
+    place = find_environment(actor=actor, name=environment)
+    return service.find_trust(actor=actor, environment=place, id=id)

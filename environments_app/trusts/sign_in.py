@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from auditlog.context import disable_auditlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -141,7 +142,9 @@ def _store(trust: Trust, jwt: Jwt, address: str, request_id: str) -> SignedIn:
             rows: list[ServiceToken | Trust] = [token]
             if pinned := _to_pin(trust, jwt):
                 rows.append(_pin(trust, pinned))
-            token.save(force_insert=True)
+            # The sign-in is its record: the history of configuration holds what people set up.
+            with disable_auditlog():
+                token.save(force_insert=True)
             _record(trust, jwt, token, rows, address, request_id)
     except Tampered as error:
         raise JwtRefused("trust-forged") from error

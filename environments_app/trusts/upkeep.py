@@ -4,6 +4,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Final
 
+from auditlog.context import disable_auditlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -86,8 +87,9 @@ def _remove_batch(environment: Environment) -> int:
                 object=AuditObject("environment", environment.uuid, environment.name),
                 details={"removed": len(batch), **row_digest_entry(*batch, gone=True)},
             )
-        for row in batch:
-            row.delete()
+        with disable_auditlog():
+            for row in batch:
+                row.delete()
     return len(batch)
 
 

@@ -1,6 +1,5 @@
 """A workload signs in: what it gets, what is recorded, and what ends it."""
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -276,29 +275,3 @@ def test_nothing_is_fetched_for_a_token_of_another_issuer(cast: Cast, running: I
     refusal("junk")
 
     assert not running.requests
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.every_database
-def test_of_two_that_use_a_token_at_once_one_signs_in(cast: Cast) -> None:
-    from django.db import connection
-
-    make_trust(cast, ISSUER, single_use=True)
-    jwt, outcomes = ISSUER.sign(), []
-
-    def go() -> None:
-        try:
-            enter(jwt)
-            outcomes.append("in")
-        except JwtRefused as error:
-            outcomes.append(error.reason)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=go) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == ["in", "jwt-replayed", "jwt-replayed"]

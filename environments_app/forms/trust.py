@@ -1,0 +1,119 @@
+"""The forms of trusts; the rules are in the use cases."""
+
+from typing import Any, Final
+
+from django import forms
+
+from environments_app.forms.environment import TokenForm
+from environments_app.models import Trust, TrustAlgorithm, TrustRole
+from environments_app.tokens.service import Lifetime
+from environments_app.trusts.definition import LIFETIME_MINUTES, MAX_AGE_MINUTES, MAX_PASTED, defaults_of
+from environments_app.trusts.jwt_document import MAX_BYTES
+from environments_app.trusts.presets import PRESETS
+
+# In the order of the form.
+_COPIED: Final = (
+    "name", "issuer", "jwks_url", "jwks", "audience", "algorithm", "role", "prefix", "lifetime_minutes",
+    "max_age_minutes", "single_use", "allows_pull_request_target",
+)  # fmt: skip
+
+
+class TrustForm(TokenForm):
+    """A trust of a platform that is chosen already."""
+
+    mark = "trust"
+
+    name = forms.CharField(
+        max_length=100, help_text="Workloads sign in by this name. Lowercase letters, numbers, . - and _."
+    )
+    issuer = forms.CharField(max_length=500, help_text="Exactly as in the token's iss claim.")
+    claims = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One per line: claim = value. A * stands for any characters but / and :.",
+    )
+    audience = forms.CharField(max_length=500, help_text="The token's aud claim must be exactly this.")
+    role = forms.ChoiceField(choices=TrustRole.choices, initial=TrustRole.READER)
+    lifetime_minutes = forms.IntegerField(
+        label="Token valid for (minutes)",
+        min_value=LIFETIME_MINUTES[0],
+        max_value=LIFETIME_MINUTES[1],
+        initial=15,
+    )
+    jwks_url = forms.CharField(
+        label="Address of the keys",
+        required=False,
+        max_length=500,
+        help_text="Leave blank to use the issuer's discovery document.",
+    )
+    jwks = forms.CharField(
+        label="Keys",
+        required=False,
+        max_length=MAX_PASTED,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="The issuer's public keys (JWKS), if Keeper can't reach it.",
+    )
+    algorithm = forms.ChoiceField(choices=TrustAlgorithm.choices)
+    max_age_minutes = forms.IntegerField(
+        label="Accept tokens issued within (minutes)",
+        min_value=MAX_AGE_MINUTES[0],
+        max_value=MAX_AGE_MINUTES[1],
+    )
+    single_use = forms.BooleanField(label="Accept each token once", required=False)
+    allows_pull_request_target = forms.BooleanField(label="Allow pull_request_target", required=False)
+
+    field_order = [
+        "name", "claims", "role", "prefix", "issuer", "audience", "lifetime_minutes", "expires_at", "cidrs",
+        "max_age_minutes", "algorithm", "single_use", "allows_pull_request_target", "jwks_url", "jwks",
+    ]  # fmt: skip
+
+    def __init__(self, *args: Any, preset: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not PRESETS[preset].refused:
+            del self.fields["allows_pull_request_target"]
+
+    def clean_claims(self) -> dict[str, str]:
+        """Read the lines. Raises ValidationError for one without "=" or a claim named twice."""
+        found: dict[str, str] = {}
+        for line in filter(None, map(str.strip, self.cleaned_data["claims"].splitlines())):
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if not equals or name in found:
+                raise forms.ValidationError("Write each claim once, as: claim = value.")
+            found[name] = value
+        return found
+
+    @staticmethod
+    def initial_of_preset(preset: str) -> dict[str, Any]:
+        """Return what a new form begins with."""
+        return {**defaults_of(preset), "claims": _lines(dict(PRESETS[preset].example))}
+
+    @staticmethod
+    def initial_of(trust: Trust) -> dict[str, Any]:
+        """Return what the form of a stored trust begins with."""
+        return {
+            **{name: getattr(trust, name) for name in _COPIED},
+            "claims": _lines(dict(trust.demands)),
+            "cidrs": ", ".join(trust.networks),
+            "expires_at": trust.expires_at,
+        }
+
+    def changes(self) -> dict[str, Any]:
+        """Return what differs from what the form began with; a blank expiry is kept as it is."""
+        given = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        if given.get("expires_at") is Lifetime.DEFAULT:
+            del given["expires_at"]
+        return given
+
+
+class TrialForm(forms.Form):
+    """A sample token, which is tried and not stored."""
+
+    jwt = forms.CharField(
+        label="Token",
+        max_length=MAX_BYTES,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
+        help_text="A token of the platform. It is checked and not stored, and signs nobody in.",
+    )
+
+
+def _lines(claims: dict[str, str]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in sorted(claims.items()))
