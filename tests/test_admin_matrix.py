@@ -55,6 +55,8 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.SecondFactor": set(),
     "environments_app.ServiceToken": {"delete", "issue", "revoke", "rotate"},
     "environments_app.Session": set(),
+    "environments_app.Trust": {"delete", "disable"},
+    "environments_app.UsedJwt": set(),
     "environments_app.User": {
         "add",
         "change",

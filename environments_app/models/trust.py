@@ -66,41 +66,145 @@ class Trust(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="trusts")
-    # What a workload asks for; it names no environment.
-    name = ExactCharField(max_length=100, unique=True)
-    preset = models.CharField(max_length=16, choices=TrustPreset.choices)
-    issuer = ExactCharField(max_length=500)
-    # Where the keys are: one of these, or what the issuer's discovery document says.
-    jwks_url = ExactCharField(max_length=500, blank=True, default="")
-    jwks = models.TextField(blank=True, default="")
-    audience = ExactCharField(max_length=500)
-    algorithm = models.CharField(max_length=8, choices=TrustAlgorithm.choices, default=TrustAlgorithm.RS256)
-    # Claim to the value or pattern that it has to fit.
-    claims = models.JSONField(default=dict)
-    role = models.CharField(max_length=16, choices=TrustRole.choices)
-    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
-    cidrs = models.JSONField(default=list, blank=True)
-    lifetime_minutes = models.PositiveSmallIntegerField(default=15)
-    max_age_minutes = models.PositiveSmallIntegerField(default=60)
-    single_use = models.BooleanField(default=False)
-    allows_pull_request_target = models.BooleanField(default=False)
-    # Of the claim that the preset pins: its value at the first sign-in.
-    pinned = ExactCharField(max_length=200, blank=True, default="", editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Tokens that were issued before it open nothing.
-    valid_from = models.DateTimeField(default=timezone.now, editable=False)
-    # Set by a restore until it is released.
-    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_by = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="trusts",
+        help_text="Environment whose secrets the workloads use.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_refused_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Which rule a token of the issuer failed last: a fixed word.
-    last_refusal = models.CharField(max_length=32, blank=True, default="", editable=False)
+    name = ExactCharField(
+        max_length=100, unique=True, help_text="Name by which workloads sign in; unique in the installation."
+    )
+    preset = models.CharField(
+        max_length=16,
+        choices=TrustPreset.choices,
+        verbose_name="platform",
+        help_text="Platform that signs the tokens of the workloads.",
+    )
+    issuer = ExactCharField(max_length=500, help_text="The iss claim that a token must have exactly.")
+    # Where the keys are: one of these, or what the issuer's discovery document says.
+    jwks_url = ExactCharField(
+        max_length=500,
+        blank=True,
+        default="",
+        verbose_name="address of the keys",
+        help_text="Where the issuer's public keys are. Empty: its discovery document says so.",
+    )
+    jwks = models.TextField(
+        blank=True,
+        default="",
+        verbose_name="pasted keys",
+        help_text="The issuer's public keys as a JSON Web Key Set. Empty: they are fetched.",
+    )
+    audience = ExactCharField(max_length=500, help_text="The aud claim that a token must have exactly.")
+    algorithm = models.CharField(
+        max_length=8,
+        choices=TrustAlgorithm.choices,
+        default=TrustAlgorithm.RS256,
+        help_text="The one algorithm by which tokens are signed.",
+    )
+    claims = models.JSONField(
+        default=dict, help_text="Claims of a token with the value or pattern that each must have."
+    )
+    role = models.CharField(
+        max_length=16, choices=TrustRole.choices, help_text="Role of the workloads in the environment."
+    )
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path",
+        help_text="Workloads reach only secrets below this path. Empty: all secrets.",
+    )
+    cidrs = models.JSONField(
+        default=list,
+        blank=True,
+        verbose_name="allowed networks",
+        help_text="Networks from which workloads may sign in and use their tokens. Empty: any.",
+    )
+    lifetime_minutes = models.PositiveSmallIntegerField(
+        default=15,
+        verbose_name="lifetime of tokens",
+        help_text="Minutes for which a workload's service token is valid, 15 to 60.",
+    )
+    max_age_minutes = models.PositiveSmallIntegerField(
+        default=60,
+        verbose_name="age of accepted tokens",
+        help_text="Minutes within which the platform must have issued a token that is accepted.",
+    )
+    single_use = models.BooleanField(
+        default=False, help_text="Whether each token of the platform is accepted once."
+    )
+    allows_pull_request_target = models.BooleanField(
+        default=False,
+        help_text="Whether GitHub workflows that run for pull_request_target may sign in.",
+    )
+    # Of the claim that the preset pins.
+    pinned = ExactCharField(
+        max_length=200,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="Owner of the GitHub repository at the first sign-in; tokens of another are refused.",
+    )
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="expires",
+        help_text="When the trust ends, in UTC. Empty: it does not end by itself.",
+    )
+    disabled_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="disabled",
+        help_text="When the trust was disabled, in UTC. Empty: it is enabled.",
+    )
+    valid_from = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        help_text="Tokens that were issued before this time in UTC no longer work; a change sets it.",
+    )
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="Set by a restore until an operator releases the trust, in UTC.",
+    )
+    created_by = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="Person who created the trust. Empty: a service token or a command.",
+    )
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="created", help_text="When the trust was created, in UTC."
+    )
+    last_used_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="last sign-in",
+        help_text="When a workload signed in last, in UTC, to the minute. Empty: never.",
+    )
+    last_refused_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="last refused",
+        help_text="When a token of the issuer was refused last, in UTC, to the minute. Empty: never.",
+    )
+    last_refusal = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="Why a token of the issuer was refused last. Empty: none was.",
+    )
 
     class Meta:
         ordering = ["name"]
@@ -134,10 +238,15 @@ class Trust(AuthenticatedRow):
 class UsedJwt(models.Model):
     """A signed token that was used to sign in, where a trust accepts each once."""
 
-    # SHA-256 of issuer and token id, in hexadecimal.
-    digest = models.CharField(max_length=64, unique=True)
-    # From then on the token has expired anyway.
-    until = models.DateTimeField(db_index=True)
+    digest = models.CharField(
+        max_length=64, unique=True, help_text="SHA-256 of the issuer and the id of the token, in hexadecimal."
+    )
+    until = models.DateTimeField(
+        db_index=True, help_text="When the token has expired anyway, in UTC; the row is removed then."
+    )
+
+    class Meta:
+        verbose_name = "used token"
 
     def __str__(self) -> str:
         return f"used token {self.pk}"

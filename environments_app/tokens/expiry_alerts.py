@@ -25,8 +25,7 @@ UNUSED: Final = "tokens-unused"
 def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
-        rows = ServiceToken.objects.filter(environment=environment, trust_uuid=None)
-        rows = rows.select_related("environment")
+        rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
         _tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)))
         _tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)))
 
@@ -62,8 +61,7 @@ def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
     if places is None:
         return ServiceToken.objects.none()
     environments = Environment.objects.filter(places)
-    rows = ServiceToken.objects.filter(environment__in=environments, trust_uuid=None)
-    return rows.select_related("environment")
+    return ServiceToken.objects.filter(environment__in=environments).select_related("environment")
 
 
 def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToken]:
@@ -74,7 +72,9 @@ def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToke
 
 def _live(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     standing = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    return tokens.filter(standing, revoked_at=None, suspended_at=None).order_by("expires_at", "pk")
+    # Those of workloads come and go; their trusts are watched.
+    issued = tokens.filter(standing, trust_uuid=None)
+    return issued.filter(revoked_at=None, suspended_at=None).order_by("expires_at", "pk")
 
 
 def _soon() -> datetime:

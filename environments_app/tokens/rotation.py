@@ -74,6 +74,8 @@ def rotate(
     with lock_authentic(token) as old:
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         _require_live(old)
+        if old.trust_uuid is not None:
+            raise Conflict("This token belongs to a workload, which signs in again for a new one.")
         if old.successors.exists():
             raise Conflict("This token was already rotated. Rotate or revoke the new one.")
         new = _successor(actor, old)

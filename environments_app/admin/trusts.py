@@ -1,0 +1,69 @@
+"""Trusts in the admin: to look at, to disable and to delete; the page of an environment creates them."""
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.urls import reverse
+
+from audit_app.admin_pages.base import read_only
+from audit_app.admin_pages.columns import state
+from audit_app.events.actions import Action
+from environments_app.admin.acts import Act, environment_of, offer
+from environments_app.admin.base import ServiceAdmin
+from environments_app.authorization.policy import Principal
+from environments_app.models import Trust, UsedJwt
+from environments_app.trusts import service
+from environments_app.trusts.upkeep import trust_status
+
+
+def _disable(*, actor: Principal, trust: Trust) -> Trust:
+    return service.change(actor=actor, trust=trust, enabled=False)
+
+
+_DISABLE: Final = Act(
+    name="disable",
+    label="Disable",
+    permission=Action.TRUST_CHANGE,
+    use_case=_disable,
+    takes="trust",
+    place=environment_of,
+    against=lambda trust: "It is disabled already." if trust.disabled_at else "",
+    confirmation="Workloads can no longer sign in by it, and the tokens that it issued stop working.",
+    done="Disabled",
+    named=lambda trust: str(trust.name),
+    dangerous=True,
+)
+
+
+@admin.register(Trust)
+class TrustAdmin(ServiceAdmin):
+    """Trusts of workloads."""
+
+    list_display = (
+        "name", "environment", "preset", "issuer", "role", "status", "expires_at", "last_used_at",
+    )  # fmt: skip
+    list_filter = ("environment", "preset", "role")
+    list_select_related = ("environment",)
+    search_fields = ("name", "issuer")
+    ordering = ("name",)
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of it."""
+        return reverse("trust-detail", args=[obj.environment.name, obj.pk])
+
+    @admin.display(description="status")
+    def status(self, trust: Trust) -> str:
+        """Return whether workloads can sign in, as icon and word."""
+        return state(trust_status(trust))
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Delete a trust."""
+        service.delete(actor=actor, trust=row)
+
+
+read_only(UsedJwt, "id until", period="until")
+
+
+def register() -> None:
+    """Offer what can be done with trusts."""
+    offer(Trust, _DISABLE)
