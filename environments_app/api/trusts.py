@@ -81,7 +81,7 @@ class TrustTrialView(AccessView):
         responses=documents.TrialDocument,
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
-        """Return which rules a sample token meets. It is stored nowhere, and signs nobody in."""
+        """Return which rules a sample token meets. It is not stored, and no workload signs in."""
         trust = _found(self.actor, environment, id)
         jwt = self.given(documents.SampleToken)["jwt"]
         return Response(documents.TrialDocument(try_token(actor=self.actor, trust=trust, jwt=jwt)).data)

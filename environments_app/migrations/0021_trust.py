@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('name', environments_app.fields.ExactCharField(help_text='Name by which workloads sign in; unique in the installation.', max_length=100, unique=True)),
                 ('preset', models.CharField(choices=[('github', 'GitHub Actions'), ('gitlab', 'GitLab CI'), ('kubernetes', 'Kubernetes'), ('oidc', 'OpenID Connect')], help_text='Platform that signs the tokens of the workloads.', max_length=16, verbose_name='platform')),
                 ('issuer', environments_app.fields.ExactCharField(help_text='The iss claim that a token must have exactly.', max_length=500)),
-                ('jwks_url', environments_app.fields.ExactCharField(blank=True, default='', help_text="Where the issuer's public keys are. Empty: its discovery document says so.", max_length=500, verbose_name='address of the keys')),
+                ('jwks_url', environments_app.fields.ExactCharField(blank=True, default='', help_text="Where the issuer's public keys are. Empty: its discovery document names them.", max_length=500, verbose_name='address of the keys')),
                 ('jwks', models.TextField(blank=True, default='', help_text="The issuer's public keys as a JSON Web Key Set. Empty: they are fetched.", verbose_name='pasted keys')),
                 ('audience', environments_app.fields.ExactCharField(help_text='The aud claim that a token must have exactly.', max_length=500)),
                 ('algorithm', models.CharField(choices=[('RS256', 'RS256'), ('ES256', 'ES256'), ('EdDSA', 'EdDSA')], default='RS256', help_text='The one algorithm by which tokens are signed.', max_length=8)),

@@ -82,13 +82,13 @@ class Trust(AuthenticatedRow):
         help_text="Platform that signs the tokens of the workloads.",
     )
     issuer = ExactCharField(max_length=500, help_text="The iss claim that a token must have exactly.")
-    # Where the keys are: one of these, or what the issuer's discovery document says.
+    # Where the keys are: one of these, or what the issuer's discovery document names.
     jwks_url = ExactCharField(
         max_length=500,
         blank=True,
         default="",
         verbose_name="address of the keys",
-        help_text="Where the issuer's public keys are. Empty: its discovery document says so.",
+        help_text="Where the issuer's public keys are. Empty: its discovery document names them.",
     )
     jwks = models.TextField(
         blank=True,

@@ -1,4 +1,4 @@
-"""What a trust may say: its fields in their one spelling, or why they are refused."""
+"""What a trust may hold: its fields in their one spelling, or why they are refused."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -106,7 +106,7 @@ def patterns_of(trust: Trust) -> list[str]:
 
 
 def narrows(trust: Trust, changes: Mapping[str, Any]) -> bool:
-    """Return whether changes let nobody in who was not, and give nobody more."""
+    """Return whether changes add no workload and no right."""
     return all(
         name in _NARROWER and _NARROWER[name](getattr(trust, name), value)
         for name, value in changes.items()

@@ -39,7 +39,7 @@ logger: Final = structlog.get_logger(__name__)
 
 
 class KeySource(NamedTuple):
-    """Where an issuer's keys are: pasted as `jwks`, at `jwks_url`, or where its discovery document says."""
+    """Where an issuer's keys are: pasted as `jwks`, at `jwks_url`, or where its discovery document leads."""
 
     issuer: str
     jwks_url: str = ""
@@ -164,7 +164,7 @@ def _turn(known: _Known, *, wait: bool) -> Iterator[bool]:
 
 
 def _discovered(issuer: str) -> str:
-    """Return where an issuer's discovery document says that its keys are. Raises KeysUnavailable."""
+    """Return the address of the keys in an issuer's discovery document. Raises KeysUnavailable."""
     try:
         document: dict[str, Any] = read_object(_fetched(issuer.rstrip("/") + _DISCOVERY))
     except BadJson as error:

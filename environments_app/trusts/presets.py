@@ -32,7 +32,7 @@ class Preset:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def identifies(self, claims: Mapping[str, str]) -> bool:
-        """Return whether claims say exactly whose token it is."""
+        """Return whether claims identify the workload exactly."""
         return any(
             is_exact(value) and (not self.identifying or name in self.identifying)
             for name, value in claims.items()

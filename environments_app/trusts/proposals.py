@@ -1,4 +1,4 @@
-"""What approvers see of a trust that is to be created or widened."""
+"""What approvers see of a new trust, or of a change that widens one."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -55,7 +55,7 @@ class SignedIn(NamedTuple):
 
 
 def sign_in(*, trust_name: str, jwt: str, address: str, request_id: str = "") -> SignedIn:
-    """Exchange a workload's JWT for a service token that lives as long as the trust says.
+    """Exchange a workload's JWT for a service token that has the lifetime of the trust.
 
     Each refusal looks the same to the caller, and is counted by address with its reason. Raises JwtRefused;
     TooManyRefusals for an address that was refused often; KeysUnavailable; TooManyTokens.
@@ -164,7 +164,7 @@ def _use(trust: Trust, jwt: Jwt) -> None:
 
 
 def _to_pin(trust: Trust, jwt: Jwt) -> str:
-    """Return what is to be stored of the claim that the preset pins, "" for nothing."""
+    """Return what must be stored of the claim that the preset pins, "" for nothing."""
     name = preset_of(trust).pinned
     if not name or trust.pinned or name in trust.claims:
         return ""
@@ -192,7 +192,7 @@ def _record(
     address: str,
     request_id: str,
 ) -> None:
-    """Record a sign-in as what the token did first, with the claims that say whose workload it was."""
+    """Record a sign-in as what the token did first, with the claims that identify the workload."""
     record(
         actor=token_bearer(token, grants_on(token), address=address, request_id=request_id),
         action=Action.TRUST_SIGN_IN,

@@ -1,0 +1,82 @@
+"""Creates a trust from the host's shell, for the workloads of a platform."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from environments_app.authorization.principals import system_principal
+from environments_app.environments.service import find_environment
+from environments_app.errors import AccessError
+from environments_app.models import TrustAlgorithm, TrustPreset, TrustRole
+from environments_app.trusts.service import create
+
+# Options that are fields of a trust, where they are given.
+_OPTIONAL = ("issuer", "audience", "algorithm", "jwks_url", "lifetime_minutes", "max_age_minutes")
+
+
+class Command(BaseCommand):
+    """Prints the name of the new trust on standard output."""
+
+    help = "Create a trust, by which workloads of a platform sign in with the tokens that it signs."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare whose workloads sign in, and what for."""
+        parser.add_argument("--environment", required=True, help="the environment whose secrets they use")
+        parser.add_argument("--preset", required=True, choices=TrustPreset.values, help="the platform")
+        parser.add_argument("--name", required=True, help="by which workloads sign in")
+        parser.add_argument("--role", required=True, choices=TrustRole.values)
+        parser.add_argument(
+            "--claim", action="append", default=[], metavar="NAME=VALUE", help="a claim to demand; repeatable"
+        )
+        parser.add_argument("--prefix", default="", help="only names under this prefix, by whole segments")
+        parser.add_argument("--issuer", help="where the preset's is not the one")
+        parser.add_argument("--audience", help="KEEPER_URL if left out")
+        parser.add_argument("--algorithm", choices=TrustAlgorithm.values)
+        parser.add_argument("--jwks-url", help="the address of the issuer's keys, if it is not discovered")
+        parser.add_argument("--jwks-file", help="a file with the issuer's public keys; - for standard input")
+        parser.add_argument("--lifetime-minutes", type=int, help="of tokens, 15 to 60")
+        parser.add_argument("--max-age-minutes", type=int, help="within which a JWT must have been issued")
+        parser.add_argument(
+            "--cidr", action="append", default=[], help="a network to sign in from; repeatable"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Create the trust as the system actor, recorded."""
+        actor = system_principal(is_admin=True)
+        given = {name: options[name] for name in _OPTIONAL if options[name] is not None}
+        if options["jwks_file"]:
+            given["jwks"] = _read(options["jwks_file"])
+        try:
+            trust = create(
+                actor=actor,
+                environment=find_environment(actor=actor, name=options["environment"]),
+                preset=options["preset"],
+                name=options["name"],
+                role=options["role"],
+                claims=_claims(options["claim"]),
+                prefix=options["prefix"],
+                cidrs=options["cidr"],
+                **given,
+            )
+        except AccessError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(trust.name)
+
+
+def _claims(pairs: list[str]) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs]
+    if not all(equals and name for name, equals, _ in split) or len({name for name, _, _ in split}) < len(
+        split
+    ):
+        raise CommandError("Give each claim once, as --claim NAME=VALUE.")
+    return {name: value for name, _, value in split}
+
+
+def _read(place: str) -> str:
+    try:
+        return sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError("The file of keys cannot be read.") from error
