@@ -1,7 +1,5 @@
 """The API of trusts, and the sign-in of workloads: thin over the use cases."""
 
-from typing import Any, ClassVar
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
@@ -90,8 +88,8 @@ class TrustTrialView(AccessView):
 class WorkloadSignInView(AccessView):
     """The sign-in of a workload, which has no other credential."""
 
-    authentication_classes: ClassVar[tuple[Any, ...]] = ()
-    permission_classes: ClassVar[tuple[Any, ...]] = ()
+    authentication_classes = ()
+    permission_classes = ()
     pagination_class = None
     serializer_class = documents.WorkloadToken
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import AuditObject, record
@@ -35,16 +36,14 @@ def try_token(*, actor: Principal, trust: Trust, jwt: str) -> Trial:
     """
     require(actor=actor, action=Action.TRUST_TEST, environment=trust.environment)
     trial = _tried(trust, jwt.strip())
+    failed: list[Json] = [trial.problem] if trial.problem else [*_failed(trial.checks)]
     with transaction.atomic():
         record(
             actor=actor,
             action=Action.TRUST_TEST,
             stream=environment_stream(trust.environment.uuid),
             object=AuditObject("trust", trust.uuid, trust.name),
-            details={
-                "passed": trial.passed,
-                "failed": [trial.problem] if trial.problem else _failed(trial.checks),
-            },
+            details={"passed": trial.passed, "failed": failed},
         )
     return trial
 
