@@ -196,6 +196,8 @@ def _lower_role(now: str, value: str) -> bool:
 
 
 _NARROWER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    # The name alone lets no workload in.
+    "name": lambda _now, _value: True,
     "claims": _fewer_claims,
     "cidrs": _within_networks,
     "prefix": _inside,

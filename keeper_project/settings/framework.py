@@ -159,6 +159,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Role": "environments_app.models.access.Role.choices",
         "TokenRole": "environments_app.models.access.TokenRole.choices",
+        "TrustRole": "environments_app.models.trust.TrustRole.choices",
         "SecretType": "secrets_app.secret_types.registry.SecretType.choices",
     },
 }
