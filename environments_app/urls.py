@@ -15,7 +15,7 @@ from environments_app.views import second_factor as second_factor_views
 from environments_app.views import sessions as sessions_views
 from environments_app.views import sign_in as sign_in_views
 from environments_app.views import tokens as tokens_views
-from environments_app.views import trusts as trusts_views
+from environments_app.views.workloads import trusts as trusts_views
 
 urlpatterns = [
     path("sign-in", sign_in_views.sign_in, name="sign-in"),

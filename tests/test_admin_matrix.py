@@ -109,6 +109,7 @@ COMMANDS: Final[dict[str, str]] = {
     "import_fernet": "takes values over",
     "init_db": "the first administrator",
     "issue_token": "a token",
+    "issue_trust": "lets workloads sign in",
     "kms": "rotates keys",
     "migrate_to_kms": "moves keys",
     "release": "releases what a restore suspended",

@@ -8,7 +8,7 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from environments_app.models import Trust, TrustAlgorithm, TrustPreset, TrustRole
 from environments_app.names import MAX_PREFIX
 from environments_app.trusts.definition import LIFETIME_MINUTES, MAX_AGE_MINUTES, MAX_PASTED, patterns_of
-from environments_app.trusts.jwt_document import MAX_BYTES
+from environments_app.trusts.jwt.document import MAX_BYTES
 from environments_app.trusts.upkeep import trust_status
 
 

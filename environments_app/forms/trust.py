@@ -8,7 +8,7 @@ from environments_app.forms.environment import TokenForm
 from environments_app.models import Trust, TrustAlgorithm, TrustRole
 from environments_app.tokens.service import Lifetime
 from environments_app.trusts.definition import LIFETIME_MINUTES, MAX_AGE_MINUTES, MAX_PASTED, defaults_of
-from environments_app.trusts.jwt_document import MAX_BYTES
+from environments_app.trusts.jwt.document import MAX_BYTES
 from environments_app.trusts.presets import PRESETS
 
 # In the order of the form.

@@ -12,9 +12,14 @@ from environments_app.errors import InvalidField
 from environments_app.models import Trust
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.service import normalize_cidrs
-from environments_app.trusts.claim_patterns import BadPattern, is_exact, require_claim_name, require_pattern
-from environments_app.trusts.jwt_rules import TrustRules
-from environments_app.trusts.key_sets import BadKeySet, read_key_set
+from environments_app.trusts.jwt.claim_patterns import (
+    BadPattern,
+    is_exact,
+    require_claim_name,
+    require_pattern,
+)
+from environments_app.trusts.jwt.key_sets import BadKeySet, read_key_set
+from environments_app.trusts.jwt.rules import TrustRules
 from environments_app.trusts.key_source import KeySource, require_key_url
 from environments_app.trusts.presets import PRESETS, Preset
 

@@ -20,8 +20,8 @@ from audit_app.errors import BadEndpoint, OutboundError
 from audit_app.network.outbound import normalised_endpoint, session
 from audit_app.network.outbound_limits import limited
 from environments_app.errors import KeysUnavailable
-from environments_app.trusts.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
-from environments_app.trusts.strict_json import BadJson, read_object
+from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
+from environments_app.trusts.jwt.strict_json import BadJson, read_object
 
 COOL_DOWN_SECONDS: Final = 60
 FRESH_SECONDS: Final = 3600

@@ -25,10 +25,10 @@ from environments_app.authorization.principals import grants_on, token_bearer
 from environments_app.errors import JwtRefused, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.service import is_from, record_token, set_secret
-from environments_app.trusts.claim_patterns import claim_texts
 from environments_app.trusts.definition import preset_of, rules_of, source_of
-from environments_app.trusts.jwt_document import BadJwt, Jwt, parse_jwt
-from environments_app.trusts.jwt_rules import LEEWAY_SECONDS, MAX_ID, first_failure, shown
+from environments_app.trusts.jwt.claim_patterns import claim_texts
+from environments_app.trusts.jwt.document import BadJwt, Jwt, parse_jwt
+from environments_app.trusts.jwt.rules import LEEWAY_SECONDS, MAX_ID, first_failure, shown
 from environments_app.trusts.key_source import find_key
 
 # So many valid tokens of one trust: a workload that signs in without end cannot fill the database.

@@ -12,8 +12,8 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Trust
 from environments_app.trusts.definition import rules_of, source_of
-from environments_app.trusts.jwt_document import BadJwt, parse_jwt
-from environments_app.trusts.jwt_rules import Check, examine
+from environments_app.trusts.jwt.document import BadJwt, parse_jwt
+from environments_app.trusts.jwt.rules import Check, examine
 from environments_app.trusts.key_source import find_key
 
 

@@ -70,7 +70,7 @@ KEEPER_SECRET_PANELS = [
 # Called with actor and secret; answers whether a policy took the rotation.
 KEEPER_ROTATION_REQUESTER = "sync_app.rotation.execution.requests.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = [
-    "environments_app.views.trusts.TrustPanel",
+    "environments_app.views.workloads.trusts.TrustPanel",
     "secrets_app.views.panels.keys.KeyPanel",
     "sync_app.views.panels.delivery.TargetPanel",
     "sync_app.views.consents.ConsentPanel",

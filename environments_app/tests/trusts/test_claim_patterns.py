@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from environments_app.trusts.claim_patterns import (
+from environments_app.trusts.jwt.claim_patterns import (
     BadPattern,
     claim_texts,
     matches,

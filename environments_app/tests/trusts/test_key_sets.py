@@ -7,7 +7,7 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer
-from environments_app.trusts.key_sets import MAX_BYTES, BadKeySet, read_key_set
+from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, read_key_set
 
 PUBLIC = Issuer().public()
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
-from environments_app.trusts.strict_json import BadJson, read_object
+from environments_app.trusts.jwt.strict_json import BadJson, read_object
 
 Key: TypeAlias = RSAKey | ECKey | OKPKey
 # A set of keys, by algorithm and key id.

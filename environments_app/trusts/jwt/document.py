@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 
-from environments_app.trusts.key_sets import MAX_KEY_ID, Key
-from environments_app.trusts.strict_json import BadJson, read_object
+from environments_app.trusts.jwt.key_sets import MAX_KEY_ID, Key
+from environments_app.trusts.jwt.strict_json import BadJson, read_object
 
 MAX_BYTES: Final = 16 * 1024
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")

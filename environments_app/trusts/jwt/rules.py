@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from environments_app.trusts.claim_patterns import claim_texts, matches
-from environments_app.trusts.jwt_document import Jwt
-from environments_app.trusts.key_sets import Key
+from environments_app.trusts.jwt.claim_patterns import claim_texts, matches
+from environments_app.trusts.jwt.document import Jwt
+from environments_app.trusts.jwt.key_sets import Key
 
 # By how much the clocks of platform and Keeper may differ.
 LEEWAY_SECONDS: Final = 30

@@ -1,0 +1,1 @@
+"""Signed JWTs, judged by pure rules: documents, claims, keys; imports no Django."""

@@ -1,0 +1,1 @@
+"""Pages of workloads: the trusts by which they sign in."""
