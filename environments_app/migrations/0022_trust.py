@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('environments_app', '0020_described_fields'),
+        ('environments_app', '0021_time_zone'),
     ]
 
     operations = [
