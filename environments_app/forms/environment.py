@@ -143,7 +143,12 @@ class TokenForm(_OneOfSeveral):
     mark = "token"
 
     name = forms.CharField(max_length=100)
-    role = forms.ChoiceField(choices=Role.choices)
+    # A viewer, the least, sees names and reads nothing: no program is served by that.
+    role = forms.ChoiceField(
+        choices=Role.choices,
+        initial=Role.READER,
+        help_text="Readers read values. Editors also change them. Viewers see names only.",
+    )
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
         label="Path",

@@ -1,6 +1,6 @@
-"""Guides a new installation to a first environment, secret, token and target.
+"""Guides a new installation to a first environment, secret, token, read by a program, and target.
 
-A step counts as done when its object exists; nothing else is stored.
+A step counts as done when its object exists, the read when a token was used; nothing else is stored.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, environments_for, grants_allow
 from environments_app.models import Environment
 from environments_app.tokens.expiry_alerts import listed_tokens
+from secrets_app.queries.lookup import visible_secrets
 from sync_app.targets.lookup import visible_targets
 
 
@@ -46,6 +47,7 @@ def first_steps(actor: Principal, *, environments: list[Environment], secrets: i
 
 def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
     named = f"?environment={place.name}"
+    tokens = listed_tokens(actor)
     return [
         Step(
             title="Add a secret",
@@ -57,9 +59,16 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
         Step(
             title="Issue a service token",
             why="Let an app or CI job read secrets.",
-            done=listed_tokens(actor).exists(),
+            done=tokens.exists(),
             url=reverse("environment-detail", args=[place.name]) + "#tokens",
             label="Issue a token",
+        ),
+        Step(
+            title="Read the secret from a program",
+            why="Run the command on the secret's page with the token. It appears under Activity.",
+            done=tokens.filter(last_used_at__isnull=False).exists(),
+            url=_use_of_a_secret(actor, place),
+            label="Show the command",
         ),
         Step(
             title="Connect a sync target",
@@ -69,6 +78,12 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
             label="New target",
         ),
     ]
+
+
+def _use_of_a_secret(actor: Principal, place: Environment) -> str:
+    """Return where a secret's page tells how programs read it; the list of secrets while there is none."""
+    first = visible_secrets(actor).filter(environment=place).values_list("pk", flat=True).first()
+    return reverse("secret-detail", args=[first]) + "#use-title" if first else reverse("secret-list")
 
 
 def _managed(actor: Principal, environments: list[Environment]) -> Environment | None:

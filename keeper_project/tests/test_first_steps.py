@@ -26,14 +26,20 @@ def test_they_are_ticked_off_by_what_is_there_and_then_go_away(cast: Cast, signe
         "Create an environment": True,
         "Add a secret": False,
         "Issue a service token": False,
+        "Read the secret from a program": False,
         "Connect a sync target": False,
     }
-    keep(cast, "first")
-    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
+    first = keep(cast, "first")
+    actor = cast.principal(cast.alice)
+    _, token = issue(actor=actor, environment=cast.development, role="reader", name="ci")
+    read = next(step for step in alice.get("/").context["first_steps"] if "program" in step.title)
+    assert (read.done, read.url) == (False, f"/secrets/{first.pk}#use-title")
+    Client().get(f"/api/secrets/{first.pk}", headers={"authorization": f"Bearer {token}"})
     assert steps(alice) == {
         "Create an environment": True,
         "Add a secret": True,
         "Issue a service token": True,
+        "Read the secret from a program": True,
         "Connect a sync target": False,
     }
     make_target(cast.development)

@@ -1,4 +1,6 @@
-"""The first run: from the password that the start printed to a first secret, token and target."""
+"""The first run: from the password that the start printed to a first secret, token, read by a program, and target."""
+
+from urllib.request import Request, urlopen
 
 from playwright.sync_api import expect
 from pytest_django import Settings
@@ -40,7 +42,16 @@ def test_a_first_run_by_the_keyboard_alone(
     follow(page, NEXT)
     fill(page, "#id_token_name", "ci")
     follow(page, "#tokens button[type=submit].btn-primary")
-    expect(page.get_by_role("region", name="Service token")).to_contain_text("kpr_")
+    issued = page.get_by_role("region", name="Service token")
+    expect(issued).to_contain_text("kpr_")
+    program = {"Authorization": f"Bearer {issued.text_content()}"}
+
+    follow(page, "nav.rail a[href='/']")
+    follow(page, NEXT)
+    expect(page.get_by_role("heading", name="Use this secret")).to_be_in_viewport()
+    number = Secret.objects.get().pk
+    with urlopen(Request(f"{visitor.site}/api/secrets/{number}", headers=program)) as answer:
+        assert b"s3cr3t-Kx9" in answer.read()
 
     follow(page, "nav.rail a[href='/']")
     follow(page, NEXT)
