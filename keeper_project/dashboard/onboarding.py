@@ -81,7 +81,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
 
 
 def _use_of_a_secret(actor: Principal, place: Environment) -> str:
-    """Return where a secret's page tells how programs read it; the list of secrets while there is none."""
+    """Return where a secret's page shows how programs read it; or the list of secrets while there is none."""
     first = visible_secrets(actor).filter(environment=place).values_list("pk", flat=True).first()
     return reverse("secret-detail", args=[first]) + "#use-title" if first else reverse("secret-list")
 
