@@ -96,7 +96,7 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> QuerySet[Secret]:
         """Narrow the list to what was chosen."""
         if self.value() == "all":
-            return queryset.order_by("-pk")
+            return queryset
         return queryset.filter(live=None if self.value() == "deleted" else True)
 
 
@@ -145,6 +145,10 @@ class SecretAdmin(ServiceAdmin):
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of it."""
         return reverse("secret-detail", args=[obj.pk])
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Return the order of names, or of age where no index has the names: active and deleted together."""
+        return ("-pk",) if request.GET.get(StatusFilter.parameter_name) == "all" else ("name", "id")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Keep name and environment of a stored secret: renaming and moving are acts of their own."""

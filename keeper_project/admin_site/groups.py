@@ -12,6 +12,8 @@ class Group(NamedTuple):
 
 
 INTERNALS: Final = "internals"
+# What lists of other projects are called here.
+NAMES: Final = {"auditlog.LogEntry": "Configuration history"}
 GROUPS: Final = (
     Group(
         "people",

@@ -10,7 +10,7 @@ from django.urls import path, reverse
 
 from environments_app.authentication.drf import principal_of
 from keeper_project.admin_site.counts import attention_by_group
-from keeper_project.admin_site.groups import GROUPS, group_of
+from keeper_project.admin_site.groups import GROUPS, NAMES, group_of
 from keeper_project.admin_site.recent_acts import recent_acts
 from keeper_project.admin_site.search import LONGEST, find
 
@@ -25,7 +25,7 @@ class KeeperAdminSite(AdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the groups as Django's templates take apps; those of one app if it is named."""
         entries = {
-            entry["model"]._meta.label: entry
+            (label := entry["model"]._meta.label): {**entry, "name": NAMES.get(label, entry["name"])}
             for app in super().get_app_list(request, app_label)
             for entry in app["models"]
         }
