@@ -89,14 +89,16 @@ Ask = Callable[[str], bytes]
 
 
 def pool(
-    endpoint: str, *, connections: int, prove: Callable[[Ask], None] | None = None
+    endpoint: str, *, connections: int, prove: Callable[[Ask], None] | None = None, ca: str = ""
 ) -> HTTPConnectionPool:
     """Return so many connections to one endpoint that obey the rule, for requests by `exchange`.
 
     For many requests to one place, each of which costs half of what it does by a session. `prove` is called
-    with each connection that was just made, and raises what keeps it from being used.
+    with each connection that was just made, and raises what keeps it from being used. `ca` holds the
+    certificates (PEM) that the endpoint's has to be issued by, in place of the public authorities.
     """
-    manager = PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
+    trusted: dict[str, Any] = {"ca_cert_data": ca} if ca else {"ca_certs": DEFAULT_CA_BUNDLE_PATH}
+    manager = PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", **trusted)
     manager.pool_classes_by_scheme = POOLS
     made = manager.connection_from_url(endpoint)
     made.prove = prove  # type: ignore[attr-defined]  # of the classes in POOLS

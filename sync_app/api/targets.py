@@ -92,7 +92,7 @@ class TargetView(SyncView):
         summary="Change a target", request=documents.TargetChange, responses=documents.TargetDocument
     )
     def patch(self, request: Request, environment: str, id: int) -> Response:
-        """Change name or rules; what is left out is kept. Its destination never changes."""
+        """Change name or rules; what is left out is kept. Of the destination only rules change."""
         target = self.find_target(environment, id)
         changed = targets.change(actor=self.actor, target=target, **self.given(documents.TargetChange))
         return Response(documents.TargetDocument(changed).data)

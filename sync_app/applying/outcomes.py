@@ -158,6 +158,7 @@ class Outcomes:
             entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
             entry.clear_intent()
             return
+        seen = self._tools.backend.settled(seen)
         entry.synced_at = self._now
         entry.base_form = form_of(self._target)
         if item.act != Act.PULL or entry.ownership == Ownership.NONE:

@@ -218,6 +218,13 @@ class Backend(ABC):
         """
         return ""
 
+    def remote_name(self, name: str) -> str:
+        """Return the name in the system that a name of Keeper's becomes.
+
+        The plan refuses names that become one name there.
+        """
+        return name
+
     def explain_refusal(self, act: str, name: str) -> str:  # noqa: ARG002 - for those that refuse some
         """Return why this target takes no `create`, `update`, `adopt` or `delete` of a name; else empty.
 
@@ -338,6 +345,10 @@ class Backend(ABC):
     @abstractmethod
     def unmark(self, seen: SecretMetadata) -> None:
         """Remove our mark from a secret (to disconnect it); its other labels stay."""
+
+    def settled(self, seen: SecretMetadata) -> SecretMetadata:
+        """Return what was seen, with the version that our own marking made of it, if that makes one."""
+        return seen
 
     def put_pending(self, seen: SecretMetadata, value: str, *, token: str) -> bool:
         """Put a version as pending beside the one in `seen`; False if another's is pending there.

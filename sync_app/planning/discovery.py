@@ -5,7 +5,7 @@ is missing from the list, is read separately before anything is concluded from i
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from audit_app.integrity.row_authentication import verified_rows
@@ -95,7 +95,11 @@ def discover(
         found[held.name] = Finding(name=held.name, local=held)
     for entry in _load_entries(target):
         found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
-    for count, seen in enumerate(backend.list_secrets()):
+    known = {backend.remote_name(name): name for name in found}
+    for count, listed in enumerate(backend.list_secrets()):
+        # Another client's secret may have the name that one of Keeper's becomes there.
+        name = known.get(backend.remote_name(listed.name), listed.name)
+        seen = listed if name == listed.name else replace(listed, name=name)
         if local_state.is_in_scope(str(target.scope), seen.name):
             found.setdefault(seen.name, Finding(name=seen.name)).remote = seen
         if count % _HEARTBEAT_EVERY == 0:

@@ -1,5 +1,6 @@
 """What a plan does with each name that was found, by the kind of the plan; no network, no change."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -183,16 +184,29 @@ def refuse_references(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
 
 def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanItemDraft]) -> None:
     """Refuse what the target's system does not take, by name or size; mark permanent deletions."""
+    drafts = list(drafts)
     writing = [draft for draft in drafts if draft.act in _WRITING]
+    names = _group_by_remote_name(backend, drafts)
     for draft in writing:
         if refusal := backend.explain_refusal(draft.act, draft.finding.name):
             draft.act, draft.reason = Act.REFUSED, refusal
+        elif draft.act is Act.CREATE and (same := names[backend.remote_name(draft.finding.name)])[1:]:
+            draft.act, draft.reason = Act.REFUSED, f"{' and '.join(same[:2])} become one name in the target"
         elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
             draft.reason = f"{draft.reason}; {_FINAL}"
     if backend.max_value_bytes < LARGEST_VALUE:
         sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
             _refuse_oversize(target, backend.max_value_bytes, sent[start : start + _SIZES_AT_A_TIME])
+
+
+def _group_by_remote_name(backend: Backend, drafts: Iterable[PlanItemDraft]) -> dict[str, list[str]]:
+    """Return the names of Keeper's secrets by what they become in the target."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for draft in drafts:
+        if draft.finding.local is not None:
+            found[backend.remote_name(draft.finding.name)].append(draft.finding.name)
+    return found
 
 
 def _refuse_oversize(target: Target, most: int, drafts: Sequence[PlanItemDraft]) -> None:

@@ -11,8 +11,9 @@ from pytest_django import Settings
 
 from sync_app.jobs import leases
 from sync_app.jobs.leases import database_now
-from sync_app.tests.worlds import AwsWorld, ParameterWorld, VaultWorld, World
+from sync_app.tests.worlds import AwsWorld, KubernetesWorld, ParameterWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
+from tests.kubernetes_strict.server import serving
 from tests.servers.fixtures import moto_url, openbao, strict_aws
 from tests.servers.openbao import OpenBao
 
@@ -20,7 +21,7 @@ __all__ = ["moto_url", "openbao", "strict_aws"]
 
 # Systems with compare-and-set and a recovery window, and all of them.
 FULL = ["aws", "vault"]
-EVERY = [*FULL, "ssm"]
+EVERY = [*FULL, "ssm", "kubernetes"]
 Jump = Callable[..., None]
 right_now = timezone.now
 
@@ -62,6 +63,12 @@ def ssm(strict_aws: tuple[str, Plan], moto_url: str) -> Iterator[ParameterWorld]
     plan.clear()
     yield ParameterWorld(url, moto_url, plan)
     plan.clear()
+
+
+@pytest.fixture
+def kubernetes() -> Iterator[KubernetesWorld]:
+    with serving() as (url, cluster):
+        yield KubernetesWorld(url, cluster)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

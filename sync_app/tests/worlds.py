@@ -1,5 +1,6 @@
 """Systems to sync with, each with a backend of Keeper and another client beside it."""
 
+import base64
 import functools
 import json
 from abc import ABC, abstractmethod
@@ -13,8 +14,12 @@ from botocore.exceptions import ClientError
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend
+from sync_app.backends.kubernetes.backend import KubernetesSecrets
+from sync_app.backends.kubernetes.objects import object_name
 from sync_app.backends.vault.backend import VaultKv2
 from tests.aws_strict.faults import Plan
+from tests.kubernetes_strict.server import TOKEN, Cluster
+from tests.kubernetes_strict.store import ApiError
 
 REGION = "eu-central-1"
 
@@ -60,7 +65,7 @@ class World(ABC):
         """Return all tags, or None if nothing is there."""
         try:
             return self.labels(path)
-        except (ClientError, hvac.exceptions.InvalidPath):
+        except (ClientError, hvac.exceptions.InvalidPath, ApiError):
             return None
 
 
@@ -159,6 +164,58 @@ class ParameterWorld(World):
     def labels(self, path: str) -> dict[str, str]:
         reply = self.client.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{path}")
         return {tag["Key"]: tag["Value"] for tag in reply["TagList"]}
+
+
+class KubernetesWorld(World):
+    """A strict stand-in of an API server; the other client changes its store directly."""
+
+    kind = "kubernetes"
+    deletes_recoverably = False
+
+    def __init__(self, url: str, cluster: Cluster) -> None:
+        super().__init__()
+        self.cluster = cluster
+        self.destination = {"address": url, "namespace": "default", "prefix": self.prefix}
+        self.credentials = {"token": TOKEN}
+
+    def backend(self, **changes: str) -> Backend:
+        return KubernetesSecrets(destination=self.destination | changes, credentials=self.credentials)
+
+    def write(self, path: str, value: str) -> None:
+        self.put(path, {"value": value})
+
+    def put(self, path: str, content: dict[str, str]) -> None:
+        """Write keys as `kubectl` does; the others go."""
+        data: dict[str, Any] = {
+            key: base64.b64encode(text.encode()).decode() for key, text in content.items()
+        }
+        found = self.cluster.store.secrets.get(("default", object_name(path)))
+        if found is not None:
+            patch = dict.fromkeys(found.get("data") or {}) | data
+            self.cluster.store.merge("default", object_name(path), {"data": patch}, "kubectl")
+            return
+        metadata = {"name": object_name(path)}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        self.cluster.store.create("default", body, "kubectl")
+
+    def content(self, path: str) -> dict[str, str]:
+        """Read all keys."""
+        data = self.cluster.store.read("default", object_name(path)).get("data") or {}
+        return {key: base64.b64decode(text).decode() for key, text in data.items()}
+
+    def value(self, path: str) -> str:
+        content = self.content(path)
+        return content["value"] if set(content) == {"value"} else json.dumps(content, sort_keys=True)
+
+    def remove(self, path: str) -> None:
+        self.cluster.store.delete("default", object_name(path), {})
+
+    def label(self, path: str, key: str, text: str) -> None:
+        patch = {"metadata": {"labels": {key: text}}}
+        self.cluster.store.merge("default", object_name(path), patch, "kubectl")
+
+    def labels(self, path: str) -> dict[str, str]:
+        return dict(self.cluster.store.read("default", object_name(path))["metadata"].get("labels") or {})
 
 
 class VaultWorld(World):

@@ -26,6 +26,8 @@ PAGES = {
     "import-aws": "/sync/new?purpose=import&backend=aws_secrets_manager",
     "target-new-vault": "/sync/new?backend=vault_kv2",
     "target-new": "/sync/new?backend=aws_secrets_manager",
+    "target-new-ssm": "/sync/new?backend=aws_parameter_store",
+    "target-new-kubernetes": "/sync/new?backend=kubernetes",
     "target-rules": "/sync/{target}/rules",
     "target-credentials": "/sync/{target}/credentials",
     "target-system": "/sync/{target}/system",

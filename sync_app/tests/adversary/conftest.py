@@ -8,10 +8,12 @@ from celery import current_app
 from pytest_django import Settings
 
 from sync_app.tests.adversary.aws_world import AwsAdversary
+from sync_app.tests.adversary.kubernetes_world import KubernetesAdversary
 from sync_app.tests.adversary.vault_world import SHARED, Bao, VaultAdversary
 from sync_app.tests.adversary.worlds import AdversaryWorld
-from sync_app.tests.worlds import AwsWorld, VaultWorld
+from sync_app.tests.worlds import AwsWorld, KubernetesWorld, VaultWorld
 from tests.aws_strict.faults import Plan
+from tests.kubernetes_strict.server import serving
 from tests.servers.openbao import OpenBao
 
 Make = Callable[[str, Random, Callable[[], str]], AdversaryWorld]
@@ -60,6 +62,16 @@ def aws_secrets_manager(strict_aws: tuple[str, Plan], moto_url: str) -> Make:
         return AwsAdversary(AwsWorld(url, moto_url, plan), variant, random, fresh)
 
     return make
+
+
+@pytest.fixture
+def kubernetes() -> Iterator[Make]:
+    with serving() as (url, cluster), serving() as other:
+
+        def make(variant: str, random: Random, fresh: Callable[[], str]) -> AdversaryWorld:
+            return KubernetesAdversary(KubernetesWorld(url, cluster), variant, random, fresh, other=other)
+
+        yield make
 
 
 @pytest.fixture

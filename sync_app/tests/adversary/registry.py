@@ -3,6 +3,7 @@
 from typing import Final
 
 from sync_app.tests.adversary.aws_world import AwsAdversary
+from sync_app.tests.adversary.kubernetes_world import KubernetesAdversary
 from sync_app.tests.adversary.vault_world import VaultAdversary
 from sync_app.tests.adversary.worlds import AdversaryWorld
 
@@ -10,6 +11,7 @@ WORLDS: Final[dict[str, type[AdversaryWorld]]] = {
     world.kind: world
     for world in (
         AwsAdversary,
+        KubernetesAdversary,
         VaultAdversary,
     )
 }

@@ -35,6 +35,8 @@ def where(target: Target) -> str:
         return f"AWS {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
     if target.backend == "aws_parameter_store":
         return f"SSM {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
+    if target.backend == "kubernetes":
+        return f"Kubernetes {given.get('namespace', '')}/{given.get('prefix', '')}".rstrip("/")
     if target.backend == "vault_kv2":
         path = "/".join(filter(None, (given.get("namespace"), given.get("mount"), given.get("prefix"))))
         return f"Vault {path}"

@@ -1,0 +1,1 @@
+"""Kubernetes Secrets as backend."""

@@ -1,0 +1,385 @@
+"""Kubernetes Secrets: one object for each secret, applied over the version that was read.
+
+Permissions, in the namespace: on `secrets` get, list, create, patch and delete; on the namespace itself get
+(its uid names the system). A Role and a ServiceAccount suffice; `selfsubjectaccessreviews`, which every
+account may create, answers the test of a connection.
+
+A create fails if the name is taken, a write and a deletion name uid and resource version: Kubernetes compares
+both. It keeps nothing of a deleted object. Keys that other field managers set stay, and such an object is not
+deleted.
+"""
+
+import ssl
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+from audit_app.errors import BadEndpoint
+from audit_app.network.outbound import normalised_endpoint
+from sync_app.backends.base import (
+    MARK_KEYS,
+    Backend,
+    Capabilities,
+    FormField,
+    Mark,
+    SecretMetadata,
+    SecretValue,
+    fill_defaults,
+)
+from sync_app.backends.kubernetes.connection import KubernetesConnection, NotFound
+from sync_app.backends.kubernetes.objects import (
+    MANAGER,
+    NAME,
+    WRITE,
+    WRITE_DIGITS,
+    Objects,
+    explain_bad_name,
+    foreign_keys,
+    left_out,
+    object_name,
+    parse_metadata,
+    resource_version,
+    to_data,
+    to_text,
+)
+from sync_app.backends.objects import includes, parse_object
+from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import BadDestination, ChangedSinceRead, NameUnusable, RequestRefused
+
+# Metadata without data: "Kubernetes API Concepts", "Metadata-only fetches".
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_APPLY: Final = "application/apply-patch+yaml"
+_MERGE: Final = "application/merge-patch+json"
+_PAGE: Final = 500
+_CHANGED: Final = "the Secret changed in Kubernetes after it was read: refresh the plan"
+_SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
+_NEEDED: Final = (
+    ("get", Need.READ),
+    ("list", Need.READ),
+    ("create", Need.WRITE),
+    ("patch", Need.WRITE),
+    ("delete", Need.DELETE),
+)
+
+
+class KubernetesSecrets(Backend):
+    """The Secrets of one namespace whose names begin with one prefix."""
+
+    label: ClassVar[str] = "Kubernetes Secrets"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="address", label="API server", required=True, help="https://cluster.example:6443"),
+        FormField(name="namespace", label="Namespace", required=True, fixed=True),
+        FormField(
+            name="prefix",
+            label="Prefix",
+            fixed=True,
+            help="team/app: names in Kubernetes begin with team.app. and have dots for slashes.",
+        ),
+        FormField(
+            name="type", label="Type", default="Opaque", fixed=True, help="Of new Secrets, such as Opaque."
+        ),
+        FormField(
+            name="objects",
+            label="JSON objects",
+            rule=True,
+            default=Objects.KEYS,
+            choices=tuple(Objects),
+            choice_labels=("Each member becomes a key", "One text under the key value"),
+            help="How a value that is a JSON object of texts is written.",
+        ),
+        FormField(
+            name="ca_certificate",
+            label="CA certificate",
+            lines=True,
+            help="PEM. Leave blank for public certificate authorities.",
+        ),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="token", label="Token", sensitive=True, required=True, help="Of a ServiceAccount."),
+    )
+    writes_per_second: ClassVar[float] = 20
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+    page_size: ClassVar[int] = _PAGE
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        update_checks_mark=True,
+        deletes_one_version=True,
+        list_is_complete=True,
+        deletes_recoverably=False,
+    )
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._prefix = Prefix(self.destination["prefix"])
+        self._objects = Objects(self.destination["objects"])
+        self._namespace = self.destination["namespace"]
+        if problem := explain_bad_name(self._namespace):
+            raise BadDestination(problem, field="namespace")
+        _refuse_unreadable(self.destination["ca_certificate"])
+        # The versions that our own marking left, by those before.
+        self._marked: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._cluster = KubernetesConnection(
+            self.endpoint(self.destination),
+            token=self._credentials["token"],
+            ca=self.destination["ca_certificate"],
+            seconds=self.timeout_seconds,
+        )
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the address of the API server."""
+        try:
+            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field="address") from error
+
+    @property
+    def path_prefix(self) -> str:
+        """The prefix."""
+        return self._prefix.text
+
+    def identify_system(self) -> str:
+        """Return the uid of the namespace, which no other namespace of any cluster has."""
+        found = self._cluster.request("GET", f"/api/v1/namespaces/{self._namespace}", accept=_METADATA)
+        return f"kubernetes/{found['metadata']['uid']}"
+
+    @classmethod
+    def value_form(cls, destination: Mapping[str, str]) -> str:
+        """Return the rule for JSON objects; empty for one text."""
+        rule = destination.get("objects") or Objects.KEYS
+        return "" if rule == Objects.VALUE else rule
+
+    def remote_name(self, name: str) -> str:
+        """Return the name of the object."""
+        return object_name(self._prefix.start + name)
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse names that Kubernetes does not take."""
+        return explain_bad_name(self.remote_name(name)) if act == "create" else ""
+
+    def reformats(self, remote: str) -> bool:
+        """Return whether it may be keys: they have no order, and others may have keys beside them."""
+        return remote.startswith("{")
+
+    def values_equal(self, local: str, remote: str) -> bool:
+        """Compare the keys that Keeper writes with those in the Secret."""
+        ours, theirs = parse_object(local) or {"value": local}, parse_object(remote)
+        return super().values_equal(local, remote) or (theirs is not None and includes(theirs, ours))
+
+    def settled(self, seen: SecretMetadata) -> SecretMetadata:
+        """Return what was seen, with the version that our own marking left."""
+        return replace(seen, version=self._marked.get(seen.version, seen.version))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._cluster.close()
+
+    def check_connection(self) -> None:
+        """List one Secret's metadata."""
+        self._list_page({"limit": "1"})
+
+    def probe_permissions(self) -> Iterator[Permission]:
+        """Ask the API server what the token may do."""
+        for verb, need in _NEEDED:
+            attributes = {"namespace": self._namespace, "verb": verb, "resource": "secrets"}
+            review = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            }
+            path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+            allowed = self._cluster.request("POST", path, body=review)["status"]["allowed"] is True
+            yield Permission(
+                name=f"{verb} on secrets", need=need, grant=Grant.GRANTED if allowed else Grant.MISSING
+            )
+
+    def list_secrets(self) -> Iterator[SecretMetadata]:
+        """Yield the metadata of all Secrets with the prefix, in pages; no value is read."""
+        query = {"limit": str(self.page_size)}
+        start = object_name(self._prefix.start)
+        while True:
+            page = self._list_page(query)
+            for found in page["items"]:
+                if found["metadata"]["name"].startswith(start):
+                    yield parse_metadata(self._name_of(found, start), found)
+            if not page["metadata"].get("continue"):
+                return
+            query = {"limit": str(self.page_size), "continue": page["metadata"]["continue"]}
+
+    def get_metadata(self, name: str) -> SecretMetadata:
+        """Return the metadata of an object."""
+        found = self._read(name, accept=_METADATA)
+        return parse_metadata(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
+
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
+        """Return what a list shows of names."""
+        wanted = set(names)
+        return {seen.name: seen for seen in self.list_secrets() if seen.name in wanted}
+
+    def read_value(self, name: str) -> SecretValue | None:
+        """Return the keys of an object as one value."""
+        found = self._read(name)
+        if found is None:
+            return None
+        return SecretValue(metadata=parse_metadata(name, found), value=to_text(found.get("data") or {}))
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+        """Create an object with its label, only if there is none of the name."""
+        body = self._content(name, value, mark=mark, token=token)
+        self._path(name)
+        made = self._cluster.request("POST", self._collection(), body=body, query={"fieldManager": MANAGER})
+        return parse_metadata(name, made)
+
+    def update(
+        self,
+        seen: SecretMetadata,
+        value: str,
+        *,
+        token: str,
+        known: bool = False,  # noqa: ARG002 - every backend's signature
+        repeated: bool = False,
+    ) -> SecretMetadata:
+        """Apply the keys over the resource version in `seen`, which Kubernetes compares.
+
+        An object that this write made already, by an earlier attempt, is returned as it is.
+        """
+        found = self._read(seen.name)
+        if found is None:
+            raise ChangedSinceRead(_CHANGED)
+        now = parse_metadata(seen.name, found)
+        if now.remote_id == seen.remote_id and now.mark == seen.mark:
+            if now.version == self.settled(seen).version:
+                return self._apply(seen, found, value, token)
+            if now.version.startswith(self.predict_version("", token=token)) and self.values_equal(
+                value, to_text(found.get("data") or {})
+            ):
+                return now
+        del repeated
+        raise ChangedSinceRead(_CHANGED)
+
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the name of the write; Kubernetes adds the resource version."""
+        return token[:WRITE_DIGITS]
+
+    def delete(self, seen: SecretMetadata) -> None:
+        """Delete exactly the version that was seen."""
+        found = self._read(seen.name)
+        if found is None:
+            raise ChangedSinceRead(_CHANGED)
+        now = parse_metadata(seen.name, found)
+        if (now.version, now.mark) != (self.settled(seen).version, seen.mark):
+            raise ChangedSinceRead(_CHANGED)
+        if foreign_keys(found):
+            raise RequestRefused(_SHARED)
+        exactly = {"uid": now.remote_id, "resourceVersion": resource_version(now.version)}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": exactly}
+        self._cluster.request("DELETE", self._path(seen.name), body=body)
+
+    def restore(self, name: str) -> SecretMetadata:
+        """Return the present state: nothing of a deleted object is kept."""
+        return self.get_metadata(name)
+
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
+        """Label the object, and note which name of Keeper's it has."""
+        self._label(seen, mark.labels(), {NAME: seen.name})
+
+    def unmark(self, seen: SecretMetadata) -> None:
+        """Remove our labels and annotations."""
+        self._label(seen, dict.fromkeys(MARK_KEYS), {NAME: None, WRITE: None})
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _collection(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/secrets"
+
+    def _path(self, name: str) -> str:
+        self._prefix.path(name)
+        found = self.remote_name(name)
+        if problem := explain_bad_name(found):
+            raise NameUnusable(problem)
+        return f"{self._collection()}/{found}"
+
+    def _read(self, name: str, *, accept: str = "application/json") -> dict[str, Any] | None:
+        try:
+            return self._cluster.request("GET", self._path(name), accept=accept)
+        except NotFound:
+            return None
+
+    def _list_page(self, query: Mapping[str, str]) -> dict[str, Any]:
+        return self._cluster.request("GET", self._collection(), query=query, accept=_METADATA_LIST)
+
+    def _name_of(self, found: Mapping[str, Any], start: str) -> str:
+        """Return the name of Keeper's in the annotation, if it leads here, or else slashes for the dots."""
+        given = str((found["metadata"].get("annotations") or {}).get(NAME, ""))
+        name = str(found["metadata"]["name"])
+        if given and self.remote_name(given) == name:
+            return given
+        return name.removeprefix(start).replace(".", "/")
+
+    def _content(self, name: str, value: str, *, mark: Mark | None, token: str) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "name": self.remote_name(name),
+            "namespace": self._namespace,
+            "annotations": {NAME: name, WRITE: token[:WRITE_DIGITS]},
+        }
+        if mark is not None:
+            metadata["labels"] = mark.labels()
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": self.destination["type"],
+            "data": to_data(value, self._objects),
+        }
+
+    def _apply(
+        self, seen: SecretMetadata, found: Mapping[str, Any], value: str, token: str
+    ) -> SecretMetadata:
+        body = self._content(seen.name, value, mark=seen.mark, token=token)
+        # The type of an object never changes.
+        body["type"] = found.get("type") or body["type"]
+        body["metadata"] |= {
+            "uid": found["metadata"]["uid"],
+            "resourceVersion": found["metadata"]["resourceVersion"],
+        }
+        query, content = {"fieldManager": MANAGER, "force": "true"}, _APPLY
+        if removed := left_out(found, body["data"]):
+            body["data"] |= dict.fromkeys(removed)
+            query, content = {"fieldManager": MANAGER}, _MERGE
+        made = self._cluster.request("PATCH", self._path(seen.name), body=body, query=query, content=content)
+        return parse_metadata(seen.name, made)
+
+    def _label(
+        self, seen: SecretMetadata, labels: Mapping[str, str | None], annotations: Mapping[str, str | None]
+    ) -> None:
+        """Change labels and annotations of the version that was seen; the others are not ours."""
+        before = self.settled(seen).version
+        metadata = {
+            "labels": labels,
+            "annotations": annotations,
+            "uid": seen.remote_id,
+            "resourceVersion": resource_version(before),
+        }
+        made = self._cluster.request(
+            "PATCH",
+            self._path(seen.name),
+            body={"metadata": metadata},
+            query={"fieldManager": MANAGER},
+            content=_MERGE,
+        )
+        with self._lock:
+            self._marked[seen.version] = parse_metadata(seen.name, made).version
+
+
+def _refuse_unreadable(ca: str) -> None:
+    """Raise BadDestination for what is no certificate."""
+    try:
+        if ca:
+            ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError):
+        raise BadDestination("enter certificates in PEM", field="ca_certificate") from None

@@ -1,0 +1,84 @@
+"""Rules of a target's own system: chosen in its form and by the API, and changed without new credentials."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from environments_app.environments import service as environments
+from environments_app.errors import ApprovalNeeded
+from environments_app.models import Approval
+from environments_app.tests.cast import Cast
+from sync_app.backends.registry import BACKENDS
+from sync_app.models import Target
+from sync_app.targets import service as targets
+from sync_app.tests.making import made
+from sync_app.tests.worlds import KubernetesWorld, ParameterWorld, VaultWorld
+
+pytestmark = pytest.mark.django_db
+Bearer = Callable[..., Client]
+
+
+def stored(target: Target) -> dict[str, str]:
+    return dict(Target.objects.get(pk=target.pk).destination)
+
+
+def test_the_api_changes_a_rule_and_nothing_else_of_the_destination(
+    cast: Cast, vault: VaultWorld, bearer: Bearer
+) -> None:
+    target = made(cast, vault)
+    assert stored(target)["objects"] == "keys"
+    manager = bearer("manager", cast.development)
+    path = f"/api/environments/development/targets/{target.pk}"
+
+    def change(destination: object) -> int:
+        body = json.dumps({"destination": destination})
+        return manager.patch(path, body, content_type="application/json").status_code
+
+    assert change({"objects": "merge"}) == 200
+    before = stored(target)
+    assert before["objects"] == "merge"
+    for wrong in ({"objects": "other"}, {"address": "https://x.example"}, {"mount": "y"}, "merge", ["merge"]):
+        assert change(wrong) == 400, wrong
+    assert stored(target) == before
+
+
+def test_the_api_makes_targets_of_the_new_kinds(
+    cast: Cast, ssm: ParameterWorld, kubernetes: KubernetesWorld, bearer: Bearer
+) -> None:
+    manager = bearer("manager", cast.development)
+    for world in (ssm, kubernetes):
+        body = {
+            "name": world.kind.replace("_", "-"),
+            "backend": world.kind,
+            "destination": world.destination,
+            "credentials": world.credentials,
+        }
+        path = "/api/environments/development/targets"
+        for address, status in ((f"{path}/test", 200), (path, 201)):
+            answer = manager.post(address, json.dumps(body), content_type="application/json")
+            assert answer.status_code == status, answer.json()
+            assert not any(text in answer.content.decode() for text in world.credentials.values())
+
+
+def test_a_protected_environment_wants_an_approval_for_a_rule_of_an_automatic_target(
+    cast: Cast, vault: VaultWorld
+) -> None:
+    alice = cast.principal(cast.alice)
+    target = targets.change(actor=alice, target=made(cast, vault), automatic=True)
+    environments.update_environment(actor=alice, environment=cast.development, protected=True)
+    target = Target.objects.select_related("environment").get(pk=target.pk)
+    with pytest.raises(ApprovalNeeded):
+        targets.change(actor=alice, target=target, destination={"objects": "value"})
+    assert stored(target)["objects"] == "keys"
+    assert "value" in str(Approval.objects.get().summary)
+
+
+def test_every_rule_has_a_label_for_each_choice() -> None:
+    fields = [field for kind in BACKENDS.values() for field in kind.destination_fields if field.rule]
+    assert {field.name for field in fields} == {"objects", "tier"}
+    for field in fields:
+        assert not field.fixed
+        assert len(field.choice_labels) == len(field.choices)
+        assert {field.default, field.initial or field.default} <= set(field.choices)
