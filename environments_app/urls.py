@@ -36,6 +36,13 @@ urlpatterns = [
     path("profile/passkeys/start", second_factor_views.passkey_start, name="passkey-start"),
     path("profile/passkeys/register", second_factor_views.passkey_register, name="passkey-register"),
     path("profile/passkeys/remove", second_factor_views.passkey_remove, name="passkey-remove"),
+    path("profile/tokens/issue", tokens_views.personal_token_issue, name="personal-token-issue"),
+    path(
+        "profile/tokens/<uuid:uuid>/revoke", tokens_views.personal_token_revoke, name="personal-token-revoke"
+    ),
+    path("device", sessions_views.device, name="device"),
+    path("device/approve", sessions_views.device_approve, name="device-approve"),
+    path("device/deny", sessions_views.device_deny, name="device-deny"),
     path("confirm", profile_views.confirm, name="confirm"),
     path("saml/start", saml.start, name="saml-start"),
     path("saml/acs", saml.acs, name="saml-acs"),

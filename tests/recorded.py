@@ -42,6 +42,11 @@ _REBUILT: Final = Nothing(
 )
 # By route; all other methods than GET, and what is read by GET besides values.
 API: Final[dict[tuple[str, str], Expected]] = {
+    ("api-device-authorization", "POST"): Nothing("what waits for its person opens nothing"),
+    ("api-device-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
+    ("api-current-token", "DELETE"): Nothing(
+        "no caller here has a personal token; see tests/test_personal_tokens.py"
+    ),
     ("api-events", "GET"): Action.TRAIL_VIEW,
     ("api-event-items", "GET"): Action.TRAIL_VIEW,
     ("api-trail-verify", "POST"): Action.TRAIL_VERIFY,
@@ -147,6 +152,11 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("report-detail", "GET"): Action.REPORT_GENERATE,
     ("report-file", "GET"): Action.REPORT_GENERATE,
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,
+    ("personal-token-issue", "POST"): Action.TOKEN_ISSUE,
+    ("personal-token-revoke", "POST"): Nothing("there is none of this id; see tests/test_personal_tokens.py"),
+    ("device", "POST"): Nothing("it shows which client waits"),
+    ("device-approve", "POST"): Nothing("none waits here; see environments_app/tests/tokens/test_device.py"),
+    ("device-deny", "POST"): Nothing("a sign-in that is denied opened nothing"),
     ("secret-generate", "POST"): _GENERATES,
     ("secret-matrix", "POST"): Action.SECRET_COMPARE,
     ("secret-star", "POST"): Nothing("which secrets a person keeps at hand is theirs"),
@@ -330,6 +340,7 @@ ABSENT: Final = {
     "backup-verify",
     "restore-release",
     "api-exposure",
+    "api-device-token",
 }
 
 

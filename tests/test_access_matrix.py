@@ -93,6 +93,11 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-events", "GET"): Rule("anyone", admin=200),
     ("api-event-items", "GET"): Rule("manager", admin=200),
     ("api-whoami", "GET"): Rule("anyone", admin=200),
+    # A client signs in by these: they ask for no sign-in, and limit each address.
+    ("api-device-authorization", "POST"): Rule("anyone", 200, admin=200, body={"client_name": "laptop"}),
+    ("api-device-token", "POST"): Rule("anyone", 404, admin=404, body={"device_code": "unknown"}),
+    # None of these callers has a personal token.
+    ("api-current-token", "DELETE"): Rule("anyone", 409),
     ("api-trail-keys", "GET"): Rule("anyone", admin=200),
     ("api-trail-verify", "POST"): Rule("nobody", admin=200, body={"extent": "since-checkpoint"}),
     ("api-server-version", "GET"): Rule("anyone", admin=200),
@@ -258,7 +263,14 @@ _INSTALLATION: Final = {
 # Who may not read an event is answered as if it were not there.
 _HIDDEN: Final = {"api-event-items"}
 # Nobody needs to sign in for these.
-_PUBLIC: Final = {"api-schema", "api-docs", "api-workload-sign-in", "api-server-version"}
+_PUBLIC: Final = {
+    "api-schema",
+    "api-docs",
+    "api-server-version",
+    "api-workload-sign-in",
+    "api-device-authorization",
+    "api-device-token",
+}
 
 
 def _patterns(patterns: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -734,6 +746,13 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "sessions-end-others": (PageRule("anyone", 302, admin=302, method="POST"),),
     "time-zone-change": (PageRule("anyone", 302, admin=302, method="POST", form={"time_zone": "Europe/Berlin"}),),
     "name-change": (PageRule("anyone", 302, admin=302, method="POST", form={"display_name": "New"}),),
+    "personal-token-issue": (PageRule("anyone", admin=200, method="POST", form={"name": "laptop", "hours": "12"}),),
+    # There is none of this id.
+    "personal-token-revoke": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "device": (PageRule("anyone", admin=200),),
+    # No sign-in waits under an empty code.
+    "device-approve": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "device-deny": (PageRule("anyone", 302, admin=302, method="POST"),),
     "confirm": (PageRule("anyone", admin=200),),
     "signed-in": (PageRule("anyone", admin=200),),
     # People without a password are led back; the administrator has one.
@@ -894,6 +913,7 @@ def page_path(place: Scene, name: str) -> str:
         "activity-export": {"form": "csv"},
         "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
+        "personal-token-revoke": {"uuid": place.secret.uuid},
     }
     if (
         name in {"target-new", "rotation", "exposure"}
@@ -1035,7 +1055,7 @@ ASKS: Final = {
     ("api-suspended-account", "POST"), ("access-confirm", "POST"),
     ("api-suspended-mapping", "POST"), ("mapping-confirm", "POST"), ("restore-release", "POST"),
     # Tokens count as proven.
-    ("api-trusts", "POST"), ("trust-new", "POST"),
+    ("api-trusts", "POST"), ("trust-new", "POST"), ("personal-token-issue", "POST"),
     ("api-tokens", "POST"), ("token-issue", "POST"), ("api-token-rotate", "POST"), ("token-rotate", "POST"),
     ("api-admin-tokens", "POST"), ("admin-token-issue", "POST"),
     ("api-admin-token-rotate", "POST"), ("admin-token-rotate", "POST"),

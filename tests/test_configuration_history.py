@@ -41,6 +41,8 @@ BY_EVENTS: Final = {
     "environments_app.SamlAssertion": "session.sign_in",
     "environments_app.SamlProvider": "saml_metadata.change",
     "environments_app.Passkey": "second_factor.change",
+    "environments_app.DeviceSignIn": "token.issue of its token",
+    "environments_app.PersonalToken": "token.issue and its end",
     "environments_app.SecondFactor": "second_factor.change",
     "secrets_app.KeyMigration": "key_migration.start and its end",
     "secrets_app.Secret": "secret.create and secret.update",

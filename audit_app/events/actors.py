@@ -28,6 +28,8 @@ class Actor:
     name: str
     address: str = ""
     request_id: str = ""
+    # The client by which a person acts, such as "kpr on laptop"; empty for a session.
+    via: str = ""
 
 
 def system(request_id: str = "") -> Actor:

@@ -221,12 +221,17 @@ def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
     if not drafts:
         return []
     # All that can be done before the heads are locked is: others wait for them.
-    ready = [_Ready(draft, details_text(draft.details), _manifest(draft.manifest)) for draft in drafts]
+    ready = [_Ready(draft, details_text(_details(draft)), _manifest(draft.manifest)) for draft in drafts]
     heads = _locked_heads({draft.stream for draft in drafts})
     chained = _chain(heads, ready, committed=committed)
     if not event_store.append(chained.entries, chained.moves):
         raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
+
+
+def _details(draft: EventDraft) -> Mapping[str, Json] | None:
+    """Return the details of an event, with the client by which a person acted."""
+    return {**(draft.details or {}), "via": draft.actor.via} if draft.actor.via else draft.details
 
 
 class _Ready(NamedTuple):

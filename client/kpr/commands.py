@@ -4,13 +4,15 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
-from kpr.credentials import check_token, forget_token, remember_server, store_token
-from kpr.errors import UsageError
+from kpr.credentials import PERSONAL, check_token, forget_token, remember_server, store_token, stored_token
+from kpr.device import signed_in_by_code
+from kpr.errors import NotFoundError, SignInError, UsageError
 from kpr.run import value_of
 from kpr.settings import PROJECT_FILE, Settings, normal_server, write_project
 
@@ -65,23 +67,33 @@ def export(options: Namespace, settings: Settings, api: Api) -> int:
 
 
 def login(options: Namespace, settings: Settings, api: Api) -> int:
-    """Check a token that comes from standard input or a prompt, and store it."""
-    api.version()
-    api.token = check_token(_typed_token() if sys.stdin.isatty() else sys.stdin.read().strip())
+    """Sign in by a code that the person enters in Keeper, or by a token from standard input or a prompt."""
+    features = api.version()["features"]
+    if options.token:
+        given = _typed_token() if sys.stdin.isatty() else sys.stdin.read().strip()
+    elif "device-sign-in" in features:
+        given = signed_in_by_code(api)
+    else:
+        raise UsageError("This server has no sign-in by code: use kpr login --token.")
+    api.token = check_token(given)
     who = api.get("whoami").document()
     where = store_token(settings.server, api.token, storage=options.storage)
     remember_server(settings.server)
     place = "the keyring" if where == "keyring" else "a file of mode 0600, as there is no usable keyring"
     if options.storage == "file":
         place = "a file of mode 0600"
-    told = {"name": who["name"], "kind": who["kind"], "server": settings.server, "storage": where}
+    result = {"name": who["name"], "kind": who["kind"], "server": settings.server, "storage": where}
     return _told(
-        options, told, f"Signed in to {settings.server} as {who['name']}. The token is stored in {place}."
+        options, result, f"Signed in to {settings.server} as {who['name']}. The token is stored in {place}."
     )
 
 
-def logout(options: Namespace, settings: Settings, api: Api) -> int:  # noqa: ARG001 - the signature of a command
-    """Remove the stored token of a server."""
+def logout(options: Namespace, settings: Settings, api: Api) -> int:
+    """Revoke the stored token at its server, if it is a person's, and remove it here."""
+    api.token = stored_token(settings.server)
+    if api.token.startswith(PERSONAL):
+        with suppress(SignInError, NotFoundError):
+            api.send("DELETE", "whoami/token")
     had = forget_token(settings.server)
     told = f"Signed out of {settings.server}." if had else f"There was no token for {settings.server}."
     return _told(options, {"server": settings.server, "signed_out": had}, told)

@@ -13,6 +13,8 @@ from kpr.errors import SignInError, UsageError
 from kpr.settings import Settings, config_folder
 
 SERVICE = "keeper-kpr"
+# What the tokens of people begin with; those of programs begin with kpr_.
+PERSONAL = "kpu_"
 _TOKEN = re.compile(r"kp[ru]_[A-Za-z0-9_-]{22}_[A-Za-z0-9_-]{43}")
 
 
@@ -38,7 +40,7 @@ def token_for(settings: Settings) -> str:
 def check_token(text: str) -> str:
     """Return a token's text. Raises SignInError if it is none."""
     if not _TOKEN.fullmatch(text):
-        raise SignInError("This is not a token of Keeper: one begins with kpr_.")
+        raise SignInError("This is not a token of Keeper: one begins with kpr_ or kpu_.")
     return text
 
 

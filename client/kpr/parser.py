@@ -34,7 +34,7 @@ def build() -> Parser:
     _place(export)
     export.add_argument("--reveal", action="store_true", help="print values to a terminal as well")
     _login(_command(commands, "login", "sign in to a server"))
-    _command(commands, "logout", "remove the stored token of a server")
+    _command(commands, "logout", "revoke a personal token, and remove the stored token of a server")
     _command(commands, "whoami", "show the owner of the token and its permissions")
     init = _command(commands, "init", "write .kpr.toml into this folder")
     _place(init)
@@ -94,7 +94,7 @@ def _set(parser: Any) -> None:
 
 def _login(parser: Any) -> None:
     parser.add_argument(
-        "--token", action="store_true", help="read a token from standard input or a prompt; it takes no value"
+        "--token", action="store_true", help="take a token from standard input or a prompt, instead of a code"
     )
     parser.add_argument(
         "--storage", choices=("auto", "keyring", "file"), default="auto", help="where to store the token"

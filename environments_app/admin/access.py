@@ -35,6 +35,7 @@ from environments_app.models import (
     ApprovalState,
     Delivery,
     DeliveryState,
+    DeviceSignIn,
     Environment,
     FailedSignIns,
     GroupMember,
@@ -42,6 +43,7 @@ from environments_app.models import (
     Membership,
     Passkey,
     PersonalSettings,
+    PersonalToken,
     Recipient,
     RequestState,
     SamlAssertion,
@@ -53,6 +55,7 @@ from environments_app.models import (
     User,
 )
 from environments_app.saml import group_mapping
+from environments_app.sessions.personal_tokens import revoke_token
 from environments_app.tokens import expiry_alerts
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts
@@ -296,6 +299,31 @@ class ServiceTokenAdmin(ServiceAdmin):
         tokens.revoke(actor=actor, token=row)
 
 
+@admin.register(PersonalToken)
+class PersonalTokenAdmin(ServiceAdmin):
+    """Personal tokens, by which people use kpr."""
+
+    list_display = (
+        "name",
+        "user",
+        "environment",
+        "prefix",
+        "expires_at",
+        "last_used_at",
+        "last_used_address",
+        "revoked_at",
+    )
+    list_filter = ("environment",)
+    list_select_related = ("user", "environment")
+    search_fields = ("name", "=user__username", "=public_id")
+    ordering = ("id",)
+    hidden = frozenset({"secret_hash", "pepper_id"})
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Revoke a token; the row stays, since the audit log names it."""
+        revoke_token(actor=actor, token=row)
+
+
 @admin.register(Group)
 class GroupAdmin(ServiceAdmin):
     """Groups of people."""
@@ -355,6 +383,12 @@ class SamlGroupMappingAdmin(ServiceAdmin):
 
 read_only(SecondFactor, "user created_at", joined="user", search="=user__username", hidden="recovery_codes")
 read_only(Passkey, "user name relying_party created_at last_used_at", joined="user", search="=user__username")
+read_only(
+    DeviceSignIn,
+    "name address created_at expires_at denied_at",
+    search="name address",
+    hidden="secret_hash pepper_id public_id user_code",
+)
 read_only(
     FailedSignIns,
     "until count bucket",

@@ -19,7 +19,9 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require, visible_environments
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
-from environments_app.models import Environment, Membership, ServiceToken
+from environments_app.errors import Conflict
+from environments_app.models import Environment, Membership, PersonalToken, ServiceToken
+from environments_app.sessions.personal_tokens import revoke_token
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.users.lookup import find_group, user_by_name
@@ -329,6 +331,23 @@ class WhoAmIView(AccessView):
     def get(self, request: Request) -> Response:
         """Return the caller's name and grants."""
         return _answer(documents.WhoAmI(self.actor))
+
+
+class CurrentTokenView(AccessView):
+    """The personal token of this request."""
+
+    serializer_class = documents.WhoAmI
+    pagination_class = None
+
+    @extend_schema(summary="Revoke the personal token of this request", responses={204: NO_CONTENT})
+    def delete(self, request: Request) -> Response:
+        """End the personal token with which this request came; kpr signs out by it."""
+        scope = self.actor.scope
+        token = PersonalToken.objects.filter(uuid=scope.token).first() if scope else None
+        if token is None:
+            raise Conflict("This request came without a personal token.")
+        revoke_token(actor=self.actor, token=token)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _answer(serializer: BaseSerializer[Any], status_code: int = status.HTTP_200_OK) -> Response:

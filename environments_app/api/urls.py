@@ -6,6 +6,7 @@ from environments_app.api import access as access_api
 from environments_app.api import access_requests as access_requests_api
 from environments_app.api import approvals as approvals_api
 from environments_app.api import audit_trail as audit_trail_api
+from environments_app.api import device as device_api
 from environments_app.api import environments as environments_api
 from environments_app.api import recipients as recipients_api
 from environments_app.api import trusts as trusts_api
@@ -14,6 +15,9 @@ urlpatterns = [
     path("trail/keys", audit_trail_api.PublicKeysView.as_view(), name="api-trail-keys"),
     path("trail/verify", audit_trail_api.TrailVerificationView.as_view(), name="api-trail-verify"),
     path("whoami", environments_api.WhoAmIView.as_view(), name="api-whoami"),
+    path("whoami/token", environments_api.CurrentTokenView.as_view(), name="api-current-token"),
+    path("device/authorization", device_api.DeviceStartView.as_view(), name="api-device-authorization"),
+    path("device/token", device_api.DeviceTokenView.as_view(), name="api-device-token"),
     path("environments", environments_api.EnvironmentListView.as_view(), name="api-environments"),
     path(
         "environments/<str:environment>", environments_api.EnvironmentView.as_view(), name="api-environment"

@@ -18,6 +18,7 @@ from environments_app.clock import SLACK
 from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.sessions.store import CONFIRMED, SIGNED_IN
+from environments_app.tokens.personal import PREFIX, authenticate_personal
 from environments_app.tokens.service import authenticate
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _SCHEME = "bearer"
 
 @dataclass(frozen=True)
 class TokenBearer:
-    """What `request.user` is when a service token calls."""
+    """What `request.user` is when a token calls."""
 
     principal: Principal
     is_authenticated: bool = True
@@ -41,7 +42,7 @@ class TokenBearer:
 
 
 class ServiceTokenAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer kpr_...`; `request.auth` is the principal."""
+    """`Authorization: Bearer kpr_…`, or kpu_… of a person; `request.auth` is the principal."""
 
     def authenticate(self, request: Request) -> tuple[TokenBearer, Principal] | None:
         """Return the bearer, or None if the request carries no Authorization header.
@@ -55,7 +56,9 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
         http = plain_request(request)
         address = address_of(http)
         try:
-            principal = authenticate(_bearer(header), address=address, request_id=request_id_of(http))
+            raw = _bearer(header)
+            door = authenticate_personal if raw.startswith(PREFIX) else authenticate
+            principal = door(raw, address=address, request_id=request_id_of(http))
         except BadToken as error:
             refuse(kind=error.reason, address=address)
             raise AuthenticationFailed from error
@@ -79,7 +82,11 @@ class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     name = "serviceToken"
 
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "kpr_<public id>_<secret>"}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "kpr_<public id>_<secret>, or kpu_… of a person",
+        }
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base

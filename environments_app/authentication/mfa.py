@@ -95,7 +95,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
             raise InvalidField("code", "Incorrect code. Check that your device's clock is right.")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
-        end_sessions(stored)
+        end_sessions(stored, actor=actor)
         codes = renew_codes(factor)
         _record(actor, stored, factor, "enrolled", _states(stored, factor))
     return codes
@@ -132,7 +132,7 @@ def remove(*, actor: Principal, user: User) -> User:
         stored.second_factor = None
         suspends = mark_suspended(actor, stored)
         stored.save(update_fields=["second_factor", "suspended_at"])
-        end_sessions(stored)
+        end_sessions(stored, actor=actor)
         if suspends:
             tell_suspended(actor, stored)
         for factor in SecondFactor.objects.filter(user=stored):

@@ -204,6 +204,28 @@ class Grant:
         return not prefix or name == prefix or name.startswith(f"{prefix}/")
 
 
+# What a personal token permits at most: it neither grants access nor destroys, whatever its person may do.
+_MOST_PERSONAL: Final = Role.EDITOR
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenScope:
+    """What a personal token reaches of its person's rights: one environment (None: all), and a prefix."""
+
+    token: UUID
+    environment_id: int | None = None
+    prefix: str = ""
+
+    def narrowed(self, grant: Grant) -> Grant | None:
+        """Return what is left of a grant, or None."""
+        if self.environment_id not in {None, grant.environment_id}:
+            return None
+        role = min(grant.role, _MOST_PERSONAL, key=lambda each: each.rank)
+        if Grant.reaches(grant.prefix, self.prefix):
+            return replace(grant, role=role, prefix=self.prefix)
+        return replace(grant, role=role) if Grant.reaches(self.prefix, grant.prefix) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Principal(Actor):
     """An actor together with everything it has been granted, as of now."""
@@ -219,6 +241,8 @@ class Principal(Actor):
     trusted_in: frozenset[int] = frozenset()
     # The approval that is being carried out, if any; `second_person` proves it.
     approval: UUID | None = None
+    # Of the personal token by which a person acts, if any.
+    scope: TokenScope | None = None
 
     @property
     def sees_installation(self) -> bool:
@@ -228,6 +252,11 @@ class Principal(Actor):
     def carrying(self, approval: UUID) -> "Principal":
         """Return the same principal, carrying out an approval."""
         return replace(self, approval=approval)
+
+    def within(self, scope: TokenScope, *, via: str) -> "Principal":
+        """Return the same person by a personal token: never with more rights, and administering nothing."""
+        grants = tuple(filter(None, map(scope.narrowed, self.grants)))
+        return replace(self, is_admin=False, is_auditor=False, grants=grants, scope=scope, via=via)
 
     def proven(self) -> "Principal":
         """Return the same principal, whose person has just shown the password and the second factor."""

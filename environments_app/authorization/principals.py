@@ -11,12 +11,13 @@ from django.utils import timezone
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.policy import Grant, Principal, TokenScope
 from environments_app.clock import SLACK
 from environments_app.models import (
     AccessConfirmation,
     GroupMember,
     Membership,
+    PersonalToken,
     Role,
     ServiceToken,
     TokenRole,
@@ -48,6 +49,13 @@ def user_principal(
         suspended=user.suspended_at is not None,
         trusted_in=trusted_in,
     )
+
+
+def personal_principal(token: PersonalToken, *, address: str = "", request_id: str = "") -> Principal:
+    """Return what a person may do now by a genuine personal token, loaded along with its person."""
+    scope = TokenScope(token=token.uuid, environment_id=token.environment_id, prefix=token.prefix)
+    person = user_principal(token.user, address=address, request_id=request_id)
+    return person.within(scope, via=f"kpr on {token.name}")
 
 
 def token_principal(token: ServiceToken, *, address: str = "", request_id: str = "") -> Principal:
@@ -186,7 +194,10 @@ def refresh_principal(actor: Principal) -> Principal:
     """
     if actor.kind not in {ActorKind.USER, ActorKind.TOKEN}:
         return actor
-    return replace(load_principal(actor), confirmed=actor.confirmed, approval=actor.approval)
+    present = load_principal(actor)
+    if actor.scope is not None:
+        present = present.within(actor.scope, via=actor.via)
+    return replace(present, confirmed=actor.confirmed, approval=actor.approval)
 
 
 def grants_ignoring_status(user: User) -> Principal:

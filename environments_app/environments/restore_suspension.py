@@ -21,7 +21,14 @@ from audit_app.recording.recorder import AuditObject, EventDraft, record, record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
-from environments_app.models import Environment, Membership, SamlGroupMapping, ServiceToken, Trust
+from environments_app.models import (
+    Environment,
+    Membership,
+    PersonalToken,
+    SamlGroupMapping,
+    ServiceToken,
+    Trust,
+)
 
 _BATCH = 200
 
@@ -189,4 +196,13 @@ MAPPINGS = RestoreSuspension(
     related=("environment",),
     name=lambda mapping: str(mapping.group),
     detail=_under,
+)
+PERSONAL_TOKENS = RestoreSuspension(
+    PersonalToken,
+    kind="personal-token",
+    field="suspended_at",
+    related=("environment", "user"),
+    name=str,
+    detail=lambda token: f"{token.prefix}/" if token.prefix else "all names",
+    living=Q(revoked_at__isnull=True),
 )

@@ -17,8 +17,10 @@ from environments_app.models.authentication import (
     SecondFactor,
     Session,
 )
+from environments_app.models.device_sign_in import DeviceSignIn
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
+from environments_app.models.personal_token import PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
     SamlAssertion,
@@ -40,6 +42,7 @@ __all__ = [
     "ApprovalState",
     "Delivery",
     "DeliveryState",
+    "DeviceSignIn",
     "Environment",
     "FailedSignIns",
     "GroupMember",
@@ -48,6 +51,7 @@ __all__ = [
     "NoticeKind",
     "Passkey",
     "PersonalSettings",
+    "PersonalToken",
     "Recipient",
     "RequestState",
     "Role",

@@ -12,6 +12,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
+from environments_app.sessions.personal_tokens import end_tokens
 from environments_app.sessions.store import SAML, contents_of, is_impossible, is_open
 
 
@@ -41,7 +42,9 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
 
 
 def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
-    """End all sessions of a person but the one of the row key `kept`; return how many.
+    """End all sessions of a person but the one of the row key `kept`, and all personal tokens.
+
+    Return how many sessions ended.
 
     Raises Forbidden unless it is the actor's own account, or the actor may change accounts.
     """
@@ -49,6 +52,7 @@ def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
         ended, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
+        end_tokens(actor=actor, user=user)
         record(
             actor=actor,
             action=Action.SESSION_END,
@@ -96,6 +100,10 @@ def end_impossible_sessions() -> int:
     return Session.objects.filter(is_impossible()).delete()[0]
 
 
-def end_sessions(user: User) -> int:
-    """End all sessions of a person, in the transaction of what makes them end; return how many."""
+def end_sessions(user: User, *, actor: Principal) -> int:
+    """End all sessions and personal tokens of a person, in the transaction of what makes them end.
+
+    Return how many sessions ended.
+    """
+    end_tokens(actor=actor, user=user)
     return Session.objects.filter(user=user).delete()[0]

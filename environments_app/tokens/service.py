@@ -41,7 +41,7 @@ from environments_app.authorization.policy import (
 from environments_app.authorization.principals import grants_on, is_ended_by_trust, token_bearer
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import BadToken, InvalidField, Invisible
-from environments_app.models import Environment, ServiceToken, TokenRole, User
+from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken, TokenRole, User
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
 from environments_app.tokens.raw_tokens import TokenRow
@@ -202,7 +202,7 @@ def parse(raw: str) -> tuple[str, str]:
 
 def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
-    _check_secret(token, secret)
+    check_secret(token, secret)
     return _bearer(token, address=address, request_id=request_id)
 
 
@@ -224,7 +224,7 @@ def authenticate_session(public_id: str, *, address: str, request_id: str = "") 
 
 def verify_row(token: TokenRow, secret: str, *, address: str, request_id: str = "") -> Principal:
     """Do what `verify` does for a token whose columns have proved themselves. Raises BadToken."""
-    _check_secret(token, secret)
+    check_secret(token, secret)
     _check_use(token, address)
     return token_bearer(token, token.grants, address=address, request_id=request_id)
 
@@ -243,11 +243,11 @@ def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
         raise BadToken("token-ended-by-trust")
     if not is_from(address, token.cidrs):
         raise BadToken("token-from-elsewhere")
-    _note_use(token, address)
+    note_use(token, address)
 
 
-def _check_secret(token: ServiceToken | TokenRow | None, secret: str) -> None:
-    """Compare in constant time, also without a stored value."""
+def check_secret(token: ServiceToken | PersonalToken | DeviceSignIn | TokenRow | None, secret: str) -> None:
+    """Compare in constant time, also without a stored value. Raises BadToken."""
     pepper_id = token.pepper_id if token else current_pepper_id()
     given = hash_secret(secret, pepper_id=pepper_id)
     stored = token.secret_hash if token else ""
@@ -255,13 +255,14 @@ def _check_secret(token: ServiceToken | TokenRow | None, secret: str) -> None:
         raise BadToken("unknown-token")
 
 
-def _note_use(token: ServiceToken | TokenRow, address: str) -> None:
+def note_use(token: ServiceToken | PersonalToken | TokenRow, address: str) -> None:
     """Write the last use, at most once a minute whatever the number of processes."""
     now = timezone.now()
     if token.last_used_at is not None and token.last_used_at > now - _LAST_USE_INTERVAL:
         return
     due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _LAST_USE_INTERVAL)
-    ServiceToken.objects.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
+    rows = PersonalToken.objects if isinstance(token, PersonalToken) else ServiceToken.objects
+    rows.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
 
 
 def is_from(address: str, cidrs: list[str]) -> bool:

@@ -112,7 +112,7 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
         if changed:
             stored.save(update_fields=[*changed, "role_source"])
             if not stored.is_active:
-                end_sessions(stored)
+                end_sessions(stored, actor=actor)
             _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
     return stored
 
@@ -168,7 +168,7 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
         if actor.kind is ActorKind.SYSTEM:
             stored.suspended_at = None
         stored.save(update_fields=["password", "suspended_at"])
-        end_sessions(stored)
+        end_sessions(stored, actor=actor)
         if suspends:
             tell_suspended(actor, stored)
         record_takeover(actor, stored, {"password": "replaced"})
@@ -192,7 +192,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     with transaction.atomic():
         suspends = mark_suspended(actor, user)
         user.save()
-        end_sessions(user)
+        end_sessions(user, actor=actor)
         if suspends:
             tell_suspended(actor, user)
         record_takeover(actor, user, {"restored": True, "role": user.role})

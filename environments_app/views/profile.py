@@ -20,7 +20,9 @@ from environments_app.authentication.sign_in import confirm_session, mark_confir
 from environments_app.clock import ZONE
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
+from environments_app.forms.personal_token import PersonalTokenForm
 from environments_app.models import User
+from environments_app.sessions.personal_tokens import active_tokens
 from environments_app.sessions.service import active_sessions, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_own_name, set_password
@@ -140,8 +142,17 @@ def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
 
 
-def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
+def profile_page(request: HttpRequest, *, token_form: PersonalTokenForm) -> HttpResponse:
+    """Show the profile with a form of a personal token that was refused."""
+    return _profile(request, PasswordForm(request), token_form)
+
+
+def _profile(
+    request: HttpRequest, form: PasswordForm, token_form: PersonalTokenForm | None = None
+) -> HttpResponse:
     user = _person(request)
+    grants = principal_of(request).grants
+    names = sorted({grant.environment_name for grant in grants})
     context = {
         "account": user,
         "grants": sorted(
@@ -149,9 +160,13 @@ def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
         ),
         "zones": sorted(available_timezones()),
         "sessions": list(active_sessions(user)),
+        "tokens": list(active_tokens(user)),
+        "token_form": token_form or PersonalTokenForm(environments=names),
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,
     }
+    if token_form is not None:
+        return render(request, "environments_app/profile.html", context, status=422)
     return _answer(request, "environments_app/profile.html", context, form)
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django import forms
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
@@ -17,11 +19,15 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments import service as environments_service
 from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
-from environments_app.models import Environment, ServiceToken, TokenRole
+from environments_app.forms.personal_token import PersonalTokenForm
+from environments_app.models import Environment, PersonalToken, ServiceToken, TokenRole
+from environments_app.sessions.personal_tokens import revoke_token
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
+from environments_app.tokens.personal import issue_personal
 from environments_app.views.base import attempt, render_page
+from environments_app.views.profile import profile_page
 
 _SHOWN: Final = 200
 _ACTS: Final = ("narrow", "rotate", "revoke")
@@ -138,6 +144,45 @@ def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
     tokens_service.revoke(actor=actor, token=token)
     messages.success(request, "Token revoked.")
     return redirect("admin-tokens")
+
+
+@never_cache
+@login_required
+@require_POST
+def personal_token_issue(request: HttpRequest) -> HttpResponse:
+    """Issue a personal token of the user, and show it, this once."""
+    actor = principal_of(request)
+    form = PersonalTokenForm(request.POST, environments=_names(actor))
+    if form.is_valid():
+        issued = attempt(form, lambda: issue_personal(actor=actor, **form.wanted))
+        if issued is not None:
+            token, plaintext = issued
+            context = {
+                "token": token,
+                "plaintext": plaintext,
+                "environment": token.environment,
+                "back_url": reverse("profile") + "#tokens",
+            }
+            return render_page(request, "environments_app/token_issued.html", context)
+    return profile_page(request, token_form=form)
+
+
+@login_required
+@require_POST
+def personal_token_revoke(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Revoke a personal token of the user."""
+    actor = principal_of(request)
+    token = PersonalToken.objects.select_related("user").filter(uuid=uuid, user__uuid=actor.uuid).first()
+    if token is None:
+        messages.info(request, "You have no such token.")
+    else:
+        revoke_token(actor=actor, token=token)
+        messages.success(request, "Token revoked.")
+    return redirect(reverse("profile") + "#tokens")
+
+
+def _names(actor: Principal) -> list[str]:
+    return sorted({grant.environment_name for grant in actor.grants})
 
 
 def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) -> HttpResponse:

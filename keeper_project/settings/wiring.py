@@ -53,6 +53,7 @@ KEEPER_RESTORE_SUSPENDERS = [
     "environments_app.environments.restore_suspension.MAPPINGS",
     "environments_app.environments.restore_suspension.TOKENS",
     "environments_app.environments.restore_suspension.TRUSTS",
+    "environments_app.environments.restore_suspension.PERSONAL_TOKENS",
     "secrets_app.services.share.SHARES",
     "sync_app.runs.restore_suspension.TARGETS",
     "sync_app.runs.restore_suspension.POLICIES",

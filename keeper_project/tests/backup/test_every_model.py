@@ -70,12 +70,14 @@ FATE: Final[dict[str, str]] = {
     # Whoever approved it must still be allowed to, which no suspended membership is.
     "environments_app.Approval": AS_IT_WAS,
     "environments_app.Delivery": ENDED,
+    "environments_app.DeviceSignIn": SESSIONS,
     "environments_app.Environment": AS_IT_WAS,
     "environments_app.FailedSignIns": AS_IT_WAS,
     "environments_app.GroupMember": AS_IT_WAS,
     "environments_app.KnownNetwork": AS_IT_WAS,
     "environments_app.Membership": SUSPENDED,
     "environments_app.PersonalSettings": AS_IT_WAS,
+    "environments_app.PersonalToken": SUSPENDED,
     # Told of nothing before somebody activates the installation.
     "environments_app.Recipient": AS_IT_WAS,
     "environments_app.SamlAssertion": AS_IT_WAS,

@@ -1,0 +1,60 @@
+"""The form of a personal token."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from environments_app.tokens.personal import DEFAULT_LIFETIME, MAX_LIFETIME
+
+
+class PersonalTokenForm(forms.Form):
+    """A name, and what narrows the token."""
+
+    name = forms.CharField(max_length=100, help_text="Where you use it, such as my-laptop.")
+    environment = forms.ChoiceField(required=False)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Path",
+        required=False,
+        max_length=512,
+        help_text="For example, payments. Leave blank for all secrets.",
+    )
+    hours = forms.IntegerField(
+        label="Valid for (hours)",
+        min_value=1,
+        max_value=MAX_LIFETIME // timedelta(hours=1),
+        initial=DEFAULT_LIFETIME // timedelta(hours=1),
+    )
+
+    def __init__(self, *arguments: Any, environments: Sequence[str], **options: Any) -> None:
+        super().__init__(*arguments, **{"auto_id": "id_token_%s", **options})
+        field = self.fields["environment"]
+        if isinstance(field, forms.ChoiceField):
+            field.choices = [("", "All your environments"), *((name, name) for name in environments)]
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The arguments of the use case."""
+        given = dict(self.cleaned_data)
+        lifetime = timedelta(hours=given.pop("hours"))
+        return {**given, "lifetime": lifetime}
+
+
+class DeviceApprovalForm(PersonalTokenForm):
+    """What narrows the token of a client, which has named itself."""
+
+    name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+
+
+class DeviceCodeForm(forms.Form):
+    """The code that a terminal shows."""
+
+    code = forms.CharField(
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
+        ),
+        help_text="Eight letters, such as BCDF-GHJK.",
+    )

@@ -1,0 +1,125 @@
+"""Tokens by which people use clients such as kpr, with their own rights or fewer."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models.access import is_token_live
+from environments_app.models.environment import Environment
+from environments_app.models.user import User
+from environments_app.names import MAX_PREFIX
+
+
+class PersonalToken(AuthenticatedRow):
+    """A credential of a person, for a client; its secret is kept only as a peppered HMAC.
+
+    It has no rights of its own: what it opens is asked of its person's memberships at each use.
+    """
+
+    MAC_LABEL: ClassVar[str] = "personal-token"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "user.uuid",
+        "environment.uuid",
+        "prefix",
+        "name",
+        "public_id",
+        "pepper_id",
+        "secret_hash",
+        "expires_at",
+        "revoked_at",
+    )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
+
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="personal_tokens",
+        help_text="The person whose rights the token has at each use.",
+    )
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="personal_tokens",
+        help_text="The only environment that the token reaches. Empty: all environments of the person.",
+    )
+    prefix = ExactCharField(
+        max_length=MAX_PREFIX,
+        blank=True,
+        default="",
+        verbose_name="path prefix",
+        help_text="Limits the token to names under this path, by whole segments. Empty: all names.",
+    )
+    name = models.CharField(
+        max_length=100, help_text="Where the token is used, such as the name of a machine."
+    )
+    public_id = ExactCharField(
+        max_length=22,
+        unique=True,
+        editable=False,
+        verbose_name="public ID",
+        help_text="The part of the token that identifies it. It is not secret.",
+    )
+    pepper_id = models.CharField(
+        max_length=32,
+        editable=False,
+        verbose_name="pepper ID",
+        help_text="Identifier of the pepper that the hash was made with. Never shown.",
+    )
+    # HMAC-SHA256 in hexadecimal.
+    secret_hash = models.CharField(
+        max_length=64,
+        editable=False,
+        verbose_name="hash",
+        help_text="Peppered hash of the token. Never shown.",
+    )
+    expires_at = models.DateTimeField(
+        verbose_name="expires", help_text="When the token stops working, in UTC."
+    )
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="issued", help_text="When the token was issued, in UTC."
+    )
+    last_used_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="last used",
+        help_text="When the token was last accepted, in UTC, to the minute. Empty: never.",
+    )
+    last_used_address = models.CharField(
+        max_length=45,
+        blank=True,
+        default="",
+        editable=False,
+        verbose_name="last used from",
+        help_text="Network address of the last use.",
+    )
+    revoked_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="revoked",
+        help_text="When the token was revoked, in UTC. Empty: it is not revoked.",
+    )
+    # Set by a restore until it is released: until then it opens nothing.
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name="suspended",
+        help_text="Set by a restore until an operator releases the token, in UTC.",
+    )
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has begun, and is neither revoked nor suspended nor expired."""
+        return is_token_live(self)

@@ -1,0 +1,170 @@
+"""Device sign-in: a client gets a personal token of the person who typed its code, and of no other."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.errors import TooManyRefusals
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible
+from environments_app.models import DeviceSignIn, PersonalToken
+from environments_app.tests.cast import Cast
+from environments_app.tokens import device
+from environments_app.tokens.personal import authenticate_personal
+
+HERE = "192.0.2.7"
+
+
+def begin() -> device.Started:
+    return device.start(name="alice@laptop", address=HERE)
+
+
+def redeem(started: device.Started) -> Any:
+    DeviceSignIn.objects.update(polled_at=None)
+    return device.redeem(device_code=started.device_code, address=HERE)
+
+
+def test_the_client_gets_the_token_of_who_approved(cast: Cast) -> None:
+    started = begin()
+    assert redeem(started) is None
+    token = device.approve(actor=cast.principal(cast.bob), code=started.row.shown_code.lower())
+    text, row = redeem(started)
+    assert (row, row.user) == (token, cast.bob)
+    # An answer that was lost on its way is given again.
+    assert redeem(started)[0] == text
+    assert authenticate_personal(text, address=HERE).name == "bob"
+    event = AuditEvent.objects.get(action=Action.TOKEN_ISSUE)
+    assert (event.actor_name, event.object_name) == ("bob", "alice@laptop")
+    stored = str([*DeviceSignIn.objects.values(), *PersonalToken.objects.values()])
+    assert started.device_code.partition("_")[2] not in stored
+    assert text not in stored
+
+
+def test_a_denied_sign_in_gets_nothing(cast: Cast) -> None:
+    started = begin()
+    device.deny(actor=cast.principal(cast.bob), code=started.row.user_code)
+    with pytest.raises(Forbidden):
+        redeem(started)
+    with pytest.raises(Invisible):
+        device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
+    assert not PersonalToken.objects.exists()
+
+
+def test_a_sign_in_is_answered_once(cast: Cast) -> None:
+    started = begin()
+    device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
+    with pytest.raises(Invisible):
+        device.approve(actor=cast.principal(cast.erin), code=started.row.user_code)
+    assert PersonalToken.objects.get().user == cast.bob
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expires_at": timezone.now() - timedelta(seconds=1)},
+        {"secret_hash": "0" * 64},
+        {"name": "another"},
+        {"public_id": "A" * 22},
+    ],
+    ids=["ended", "secret edited", "name edited", "id edited"],
+)
+def test_what_ended_or_was_edited_is_not_approved(cast: Cast, change: dict[str, Any]) -> None:
+    started = begin()
+    DeviceSignIn.objects.update(**change)
+    with pytest.raises(Invisible):
+        device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
+    with pytest.raises(Invisible):
+        redeem(started)
+
+
+def test_an_approval_takes_a_fresh_session(cast: Cast) -> None:
+    started = begin()
+    with pytest.raises(ConfirmationNeeded):
+        device.approve(actor=replace(cast.principal(cast.bob), confirmed=False), code=started.row.user_code)
+    assert redeem(started) is None
+
+
+def test_guessing_codes_is_limited(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    for _ in range(2):
+        with pytest.raises(Invisible):
+            device.find_waiting(actor=cast.principal(cast.bob), code="BBBBBBBB")
+    with pytest.raises(TooManyRefusals):
+        device.find_waiting(actor=cast.principal(cast.bob), code=begin().row.user_code)
+
+
+def test_waiting_sign_ins_are_bounded_and_leave(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_MAX_PER_ADDRESS", 2)
+    begin(), begin()
+    with pytest.raises(TooManyRefusals):
+        begin()
+    device.start(name="elsewhere", address="192.0.2.8")
+    monkeypatch.setattr(device, "_MAX_WAITING", 3)
+    with pytest.raises(TooManyRefusals):
+        device.start(name="third", address="192.0.2.9")
+    DeviceSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    begin()
+    assert DeviceSignIn.objects.count() == 1
+
+
+def test_a_client_that_asks_too_often_is_slowed(cast: Cast) -> None:
+    started = begin()
+    assert device.redeem(device_code=started.device_code, address=HERE) is None
+    with pytest.raises(TooManyRefusals):
+        device.redeem(device_code=started.device_code, address=HERE)
+
+
+# --- By HTTP --------------------------------------------------------------------------------------
+
+
+def post(client: Client, path: str, body: Any) -> Any:
+    return client.post(path, body, content_type="application/json")
+
+
+def test_the_flow_by_http(cast: Cast) -> None:
+    terminal, browser = Client(), Client()
+    browser.force_login(cast.bob, backend="environments_app.users.password_backend.LocalBackend")
+    codes = post(terminal, "/api/device/authorization", {"client_name": "bob@laptop"}).json()
+    assert codes["verification_uri"].endswith("/device")
+    waits = {"device_code": codes["device_code"]}
+    assert post(terminal, "/api/device/token", waits).status_code == 202
+    linked = browser.get("/device", {"code": codes["user_code"]}).content.decode()
+    # A link fills nothing in, and offers nothing to approve.
+    assert f'value="{codes["user_code"]}"' not in linked
+    assert "bob@laptop" not in linked
+    page = browser.post("/device", {"code": codes["user_code"]}).content.decode()
+    assert "bob@laptop" in page
+    assert not PersonalToken.objects.exists()
+    answer = browser.post(
+        "/device/approve", {"code": codes["user_code"], "environment": "development", "hours": "1"}
+    )
+    assert answer.status_code == 302
+    DeviceSignIn.objects.update(polled_at=None)
+    token = post(terminal, "/api/device/token", waits).json()
+    assert token["token_type"] == "Bearer"
+    assert 3500 < token["expires_in"] <= 3600
+    who = Client(headers={"authorization": f"Bearer {token['access_token']}"}).get("/api/whoami").json()
+    assert [grant["environment"] for grant in who["grants"]] == ["development"]
+
+
+def test_a_refused_form_keeps_the_sign_in_waiting(cast: Cast) -> None:
+    browser = Client()
+    browser.force_login(cast.bob, backend="environments_app.users.password_backend.LocalBackend")
+    started = begin()
+    form = {"code": started.row.user_code, "hours": "1000"}
+    assert browser.post("/device/approve", form).status_code == 422
+    assert browser.post("/device", {"code": "nonsense"}).status_code == 422
+    assert browser.post("/device/deny", {"code": started.row.user_code}).status_code == 302
+    with pytest.raises(Forbidden):
+        redeem(started)
+
+
+@pytest.mark.parametrize("code", ["", "x", f"{'a' * 22}_{'b' * 43}"])
+def test_an_unknown_device_code_is_a_refusal(db: None, code: str) -> None:
+    assert post(Client(), "/api/device/token", {"device_code": code}).status_code == 404

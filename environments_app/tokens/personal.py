@@ -1,0 +1,127 @@
+"""Use cases of personal tokens: issue one, and authenticate by one.
+
+A token is `kpu_<22 characters>_<43 characters>`: a public id and a secret of 256 random bits, kept as the
+peppered HMAC of service tokens. It ends with the sessions of its person, and is never renewed.
+"""
+
+import re
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.locked_row import clean_fields
+from environments_app.authorization.policy import Principal, require_confirmed
+from environments_app.authorization.principals import personal_principal
+from environments_app.environments.service import find_environment
+from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
+from environments_app.models import PersonalToken, User
+from environments_app.names import refuse_reserved, validate_prefix
+from environments_app.sessions.personal_tokens import OBJECT, active_tokens, token_details
+from environments_app.tokens.peppers import current_pepper_id, hash_secret
+from environments_app.tokens.service import check_secret, note_use
+
+PREFIX: Final = "kpu_"
+_TOKEN: Final = re.compile(r"kpu_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
+DEFAULT_LIFETIME: Final = timedelta(hours=12)
+MAX_LIFETIME: Final = timedelta(days=7)
+_MAX_TOKENS: Final = 50
+
+
+def issue_personal(
+    *,
+    actor: Principal,
+    name: str,
+    environment: str = "",
+    prefix: str = "",
+    lifetime: timedelta = DEFAULT_LIFETIME,
+) -> tuple[PersonalToken, str]:
+    """Issue a token of the actor's own account; return it with its text, which is shown this once.
+
+    Raises what `new_token` raises.
+    """
+    token = new_token(actor=actor, name=name, environment=environment, prefix=prefix, lifetime=lifetime)
+    secret = secrets.token_urlsafe(32)
+    token.public_id, token.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
+    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    with transaction.atomic():
+        store_token(actor=actor, token=token)
+    return token, f"{PREFIX}{token.public_id}_{secret}"
+
+
+def new_token(
+    *, actor: Principal, name: str, environment: str, prefix: str, lifetime: timedelta
+) -> PersonalToken:
+    """Return a token of the actor's own account without its secret, not stored yet.
+
+    `environment` and `prefix` narrow what it reaches. Raises Forbidden for all but a person's session,
+    ConfirmationNeeded, Invisible, InvalidField, BadName, or Conflict if the person has too many.
+    """
+    if actor.kind is not ActorKind.USER or actor.scope is not None:
+        raise Forbidden("Only people issue personal tokens, and not by a personal token.")
+    require_confirmed(actor)
+    if not timedelta(0) < lifetime <= MAX_LIFETIME:
+        raise InvalidField("hours", f"A personal token lasts up to {MAX_LIFETIME.days} days.")
+    place = find_environment(actor=actor, name=environment) if environment else None
+    if prefix and place is None:
+        raise InvalidField("prefix", "Choose the environment of this path.")
+    user = User.objects.get(uuid=actor.uuid)
+    if active_tokens(user).count() >= _MAX_TOKENS:
+        raise Conflict(f"You have {_MAX_TOKENS} personal tokens. Revoke one first.")
+    token = PersonalToken(
+        user=user, environment=place, prefix=validate_prefix(prefix), name=checked_name(name)
+    )
+    clean_fields(token, ["name"])
+    token.expires_at = timezone.now() + lifetime
+    return token
+
+
+def store_token(*, actor: Principal, token: PersonalToken) -> None:
+    """Store a new token and record it, in the caller's transaction."""
+    token.save()
+    record(
+        actor=actor,
+        action=Action.TOKEN_ISSUE,
+        stream=streams.SYSTEM,
+        object=AuditObject(OBJECT, token.uuid, token.name),
+        details=token_details(token),
+    )
+
+
+def authenticate_personal(raw: str, *, address: str, request_id: str = "") -> Principal:
+    """Return the person of a token, within its scope, with their rights of this moment.
+
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
+    """
+    match = _TOKEN.fullmatch(raw)
+    if match is None:
+        raise BadToken("malformed-token")
+    token = PersonalToken.objects.select_related("user", "environment").filter(public_id=match[1]).first()
+    check_secret(token, match[2])
+    if token is None or not verified_rows([token]):
+        raise BadToken("forged-token")
+    if token.revoked_at is not None:
+        raise BadToken("revoked-token")
+    if token.suspended_at is not None:
+        raise BadToken("suspended-token")
+    if not token.is_live:
+        raise BadToken("expired-token")
+    if not token.user.is_active or not verified_rows([token.user]):
+        raise BadToken("disabled-account")
+    note_use(token, address)
+    return personal_principal(token, address=address, request_id=request_id)
+
+
+def checked_name(name: str) -> str:
+    """Return a token's name unchanged. Raises InvalidField."""
+    if not name.isprintable() or name != name.strip():
+        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+    refuse_reserved(name, field="name")
+    return name
