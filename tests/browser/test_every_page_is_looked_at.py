@@ -15,6 +15,7 @@ from tests.browser import test_accessible_pages as general
 from tests.browser import test_approval_pages as approvals
 from tests.browser import test_rotation_pages as rotation
 from tests.browser import test_sync_pages as sync
+from tests.browser import test_trust_pages as trusts
 
 LOOKED_AT: Final = (
     *general.PAGES.values(),
@@ -22,6 +23,7 @@ LOOKED_AT: Final = (
     *approvals.PAGES,
     *rotation.PAGES.values(),
     *sync.PAGES.values(),
+    *trusts.PAGES.values(),
 )
 # What answers to GET and is no page of its own.
 NO_PAGE: Final = {

@@ -1,0 +1,62 @@
+"""The pages of trusts in both themes and on a phone, and the test of a sample token."""
+
+import pytest
+from playwright.sync_api import expect
+
+from environments_app.models import Trust
+from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
+from tests.browser.accessibility import LOOKS, flaws, flaws_at
+from tests.browser.visitor import Visitor
+
+PAGES = {
+    "new-trust": "/environments/development/trusts/new/github",
+    "trust": "/environments/development/trusts/{trust}",
+    "environment-with-trusts": "/environments/development",
+}
+CLAIMS = {"repository": "example/shop", "sub": "repo:example/shop:ref:refs/heads/*"}
+
+
+def trust_of(cast: Cast, issuer: Issuer) -> Trust:
+    return make_trust(
+        cast, issuer, environment=cast.development, preset="github", claims=CLAIMS, prefix="payments"
+    )
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, look: str) -> None:
+    issuer = Issuer()
+    trust = trust_of(cast, issuer)
+    page = visitor.open("/", user=cast.alice, **LOOKS[look])
+    found = {}
+    for name, path in PAGES.items():
+        if problems := flaws_at(page, path.format(trust=trust.pk)):
+            found[name] = problems
+        visitor.shoot(page, f"{name}-{look}")
+    page.goto(page.url.split("/environments")[0] + PAGES["trust"].format(trust=trust.pk))
+    page.get_by_label("Token", exact=True).fill(issuer.sign(repository="mallory/shop", ref="refs/heads/main"))
+    page.get_by_role("button", name="Test token").click()
+    expect(page.get_by_text("The token would be refused.")).to_be_visible()
+    if problems := flaws(page):
+        found["tested-trust"] = problems
+    visitor.shoot(page, f"tested-trust-{look}")
+
+    assert found == {}
+
+
+def test_a_manager_creates_a_trust_and_a_workload_signs_in(visitor: Visitor, cast: Cast) -> None:
+    issuer = Issuer()
+    page = visitor.open("/environments/development", user=cast.alice)
+    page.get_by_role("link", name="OpenID Connect").click()
+    page.get_by_label("Name", exact=True).fill("reporting")
+    page.get_by_label("Claims").fill("sub = a-service")
+    page.get_by_label("Issuer", exact=True).fill(issuer.url)
+    page.get_by_label("Audience").fill("https://keeper.test")
+    page.get_by_label("Keys", exact=True).fill(issuer.jwks())
+    page.get_by_role("button", name="Create trust").click()
+    expect(page.get_by_role("heading", name="reporting")).to_be_visible()
+    page.get_by_label("Token", exact=True).fill(issuer.sign())
+    page.get_by_role("button", name="Test token").click()
+    expect(page.get_by_text("The token meets every rule.")).to_be_visible()
+    assert Trust.objects.get().claims == {"sub": "a-service"}
