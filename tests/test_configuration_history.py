@@ -24,6 +24,8 @@ from environments_app.models import User
 from environments_app.notifications.recipients import add_recipient
 from environments_app.saml import group_mapping
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep, send
 from secrets_app.webhooks.service import add_webhook
@@ -102,6 +104,7 @@ def configured(cast: Cast) -> Cast:
     target = make_target(place)
     target.name = "renamed"
     target.save()
+    make_trust(cast, Issuer("https://issuer.example"))
     policies.create(actor=alice, secret=keep(cast, "k"), rotator="generated", settings={}, credentials={})
     person = User.objects.create_user("person", password=CANARY)
     person.display_name = "Person"

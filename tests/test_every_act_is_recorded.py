@@ -549,6 +549,7 @@ SILENT: Final[dict[str, str]] = {
     "*.preferences.choose_time_zone": "how a person's own pages look is theirs",
     "*.preferences.hide_first_steps": "how a person's own page looks is theirs",
     "*.passkeys.begin_registration": "it makes a challenge; nothing is stored",
+    "*.states.is_unchanged": "no value leaves; polls are counted",
     "*.mfa.pending": "it goes on with what was begun, which was recorded",
     "environments_app.authorization.policy.record_denial": "it records refusals itself",
     "environments_app.authorization.policy.is_suspended": _SHOWS,

@@ -7,7 +7,7 @@ from django.db import connection
 
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.models import Environment, Membership, User
@@ -53,7 +53,9 @@ class TestTheStoredCast:
         assert connection.in_atomic_block is not committed
         assert [*run_checks()] == []
         assert [*verify()] == []
-        assert AuditEvent.objects.filter(action=Action.DATA_KEY_CREATE).count() == (5 if committed else 0)
+        assert AuditEvent.objects.filter(action=Action.DATA_KEY_CREATE).count() == (
+            len(Purpose) if committed else 0
+        )
         assert AuditEvent.objects.count() > 10
 
     def test_the_people_are_those_of_the_database(self, cast: Cast, committed: bool) -> None:

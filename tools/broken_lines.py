@@ -110,7 +110,7 @@ BREAKS: Final = (
     Break(
         what="tokens: their networks are not looked at",
         file="environments_app/tokens/service.py",
-        line="    if not _comes_from(address, token.cidrs):",
+        line="    if not is_from(address, token.cidrs):",
         broken="    if False:",
         tests="environments_app/tests/tokens environments_app/tests/authentication/test_drf.py",
     ),

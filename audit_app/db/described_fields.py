@@ -40,9 +40,9 @@ class AdoptDescriptions(Operation):
 
 
 def _describe(model: ModelState) -> None:
-    try:
-        current = apps.get_model(model.app_label, model.name)
-    except LookupError:
+    now = {each._meta.model_name: each for each in apps.get_app_config(model.app_label).get_models()}
+    current = now.get(model.name.lower())
+    if current is None:
         return
     texts = current._meta.original_attrs
     model.options.update({name: texts[name] for name in _OF_MODELS if name in texts})
