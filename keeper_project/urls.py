@@ -11,6 +11,7 @@ from keeper_project.api.reports import ReportListView, ReportView
 from keeper_project.api.version import ServerVersionView
 from keeper_project.health.service import healthz, readyz
 from keeper_project.observability.metrics import metrics
+from keeper_project.views import admin_keys, admin_system
 from keeper_project.views import backups as backups_views
 from keeper_project.views import inbox as notice_pages
 from keeper_project.views import reports as reports_views
@@ -64,6 +65,10 @@ urlpatterns = [
     path("admin/logout/", sign_out),
     path("admin/password_change/", admin_login.absent),
     path("admin/password_change/done/", admin_login.absent),
+    path("admin/keys/", admin.site.admin_view(admin_keys.keys), name="admin-keys"),
+    path("admin/keys/new", admin.site.admin_view(admin_keys.key_job_new), name="admin-key-job-new"),
+    path("admin/keys/jobs/<int:pk>", admin.site.admin_view(admin_keys.key_job), name="admin-key-job"),
+    path("admin/system/", admin.site.admin_view(admin_system.system), name="admin-system"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

@@ -25,6 +25,7 @@ from secrets_app.key_operations import key_check
 from secrets_app.models import (
     DataKey,
     EnvironmentSnapshot,
+    KeyJob,
     KeyMigration,
     PendingValue,
     Reference,
@@ -357,5 +358,6 @@ read_only(
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
+read_only(KeyJob, "kind environment state person_name requested_at finished_at", filters="state kind")
 
 admin_acts.register()

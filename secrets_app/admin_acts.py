@@ -22,14 +22,7 @@ def _named(secret: Secret) -> str:
 
 
 def _shown_trials(found: Sequence[Trial]) -> Shown:
-    lines = [
-        f"{trial.key_uri or trial.provider}: made, opened and refused a data key."
-        if trial.ok
-        else f"{trial.key_uri or trial.provider}: failed to {trial.step}: {trial.problem}"
-        + (f" Missing permission: {trial.permission}." if trial.permission else "")
-        for trial in found
-    ]
-    return Shown(lines=lines, ok=all(trial.ok for trial in found))
+    return Shown(lines=[trial.text() for trial in found], ok=all(trial.ok for trial in found))
 
 
 TEST_KEY: Final = Act(

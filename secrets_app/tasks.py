@@ -4,6 +4,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from audit_app.interfaces.worker_slots import part, slot
+from secrets_app.key_migration import jobs
 from secrets_app.key_operations import key_check
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.maintenance.purge import purge_expired
@@ -53,6 +54,14 @@ def check_requested_keys() -> None:
     with part("keys") as is_free:
         if is_free:
             key_check.check_requested_keys()
+
+
+@shared_task(name=jobs.RUN)
+def run_key_jobs() -> None:
+    """Carry out the rotations and migrations of keys that operators asked for."""
+    with slot("key-jobs") as is_free:
+        if is_free:
+            jobs.run()
 
 
 @worker_ready.connect

@@ -74,6 +74,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "keeper_project.ExternalSystem": set(),
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.EnvironmentSnapshot": set(),
+    "secrets_app.KeyJob": set(),
     "secrets_app.KeyMigration": set(),
     "secrets_app.PendingValue": set(),
     "secrets_app.Reference": set(),

@@ -603,6 +603,7 @@ SILENT_WORK: Final = {
     "keeper_project.tasks.beat_heartbeat": "it shows that it runs",
     "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
     "keeper_project.tasks.clear_sessions": "it forgets sessions that have ended",
+    "secrets_app.tasks.run_key_jobs": _CHOSEN,
 }
 
 

@@ -82,6 +82,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _LOOK_SECONDS,
         "options": {"expires": 30},
     },
+    "run-key-jobs": {
+        "task": "secrets_app.tasks.run_key_jobs",
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
+    },
     "carry-out-backup-requests": {
         "task": "keeper_project.tasks.carry_out_backup_requests",
         "schedule": _LOOK_SECONDS,

@@ -48,6 +48,34 @@ class Migrated:
         """Whether no problem and no work is left."""
         return not self.problems
 
+    def text(self) -> str:
+        """Return what was done, or would be, in lines for an operator."""
+        done = self._foreseen() if self.dry_run else self._done()
+        if self.legacy_values:
+            of_which = "of them of the older scheme" if self.dry_run else "values of the older scheme sealed"
+            done.append(f"{self.legacy_values:,} {of_which}")
+        lines = [f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}"]
+        if self.backup:
+            lines.append(f"  backup: {self.backup}")
+        return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in self.problems)])
+
+    def _foreseen(self) -> list[str]:
+        done = [f"{self.data_keys:,} data keys would move", f"{self.values_proven:,} values open"]
+        return [
+            *done,
+            *([f"{self.credentials_proven:,} credentials open"] if self.credentials_proven else []),
+        ]
+
+    def _done(self) -> list[str]:
+        done = [f"{self.data_keys:,} data keys moved"]
+        if self.system_keys_replaced:
+            done.append(f"{self.system_keys_replaced} system keys replaced")
+            done.append(f"{self.second_factors_resealed} second factors re-sealed")
+        if self.data_key:
+            count = f"{self.values_resealed:,} values and {self.credentials_resealed:,} credentials"
+            done.append(f"{count} re-sealed under data key {self.data_key}")
+        return done
+
 
 def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
     """Report what a migration would do, try each key, and verify that every value and credential opens.

@@ -42,6 +42,12 @@ class Trial:
         """Whether the key does all that Keeper needs."""
         return not self.problem
 
+    def text(self) -> str:
+        """Return the result in lines for an operator."""
+        result = "ok" if self.ok else f"FAILED to {self.step}: {self.problem}"
+        missing = f"\n  missing permission: {self.permission}" if self.permission else ""
+        return f"{', '.join(self.used_by)}: {self.key_uri or self.provider}: {result}{missing}"
+
 
 def trials(environment: str | None = None) -> Iterator[Trial]:
     """Try each configured key once, or that of one environment; nothing is stored.

@@ -16,6 +16,7 @@ from secrets_app.key_operations.key_test import SYSTEM
 from secrets_app.key_operations.reencrypt import legacy_rows
 from secrets_app.keys import sealed_columns
 from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models.wrapping_key import WrappingKey
 from secrets_app.keys.providers.base import KeyDescription
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.wrapping import KMS
@@ -112,6 +113,29 @@ def reports(environment: str | None = None) -> Iterator[ScopeReport]:
     credentials by one a model.
     """
     return (_report(key) for key in key_states(environment))
+
+
+def stored_reports() -> Iterator[ScopeReport]:
+    """Describe the keys as workers found them when they asked last; no provider is asked.
+
+    An environment whose key no worker has looked at yet is left out.
+    """
+    names = dict(Environment.objects.values_list("uuid", "name"))
+    for row in WrappingKey.objects.order_by("scope"):
+        name = SYSTEM if row.scope == NO_ENVIRONMENT else names.get(row.scope, "")
+        if name:
+            yield _report(
+                KeyState(
+                    name=name,
+                    scope=row.scope,
+                    reference=row.reference,
+                    key_uri=row.key_uri,
+                    state=row.state,
+                    rotates=row.rotates,
+                    note=row.note,
+                    problem=row.problem,
+                )
+            )
 
 
 def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:

@@ -43,6 +43,22 @@ class Rotation:
         """Whether nothing is left to do."""
         return not self.problems
 
+    def text(self) -> str:
+        """Return what was done in lines for an operator."""
+        done = [f"{self.data_keys_rewrapped:,} data keys re-wrapped"]
+        if self.data_key:
+            done.append(
+                f"{self.values_resealed:,} values and {self.credentials_resealed:,} credentials "
+                f"re-sealed under data key {self.data_key}"
+            )
+        if self.system_keys_replaced:
+            done.append(f"{self.system_keys_replaced} system keys replaced")
+            done.append(f"{self.second_factors_resealed} second factors re-sealed")
+        if self.rotation_turned_on:
+            done.append("AWS's own rotation turned on")
+        lines = [f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}"]
+        return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in self.problems)])
+
 
 def rotations(
     *, environment: str = "", key: str = "", reencrypt: bool = False, progress: Progress

@@ -96,6 +96,7 @@ FATE: Final[dict[str, str]] = {
     "keeper_project.ExternalSystem": AS_IT_WAS,
     "secrets_app.DataKey": AS_IT_WAS,
     "secrets_app.EnvironmentSnapshot": CACHED,
+    "secrets_app.KeyJob": AS_IT_WAS,
     "secrets_app.KeyMigration": AS_IT_WAS,
     "secrets_app.PendingValue": AS_IT_WAS,
     "secrets_app.Reference": AS_IT_WAS,

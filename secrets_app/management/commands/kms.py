@@ -54,7 +54,7 @@ class Command(BaseCommand):
 
     def _act(self, environment: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
         if options["action"] == "test-connection":
-            self._show(trials(environment), _trial_text, as_json=as_json)
+            self._show(trials(environment), Trial.text, as_json=as_json)
         elif options["action"] == "key-info":
             self._show(reports(environment), _report_text, as_json=as_json)
         else:
@@ -64,7 +64,7 @@ class Command(BaseCommand):
                 reencrypt=options["reencrypt"],
                 progress=self._progress,
             )
-            self._show(done, _rotation_text, as_json=as_json)
+            self._show(done, Rotation.text, as_json=as_json)
 
     def _progress(self, name: str, done: int, total: int, what: str) -> None:
         self.stderr.write(f"{name}: {done:,} of {total:,} {what}")
@@ -83,12 +83,6 @@ class Command(BaseCommand):
 
 def _add_format(action: ArgumentParser) -> None:
     action.add_argument("--format", choices=["text", "json"], default="text")
-
-
-def _trial_text(trial: Trial) -> str:
-    result = "ok" if trial.ok else f"FAILED to {trial.step}: {trial.problem}"
-    missing = f"\n  missing permission: {trial.permission}" if trial.permission else ""
-    return f"{', '.join(trial.used_by)}: {trial.key_uri or trial.provider}: {result}{missing}"
 
 
 def _report_text(report: ScopeReport) -> str:
@@ -110,19 +104,3 @@ def _report_text(report: ScopeReport) -> str:
     if report.legacy_values:
         lines.append(f"  {report.legacy_values:,} values of the older scheme")
     return "\n".join(lines)
-
-
-def _rotation_text(rotation: Rotation) -> str:
-    done = [f"{rotation.data_keys_rewrapped:,} data keys re-wrapped"]
-    if rotation.data_key:
-        done.append(
-            f"{rotation.values_resealed:,} values and {rotation.credentials_resealed:,} credentials "
-            f"re-sealed under data key {rotation.data_key}"
-        )
-    if rotation.system_keys_replaced:
-        done.append(f"{rotation.system_keys_replaced} system keys replaced")
-        done.append(f"{rotation.second_factors_resealed} second factors re-sealed")
-    if rotation.rotation_turned_on:
-        done.append("AWS's own rotation turned on")
-    lines = [f"{rotation.name}: {rotation.key_uri or 'no key'}: {', '.join(done)}"]
-    return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in rotation.problems)])

@@ -12,7 +12,7 @@ from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
 from secrets_app.key_migration.finalize import Finalised, finalise
-from secrets_app.key_migration.service import Migrated, migrate, plan
+from secrets_app.key_migration.service import migrate, plan
 from secrets_app.key_operations.reencrypt import BATCH
 
 
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         for answer in done:
             answers.append({**asdict(answer), "ok": answer.ok})
             if options["format"] == "text":
-                self.stdout.write(_text(answer))
+                self.stdout.write(answer.text())
         if options["format"] == "json":
             self.stdout.write(json.dumps(answers))
         return all(answer["ok"] for answer in answers)
@@ -83,28 +83,6 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise ArgumentTypeError("a whole number from 1")
     return int(text)
-
-
-def _text(answer: Migrated) -> str:
-    if answer.dry_run:
-        done = [f"{answer.data_keys:,} data keys would move", f"{answer.values_proven:,} values open"]
-        if answer.credentials_proven:
-            done.append(f"{answer.credentials_proven:,} credentials open")
-    else:
-        done = [f"{answer.data_keys:,} data keys moved"]
-        if answer.system_keys_replaced:
-            done.append(f"{answer.system_keys_replaced} system keys replaced")
-            done.append(f"{answer.second_factors_resealed} second factors re-sealed")
-        if answer.data_key:
-            count = f"{answer.values_resealed:,} values and {answer.credentials_resealed:,} credentials"
-            done.append(f"{count} re-sealed under data key {answer.data_key}")
-    if answer.legacy_values:
-        of_which = "of them of the older scheme" if answer.dry_run else "values of the older scheme sealed"
-        done.append(f"{answer.legacy_values:,} {of_which}")
-    lines = [f"{answer.name}: {answer.key_uri or 'no key'}: {', '.join(done)}"]
-    if answer.backup:
-        lines.append(f"  backup: {answer.backup}")
-    return "\n".join([*lines, *_problems(answer.problems)])
 
 
 def _finalised_text(done: Finalised) -> str:

@@ -1,0 +1,73 @@
+"""The page of the system in the admin: settings, checks, workers, schedules, health and backups."""
+
+from itertools import groupby
+from typing import Final
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, require
+from keeper_project.backup import service as backup
+from keeper_project.backup.errors import Malformed
+from keeper_project.backup.requests import request as request_backup
+from keeper_project.health.service import results, warnings
+from keeper_project.health.status import standings
+from keeper_project.operations.installation import build, deployment_findings
+from keeper_project.operations.queues import leases, queues
+from keeper_project.operations.schedules import schedules
+from keeper_project.operations.settings_view import Setting, shown_settings
+from keeper_project.runtime.heartbeat import last_beat
+
+_BACKUPS_SHOWN: Final = 10
+
+
+@require_http_methods(["GET", "POST"])
+def system(request: HttpRequest) -> HttpResponse:
+    """Show the system; a POST asks a worker for a backup, or for the proof of one."""
+    actor = principal_of(request)
+    require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
+    if request.method == "POST":
+        return _back_up(request, actor)
+    text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
+    found = standings(actor=actor)
+    context = {
+        "title": "System",
+        "build": build(),
+        "findings": deployment_findings(),
+        "checks": [*results(), *warnings()],
+        "systems": [(name, list(rows)) for name, rows in groupby(found, key=lambda each: each.group)],
+        "queues": queues(),
+        "leases": leases(),
+        "beat": last_beat(),
+        "schedules": schedules(),
+        "settings": _chosen(text, changed=changed),
+        "q": text,
+        "changed": changed,
+        "backups": backup.list_backups(actor=actor)[:_BACKUPS_SHOWN],
+        "backup_interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
+        "may_back_up": allows(actor, Action.BACKUP_CREATE, environment_id=None),
+    }
+    return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
+
+
+def _chosen(text: str, *, changed: bool) -> list[Setting]:
+    return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
+
+
+def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:
+    name = request.POST.get("backup", "")
+    try:
+        request_backup(actor=actor, name=name)
+    except Malformed as error:
+        messages.error(request, str(error))
+    else:
+        told = f"Verification of {name} started." if name else "Backup started."
+        messages.success(request, told)
+    return redirect(f"{reverse('admin-system')}#backups")
