@@ -358,6 +358,6 @@ read_only(
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
-read_only(KeyJob, "kind environment state person_name requested_at finished_at", filters="state kind")
+read_only(KeyJob, "kind environment state person_name requested_at finished_at")
 
 admin_acts.register()

@@ -45,6 +45,7 @@ GROUPS: Final = (
             "secrets_app.DataKey",
             "secrets_app.WrappingKey",
             "secrets_app.KeyMigration",
+            "secrets_app.KeyJob",
         ),
     ),
     Group(

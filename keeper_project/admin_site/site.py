@@ -13,6 +13,7 @@ from keeper_project.admin_site.counts import attention_by_group
 from keeper_project.admin_site.groups import GROUPS, NAMES, group_of
 from keeper_project.admin_site.recent_acts import recent_acts
 from keeper_project.admin_site.search import LONGEST, find
+from keeper_project.ui.operator_pages import OPERATOR_PAGES
 
 
 class KeeperAdminSite(AdminSite):
@@ -44,7 +45,11 @@ class KeeperAdminSite(AdminSite):
         """Show the groups, each with what needs attention in it."""
         counted = attention_by_group(self, request)
         groups = [
-            {**group, "attention": counted.get(group["app_label"], [])}
+            {
+                **group,
+                "attention": counted.get(group["app_label"], []),
+                "pages": [page for page in OPERATOR_PAGES if page.group == group["app_label"]],
+            }
             for group in self.get_app_list(request)
         ]
         added = {"groups": groups, "recent_acts": recent_acts(principal_of(request))}

@@ -31,26 +31,59 @@ class KeyJob(models.Model):
     the claim of the worker, which each progress extends. A job may be repeated, also where its worker died.
     """
 
-    kind = models.CharField(max_length=16, choices=KeyJobKind.choices)
-    environment = models.CharField(max_length=64, blank=True, default="")
-    backup = models.CharField(max_length=255, blank=True, default="")
-    person = models.UUIDField()
-    person_name = models.CharField(max_length=150)
-    state = models.CharField(max_length=16, choices=KeyJobState.choices, default=KeyJobState.QUEUED)
-    step = models.CharField(max_length=200, blank=True, default="")
-    done = models.PositiveBigIntegerField(default=0)
-    total = models.PositiveBigIntegerField(default=0)
+    kind = models.CharField(
+        max_length=16, choices=KeyJobKind.choices, verbose_name="job", help_text="What is done with keys."
+    )
+    environment = models.CharField(
+        max_length=64, blank=True, default="", help_text="Name of the environment. Empty: everything."
+    )
+    backup = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        help_text="File of the migration that a rollback goes back by.",
+    )
+    person = models.UUIDField(
+        verbose_name="requester UUID", help_text="Identifier of the person who requested it."
+    )
+    person_name = models.CharField(
+        max_length=150, verbose_name="requester", help_text="Username of the person who requested it."
+    )
+    state = models.CharField(
+        max_length=16,
+        choices=KeyJobState.choices,
+        default=KeyJobState.QUEUED,
+        help_text="How far the job is.",
+    )
+    step = models.CharField(
+        max_length=200, blank=True, default="", help_text="What the job does now, or why it ended."
+    )
+    done = models.PositiveBigIntegerField(default=0, help_text="Number of rows that this step has done.")
+    total = models.PositiveBigIntegerField(default=0, help_text="Number of rows of this step.")
     # Sentences of Keeper's own, one for each environment.
-    results = models.JSONField(default=list)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    requested_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    results = models.JSONField(default=list, help_text="Result for each environment.")
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Number of attempts.")
+    lease_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="claimed until",
+        help_text="Until when a worker holds the job, in UTC.",
+    )
+    requested_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="requested", help_text="When it was requested, in UTC."
+    )
+    started_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="started", help_text="When a worker began, in UTC."
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="ended", help_text="When it ended, in UTC."
+    )
 
     class Meta:
         """The newest first."""
 
+        verbose_name = "key job"
+        verbose_name_plural = "key jobs"
         ordering = ["-id"]
 
     def __str__(self) -> str:
