@@ -88,7 +88,7 @@ def test_a_backup_is_requested(root: Client, cast: Cast, events: Callable[..., l
 
 def test_an_unknown_backup_is_not_verified(root: Client) -> None:
     page = root.post(reverse("admin-system"), {"backup": "keeper-none.kbk"}, follow=True).content.decode()
-    assert "there is no backup of this name" in page
+    assert "here is no backup of this name" in page
     assert not BackupRequest.objects.exists()
 
 
