@@ -39,7 +39,7 @@ CONFIRMATIONS: Final = {
 
 
 class JobForm(forms.Form):
-    """What is to be done with keys, and where."""
+    """A job on keys, and where it works."""
 
     kind = forms.ChoiceField(label="Job", choices=KeyJobKind.choices)
     environment = forms.ChoiceField(required=False, help_text="Leave blank for everything.")

@@ -94,7 +94,7 @@ def run() -> None:
     """Carry out the jobs that wait, each by one worker."""
     now = timezone.now()
     KeyJob.objects.filter(finished_at=None, requested_at__lt=now - _STALE_AFTER).update(
-        state=KeyJobState.FAILED, finished_at=now, step="not carried out within a day"
+        state=KeyJobState.FAILED, finished_at=now, step="not started within a day"
     )
     waiting = KeyJob.objects.filter(unleased(now, _LEASE), finished_at=None).order_by("pk")
     for pk in waiting.values_list("pk", flat=True):
