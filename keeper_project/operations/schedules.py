@@ -33,7 +33,8 @@ def _schedule(name: str, entry: dict[str, Any]) -> Schedule:
 
 
 def _words(when: crontab) -> str:
-    return f"at minute {when._orig_minute} of hour {when._orig_hour}".replace("of hour *", "of each hour")  # noqa: SLF001 - Celery has no other name for what was given
+    """Return the five fields of cron, which Celery shows in the representation alone."""
+    return "cron " + repr(when).removeprefix("<crontab: ").partition(" (")[0]
 
 
 def _left(when: crontab, now: datetime) -> timedelta:
