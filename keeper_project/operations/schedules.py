@@ -27,8 +27,7 @@ def schedules() -> list[Schedule]:
 def _schedule(name: str, entry: dict[str, Any]) -> Schedule:
     when = entry["schedule"]
     if isinstance(when, crontab):
-        now = timezone.now()
-        return Schedule(name=name, task=entry["task"], often=_words(when), next_at=now + _left(when, now))
+        return Schedule(name=name, task=entry["task"], often=_words(when), next_at=_next(when))
     return Schedule(name=name, task=entry["task"], often=f"every {when:g} s", next_at=None)
 
 
@@ -37,5 +36,8 @@ def _words(when: crontab) -> str:
     return "cron " + repr(when).removeprefix("<crontab: ").partition(" (")[0]
 
 
-def _left(when: crontab, now: datetime) -> timedelta:
-    return timedelta(seconds=max(0.0, when.remaining_estimate(now).total_seconds()))
+def _next(when: crontab) -> datetime:
+    """Return the minute that comes next; Celery counts from a moment after `now`."""
+    now = timezone.now()
+    left = timedelta(seconds=max(0.0, when.remaining_estimate(now).total_seconds()) + 1)
+    return (now + left).replace(second=0, microsecond=0)
