@@ -53,11 +53,10 @@ _OWN: Final = {
     # Programs call these without an account.
     "api-device-authorization",
     "notices-seen", "digest-choose", "first-steps-hide", "secret-star", "password-change", "session-end",
-    "sessions-end-others", "name-change", "time-zone-change", "second-factor-start", "second-factor-enrol",
+    "sessions-end-others", "name-change", "second-factor-start", "second-factor-enrol",
     "second-factor-codes", "second-factor-remove", "passkey-start", "passkey-register", "passkey-remove",
     # Their tokens read what they may, and no more.
-    "personal-token-issue", "personal-token-revoke", "device-approve", "device-deny",
-    "api-device-authorization", "api-current-token",
+    "api-current-token",
 }  # fmt: skip
 
 
