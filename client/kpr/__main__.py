@@ -5,9 +5,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kpr.errors import CommandError, Exit, KprError, UsageError
 from kpr.parser import build
+
+if TYPE_CHECKING:
+    from kpr.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +50,6 @@ def _dispatch(options: Namespace) -> int:
     if options.verb == "init":
         return commands.init(options)
     from kpr.api import Api  # noqa: PLC0415 - as above
-    from kpr.credentials import token_for  # noqa: PLC0415 - as above
     from kpr.settings import resolve  # noqa: PLC0415 - as above
 
     if options.verb == "version":
@@ -58,7 +61,7 @@ def _dispatch(options: Namespace) -> int:
     settings = resolve(options)
     api = Api(settings.server, debug=options.debug)
     if options.verb not in {"login", "logout"}:
-        api.token = token_for(settings)
+        api.token = _token(settings, debug=options.debug)
     if options.verb == "run":
         from kpr.run import run  # noqa: PLC0415 - as above
 
@@ -73,6 +76,20 @@ def _dispatch(options: Namespace) -> int:
         "whoami": commands.whoami,
     }
     return verbs[options.verb](options, settings, api)
+
+
+def _token(settings: "Settings", *, debug: bool) -> str:
+    """Return the token of the variables, the store, or a trust. Raises KprError."""
+    from kpr.credentials import token_for  # noqa: PLC0415 - not for --help
+
+    trust = os.environ.get("KPR_TRUST", "")
+    if not trust or os.environ.get("KPR_TOKEN"):
+        return token_for(settings)
+    if not settings.is_server_explicit:
+        raise UsageError("KPR_TRUST is set: set KPR_SERVER as well, where the job's token may go.")
+    from kpr.workload import token_by_trust  # noqa: PLC0415 - in pipelines alone
+
+    return token_by_trust(settings.server, trust, debug=debug)
 
 
 def _fail(error: KprError, options: Namespace) -> int:

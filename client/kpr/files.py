@@ -11,8 +11,8 @@ from kpr.errors import UsageError
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
-def file_in_memory(variable: str, content: bytes) -> str:
-    """Return the path of a sealed file in memory, which has no name on a disk.
+def file_in_memory(variable: str, content: bytes) -> tuple[str, int]:
+    """Return the path and the handle of a sealed file in memory, which has no name on a disk.
 
     The command keeps this process's id, so that its children can open the path as well. The file is gone
     when the last process that holds it ends. Raises OSError if there is no room.
@@ -26,7 +26,7 @@ def file_in_memory(variable: str, content: bytes) -> str:
     os.fchmod(handle, 0o400)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(handle, fcntl.F_ADD_SEALS, seals)
-    return f"/proc/{os.getpid()}/fd/{handle}"
+    return f"/proc/{os.getpid()}/fd/{handle}", handle
 
 
 def is_memory_available() -> bool:

@@ -9,6 +9,8 @@ from kpr.naming import TRANSFORMERS
 EXPORT_FORMATS = ("dotenv", "json", "yaml", "csv", "kubernetes")
 SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")
 
+_LONGEST_INTERVAL = 3600
+
 
 class Parser(ArgumentParser):
     """Reports a wrong command line in one line."""
@@ -74,6 +76,9 @@ def _run(parser: Any) -> None:
         help="put this secret into a file, and its path into the variable; repeatable")  # fmt: skip
     add("--file-dir", metavar="FOLDER", default="", help="put files there, and remove them at the end")
     add("--allow-disk", action="store_true", help="let --file-dir be on a disk")
+    add("--watch", action="store_true", help="start the command again when a secret that it uses has changed")
+    add("--watch-interval", metavar="SECONDS", type=_interval, default=10,
+        help="how often to look, 10 by default")  # fmt: skip
     add("--name-transformer", choices=tuple(TRANSFORMERS), default="", help="how names become variables")
     add("--strip-prefix", action="store_true", help="leave the prefix out of the variables")
     add("--preserve-env", action="store_true", help="variables of the environment win over secrets")
@@ -99,3 +104,11 @@ def _login(parser: Any) -> None:
     parser.add_argument(
         "--storage", choices=("auto", "keyring", "file"), default="auto", help="where to store the token"
     )
+
+
+def _interval(text: str) -> float:
+    """Return a number of seconds. Raises ValueError if it is too small to be kind to the server."""
+    seconds = float(text)
+    if not 1 <= seconds <= _LONGEST_INTERVAL:
+        raise ValueError(text)
+    return seconds

@@ -4,8 +4,9 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kpr.errors import CommandError, Exit
 
@@ -42,27 +43,76 @@ def supervise(command: Sequence[str], variables: Mapping[bytes, bytes], core_lim
 
     Raises CommandError if it cannot be run.
     """
-    import subprocess  # noqa: PLC0415 - only under supervision
+    with Supervisor(core_limits) as supervisor:
+        supervisor.start(command, variables)
+        while (code := supervisor.wait()) is None:
+            pass
+        return code
 
-    forwarded = {getattr(signal, name) for name in _FORWARDED}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*forwarded, signal.SIGCHLD})
 
-    def prepare() -> None:
-        _restore(core_limits)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class Supervisor:
+    """Starts commands, one after another, and passes on to each the signals that kpr gets."""
 
-    try:
-        # There is one thread, so that the function runs safely between fork and exec.
-        child = subprocess.Popen(list(command), env=variables, preexec_fn=prepare)  # noqa: PLW1509 - there is one thread
-    except OSError as error:
-        raise _not_run(command[0], error) from None
-    while True:
-        arrived = signal.sigwaitinfo({*forwarded, signal.SIGCHLD})
-        if arrived.si_signo != signal.SIGCHLD:
-            if arrived.si_code != _FROM_KERNEL:
-                child.send_signal(arrived.si_signo)
-        elif child.poll() is not None:
-            return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    def __init__(self, core_limits: object = None) -> None:
+        self._core_limits = core_limits
+        self._forwarded = {getattr(signal, name) for name in _FORWARDED}
+        self._before: set[int] = set()
+        self._child: Any = None
+
+    def __enter__(self) -> "Supervisor":  # noqa: PYI034 - Python 3.10 has no Self
+        self._before = {
+            int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, {*self._forwarded, signal.SIGCHLD})
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def start(self, command: Sequence[str], variables: Mapping[bytes, bytes]) -> None:
+        """Start a command. Raises CommandError if it cannot be run."""
+        import subprocess  # noqa: PLC0415 - only under supervision
+
+        def prepare() -> None:
+            _restore(self._core_limits)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+        try:
+            # There is one thread, so that the function runs safely between fork and exec. What is
+            # inheritable, such as files in memory, is for the command.
+            self._child = subprocess.Popen(
+                list(command),
+                env=variables,
+                preexec_fn=prepare,  # noqa: PLW1509 - there is one thread
+                close_fds=False,
+            )
+        except OSError as error:
+            raise _not_run(command[0], error) from None
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Wait for the end of the command, or so long, and return its code; None if it still runs."""
+        awaited = {*self._forwarded, signal.SIGCHLD}
+        ends = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = None if ends is None else max(ends - time.monotonic(), 0)
+            arrived = signal.sigwaitinfo(awaited) if left is None else signal.sigtimedwait(awaited, left)
+            if arrived is None:
+                return None
+            if arrived.si_signo != signal.SIGCHLD:
+                if arrived.si_code != _FROM_KERNEL:
+                    self._child.send_signal(arrived.si_signo)
+            elif self._child.poll() is not None:
+                code = int(self._child.returncode)
+                return code if code >= 0 else 128 - code
+
+    def stop(self, patience: float) -> None:
+        """End the command: by SIGTERM, and by SIGKILL if it runs on."""
+        self._child.send_signal(signal.SIGTERM)
+        if self.wait(patience) is None:
+            self._child.kill()
+            self._child.wait()
 
 
 def _restore(core_limits: object) -> None:

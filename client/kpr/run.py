@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from kpr.api import Api, path_of
 from kpr.errors import ForbiddenError, NamesError, UsageError
@@ -14,7 +15,15 @@ from kpr.process import execute, no_core_dump, supervise
 from kpr.settings import Settings
 
 # The command must not sign in as its caller.
-_OWN = ("KPR_TOKEN", "KPR_TOKEN_FILE")
+_OWN = ("KPR_TOKEN", "KPR_TOKEN_FILE", "KPR_JWT", "KPR_JWT_FILE", "KPR_TRUST")
+
+
+@dataclass
+class Prepared:
+    """What a command gets: its environment, and the content of files by their variables."""
+
+    environment: dict[bytes, bytes] = field(repr=False)
+    contents: dict[str, bytes] = field(repr=False)
 
 
 def run(options: Namespace, settings: Settings, api: Api) -> int:
@@ -22,9 +31,23 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
     if not options.command:
         raise UsageError("No command: kpr run [options] -- COMMAND [arguments]")
     core_limits = no_core_dump()
+    if options.watch:
+        from kpr.watch import watch  # noqa: PLC0415 - only with --watch
+
+        return watch(options, settings, api, core_limits)
+    prepared = prepare(options, settings, api)
+    api.close()
+    if prepared.contents and needs_folder(options):
+        with ExitStack() as stack:
+            return supervise(options.command, in_folder(prepared, options, stack), core_limits)
+    # The files stay open: the command inherits them.
+    return execute(options.command, in_memory(prepared, ExitStack()), core_limits)
+
+
+def prepare(options: Namespace, settings: Settings, api: Api) -> Prepared:
+    """Fetch the secrets and return what the command gets. Raises KprError."""
     files = dict(map(_file_option, options.file))
     secrets = fetch(options, settings, api, extra=list(files.values()))
-    api.close()
     present = {} if options.pristine else _present(keeps_token=options.keep_token)
     naming = naming_of(options, settings)
     _require(secrets, options, settings, naming)
@@ -33,13 +56,36 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
     for warning in found.warnings:
         sys.stderr.write(f"kpr: {warning}\n")
     variables = {name.encode(): value for name, value in found.values.items()}
-    environment = {_bytes(name): _bytes(value) for name, value in present.items()} | variables
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in present.items()}
     contents = {variable: secrets[name].encode() for variable, name in files.items()}
-    if contents and (options.file_dir or not is_memory_available()):
-        return _supervised(options, environment, contents, core_limits)
-    for variable, content in contents.items():
-        environment[variable.encode()] = file_in_memory(variable, content).encode()
-    return execute(options.command, environment, core_limits)
+    return Prepared(environment | variables, contents)
+
+
+def needs_folder(options: Namespace) -> bool:
+    """Return whether files are in a folder, which has to be removed at the end."""
+    return bool(options.file_dir) or not is_memory_available()
+
+
+def in_memory(prepared: Prepared, stack: ExitStack) -> dict[bytes, bytes]:
+    """Return the environment with the paths of files in memory, which the stack closes."""
+    paths = {}
+    for variable, content in prepared.contents.items():
+        path, handle = file_in_memory(variable, content)
+        stack.callback(os.close, handle)
+        paths[variable.encode()] = path.encode()
+    return prepared.environment | paths
+
+
+def in_folder(prepared: Prepared, options: Namespace, stack: ExitStack) -> dict[bytes, bytes]:
+    """Return the environment with the paths of files in a folder that the stack removes."""
+    if not prepared.contents:
+        return prepared.environment
+    folder = stack.enter_context(PrivateFolder(options.file_dir, allows_disk=options.allow_disk))
+    paths = {
+        variable.encode(): folder.write(variable, content).encode()
+        for variable, content in prepared.contents.items()
+    }
+    return prepared.environment | paths
 
 
 def fetch(
@@ -90,16 +136,6 @@ def _require(secrets: Mapping[str, str], options: Namespace, settings: Settings,
         sys.stderr.write(f"kpr: {name} is required by .kpr.toml and not there\n")
 
 
-def _supervised(
-    options: Namespace, environment: dict[bytes, bytes], contents: Mapping[str, bytes], core_limits: object
-) -> int:
-    with ExitStack() as stack:
-        folder = stack.enter_context(PrivateFolder(options.file_dir, allows_disk=options.allow_disk))
-        for variable, content in contents.items():
-            environment[variable.encode()] = folder.write(variable, content).encode()
-        return supervise(options.command, environment, core_limits)
-
-
 def _present(*, keeps_token: bool) -> dict[str, str]:
     dropped = () if keeps_token else _OWN
     return {name: value for name, value in os.environ.items() if name not in dropped}
@@ -110,7 +146,3 @@ def _file_option(text: str) -> tuple[str, str]:
     if not (equals and name and variable.isidentifier() and variable.isascii()):
         raise UsageError("--file takes VARIABLE=NAME, such as TLS_KEY_FILE=tls/key.")
     return variable, name
-
-
-def _bytes(text: str) -> bytes:
-    return os.fsencode(text)

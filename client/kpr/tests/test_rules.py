@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from kpr import credentials
+from kpr.__main__ import main
+from kpr.api import Answer, Api
 from kpr.errors import Exit, NamesError, SignInError, UsageError
 from kpr.naming import MAX_VARIABLE_BYTES, Naming, variables_of
 from kpr.reference import BEGIN, commands, rewritten
 from kpr.settings import load_project, normal_server, resolve, write_project
 from kpr.tests.conftest import CLIENT
+from kpr.workload import token_by_trust
 
 PAGE = CLIENT.parent / "docs" / "kpr.md"
 TOKEN = f"kpr_{'a' * 22}_{'b' * 43}"
@@ -222,3 +225,35 @@ def test_no_option_takes_a_secret() -> None:
                 name,
                 action,
             )
+
+
+# --- Trusts --------------------------------------------------------------------------------------
+
+
+def test_a_trust_is_asked_only_at_a_server_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".kpr.toml").write_text(f'server = "{SERVER}"\nenvironment = "x"\n')
+    for name in ("KPR_SERVER", "KPR_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KPR_TRUST", "ci")
+    assert main(["list"]) == Exit.USAGE
+    assert "set KPR_SERVER" in capsys.readouterr().err
+
+
+def test_a_trust_gives_a_token_for_that_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def send(api: Api, method: str, path: str, **options: object) -> Answer:
+        asked.append((api.server, method, path, options["body"]))
+        return Answer(201, {}, b'{"token": "kpr_short"}')
+
+    monkeypatch.setattr(Api, "send", send)
+    monkeypatch.setenv("KPR_JWT", "signed")
+    assert token_by_trust(SERVER, "ci") == "kpr_short"
+    assert asked == [(SERVER, "POST", "auth/jwt", {"trust": "ci", "jwt": "signed"})]
+    monkeypatch.delenv("KPR_JWT")
+    monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_URL", raising=False)
+    with pytest.raises(SignInError, match="KPR_JWT"):
+        token_by_trust(SERVER, "ci")

@@ -1,0 +1,72 @@
+"""`kpr run --watch`: the command is started again when what it uses changed, and only then."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kpr.tests.conftest import Kpr, Server
+
+# The fixture `schema` needs the migrated database.
+pytestmark = pytest.mark.django_db
+
+TELLS = (
+    "import os, time; print(os.environ['WATCH_ONE'], open(os.environ['KEY']).read(), flush=True); "
+    "time.sleep(float(os.environ.get('LASTS', '60'))); raise SystemExit(7)"
+)
+OPTIONS = ("--prefix", "watch", "--file", "KEY=watch/file", "--watch", "--watch-interval", "1")
+
+
+def put(server: Server, name: str, value: str) -> None:
+    server.api("PUT", f"environments/development/secrets/{name}", {"value": value})
+
+
+def begin(kpr: Kpr, *options: str, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        kpr.command("run", *OPTIONS, *options, "--", sys.executable, "-c", TELLS),
+        env={**kpr.variables, **env},
+        cwd=kpr.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("folder", [(), ("--file-dir", "/dev/shm")], ids=["memory", "folder"])
+def test_a_change_starts_the_command_again(kpr: Kpr, server: Server, folder: tuple[str, ...]) -> None:
+    put(server, "watch/one", "first")
+    put(server, "watch/file", "content")
+    with begin(kpr, *folder) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"first content\n"
+        put(server, "watched-not", f"other {time.monotonic()}")
+        put(server, "watch/file", "changed")
+        assert process.stdout.readline() == b"first changed\n"
+        put(server, "watch/one", "second")
+        assert process.stdout.readline() == b"second changed\n"
+        process.send_signal(signal.SIGTERM)
+        rest, told = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert rest == b""
+    assert told.count(b"starting the command again") == 2
+
+
+def test_the_end_of_the_command_is_the_end(kpr: Kpr, server: Server) -> None:
+    put(server, "watch/one", "first")
+    put(server, "watch/file", "content")
+    with begin(kpr, LASTS="0.1") as process:
+        out, _ = process.communicate(timeout=30)
+    assert (out, process.returncode) == (b"first content\n", 7)
+
+
+def test_an_unchanged_environment_is_asked_by_its_etag(kpr: Kpr, server: Server) -> None:
+    put(server, "watch/one", "first")
+    put(server, "watch/file", "content")
+    with begin(kpr, "--debug", LASTS="3.5") as process:
+        _, told = process.communicate(timeout=30)
+    asked = [line.split()[3] for line in told.decode().splitlines() if "/manifest " in line]
+    assert asked[0] == "200"
+    assert len(asked) >= 3
+    assert set(asked[1:]) == {"304"}
+    assert told.count(b"/export 200") == 1
