@@ -90,7 +90,7 @@ def key_job_new(request: HttpRequest) -> HttpResponse:
         except ConfirmationNeeded:
             form.add_error(None, confirm_link())
     kind = KeyJobKind(form.cleaned_data["kind"]) if "kind" in form.cleaned_data else KeyJobKind.TEST
-    context = {"title": f"{kind.label}?", "kind": kind, "text": CONFIRMATIONS[kind], "form": form}
+    context = {"title": f"{kind.label}?", "kind": kind, "about": CONFIRMATIONS[kind], "form": form}
     return _page(request, "admin/key_job_new.html", context)
 
 
