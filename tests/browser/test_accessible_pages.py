@@ -59,6 +59,7 @@ PAGES = {
     "health": "/health",
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
+    "device": "/device",
     "confirm": "/confirm",
     "signed-in": "/signed-in",
     "deleted-secret": "/secrets/{deleted}",

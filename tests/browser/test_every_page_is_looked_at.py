@@ -31,6 +31,7 @@ NO_PAGE: Final = {
     "report-file": "a file",
     "activity-export": "a file",
     "session-state": "for scripts",
+    "aws-credentials": "for the SDKs of AWS",
     "healthz": "for machines",
     "readyz": "for machines",
     "metrics": "for machines",
