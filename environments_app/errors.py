@@ -33,6 +33,14 @@ class BadToken(AccessError):
         self.reason = reason
 
 
+class TooManyRequests(AccessError):
+    """A token has made all the requests that it may make in this minute."""
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__("This token makes too many requests. Wait before you try again.")
+        self.retry_after = retry_after
+
+
 class InvalidField(AccessError):
     """A value for `field` is refused; `reason` states why and repeats no input."""
 

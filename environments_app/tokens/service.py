@@ -45,6 +45,7 @@ from environments_app.models import DeviceSignIn, Environment, PersonalToken, Se
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
 from environments_app.tokens.raw_tokens import TokenRow
+from environments_app.tokens.request_rate import count_request
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 _MAX_CIDRS: Final = 50
@@ -177,7 +178,8 @@ _BY_PUBLIC_ID: Final = PreparedQuery(
 def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a token stands for, at the cost of one query.
 
-    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log, and
+    TooManyRequests beyond the limit of the token.
     """
     return authenticate_in_environment(raw, address=address, request_id=request_id)[0]
 
@@ -210,6 +212,7 @@ def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Pri
     if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
     _check_use(token, address)
+    count_request(token.pk)
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)
 
 
@@ -223,7 +226,10 @@ def authenticate_session(public_id: str, *, address: str, request_id: str = "") 
 
 
 def verify_row(token: TokenRow, secret: str, *, address: str, request_id: str = "") -> Principal:
-    """Do what `verify` does for a token whose columns have proved themselves. Raises BadToken."""
+    """Do what `verify` does for a token whose columns have proved themselves, without counting the request.
+
+    Raises BadToken.
+    """
     check_secret(token, secret)
     _check_use(token, address)
     return token_bearer(token, token.grants, address=address, request_id=request_id)

@@ -61,7 +61,7 @@ _MEANINGS: Final = {
     412: "The secret is not the one of the ETag in If-Match any more.",
     413: "The body is larger than 16 MiB, or has too many items.",
     415: "The body is not JSON.",
-    429: "Too many requests were refused; wait before the next one.",
+    429: "The token made too many requests, or too many were refused; wait before the next one.",
     502: "The other system did not do it.",
     503: "A key or the database does not answer now.",
 }

@@ -39,6 +39,7 @@ from environments_app.errors import (
     JwtRefused,
     KeysUnavailable,
     Suspended,
+    TooManyRequests,
     TooManyTokens,
 )
 from keeper_project.http.json import ProblemRenderer
@@ -144,6 +145,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (TooManyItems, 413, "Too many items", None),
     (RequestDataTooBig, 413, "The body is too large", "Send less than 16 MiB in one request."),
     (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
+    (TooManyRequests, 429, "Too many requests", None),
     (TooManyTokens, 429, "Too many tokens", None),
     (TooManyTests, 429, "Too many tests at once", None),
     (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
@@ -275,7 +277,7 @@ def _framework_problem(error: APIException) -> Problem:
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
-    if isinstance(error, TooManyRefusals | TooManyTokens | KeysUnavailable):
+    if isinstance(error, TooManyRefusals | TooManyRequests | TooManyTokens | KeysUnavailable):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, TooManyTests):
         return {"Retry-After": "5"}

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch, resolve
 
 from environments_app.authentication.drf import address_of, request_id_of
-from environments_app.errors import AccessError, BadToken
+from environments_app.errors import AccessError, BadToken, TooManyRequests
 from environments_app.tokens.service import authenticate_in_environment
 from keeper_project.http.json import MEDIA_TYPE
 from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
@@ -52,7 +52,7 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         actor, environment = authenticate_in_environment(
             raw, address=address_of(request), request_id=request_id_of(request)
         )
-    except BadToken:
+    except (BadToken, TooManyRequests):
         return None
     if environment is None or environment.name != named[1] or not environment.is_authentic():
         return None

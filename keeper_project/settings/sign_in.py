@@ -65,6 +65,12 @@ KEEPER_TOKEN_DEFAULT_DAYS = _tokens.whole(
 KEEPER_TOKEN_MAX_DAYS = _tokens.whole(
     "KEEPER_TOKEN_MAX_DAYS", 0, unit="days", help="Longest lifetime of a token. 0 sets no limit."
 )
+KEEPER_TOKEN_REQUESTS_PER_MINUTE = _tokens.whole(
+    "KEEPER_TOKEN_REQUESTS_PER_MINUTE",
+    30_000,
+    unit="requests a minute",
+    help="Requests of one token to one process before it gets 429 until the next minute. 0 sets no limit.",
+)
 KEEPER_TOKEN_WARNING_DAYS = _tokens.whole(
     "KEEPER_TOKEN_WARNING_DAYS",
     14,

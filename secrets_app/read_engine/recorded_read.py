@@ -20,6 +20,7 @@ from environments_app.authorization.policy import allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens
 from environments_app.tokens.raw_tokens import TokenRow
+from environments_app.tokens.request_rate import may_request
 from environments_app.tokens.service import verify_row
 from secrets_app.envelope import format as envelope_format
 from secrets_app.envelope.seal import PlainKey
@@ -143,7 +144,9 @@ def _grant(
     ):
         return None
     key = _held_key(secret)
-    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key) if key else None
+    if key is None or not may_request(token.pk):
+        return None
+    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key)
 
 
 def _held_key(secret: SecretRow) -> PlainKey | None:

@@ -42,6 +42,7 @@ class Keeper(Server):
             **installation(self.data),
             "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
+            "KEEPER_TOKEN_REQUESTS_PER_MINUTE": "100000000",
             "PYTHONPATH": str(ROOT),
         }
 

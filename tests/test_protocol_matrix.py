@@ -1,0 +1,158 @@
+"""Who may do what by the protocols of other systems, /vault and /aws: each route and method, for each role."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from audit_app.events.actions import Action, Outcome
+from environments_app.models import Role
+from environments_app.tests.cast import Cast
+from environments_app.tokens.service import issue
+from keeper_project.aws.views import OPERATIONS
+from keeper_project.tests.aws.conftest import send, session_of, signed
+from secrets_app.tests.kept import keep
+from tests import recorded
+
+pytestmark = pytest.mark.django_db
+METHODS: Final = ("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")
+_DATA: Final = {"data": {"value": "new"}}
+_ONE: Final = {"versions": [1]}
+
+
+class Rule(NamedTuple):
+    """The least role that a request is answered for, how, and what that leaves in the audit log."""
+
+    path: str
+    least: str = "viewer"
+    status: int = 200
+    body: Any = None
+    acts: frozenset[Action] = frozenset()
+
+
+_READ: Final = frozenset({Action.SECRET_REVEAL})
+_WRITE: Final = Rule("secret/data/a", "editor", 200, _DATA, frozenset({Action.SECRET_UPDATE}))
+_DELETE: Final = Rule("secret/delete/a", "editor", 204, _ONE, frozenset({Action.SECRET_DELETE}))
+_LIST: Final = Rule("secret/metadata/")
+_LIVING: Final = Rule("secret/undelete/a", status=204, body=_ONE)
+_KEPT: Final = Rule("secret/destroy/a", status=400, body=_ONE)
+_OTHER: Final = Rule("secret/a", status=404)
+VAULT: Final[dict[tuple[str, str], Rule]] = {
+    ("kv2-health", "GET"): Rule("sys/health"),
+    ("kv2-seal-status", "GET"): Rule("sys/seal-status"),
+    ("kv2-init", "GET"): Rule("sys/init"),
+    ("kv2-leader", "GET"): Rule("sys/leader"),
+    ("kv2-mounts", "GET"): Rule("sys/internal/ui/mounts"),
+    ("kv2-mount", "GET"): Rule("sys/internal/ui/mounts/secret/a"),
+    ("kv2-mount-settings", "GET"): Rule("sys/mounts/secret"),
+    ("kv2-capabilities", "POST"): Rule("sys/capabilities-self", body={"paths": ["secret/data/a"]}),
+    ("kv2-capabilities", "PUT"): Rule("sys/capabilities-self", body={"paths": ["secret/data/a"]}),
+    ("kv2-lookup", "GET"): Rule("auth/token/lookup-self"),
+    ("kv2-lookup", "POST"): Rule("auth/token/lookup-self"),
+    ("kv2-renew", "POST"): Rule("auth/token/renew-self", status=400),
+    ("kv2-renew", "PUT"): Rule("auth/token/renew-self", status=400),
+    ("kv2-revoke", "POST"): Rule("auth/token/revoke-self", status=400),
+    ("kv2-revoke", "PUT"): Rule("auth/token/revoke-self", status=400),
+    ("kv2-approle", "POST"): Rule("auth/approle/login", status=400, body={"role_id": "x", "secret_id": "y"}),
+    ("kv2-approle", "PUT"): Rule("auth/approle/login", status=400, body={"role_id": "x", "secret_id": "y"}),
+    ("kv2-data", "GET"): Rule("secret/data/a", "reader", acts=_READ),
+    ("kv2-data", "POST"): _WRITE,
+    ("kv2-data", "PUT"): _WRITE,
+    ("kv2-data", "PATCH"): _WRITE._replace(acts=_WRITE.acts | _READ),
+    ("kv2-data", "DELETE"): _DELETE._replace(path="secret/data/a", body=None),
+    ("kv2-list", "GET"): Rule("secret/metadata"),
+    ("kv2-list", "LIST"): Rule("secret/metadata"),
+    ("kv2-list-root", "GET"): _LIST,
+    ("kv2-list-root", "LIST"): _LIST,
+    ("kv2-metadata", "GET"): Rule("secret/metadata/a"),
+    ("kv2-metadata", "LIST"): Rule("secret/metadata/part"),
+    ("kv2-subkeys", "GET"): Rule("secret/subkeys/a", "reader", acts=_READ),
+    ("kv2-delete", "POST"): _DELETE,
+    ("kv2-delete", "PUT"): _DELETE,
+    ("kv2-undelete", "POST"): _LIVING,
+    ("kv2-undelete", "PUT"): _LIVING,
+    ("kv2-destroy", "POST"): _KEPT,
+    ("kv2-destroy", "PUT"): _KEPT,
+    **{("kv2-other", method): _OTHER for method in METHODS},
+}
+# By operation: all are POST to one address, with and without a slash at its end.
+AWS: Final[dict[str, Rule]] = {
+    "GetSecretValue": Rule("", "reader", body={"SecretId": "a"}, acts=_READ),
+    "BatchGetSecretValue": Rule("", body={"SecretIdList": ["a"]}, acts=_READ),
+    "DescribeSecret": Rule("", body={"SecretId": "a"}),
+    "ListSecrets": Rule("", body={}),
+}
+AWS_ROUTES: Final = {("aws", "POST"), ("aws-root", "POST"), ("aws-credentials", "GET")}
+
+
+def routes(start: str) -> set[tuple[str, str]]:
+    return {
+        (str(pattern.name), method)
+        for path, pattern in patterns(get_resolver().url_patterns)
+        if path.startswith(start)
+        for method in METHODS
+        if hasattr(pattern.callback.view_class, method.lower())
+    }
+
+
+def patterns(found: list[Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for each in found:
+        if isinstance(each, URLResolver):
+            yield from patterns(each.url_patterns, f"{start}{each.pattern}")
+        elif isinstance(each, URLPattern):
+            yield f"{start}{each.pattern}", each
+
+
+def test_every_route_and_method_has_its_rule() -> None:
+    assert routes("vault/") == VAULT.keys()
+    assert routes("aws") == AWS_ROUTES
+    assert OPERATIONS.keys() == AWS.keys()
+
+
+def token(cast: Cast, role: str, **options: Any) -> str:
+    actor = cast.principal(cast.alice)
+    return issue(actor=actor, environment=cast.development, role=role, name=f"by-{role}", **options)[1]
+
+
+@pytest.mark.parametrize("role", ["viewer", "reader", "editor", "manager"])
+@pytest.mark.parametrize(("name", "method"), VAULT, ids=str)
+def test_each_role_may_do_by_vault_what_the_table_says(cast: Cast, name: str, method: str, role: str) -> None:
+    rule = VAULT[name, method]
+    keep(cast, "a"), keep(cast, "part/b")
+    own, body = token(cast, role), json.dumps(rule.body).encode() if rule.body is not None else b""
+    with recorded.watching() as seen:
+        answer: Any = Client().generic(
+            method, f"/vault/v1/{rule.path}", body, content_type="", headers={"X-Vault-Token": own}
+        )
+    may = Role(role).rank >= Role(rule.least).rank
+    assert answer.status_code == (rule.status if may else 403), answer.content
+    assert seen.of(Outcome.ALLOWED) == (rule.acts if may else frozenset())
+    assert may or seen.of(Outcome.DENIED)
+
+
+@pytest.mark.parametrize("role", ["viewer", "reader", "editor", "manager"])
+@pytest.mark.parametrize("operation", AWS)
+def test_each_role_may_do_by_aws_what_the_table_says(cast: Cast, operation: str, role: str) -> None:
+    rule = AWS[operation]
+    keep(cast, "a")
+    session, body = session_of(token(cast, role)), orjson.dumps(rule.body)
+    with recorded.watching() as seen:
+        answer = send(signed(session, operation, body), body)
+    may = Role(role).rank >= Role(rule.least).rank
+    assert answer.status_code == (200 if may else 400), answer.content
+    reads = Role(role).rank >= Role.READER.rank
+    assert seen.of(Outcome.ALLOWED) == (rule.acts if reads else frozenset())
+    assert seen.of(Outcome.DENIED) == (rule.acts if not reads else frozenset())
+
+
+@pytest.mark.parametrize("operation", AWS)
+def test_another_part_of_the_environment_is_refused_by_aws(cast: Cast, operation: str) -> None:
+    keep(cast, "a", value="s3cret")
+    body = orjson.dumps(AWS[operation].body)
+    answer = send(signed(session_of(token(cast, "manager", prefix="other")), operation, body), body)
+    assert b"s3cret" not in answer.content
+    assert answer.status_code == (400 if "SecretId" in AWS[operation].body else 200)
