@@ -59,6 +59,11 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-revoke", "PUT"): Rule("auth/token/revoke-self", status=400),
     ("kv2-approle", "POST"): Rule("auth/approle/login", status=400, body={"role_id": "x", "secret_id": "y"}),
     ("kv2-approle", "PUT"): Rule("auth/approle/login", status=400, body={"role_id": "x", "secret_id": "y"}),
+    **{
+        (f"kv2-{kind}", method): Rule(f"auth/{kind}/login", status=403, body={"role": "x", "jwt": "y"})
+        for kind in ("jwt", "kubernetes")
+        for method in ("POST", "PUT")
+    },
     ("kv2-data", "GET"): Rule("secret/data/a", "reader", acts=_READ),
     ("kv2-data", "POST"): _WRITE,
     ("kv2-data", "PUT"): _WRITE,
@@ -130,7 +135,9 @@ def test_each_role_may_do_by_vault_what_the_table_says(cast: Cast, name: str, me
         )
     may = Role(role).rank >= Role(rule.least).rank
     assert answer.status_code == (rule.status if may else 403), answer.content
-    assert seen.of(Outcome.ALLOWED) == (rule.acts if may else frozenset())
+    # A patch reads the value before it writes, which a reader may.
+    read = _READ if method == "PATCH" and role == "reader" and name == "kv2-data" else frozenset()
+    assert seen.of(Outcome.ALLOWED) == (rule.acts if may else read)
     assert may or seen.of(Outcome.DENIED)
 
 
