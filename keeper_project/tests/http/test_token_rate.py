@@ -9,6 +9,7 @@ from django.test import Client
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
+from environments_app.errors import TooManyRequests
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
@@ -83,7 +84,7 @@ def test_all_doors_count_together(own: str) -> None:
     refused = by_kv2(own)
     assert (refused.status_code, refused.json()["errors"]) == (
         429,
-        [request_rate.TooManyRequests(retry_after=1).args[0]],
+        [TooManyRequests(retry_after=1).args[0]],
     )
     assert int(refused["Retry-After"]) > 0
     body = orjson.dumps({"SecretId": "a"})
