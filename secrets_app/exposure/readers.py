@@ -38,8 +38,11 @@ class Viewer:
 def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
     """Return who has seen a secret among its newest reads, the latest first, in two statements.
 
-    Only what the actor may read of the audit log counts: nothing, for most.
+    Only what the actor may read of the audit log counts: nothing, for most. Who reads their own events alone
+    gets nothing as well: a list of oneself would say that nobody else has seen it.
     """
+    if search.reads_own_alone(actor):
+        return []
     found = search.events(viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT)
     columns = ("actor_uuid", "actor_name", "actor_kind", "at", "details", "manifest_id")
     events = list(found.only(*columns)[:NEWEST])
