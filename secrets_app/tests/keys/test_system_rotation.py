@@ -74,6 +74,7 @@ def running() -> SystemKeyring:
 
 # Columns of bytes that hold nothing sealed, and what seals the others anew: one that is added fails.
 PLAIN_BYTES = {
+    "environments_app.Passkey.credential_id", "environments_app.Passkey.public_key",
     "audit_app.AuditEvent.hash", "audit_app.AuditEvent.mac", "audit_app.AuditEvent.previous_hash",
     "audit_app.Checkpoint.digest", "audit_app.Checkpoint.previous_digest", "audit_app.Checkpoint.signature",
     "audit_app.Installation.mac", "audit_app.StreamHead.hash",
