@@ -35,7 +35,6 @@ def state_of(actor: Principal, environment: Environment, *, prefix: str = "", fo
         ids=Sum("pk"),
         revisions=Sum("revision"),
         each=Sum(F("pk") * F("revision")),
-        changed=Max("updated_at"),
     )
     if not found["count"]:
         return ""

@@ -42,7 +42,7 @@ def test_a_first_run_by_the_keyboard_alone(
     follow(page, NEXT)
     fill(page, "#id_token_name", "ci")
     follow(page, "#tokens button[type=submit].btn-primary")
-    issued = page.get_by_role("region", name="Service token")
+    issued = page.get_by_role("region", name="Token")
     expect(issued).to_contain_text("kpr_")
     program = {"Authorization": f"Bearer {issued.text_content()}"}
 
