@@ -35,7 +35,7 @@ SEED = 20_261_125
 # One forgotten dictionary a request is more than that.
 BYTES_A_REQUEST = 150
 # Caches of bounded size are full, templates and statements compiled.
-WARM, MEASURED, ROUNDS = 150, 25, 9
+WARM, MEASURED, ROUNDS = 150, 60, 9
 LONG_ROUNDS, LONG_SECONDS = 12, 60.0
 # Of all processes together; what glibc keeps for its arenas comes and goes by some megabytes.
 LONG_BYTES_A_REQUEST = 200
