@@ -45,6 +45,7 @@ def test_a_generated_value_fills_the_form(visitor: Visitor, cast: Cast) -> None:
 
     page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
     expect(page.get_by_text("Generated. Save to keep it.")).to_be_visible()
+    expect(value).not_to_have_value("")
     first = value.input_value()
     page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
     expect(value).not_to_have_value(first)
