@@ -39,7 +39,7 @@ def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
     """Return who has seen a secret among its newest reads, the latest first, in two statements.
 
     Only what the actor may read of the audit log counts: nothing, for most. Who reads their own events alone
-    gets nothing as well: by a list of oneself alone, nobody else would have seen it.
+    gets nothing as well: a list of that person alone would mislead.
     """
     if search.reads_own_alone(actor):
         return []
