@@ -54,8 +54,6 @@ def test_the_site_stays_up_and_the_run_is_carried_on(
     if is_killed:
         assert "the worker was killed by signal 9" in log
     else:
-        # Where no memory is left for the message either, the log holds that of a failed line.
-        assert "MemoryError" in log or "Logging error" in log
-        # By its task, or by another thread that found no memory first.
+        # Written by the process above it: one without memory may have none left for a line of its own.
         assert "the worker ended with exit code" in log
     assert served.stop() == 0
