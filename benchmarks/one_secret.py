@@ -7,14 +7,14 @@ from functools import partial
 
 from benchmarks import queries, wrk
 from benchmarks.client import Endpoint, Load, random_for_seconds
-from benchmarks.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OWN, WRK, Scale
+from benchmarks.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OPENBAO_ROOT, OWN, WRK, Scale
 from benchmarks.servers import openbao_path
 from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Row, Target
 from benchmarks.turns import Competitor, Turn, compared, in_turns
 
 KEEPER = "Keeper"
-NAMES = {FLOOR: "bare DRF", OPENBAO: "OpenBao"}
+NAMES = {FLOOR: "bare DRF", OPENBAO: "OpenBao", OPENBAO_ROOT: "OpenBao, root token"}
 FLOOR_TARGETS = {SQLITE: Target(2.0, 3.0), MARIADB: Target(2.0, 3.0)}
 OPENBAO_TARGETS = {SQLITE: Target(1.3, 2.0), MARIADB: Target(1.05, 1.3)}
 OPENBAO_MEDIAN_TARGETS = {SQLITE: Target(1.2, 1.5), MARIADB: Target(0.8, 1.0)}
@@ -91,10 +91,12 @@ def _reads(stage: Stage, scale: Scale, size: int) -> Iterator[Reads]:
             paths = [f"/secrets/{number + 1}" for number in range(size)]
             processes = partial(stage.processes_of, floor, database)
             yield Reads(Who(FLOOR, database, size), floor.client(), paths, processes)
-    if OPENBAO in scale.peers:
-        openbao = stage.openbao(size)
-        paths = [openbao_path(number) for number in range(size)]
-        yield Reads(Who(OPENBAO, "", size), openbao.client(), paths, partial(stage.processes_of, openbao))
+    for peer in (OPENBAO, OPENBAO_ROOT):
+        if peer in scale.peers:
+            openbao = stage.openbao(size)
+            paths = [openbao_path(number) for number in range(size)]
+            endpoint = openbao.client() if peer == OPENBAO else openbao.root_client()
+            yield Reads(Who(peer, "", size), endpoint, paths, partial(stage.processes_of, openbao))
 
 
 def _rows(turns: Turns, scale: Scale, database: str, clients: int) -> Iterator[Row]:
@@ -136,5 +138,5 @@ def _target(who: Who, other: Who, clients: int) -> Target | None:
     if other.kind == KEEPER:
         return GROWTH_TARGET
     if clients == 1:
-        return OPENBAO_MEDIAN_TARGETS[who.database] if other.kind == OPENBAO else None
-    return (OPENBAO_TARGETS if other.kind == OPENBAO else FLOOR_TARGETS)[who.database]
+        return None if other.kind == FLOOR else OPENBAO_MEDIAN_TARGETS[who.database]
+    return (FLOOR_TARGETS if other.kind == FLOOR else OPENBAO_TARGETS)[who.database]

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 CLIENTS = 8
 OPENBAO = "openbao"
+OPENBAO_ROOT = "openbao-root"
 FLOOR = "floor"
-PEERS = (OPENBAO, FLOOR)
+PEERS = (OPENBAO, OPENBAO_ROOT, FLOOR)
 BY_ID = "id"
 BY_NAME = "name"
 OWN = "own"

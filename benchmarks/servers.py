@@ -28,6 +28,8 @@ _A_CALL = 1000
 # OpenBao's log takes the writes of many clients by one commit.
 _FILLING_CLIENTS = 64
 _OBJECT = "/v1/secret/data/whole-environment"
+# What a token of Keeper's editor may do with values: read and write, in one environment.
+_POLICY = 'path "secret/data/*" { capabilities = ["create", "read", "update", "patch"] }'
 _KEYS_PER_PATCH = 250
 _NOT_DURABLE = "--innodb-flush-log-at-trx-commit="
 
@@ -232,14 +234,23 @@ class FilledOpenBao(OpenBao):
     def __init__(self, directory: Path, *, secrets: int = SECRETS) -> None:
         super().__init__(directory)
         self.secrets = secrets
+        self._program_token = ""
 
     def prepare_running(self) -> None:
-        """Store the secrets."""
+        """Store the secrets, and issue the token of a program."""
         super().prepare_running()
-        all_of(self.port, openbao_writes(self.client(), range(self.secrets)), clients=_FILLING_CLIENTS)
+        root = self.root_client()
+        all_of(self.port, openbao_writes(root, range(self.secrets)), clients=_FILLING_CLIENTS)
+        root.call("PUT", "/v1/sys/policies/acl/program", {"policy": _POLICY})
+        issued = root.call("POST", "/v1/auth/token/create", {"policies": ["program"], "period": "24h"})
+        self._program_token = issued["auth"]["client_token"]
 
     def client(self) -> Endpoint:
-        """Return the way in, by the root token."""
+        """Return the way in as a program has it: by a service token with a policy."""
+        return Endpoint(self.port, {"X-Vault-Token": self._program_token})
+
+    def root_client(self) -> Endpoint:
+        """Return the way in by the root token, for which OpenBao reads no policy and no lease."""
         return Endpoint(self.port, {"X-Vault-Token": self.token})
 
     @cached_property
