@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from audit_app.admin_pages.attention import Attention
-from audit_app.admin_pages.base import read_only
+from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
 from audit_app.admin_pages.columns import state, yes_no
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import (
@@ -389,11 +389,36 @@ read_only(
     search="name address",
     hidden="secret_hash pepper_id public_id user_code",
 )
-read_only(
-    FailedSignIns,
-    "until count bucket",
-    attention=(Attention(key="locked", label="sign-ins locked", rows=lockout.locked, tone="bad"),),
-)
+
+
+@admin.register(FailedSignIns)
+class FailedSignInsAdmin(ReadOnlyAdmin):
+    """Used-up attempts to sign in; the account that a row is about is named if it exists."""
+
+    list_display = ("account", "until", "count", "bucket")
+    list_display_links = ("until",)
+    ordering = ("-pk",)
+    sortable_by = ()
+    attention = (Attention(key="locked", label="sign-ins locked", rows=lockout.locked, tone="bad"),)
+
+    @admin.display(description="account")
+    def account(self, row: FailedSignIns) -> str:
+        """Lead to the account, where it can be unlocked."""
+        user = getattr(row, "user", None)
+        if user is None:
+            return "no account"
+        url = reverse("admin:environments_app_user_change", args=[user.pk])
+        return format_html('<a href="{}">{}</a>', url, user.username)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list, whose rows know their accounts; one statement for all."""
+        changes = super().get_changelist_instance(request)
+        users = lockout.accounts_of(changes.result_list)
+        for row in changes.result_list:
+            row.user = users.get(row.pk)
+        return changes
+
+
 read_only(KnownNetwork, "key until")
 read_only(
     Session,

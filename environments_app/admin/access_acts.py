@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
+from django.contrib.auth.models import Group
 
 from audit_app.events.actions import Action
 from environments_app.admin.acts import Act, Shown, environment_of, offer
 from environments_app.authentication import lockout, mfa
 from environments_app.authorization.policy import Principal
-from environments_app.forms.environment import RotateForm, TokenForm
+from environments_app.environments import groups, memberships
+from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
 from environments_app.forms.people import NewPersonForm, PersonForm
 from environments_app.models import Environment, Recipient, ServiceToken, TokenRole, User
 from environments_app.notifications.addressees import try_addressee
@@ -23,6 +25,21 @@ class RoleForm(forms.Form):
     """The role of an account in the installation."""
 
     role = PersonForm.base_fields["role"]
+
+
+class GroupForm(forms.Form):
+    """The group that accounts are added to."""
+
+    group = forms.ModelChoiceField(queryset=Group.objects.order_by("name"))
+
+
+class GrantForm(MemberForm):
+    """A role in an environment for a group that is given."""
+
+    username = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    group = None  # type: ignore[assignment]  # as above
+    environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
+    field_order = ("environment", "role", "prefix", "expires_at")
 
 
 class IssueForm(TokenForm):
@@ -140,6 +157,31 @@ _USERS: Final = (
         "The password stays as it is.",
         done="Unlocked",
     ),
+    Act(
+        name="add_to_group",
+        label="Add to a group",
+        permission=Action.GROUP_CHANGE,
+        use_case=groups.add_to_group,
+        takes="user",
+        form=GroupForm,
+        confirmation="They hold every role of the group at once. Where a role reads values and you are no "
+        "manager, this is a break-glass act: it is recorded, and managers are alerted.",
+        done="Added",
+    ),
+)
+_GROUPS: Final = (
+    Act(
+        name="grant",
+        label="Grant access",
+        permission=Action.MEMBER_GRANT,
+        use_case=memberships.grant,
+        takes="group",
+        form=GrantForm,
+        confirmation="All members of the group hold the role at once, and so does everyone who joins later. "
+        "Where it reads values and you are no manager, this is a break-glass act.",
+        done="Access granted",
+        bulk=False,
+    ),
 )
 _TOKENS: Final = (
     Act(
@@ -199,5 +241,6 @@ TEST_MESSAGE: Final = Act(
 def register() -> None:
     """Offer the acts, once the pages are registered."""
     offer(User, *_USERS)
+    offer(Group, *_GROUPS)
     offer(ServiceToken, *_TOKENS)
     offer(Recipient, TEST_MESSAGE)

@@ -150,9 +150,7 @@ class ActsAdmin(ModelAdmin):
         hidden: dict[str, list[str]],
     ) -> HttpResponse:
         actor = principal_of(request)
-        listed = [
-            {"row": act.named(row), "objection": act.objection(actor, row)} for row in rows if act.takes
-        ]
+        listed = [_described(act, actor, row) for row in rows if act.takes]
         context = {
             "title": f"{act.label}?",
             "form": form,
@@ -203,6 +201,13 @@ class ActsAdmin(ModelAdmin):
 
     def _name(self, page: str) -> str:
         return f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+
+def _described(act: Act, actor: Principal, row: Any) -> dict[str, Any]:
+    """Return what the question shows of a row."""
+    objection = act.objection(actor, row)
+    lines = act.foresee(actor, row) if act.foresee and not objection else ()
+    return {"row": act.named(row), "objection": objection, "lines": lines}
 
 
 def _bulk(act: Act) -> Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse]:

@@ -57,8 +57,8 @@ class Act:
     """One act: `use_case` takes `actor`, the row as `takes`, and what the form asks for.
 
     `permission` is what the use case demands by the policy table, `place` where. `confirmation` states what
-    will happen, `against` why it would not for a row. Without `takes` it is an act of the list, such as an
-    invitation.
+    will happen, `foresee` adds lines about a row, `against` returns why nothing would happen to it. Without
+    `takes` it is an act of the list, such as an invitation.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Act:
     takes: str = ""
     place: Callable[[Any], Place] = nowhere
     against: Callable[[Any], str] = always
+    foresee: Callable[[Principal, Any], Sequence[str]] | None = None
     form: type[forms.Form] | None = None
     show: Callable[[Any], Shown] | None = None
     named: Callable[[Any], str] = str
@@ -126,10 +127,16 @@ class Outcome:
 
 
 def offer(model: type[Model], *acts: Act, refusals: tuple[type[Exception], ...] = ()) -> None:
-    """Offer acts on the pages of a model that is registered already; `refusals` are what use cases raise."""
+    """Offer acts on the pages of a model that is registered already, beside those that it has.
+
+    `refusals` are what use cases raise to refuse.
+    """
     from environments_app.admin.act_pages import ActsAdmin  # noqa: PLC0415 - it needs the acts
 
     page = admin.site._registry[model]  # noqa: SLF001 - the registered page has no other name
     admin.site.unregister(model)
-    options = {"acts": acts, "refusals": (AccessError, *refusals)}
-    admin.site.register(model, type(type(page).__name__, (ActsAdmin, type(page)), options))
+    refused: tuple[type[Exception], ...] = (AccessError, *refusals)
+    bases: tuple[type, ...] = (ActsAdmin, type(page))
+    if isinstance(page, ActsAdmin):
+        acts, refused, bases = (*page.acts, *acts), (*page.refusals, *refused), (type(page),)
+    admin.site.register(model, type(type(page).__name__, bases, {"acts": acts, "refusals": refused}))

@@ -145,6 +145,17 @@ def unlock(*, actor: Principal, user: User) -> None:
         )
 
 
+def accounts_of(rows: Iterable[FailedSignIns]) -> dict[int, User]:
+    """Return the accounts that rows are about, by the keys of the rows; names without one are left out."""
+    keys = {row.pk: row.bucket[:_HALF] for row in rows}
+    if not keys:
+        return {}
+    wanted = set(keys.values())
+    users = User.objects.only("username").order_by()
+    found = {key: user for user in users.iterator() if (key := _account_key(user.username)) in wanted}
+    return {pk: found[key] for pk, key in keys.items() if key in found}
+
+
 def locked(rows: QuerySet[FailedSignIns]) -> QuerySet[FailedSignIns]:
     """Return the rows by which tries are refused now: sources that wait, and pools of strangers used up.
 
