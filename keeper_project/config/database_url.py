@@ -8,9 +8,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-# Up to 8 MB for each connection: what looks like a leak under load is the audit log that fills it. Other
-# pages are in the kernel's memory, where a read finds them as fast.
-SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8000;"
+from keeper_project.config.sizes import SQLITE_CACHE_KB
+
+SQLITE_PRAGMAS = f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-{SQLITE_CACHE_KB};"
 # Pool sizes of SQLAlchemy have no counterpart: Django keeps one connection a thread.
 IGNORED_OPTIONS = frozenset({"pool_size", "max_overflow", "pool_recycle", "pool_pre_ping", "pool_timeout"})
 MYSQL_SCHEMES = frozenset({"mysql", "mariadb"})

@@ -18,15 +18,15 @@ from http import HTTPStatus
 from queue import Empty, Full, Queue
 from typing import Any, Final
 
+from keeper_project.config.sizes import STREAM_THREADS
+
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 Start = Callable[[str, Headers], object]
 Application = Callable[[Environ, Start], Iterable[bytes]]
 Front = Callable[[Environ], "Answer | None"]
 
-# Threads of the server. What holds them is limited below, and by the read engine (`MAX_WAITING` there), so
-# that some are always free for the rest.
-SERVER_THREADS: Final = 448
+# What may hold threads of the server (`config.sizes`) at most.
 MAX_WAITING: Final = 120
 MAX_PROBES: Final = 8
 MAX_BODIES: Final = 100
@@ -40,7 +40,6 @@ WHOLE_BYTES: Final = 2 * 1024 * 1024
 # What a client may take for a piece of a longer one, and for all of it.
 STREAM_SECONDS: Final = 30.0
 STREAM_TOTAL_SECONDS: Final = 600.0
-STREAM_THREADS: Final = 2
 # The server ends a response normally whatever its iterator raises: the text itself must mark the cut.
 CUT: Final = b"\n\nINCOMPLETE: Keeper could not send the rest of this answer. Ask for it again.\n"
 _STREAM_PIECES: Final = 8

@@ -24,8 +24,9 @@ from granian.log import LogLevels
 from granian.log import logger as logger_of_server
 
 from keeper_project.celery import app
+from keeper_project.config.sizes import SERVER_THREADS
 from keeper_project.runtime import process_states
-from keeper_project.runtime.request_threads import SERVER_THREADS, Front, RequestThreads
+from keeper_project.runtime.request_threads import Front, RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
 from keeper_project.runtime.worker_end import FINISH_SECONDS, end_worker

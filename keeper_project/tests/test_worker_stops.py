@@ -13,7 +13,7 @@ import pytest
 from redis import Redis as Client
 
 from keeper_project.celery import app
-from keeper_project.management.commands.run import WORKER_THREADS
+from keeper_project.config.sizes import WORKER_THREADS
 from keeper_project.tests.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.management.commands.test_run import ROOT, environment
 from keeper_project.tests.test_stopping import WAIT_SECONDS, until

@@ -11,6 +11,7 @@ from django.db import connection, connections
 
 from environments_app.errors import InvalidField
 from keeper_project.config import listen_address
+from keeper_project.config.sizes import WEB_THREADS, WORKER_THREADS
 from keeper_project.health.service import HealthFailure, broker
 from keeper_project.runtime.bootstrap import initialise
 from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
@@ -20,12 +21,6 @@ from keeper_project.runtime.supervisor import Child, Incident, run_apart, superv
 from secrets_app.keys.providers.registry import forget_provider
 from sync_app.targets import default_targets
 
-# While one thread commits, the others get their reads ready, and the next commit is of all of them
-# together: measured on two cores, four serve a quarter more reads than two, on SQLite as well. More
-# gain little, and each keeps a connection, on SQLite with a cache of its own.
-WEB_THREADS: Final = 4
-# Half of them for long work (`audit_app.interfaces.worker_slots`). A thread is made when it is needed.
-WORKER_THREADS: Final = 10
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 

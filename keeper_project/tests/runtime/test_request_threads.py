@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper_project.config.sizes import SERVER_THREADS
 from keeper_project.runtime import request_threads
 from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Start, Stream
 from keeper_project.tests.management.commands.test_run import ROOT, answers, environment
@@ -288,4 +289,4 @@ def test_a_body_that_ends_in_the_middle_reaches_nobody() -> None:
 def test_some_threads_of_the_server_are_free_whatever_waits() -> None:
     """So that probes are answered while the database answers nobody."""
     held = request_threads.MAX_WAITING + request_threads.MAX_PROBES + request_threads.MAX_BODIES
-    assert held + engine.MAX_WAITING < request_threads.SERVER_THREADS
+    assert held + engine.MAX_WAITING < SERVER_THREADS
