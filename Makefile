@@ -144,7 +144,7 @@ soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each K
 
 .PHONY: client
 client: $(DEV) ## Build kpr: a wheel and a zipapp in client/dist; write its reference into docs/kpr.md
-	@PYTHONPATH=client $(BIN)/python -m kpr.reference docs/kpr.md
+	@PYTHONPATH=client $(BIN)/python -m kpr.cli.reference docs/kpr.md
 	@rm -rf client/dist && $(UV) build --quiet --wheel --out-dir client/dist client && rm -rf client/build client/*.egg-info
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && mkdir "$$scratch/app" && \
 		(cd client && find kpr -name '*.py' -not -path '*/tests/*' | tar -c -T - | tar -x -C "$$scratch/app") && \

@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kpr.cli.parser import build
 from kpr.errors import CommandError, Exit, KprError, UsageError
-from kpr.parser import build
 
 if TYPE_CHECKING:
     from kpr.settings import Settings
@@ -63,7 +63,7 @@ def _dispatch(options: Namespace) -> int:
     if options.verb not in {"login", "logout"}:
         api.token = _token(settings, debug=options.debug)
     if options.verb == "run":
-        from kpr.run import run  # noqa: PLC0415 - as above
+        from kpr.running.run import run  # noqa: PLC0415 - as above
 
         return run(options, settings, api)
     verbs = {
@@ -80,14 +80,14 @@ def _dispatch(options: Namespace) -> int:
 
 def _token(settings: "Settings", *, debug: bool) -> str:
     """Return the token of the variables, the store, or a trust. Raises KprError."""
-    from kpr.credentials import token_for  # noqa: PLC0415 - not for --help
+    from kpr.signin.credentials import token_for  # noqa: PLC0415 - not for --help
 
     trust = os.environ.get("KPR_TRUST", "")
     if not trust or os.environ.get("KPR_TOKEN"):
         return token_for(settings)
     if not settings.is_server_explicit:
         raise UsageError("KPR_TRUST is set: set KPR_SERVER as well, where the job's token may go.")
-    from kpr.workload import token_by_trust  # noqa: PLC0415 - in pipelines alone
+    from kpr.signin.workload import token_by_trust  # noqa: PLC0415 - in pipelines alone
 
     return token_by_trust(settings.server, trust, debug=debug)
 

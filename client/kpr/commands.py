@@ -10,11 +10,18 @@ from typing import Any
 
 from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
-from kpr.credentials import PERSONAL, check_token, forget_token, remember_server, store_token, stored_token
-from kpr.device import signed_in_by_code
 from kpr.errors import NotFoundError, SignInError, UsageError
-from kpr.run import value_of
+from kpr.running.run import value_of
 from kpr.settings import PROJECT_FILE, Settings, normal_server, write_project
+from kpr.signin.credentials import (
+    PERSONAL,
+    check_token,
+    forget_token,
+    remember_server,
+    store_token,
+    stored_token,
+)
+from kpr.signin.device import signed_in_by_code
 
 
 def get(options: Namespace, settings: Settings, api: Api) -> int:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kpr import credentials
 from kpr.__main__ import main
 from kpr.api import Answer, Api
+from kpr.cli.reference import BEGIN, commands, rewritten
 from kpr.errors import Exit, NamesError, SignInError, UsageError
-from kpr.naming import MAX_VARIABLE_BYTES, Naming, variables_of
-from kpr.reference import BEGIN, commands, rewritten
+from kpr.running.naming import MAX_VARIABLE_BYTES, Naming, variables_of
 from kpr.settings import load_project, normal_server, resolve, write_project
+from kpr.signin import credentials
+from kpr.signin.workload import token_by_trust
 from kpr.tests.conftest import CLIENT
-from kpr.workload import token_by_trust
 
 PAGE = CLIENT.parent / "docs" / "kpr.md"
 TOKEN = f"kpr_{'a' * 22}_{'b' * 43}"

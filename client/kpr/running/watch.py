@@ -12,8 +12,8 @@ from contextlib import ExitStack
 
 from kpr.api import Api, path_of
 from kpr.errors import KprError, UnreachableError
-from kpr.process import Supervisor
-from kpr.run import Prepared, in_folder, in_memory, needs_folder, prepare
+from kpr.running.process import Supervisor
+from kpr.running.run import Prepared, in_folder, in_memory, needs_folder, prepare
 from kpr.settings import Settings
 
 _LONGEST_WAIT = 300.0

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from kpr.api import Api, path_of
 from kpr.errors import ForbiddenError, NamesError, UsageError
-from kpr.files import PrivateFolder, file_in_memory, is_memory_available
-from kpr.naming import Naming, missing, variables_of
-from kpr.process import execute, no_core_dump, supervise
+from kpr.running.files import PrivateFolder, file_in_memory, is_memory_available
+from kpr.running.naming import Naming, missing, variables_of
+from kpr.running.process import execute, no_core_dump, supervise
 from kpr.settings import Settings
 
 # The command must not sign in as its caller.
@@ -32,7 +32,7 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
         raise UsageError("No command: kpr run [options] -- COMMAND [arguments]")
     core_limits = no_core_dump()
     if options.watch:
-        from kpr.watch import watch  # noqa: PLC0415 - only with --watch
+        from kpr.running.watch import watch  # noqa: PLC0415 - only with --watch
 
         return watch(options, settings, api, core_limits)
     prepared = prepare(options, settings, api)

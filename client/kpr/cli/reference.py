@@ -1,6 +1,6 @@
 """The reference of the commands, written from the parser: the table of docs/kpr.md.
 
-`python -m kpr.reference FILE` rewrites the part of a page between its two marks.
+`python -m kpr.cli.reference FILE` rewrites the part of a page between its two marks.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kpr.parser import build
+from kpr.cli.parser import build
 
 BEGIN = "<!-- reference: written by `make client` -->"
 END = "<!-- end of the reference -->"

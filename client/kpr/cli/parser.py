@@ -4,7 +4,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 from kpr.errors import UsageError
-from kpr.naming import TRANSFORMERS
+from kpr.running.naming import TRANSFORMERS
 
 EXPORT_FORMATS = ("dotenv", "json", "yaml", "csv", "kubernetes")
 SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")

@@ -1,0 +1,1 @@
+"""Signing in, and where tokens are stored."""
