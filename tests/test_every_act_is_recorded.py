@@ -513,6 +513,7 @@ SILENT: Final[dict[str, str]] = {
     "keeper_project.kv2.mounts.*": _SHOWS,
     "*.*_for": _SHOWS,
     "*.own_requests": _SHOWS,
+    "*.offline_seconds": _SHOWS,
     "*.panel": _SHOWS,
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,

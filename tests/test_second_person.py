@@ -249,7 +249,10 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
     Action.ENVIRONMENT_UPDATE: {
         "unprotect": lambda s, a: environments.update_environment(
             actor=a, environment=s.fresh(s.place), protected=False, display_name="P"
-        )
+        ),
+        "offline": lambda s, a: environments.update_environment(
+            actor=a, environment=s.fresh(s.place), offline_hours=8
+        ),
     },
     Action.GROUP_CHANGE: {
         "join": lambda s, _: groups.add_to_group(actor=s.as_(s.cast.root), user=s.cast.charlie, group=s.group)
@@ -341,7 +344,7 @@ def _state() -> dict[str, list[Any]]:
         (Trust, ("uuid", "row_mac")),
         (GroupMember, ("user", "group")),
         (SamlGroupMapping, ("group", "role")),
-        (Environment, ("name", "protected", "display_name")),
+        (Environment, ("name", "protected", "display_name", "offline_hours")),
         (Target, ("uuid", "automatic")),
         (Run, ("uuid", "plan")),
         (RotationPolicy, ("uuid", "suspended_at")),

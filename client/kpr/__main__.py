@@ -62,6 +62,8 @@ def _dispatch(options: Namespace) -> int:
     api = Api(settings.server, debug=options.debug)
     if options.verb not in {"login", "logout"}:
         api.token = _token(settings, debug=options.debug)
+    if settings.offline_hours and options.verb in {"run", "get"}:
+        api.tries, api.seconds = 1, 10.0
     if options.verb == "run":
         from kpr.running.run import run  # noqa: PLC0415 - as above
 

@@ -14,6 +14,7 @@ from kpr import API_LEVEL, __version__
 from kpr.errors import (
     ForbiddenError,
     KprError,
+    NoAnswerError,
     NotFoundError,
     PendingError,
     RefusedError,
@@ -27,6 +28,8 @@ _TRIES = 3
 # A server that asks for a longer wait is reported instead of awaited.
 _LONGEST_WAIT = 10
 _BUSY = frozenset({429, 503})
+# A proxy answers for a server that does not.
+_ABSENT = frozenset({502, 503, 504})
 _OK = range(200, 300)
 
 
@@ -53,6 +56,9 @@ class Api:
     server: str
     token: str = field(default="", repr=False)
     debug: bool = False
+    # Less patient where a copy may be used instead.
+    tries: int = _TRIES
+    seconds: float = _SECONDS
     _connection: HTTPConnection | None = field(default=None, repr=False)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
@@ -89,14 +95,14 @@ class Api:
         sent = raw_query or urlencode(query or {})
         target = f"{urlsplit(self.server).path}/api/{path}{'?' if sent else ''}{sent}"
         content = None if body is None else json.dumps(body).encode()
-        for attempt in range(1, _TRIES + 1):
-            answer = self._try(method, target, content, headers or {}, last=attempt == _TRIES)
+        for attempt in range(1, self.tries + 1):
+            answer = self._try(method, target, content, headers or {}, last=attempt == self.tries)
             if answer is None:
                 time.sleep(0.2 * attempt)
                 continue
             wait = answer.headers.get("retry-after", "")
             short = wait.isdigit() and int(wait) <= _LONGEST_WAIT
-            if answer.status in _BUSY and method == "GET" and attempt < _TRIES and short:
+            if answer.status in _BUSY and method == "GET" and attempt < self.tries and short:
                 time.sleep(int(wait))
                 continue
             break
@@ -133,7 +139,7 @@ class Api:
             self.close()
             if method == "GET" and not last and not _is_of_tls(error):
                 return None
-            raise UnreachableError(_why(error, self.server)) from None
+            raise _no_answer(error, self.server, self.seconds) from None
         if self.debug:
             path = target.partition("?")[0]
             sys.stderr.write(
@@ -154,15 +160,15 @@ class Api:
         host, port = parts.hostname or "", parts.port
         proxy = _proxy(parts.scheme, host)
         if parts.scheme == "http":
-            self._connection = HTTPConnection(host, port, timeout=_SECONDS)
+            self._connection = HTTPConnection(host, port, timeout=self.seconds)
             return self._connection
         context = _context()
         if proxy:
             via = urlsplit(proxy)
-            secure = HTTPSConnection(via.hostname or "", via.port, timeout=_SECONDS, context=context)
+            secure = HTTPSConnection(via.hostname or "", via.port, timeout=self.seconds, context=context)
             secure.set_tunnel(host, port or 443)
         else:
-            secure = HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+            secure = HTTPSConnection(host, port, timeout=self.seconds, context=context)
         self._connection = secure
         return secure
 
@@ -208,13 +214,16 @@ def _is_of_tls(error: Exception) -> bool:
     return type(error).__module__ == "ssl"
 
 
-def _why(error: Exception, server: str) -> str:
+def _no_answer(error: Exception, server: str, seconds: float) -> UnreachableError:
     if type(error).__name__ == "SSLCertVerificationError":
-        return f"The certificate of {server} is not trusted here: set KPR_CA_FILE to its authority."
+        # Another server answered: that is no reason to use a copy.
+        return UnreachableError(
+            f"The certificate of {server} is not trusted here: set KPR_CA_FILE to its authority."
+        )
     if isinstance(error, TimeoutError):
-        return f"{server} did not answer within {int(_SECONDS)} s: try again."
+        return NoAnswerError(f"{server} did not answer within {int(seconds)} s: try again.")
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return f"Cannot reach {server}: {reason}. Check the address and the network."
+    return NoAnswerError(f"Cannot reach {server}: {reason}. Check the address and the network.")
 
 
 def _approval(answer: Answer) -> str:
@@ -240,9 +249,10 @@ def _problem(answer: Answer, server: str) -> KprError:
         return ForbiddenError(told or "You don't have permission to do this.")
     if answer.status == 404:  # noqa: PLR2004 - as above
         return NotFoundError(told or "Not found, or you have no access.")
-    if answer.status in _BUSY:
+    if answer.status in _BUSY | _ABSENT:
+        kind = NoAnswerError if answer.status in _ABSENT else UnreachableError
         wait = answer.headers.get("retry-after", "")
-        return UnreachableError(f"{told or 'The server is busy.'}{f' Retry after {wait} s.' if wait else ''}")
+        return kind(f"{told or f'{server} is busy.'}{f' Retry after {wait} s.' if wait else ''}")
     if answer.status >= 500 or 300 <= answer.status < 400:  # noqa: PLR2004 - as above
         return UnreachableError(f"{server} answered {answer.status}: check its address and its state.")
     return RefusedError(told or f"The server refused this ({answer.status}).")

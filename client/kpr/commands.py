@@ -11,7 +11,7 @@ from typing import Any
 from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
 from kpr.errors import NotFoundError, SignInError, UsageError
-from kpr.running.run import value_of
+from kpr.running.run import find_value
 from kpr.settings import PROJECT_FILE, Settings, normal_server, write_project
 from kpr.signin.credentials import (
     PERSONAL,
@@ -26,7 +26,7 @@ from kpr.signin.device import signed_in_by_code
 
 def get(options: Namespace, settings: Settings, api: Api) -> int:
     """Print one value: exact on a pipe, with a line feed on a terminal."""
-    value = value_of(api, settings.required_environment(), options.name)
+    value = find_value(settings, api, options.name)
     if options.format == "json":
         return _document({"name": options.name, "value": value})
     end = "\n" if sys.stdout.isatty() and not value.endswith("\n") else ""
@@ -96,7 +96,11 @@ def login(options: Namespace, settings: Settings, api: Api) -> int:
 
 
 def logout(options: Namespace, settings: Settings, api: Api) -> int:
-    """Revoke the stored token at its server, if it is a person's, and remove it here."""
+    """Delete offline copies, revoke a person's token at its server, and remove the stored token."""
+    from kpr.running.offline import forget_copies  # noqa: PLC0415 - only here
+
+    # First, as the rest may fail.
+    forget_copies(settings.server)
     api.token = stored_token(settings.server)
     if api.token.startswith(PERSONAL):
         with suppress(SignInError, NotFoundError):

@@ -62,6 +62,10 @@ class UnreachableError(KprError):
     code = Exit.UNREACHABLE
 
 
+class NoAnswerError(UnreachableError):
+    """No server answered: an offline copy may be used."""
+
+
 class NamesError(KprError):
     """Names collide or are missing, or a value cannot be a variable."""
 

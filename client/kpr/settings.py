@@ -33,6 +33,7 @@ class Project:
     name_transformer: str = ""
     strict: bool = False
     strip_prefix: bool = False
+    offline_hours: int = 0
     required: tuple[str, ...] = ()
 
 
@@ -46,6 +47,8 @@ class Settings:
     environment: str
     prefix: str
     project: Project = field(default_factory=Project)
+    # How old an offline copy may be, as far as the server allows; 0: none is kept.
+    offline_hours: int = 0
 
     def required_environment(self) -> str:
         """Return the environment. Raises UsageError if there is none."""
@@ -72,6 +75,7 @@ def resolve(options: Any, variables: Mapping[str, str] = os.environ) -> Settings
         or project.environment,
         prefix=_first(getattr(options, "prefix", None), variables.get("KPR_PREFIX"), project.prefix),
         project=project,
+        offline_hours=_hours(variables.get("KPR_OFFLINE_HOURS", "")) or project.offline_hours,
     )
 
 
@@ -92,6 +96,11 @@ def normal_server(text: str) -> str:
 def config_folder(variables: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of kpr's own files."""
     return Path(variables.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kpr"
+
+
+def cache_folder(variables: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of encrypted copies."""
+    return Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kpr"
 
 
 def default_server(variables: Mapping[str, str] = os.environ) -> str:
@@ -129,6 +138,12 @@ def _first(*given: str | None) -> str:
     return next((each for each in given if each is not None), "").strip("/")
 
 
+def _hours(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError("KPR_OFFLINE_HOURS is a number of hours.")
+    return int(text or 0)
+
+
 def _require_own(path: Path) -> None:
     facts = path.stat()
     mine = hasattr(os, "getuid") and facts.st_uid in {os.getuid(), 0}
@@ -152,7 +167,7 @@ def _parsed(path: Path) -> Project:
 
 
 def _project(path: Path, values: dict[str, Any]) -> Project:
-    unknown = values.keys() - {*_TEXTS, *_SWITCHES, "required"}
+    unknown = values.keys() - {*_TEXTS, *_SWITCHES, "required", "offline_hours"}
     if unknown:
         raise UsageError(f"{path}: unknown setting {min(unknown)}.")
     for name in _TEXTS:
@@ -161,6 +176,9 @@ def _project(path: Path, values: dict[str, Any]) -> Project:
     required = values.get("required", [])
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise UsageError(f"{path}: required is a list of names.")
+    hours = values.get("offline_hours", 0)
+    if not isinstance(hours, int) or isinstance(hours, bool) or hours < 0:
+        raise UsageError(f"{path}: offline_hours is a number of hours.")
     for name in _SWITCHES:
         if not isinstance(values.get(name, False), bool):
             raise UsageError(f"{path}: {name} is true or false.")

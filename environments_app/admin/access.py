@@ -168,10 +168,11 @@ class EnvironmentAdmin(ServiceAdmin):
         "position",
         "protected",
         "kms_key_alias",
+        "offline_hours",
     )
     sections = (
         ("On pages", "display_name description colour position"),
-        ("Protection", "protected kms_key_alias"),
+        ("Protection", "protected kms_key_alias offline_hours"),
     )
 
     def page_of(self, obj: Any) -> str | None:

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
-from environments_app.models.environment import Colour
+from environments_app.models.environment import MAX_OFFLINE_HOURS, Colour
 from environments_app.names import MAX_PREFIX
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import DEFAULT_OVERLAP, MAX_OVERLAP
@@ -29,6 +29,7 @@ class EnvironmentDocument(serializers.ModelSerializer[Environment]):
             "position",
             "protected",
             "kms_key_alias",
+            "offline_hours",
             "created_at",
             "updated_at",
         ]
@@ -61,6 +62,14 @@ class EnvironmentChange(StrictSerializer):
         max_length=2048,
         required=False,
         help_text="alias/..., a key id, or the ARN of either. With KMS, it has to name a usable key.",
+    )
+    offline_hours = WholeNumber(
+        min_value=1,
+        max_value=MAX_OFFLINE_HOURS,
+        allow_null=True,
+        required=False,
+        help_text="How long a client may use its copy of values while Keeper cannot be reached; "
+        "null: it keeps none.",
     )
 
 

@@ -163,8 +163,8 @@ def rotating(token: ServiceToken, environment: Environment, *, overlap: timedelt
     )
 
 
-def unprotecting(environment: Environment, changes: dict[str, Any]) -> Proposal:
-    """Return the proposal to change settings of an environment that end its protection."""
+def weakening(environment: Environment, changes: dict[str, Any]) -> Proposal:
+    """Return the proposal to change settings of an environment that end or weaken its protection."""
     return Proposal(
         action=Action.ENVIRONMENT_UPDATE,
         environment=environment,
@@ -232,4 +232,6 @@ def _moment(moment: datetime | None) -> str:
 
 
 def _word(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -15,7 +15,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.approvals.access_proposals import unprotecting
+from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
@@ -26,7 +26,7 @@ from environments_app.models.environment import Colour
 from environments_app.names import validate_environment_name
 
 CHANGEABLE: Final = frozenset(
-    {"display_name", "description", "colour", "position", "protected", "kms_key_alias"}
+    {"display_name", "description", "colour", "position", "protected", "kms_key_alias", "offline_hours"}
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -63,6 +63,7 @@ def create_environment(
     kms_key_alias: str = "",
     colour: str = "",
     protected: bool = False,
+    offline_hours: int | None = None,
     position: int | None = None,
     manager: User | None = None,
 ) -> Environment:
@@ -80,9 +81,10 @@ def create_environment(
         kms_key_alias=_key_reference(kms_key_alias),
         colour=colour or _COLOURS.get(name, Colour.SLATE),
         protected=protected,
+        offline_hours=offline_hours,
         position=0 if position is None else position,
     )
-    clean_fields(environment, ["display_name", "description", "colour", "position"])
+    clean_fields(environment, ["display_name", "description", "colour", "position", "offline_hours"])
     environment.warnings = _checked_key(kms_key_alias)
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
@@ -100,8 +102,8 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected. It cannot be protected while only one person could approve. `warnings` has an entry if a new
-    key could not be checked.
+    protected, or if a protected one allowed offline copies or longer ones. It cannot be protected while only
+    one person could approve. `warnings` has an entry if a new key could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
@@ -113,7 +115,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
         _require_two_people(environment)
     clearance = _cleared_change(actor, environment, changes)
     with lock_authentic(environment) as stored:
-        if clearance is None and _unprotects(actor, stored, changes):
+        if clearance is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on for this environment. Reload the page.")
         approved = clearance.spend(stored, actor=actor) if clearance else {}
         changed = set_fields(stored, changes)
@@ -134,13 +136,15 @@ def _require_two_people(environment: Environment) -> None:
 def _cleared_change(
     actor: Principal, environment: Environment, changes: dict[str, Any]
 ) -> ApprovalGrant | None:
-    if not _unprotects(actor, environment, changes):
+    if not _weakens(actor, environment, changes):
         return None
-    return require_approval(actor=actor, proposal=unprotecting(environment, changes))
+    return require_approval(actor=actor, proposal=weakening(environment, changes))
 
 
-def _unprotects(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
-    return changes.get("protected", True) is not True and needs_second_person(actor, environment)
+def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
+    unprotects = changes.get("protected", True) is not True
+    keeps_longer = (changes.get("offline_hours") or 0) > (environment.offline_hours or 0)
+    return (unprotects or keeps_longer) and needs_second_person(actor, environment)
 
 
 def _seen(actor: Principal, environment: Environment | None) -> Environment:
@@ -163,6 +167,7 @@ def _store(environment: Environment, actor: Principal, manager: User | None, *, 
         "display_name": environment.display_name,
         "kms_key_alias": environment.kms_key_alias,
         "protected": environment.protected,
+        "offline_hours": environment.offline_hours,
         "manager": manager.username if manager else None,
     }
     _record(actor, Action.ENVIRONMENT_CREATE, environment, details)

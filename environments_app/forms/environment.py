@@ -8,7 +8,7 @@ from django.utils.text import format_lazy
 
 from environments_app.clock import zone_name
 from environments_app.models import Environment, Role
-from environments_app.models.environment import Colour
+from environments_app.models.environment import MAX_OFFLINE_HOURS, Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
 from environments_app.tokens.service import Lifetime
 
@@ -35,6 +35,14 @@ class SettingsForm(EnvironmentForm):
     protected = forms.BooleanField(
         required=False,
         help_text="Require approval for every change and type-to-confirm for destructive actions.",
+    )
+    offline_hours = forms.IntegerField(
+        label="Offline copies (hours)",
+        required=False,
+        min_value=1,
+        max_value=MAX_OFFLINE_HOURS,
+        help_text="How long kpr may use its encrypted copy while Keeper can't be reached. "
+        "Leave blank to forbid copies.",
     )
 
     @staticmethod

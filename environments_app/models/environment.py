@@ -1,11 +1,14 @@
 """Environments: the places in which secrets live."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.fields import ExactCharField
+
+MAX_OFFLINE_HOURS: Final = 168
 
 
 class Colour(models.TextChoices):
@@ -28,6 +31,7 @@ class Environment(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "environment"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name", "kms_key_alias", "protected")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("offline_hours",)
 
     name = ExactCharField(
         max_length=63,
@@ -59,6 +63,14 @@ class Environment(AuthenticatedRow):
         blank=True,
         verbose_name="KMS key",
         help_text="Alias (alias/…), key ID or ARN in KMS. Empty: the key of the installation.",
+    )
+    offline_hours = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_OFFLINE_HOURS)],
+        verbose_name="offline copies (hours)",
+        help_text="How long kpr may use its encrypted copy of values while Keeper cannot be reached, "
+        f"{MAX_OFFLINE_HOURS} at most. Empty: it keeps no copy.",
     )
     # Warnings for the user who saved it; not stored.
     warnings: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ _TOKENS: Final = ProvenRows(
     ),
 )  # fmt: skip
 _ENVIRONMENTS: Final = ProvenRows(
-    Environment, ("id", "uuid", "name", "kms_key_alias", "protected", "row_mac")
+    Environment, ("id", "uuid", "name", "kms_key_alias", "protected", "offline_hours", "row_mac")
 )
 _WIDTH: Final = len(_TOKENS.columns)
 

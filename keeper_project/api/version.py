@@ -13,7 +13,15 @@ from keeper_project.ui.navigation import installed_version
 # Raised when a client of the level before could misread an answer; features need no new level.
 API_LEVEL: Final = 1
 # What a client may use if it is named here, in the order in which it was added.
-FEATURES: Final = ("export", "import", "conditional-read", "kv2", "personal-tokens", "device-sign-in")
+FEATURES: Final = (
+    "export",
+    "import",
+    "conditional-read",
+    "kv2",
+    "personal-tokens",
+    "device-sign-in",
+    "offline",
+)
 
 
 class VersionAnswer(serializers.Serializer[Any]):

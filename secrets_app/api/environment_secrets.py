@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from environments_app.environments.service import find_environment
+from environments_app.tokens import offline_copies
 from secrets_app.api import serializers as documents
 from secrets_app.api.secrets import (
     IF_MATCH,
@@ -128,6 +129,14 @@ class ExportView(SecretsView):
                 response=[200],
                 description="The variables of a dotenv file that a reader does not read as they are.",
             ),
+            OpenApiParameter(
+                offline_copies.HEADER,
+                int,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="The seconds for which a client may use its encrypted copy of this answer while "
+                "Keeper cannot be reached. Without it no copy may be kept.",
+            ),
         ],
         responses={
             **{(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
@@ -149,7 +158,9 @@ class ExportView(SecretsView):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=etag)
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
         values = export_values(revealed, format=renderer.format)
-        return Response(values, headers={**renderer.headers(values), **etag})
+        seconds = offline_copies.offline_seconds(actor=self.actor, environment=place)
+        offline = {offline_copies.HEADER: str(seconds)} if seconds else {}
+        return Response(values, headers={**renderer.headers(values), **etag, **offline})
 
 
 class CompareView(SecretsView):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from kpr.api import Api, path_of
-from kpr.errors import ForbiddenError, NamesError, UsageError
+from kpr.api import Answer, Api, path_of
+from kpr.errors import ForbiddenError, NamesError, NoAnswerError, NotFoundError, SignInError, UsageError
 from kpr.running.files import PrivateFolder, file_in_memory, is_memory_available
 from kpr.running.naming import Naming, missing, variables_of
 from kpr.running.process import execute, no_core_dump, supervise
-from kpr.settings import Settings
+from kpr.settings import Settings, cache_folder
 
 # The command must not sign in as its caller.
 _OWN = ("KPR_TOKEN", "KPR_TOKEN_FILE", "KPR_JWT", "KPR_JWT_FILE", "KPR_TRUST")
@@ -95,15 +95,50 @@ def fetch(
 
     Raises KprError.
     """
-    environment, only = settings.required_environment(), [*getattr(options, "only", [])]
-    if only:
-        return {name: value_of(api, environment, name) for name in dict.fromkeys([*only, *(extra or [])])}
-    query = {"format": "json", **({"prefix": settings.prefix} if settings.prefix else {})}
-    answer = api.get(path_of("environments", environment, "export"), query)
-    secrets: dict[str, str] = answer.document()
-    for name in extra or []:
+    names = list(dict.fromkeys([*getattr(options, "only", []), *(extra or [])]))
+    if getattr(options, "only", []):
+        return {name: find_value(settings, api, name) for name in names}
+    secrets = _export(settings, api)
+    for name in names:
         if name not in secrets:
-            secrets[name] = value_of(api, environment, name)
+            secrets[name] = value_of(api, settings.required_environment(), name)
+    return secrets
+
+
+def find_value(settings: Settings, api: Api, name: str) -> str:
+    """Return the value of one secret, of the offline copy if no server answers. Raises KprError."""
+    try:
+        return value_of(api, settings.required_environment(), name)
+    except NoAnswerError as error:
+        if not settings.offline_hours:
+            raise
+        from kpr.running.offline import OfflineCopy, pick  # noqa: PLC0415 - only where copies are kept
+
+        return pick(OfflineCopy(settings, api.token).secrets(error), name, error)
+
+
+def _export(settings: Settings, api: Api) -> dict[str, str]:
+    """Return all values under the prefix, and keep or use the offline copy where that is asked for."""
+    environment = settings.required_environment()
+    query = {"format": "json", **({"prefix": settings.prefix} if settings.prefix else {})}
+    if not settings.offline_hours and not cache_folder().exists():
+        return _secrets_of(api.get(path_of("environments", environment, "export"), query))
+    from kpr.running.offline import OfflineCopy  # noqa: PLC0415 - as above
+
+    copy = OfflineCopy(settings, api.token)
+    try:
+        answer = api.get(path_of("environments", environment, "export"), query)
+    except NoAnswerError as error:
+        return copy.secrets(error)
+    except (SignInError, ForbiddenError, NotFoundError):
+        copy.delete()
+        raise
+    copy.keep(answer)
+    return _secrets_of(answer)
+
+
+def _secrets_of(answer: Answer) -> dict[str, str]:
+    secrets: dict[str, str] = answer.document()
     return secrets
 
 

@@ -8,10 +8,10 @@ again.
 import random
 import sys
 from argparse import Namespace
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from kpr.api import Api, path_of
-from kpr.errors import KprError, UnreachableError
+from kpr.errors import KprError, NoAnswerError, UnreachableError
 from kpr.running.process import Supervisor
 from kpr.running.run import Prepared, in_folder, in_memory, needs_folder, prepare
 from kpr.settings import Settings
@@ -26,7 +26,9 @@ _JITTER = 0.1
 def watch(options: Namespace, settings: Settings, api: Api, core_limits: object) -> int:
     """Run the command until it ends, and start it again on a change. Raises KprError for the first start."""
     manifest = Manifest(api, settings)
-    manifest.has_changed()
+    # If no server answers, an offline copy may be there, and the next look finds every change.
+    with suppress(NoAnswerError):
+        manifest.has_changed()
     prepared = prepare(options, settings, api)
     with Supervisor(core_limits) as supervisor:
         while True:

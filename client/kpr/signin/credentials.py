@@ -51,7 +51,7 @@ def stored_token(server: str) -> str:
         return str(entry["token"])
     if entry.get("in") != "keyring":
         return ""
-    keyring = _keyring()
+    keyring = system_keyring()
     if keyring is None:
         raise SignInError("The token is in the keyring, which kpr cannot use here: set KPR_TOKEN.")
     try:
@@ -80,7 +80,7 @@ def forget_token(server: str) -> bool:
     entry = entries.pop(server, None)
     if entry is None:
         return False
-    keyring = _keyring() if entry.get("in") == "keyring" else None
+    keyring = system_keyring() if entry.get("in") == "keyring" else None
     if keyring is not None:
         try:
             keyring.delete_password(SERVICE, server)
@@ -92,7 +92,7 @@ def forget_token(server: str) -> bool:
 
 def remember_server(server: str) -> None:
     """Make a server the one that commands outside a project ask."""
-    _private(config_folder() / "server", server + "\n")
+    write_private(config_folder() / "server", f"{server}\n".encode())
 
 
 def credentials_file() -> Path:
@@ -110,7 +110,7 @@ def _from_file(name: str) -> str:
 
 
 def _store_in_keyring(server: str, token: str) -> bool:
-    keyring = _keyring()
+    keyring = system_keyring()
     if keyring is None:
         return False
     try:
@@ -120,7 +120,7 @@ def _store_in_keyring(server: str, token: str) -> bool:
         return False
 
 
-def _keyring() -> Any:
+def system_keyring() -> Any:
     """Return the package `keyring` if it is installed and has a backend of the system, else None."""
     try:
         import keyring  # noqa: PLC0415 - optional, and slow to load
@@ -150,17 +150,17 @@ def _entries() -> dict[str, Any]:
 
 
 def _write(entries: dict[str, Any]) -> None:
-    _private(credentials_file(), json.dumps(entries))
+    write_private(credentials_file(), json.dumps(entries).encode())
 
 
-def _private(path: Path, text: str) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file that no other account can read at any moment, whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

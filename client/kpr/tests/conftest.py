@@ -111,3 +111,39 @@ def signed_out(home: Path, variables: Mapping[str, str]) -> Kpr:
     base = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
     own = {"HOME": str(home), "PYTHONPATH": str(CLIENT), "KPR_ENVIRONMENT": "development"}
     return Kpr(home, {**base, **own, **variables})
+
+
+KEYRING = """
+import json, os, pathlib
+from keyring import errors
+PATH = pathlib.Path(os.environ["FAKE_KEYRING"])
+class Backend:
+    priority = int(os.environ.get("FAKE_PRIORITY", "5"))
+def get_keyring(): return Backend()
+def _all():
+    if os.environ.get("FAKE_LOCKED"): raise errors.KeyringLocked
+    return json.loads(PATH.read_text()) if PATH.exists() else {}
+def get_password(service, name): return _all().get(f"{service} {name}")
+def set_password(service, name, value): PATH.write_text(json.dumps({**_all(), f"{service} {name}": value}))
+def delete_password(service, name):
+    found = _all(); del found[f"{service} {name}"]; PATH.write_text(json.dumps(found))
+"""
+ERRORS = "class KeyringError(Exception): pass\nclass KeyringLocked(KeyringError): pass\n"
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A keyring of the system, as the package of that name shows one."""
+    package = tmp_path / "packages" / "keyring"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(KEYRING)
+    (package / "errors.py").write_text(ERRORS)
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("FAKE_KEYRING", str(tmp_path / "ring"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("keyring", "keyring.errors"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield tmp_path / "ring"
+    for name in ("keyring", "keyring.errors"):
+        sys.modules.pop(name, None)

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -137,38 +136,6 @@ def test_an_option_wins_over_a_variable_and_that_over_the_project(
 
 
 # --- The keyring ---------------------------------------------------------------------------------
-
-KEYRING = """
-import json, os, pathlib
-from keyring import errors
-PATH = pathlib.Path(os.environ["FAKE_KEYRING"])
-class Backend:
-    priority = int(os.environ.get("FAKE_PRIORITY", "5"))
-def get_keyring(): return Backend()
-def _all():
-    if os.environ.get("FAKE_LOCKED"): raise errors.KeyringLocked
-    return json.loads(PATH.read_text()) if PATH.exists() else {}
-def get_password(service, name): return _all().get(f"{service} {name}")
-def set_password(service, name, value): PATH.write_text(json.dumps({**_all(), f"{service} {name}": value}))
-def delete_password(service, name):
-    found = _all(); del found[f"{service} {name}"]; PATH.write_text(json.dumps(found))
-"""
-ERRORS = "class KeyringError(Exception): pass\nclass KeyringLocked(KeyringError): pass\n"
-
-
-@pytest.fixture
-def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A keyring of the system, as the package of that name shows one."""
-    package = tmp_path / "packages" / "keyring"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(KEYRING)
-    (package / "errors.py").write_text(ERRORS)
-    monkeypatch.syspath_prepend(str(package.parent))
-    monkeypatch.setenv("FAKE_KEYRING", str(tmp_path / "ring"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("keyring", "keyring.errors"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return tmp_path / "ring"
 
 
 def test_the_keyring_is_taken_where_it_works(keyring: Path) -> None:

@@ -1,0 +1,155 @@
+"""Encrypted copies of values, for the time in which the server cannot be reached.
+
+A copy is sealed by AES-256-GCM. Its key is derived from a key in the keyring and from the token, so that it
+opens with both alone; server, environment and prefix are its associated data. The server sets the age up to
+which a copy may be used, with each answer. Without that no copy is kept, and an older one is deleted.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kpr.api import Answer
+from kpr.errors import NoAnswerError
+from kpr.settings import Settings, cache_folder
+from kpr.signin.credentials import system_keyring, write_private
+
+# The seconds for which an answer may be kept.
+HEADER = "keeper-offline"
+SERVICE = "keeper-kpr-offline"
+_FORMAT = "keeper-kpr-offline-1"
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_HOUR = 3600
+
+
+class OfflineCopy:
+    """The copy of what one token reads of one environment under one prefix."""
+
+    def __init__(self, settings: Settings, token: str) -> None:
+        self._server, self._hours, self._token = settings.server, settings.offline_hours, token
+        self._bound = json.dumps([_FORMAT, settings.server, settings.environment, settings.prefix]).encode()
+        self._folder = _folder(settings.server)
+        self._path = self._folder / hashlib.sha256(self._bound).hexdigest()[:32]
+
+    def keep(self, answer: Answer) -> None:
+        """Store an answer's values as far as the project and the server allow, else delete the copy.
+
+        A copy that cannot be stored is reported, and hinders nothing.
+        """
+        allowed = answer.headers.get(HEADER, "")
+        seconds = min(int(allowed) if allowed.isdigit() else 0, self._hours * _HOUR)
+        if not seconds:
+            self.delete()
+            return
+        told = "there is no usable keyring, or the package cryptography is missing"
+        with suppress(OSError):
+            key = self._key(makes=True)
+            if key:
+                content = {"secrets": answer.document(), "stored": int(time.time()), "seconds": seconds}
+                nonce = os.urandom(_NONCE_BYTES)
+                sealed = nonce + key.encrypt(nonce, json.dumps(content).encode(), self._bound)
+                write_private(self._path, sealed)
+                return
+            told = f"{told} (keeper-kpr[offline])"
+        _report(f"no offline copy is kept: {told}")
+
+    def secrets(self, error: NoAnswerError) -> dict[str, str]:
+        """Return the values of the copy and report its age. Raises `error` if there is none to use."""
+        if not self._hours:
+            raise error
+        content = self._content()
+        if content is None:
+            raise NoAnswerError(f"{error} There is no offline copy that this token and keyring open.")
+        age = time.time() - content["stored"]
+        bound = min(content["seconds"], self._hours * _HOUR)
+        if not 0 <= age <= bound:
+            self.delete()
+            raise NoAnswerError(f"{error} The offline copy was older than {_duration(bound)}; it is deleted.")
+        _report(
+            f"{self._server} cannot be reached: using the offline copy of {_duration(age)} ago, "
+            f"which may be used for {_duration(bound)}"
+        )
+        found: dict[str, str] = content["secrets"]
+        return found
+
+    def delete(self) -> None:
+        """Delete the copy, if there is one."""
+        self._path.unlink(missing_ok=True)
+
+    def _content(self) -> dict[str, Any] | None:
+        try:
+            sealed = self._path.read_bytes()
+        except OSError:
+            return None
+        key = self._key(makes=False)
+        if key is None:
+            return None
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - optional
+
+        try:
+            opened = key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._bound)
+        except (InvalidTag, ValueError):
+            return None
+        content: dict[str, Any] = json.loads(opened)
+        return content
+
+    def _key(self, *, makes: bool) -> Any:
+        """Return the cipher of this server and token; None where keyring or cipher cannot be used."""
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - optional
+        except ImportError:
+            return None
+        keyring = system_keyring()
+        if keyring is None:
+            return None
+        try:
+            text = keyring.get_password(SERVICE, self._server) or ""
+            if not text and makes:
+                text = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+                keyring.set_password(SERVICE, self._server, text)
+        except keyring.errors.KeyringError:
+            return None
+        if not text:
+            return None
+        return AESGCM(hmac.digest(base64.b64decode(text), self._token.encode(), "sha256"))
+
+
+def forget_copies(server: str) -> None:
+    """Delete every copy of a server, and their key as far as the keyring can be used."""
+    shutil.rmtree(_folder(server), ignore_errors=True)
+    keyring = system_keyring()
+    if keyring is not None:
+        with suppress(keyring.errors.KeyringError):
+            keyring.delete_password(SERVICE, server)
+
+
+def pick(secrets: Mapping[str, str], name: str, error: NoAnswerError) -> str:
+    """Return a value of a copy. Raises NoAnswerError if the copy does not hold it."""
+    if name not in secrets:
+        raise NoAnswerError(f"{error} The offline copy does not hold {name}.")
+    return secrets[name]
+
+
+def _folder(server: str) -> Path:
+    return cache_folder() / hashlib.sha256(server.encode()).hexdigest()[:32]
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds) // 60
+    hours, rest = divmod(minutes, 60)
+    parts = [f"{hours} h"] if hours else []
+    return " ".join([*parts, f"{rest} min"] if rest or not parts else parts)
+
+
+def _report(text: str) -> None:
+    sys.stderr.write(f"kpr: {text}\n")
