@@ -4,7 +4,7 @@ from django.urls import reverse
 
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
-from keeper_project.models import BackupRequest, ExternalSystem, SystemState
+from keeper_project.models import BackupRequest, ExternalSystem, ScheduledTask, SystemState
 
 read_only(
     ExternalSystem,
@@ -21,4 +21,17 @@ read_only(
 )
 read_only(
     BackupRequest, "requested_at person name attempts lease_until", page=lambda _row: reverse("backups")
+)
+read_only(
+    ScheduledTask,
+    "task started_at milliseconds error failures requested_at requested_by",
+    page=lambda _row: f"{reverse('admin-system')}#schedules",
+    attention=(
+        Attention(
+            key="failing",
+            label="scheduled tasks failing",
+            rows=lambda rows: rows.filter(failures__gt=0),
+            tone="bad",
+        ),
+    ),
 )

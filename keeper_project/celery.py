@@ -32,10 +32,19 @@ class ContainedTask(Task[Any, Any]):
     abstract = True
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Run, and fail where the code asks for the end of the process.
+        """Run, note how a run in a worker ends, and fail where the code asks for the end of the process.
 
         A worker that has no memory left fails each task, and does not end: it is ended here.
         """
+        if self.request.called_directly:
+            return self._contained(*arguments, **options)
+        # Needs Django's models, which this module is loaded before.
+        from keeper_project.operations.schedule_runs import noted  # noqa: PLC0415
+
+        with noted(self.name):
+            return self._contained(*arguments, **options)
+
+    def _contained(self, *arguments: Any, **options: Any) -> Any:
         try:
             return super().__call__(*arguments, **options)
         except MemoryError:

@@ -111,3 +111,50 @@ class BackupRequest(models.Model):
 
     def __str__(self) -> str:
         return self.name or "a new backup"
+
+
+class ScheduledTask(models.Model):
+    """How a scheduled task last ended, and a person's request to run it now.
+
+    The row decides nothing: a run does what is due, and a request sends only a task of the settings'
+    schedule.
+    """
+
+    task = models.CharField(max_length=100, unique=True, help_text="Name of the scheduled task.")
+    started_at = models.DateTimeField(
+        null=True, blank=True, verbose_name="last run", help_text="When the last run started, in UTC."
+    )
+    milliseconds = models.PositiveBigIntegerField(
+        default=0, verbose_name="duration (ms)", help_text="How long the last run took."
+    )
+    # The name of the exception's class: its text might quote anything.
+    error = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="Kind of the error that ended the last run. Empty: it succeeded.",
+    )
+    failures = models.PositiveIntegerField(default=0, help_text="Number of failed runs in a row.")
+    requested_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        verbose_name="requested",
+        help_text="When a run was requested that no worker has started yet, in UTC.",
+    )
+    requested_by = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+        verbose_name="requester",
+        help_text="Username of the person who last requested a run.",
+    )
+
+    class Meta:
+        """By name."""
+
+        verbose_name = "scheduled task"
+        verbose_name_plural = "scheduled tasks"
+        ordering = ["task"]
+
+    def __str__(self) -> str:
+        return self.task

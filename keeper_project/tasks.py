@@ -13,6 +13,7 @@ from keeper_project.backup import requests
 from keeper_project.backup import service as backup
 from keeper_project.health import checker
 from keeper_project.inbox import digest
+from keeper_project.operations import schedule_runs
 from keeper_project.reports import mail as reports_mail
 from keeper_project.runtime.heartbeat import beat
 
@@ -92,3 +93,9 @@ def carry_out_backup_requests() -> None:
     with slot("backup") as is_free:
         if is_free:
             requests.run()
+
+
+@shared_task(name=schedule_runs.RUN_REQUESTED)
+def run_requested_tasks() -> None:
+    """Send the scheduled tasks that people asked for ahead of their schedule."""
+    schedule_runs.run_requested()

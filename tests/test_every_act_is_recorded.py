@@ -605,6 +605,7 @@ SILENT_WORK: Final = {
     "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
     "keeper_project.tasks.clear_sessions": "it forgets sessions that have ended",
     "secrets_app.tasks.run_key_jobs": _CHOSEN,
+    "keeper_project.tasks.run_requested_tasks": "the request is recorded, and what runs records itself",
 }
 
 

@@ -202,6 +202,7 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "system.view": ActionLabel("Health viewed", "viewed the health of", "view the health of"),
     "system.check": ActionLabel("Health check", "passed a health check of", "reach"),
     "process.restart": ActionLabel("Process restarted", "restarted", "keep running"),
+    "schedule.run": ActionLabel("Scheduled work requested", "requested a run of", "request a run of"),
     "data_key.create": ActionLabel("Data key created", "created data key", "create data key"),
     "data_key.rotate": ActionLabel("Data key rotated", "rotated data key", "rotate data key"),
     "data_key.open": ActionLabel("Data key opened", "opened data key", "open data key"),

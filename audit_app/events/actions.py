@@ -157,6 +157,8 @@ class Action(StrEnum):
     # A process of `keeper run` ended and was started again, or runs steadily since.
     PROCESS_RESTART = "process.restart"
 
+    # Scheduled work that a person asked for ahead of its time.
+    SCHEDULE_RUN = "schedule.run"
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"
     DATA_KEY_OPEN = "data_key.open"

@@ -92,6 +92,7 @@ GROUPS: Final = (
         "System",
         (
             "keeper_project.ExternalSystem",
+            "keeper_project.ScheduledTask",
             "keeper_project.BackupRequest",
             "environments_app.Alert",
             "environments_app.Delivery",

@@ -92,6 +92,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _LOOK_SECONDS,
         "options": {"expires": 30},
     },
+    "run-requested-tasks": {
+        "task": "keeper_project.tasks.run_requested_tasks",
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
+    },
     "correct-due-times": {
         "task": "sync_app.tasks.correct_future_due_times",
         "schedule": crontab(minute="13"),

@@ -14,6 +14,8 @@ from django.views.decorators.http import require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
+from environments_app.errors import ConfirmationNeeded, InvalidField
+from environments_app.views.profile import confirm_first
 from keeper_project.backup import service as backup
 from keeper_project.backup.errors import Malformed
 from keeper_project.backup.requests import request as request_backup
@@ -21,6 +23,7 @@ from keeper_project.health.service import results, warnings
 from keeper_project.health.status import standings
 from keeper_project.operations.installation import build, deployment_findings
 from keeper_project.operations.queues import leases, queues
+from keeper_project.operations.schedule_runs import request_run
 from keeper_project.operations.schedules import schedules
 from keeper_project.operations.settings_view import Setting, shown_settings
 from keeper_project.runtime.heartbeat import last_beat
@@ -30,11 +33,11 @@ _BACKUPS_SHOWN: Final = 10
 
 @require_http_methods(["GET", "POST"])
 def system(request: HttpRequest) -> HttpResponse:
-    """Show the system; a POST asks a worker for a backup, or for the proof of one."""
+    """Show the system; a POST asks a worker for scheduled work, a backup, or the proof of one."""
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
-        return _back_up(request, actor)
+        return _run_now(request, actor) if "schedule" in request.POST else _back_up(request, actor)
     text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
     found = standings(actor=actor)
     context = {
@@ -52,6 +55,7 @@ def system(request: HttpRequest) -> HttpResponse:
         "changed": changed,
         "backups": backup.list_backups(actor=actor)[:_BACKUPS_SHOWN],
         "backup_interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
+        "may_run": allows(actor, Action.SCHEDULE_RUN, environment_id=None),
         "may_back_up": allows(actor, Action.BACKUP_CREATE, environment_id=None),
     }
     return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
@@ -59,6 +63,20 @@ def system(request: HttpRequest) -> HttpResponse:
 
 def _chosen(text: str, *, changed: bool) -> list[Setting]:
     return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
+
+
+def _run_now(request: HttpRequest, actor: Principal) -> HttpResponse:
+    back = f"{reverse('admin-system')}#schedules"
+    name = request.POST["schedule"]
+    try:
+        request_run(actor=actor, name=name)
+    except ConfirmationNeeded:
+        return confirm_first(request, back=back)
+    except InvalidField as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Run of {name} requested.")
+    return redirect(back)
 
 
 def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:

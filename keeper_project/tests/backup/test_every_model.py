@@ -94,6 +94,7 @@ FATE: Final[dict[str, str]] = {
     # One of days ago is dropped.
     "keeper_project.BackupRequest": AS_IT_WAS,
     "keeper_project.ExternalSystem": AS_IT_WAS,
+    "keeper_project.ScheduledTask": AS_IT_WAS,
     "secrets_app.DataKey": AS_IT_WAS,
     "secrets_app.EnvironmentSnapshot": CACHED,
     "secrets_app.KeyJob": AS_IT_WAS,

@@ -72,6 +72,7 @@ def test_nothing_secret_is_listed_as_plain() -> None:
     assert secret == set()
 
 
+@pytest.mark.django_db
 def test_the_next_run_of_each_schedule_lies_ahead() -> None:
     found = schedules()
     assert [each.name for each in found] == sorted(django_settings.CELERY_BEAT_SCHEDULE)
