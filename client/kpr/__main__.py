@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from kpr.cli.parser import build
@@ -12,6 +13,29 @@ from kpr.errors import CommandError, Exit, KprError, UsageError
 
 if TYPE_CHECKING:
     from kpr.settings import Settings
+
+
+# Each is loaded when it is needed, so that `kpr run` starts fast.
+_COMMANDS = {
+    "run": "kpr.running.run:run",
+    "get": "kpr.commands:get",
+    "list": "kpr.commands:list_secrets",
+    "set": "kpr.commands:set_secret",
+    "export": "kpr.exporting:export",
+    "import": "kpr.importing:import_file",
+    "scan": "kpr.scanning.scan:scan",
+    "learn": "kpr.scanning.scan:learn",
+    "login": "kpr.commands:login",
+    "logout": "kpr.commands:logout",
+    "whoami": "kpr.commands:whoami",
+    "init": "kpr.commands:init",
+    "completion": "kpr.cli.completion:completion",
+    "man": "kpr.cli.manual:manual",
+    "version": "kpr.commands:version",
+}
+# They get the options alone.
+_LOCAL = frozenset({"scan", "init", "completion", "man", "version"})
+_WITHOUT_TOKEN = frozenset({"login", "logout"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,39 +69,22 @@ def _parse(given: list[str]) -> Namespace:
 
 
 def _dispatch(options: Namespace) -> int:
-    from kpr import commands  # noqa: PLC0415 - not for --help
-
-    if options.verb == "init":
-        return commands.init(options)
-    from kpr.api import Api  # noqa: PLC0415 - as above
+    """Load what the command needs, and run it. Raises KprError."""
+    verb = "learn" if getattr(options, "learn", False) else options.verb
+    module, _, name = _COMMANDS[verb].partition(":")
+    command = getattr(import_module(module), name)
+    if verb in _LOCAL:
+        return int(command(options))
+    from kpr.api import Api  # noqa: PLC0415 - not for what needs no server
     from kpr.settings import resolve  # noqa: PLC0415 - as above
 
-    if options.verb == "version":
-        try:
-            settings = resolve(options)
-        except UsageError:
-            return commands.version(options, None, None)
-        return commands.version(options, settings, Api(settings.server, debug=options.debug))
     settings = resolve(options)
     api = Api(settings.server, debug=options.debug)
-    if options.verb not in {"login", "logout"}:
+    if verb not in _WITHOUT_TOKEN:
         api.token = _token(settings, debug=options.debug)
-    if settings.offline_hours and options.verb in {"run", "get"}:
+    if settings.offline_hours and verb in {"run", "get"}:
         api.tries, api.seconds = 1, 10.0
-    if options.verb == "run":
-        from kpr.running.run import run  # noqa: PLC0415 - as above
-
-        return run(options, settings, api)
-    verbs = {
-        "get": commands.get,
-        "list": commands.list_secrets,
-        "set": commands.set_secret,
-        "export": commands.export,
-        "login": commands.login,
-        "logout": commands.logout,
-        "whoami": commands.whoami,
-    }
-    return verbs[options.verb](options, settings, api)
+    return int(command(options, settings, api))
 
 
 def _token(settings: "Settings", *, debug: bool) -> str:

@@ -1,18 +1,17 @@
 """The commands besides `run`: each prints one result, as text or as JSON."""
 
-import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
+from kpr.cli.output import print_document, print_result, print_rows
 from kpr.errors import NotFoundError, SignInError, UsageError
 from kpr.running.run import find_value
-from kpr.settings import PROJECT_FILE, Settings, normal_server, write_project
+from kpr.settings import PROJECT_FILE, Settings, normal_server, resolve, write_project
 from kpr.signin.credentials import (
     PERSONAL,
     check_token,
@@ -28,7 +27,7 @@ def get(options: Namespace, settings: Settings, api: Api) -> int:
     """Print one value: exact on a pipe, with a line feed on a terminal."""
     value = find_value(settings, api, options.name)
     if options.format == "json":
-        return _document({"name": options.name, "value": value})
+        return print_document({"name": options.name, "value": value})
     end = "\n" if sys.stdout.isatty() and not value.endswith("\n") else ""
     sys.stdout.buffer.write(f"{value}{end}".encode())
     sys.stdout.flush()
@@ -42,7 +41,7 @@ def list_secrets(options: Namespace, settings: Settings, api: Api) -> int:
         query["prefix"] = settings.prefix
     columns = ("name", "secret_type", "version", "updated_at")
     rows = [{name: row[name] for name in columns} for row in api.every("secrets", query)]
-    return _rows(options, rows, columns)
+    return print_rows(options, rows, columns)
 
 
 def set_secret(options: Namespace, settings: Settings, api: Api) -> int:
@@ -57,20 +56,7 @@ def set_secret(options: Namespace, settings: Settings, api: Api) -> int:
     answer = api.send("PUT", path_of("environments", place, "secrets", options.name), body=body)
     document = answer.document()
     told = {"name": document["name"], "version": document["version"], "environment": place}
-    return _told(options, told, f"Stored {told['name']} in {place}, version {told['version']}.")
-
-
-def export(options: Namespace, settings: Settings, api: Api) -> int:
-    """Print all values in a format; on a terminal only if `--reveal` is given."""
-    if sys.stdout.isatty() and not options.reveal:
-        raise UsageError("This prints every value: send it to a file or a program, or add --reveal.")
-    query = {"format": options.format or "dotenv"}
-    if settings.prefix:
-        query["prefix"] = settings.prefix
-    answer = api.get(path_of("environments", settings.required_environment(), "export"), query)
-    sys.stdout.buffer.write(answer.body)
-    sys.stdout.flush()
-    return 0
+    return print_result(options, told, f"Stored {told['name']} in {place}, version {told['version']}.")
 
 
 def login(options: Namespace, settings: Settings, api: Api) -> int:
@@ -90,31 +76,33 @@ def login(options: Namespace, settings: Settings, api: Api) -> int:
     if options.storage == "file":
         place = "a file of mode 0600"
     result = {"name": who["name"], "kind": who["kind"], "server": settings.server, "storage": where}
-    return _told(
+    return print_result(
         options, result, f"Signed in to {settings.server} as {who['name']}. The token is stored in {place}."
     )
 
 
 def logout(options: Namespace, settings: Settings, api: Api) -> int:
-    """Delete offline copies, revoke a person's token at its server, and remove the stored token."""
+    """Delete copies and fingerprints, revoke a person's token at its server, and remove the stored token."""
     from kpr.running.offline import forget_copies  # noqa: PLC0415 - only here
+    from kpr.scanning.fingerprints import forget_fingerprints  # noqa: PLC0415 - only here
 
     # First, as the rest may fail.
     forget_copies(settings.server)
+    forget_fingerprints(settings.server)
     api.token = stored_token(settings.server)
     if api.token.startswith(PERSONAL):
         with suppress(SignInError, NotFoundError):
             api.send("DELETE", "whoami/token")
     had = forget_token(settings.server)
     told = f"Signed out of {settings.server}." if had else f"There was no token for {settings.server}."
-    return _told(options, {"server": settings.server, "signed_out": had}, told)
+    return print_result(options, {"server": settings.server, "signed_out": had}, told)
 
 
 def whoami(options: Namespace, settings: Settings, api: Api) -> int:
     """Print who the token is of, and what it may."""
     who = api.get("whoami").document()
     if options.format == "json":
-        return _document({**who, "server": settings.server})
+        return print_document({**who, "server": settings.server})
     sys.stdout.write(f"{who['name']} ({who['kind']}) at {settings.server}\n")
     for grant in who["grants"]:
         below = f" under {grant['prefix']}" if grant.get("prefix") else ""
@@ -135,16 +123,17 @@ def init(options: Namespace) -> int:
         write_project(path, {name: value for name, value in values.items() if value})
     except FileExistsError:
         raise UsageError(f"{PROJECT_FILE} exists already: edit it, or remove it first.") from None
-    return _told(options, {"path": str(path)}, f"Wrote {PROJECT_FILE}. It holds no secret: commit it.")
+    return print_result(options, {"path": str(path)}, f"Wrote {PROJECT_FILE}. It holds no secret: commit it.")
 
 
-def version(options: Namespace, settings: Settings | None, api: Api | None) -> int:
-    """Print the versions of kpr and, if there is one, of the server."""
+def version(options: Namespace) -> int:
+    """Print the versions of kpr and, if one is configured, of the server."""
     told: dict[str, Any] = {"kpr": __version__, "api_level": API_LEVEL}
-    if api is not None and settings is not None:
-        told["server"] = {"address": settings.server, **api.version()}
+    with suppress(UsageError):
+        server = resolve(options).server
+        told["server"] = {"address": server, **Api(server, debug=options.debug).version()}
     if options.format == "json":
-        return _document(told)
+        return print_document(told)
     sys.stdout.write(f"kpr {__version__}\n")
     if "server" in told:
         server = told["server"]
@@ -175,26 +164,3 @@ def _piped_value(*, exact: bool) -> str:
     except UnicodeDecodeError:
         raise UsageError("The value is not UTF-8: encode binary content, for example by base64.") from None
     return text if exact else text.removesuffix("\n")
-
-
-def _told(options: Namespace, document: Mapping[str, Any], text: str) -> int:
-    if options.format == "json":
-        return _document(document)
-    sys.stdout.write(f"{text}\n")
-    return 0
-
-
-def _rows(options: Namespace, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> int:
-    if options.format == "json":
-        return _document(rows)
-    table = [[str(row[name]) for name in columns] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-    for cells in table:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        sys.stdout.write(f"{line.rstrip()}\n")
-    return 0
-
-
-def _document(content: Any) -> int:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
-    return 0

@@ -15,11 +15,30 @@ class Exit(IntEnum):
     UNREACHABLE = 7
     NAMES = 8
     PENDING = 9
+    FOUND = 10
     # Of `run`: kpr itself failed, the command cannot be run, the command was not found (as of a shell).
     OWN_FAILURE = 125
     NOT_EXECUTABLE = 126
     NO_COMMAND = 127
     INTERRUPTED = 130
+
+
+EXIT_MEANINGS = {
+    Exit.DONE: "done",
+    Exit.USAGE: "wrong options or settings",
+    Exit.SIGN_IN: "not signed in, or the token ended",
+    Exit.FORBIDDEN: "the role does not permit it",
+    Exit.NOT_FOUND: "not found, or not visible",
+    Exit.REFUSED: "the server refused what was sent",
+    Exit.UNREACHABLE: "the server cannot be reached or is busy",
+    Exit.NAMES: "names collide or are missing, or a value does not fit",
+    Exit.PENDING: "approval is required first; the request was created",
+    Exit.FOUND: "kpr scan found what looks like secrets",
+    Exit.OWN_FAILURE: "kpr run itself failed; the command was not started",
+    Exit.NOT_EXECUTABLE: "the command cannot be run",
+    Exit.NO_COMMAND: "the command was not found",
+    Exit.INTERRUPTED: "interrupted",
+}
 
 
 class KprError(Exception):
@@ -76,6 +95,12 @@ class PendingError(KprError):
     """The change waits for approval; nothing was stored."""
 
     code = Exit.PENDING
+
+
+class FoundError(KprError):
+    """A scan found what looks like secrets."""
+
+    code = Exit.FOUND
 
 
 class CommandError(KprError):

@@ -6,7 +6,11 @@ from typing import Any
 from kpr.errors import UsageError
 from kpr.running.naming import TRANSFORMERS
 
-EXPORT_FORMATS = ("dotenv", "json", "yaml", "csv", "kubernetes")
+EXPORT_FORMATS = (
+    *("dotenv", "json", "yaml", "csv", "kubernetes"),
+    *("shell", "fish", "powershell", "docker", "systemd", "github-env"),
+)
+SOURCES = ("dotenv", "json", "yaml", "csv", "vault", "aws", "doppler", "infisical")
 SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")
 
 _LONGEST_INTERVAL = 3600
@@ -35,12 +39,17 @@ def build() -> Parser:
     export = _command(commands, "export", "print all values in a format", formats=EXPORT_FORMATS)
     _place(export)
     export.add_argument("--reveal", action="store_true", help="print values to a terminal as well")
+    _import(_command(commands, "import", "import secrets from a file, after its plan was shown"))
+    _scan(_command(commands, "scan", "find secrets in files, before they are committed"))
     _login(_command(commands, "login", "sign in to a server"))
     _command(commands, "logout", "revoke a personal token, and remove the stored token of a server")
     _command(commands, "whoami", "show the owner of the token and its permissions")
     init = _command(commands, "init", "write .kpr.toml into this folder")
     _place(init)
     init.add_argument("--require", metavar="NAME", action="append", default=[], help="a name that must exist")
+    completion = _command(commands, "completion", "print the script that completes commands in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    _command(commands, "man", "print the manual page, for example for man -l -")
     _command(commands, "version", "show the versions of kpr and the server")
     return parser
 
@@ -95,6 +104,29 @@ def _set(parser: Any) -> None:
     parser.add_argument("--type", choices=SECRET_TYPES, default="", help="TEXT for a new secret by default")
     parser.add_argument("--comment", metavar="TEXT", default="", help="why; it is not secret")
     parser.add_argument("--exact", action="store_true", help="keep a line feed at the end of the input")
+
+
+def _import(parser: Any) -> None:
+    parser.add_argument("path", metavar="FILE", help="the file; - is standard input")
+    _place(parser, prefix=False)
+    add = parser.add_argument
+    add("--from", dest="source", choices=SOURCES, default="", help="the format, if kpr does not find it")
+    add("--below", metavar="PATH", default="", help="put the secrets below this path")
+    add("--keep-existing", action="store_true", help="leave secrets that exist as they are")
+    add("--dry-run", action="store_true", help="print the plan alone")
+    add("--yes", action="store_true", help="replace values without asking")
+
+
+def _scan(parser: Any) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="files and folders; without any, those of the Git repository"
+    )
+    _place(parser)
+    parser.add_argument("--staged", action="store_true", help="what is staged for the next commit")
+    parser.add_argument(
+        "--learn", action="store_true",
+        help="read the values of the environment once, and store their keyed fingerprints for later scans",
+    )  # fmt: skip
 
 
 def _login(parser: Any) -> None:

@@ -30,6 +30,11 @@ def commands() -> dict[str, Any]:
     return {}
 
 
+def options_of(verb: str) -> list[Action]:
+    """Return the options and arguments of a command, without --help."""
+    return [each for each in commands()[verb]._actions if each.dest != "help"]  # noqa: SLF001 - as above
+
+
 def rewritten(page: str) -> str:
     """Return a page with the present reference between its marks."""
     before, _, rest = page.partition(BEGIN)
@@ -54,7 +59,7 @@ def _section(name: str, parser: ArgumentParser) -> str:
 def _rows(parser: ArgumentParser, *, only: frozenset[str] = frozenset()) -> Iterator[str]:
     for action in parser._actions:  # noqa: SLF001 - as above
         if (action.dest in only) if only else _is_own(action):
-            yield f"| `{_spelled(action)}` | {action.help} |"
+            yield f"| `{spelled(action)}` | {action.help} |"
 
 
 def _is_own(action: Action) -> bool:
@@ -63,7 +68,8 @@ def _is_own(action: Action) -> bool:
     return own_formats or action.dest not in _EVERYWHERE
 
 
-def _spelled(action: Action) -> str:
+def spelled(action: Action) -> str:
+    """Return an option as a table shows it."""
     if not action.option_strings:
         return action.dest.upper()
     value = "\\|".join(action.choices) if action.choices else str(action.metavar or "")

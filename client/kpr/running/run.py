@@ -117,17 +117,21 @@ def find_value(settings: Settings, api: Api, name: str) -> str:
         return pick(OfflineCopy(settings, api.token).secrets(error), name, error)
 
 
+def read_export(settings: Settings, api: Api) -> Answer:
+    """Return the server's answer with all values under the prefix. Raises KprError."""
+    query = {"format": "json", **({"prefix": settings.prefix} if settings.prefix else {})}
+    return api.get(path_of("environments", settings.required_environment(), "export"), query)
+
+
 def _export(settings: Settings, api: Api) -> dict[str, str]:
     """Return all values under the prefix, and keep or use the offline copy where that is asked for."""
-    environment = settings.required_environment()
-    query = {"format": "json", **({"prefix": settings.prefix} if settings.prefix else {})}
     if not settings.offline_hours and not cache_folder().exists():
-        return _secrets_of(api.get(path_of("environments", environment, "export"), query))
+        return _secrets_of(read_export(settings, api))
     from kpr.running.offline import OfflineCopy  # noqa: PLC0415 - as above
 
     copy = OfflineCopy(settings, api.token)
     try:
-        answer = api.get(path_of("environments", environment, "export"), query)
+        answer = read_export(settings, api)
     except NoAnswerError as error:
         return copy.secrets(error)
     except (SignInError, ForbiddenError, NotFoundError):

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
+from environments_app.tests.cast import Cast
+from environments_app.tokens.service import issue
 from keeper_project.tests.management.commands.test_run import ROOT, environment, keeper
+
+from kpr.api import Answer, Api
 
 CLIENT = Path(__file__).resolve().parents[2]
 # In no name, and in nothing that kpr or Python writes.
@@ -147,3 +152,41 @@ def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "ring"
     for name in ("keyring", "keyring.errors"):
         sys.modules.pop(name, None)
+
+
+class Inside:
+    """Answers the requests of kpr, and lists them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def answer(
+        self, api: Api, method: str, target: str, content: bytes | None, extra: Mapping[str, str]
+    ) -> Answer:
+        self.asked.append(f"{method} {target}")
+        headers = {**extra, **({"authorization": f"Bearer {api.token}"} if api.token else {})}
+        response: Any = Client().generic(
+            method, target, content or b"", content_type="application/json", headers=headers
+        )
+        sent = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, sent, response.getvalue())
+
+
+@pytest.fixture
+def inside(cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """Keeper in this process: what kpr asks is answered by Django's test client."""
+    alice = cast.principal(cast.alice)
+    _, token = issue(actor=alice, environment=cast.development, role="editor", name="kpr")
+    variables = {
+        "KPR_SERVER": "https://keeper.example.com",
+        "KPR_TOKEN": token,
+        "KPR_ENVIRONMENT": cast.development.name,
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = Inside()
+    monkeypatch.setattr(Api, "_try", lambda api, *args, **_: found.answer(api, *args))
+    monkeypatch.chdir(tmp_path)
+    return found

@@ -1,0 +1,178 @@
+"""`kpr import`: send a file of secrets to the server's import, after its plan was shown.
+
+The server reads dotenv, JSON, YAML, CSV, and exports of Vault and AWS. What Doppler and Infisical write is
+turned into its JSON here. No value is printed.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kpr.api import Api, path_of
+from kpr.cli.output import print_document
+from kpr.errors import RefusedError, UsageError
+from kpr.settings import Settings
+
+_MAX_BYTES = 64 * 1024 * 1024
+_ENDINGS = {".json": "json", ".yaml": "yaml", ".yml": "yaml", ".csv": "csv"}
+# Doppler adds what the values came from.
+_OF_DOPPLER = frozenset({"DOPPLER_PROJECT", "DOPPLER_CONFIG", "DOPPLER_ENVIRONMENT"})
+_PARTIAL = 202
+
+
+def import_file(options: Namespace, settings: Settings, api: Api) -> int:
+    """Import a file, and return 0. Raises RefusedError if entries were refused, or KprError."""
+    content = _content(options.path)
+    form = options.source or source_of(options.path, content)
+    if form in {"doppler", "infisical"}:
+        form, content = "json", json.dumps(_CONVERTERS[form](_parsed(content)))
+    body: dict[str, Any] = {"format": form, "content": content}
+    if options.below:
+        body["prefix"] = options.below.strip("/")
+    if options.keep_existing:
+        body["existing"] = "keep"
+    path = path_of("environments", settings.required_environment(), "import")
+    plan = api.send("POST", path, body=body).document()
+    if options.dry_run:
+        return _report(options, plan["results"])
+    _confirm(options, plan["results"], settings)
+    return _report(options, _written(api, path, body, plan))
+
+
+def source_of(path: str, content: str) -> str:
+    """Return the format that a file's name and content suggest; dotenv if nothing does."""
+    begin = content.lstrip()[:1]
+    if begin not in {"{", "["}:
+        return next((form for end, form in _ENDINGS.items() if path.lower().endswith(end)), "dotenv")
+    document = _parsed(content)
+    if isinstance(document, list):
+        rows = [row for row in document if isinstance(row, dict)]
+        if rows and all("key" in row and "value" in row for row in rows):
+            return "infisical"
+        return "vault" if rows and all("data" in row for row in rows) else "json"
+    if "request_id" in document or isinstance(document.get("data"), dict):
+        return "vault"
+    if document.keys() & {"SecretValues", "SecretString", "ARN"}:
+        return "aws"
+    is_doppler = document.keys() & _OF_DOPPLER or any(
+        isinstance(value, dict) and "computed" in value for value in document.values()
+    )
+    return "doppler" if is_doppler else "json"
+
+
+def _of_doppler(document: Any) -> list[dict[str, str]]:
+    """Return the rows of `doppler secrets --json`, or of `doppler secrets download --format json`."""
+    if not isinstance(document, dict):
+        raise UsageError(
+            "This is no export of Doppler: use doppler secrets download --format json --no-file."
+        )
+    rows = []
+    for name, value in document.items():
+        if name in _OF_DOPPLER:
+            continue
+        parts = value if isinstance(value, dict) else {"computed": value}
+        text = parts.get("computed", parts.get("raw"))
+        row = {"name": str(name), "value": _text(text), "description": str(parts.get("note") or "")}
+        rows.append({key: part for key, part in row.items() if part or key != "description"})
+    return rows
+
+
+def _of_infisical(document: Any) -> list[dict[str, str]]:
+    """Return the rows of `infisical export --format json`; a folder becomes the path of the name."""
+    if not isinstance(document, list):
+        raise UsageError("This is no export of Infisical: use infisical export --format json.")
+    rows = []
+    for each in document:
+        if not isinstance(each, dict) or "key" not in each:
+            raise UsageError("This is no export of Infisical: an entry has no key.")
+        folder = str(each.get("secretPath") or "").strip("/")
+        name = f"{folder}/{each['key']}" if folder else str(each["key"])
+        row = {"name": name, "value": _text(each.get("value"))}
+        comment = str(each.get("comment") or each.get("secretComment") or "")
+        rows.append({**row, "description": comment} if comment else row)
+    return rows
+
+
+_CONVERTERS = {"doppler": _of_doppler, "infisical": _of_infisical}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parsed(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        # The parser's own message may quote the file.
+        raise UsageError("The file is not JSON: check it, or name its format by --from.") from None
+
+
+def _content(name: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read(_MAX_BYTES + 1) if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+    if len(raw) > _MAX_BYTES:
+        raise UsageError("The file is larger than 64 MiB: split it.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError("The file is not text in UTF-8.") from None
+
+
+def _confirm(options: Namespace, rows: list[Mapping[str, Any]], settings: Settings) -> None:
+    """Ask before values that exist are replaced, unless `--yes` is given. Raises UsageError."""
+    count = sum(row["result"] == "changed" for row in rows)
+    if not count or options.yes:
+        return
+    place = settings.required_environment()
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{count} secrets in {place} would get another value: add --yes, or keep them by --keep-existing."
+        )
+    sys.stderr.write(f"{count} secrets in {place} get another value. Type yes to continue: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise UsageError("Nothing was imported.")
+
+
+def _written(
+    api: Api, path: str, body: Mapping[str, Any], plan: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Write by the plan that was shown, part by part, and return what became of each entry."""
+    following: Mapping[str, Any] | None = {"digest": plan["digest"]}
+    rows: dict[str, Mapping[str, Any]] = {}
+    while following:
+        part = {name: following[name] for name in ("digest", "after") if name in following}
+        sent = {**body, **part, "dry_run": False}
+        answer = api.send("POST", path, body=sent, accepted=(_PARTIAL,)).document()
+        for row in answer["results"]:
+            if row["done"] or row["name"] not in rows:
+                rows[row["name"]] = row
+        following = answer["unfinished"]
+    return list(rows.values())
+
+
+def _report(options: Namespace, rows: list[Mapping[str, Any]]) -> int:
+    shown = [{name: row[name] for name in ("name", "result", "done", "reason")} for row in rows]
+    refused = [row for row in shown if row["reason"]]
+    counts = Counter(str(row["result"]) for row in shown)
+    if options.format == "json":
+        print_document({"dry_run": options.dry_run, "results": shown})
+    else:
+        for row in shown:
+            sys.stdout.write(
+                f"{row['result']:10}{row['name']}{'  ' if row['reason'] else ''}{row['reason']}\n"
+            )
+        told = ", ".join(f"{count} {result}" for result, count in sorted(counts.items())) or "no entries"
+        sys.stdout.write(f"{'Planned' if options.dry_run else 'Imported'}: {told}.\n")
+    if refused:
+        raise RefusedError(
+            f"{len(refused)} of {len(shown)} entries were refused: correct them, and import again."
+        )
+    return 0

@@ -1,0 +1,1 @@
+"""Finding secrets in files, without printing them."""

@@ -1,0 +1,77 @@
+"""Completion and the manual page: both are of the present commands, and the programs they are for take them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from kpr.__main__ import _COMMANDS, main
+from kpr.cli.reference import commands, options_of
+from kpr.errors import EXIT_MEANINGS, Exit
+
+# What is typed, and what is offered among others.
+TYPED = {
+    "kpr ": {"run", "get", "scan", "completion"},
+    "kpr ru": {"run"},
+    "kpr run --na": {"--name-transformer"},
+    "kpr run --name-transformer ": {"upper-snake", "tf-var"},
+    "kpr export --format p": {"powershell"},
+    "kpr -x import --from in": {"infisical"},
+    "kpr completion ": {"bash", "zsh", "fish"},
+    "kpr run -- ca": {"cat"},
+}
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_bash_completes(capsys: pytest.CaptureFixture[str]) -> None:
+    script = output(capsys, "completion", "bash")
+    asked = "".join(
+        f"COMP_WORDS=({' '.join(words)} '{last}'); COMP_CWORD={len(words)}; COMPREPLY=(); _kpr; "
+        'echo "${COMPREPLY[@]}"\n'
+        for *words, last in (typed.split(" ") for typed in TYPED)
+    )
+    done = subprocess.run(["bash", "-c", script + asked], capture_output=True, text=True, check=True)
+    for (typed, expected), line in zip(TYPED.items(), done.stdout.splitlines(), strict=True):
+        offered = line.split()
+        assert expected <= set(offered), typed
+        assert all(each.startswith(typed.split(" ")[-1]) for each in offered), typed
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_script_names_every_option_and_is_one_of_its_shell(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = output(capsys, "completion", shell)
+    for verb in commands():
+        for action in options_of(verb):
+            for flag in action.option_strings:
+                assert (
+                    f"-l {flag[2:]}" if shell == "fish" and flag[:2] == "--" else flag.lstrip("-")
+                ) in script
+    if shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=script, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_manual_has_every_command_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = output(capsys, "man")
+    for verb in commands():
+        assert f".SS kpr {verb}\n" in page
+        for action in options_of(verb):
+            for flag in action.option_strings:
+                assert flag.replace("-", "\\-") in page
+    assert EXIT_MEANINGS.keys() == set(Exit)
+    if shutil.which("groff"):
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, text=True, capture_output=True, check=True
+        )
+        assert done.stderr == ""
+
+
+def test_every_command_can_be_run() -> None:
+    assert _COMMANDS.keys() - {"learn"} == commands().keys()
