@@ -52,9 +52,13 @@ class AnswerUnexpected(BackendError):
 
 
 class TargetBusy(BackendError):
-    """The target asks to slow down, or fails on its own side."""
+    """The target asks to slow down, or fails on its own side; `retry_after` is the time that it asked for."""
 
     permanent = False
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TargetSealed(BackendError):
@@ -180,7 +184,11 @@ class RunOverdue(SyncError):
 
 
 class RetryLater(SyncError):
-    """Some items wait for another attempt; the run is continued later."""
+    """Some items wait for another attempt: the run is continued after `retry_after` seconds or more."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 # --- Rotation ---------------------------------------------------------------------------------

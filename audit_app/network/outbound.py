@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -105,6 +105,14 @@ def pool(
     return made
 
 
+class Reply(NamedTuple):
+    """A whole answer; the names of headers match in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 def exchange(
     connections: HTTPConnectionPool,
     method: str,
@@ -119,6 +127,23 @@ def exchange(
 
     Raises an OutboundError, an HTTPError of urllib3, or OSError.
     """
+    reply = exchange_with_headers(
+        connections, method, url, body=body, headers=headers, seconds=seconds, most=most
+    )
+    return reply.status, reply.body
+
+
+def exchange_with_headers(
+    connections: HTTPConnectionPool,
+    method: str,
+    url: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    seconds: float | None,
+    most: int,
+) -> Reply:
+    """Send one request as `exchange` does, and return the headers of its answer, too."""
     with limited(seconds, most=most) as limit:
         response = connections.urlopen(
             method,
@@ -133,7 +158,7 @@ def exchange(
         try:
             # A length is announced before there is memory for it.
             limit.refuse_above(response.length_remaining or 0)
-            return response.status, b"".join(response.stream(_PIECE))
+            return Reply(response.status, response.headers, b"".join(response.stream(_PIECE)))
         finally:
             # What was not read to its end would be the start of the next answer.
             if not response.closed:

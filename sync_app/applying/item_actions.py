@@ -161,7 +161,7 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
     if job.repeated:
         # Whatever is found out below, an earlier attempt may have come over what is not ours.
         _revert_earlier_attempt(backend, job)
-    known = _use_observation(job)
+    known = _use_observation(backend, job)
     if known is not None:
         after = backend.update(known, job.value, token=job.token, known=True)
         return ItemResult(metadata=_update_mark(backend, after, job), is_confirmed=False)
@@ -179,12 +179,12 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
     return ItemResult(metadata=_update_mark(backend, after, job))
 
 
-def _use_observation(job: ItemJob) -> SecretMetadata | None:
+def _use_observation(backend: Backend, job: ItemJob) -> SecretMetadata | None:
     """Return the secret to overwrite if a recent bulk look shows it owned and unchanged since the plan."""
     if job.observation is None or time.monotonic() - job.observation.observed_at > FRESH_SECONDS:
         return None
     try:
-        return _require_unchanged(_require_owned(job.observation.metadata, job), job)
+        return _require_unchanged(_require_owned(backend, job.observation.metadata, job), job)
     except ChangedSinceRead:
         # Such a look may lag: the secret itself is asked.
         return None
@@ -196,20 +196,20 @@ def _require_writable(backend: Backend, job: ItemJob) -> SecretMetadata:
         return _restore_deleted(backend, job)
     if backend.capabilities.update_checks_mark and len(job.marks) == 1:
         return replace(job.expected, mark=next(iter(job.marks)))
-    now = _require_owned(backend.get_metadata(job.name), job)
-    return _find_earlier_attempt(backend, now, job) or _require_as_planned(now, job)
+    now = _require_owned(backend, backend.get_metadata(job.name), job)
+    return _find_earlier_attempt(backend, now, job) or _require_as_planned(backend, now, job)
 
 
 def _restore_deleted(backend: Backend, job: ItemJob) -> SecretMetadata:
-    now = _require_owned(backend.get_metadata(job.name), job)
+    now = _require_owned(backend, backend.get_metadata(job.name), job)
     if now.version != job.expected.version:
-        return _find_earlier_attempt(backend, now, job) or _require_as_planned(now, job)
+        return _find_earlier_attempt(backend, now, job) or _require_as_planned(backend, now, job)
     if now.presence is Presence.DELETED:
-        now = _require_owned(backend.restore(job.name), job)
+        now = _require_owned(backend, backend.restore(job.name), job)
     if now.presence is Presence.DELETED and now.version == job.expected.version:
         # Destroyed (Vault): it holds nothing to bring back, and nothing that could be lost.
         return now
-    return _require_as_planned(now, job)
+    return _require_as_planned(backend, now, job)
 
 
 def _find_earlier_attempt(backend: Backend, now: SecretMetadata, job: ItemJob) -> SecretMetadata | None:
@@ -234,7 +234,7 @@ def _delete(backend: Backend, job: ItemJob) -> ItemResult:
     if now.presence in _GONE and job.repeated:
         _restore_if_changed(backend, now, job)
         return ItemResult(metadata=now)
-    backend.delete(_require_unchanged(_require_owned(now, job), job))
+    backend.delete(_require_unchanged(_require_owned(backend, now, job), job))
     return ItemResult(metadata=replace(now, presence=Presence.DELETED))
 
 
@@ -247,7 +247,7 @@ def _restore_if_changed(backend: Backend, now: SecretMetadata, job: ItemJob) -> 
         return
     # Another secret, with a version of the number that was deleted.
     is_another = _version_number(now.version) == _version_number(job.expected.version)
-    if is_another or (not backend.capabilities.deletes_one_version and _is_owned(now, job)):
+    if is_another or (not backend.capabilities.deletes_one_version and _is_owned(backend, now, job)):
         backend.restore(job.name)
         raise ChangedSinceRead("the secret was changed in the target while it was deleted: it was restored")
 
@@ -259,7 +259,7 @@ def _version_number(version: str) -> str:
 def _release(backend: Backend, job: ItemJob) -> ItemResult:
     now = backend.get_metadata(job.name)
     if now.presence is Presence.PRESENT and now.mark is not None:
-        backend.unmark(_require_owned(now, job))
+        backend.unmark(_require_owned(backend, now, job))
     return ItemResult(metadata=replace(now, mark=None))
 
 
@@ -308,9 +308,9 @@ def _read_planned(backend: Backend, job: ItemJob) -> SecretValue:
     return copy
 
 
-def _require_as_planned(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
+def _require_as_planned(backend: Backend, now: SecretMetadata, job: ItemJob) -> SecretMetadata:
     """Return the existing secret if it is owned and unchanged since the plan or an earlier attempt."""
-    if _require_owned(now, job).presence is Presence.PRESENT and now.version == job.token:
+    if _require_owned(backend, now, job).presence is Presence.PRESENT and now.version == job.token:
         return now
     return _require_unchanged(now, job)
 
@@ -323,13 +323,16 @@ def _require_unchanged(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
     return now
 
 
-def _require_owned(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
-    if not _is_owned(now, job):
+def _require_owned(backend: Backend, now: SecretMetadata, job: ItemJob) -> SecretMetadata:
+    if not _is_owned(backend, now, job):
         raise ChangedSinceRead(_NOT_OURS if now.presence is Presence.PRESENT else _CHANGED)
     return now
 
 
-def _is_owned(now: SecretMetadata, job: ItemJob) -> bool:
+def _is_owned(backend: Backend, now: SecretMetadata, job: ItemJob) -> bool:
+    if not backend.capabilities.keeps_marks:
+        # Our entry proves it, as checked before: the secret has to be the very one that it notes.
+        return bool(job.marks) and job.expected.remote_id == now.remote_id != ""
     return now.mark in job.marks and job.expected.remote_id in {"", now.remote_id}
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, require
 from sync_app.backends.base import SecretMetadata
+from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
@@ -75,6 +76,7 @@ def check_preconditions(
     Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
     """
     _CHECKS[Act(work.item.act)](work, plan)
+    _refuse_unproved(work, plan)
     for right in _required_rights(work, plan):
         require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
     _refuse_too_soon(work, plan, now, apart)
@@ -144,6 +146,14 @@ def _check_deletion(work: ItemContext, plan: Plan) -> None:
 def _check_release(_work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.DISCONNECT:
         raise PlanOutdated("nobody asked to take leave of this")
+
+
+def _refuse_unproved(work: ItemContext, plan: Plan) -> None:
+    """Refuse a secret that carries no mark, and is another one than our entry notes."""
+    if capabilities_of(plan.target.backend).keeps_marks or work.item.act not in {Act.UPDATE, Act.DELETE}:
+        return
+    if work.entry is None or work.entry.remote_id != work.item.remote_id:
+        raise PlanOutdated("it is not known to be as this target wrote it: it is left alone")
 
 
 def _refuse_undecided(work: ItemContext, plan: Plan) -> None:

@@ -181,7 +181,10 @@ def execute_plan(
             _apply_phase(tools, phase)
     if _waiting_items(plan).exists():
         raise_if_shutdown_requested()
-        raise RetryLater("some items failed in a way that may pass: they are tried again later")
+        raise RetryLater(
+            "some items failed in a way that may pass: they are tried again later",
+            retry_after=backend.busy_seconds,
+        )
     _finish_plan(plan, actor, lease)
 
 

@@ -147,6 +147,10 @@ class Capabilities:
     supports_pending: bool = False
     # What `delete` deletes can be brought back there by `restore`. Else it is kept in Keeper alone.
     deletes_recoverably: bool = True
+    # A secret carries our mark. Else only our entry, with its `remote_id`, proves it ours.
+    keeps_marks: bool = True
+    # `read_value` returns values. Else the system takes values and shows none: such a target is push only.
+    reads_values: bool = True
 
 
 class Backend(ABC):
@@ -162,6 +166,8 @@ class Backend(ABC):
     writes_per_second: ClassVar[float]
     seconds_between_versions: ClassVar[float] = 0.0
     capabilities: ClassVar[Capabilities] = Capabilities()
+    # What a plan states about every secret of such a system, where it can prove less than others.
+    plan_notice: ClassVar[str] = ""
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = fill_defaults(self.destination_fields, destination)
@@ -217,6 +223,16 @@ class Backend(ABC):
         If it is another form than that of the last write, the plan writes the object again.
         """
         return ""
+
+    @property
+    def free_names(self) -> int | None:
+        """How many more secrets the system takes, by the last list; None without a limit."""
+        return None
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how many seconds the system asked for no request."""
+        return 0.0
 
     def remote_name(self, name: str) -> str:
         """Return the name in the system that a name of Keeper's becomes.
@@ -324,7 +340,8 @@ class Backend(ABC):
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the version that a write with this token makes over another, or where nothing is ("").
 
-        Or what is known of its name beforehand (see `version_matches`).
+        Or what is known of its name beforehand (see `version_matches`); empty if that is nothing: then a
+        write whose outcome is unknown is not recognised, and counts as another client's.
         """
 
     @abstractmethod

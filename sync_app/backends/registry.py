@@ -2,13 +2,22 @@
 
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
-from sync_app.backends.base import Backend
+from sync_app.backends.base import Backend, Capabilities
+from sync_app.backends.github.backend import GitHubActions
+from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.vault.backend import VaultKv2
 
 BACKENDS: dict[str, type[Backend]] = {
     "aws_secrets_manager": AwsSecretsManager,
     "aws_parameter_store": AwsParameterStore,
+    "github_actions": GitHubActions,
+    "gitlab_ci": GitLabVariables,
     "kubernetes": KubernetesSecrets,
     "vault_kv2": VaultKv2,
 }
+
+
+def capabilities_of(kind: str) -> Capabilities:
+    """Return what a kind of system guarantees; the defaults for one that this Keeper does not know."""
+    return BACKENDS[kind].capabilities if kind in BACKENDS else Backend.capabilities

@@ -10,6 +10,7 @@ from typing import Final
 
 from audit_app.integrity.row_authentication import verified_rows
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
+from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import (
     GONE,
     Base,
@@ -151,8 +152,10 @@ def compare_values(
 
     What the target holds is compared with Keeper's keyed fingerprint, or if that leaves it open with the
     value, and forgotten. With `everything` (what a person asked for by name) also where the rules would not
-    ask. Raises KeyUnavailable.
+    ask; nothing where the system shows no value. Raises KeyUnavailable.
     """
+    if not matcher.backend.capabilities.reads_values:
+        return
     target, waiting = matcher.plan.target, []
     questions = [
         finding
@@ -183,6 +186,8 @@ def _compare_opened(matcher: ValueMatcher, waiting: list[tuple[Finding, Comparis
 
 def needs_value(target: Target, finding: Finding) -> bool:
     """Return whether the target's value has to be read: never that of a secret which is not our business."""
+    if not capabilities_of(target.backend).reads_values:
+        return False
     item = finding.to_item(target)
     if finding.local is not None and finding.local.resolution:
         # Keeper's side is known only when it is delivered: there is nothing to compare with.

@@ -54,6 +54,7 @@ class ConflictChoice(StrEnum):
     THEIRS = "take_theirs"
 
 
+_UNCOMPARED: Final = "the values could not be compared"
 _FINAL: Final = "the system keeps nothing of it, and Keeper does"
 _SIZES_AT_A_TIME: Final = 100
 _WRITING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.ADOPT, Act.DELETE})
@@ -194,10 +195,27 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
             draft.act, draft.reason = Act.REFUSED, f"{' and '.join(same[:2])} become one name in the target"
         elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
             draft.reason = f"{draft.reason}; {_FINAL}"
+        elif draft.reason == Reason.NEW_IN_KEEPER and backend.remote_name(draft.finding.name) != (
+            draft.finding.name
+        ):
+            draft.reason = f"{draft.reason}; there it is {backend.remote_name(draft.finding.name)}"
+    _refuse_beyond_room(backend, writing)
     if backend.max_value_bytes < LARGEST_VALUE:
         sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
             _refuse_oversize(target, backend.max_value_bytes, sent[start : start + _SIZES_AT_A_TIME])
+
+
+def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> None:
+    """Refuse the new secrets that the system has no room for, the last ones by name."""
+    room = backend.free_names
+    if room is None:
+        return
+    created = sorted(
+        (draft for draft in writing if draft.act is Act.CREATE), key=lambda each: each.finding.name
+    )
+    for draft in created[room:]:
+        draft.act, draft.reason = Act.REFUSED, f"the target has room for {room} more secrets"
 
 
 def _group_by_remote_name(backend: Backend, drafts: Iterable[PlanItemDraft]) -> dict[str, list[str]]:
@@ -303,7 +321,7 @@ def _explain_no_adoption(  # noqa: PLR0911  one return a reason
     if finding.local is not None and finding.local.resolution and adoption is not AdoptMode.OVERWRITE:
         return PUSH_ONLY
     if adoption is AdoptMode.IF_EQUAL and not finding.equal:
-        return "the values are not the same"
+        return "the values are not the same" if finding.equal is False else _UNCOMPARED
     return ""
 
 

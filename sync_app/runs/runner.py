@@ -122,6 +122,12 @@ def retry_delay(attempts: int) -> timedelta:
     return timedelta(seconds=longest * share)
 
 
+def _delay(run: Run, error: Exception) -> timedelta:
+    """Return how long to wait: as long as the target asked for, or longer."""
+    asked = timedelta(seconds=getattr(error, "retry_after", 0.0))
+    return max(retry_delay(run.attempts), min(asked, LONGEST_WAIT))
+
+
 def _run_attempt(run: Run, lease: Lease) -> None:
     """Do the work of a run, and end it or put it back."""
     if run.kind in WRITING and is_paused(run.target):
@@ -141,7 +147,7 @@ def _run_attempt(run: Run, lease: Lease) -> None:
         _requeue_paused(lease)
     except (BackendError, RetryLater, KeyUnavailable, KeyringUnavailable) as error:
         again = not getattr(error, "permanent", False) and run.attempts < MAX_ATTEMPTS
-        _handle_failure(run, lease, error, passing=again and not lease.ends_within(retry_delay(run.attempts)))
+        _handle_failure(run, lease, error, passing=again and not lease.ends_within(_delay(run, error)))
     except (SyncError, AccessError, SecretError) as error:
         _handle_failure(run, lease, error, passing=False)
     else:
@@ -184,7 +190,7 @@ def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) 
     now = database_now()
     with transaction.atomic():
         if passing:
-            lease.requeue(not_before=now + retry_delay(run.attempts), error=sentence)
+            lease.requeue(not_before=now + _delay(run, error), error=sentence)
         else:
             lease.end(RunState.FAILED, error=sentence)
             _fail_plan(run, sentence)

@@ -9,6 +9,7 @@ from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from sync_app.backends.base import Mark, SecretMetadata
+from sync_app.backends.registry import capabilities_of
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
 from sync_app.errors import OVERWROTE
@@ -46,9 +47,17 @@ def prove_ownership(
     if entry is None or entry.ownership == Ownership.NONE:
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
+    if not gone and not capabilities_of(target.backend).keeps_marks:
+        return _prove_by_entry(entry, seen)
     if gone or (_is_marked(target, seen, {entry.secret_uuid, secret}) and is_same_secret(entry, seen)):
         return Ownership(entry.ownership)
     return Ownership.NONE
+
+
+def _prove_by_entry(entry: SyncEntry, seen: SecretMetadata | None) -> Ownership:
+    """Return what our entry alone proves: the secret has to be the very one that it notes."""
+    proved = seen is not None and bool(entry.remote_id) and entry.remote_id == seen.remote_id
+    return Ownership(entry.ownership) if proved else Ownership.NONE
 
 
 def is_same_secret(entry: SyncEntry, seen: SecretMetadata | None) -> bool:

@@ -17,7 +17,7 @@ from sync_app.errors import BackendError, BadDestination, DestinationTaken, Sync
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
 from sync_app.targets.credentials import open_backend
-from sync_app.targets.destinations import backend_class, describe_overlap, identify
+from sync_app.targets.destinations import backend_class, describe_overlap, expand_names, identify
 from sync_app.targets.lookup import require_authentic_environment, require_target_access
 
 
@@ -84,6 +84,7 @@ def test_draft(
     require(actor=actor, action=Action.TARGET_TEST, environment=environment)
     require_authentic_environment(environment)
     needs = _required_permissions(direction, deletion)
+    destination = expand_names(backend, destination, environment)
     try:
         with (
             limit_requests(),

@@ -1,16 +1,19 @@
 """Which place in which system a target is, and that no two targets share one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from audit_app.events.actions import Action
 from audit_app.models import Deployment
 from environments_app.authorization.policy import Principal, allows
+from environments_app.models import Environment
 from sync_app.backends.base import Backend
 from sync_app.backends.registry import BACKENDS
 from sync_app.errors import BadDestination, DestinationTaken, SystemMismatch
 from sync_app.models import Target
+
+_ENVIRONMENT: Final = "{environment}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,18 @@ def backend_class(kind: str) -> type[Backend]:
         return BACKENDS[kind]
     except KeyError:
         raise BadDestination(f"choose one of {', '.join(BACKENDS)}", field="backend") from None
+
+
+def expand_names(kind: str, destination: Mapping[str, str], environment: Environment) -> dict[str, str]:
+    """Return a destination with the environment's name for `{environment}` in what locates the secrets.
+
+    So one description of a target serves every environment. Raises BadDestination for an unknown kind.
+    """
+    fixed = {field.name for field in backend_class(kind).destination_fields if field.fixed}
+    return {
+        name: text.replace(_ENVIRONMENT, str(environment.name)) if name in fixed else text
+        for name, text in destination.items()
+    }
 
 
 def identify(backend: Backend) -> Identity:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.names import validate_prefix
+from sync_app.backends.registry import capabilities_of
+from sync_app.domain.reconciliation import Direction
 from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.targets.destinations import backend_class
@@ -50,6 +52,7 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
         setattr(target, name, given[name])
     clean_fields(target, changed)
     _check_bounds(target)
+    _check_direction(target)
     return changed
 
 
@@ -68,6 +71,11 @@ def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str,
     # A row that is older than the field has the default.
     kept = target.destination
     return {name: str(text) for name, text in given.items() if kept.get(name, fields[name].default) != text}
+
+
+def _check_direction(target: Target) -> None:
+    if target.direction != Direction.PUSH and not capabilities_of(target.backend).reads_values:
+        raise InvalidField("direction", "This system shows no values: choose push.")
 
 
 def _check_bounds(target: Target) -> None:

@@ -26,7 +26,14 @@ from sync_app.models import Target
 from sync_app.targets.alerts import close_after_removal
 from sync_app.targets.approval import refuse_unapproved_widening, refuse_unattended, require_change_approval
 from sync_app.targets.credentials import seal_credentials
-from sync_app.targets.destinations import Identity, backend_class, identify, refuse_overlap, system_id
+from sync_app.targets.destinations import (
+    Identity,
+    backend_class,
+    expand_names,
+    identify,
+    refuse_overlap,
+    system_id,
+)
 from sync_app.targets.lookup import (
     require_authentic,
     require_authentic_environment,
@@ -61,6 +68,7 @@ def create(
     as PermissionMissing, if the system cannot be reached or listed with these credentials.
     """
     target = Target(uuid=uuid4(), environment=environment, name=clean_name(name), backend=backend)
+    destination = expand_names(backend, destination, environment)
     destination = fill_initial(backend_class(backend).destination_fields, destination)
     apply_rules(target, rules, allowed=(*CHANGEABLE, *CHOSEN_ONCE))
     require(actor=actor, action=Action.TARGET_CREATE, environment=environment)

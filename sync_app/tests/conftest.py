@@ -11,9 +11,13 @@ from pytest_django import Settings
 
 from sync_app.jobs import leases
 from sync_app.jobs.leases import database_now
+from sync_app.tests.variable_worlds import GitHubWorld, GitLabWorld
 from sync_app.tests.worlds import AwsWorld, KubernetesWorld, ParameterWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.kubernetes_strict.server import serving
+from tests.rest_strict import application as rest_strict
+from tests.rest_strict.github import GitHub
+from tests.rest_strict.gitlab import GitLab
 from tests.servers.fixtures import moto_url, openbao, strict_aws
 from tests.servers.openbao import OpenBao
 
@@ -21,7 +25,7 @@ __all__ = ["moto_url", "openbao", "strict_aws"]
 
 # Systems with compare-and-set and a recovery window, and all of them.
 FULL = ["aws", "vault"]
-EVERY = [*FULL, "ssm", "kubernetes"]
+EVERY = [*FULL, "ssm", "kubernetes", "github", "gitlab"]
 Jump = Callable[..., None]
 right_now = timezone.now
 
@@ -69,6 +73,21 @@ def ssm(strict_aws: tuple[str, Plan], moto_url: str) -> Iterator[ParameterWorld]
 def kubernetes() -> Iterator[KubernetesWorld]:
     with serving() as (url, cluster):
         yield KubernetesWorld(url, cluster)
+
+
+@pytest.fixture
+def github() -> Iterator[GitHubWorld]:
+    stand_in = GitHub()
+    with rest_strict.serving(stand_in) as url:
+        yield GitHubWorld(url, stand_in)
+
+
+@pytest.fixture
+def gitlab(db: None) -> Iterator[GitLabWorld]:
+    """A GitLab, with the database that holds the key of its versions."""
+    stand_in = GitLab()
+    with rest_strict.serving(stand_in) as url:
+        yield GitLabWorld(url, stand_in)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -20,6 +21,7 @@ from sync_app.backends.vault.backend import VaultKv2
 from tests.aws_strict.faults import Plan
 from tests.kubernetes_strict.server import TOKEN, Cluster
 from tests.kubernetes_strict.store import ApiError
+from tests.rest_strict.application import Refused
 
 REGION = "eu-central-1"
 
@@ -31,6 +33,10 @@ class World(ABC):
     # How many bytes a value may have, and whether a deletion can be taken back.
     largest: ClassVar[int] = 65_536
     deletes_recoverably: ClassVar[bool] = True
+    # Whether names keep their folders, secrets carry our mark, and values are shown.
+    has_folders: ClassVar[bool] = True
+    keeps_marks: ClassVar[bool] = True
+    reads_values: ClassVar[bool] = True
     destination: dict[str, str]
     credentials: dict[str, str]
 
@@ -61,11 +67,15 @@ class World(ABC):
     def labels(self, path: str) -> dict[str, str]:
         """Return all tags."""
 
+    def listed(self, name: str) -> str:
+        """Return the name under which a list shows a secret of Keeper's."""
+        return name if self.has_folders else re.sub("[/.-]", "_", name).lower()
+
     def labels_or_none(self, path: str) -> dict[str, str] | None:
         """Return all tags, or None if nothing is there."""
         try:
             return self.labels(path)
-        except (ClientError, hvac.exceptions.InvalidPath, ApiError):
+        except (ClientError, hvac.exceptions.InvalidPath, ApiError, Refused):
             return None
 
 

@@ -47,7 +47,7 @@ from sync_app.views.presenters.plans import (
     progress,
     summary,
 )
-from sync_app.views.presenters.targets import where
+from sync_app.views.presenters.targets import plan_notice, where
 
 # The number of lines on a page of one act, and of names on a page to adopt.
 _LINES: Final = 100
@@ -128,6 +128,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "target": target,
         "environment": target.environment,
         "where": where(target),
+        "notice": plan_notice(target),
         "summary": summary(plan),
         "changes": changes(plan),
         "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),

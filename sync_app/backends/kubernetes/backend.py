@@ -9,7 +9,6 @@ both. It keeps nothing of a deleted object. Keys that other field managers set s
 deleted.
 """
 
-import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -27,6 +26,7 @@ from sync_app.backends.base import (
     SecretValue,
     fill_defaults,
 )
+from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.kubernetes.connection import KubernetesConnection, NotFound
 from sync_app.backends.kubernetes.objects import (
     MANAGER,
@@ -119,7 +119,7 @@ class KubernetesSecrets(Backend):
         self._namespace = self.destination["namespace"]
         if problem := explain_bad_name(self._namespace):
             raise BadDestination(problem, field="namespace")
-        _refuse_unreadable(self.destination["ca_certificate"])
+        refuse_unreadable(self.destination["ca_certificate"])
         # The versions that our own marking left, by those before.
         self._marked: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -374,12 +374,3 @@ class KubernetesSecrets(Backend):
         )
         with self._lock:
             self._marked[seen.version] = parse_metadata(seen.name, made).version
-
-
-def _refuse_unreadable(ca: str) -> None:
-    """Raise BadDestination for what is no certificate."""
-    try:
-        if ca:
-            ssl.create_default_context(cadata=ca)
-    except (ssl.SSLError, ValueError):
-        raise BadDestination("enter certificates in PEM", field="ca_certificate") from None

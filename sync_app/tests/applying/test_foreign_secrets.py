@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from environments_app.errors import InvalidField
 from environments_app.tests.cast import Cast
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.tests.applying.stage import Stage
@@ -22,6 +23,10 @@ def test_foreign_secrets_stay_under_every_combination_of_rules(
     cast: Cast, world: World, direction: Direction, conflict: Conflict, deletion: Deletion
 ) -> None:
     rules: dict[str, Any] = {"direction": direction, "conflict": conflict, "deletion": deletion}
+    if direction is not Direction.PUSH and not world.reads_values:
+        with pytest.raises(InvalidField):
+            Stage(cast, world, **rules)
+        return
     stage = Stage(cast, world, **rules, budget_number=1000, budget_percent=100)
     for name, value in FOREIGN.items():
         stage.edit(name, value)

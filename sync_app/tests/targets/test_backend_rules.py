@@ -77,8 +77,20 @@ def test_a_protected_environment_wants_an_approval_for_a_rule_of_an_automatic_ta
 
 def test_every_rule_has_a_label_for_each_choice() -> None:
     fields = [field for kind in BACKENDS.values() for field in kind.destination_fields if field.rule]
-    assert {field.name for field in fields} == {"objects", "tier"}
+    assert {field.name for field in fields} == {
+        "masking",
+        "objects",
+        "protected",
+        "tier",
+        "visibility",
+    }
     for field in fields:
         assert not field.fixed
         assert len(field.choice_labels) == len(field.choices)
         assert {field.default, field.initial or field.default} <= set(field.choices)
+
+
+def test_the_name_of_the_environment_is_filled_in(cast: Cast, kubernetes: KubernetesWorld) -> None:
+    kubernetes.destination["prefix"] = "apps/{environment}"
+    target = made(cast, kubernetes)
+    assert (target.place, stored(target)["prefix"]) == ("apps/development", "apps/development")

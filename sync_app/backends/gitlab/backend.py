@@ -1,0 +1,363 @@
+"""GitLab CI/CD variables of one project or group, in one environment scope.
+
+Permissions: an access token of the project or group (or a personal one) with the scope `api`, and the role
+Maintainer in the project, or Owner of the group.
+
+Our mark is in a variable's description (GitLab 16.2). GitLab has no versions: a keyed digest of the value is
+one. It has no compare-and-set and keeps nothing of what is replaced: `update` and `delete` read before they
+act. What another client writes in the milliseconds between is lost. A `create` fails if the name is taken.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+from audit_app.errors import BadEndpoint
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.network.outbound import normalised_endpoint
+from sync_app.backends.base import (
+    Backend,
+    Capabilities,
+    FormField,
+    Mark,
+    SecretMetadata,
+    SecretValue,
+    fill_defaults,
+)
+from sync_app.backends.certificates import refuse_unreadable
+from sync_app.backends.gitlab.variables import (
+    LARGEST,
+    MAX_NAME_LENGTH,
+    WRITE_DIGITS,
+    Masking,
+    describe,
+    is_masked,
+    parse_mark,
+    parse_metadata,
+)
+from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
+from sync_app.backends.variable_names import VariableNames, explain_bad_variable
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import (
+    BadDestination,
+    ChangedSinceRead,
+    MountMissing,
+    NameUnusable,
+    PermissionMissing,
+    QuotaExceeded,
+    RequestRefused,
+    ValueUnusable,
+)
+
+_API: Final = "/api/v4"
+_PAGE: Final = 100
+_CHANGED: Final = "the variable changed in GitLab after it was read: refresh the plan"
+_VERSION_LABEL: Final = b"keeper/gitlab-version/v1"
+_FILTER: Final = "filter[environment_scope]"
+
+
+class GitLabVariables(Backend):
+    """The variables of one project or group whose names begin with one prefix."""
+
+    label: ClassVar[str] = "GitLab CI/CD variables"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="address", label="Address", default="https://gitlab.com"),
+        FormField(name="project", label="Project", fixed=True, help="Its path or ID, such as team/app."),
+        FormField(name="group", label="Group", fixed=True, help="In place of a project."),
+        FormField(
+            name="environment_scope",
+            label="Environment scope",
+            default="*",
+            fixed=True,
+            help="Which environments of GitLab see the variables.",
+        ),
+        FormField(
+            name="prefix",
+            label="Prefix",
+            fixed=True,
+            help="team: names in GitLab begin with TEAM_. app/db-password becomes APP_DB_PASSWORD.",
+        ),
+        FormField(
+            name="masking",
+            label="Masked in logs",
+            rule=True,
+            default=Masking.POSSIBLE,
+            choices=tuple(Masking),
+            choice_labels=("Where GitLab can mask the value", "Always: refuse other values", "Never"),
+            help="Of what is written from now on.",
+        ),
+        FormField(
+            name="protected",
+            label="Protected",
+            rule=True,
+            default="yes",
+            choices=("yes", "no"),
+            choice_labels=("Only for protected branches and tags", "For every branch and tag"),
+            help="Of what is written from now on.",
+        ),
+        FormField(
+            name="ca_certificate",
+            label="CA certificate",
+            lines=True,
+            help="PEM. Leave blank for public certificate authorities.",
+        ),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="token", label="Access token", sensitive=True, required=True, help="Scope api."),
+    )
+    writes_per_second: ClassVar[float] = 10
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+    page_size: ClassVar[int] = _PAGE
+    capabilities: ClassVar[Capabilities] = Capabilities(deletes_recoverably=False)
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._names = VariableNames(self.destination["prefix"])
+        self._scope = self.destination["environment_scope"]
+        self._owner = _owner_of(self.destination)
+        refuse_unreadable(self.destination["ca_certificate"])
+        # Threads ask for versions, and never the database.
+        self._key = keyring().mac(Purpose.AUDIT_MAC, _VERSION_LABEL)[-32:]
+        self._headers = {"PRIVATE-TOKEN": self._credentials["token"], "Accept": "application/json"}
+        self._rest = RestClient(
+            self.endpoint(self.destination),
+            label="GitLab",
+            ca=self.destination["ca_certificate"],
+            seconds=self.timeout_seconds,
+        )
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the address of GitLab."""
+        try:
+            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field="address") from error
+
+    @property
+    def path_prefix(self) -> str:
+        """The prefix, as it is found in names of variables."""
+        return self._names.path
+
+    @property
+    def max_value_bytes(self) -> int:
+        """How many bytes a value may have; GitLab counts characters."""
+        return LARGEST
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how many seconds GitLab asked for no request."""
+        return self._rest.busy_seconds
+
+    def identify_system(self) -> str:
+        """Return the id of the project or group, which stays when it is renamed, and the scope."""
+        found = self._ask_place("").content
+        host = urlsplit(found.get("web_url") or "").hostname or urlsplit(self.destination["address"]).hostname
+        kind = self._owner.partition("/")[0]
+        return f"gitlab/{host}/{kind}/{int(found['id'])}/{quote(self._scope, safe='')}"
+
+    def remote_name(self, name: str) -> str:
+        """Return the key of the variable."""
+        return self._names.variable(name)
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse names that GitLab does not take."""
+        variable = self.remote_name(name)
+        if act == "create" and len(variable) > MAX_NAME_LENGTH:
+            return f"name and prefix are longer than the {MAX_NAME_LENGTH} characters of GitLab"
+        return explain_bad_variable(variable) if act == "create" else ""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._rest.close()
+
+    def check_connection(self) -> None:
+        """List one variable."""
+        self._ask_place("/variables", {"per_page": "1"})
+
+    def probe_permissions(self) -> Iterator[Permission]:
+        """List, and delete a variable that does not exist: GitLab asks for the permission first."""
+        self.check_connection()
+        yield Permission(name="api: list variables", need=Need.READ, grant=Grant.GRANTED)
+        try:
+            self._ask("DELETE", f"KEEPER_CONNECTION_TEST_{uuid4().hex.upper()}")
+        except NotFound:
+            grant = Grant.GRANTED
+        except PermissionMissing:
+            grant = Grant.MISSING
+        for need in (Need.WRITE, Need.DELETE):
+            yield Permission(name="api: change variables", need=need, grant=grant)
+
+    def list_secrets(self) -> Iterator[SecretMetadata]:
+        """Yield the variables with the scope and the prefix, 100 a page; GitLab lists values, too."""
+        number = "1"
+        while number:
+            answer = self._ask_place("/variables", {"per_page": str(self.page_size), "page": number})
+            for found in answer.content:
+                name = self._names.name(found["key"])
+                if name is not None and found["environment_scope"] == self._scope:
+                    yield self._parse(name, found)
+            number = answer.headers["X-Next-Page"]
+
+    def get_metadata(self, name: str) -> SecretMetadata:
+        """Return the metadata of a variable."""
+        found = self._read(name)
+        return self._parse(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
+
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
+        """Return what a list shows of names."""
+        wanted = {self.remote_name(name): name for name in names}
+        shown = {}
+        for seen in self.list_secrets():
+            if name := wanted.get(self.remote_name(seen.name)):
+                shown[name] = SecretMetadata(
+                    name=name,
+                    presence=seen.presence,
+                    remote_id=seen.remote_id,
+                    version=seen.version,
+                    mark=seen.mark,
+                )
+        return shown
+
+    def read_value(self, name: str) -> SecretValue | None:
+        """Return the value of a variable, unless it is a hidden one."""
+        found = self._read(name)
+        if found is None:
+            return None
+        if found["value"] is None:
+            raise ValueUnusable("the variable is hidden in GitLab, which shows its value to nobody")
+        return SecretValue(metadata=self._parse(name, found), value=found["value"])
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+        """Create a variable with its mark, only if there is none of the name in the scope."""
+        variable = self._variable(name)
+        if problem := self.explain_refusal("create", name):
+            raise NameUnusable(problem)
+        body = self._content(value, describe(None, mark, token[:WRITE_DIGITS]))
+        body |= {"key": variable, "environment_scope": self._scope, "variable_type": "env_var"}
+        try:
+            made = self._rest.request(
+                "POST", f"{_API}/{self._owner}/variables", headers=self._headers, body=body
+            )
+        except RequestRefused:
+            if self._read(name) is not None:
+                raise ChangedSinceRead(_CHANGED) from None
+            raise
+        return self._parse(name, made.content)
+
+    def update(
+        self,
+        seen: SecretMetadata,
+        value: str,
+        *,
+        token: str,
+        known: bool = False,  # noqa: ARG002 - every backend's signature
+        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+    ) -> SecretMetadata:
+        """Read, and write if the variable is as it was seen.
+
+        If it holds this very write already, an earlier attempt got through.
+        """
+        found = self._read(seen.name)
+        now = self._parse(seen.name, found) if found else None
+        if found is None or now is None or now.mark != seen.mark:
+            raise ChangedSinceRead(_CHANGED)
+        if now.version == seen.version:
+            description = describe(found["description"], seen.mark, token[:WRITE_DIGITS])
+            return self._change(seen.name, self._content(value, description))
+        if parse_mark(found["description"])[1] == token[:WRITE_DIGITS] and found["value"] == value:
+            return now
+        raise ChangedSinceRead(_CHANGED)
+
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the name of the write; the digest of its value follows."""
+        return token[:WRITE_DIGITS]
+
+    def delete(self, seen: SecretMetadata) -> None:
+        """Delete the variable if it is as it was seen. GitLab keeps nothing of it."""
+        self._require_unchanged(seen)
+        self._ask("DELETE", self._variable(seen.name))
+
+    def restore(self, name: str) -> SecretMetadata:
+        """Return the present state: nothing of a deleted variable is kept."""
+        return self.get_metadata(name)
+
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
+        """Put our mark behind the variable's description."""
+        found = self._require_unchanged(seen)
+        write = parse_mark(found["description"])[1]
+        self._change(seen.name, {"description": describe(found["description"], mark, write)})
+
+    def unmark(self, seen: SecretMetadata) -> None:
+        """Take our mark out of the variable's description."""
+        found = self._require_unchanged(seen)
+        self._change(seen.name, {"description": describe(found["description"], None)})
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _variable(self, name: str) -> str:
+        return quote(self._names.checked_variable(name), safe="")
+
+    def _parse(self, name: str, found: Mapping[str, Any]) -> SecretMetadata:
+        return parse_metadata(name, found, place=self._scope, key=self._key)
+
+    def _ask_place(self, path: str, query: Mapping[str, str] | None = None) -> RestAnswer:
+        """Ask for something that exists as long as the project or group does. Raises MountMissing."""
+        try:
+            return self._rest.request(
+                "GET", f"{_API}/{self._owner}{path}", headers=self._headers, query=query
+            )
+        except NotFound:
+            raise MountMissing("GitLab shows no such project or group to these credentials") from None
+
+    def _ask(self, method: str, variable: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
+        """Send a request about one variable of the scope."""
+        path = f"{_API}/{self._owner}/variables/{variable}"
+        return self._rest.request(
+            method, path, headers=self._headers, query={_FILTER: self._scope}, body=body
+        )
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._ask("GET", self._variable(name)).content
+        except NotFound:
+            # GitLab answers the same for a project that the credentials may not see any more.
+            self.check_connection()
+            return None
+        return found
+
+    def _require_unchanged(self, seen: SecretMetadata) -> dict[str, Any]:
+        """Return a variable as it is, if it is as it was seen. Raises ChangedSinceRead."""
+        found = self._read(seen.name)
+        if found is None:
+            raise ChangedSinceRead(_CHANGED)
+        now = self._parse(seen.name, found)
+        if (now.version, now.mark) != (seen.version, seen.mark):
+            raise ChangedSinceRead(_CHANGED)
+        return found
+
+    def _content(self, value: str, description: str) -> dict[str, Any]:
+        if len(value.encode()) > LARGEST:
+            raise QuotaExceeded(f"the value has more than the {LARGEST:,} bytes of a variable in GitLab")
+        return {
+            "value": value,
+            # Without it GitLab would replace what looks like a reference to another variable.
+            "raw": True,
+            "masked": is_masked(value, Masking(self.destination["masking"])),
+            "protected": self.destination["protected"] == "yes",
+            "description": description,
+        }
+
+    def _change(self, name: str, body: Mapping[str, Any]) -> SecretMetadata:
+        return self._parse(name, self._ask("PUT", self._variable(name), body).content)
+
+
+def _owner_of(destination: Mapping[str, str]) -> str:
+    """Return the path of the project or group. Raises BadDestination."""
+    project, group = (destination[name].strip("/") for name in ("project", "group"))
+    if bool(project) == bool(group):
+        raise BadDestination("enter a project or a group", field="project")
+    return f"projects/{quote(project, safe='')}" if project else f"groups/{quote(group, safe='')}"

@@ -1,0 +1,172 @@
+"""JSON over the guarded connections, for systems that limit how many requests a client may send."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from urllib3.exceptions import HTTPError
+
+from audit_app.errors import EndpointRefused, OutboundError
+from audit_app.network.outbound import Reply, exchange_with_headers, pool
+from sync_app.errors import (
+    BackendError,
+    ChangedSinceRead,
+    CredentialsRejected,
+    MountMissing,
+    PermissionMissing,
+    RequestRefused,
+    TargetBusy,
+    TargetUnreachable,
+)
+
+_CONNECTIONS: Final = 8
+_ANSWER_BYTES: Final = 8 * 1024 * 1024
+# Where a system asks to slow down and names no time.
+_PAUSE_SECONDS: Final = 60.0
+
+
+class NotFound(ChangedSinceRead):
+    """There is no such thing, or the credentials may not know of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestAnswer:
+    """A successful answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: Any = field(repr=False)
+
+    @property
+    def at(self) -> int:
+        """The server's time of the answer, in seconds since 1970; 0 if it names none."""
+        return _server_time(self.headers)
+
+
+class RestClient:
+    """The connections to one address, safe to share between threads.
+
+    Once the system asks for a pause, nothing is sent until that is over (`busy_seconds`).
+    """
+
+    def __init__(self, address: str, *, label: str, ca: str = "", seconds: float | None = None) -> None:
+        """Take the address, the name for messages, certificates (PEM), and the time of a request."""
+        self._path, self._label, self._seconds = urlsplit(address).path.rstrip("/"), label, seconds
+        self._pool = pool(address, connections=_CONNECTIONS, ca=ca)
+        self._free_at = 0.0
+        # The server's time of the last answer, whatever it was.
+        self.server_time = 0
+        self._lock = threading.Lock()
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how many seconds the system asked for no request."""
+        return max(0.0, self._free_at - time.monotonic())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> RestAnswer:
+        """Send a request, and return its answer.
+
+        Raises NotFound, PermissionMissing, RequestRefused (400, 409, 422) or another BackendError. Nothing of
+        an answer is repeated.
+        """
+        if self.busy_seconds:
+            raise self._busy()
+        address = f"{self._path}{path}?{urlencode(query)}" if query else f"{self._path}{path}"
+        content = None if body is None else json.dumps(body).encode()
+        sent = {**headers, "User-Agent": "keeper"} | ({"Content-Type": "application/json"} if content else {})
+        reply = self._exchange(method, address, content, sent)
+        self.server_time = _server_time(reply.headers)
+        if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            found = json.loads(reply.body) if reply.body else None
+            return RestAnswer(status=reply.status, headers=reply.headers, content=found)
+        raise self._translate(method, reply)
+
+    def _exchange(self, method: str, address: str, content: bytes | None, sent: Mapping[str, str]) -> Reply:
+        try:
+            return exchange_with_headers(
+                self._pool,
+                method,
+                address,
+                body=content,
+                headers=sent,
+                seconds=self._seconds,
+                most=_ANSWER_BYTES,
+            )
+        except EndpointRefused as error:
+            raise TargetUnreachable(str(error)) from None
+        except OutboundError as error:
+            raise TargetUnreachable(f"{self._label}: {error}") from None
+        except (HTTPError, OSError) as error:
+            raise TargetUnreachable(
+                f"{self._label} gave no answer ({type(error).__name__}): check the address"
+            ) from None
+
+    def _translate(self, method: str, reply: Reply) -> BackendError:  # noqa: PLR0911  one return a meaning
+        status, label = reply.status, self._label
+        if _is_limit(reply):
+            self._pause(_asked_pause(reply))
+            return self._busy()
+        if status == HTTPStatus.UNAUTHORIZED:
+            return CredentialsRejected(f"{label} does not accept the credentials: renew them")
+        if status == HTTPStatus.FORBIDDEN:
+            return PermissionMissing(f"{label} does not permit {method} here with these credentials")
+        if status == HTTPStatus.NOT_FOUND:
+            return NotFound(f"it is not in {label} any more: refresh the plan")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return TargetBusy(f"{label} failed ({status}): try again later")
+        if status < HTTPStatus.BAD_REQUEST:
+            return MountMissing(f"{label} sends clients elsewhere: it was renamed or moved")
+        return RequestRefused(f"{label} refused {method} ({status})")
+
+    def _pause(self, seconds: float) -> None:
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic() + seconds)
+
+    def _busy(self) -> TargetBusy:
+        seconds = self.busy_seconds
+        return TargetBusy(
+            f"{self._label} limits requests: it is asked again in {max(1, round(seconds))} seconds",
+            retry_after=seconds,
+        )
+
+
+def _server_time(headers: Mapping[str, str]) -> int:
+    try:
+        return int(parsedate_to_datetime(headers["Date"]).timestamp())
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def _is_limit(reply: Reply) -> bool:
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return True
+    named = "Retry-After" in reply.headers or reply.headers.get("X-RateLimit-Remaining") == "0"
+    return reply.status == HTTPStatus.FORBIDDEN and named
+
+
+def _asked_pause(reply: Reply) -> float:
+    """Return the seconds to wait: those named, or until the limit is reset, or a minute."""
+    if (named := reply.headers.get("Retry-After", "")).isdecimal():
+        return float(named)
+    reset = reply.headers.get("X-RateLimit-Reset") or reply.headers.get("RateLimit-Reset") or ""
+    if reset.isdecimal() and reply.headers.get("X-RateLimit-Remaining", "0") == "0":
+        return max(1.0, float(reset) - time.time())
+    return _PAUSE_SECONDS

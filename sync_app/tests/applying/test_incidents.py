@@ -1,0 +1,104 @@
+"""The incidents of a sync in every system: a list or read that fails, a lost answer, a killed worker, an overlap."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from environments_app.tests.cast import Cast
+from sync_app.applying.batch import Batch
+from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.errors import DestinationTaken, TargetBusy
+from sync_app.models import Run
+from sync_app.runs import runner
+from sync_app.tests.applying.stage import Stage, target_in
+from sync_app.tests.worlds import World
+
+pytestmark = pytest.mark.django_db
+
+EVERY_SYSTEM = True
+FOREIGN = "app/foreign"
+
+
+class Killed(BaseException):
+    """The worker ended here."""
+
+
+def attempt(run: Run) -> str:
+    """Carry a run on, as a worker that comes after the lease and the wait; return its state."""
+    Run.objects.filter(pk=run.pk).update(lease_until=None, not_before=None)
+    runner.execute(run.pk)
+    return str(Run.objects.get(pk=run.pk).state)
+
+
+def requested(stage: Stage) -> Run:
+    return runner.request_sync(actor=stage.alice, target=stage.fresh())
+
+
+def test_what_could_not_be_seen_is_not_deleted(
+    cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(cast, world, deletion="recoverable", budget_percent=100)
+    stage.edit(FOREIGN, "theirs")
+    for name in ("app/gone", "app/kept"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("app/gone")
+    kind = type(world.backend())
+    whole = kind.list_secrets
+
+    def cut(self: Backend) -> Iterator[SecretMetadata]:
+        yield from islice(whole(self), 1)
+        raise TargetBusy("the list was cut off")
+
+    def unread(*_given: Any) -> SecretMetadata:
+        raise TargetBusy("no read")
+
+    run = requested(stage)
+    for name, broken in (("list_secrets", cut), ("get_metadata", unread)):
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, name, broken)
+            assert attempt(run) == "queued", name
+        assert stage.theirs("app/gone") == "first", name
+    assert attempt(run) == "done"
+    with world.backend() as backend:
+        assert backend.get_metadata("app/gone").presence != "present"
+    assert (stage.theirs("app/kept"), stage.theirs(FOREIGN)) == ("first", "theirs")
+
+
+def test_a_worker_that_is_killed_after_its_writes_overwrites_and_deletes_nothing(
+    cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(cast, world, conflict="keeper_wins", deletion="recoverable", budget_percent=100)
+    stage.edit(FOREIGN, "theirs")
+    stage.keep("app/changed", "first")
+    stage.sync()
+    stage.keep("app/changed", "second")
+    stage.keep("app/new", "first")
+    stage.world_rest()
+    run = requested(stage)
+
+    def killed(_self: Batch) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Batch, "commit", killed)
+        with pytest.raises(Killed):
+            attempt(run)
+    assert attempt(run) == "done"
+    stage.sync(rest=True)
+    assert (stage.theirs("app/changed"), stage.theirs("app/new")) == ("second", "first")
+    assert stage.theirs(FOREIGN) == "theirs"
+    # A system that shows no values and no marks leaves what was new to a person.
+    left = {"unchanged": 2} if world.keeps_marks else {"unchanged": 1}
+    counts = {act: count for act, count in stage.sync(rest=True).counts.items() if act == "unchanged"}
+    assert counts == left
+
+
+def test_two_targets_never_share_a_place(cast: Cast, world: World) -> None:
+    stage = Stage(cast, world)
+    for prefix in (world.prefix, f"{world.prefix}/below", ""):
+        world.destination["prefix"] = prefix
+        with pytest.raises(DestinationTaken):
+            target_in(world, stage.environment, actor=stage.alice)

@@ -1,0 +1,1 @@
+"""Strict stand-ins of systems with a JSON API, built from their public documentation."""
