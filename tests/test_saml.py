@@ -22,6 +22,7 @@ from environments_app.authorization.principals import system_principal, user_pri
 from environments_app.models import Membership, Role, SamlAssertion, User, UserRole
 from environments_app.saml.group_mapping import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
 from tests.saml_idp.provider import (
     ISSUER,
@@ -628,6 +629,18 @@ def test_a_logout_at_the_provider_ends_the_session_that_it_names(
     (event,) = events(Action.SESSION_END)
     assert (event.object_name, event.actor_kind) == (ALICE, "system")
     assert '"sessions":1' in event.details
+
+
+@pytest.mark.parametrize(("indexes", "ends"), [(["0"], False), ([], True)])
+def test_a_logout_of_all_sessions_ends_personal_tokens(
+    cast: Cast, provider: Provider, indexes: list[str], ends: bool
+) -> None:
+    sign_in(Client(), provider, session_index="0")
+    token, _ = issue_personal(actor=cast.principal(User.objects.get(username=ALICE)), name="laptop")
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=indexes)
+    assert Client().get(f"/saml/logout?{provider.logout(asked)}").status_code == 302
+    token.refresh_from_db()
+    assert (token.revoked_at is not None, token.is_authentic()) == (ends, True)
 
 
 def test_a_logout_without_an_index_ends_all_of_a_person(cast: Cast, provider: Provider) -> None:

@@ -18,8 +18,7 @@ from environments_app.clock import SLACK
 from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.sessions.store import CONFIRMED, SIGNED_IN
-from environments_app.tokens.personal import PREFIX, authenticate_personal
-from environments_app.tokens.service import authenticate
+from environments_app.tokens.bearers import bearer_of
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -57,8 +56,7 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
         address = address_of(http)
         try:
             raw = _bearer(header)
-            door = authenticate_personal if raw.startswith(PREFIX) else authenticate
-            principal = door(raw, address=address, request_id=request_id_of(http))
+            principal = bearer_of(raw, address=address, request_id=request_id_of(http))
         except BadToken as error:
             refuse(kind=error.reason, address=address)
             raise AuthenticationFailed from error

@@ -7,6 +7,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require
@@ -32,7 +33,7 @@ def revoke_token(*, actor: Principal, token: PersonalToken) -> None:
         _end(actor, PersonalToken.objects.filter(pk=token.pk, revoked_at=None))
 
 
-def end_tokens(*, actor: Principal, user: User) -> int:
+def end_tokens(*, actor: Actor, user: User) -> int:
     """End all tokens of a person, in the transaction of what makes them end; return how many."""
     return _end(actor, PersonalToken.objects.filter(user=user, revoked_at=None))
 
@@ -48,7 +49,7 @@ def token_details(token: PersonalToken) -> dict[str, Json]:
     }
 
 
-def _end(actor: Principal, rows: QuerySet[PersonalToken]) -> int:
+def _end(actor: Actor, rows: QuerySet[PersonalToken]) -> int:
     """End tokens. A forged one is ended too: it opened nothing, and its MAC stays wrong."""
     # Not joined: MariaDB would lock the user and the environment as well.
     tokens = list(rows.select_for_update().prefetch_related("user", "environment"))

@@ -66,8 +66,8 @@ def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
 def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
     """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
 
-    `indexes` are the provider's names of the sessions, none for all of them. A session without a provider's
-    name always ends.
+    `indexes` are the provider's names of the sessions, none for all of them: personal tokens end then as
+    well. A session without a provider's name always ends.
     """
     user = User.objects.filter(saml_issuer=issuer, saml_name_id=name_id).first()
     if user is None:
@@ -79,6 +79,8 @@ def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Colle
     ]
     with transaction.atomic():
         Session.objects.filter(user=user, session_key__in=keys).delete()
+        if not indexes:
+            end_tokens(actor=actor, user=user)
         record(
             actor=actor,
             action=Action.SESSION_END,

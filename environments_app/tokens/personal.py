@@ -100,11 +100,34 @@ def authenticate_personal(raw: str, *, address: str, request_id: str = "") -> Pr
 
     Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
     """
+    public_id, secret = parse_personal(raw)
+    token = _find(public_id)
+    check_secret(token, secret)
+    return _person(token, address=address, request_id=request_id)
+
+
+def authenticate_personal_session(public_id: str, *, address: str, request_id: str = "") -> Principal:
+    """Return the person of the token of a session that Keeper sealed, as it is now. Raises BadToken."""
+    token = _find(public_id)
+    # A token whose pepper is gone opens nothing, and neither does what was derived from it.
+    if token is None or hash_secret("", pepper_id=token.pepper_id) is None:
+        raise BadToken("unknown-token")
+    return _person(token, address=address, request_id=request_id)
+
+
+def parse_personal(raw: str) -> tuple[str, str]:
+    """Return the public id of a token's text, and its secret. Raises BadToken."""
     match = _TOKEN.fullmatch(raw)
     if match is None:
         raise BadToken("malformed-token")
-    token = PersonalToken.objects.select_related("user", "environment").filter(public_id=match[1]).first()
-    check_secret(token, match[2])
+    return match[1], match[2]
+
+
+def _find(public_id: str) -> PersonalToken | None:
+    return PersonalToken.objects.select_related("user", "environment").filter(public_id=public_id).first()
+
+
+def _person(token: PersonalToken | None, *, address: str, request_id: str) -> Principal:
     if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
     if token.revoked_at is not None:

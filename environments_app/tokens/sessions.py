@@ -1,4 +1,4 @@
-"""Sessions of service tokens, for protocols that sign requests with a key instead of sending the token.
+"""Sessions of tokens, for protocols that sign requests with a key instead of sending the token.
 
 A session's text holds a random signing key, sealed under a system key with the token's public id and an end.
 Keeper stores none of it: the key is recovered from the text that each request carries. A session has the
@@ -20,8 +20,10 @@ from audit_app.errors import NotSealedHere
 from audit_app.events.actors import NIL
 from audit_app.interfaces.keyring import Place, Purpose, keyring
 from environments_app.errors import BadToken
-from environments_app.models import ServiceToken
-from environments_app.tokens.service import authenticate, parse
+from environments_app.models import PersonalToken, ServiceToken
+from environments_app.tokens.bearers import bearer_of
+from environments_app.tokens.personal import PREFIX, parse_personal
+from environments_app.tokens.service import parse
 
 LIFETIME: Final = timedelta(hours=1)
 _LABEL: Final = "token.session"
@@ -53,11 +55,13 @@ def begin_session(raw: str, *, address: str, request_id: str = "") -> tuple[Toke
     It ends with the token at the latest. Raises BadToken, also for a token that administers: it reads no
     value.
     """
-    if not authenticate(raw, address=address, request_id=request_id).grants:
+    if not bearer_of(raw, address=address, request_id=request_id).grants:
         raise BadToken("token-without-environment")
-    public_id, _ = parse(raw)
+    is_personal = raw.startswith(PREFIX)
+    public_id, _ = parse_personal(raw) if is_personal else parse(raw)
     ends = timezone.now() + LIFETIME
-    token_ends = ServiceToken.objects.get(public_id=public_id).expires_at
+    model: type[PersonalToken | ServiceToken] = PersonalToken if is_personal else ServiceToken
+    token_ends = model.objects.get(public_id=public_id).expires_at
     key = secrets.token_bytes(30)
     session = TokenSession(
         id=uuid4(),

@@ -10,7 +10,7 @@ from audit_app.network.refusal_limiter import refuse
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import BadToken
-from environments_app.tokens.service import authenticate_session
+from environments_app.tokens.bearers import session_bearer
 from environments_app.tokens.sessions import TokenSession, open_session
 from keeper_project.aws.answers import SignatureRefused
 from keeper_project.aws.credentials import key_id_of
@@ -45,7 +45,7 @@ def signer_of(request: HttpRequest) -> tuple[Principal, Authorization]:
     address = address_of(request)
     try:
         given, session = _proven(request)
-        actor = authenticate_session(session.public_id, address=address, request_id=request_id_of(request))
+        actor = session_bearer(session.public_id, address=address, request_id=request_id_of(request))
     except SignatureRefused as refused:
         refuse(kind=refused.reason, address=address)
         raise

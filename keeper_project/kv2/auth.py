@@ -9,13 +9,16 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import BadToken, JwtRefused
-from environments_app.models import ServiceToken
+from environments_app.models import PersonalToken, ServiceToken
+from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.tokens.personal import PREFIX, parse_personal
 from environments_app.tokens.service import parse
 from environments_app.trusts.sign_in import end_token, sign_in
 from keeper_project.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
 from keeper_project.kv2.views import Kv2View, OpenView, body_of, signed_in
 
 _KIND: Final = "service"
+_OF_PERSON: Final = "personal"
 _NOT_REVOKED: Final = (
     "Keeper's service tokens are revoked by a manager of the environment, not by themselves. "
     "Nothing was revoked."
@@ -47,8 +50,11 @@ class RevokeView(Kv2View):
     """The end of a token."""
 
     def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """End the token of a workload; refuse for others, since other processes use the same token."""
+        """End the token of a workload or a person; other processes may use that of a service."""
         row = _row(self.token)
+        if isinstance(row, PersonalToken):
+            revoke_token(actor=self.actor, token=row)
+            return no_content()
         if row.trust_uuid is not None:
             end_token(actor=self.actor, token=row)
             return no_content()
@@ -94,13 +100,13 @@ class WorkloadLoginView(OpenView):
     put = post
 
 
-def _auth(row: ServiceToken, token: str, metadata: dict[str, Json]) -> dict[str, Json]:
+def _auth(row: ServiceToken | PersonalToken, token: str, metadata: dict[str, Json]) -> dict[str, Json]:
     """Return what a sign-in answers."""
     return {
         "client_token": token,
         "accessor": row.public_id,
-        "policies": [row.role],
-        "token_policies": [row.role],
+        "policies": [_policy(row)],
+        "token_policies": [_policy(row)],
         "metadata": metadata,
         "lease_duration": _seconds_left(row),
         "renewable": False,
@@ -112,12 +118,20 @@ def _auth(row: ServiceToken, token: str, metadata: dict[str, Json]) -> dict[str,
     }
 
 
-def _row(token: str) -> ServiceToken:
+def _row(token: str) -> ServiceToken | PersonalToken:
+    if token.startswith(PREFIX):
+        public_id, _ = parse_personal(token)
+        return PersonalToken.objects.select_related("environment").get(public_id=public_id)
     public_id, _ = parse(token)
     return ServiceToken.objects.select_related("environment").get(public_id=public_id)
 
 
-def _facts(row: ServiceToken) -> dict[str, Json]:
+def _policy(row: ServiceToken | PersonalToken) -> str:
+    """Return the name of a token's policy: its role; a person's rights depend on the name that is read."""
+    return _OF_PERSON if isinstance(row, PersonalToken) else str(row.role)
+
+
+def _facts(row: ServiceToken | PersonalToken) -> dict[str, Json]:
     environment = row.environment.name if row.environment else ""
     return {
         "accessor": row.public_id,
@@ -127,13 +141,13 @@ def _facts(row: ServiceToken) -> dict[str, Json]:
         "num_uses": 0,
         "orphan": True,
         "path": "auth/token/create",
-        "policies": [row.role],
+        "policies": [_policy(row)],
         "renewable": False,
         "type": _KIND,
     }
 
 
-def _times(row: ServiceToken) -> dict[str, Json]:
+def _times(row: ServiceToken | PersonalToken) -> dict[str, Json]:
     lifetime = (row.expires_at - row.created_at).total_seconds() if row.expires_at else 0
     return {
         "creation_time": int(row.created_at.timestamp()),
@@ -145,5 +159,5 @@ def _times(row: ServiceToken) -> dict[str, Json]:
     }
 
 
-def _seconds_left(row: ServiceToken) -> int:
+def _seconds_left(row: ServiceToken | PersonalToken) -> int:
     return max(0, int((row.expires_at - timezone.now()).total_seconds())) if row.expires_at else 0

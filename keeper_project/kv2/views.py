@@ -15,7 +15,7 @@ from audit_app.network.refusal_limiter import refuse
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
-from environments_app.tokens.service import authenticate
+from environments_app.tokens.bearers import bearer_of
 from keeper_project.http.problem_details import log_failure, problem_of
 from keeper_project.kv2.answers import Kv2Error, denied, respond
 from keeper_project.kv2.values import parsed
@@ -59,7 +59,7 @@ class OpenView(View):
 
 
 class Kv2View(OpenView):
-    """Answers the bearer of a service token."""
+    """Answers the bearer of a token."""
 
     actor: Principal
     token: str
@@ -83,7 +83,7 @@ def signed_in(request: HttpRequest, token: str) -> Principal:
     """Return who bears a token. Raises BadToken, and TooManyRefusals for an address that guesses."""
     address = address_of(request)
     try:
-        return authenticate(token, address=address, request_id=request_id_of(request))
+        return bearer_of(token, address=address, request_id=request_id_of(request))
     except BadToken as error:
         refuse(kind=error.reason if token else "no-credentials", address=address)
         raise
