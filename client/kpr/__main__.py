@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from kpr.cli.parser import build
-from kpr.errors import CommandError, Exit, KprError, UsageError
+from kpr.errors import CommandError, DefectError, Exit, KprError, UsageError
 
 if TYPE_CHECKING:
     from kpr.settings import Settings
@@ -53,6 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone; what Python would still write at its end is of no use.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.UNREACHABLE)
+    except Exception as error:  # noqa: BLE001 - it ends here: a traceback or its text could show a value
+        return _fail(_defect(error), options)
+
+
+def _defect(error: Exception) -> KprError:
+    """Return what is reported of a defect of kpr: its kind and its place, and nothing of its text."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}" if trace else "?"
+    return DefectError(f"kpr failed: {type(error).__name__} at {place}. This is a defect: report this line.")
 
 
 def _parse(given: list[str]) -> Namespace:
@@ -76,9 +87,13 @@ def _dispatch(options: Namespace) -> int:
     if verb in _LOCAL:
         return int(command(options))
     from kpr.api import Api  # noqa: PLC0415 - not for what needs no server
+    from kpr.running.process import no_core_dump  # noqa: PLC0415 - as above
     from kpr.settings import resolve  # noqa: PLC0415 - as above
 
     settings = resolve(options)
+    if verb != "run":
+        # Of `run` its command gets the limit back.
+        no_core_dump()
     api = Api(settings.server, debug=options.debug)
     if verb not in _WITHOUT_TOKEN:
         api.token = _token(settings, debug=options.debug)

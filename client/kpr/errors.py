@@ -34,7 +34,7 @@ EXIT_MEANINGS = {
     Exit.NAMES: "names collide or are missing, or a value does not fit",
     Exit.PENDING: "approval is required first; the request was created",
     Exit.FOUND: "kpr scan found what looks like secrets",
-    Exit.OWN_FAILURE: "kpr run itself failed; the command was not started",
+    Exit.OWN_FAILURE: "kpr run itself failed and the command was not started, or kpr has a defect",
     Exit.NOT_EXECUTABLE: "the command cannot be run",
     Exit.NO_COMMAND: "the command was not found",
     Exit.INTERRUPTED: "interrupted",
@@ -101,6 +101,12 @@ class FoundError(KprError):
     """A scan found what looks like secrets."""
 
     code = Exit.FOUND
+
+
+class DefectError(KprError):
+    """Kpr has a defect; the line names its place."""
+
+    code = Exit.OWN_FAILURE
 
 
 class CommandError(KprError):

@@ -17,8 +17,11 @@ _FROM_KERNEL = 0x80
 
 
 def no_core_dump() -> object:
-    """Let kpr leave no core dump, and return what `execute` restores for the command."""
-    import resource  # noqa: PLC0415 - POSIX alone
+    """Let kpr leave no core dump, and return what `execute` restores for the command; None on Windows."""
+    try:
+        import resource  # noqa: PLC0415 - POSIX alone
+    except ImportError:
+        return None
 
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))

@@ -157,7 +157,8 @@ def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Inside:
     """Answers the requests of kpr, and lists them."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str) -> None:
+        self.token = token
         self.asked: list[str] = []
 
     def answer(
@@ -186,7 +187,7 @@ def inside(cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Insid
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = Inside()
+    found = Inside(token)
     monkeypatch.setattr(Api, "_try", lambda api, *args, **_: found.answer(api, *args))
     monkeypatch.chdir(tmp_path)
     return found

@@ -1,6 +1,7 @@
 """Nothing secret is where others look: command lines, other environments, logs, files, debug output."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from tests.canary import encodings
 
+from kpr.__main__ import main
 from kpr.errors import Exit
-from kpr.tests.conftest import CANARY, Kpr, Server, signed_out
+from kpr.tests.conftest import CANARY, Inside, Kpr, Server, signed_out
 
 # The fixture `schema` needs the migrated database.
 pytestmark = pytest.mark.django_db
@@ -72,3 +74,47 @@ def test_a_refused_value_is_not_in_the_message(kpr: Kpr) -> None:
     assert done.returncode == Exit.NOT_EXECUTABLE
     assert b"yyyy" not in done.stderr
     assert done.stdout == b""
+
+
+def test_a_crash_reports_its_place_and_no_value(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*_: object) -> str:
+        value = CANARY
+        raise ValueError(value)
+
+    monkeypatch.setattr("kpr.commands.find_value", crash)
+    for options in ((), ("--debug",), ("--format", "json")):
+        assert main(["get", "app/key", *options]) == Exit.OWN_FAILURE
+        told = capsys.readouterr()
+        assert f"ValueError at {__name__}:" in told.err
+        assert len(told.err.splitlines()) == 1
+        assert CANARY not in told.out + told.err
+
+
+def test_no_command_that_holds_values_leaves_a_core_dump(inside: Inside) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        for arguments in (["list"], ["export"], ["get", "app/absent"]):
+            resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+            main(arguments)
+            assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0, arguments
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+def test_a_run_makes_one_request(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Replaced(Exception):
+        pass
+
+    def execute(command: list[str], variables: dict[bytes, bytes], _: object) -> None:
+        # What `exec` gets: the command alone, without a value or a token.
+        assert command == ["serve", "--now"]
+        assert b"KPR_TOKEN" not in variables
+        raise Replaced
+
+    monkeypatch.setattr("kpr.running.run.execute", execute)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    assert main(["run", "--", "serve", "--now"]) == Exit.OWN_FAILURE
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert inside.asked == ["GET /api/environments/development/export?format=json"]
