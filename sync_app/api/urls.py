@@ -4,6 +4,7 @@ from django.urls import path
 
 from sync_app.api import consents as consents_api
 from sync_app.api import exposure as exposure_api
+from sync_app.api import overview as overview_api
 from sync_app.api import plans as plans_api
 from sync_app.api import rotation as rotation_api
 from sync_app.api import targets as targets_api
@@ -16,6 +17,11 @@ _POLICY = f"{_POLICIES}/<int:id>"
 _ROTATION = "environments/<str:environment>/rotations/<int:id>"
 
 urlpatterns = [
+    path(
+        "environments/<str:environment>/deliveries",
+        overview_api.DeliveryListView.as_view(),
+        name="api-deliveries",
+    ),
     path(_TARGETS, targets_api.TargetListView.as_view(), name="api-targets"),
     path(f"{_TARGETS}/test", targets_api.DraftTestView.as_view(), name="api-targets-test"),
     path(_TARGET, targets_api.TargetView.as_view(), name="api-target"),

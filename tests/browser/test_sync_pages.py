@@ -19,6 +19,8 @@ LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/product
 PAGES = {
     "sync": "/sync",
     "sync-empty": "/sync?environment=production",
+    "sync-overview": "/sync/overview",
+    "sync-overview-nothing": "/sync/overview?q=zzz",
     "target": "/sync/{target}",
     "target-nothing": "/sync/{target}?q=zzz",
     "target-kinds": "/sync/new",
@@ -27,6 +29,8 @@ PAGES = {
     "target-new-vault": "/sync/new?backend=vault_kv2",
     "target-new": "/sync/new?backend=aws_secrets_manager",
     "target-new-ssm": "/sync/new?backend=aws_parameter_store",
+    "target-new-github": "/sync/new?backend=github_actions",
+    "target-new-gitlab": "/sync/new?backend=gitlab_ci",
     "target-new-kubernetes": "/sync/new?backend=kubernetes",
     "target-rules": "/sync/{target}/rules",
     "target-credentials": "/sync/{target}/credentials",
