@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kpr.cli.parser import build
@@ -41,7 +42,10 @@ _WITHOUT_TOKEN = frozenset({"login", "logout"})
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = Namespace(verb=next((each for each in given if not each.startswith("-")), ""), format="text")
+    is_json = "--format=json" in given or ("--format", "json") in pairwise(given)
+    # Until the command line is parsed, for what is wrong in it.
+    verb = next((each for each in given if not each.startswith("-")), "")
+    options = Namespace(verb=verb, format="json" if is_json else "text")
     try:
         options = _parse(given)
         return _dispatch(options)

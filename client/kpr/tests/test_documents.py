@@ -1,5 +1,6 @@
 """Completion and the manual page: both are of the present commands, and the programs they are for take them."""
 
+import json
 import shutil
 import subprocess
 
@@ -75,3 +76,14 @@ def test_the_manual_has_every_command_option_and_exit_code(capsys: pytest.Captur
 
 def test_every_command_can_be_run() -> None:
     assert _COMMANDS.keys() - {"learn"} == commands().keys()
+
+
+def test_an_error_of_the_command_line_is_a_document_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["get", "--format", "json"],
+        ["fly", "--format=json"],
+        ["run", "--bad", "--format", "json"],
+    ):
+        code = main(arguments)
+        assert json.loads(capsys.readouterr().err)["code"] == code
+        assert code == (Exit.OWN_FAILURE if arguments[0] == "run" else Exit.USAGE)
