@@ -31,6 +31,7 @@ from audit_app.models import (
 from audit_app.queries import search_index
 from audit_app.queries.access_log import record_view
 from audit_app.queries.search import matching
+from audit_app.verification.neighbourhood import neighbourhood
 
 
 @admin.register(AuditEvent)
@@ -40,6 +41,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("at", "actor_name", "action", "object_name", "log", "outcome", "address")
     list_filter = (EventPeriodFilter, OutcomeFilter)
     sortable_by = ()
+    change_form_template = "admin/audit_event.html"
     # `get_search_results` takes their place.
     search_fields = ("=action", "=stream")
     search_help_text = "An action or stream; how an object's or actor's name begins; an address or request id"
@@ -62,6 +64,20 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of it."""
         return reverse("activity-event", args=[obj.pk])
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        form_url: str = "",
+        obj: Any = None,
+    ) -> Any:
+        """Show an event with its neighbours in the chain, and whether each verifies."""
+        if obj is not None:
+            context |= {"chain": neighbourhood(obj), "chain_about": obj}
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":
         """Record that the audit log is read, and return it."""

@@ -15,6 +15,7 @@ from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications.service import deliver_due
+from environments_app.operator_jobs import audit_log
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
@@ -88,3 +89,11 @@ def end_expired_access() -> None:
 def end_sessions_of_other_clocks() -> None:
     """End what was begun under a clock that was ahead, before its time comes."""
     end_impossible_sessions()
+
+
+@shared_task(name=audit_log.RUN)
+def run_audit_jobs() -> None:
+    """Carry out the verifications and previews of the audit log that people asked for."""
+    with slot("audit-jobs") as is_free:
+        if is_free:
+            audit_log.run()

@@ -11,7 +11,7 @@ from keeper_project.api.reports import ReportListView, ReportView
 from keeper_project.api.version import ServerVersionView
 from keeper_project.health.service import healthz, readyz
 from keeper_project.observability.metrics import metrics
-from keeper_project.views import admin_keys, admin_system
+from keeper_project.views import admin_audit, admin_keys, admin_system
 from keeper_project.views import backups as backups_views
 from keeper_project.views import inbox as notice_pages
 from keeper_project.views import reports as reports_views
@@ -68,6 +68,8 @@ urlpatterns = [
     path("admin/keys/", admin.site.admin_view(admin_keys.keys), name="admin-keys"),
     path("admin/keys/new", admin.site.admin_view(admin_keys.key_job_new), name="admin-key-job-new"),
     path("admin/keys/jobs/<int:pk>", admin.site.admin_view(admin_keys.key_job), name="admin-key-job"),
+    path("admin/audit/", admin.site.admin_view(admin_audit.audit), name="admin-audit"),
+    path("admin/audit/jobs/<int:pk>", admin.site.admin_view(admin_audit.audit_job), name="admin-audit-job"),
     path("admin/system/", admin.site.admin_view(admin_system.system), name="admin-system"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.core.management import get_commands
 from django.db import models
 from django.test import Client, RequestFactory
-from django.urls import reverse
+from django.urls import URLPattern, get_resolver, reverse
 from pytest_django import Settings
 
 from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User, UserRole
@@ -41,6 +41,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.Alert": set(),
     "environments_app.Approval": set(),
     "environments_app.Delivery": set(),
+    "environments_app.AuditJob": set(),
     "environments_app.DeviceSignIn": set(),
     "environments_app.Environment": {"add", "change", "test_key"},
     "environments_app.FailedSignIns": set(),
@@ -279,6 +280,57 @@ def test_no_list_search_filter_or_file_names_a_sealed_column(model: Any, cast: C
     named |= {name for name in page.get_fields(request) if isinstance(name, str)} - {"value"}
     named |= {name.lstrip("-") for name in page.get_ordering(request) if isinstance(name, str)}
     assert [way for way in _ways_to(model) if way in named and not way.endswith(_SEARCHED)] == []
+
+
+# --- Pages that belong to no model ----------------------------------------------------------------
+
+# What each page of operators answers to a GET, and to what its forms send; others are led to sign in.
+PAGES: Final[
+    dict[str, tuple[dict[UserRole, int], tuple[tuple[dict[str, str], dict[UserRole, int]], ...]]]
+] = {
+    "admin-keys": ({UserRole.ADMIN: 200, UserRole.AUDITOR: 200}, ()),
+    "admin-key-job-new": (
+        {UserRole.ADMIN: 200, UserRole.AUDITOR: 403},
+        (({"kind": "test"}, {UserRole.ADMIN: 302, UserRole.AUDITOR: 403}),),
+    ),
+    "admin-audit": (
+        {UserRole.ADMIN: 200, UserRole.AUDITOR: 200},
+        (({"kind": "verify_new"}, {UserRole.ADMIN: 302, UserRole.AUDITOR: 302}),),
+    ),
+    "admin-system": (
+        {UserRole.ADMIN: 200, UserRole.AUDITOR: 200},
+        (
+            ({"schedule": "clear-sessions"}, {UserRole.ADMIN: 302, UserRole.AUDITOR: 403}),
+            ({}, {UserRole.ADMIN: 302, UserRole.AUDITOR: 403}),
+        ),
+    ),
+}
+# They take the number of a job; see the tests of the pages.
+_OF_A_JOB: Final = {"admin-key-job", "admin-audit-job"}
+
+
+def test_every_page_of_operators_has_its_entry() -> None:
+    named = {
+        pattern.name
+        for pattern in get_resolver().url_patterns
+        if isinstance(pattern, URLPattern) and str(pattern.pattern).startswith("admin/") and pattern.name
+    }
+    assert named == PAGES.keys() | _OF_A_JOB
+
+
+@pytest.mark.parametrize("role", UserRole)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_of_operators_answers_each_role_as_the_table_says(
+    cast: Cast, name: str, role: UserRole
+) -> None:
+    client, (looking, forms) = _looking(cast, role), PAGES[name]
+    # Who is neither administrator nor auditor is led to sign in.
+    assert client.get(reverse(name)).status_code == looking.get(role, 302)
+    for form, answers in forms:
+        answer = client.post(reverse(name), form)
+        assert answer.status_code == answers.get(role, 302)
+        if role not in answers:
+            assert answer["Location"].startswith("/sign-in")
 
 
 # --- Stale sessions ------------------------------------------------------------------------------

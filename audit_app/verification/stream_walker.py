@@ -77,12 +77,7 @@ def first_damage(
 
     `known` are heads that some event must have been, such as those of a checkpoint.
     """
-    walk = _Walk(stream, after, known)
-    try:
-        return walk.to(until)
-    finally:
-        if tally:
-            tally.events += walk.sequence - after.sequence
+    return _Walk(stream, after, known, tally or VerificationStats()).to(until)
 
 
 def stream_problem(kind: str, stream: str, sequence: int | None, message: str) -> Problem:
@@ -94,9 +89,10 @@ def stream_problem(kind: str, stream: str, sequence: int | None, message: str) -
 class _Walk:
     """Where a walk along a stream has come to: by strides where all is sound, else step by step."""
 
-    def __init__(self, stream: str, after: Head, known: Iterable[Head]) -> None:
+    def __init__(self, stream: str, after: Head, known: Iterable[Head], tally: VerificationStats) -> None:
         self.stream = stream
         self.sequence, self.previous = after
+        self._tally, self._counted = tally, after.sequence
         self._last_id = 0
         self._displaced: int | None = None
         self._due = sorted(head for head in known if head.sequence > after.sequence)
@@ -108,9 +104,11 @@ class _Walk:
     def to(self, until: Head) -> Problem | None:
         """Continue to a head, and return the first damage on the way."""
         while self.sequence < until.sequence:
-            if self._stride(until.sequence):
-                continue
-            if found := self._steps(until.sequence):
+            found = None if self._stride(until.sequence) else self._steps(until.sequence)
+            # Between strides, while no rows are streamed.
+            self._tally.events += self.sequence - self._counted
+            self._counted = self.sequence
+            if found:
                 return found
         if self.sequence > until.sequence or self.previous != until.hash:
             return self._problem("forked", self.sequence, "the head of the stream is not its last event")

@@ -33,6 +33,7 @@ from environments_app.models import (
     Alert,
     Approval,
     ApprovalState,
+    AuditJob,
     Delivery,
     DeliveryState,
     DeviceSignIn,
@@ -421,6 +422,11 @@ class FailedSignInsAdmin(ReadOnlyAdmin):
 
 
 read_only(KnownNetwork, "key until")
+read_only(
+    AuditJob,
+    "kind days state person_name requested_at finished_at",
+    page=lambda row: reverse("admin-audit-job", args=[row.pk]),
+)
 read_only(
     Session,
     "user address agent signed_in_at last_seen_at expire_date",

@@ -20,6 +20,7 @@ from environments_app.models.authentication import (
 from environments_app.models.device_sign_in import DeviceSignIn
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
+from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
 from environments_app.models.personal_token import PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
@@ -40,15 +41,19 @@ __all__ = [
     "Alert",
     "Approval",
     "ApprovalState",
+    "AuditJob",
+    "AuditJobKind",
     "Delivery",
     "DeliveryState",
     "DeviceSignIn",
     "Environment",
     "FailedSignIns",
     "GroupMember",
+    "JobState",
     "KnownNetwork",
     "Membership",
     "NoticeKind",
+    "OperatorJob",
     "Passkey",
     "PersonalSettings",
     "PersonalToken",

@@ -82,6 +82,7 @@ GROUPS: Final = (
         (
             "audit_app.AuditEvent",
             "auditlog.LogEntry",
+            "environments_app.AuditJob",
             "audit_app.Checkpoint",
             "audit_app.SinkState",
             "secrets_app.Sweep",

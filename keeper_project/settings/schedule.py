@@ -87,6 +87,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _LOOK_SECONDS,
         "options": {"expires": 30},
     },
+    "run-audit-jobs": {
+        "task": "environments_app.tasks.run_audit_jobs",
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
+    },
     "carry-out-backup-requests": {
         "task": "keeper_project.tasks.carry_out_backup_requests",
         "schedule": _LOOK_SECONDS,

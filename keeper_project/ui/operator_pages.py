@@ -29,6 +29,12 @@ OPERATOR_PAGES: Final = (
         about="Which key wraps what, connection tests, rotation, and the migration to KMS.",
     ),
     OperatorPage(
+        title="Audit log",
+        view="admin-audit",
+        group="audit",
+        about="Timeline, verification, sinks, and what retention would remove.",
+    ),
+    OperatorPage(
         title="System",
         view="admin-system",
         group="system",

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from audit_app.events.actions import Action
@@ -101,7 +102,11 @@ def key_job(request: HttpRequest, pk: int) -> HttpResponse:
     job = KeyJob.objects.filter(pk=pk).first()
     if job is None:
         raise Http404
-    response = _page(request, "admin/key_job.html", {"title": str(job), "job": job})
+    response = _page(
+        request,
+        "admin/job.html",
+        {"title": str(job), "job": job, "parent": "Keys", "parent_url": reverse("admin-keys")},
+    )
     if job.active:
         response["Refresh"] = _AGAIN_SECONDS
     return response

@@ -5,7 +5,7 @@ from secrets_app.keys.models.key_migration import KeyMigration
 from secrets_app.keys.models.wrapping_key import WrappingKey
 from secrets_app.models.environment_snapshot import EnvironmentSnapshot
 from secrets_app.models.integrity_sweep import Sweep
-from secrets_app.models.key_job import KeyJob, KeyJobKind, KeyJobState
+from secrets_app.models.key_job import KeyJob, KeyJobKind
 from secrets_app.models.pending_value import PendingValue
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, search_text, version_context
@@ -19,7 +19,6 @@ __all__ = [
     "EnvironmentSnapshot",
     "KeyJob",
     "KeyJobKind",
-    "KeyJobState",
     "KeyMigration",
     "PendingValue",
     "Reference",

@@ -77,6 +77,8 @@ FATE: Final[dict[str, str]] = {
     "environments_app.KnownNetwork": AS_IT_WAS,
     "environments_app.Membership": SUSPENDED,
     "environments_app.PersonalSettings": AS_IT_WAS,
+    # One of days ago is dropped.
+    "environments_app.AuditJob": AS_IT_WAS,
     "environments_app.PersonalToken": SUSPENDED,
     # Told of nothing before somebody activates the installation.
     "environments_app.Recipient": AS_IT_WAS,

@@ -10,11 +10,12 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.errors import ConfirmationNeeded, Conflict, Forbidden, InvalidField
-from environments_app.models import User, UserRole
+from environments_app.models import JobState, User, UserRole
+from environments_app.operator_jobs import runner
 from environments_app.tests.cast import Cast
 from secrets_app.key_migration import jobs
 from secrets_app.key_operations import key_check
-from secrets_app.models import DataKey, KeyJob, KeyJobKind, KeyJobState, SecretVersion
+from secrets_app.models import DataKey, KeyJob, KeyJobKind, SecretVersion
 from secrets_app.tests.kept import VALUE, keep
 
 Events = Callable[..., list[AuditEvent]]
@@ -46,7 +47,7 @@ def test_a_job_is_confirmed_requested_and_carried_out_by_a_worker(
     answer = root.post(reverse("admin-key-job-new"), form)
 
     job = KeyJob.objects.get()
-    assert (answer["Location"], job.state) == (reverse("admin-key-job", args=[job.pk]), KeyJobState.QUEUED)
+    assert (answer["Location"], job.state) == (reverse("admin-key-job", args=[job.pk]), JobState.QUEUED)
     assert root.get(answer["Location"])["Refresh"] == "3"
     assert [event.actor_name for event in events(jobs.ACTIONS[kind]) if "requested" in event.details] == [
         "root"
@@ -54,14 +55,14 @@ def test_a_job_is_confirmed_requested_and_carried_out_by_a_worker(
     jobs.run()
     page = root.get(answer["Location"])
     assert ("Refresh" in page, "development" in page.content.decode()) == (False, True)
-    assert KeyJob.objects.get().state == KeyJobState.DONE
+    assert KeyJob.objects.get().state == JobState.DONE
     resealed = SecretVersion.objects.get(secret=secret).data_key_id != before
     assert resealed == (kind == KeyJobKind.REENCRYPT)
 
 
 def test_progress_is_stored_while_a_job_runs(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(cast, "app/key")
-    monkeypatch.setattr(jobs, "_STORE_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "STORE_SECONDS", 0.0)
     jobs.request(actor=cast.principal(cast.root), kind="reencrypt", environment="development")
     jobs.run()
     job = KeyJob.objects.get()
@@ -72,7 +73,7 @@ def test_a_migration_is_refused_where_the_settings_do_not_allow_it(cast: Cast) -
     jobs.request(actor=cast.principal(cast.root), kind="plan")
     jobs.run()
     job = KeyJob.objects.get()
-    assert job.state == KeyJobState.FAILED
+    assert job.state == JobState.FAILED
     assert "KEY_MIGRATION" in job.step
 
 
@@ -95,14 +96,14 @@ def test_a_job_whose_worker_died_is_carried_out_again_a_few_times(cast: Cast) ->
     jobs.request(actor=cast.principal(cast.root), kind="test")
     KeyJob.objects.update(attempts=3)
     jobs.run()
-    assert KeyJob.objects.get().state == KeyJobState.FAILED
+    assert KeyJob.objects.get().state == JobState.FAILED
 
 
 def test_who_administers_no_more_has_the_job_refused(cast: Cast) -> None:
     jobs.request(actor=cast.principal(cast.root), kind="rewrap")
     User.objects.filter(pk=cast.root.pk).update(is_active=False)
     jobs.run()
-    assert KeyJob.objects.get().state == KeyJobState.FAILED
+    assert KeyJob.objects.get().state == JobState.FAILED
 
 
 def test_only_administrators_with_a_fresh_proof_request_one(cast: Cast) -> None:

@@ -1,0 +1,148 @@
+"""The page of the audit log in the admin: timeline, verification, sinks, and a preview of retention."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from audit_app.checkpoints import schedule as checkpoints
+from audit_app.events.actions import Action, Outcome
+from audit_app.models import AuditEvent, Checkpoint
+from audit_app.queries.access_log import record_view
+from audit_app.queries.activity_stats import Kind, counts_by_day, counts_by_hour
+from audit_app.retention.prune import MINIMUM_DAYS
+from audit_app.retention.schedule import retention_status
+from audit_app.sinks.lag import sink_lags
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import require
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import AuditJob, AuditJobKind
+from environments_app.operator_jobs import audit_log
+
+_DAYS: Final = 30
+_HOURS: Final = 24
+_JOBS_SHOWN: Final = 10
+_AGAIN_SECONDS: Final = "3"
+# In units of the drawing; a column begins every _WIDTH.
+_HEIGHT: Final = 60
+_WIDTH: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A day or an hour of the timeline: its place in the drawing, and the same in words."""
+
+    x: int
+    label: str
+    url: str
+    count: int
+    refused: int
+    height: float
+    refused_height: float
+
+    @property
+    def y(self) -> float:
+        """Where the column begins, from the top."""
+        return _HEIGHT - self.height
+
+    @property
+    def refused_y(self) -> float:
+        """Where the part of what was refused or failed begins."""
+        return _HEIGHT - self.refused_height
+
+
+class JobForm(forms.Form):
+    """What to do with the audit log."""
+
+    kind = forms.ChoiceField(label="Job", choices=AuditJobKind.choices)
+    days = forms.IntegerField(
+        label="Retention in days",
+        min_value=MINIMUM_DAYS,
+        max_value=audit_log.MOST_DAYS,
+        required=False,
+        help_text="For a preview: events that are older may be removed, as far as the rules let them.",
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def audit(request: HttpRequest) -> HttpResponse:
+    """Show the audit log as a whole; a POST asks a worker for a job on it."""
+    actor = principal_of(request)
+    require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
+    form = JobForm(request.POST or None, initial={"days": settings.KEEPER_AUDIT_RETENTION_DAYS or 365})
+    if request.method == "POST" and form.is_valid():
+        kind, days = form.cleaned_data["kind"], form.cleaned_data["days"] or 0
+        try:
+            return redirect("admin-audit-job", pk=audit_log.request(actor=actor, kind=kind, days=days).pk)
+        except InvalidField as error:
+            form.add_error(error.field, str(error))
+        except Conflict as error:
+            form.add_error(None, str(error))
+    record_view(viewer=actor, face="admin", wanted={})
+    context = {
+        "title": "Audit log",
+        "days": _slots(counts_by_day(viewer=actor, days=_DAYS)),
+        "hours": _slots(counts_by_hour(viewer=actor, hours=_HOURS)),
+        "form": form,
+        "jobs": AuditJob.objects.all()[:_JOBS_SHOWN],
+        "newest": Checkpoint.objects.order_by("-number").first(),
+        "warnings": checkpoints.problems(),
+        "sinks": sink_lags(),
+        "retention": retention_status(),
+        "oldest": AuditEvent.objects.order_by("at").values_list("at", flat=True).first(),
+    }
+    return _page(request, "admin/audit.html", context)
+
+
+@require_GET
+def audit_job(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show how far a job is; the page loads itself again until it has ended."""
+    require(actor=principal_of(request), action=Action.TRAIL_VERIFY, environment=None)
+    job = AuditJob.objects.filter(pk=pk).first()
+    if job is None:
+        raise Http404
+    context = {"title": str(job), "job": job, "parent": "Audit log", "parent_url": reverse("admin-audit")}
+    response = _page(request, "admin/job.html", context)
+    if job.active:
+        response["Refresh"] = _AGAIN_SECONDS
+    return response
+
+
+def _slots(counts: Mapping[date, Mapping[Kind, int]] | Mapping[datetime, Mapping[Kind, int]]) -> list[Slot]:
+    """Return the slots of a timeline, each leading to its events."""
+    tallies: dict[date, Counter[str]] = {}
+    for begin, kinds in counts.items():
+        tallies[begin] = Counter()
+        for kind, count in kinds.items():
+            tallies[begin][kind.outcome] += count
+    top = max((tally.total() for tally in tallies.values()), default=0) or 1
+    return [_slot(place, begin, tally, top) for place, (begin, tally) in enumerate(tallies.items())]
+
+
+def _slot(place: int, begin: date, tally: Counter[str], top: int) -> Slot:
+    is_hour = isinstance(begin, datetime)
+    name = f"{begin:%Y-%m-%dT%H}" if is_hour else begin.isoformat()
+    count, refused = tally.total(), tally.total() - tally[Outcome.ALLOWED]
+    return Slot(
+        x=place * _WIDTH,
+        label=f"{begin:%Y-%m-%d %H}:00 UTC" if is_hour else name,
+        url=f"{reverse('admin:audit_app_auditevent_changelist')}?period={name}",
+        count=count,
+        refused=refused,
+        height=round(_HEIGHT * count / top, 1),
+        refused_height=round(_HEIGHT * refused / top, 1),
+    )
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    return TemplateResponse(request, template, {**admin.site.each_context(request), **context})
