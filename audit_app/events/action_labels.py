@@ -234,6 +234,7 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "backup.create": ActionLabel("Backup started", "started backup", "start backup"),
     "backup.finish": ActionLabel("Backup finished", "finished backup", "finish backup"),
     "backup.verify": ActionLabel("Backup verified", "verified backup", "verify backup"),
+    "backup.download": ActionLabel("Backup downloaded", "downloaded backup", "download backup"),
     "backup.remove": ActionLabel("Backup removed", "removed backup", "remove backup"),
     "deployment.restore": ActionLabel("Backup restored", "restored backup", "restore backup"),
     "restore.suspend": ActionLabel(

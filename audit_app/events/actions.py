@@ -191,6 +191,8 @@ class Action(StrEnum):
     REPORT_GENERATE = "report.generate"
     REPORT_SEND = "report.send"
     BACKUP_VERIFY = "backup.verify"
+    # The sealed file was handed out.
+    BACKUP_DOWNLOAD = "backup.download"
     BACKUP_REMOVE = "backup.remove"
     # The discontinuity in a restored trail, what the restore suspended, and what people released since.
     DEPLOYMENT_RESTORE = "deployment.restore"

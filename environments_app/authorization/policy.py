@@ -143,6 +143,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.REPORT_GENERATE,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,
+    Action.BACKUP_DOWNLOAD,
     Action.RESTORE_RELEASE,
     Action.DEPLOYMENT_ACTIVATE,
     # Of what administrators may do themselves; `second_person` decides.

@@ -35,8 +35,8 @@ def run_jobs(
 ) -> None:
     """Carry out the jobs that wait; an error among `refusals` ends a job, with its text.
 
-    `rows` is a queryset without conditions. `lease` is longer than the work takes between two reports of progress: after
-    it another worker takes the job.
+    `rows` is a queryset without conditions. `lease` is longer than the work takes between two reports of
+    progress: after it another worker takes the job.
     """
     now = timezone.now()
     rows.filter(finished_at=None, requested_at__lt=now - _STALE_AFTER).update(

@@ -5,7 +5,8 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -17,7 +18,8 @@ from environments_app.authorization.policy import Principal, allows, require
 from environments_app.errors import ConfirmationNeeded, InvalidField
 from environments_app.views.profile import confirm_first
 from keeper_project.backup import service as backup
-from keeper_project.backup.errors import Malformed
+from keeper_project.backup.download import open_sealed
+from keeper_project.backup.errors import BackupError, Malformed
 from keeper_project.backup.requests import request as request_backup
 from keeper_project.health.service import results, warnings
 from keeper_project.health.status import standings
@@ -32,12 +34,12 @@ _BACKUPS_SHOWN: Final = 10
 
 
 @require_http_methods(["GET", "POST"])
-def system(request: HttpRequest) -> HttpResponse:
-    """Show the system; a POST asks a worker for scheduled work, a backup, or the proof of one."""
+def system(request: HttpRequest) -> HttpResponseBase:
+    """Show the system; a POST asks a worker for work, or downloads a backup."""
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
-        return _run_now(request, actor) if "schedule" in request.POST else _back_up(request, actor)
+        return _act(request, actor)
     text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
     found = standings(actor=actor)
     context = {
@@ -63,6 +65,26 @@ def system(request: HttpRequest) -> HttpResponse:
 
 def _chosen(text: str, *, changed: bool) -> list[Setting]:
     return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
+
+
+def _act(request: HttpRequest, actor: Principal) -> HttpResponseBase:
+    if "schedule" in request.POST:
+        return _run_now(request, actor)
+    return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
+
+
+def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
+    back = f"{reverse('admin-system')}#backups"
+    try:
+        sealed = open_sealed(actor=actor, name=request.POST["download"])
+    except ConfirmationNeeded:
+        return confirm_first(request, back=back)
+    except BackupError as error:
+        messages.error(request, f"{str(error).capitalize()}.")
+        return redirect(back)
+    return FileResponse(
+        sealed.file, as_attachment=True, filename=sealed.name, content_type="application/octet-stream"
+    )
 
 
 def _run_now(request: HttpRequest, actor: Principal) -> HttpResponse:
