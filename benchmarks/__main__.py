@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import (
+    admin_lists,
     audit_append,
     beside_export,
     bulk_creation,
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "idle": idle.run,
     "load": load.run,
     "long_pages": long_pages.run,
+    "admin_lists": admin_lists.run,
 }
 
 

@@ -84,6 +84,13 @@ def pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
     return measure(int(secrets), int(events))
 
 
+def admin_pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
+    """Return what the pages of the admin cost over so many rows."""
+    from benchmarks.admin_lists import measure  # noqa: PLC0415
+
+    return measure(int(secrets), int(events))
+
+
 def rewrap(key: str) -> dict[str, float]:
     """Return what wrapping all data keys under another key of KMS costs."""
     from benchmarks.rewrapping import measure  # noqa: PLC0415
@@ -101,6 +108,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reseal": reseal,
     "rewrap": rewrap,
     "pages": pages,
+    "admin_pages": admin_pages,
     "push": push,
 }
 
