@@ -64,6 +64,13 @@ class OperatorJob(models.Model):
         """Whether it waits or runs."""
         return self.finished_at is None
 
+    @property
+    def duration(self) -> int | None:
+        """The seconds that the last attempt took; None before its end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds())
+
 
 class AuditJobKind(models.TextChoices):
     """What is done with the audit log."""

@@ -1,14 +1,19 @@
 """What this installation is: its version, the state of its schema, and what its checks find."""
 
+import platform
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
+import django
 from django.core import checks
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
 from keeper_project.ui.navigation import installed_version
 
+_DATABASES: Final = {"sqlite": "SQLite", "mysql": "MariaDB"}
 _LEVELS: Final = {checks.WARNING: "warning", checks.ERROR: "error", checks.CRITICAL: "critical"}
 
 
@@ -24,10 +29,13 @@ class DeploymentFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """The version, and the migrations that the database lacks."""
+    """The versions of Keeper and what it runs on, and the migrations that the database lacks."""
 
     version: str
+    python: str
+    django: str
     database: str
+    now: datetime
     unapplied: list[str]
 
 
@@ -37,7 +45,10 @@ def build() -> Build:
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return Build(
         version=installed_version(),
-        database=connection.vendor,
+        python=platform.python_version(),
+        django=django.get_version(),
+        database=f"{_DATABASES[connection.vendor]} {'.'.join(map(str, connection.get_database_version()))}",
+        now=timezone.now(),
         unapplied=[f"{migration.app_label}.{migration.name}" for migration, _backwards in plan],
     )
 

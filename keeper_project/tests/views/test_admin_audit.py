@@ -114,6 +114,8 @@ def test_a_verification_names_what_was_edited(root: Client, cast: Cast) -> None:
     job = AuditJob.objects.get()
     assert job.state == JobState.PROBLEMS
     assert any(text.startswith("edited: event ") for text in job.results)
+    page = root.get(reverse("admin-audit-job", args=[job.pk])).content.decode()
+    assert f", after {job.duration} s" in page
 
 
 def test_progress_is_stored_while_a_verification_runs(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
