@@ -15,6 +15,7 @@ from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.columns import state, yes_no
 from audit_app.admin_pages.filters import period_of
 from environments_app.admin.base import ServiceAdmin
+from environments_app.admin.forms import WriteOnlyTextarea
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
@@ -44,14 +45,6 @@ if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Secret]
 else:  # generic to the type checker only
     ModelForm = forms.ModelForm
-
-
-class WriteOnlyTextarea(forms.Textarea):
-    """A text area that no answer fills: a value that was refused is typed again."""
-
-    def format_value(self, value: Any) -> str:
-        """Return nothing, whatever was typed."""
-        return ""
 
 
 class SecretAdminForm(WrittenFields, ModelForm):

@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
@@ -116,6 +118,23 @@ class TargetAdmin(ServiceAdmin):
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of it."""
         return reverse("target-detail", args=[obj.pk])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow adding to administrators; each kind of system has an act for it."""
+        return super(ServiceAdmin, self).has_add_permission(request)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Lead to the form of each kind of system."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        name = f"{self.admin_site.name}:sync_app_target_act"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Add a target",
+            "opts": self.opts,
+            "kinds": [(act.label, reverse(name, args=[act.name])) for act in admin_acts.NEW_TARGETS],
+        }
+        return TemplateResponse(request, "admin/target_kinds.html", context)
 
     @admin.display(description="status")
     def status(self, target: Target) -> str:

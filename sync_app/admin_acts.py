@@ -1,15 +1,17 @@
 """What operators do with targets, plans and rotation policies in the admin, beside looking at them."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from django import forms
+from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.admin.acts import Act, Place, Shown, offer
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from sync_app.applying.service import request_apply
+from sync_app.backends.registry import BACKENDS
 from sync_app.errors import SyncError
+from sync_app.forms.target_acts import credentials_form, new_target_form, rules_form
 from sync_app.models import Plan, RotationPolicy, Run, Target
 from sync_app.models.plan import PlanState
 from sync_app.planning.service import request_plan
@@ -17,7 +19,6 @@ from sync_app.rotation.execution.dry_run import DryRunResult, run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.runs import runner
-from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 
 _REFUSALS: Final = (SyncError, SecretError, EnvelopeError, KeyUnavailable, KeyRefused)
@@ -53,23 +54,10 @@ def _removed(row: Target | RotationPolicy) -> str:
     return "" if row.live else "It was removed."
 
 
-def _shown_test(report: connection_test.Report) -> Shown:
-    def lines() -> Iterator[str]:
-        if report.problem:
-            yield report.problem
-        if report.system:
-            yield f"{report.system} answered, at {report.place or 'its root'}."
-        for each in report.missing:
-            yield f"Missing permission: {each.name}."
-        for each in report.unproven:
-            yield f"Not provable without a change: {each.name}."
-
-    return Shown(lines=tuple(lines()), ok=report.ok)
-
-
 def _shown_run(run: Run) -> Shown:
     return Shown(
-        lines=(f"Run {run.pk} is queued: {run.kind} of {run.target.name}. The list of runs follows it.",)
+        lines=(f"Run {run.pk} is queued: {run.kind} of {run.target.name}.",),
+        url=reverse("admin:sync_app_run_change", args=[run.pk]),
     )
 
 
@@ -78,20 +66,46 @@ def _shown_dry_run(found: DryRunResult) -> Shown:
     return Shown(lines=lines, ok=found.ok)
 
 
+def _shown_target(target: Target) -> Shown:
+    return Shown(
+        lines=(
+            f"{_named(target)} leads to {target.system}. Nothing has been written yet.",
+            "Create a plan on its page to see what a sync would do, or sync at once.",
+        )
+    )
+
+
+# One for each kind of system; the page of a new target leads to them.
+NEW_TARGETS: Final = tuple(
+    Act(
+        name=f"add_{name}",
+        label=f"Add {kind.label}",
+        permission=Action.TARGET_CREATE,
+        use_case=targets.create,
+        form=new_target_form(name),
+        confirmation="Keeper signs in and lists the destination before it stores the target. Credentials are "
+        "sealed and never shown again. Nothing is written there until a plan is applied.",
+        done="Target created",
+        show=_shown_target,
+        listed=False,
+    )
+    for name, kind in BACKENDS.items()
+)
 _TARGETS: Final = (
+    *NEW_TARGETS,
     Act(
         name="test",
         label="Test connection",
         permission=Action.TARGET_TEST,
-        use_case=connection_test.test,
+        use_case=runner.request_test,
         takes="target",
         place=_place,
         against=_removed,
-        confirmation="Keeper signs in to the target and looks at its permissions. Nothing is written.",
-        done="Tested",
-        show=_shown_test,
+        confirmation="A worker signs in to the target and looks at its permissions. Nothing is written; the "
+        "run shows what it found.",
+        done="Test requested",
+        show=_shown_run,
         named=_named,
-        bulk=False,
     ),
     Act(
         name="plan",
@@ -119,6 +133,35 @@ _TARGETS: Final = (
         done="Sync requested",
         show=_shown_run,
         named=_named,
+    ),
+    Act(
+        name="credentials",
+        label="Replace credentials",
+        permission=Action.TARGET_CHANGE,
+        use_case=targets.change_credentials,
+        takes="target",
+        place=_place,
+        against=_removed,
+        form_of=credentials_form,
+        confirmation="Keeper signs in with the new credentials before it stores them. They are sealed and "
+        "never shown again; the old ones are forgotten.",
+        done="Credentials tested and replaced",
+        named=_named,
+        bulk=False,
+    ),
+    Act(
+        name="rules",
+        label="Change rules",
+        permission=Action.TARGET_CHANGE,
+        use_case=targets.change,
+        takes="target",
+        place=_place,
+        against=_removed,
+        form_of=rules_form,
+        confirmation="Plans that were made under the old rules can no longer be applied.",
+        done="Rules changed",
+        named=_named,
+        bulk=False,
     ),
     Act(
         name="pause",

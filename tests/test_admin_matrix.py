@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User, UserRole
 from environments_app.tests.cast import Cast
+from sync_app.backends.registry import BACKENDS
 
 _APPS: Final = {"audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"}
 
@@ -52,7 +53,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.PersonalToken": {"delete"},
     "environments_app.Recipient": {"send_test"},
     "environments_app.SamlAssertion": set(),
-    "environments_app.SamlGroupMapping": {"add", "delete"},
+    "environments_app.SamlGroupMapping": {"add", "delete", "preview", "removal"},
     "environments_app.SamlProvider": set(),
     "environments_app.Passkey": set(),
     "environments_app.SecondFactor": set(),
@@ -82,7 +83,18 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.KeyMigration": set(),
     "secrets_app.PendingValue": set(),
     "secrets_app.Reference": set(),
-    "secrets_app.Secret": {"add", "change", "delete", "mark_due", "restore"},
+    "secrets_app.Secret": {
+        "add",
+        "change",
+        "delete",
+        "mark_due",
+        "move",
+        "readers",
+        "rename",
+        "restore",
+        "tag",
+        "untag",
+    },
     "secrets_app.SecretVersion": set(),
     "secrets_app.Share": set(),
     "secrets_app.Star": set(),
@@ -99,7 +111,17 @@ ACTS: Final[dict[str, set[str]]] = {
     "sync_app.Run": set(),
     "sync_app.SyncEntry": set(),
     "sync_app.SyncPause": set(),
-    "sync_app.Target": {"plan", "sync_now", "pause", "resume", "test"},
+    "sync_app.Target": {
+        "add",
+        *(f"add_{backend}" for backend in BACKENDS),
+        "credentials",
+        "pause",
+        "plan",
+        "resume",
+        "rules",
+        "sync_now",
+        "test",
+    },
 }
 # Whoever has a shell on the host may run these, as the system; what they give beyond reports.
 COMMANDS: Final[dict[str, str]] = {

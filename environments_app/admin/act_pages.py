@@ -59,7 +59,8 @@ class ActsAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list, with the acts that need no row."""
-        offered = [act for act in self.acts if not act.takes and act.permitted(principal_of(request), None)]
+        actor = principal_of(request)
+        offered = [act for act in self.acts if not act.takes and act.listed and act.permitted(actor, None)]
         links = [
             {"act": act, "url": reverse(self._name("act"), args=[act.name], current_app=self.admin_site.name)}
             for act in offered
@@ -120,15 +121,15 @@ class ActsAdmin(ModelAdmin):
     ) -> HttpResponse:
         actor = self._require_administrator(request, act)
         posted = request.method == "POST" if agreed is None else agreed
-        form = (act.form(request.POST) if posted else act.form()) if act.form else None
+        make = act.form_of(rows[0]) if act.form_of else act.form
+        form = (make(request.POST) if posted else make()) if make else None
         if not posted or (form is not None and not form.is_valid()):
             return self._question(request, act, rows, form, back=back, hidden=hidden or {})
         given = form.cleaned_data if form else {}
         outcomes = [act.run(actor=actor, row=row, given=given, refusals=self.refusals) for row in rows]
-        if form is not None and len(outcomes) == 1 and outcomes[0].field:
-            form.add_error(
-                outcomes[0].field if outcomes[0].field in form.fields else None, outcomes[0].problem
-            )
+        if form is not None and len(outcomes) == 1 and outcomes[0].problem:
+            # The same form once more, so that what was typed stays.
+            _show_refusal(form, outcomes[0])
             return self._question(request, act, rows, form, back=back, hidden=hidden or {})
         return self._result(request, act, outcomes, back=back)
 
@@ -201,6 +202,15 @@ class ActsAdmin(ModelAdmin):
 
     def _name(self, page: str) -> str:
         return f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+
+def _show_refusal(form: forms.Form, outcome: Outcome) -> None:
+    """Add a refusal to the form, beside its field if it has one."""
+    find = getattr(form, "field_of", None)
+    name = find(outcome.field) if find else outcome.field
+    form.add_error(
+        name if name in form.fields else None, confirm_link() if outcome.unconfirmed else outcome.problem
+    )
 
 
 def _described(act: Act, actor: Principal, row: Any) -> dict[str, Any]:

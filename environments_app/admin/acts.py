@@ -15,17 +15,21 @@ from django.db.models import Model
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
-from environments_app.errors import AccessError, ConfirmationNeeded, InvalidField
+from environments_app.errors import AccessError, ConfirmationNeeded
 
 MAX_ROWS: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What an act found: lines for the operator, and `once` for a text that is never shown again."""
+    """What an act found: lines for the operator, and `once` for a text that is never shown again.
+
+    `url` is the page of the admin that shows how it goes on.
+    """
 
     lines: Sequence[str] = ()
     once: str = ""
+    url: str = ""
     ok: bool = True
 
 
@@ -58,7 +62,8 @@ class Act:
 
     `permission` is what the use case demands by the policy table, `place` where. `confirmation` states what
     will happen, `foresee` adds lines about a row, `against` returns why nothing would happen to it. Without
-    `takes` it is an act of the list, such as an invitation.
+    `takes` it is an act of the list, such as an invitation, with a button there if it is `listed`. `form`
+    makes the form, `form_of` one that depends on the row; its cleaned data are arguments of the use case.
     """
 
     name: str
@@ -71,10 +76,12 @@ class Act:
     place: Callable[[Any], Place] = nowhere
     against: Callable[[Any], str] = always
     foresee: Callable[[Principal, Any], Sequence[str]] | None = None
-    form: type[forms.Form] | None = None
+    form: Callable[..., forms.Form] | None = None
+    form_of: Callable[[Any], Callable[..., forms.Form]] | None = None
     show: Callable[[Any], Shown] | None = None
     named: Callable[[Any], str] = str
     bulk: bool = True
+    listed: bool = True
     dangerous: bool = False
 
     def permitted(self, actor: Principal, row: Any) -> bool:
@@ -100,10 +107,8 @@ class Act:
             result = self.use_case(actor=actor, **taken, **given)
         except ConfirmationNeeded as error:
             return Outcome(row=label, problem=str(error), unconfirmed=True)
-        except InvalidField as error:
-            return Outcome(row=label, problem=str(error), field=error.field)
         except refusals as error:
-            return Outcome(row=label, problem=str(error))
+            return Outcome(row=label, problem=str(error), field=getattr(error, "field", ""))
         return Outcome(row=label, shown=self.show(result) if self.show else Shown())
 
 

@@ -1,5 +1,6 @@
-"""The admin's forms of accounts, groups and roles: refusals are shown at their field."""
+"""The admin's forms of accounts, groups and roles: refusals are shown at their field; write-only fields."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
 else:  # generic to the type checker only
     ModelForm = forms.ModelForm
+
+
+class WriteOnlyTextarea(forms.Textarea):
+    """A text area that no answer fills: a value that was refused is typed again."""
+
+    def format_value(self, value: Any) -> str:
+        """Return nothing, whatever was typed."""
+        return ""
+
+
+def write_only(fields: Iterable[forms.BoundField]) -> None:
+    """Have fields of text show nothing of what was typed into them before."""
+    for bound in fields:
+        field, attrs = bound.field, {"autocomplete": "new-password", "spellcheck": "false"}
+        if isinstance(field.widget, forms.Textarea):
+            field.widget = WriteOnlyTextarea({**field.widget.attrs, **attrs})
+        elif isinstance(field.widget, forms.TextInput):
+            field.widget = forms.PasswordInput(attrs)
 
 
 def _password_field(label: str, help_text: str) -> forms.CharField:

@@ -23,6 +23,8 @@ class RunKind(StrEnum):
     SYNC = "sync"
     # Read metadata only, and store the state of each secret.
     CHECK = "check"
+    # Sign in and ask for the permissions that the target's rules need; nothing is read or written.
+    TEST = "test"
 
 
 # What writes to a target or to Keeper.
@@ -72,7 +74,7 @@ class Run(AuthenticatedRow):
     kind = models.CharField(
         max_length=8,
         choices=[(k, k) for k in RunKind],
-        help_text="Whether the run plans, applies, syncs or only checks.",
+        help_text="Whether the run plans, applies, syncs, checks or tests the connection.",
     )
     state = models.CharField(
         max_length=12,
@@ -137,7 +139,9 @@ class Run(AuthenticatedRow):
     )
     finished = models.PositiveIntegerField(default=0, help_text="Number of secrets that are done.")
     failed = models.PositiveIntegerField(default=0, help_text="Number of secrets that failed.")
-    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the run failed.")
+    error = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why the run failed, or what a test found."
+    )
     created_at = models.DateTimeField(
         default=timezone.now,
         editable=False,

@@ -35,11 +35,11 @@ from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.targets import alerts
+from sync_app.targets import alerts, connection_test
 from sync_app.targets.approval import refuse_unplanned
 from sync_app.targets.credentials import TargetSession
 from sync_app.targets.lookup import require_target_access
-from sync_app.targets.principals import require_usable
+from sync_app.targets.principals import load_run_principal, require_usable
 
 MAX_ATTEMPTS: Final = 12
 _FIRST_DELAY_SECONDS: Final = 2.0
@@ -69,6 +69,16 @@ def request_check(*, actor: Principal, target: Target, trigger: Trigger = Trigge
     return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=trigger)
 
 
+def request_test(*, actor: Principal, target: Target) -> Run:
+    """Queue a test of the connection, whose result is the run's; the state of the target stays as it is.
+
+    Raises Forbidden or Invisible, RunInProgress, TargetConflict or Tampered.
+    """
+    require_target_access(actor=actor, action=Action.TARGET_TEST, target=target)
+    require_usable(target)
+    return enqueue(actor=actor, target=target, kind=RunKind.TEST, trigger=Trigger.PERSON)
+
+
 def execute(run_id: int) -> Run | None:
     """Carry a run out, or carry it on; None if it is done, waits, or another worker has it.
 
@@ -90,13 +100,14 @@ def _execute(run_id: int) -> Run | None:
     try:
         # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
         with guarded(lease.require_unexpired):
-            _run_attempt(run, lease)
+            _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
         return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     count_run(left)
-    alerts.update_after_run(left)
+    if left.kind != RunKind.TEST:
+        alerts.update_after_run(left)
     return left
 
 
@@ -152,6 +163,17 @@ def _run_attempt(run: Run, lease: Lease) -> None:
         _handle_failure(run, lease, error, passing=False)
     else:
         _end_successfully(run, lease, notice)
+
+
+def _test(run: Run, lease: Lease) -> None:
+    """Test the connection once; what is found ends the run and is no failure of the target."""
+    try:
+        report = connection_test.test(actor=load_run_principal(run), target=run.target)
+    except (SyncError, AccessError, SecretError, KeyUnavailable, KeyringUnavailable) as error:
+        lease.end(RunState.FAILED, error=_explain_error(error))
+    else:
+        state = RunState.DONE if report.ok else RunState.FAILED
+        lease.end(state, error=" ".join(report.lines)[:_ERROR_LENGTH])
 
 
 def _requeue_paused(lease: Lease) -> None:

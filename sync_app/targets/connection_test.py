@@ -46,6 +46,15 @@ class Report:
         return [each for each in self.permissions if each.grant is Grant.UNPROVEN and each.need in self.needs]
 
     @property
+    def lines(self) -> list[str]:
+        """What was found, in lines for an operator."""
+        found = [self.problem] if self.problem else []
+        if self.system:
+            found.append(f"{self.system} answered, at {self.place or 'its root'}.")
+        found += [f"Missing permission: {each.name}." for each in self.missing]
+        return found + [f"Not provable without a change: {each.name}." for each in self.unproven]
+
+    @property
     def ok(self) -> bool:
         """Whether nothing was found that stops a sync."""
         return not self.problem and not self.missing

@@ -12,10 +12,13 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden
+from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from sync_app.api.target_serializers import DraftTest
 from sync_app.errors import BadDestination
 from sync_app.models import Target
+from sync_app.models.run import RunState
+from sync_app.runs import runner
 from sync_app.targets import connection_test
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
@@ -80,6 +83,25 @@ def token(vault: VaultWorld, policy: str, *, default: bool = True) -> dict[str, 
     vault.client.sys.create_or_update_policy(vault.prefix, policy)
     reply = vault.client.auth.token.create(policies=[vault.prefix], no_default_policy=not default)
     return {"token": reply["auth"]["client_token"]}
+
+
+def test_a_worker_tests_and_leaves_the_state_of_the_target(cast: Cast, vault: VaultWorld) -> None:
+    actor = cast.principal(cast.alice)
+    credentials = token(vault, POLICY.format(vault.prefix, '"read", "create", "update"'))
+    target = made(cast, vault, credentials=credentials)
+    run = runner.execute(runner.request_test(actor=actor, target=target).pk)
+    assert run is not None
+    assert (run.state, f"{target.system} answered" in run.error) == (RunState.DONE, True)
+    vault.client.sys.create_or_update_policy(vault.prefix, POLICY.format(vault.prefix, '"read"'))
+
+    failed = runner.execute(runner.request_test(actor=actor, target=target).pk)
+
+    assert failed is not None
+    assert failed.state == RunState.FAILED
+    assert f"Missing permission: update on secret/data/{vault.prefix}/*" in failed.error
+    target.refresh_from_db()
+    assert (target.last_error, target.failures, target.last_success_at) == ("", 0, None)
+    assert not Alert.objects.exists()
 
 
 def test_a_capability_that_is_missing_in_vault_is_named(cast: Cast, vault: VaultWorld) -> None:
