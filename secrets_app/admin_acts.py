@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from django import forms
+
 from audit_app.events.actions import Action
 from environments_app.admin.access_acts import TEST_MESSAGE
 from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
@@ -11,9 +13,44 @@ from environments_app.models import Environment, User
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.exposure.known_values import Known
 from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
+from secrets_app.exposure.readers import NEWEST, Viewer, readers_since
 from secrets_app.key_operations.key_test import Trial, test_key
-from secrets_app.models import Secret, Webhook
-from secrets_app.services import lifecycle
+from secrets_app.models import MAX_NAME_LENGTH, Secret, Webhook
+from secrets_app.services import lifecycle, transfer
+from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
+
+
+class PeriodForm(forms.Form):
+    """How far back reads are looked for."""
+
+    days = forms.TypedChoiceField(
+        label="Period",
+        coerce=int,
+        choices=[(1, "Last 24 hours"), (7, "Last 7 days"), (30, "Last 30 days"), (365, "Last year")],
+        initial=7,
+    )
+
+
+class TagsForm(forms.Form):
+    """Tags to add or to remove."""
+
+    tags = forms.CharField(max_length=500, help_text="Separated by commas.")
+
+    def clean_tags(self) -> list[str]:
+        """Split the tags at commas."""
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+
+class NameForm(forms.Form):
+    """The new name of a secret."""
+
+    name = forms.CharField(max_length=MAX_NAME_LENGTH)
+
+
+class EnvironmentForm(forms.Form):
+    """Where secrets are moved."""
+
+    environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
 
 
 def _place(secret: Secret) -> Place:
@@ -70,6 +107,29 @@ OFFBOARD: Final = Act(
     dangerous=True,
     bulk=False,
 )
+
+
+def _tag(*, actor: Principal, secret: Secret, tags: Sequence[str]) -> Secret:
+    return BULK_ACTIONS["tag"].run(actor, secret, Options(tags=tags))
+
+
+def _untag(*, actor: Principal, secret: Secret, tags: Sequence[str]) -> Secret:
+    return BULK_ACTIONS["untag"].run(actor, secret, Options(tags=tags))
+
+
+def _shown_readers(found: Sequence[Viewer]) -> Shown:
+    lines = [
+        f"{each.name} ({each.kind}): {each.count} times, {each.versions}; "
+        f"last at {each.last_at:%Y-%m-%d %H:%M:%S} UTC."
+        for each in found
+    ]
+    return Shown(lines=lines or ["No reads in this period."])
+
+
+def _is_live(secret: Secret) -> str:
+    return "" if secret.live else "It is deleted."
+
+
 TEST_KEY: Final = Act(
     name="test_key",
     label="Test key",
@@ -84,13 +144,82 @@ TEST_KEY: Final = Act(
 )
 _SECRETS: Final = (
     Act(
+        name="readers",
+        label="Who read it",
+        permission=Action.TRAIL_VIEW,
+        use_case=readers_since,
+        takes="secret",
+        form=PeriodForm,
+        confirmation="Keeper looks through the audit log for reads of the value, exports and reads of many "
+        f"included, of the newest {NEWEST} reads. That it was looked for is recorded.",
+        done="Readers",
+        show=_shown_readers,
+        named=_named,
+    ),
+    Act(
+        name="move",
+        label="Move to an environment",
+        permission=Action.SECRET_MOVE,
+        use_case=transfer.move,
+        takes="secret",
+        place=_place,
+        against=_is_live,
+        form=EnvironmentForm,
+        confirmation="Each secret is copied with its current value and deleted here, where it can be "
+        "restored. Programs that read it here are refused from the next request on.",
+        done="Moved",
+        named=_named,
+        dangerous=True,
+    ),
+    Act(
+        name="rename",
+        label="Rename",
+        permission=Action.SECRET_RENAME,
+        use_case=lifecycle.rename,
+        takes="secret",
+        place=_place,
+        against=_is_live,
+        form=NameForm,
+        confirmation="The secret keeps its history. Programs that read it under the old name are refused "
+        "from the next request on.",
+        done="Renamed",
+        named=_named,
+        bulk=False,
+    ),
+    Act(
+        name="tag",
+        label="Add tags",
+        permission=Action.SECRET_UPDATE,
+        use_case=_tag,
+        takes="secret",
+        place=_place,
+        against=_is_live,
+        form=TagsForm,
+        confirmation="The tags are added to those that the secrets have.",
+        done="Tags added",
+        named=_named,
+    ),
+    Act(
+        name="untag",
+        label="Remove tags",
+        permission=Action.SECRET_UPDATE,
+        use_case=_untag,
+        takes="secret",
+        place=_place,
+        against=_is_live,
+        form=TagsForm,
+        confirmation="The tags are removed where the secrets have them.",
+        done="Tags removed",
+        named=_named,
+    ),
+    Act(
         name="mark_due",
         label="Mark as due for rotation",
         permission=Action.SECRET_UPDATE,
         use_case=lifecycle.mark_rotation_due,
         takes="secret",
         place=_place,
-        against=lambda secret: "" if secret.live else "It is deleted.",
+        against=_is_live,
         confirmation="The secrets are marked as due. The next value clears the mark.",
         done="Marked as due",
         named=_named,

@@ -1,14 +1,17 @@
 """Who has seen a secret, which of its versions and when: from the audit log, reads of many included."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from django.utils import timezone
+
 from audit_app.events.actions import READS, Action, Outcome
 from audit_app.queries import search
+from audit_app.queries.access_log import record_view
 from audit_app.queries.search import read_versions
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Principal, require
 from secrets_app.models import Secret
 
 # A comparison reveals whether values are equal, and returns none.
@@ -35,7 +38,17 @@ class Viewer:
         return f"{numbers}, …" if len(newest) > 5 else numbers  # noqa: PLR2004 - as many as are shown
 
 
-def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
+def readers_since(*, actor: Principal, secret: Secret, days: int) -> list[Viewer]:
+    """Return who has seen a secret in the last days, after recording that the audit log is read for it.
+
+    Raises Forbidden for who may not read the audit log of the installation.
+    """
+    require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+    record_view(viewer=actor, face="readers", wanted={"object": secret.name, "period": f"{days}d"})
+    return seen_by(actor=actor, secret=secret, since=timezone.now() - timedelta(days=days))
+
+
+def seen_by(*, actor: Principal, secret: Secret, since: datetime | None = None) -> list[Viewer]:
     """Return who has seen a secret among its newest reads, the latest first, in two statements.
 
     Only what the actor may read of the audit log counts: nothing, for most. Who reads their own events alone
@@ -43,7 +56,9 @@ def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
     """
     if search.reads_own_alone(actor):
         return []
-    found = search.events(viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT)
+    found = search.events(
+        viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT, since=since
+    )
     columns = ("actor_uuid", "actor_name", "actor_kind", "at", "details", "manifest_id")
     events = list(found.only(*columns)[:NEWEST])
     numbers = read_versions(events, secret_uuid=secret.uuid)

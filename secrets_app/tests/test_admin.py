@@ -118,6 +118,26 @@ def test_a_bad_value_is_a_message_that_does_not_repeat_it(operator: Client, cast
     assert "{canary" not in page.text
 
 
+def test_secrets_are_tagged_renamed_and_moved(operator: Client, cast: Cast, secret: Secret) -> None:
+    for environment in (cast.development, cast.production):
+        Membership.objects.create(environment=environment, user=cast.root, role=Role.MANAGER)
+    acts = f"/admin/secrets_app/secret/{secret.pk}/acts"
+    operator.post(f"{acts}/tag/", {"tags": "one, two"})
+    operator.post(f"{acts}/untag/", {"tags": "one"})
+    operator.post(f"{acts}/rename/", {"name": "renamed/key"})
+    operator.post(f"{acts}/move/", {"environment": cast.production.pk})
+    moved = Secret.objects.get(environment=cast.production)
+    assert (moved.name, moved.tags, moved.live) == ("renamed/key", ["two"], True)
+    assert Secret.objects.get(pk=secret.pk).live is None
+
+
+def test_a_name_that_is_taken_is_shown_at_its_field(operator: Client, cast: Cast, secret: Secret) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.root, role=Role.MANAGER)
+    page = operator.post(f"/admin/secrets_app/secret/{secret.pk}/acts/rename/", {"name": "a//b"})
+    assert page.context["form"].errors
+    assert Secret.objects.get().name == secret.name
+
+
 def test_versions_and_data_keys_can_only_be_looked_at(operator: Client, secret: Secret) -> None:
     version = SecretVersion.objects.get(secret=secret)
     for path in ("secretversion/add/", "datakey/add/", f"secretversion/{version.pk}/delete/"):
