@@ -1,5 +1,6 @@
 """An operator who works in the Django admin alone, with the mouse or by the keys alone."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,6 +46,10 @@ class Operator:
 
     def fill(self, **fields: str) -> None:
         """Type into fields of the form, by their names."""
+        self.fill_in(fields)
+
+    def fill_in(self, fields: Mapping[str, str]) -> None:
+        """Type into fields of the form, whose names may be no identifiers."""
         for name, text in fields.items():
             if self._by_keys:
                 keys.fill(self.page, f"#content [name='{name}']", text)
@@ -63,6 +68,12 @@ class Operator:
     def agree(self) -> None:
         """Send the form of a page, or agree to what it asks."""
         self.follow(AGREE)
+
+    def filter(self, name: str, value: str) -> None:
+        """Narrow a list by one of its filters, named as in the address."""
+        link = self.page.locator(f"details.filter a[href*='{name}={value}']")
+        link.locator("xpath=ancestor::details/summary").click()
+        self._press(link)
 
     def on_each(self, *rows: str, act: str) -> None:
         """Choose rows of a list by their texts, and an act on them."""
