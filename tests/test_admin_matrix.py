@@ -389,6 +389,7 @@ ASKS_NOT: Final = {
     ("environments_app.Environment", "change"),
     ("secrets_app.Secret", "add"),
     ("secrets_app.Secret", "change"),
+    ("sync_app.Target", "add"),
 }
 
 
