@@ -24,7 +24,7 @@ MAX_ROWS: Final = 500
 class Shown:
     """What an act found: lines for the operator, and `once` for a text that is never shown again.
 
-    `url` is the page of the admin that shows how it goes on.
+    `url` is the page of the admin that shows its progress.
     """
 
     lines: Sequence[str] = ()
