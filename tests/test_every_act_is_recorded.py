@@ -526,6 +526,7 @@ SILENT: Final[dict[str, str]] = {
     "*.named_streams": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,
+    "environments_app.saml.mapping_effect.*": _SHOWS,
     "*.list_backups": _SHOWS,
     "*.changed_since": _SHOWS,
     "*.offered": _SHOWS,

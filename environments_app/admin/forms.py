@@ -33,7 +33,7 @@ def write_only(fields: Iterable[forms.BoundField]) -> None:
         if isinstance(field.widget, forms.Textarea):
             field.widget = WriteOnlyTextarea({**field.widget.attrs, **attrs})
         elif isinstance(field.widget, forms.TextInput):
-            field.widget = forms.PasswordInput(attrs)
+            field.widget = forms.PasswordInput({**field.widget.attrs, **attrs})
 
 
 def _password_field(label: str, help_text: str) -> forms.CharField:

@@ -234,7 +234,7 @@ def test_a_vault_target_is_added_and_delivered_to(
     _work()
     operator.list_of("sync_app/run")
 
-    expect(operator.row("vault")).to_contain_text("done")
+    expect(operator.row("sync").first).to_contain_text("done")
     assert _delivered(openbao, "admin-journey/payments/db") == {"value": "delivered-1"}
     assert vault.token not in _done(Action.TARGET_CREATE, "vault").details
 

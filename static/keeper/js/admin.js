@@ -1,4 +1,5 @@
 // What the admin has of Keeper's scripts: its forms outlive their session, and are not left unsaved.
+import "./shown_when.js";
 import "./submit.js";
 
 // "/" leads to the search over everything, unless somebody types.
@@ -10,6 +11,17 @@ document.addEventListener("keydown", (event) => {
   field.focus();
   field.select();
 });
+
+// A table that is wider than the window scrolls, also by the keys.
+function letScroll(wide) {
+  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+  else wide.removeAttribute("tabindex");
+}
+const resized = new ResizeObserver((entries) => entries.forEach((entry) => letScroll(entry.target)));
+for (const wide of document.querySelectorAll(".wide")) {
+  letScroll(wide);
+  resized.observe(wide);
+}
 
 // A filter closes by Escape, and when somebody clicks elsewhere.
 function closeFilters(except) {

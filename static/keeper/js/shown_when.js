@@ -8,7 +8,7 @@ function chosen(form, name) {
 function update(form) {
   for (const field of form.querySelectorAll("[data-shown-when]")) {
     const [name, value] = field.dataset.shownWhen.split("=");
-    field.closest(".field").hidden = chosen(form, name) !== value;
+    field.closest(".field, .form-row").hidden = chosen(form, name) !== value;
   }
 }
 
