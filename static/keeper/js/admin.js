@@ -14,7 +14,8 @@ document.addEventListener("keydown", (event) => {
 
 // A table that is wider than the window scrolls, also by the keys.
 function letScroll(wide) {
-  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+  const scrolls = wide.scrollWidth > wide.clientWidth || wide.scrollHeight > wide.clientHeight;
+  if (scrolls) wide.tabIndex = 0;
   else wide.removeAttribute("tabindex");
 }
 const resized = new ResizeObserver((entries) => entries.forEach((entry) => letScroll(entry.target)));
