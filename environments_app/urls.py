@@ -41,6 +41,8 @@ urlpatterns = [
         "profile/tokens/<uuid:uuid>/revoke", tokens_views.personal_token_revoke, name="personal-token-revoke"
     ),
     path("device", sessions_views.device, name="device"),
+    path("loopback", sessions_views.loopback_page, name="loopback"),
+    path("loopback/answer", sessions_views.loopback_answer, name="loopback-answer"),
     path("device/approve", sessions_views.device_approve, name="device-approve"),
     path("device/deny", sessions_views.device_deny, name="device-deny"),
     path("confirm", profile_views.confirm, name="confirm"),

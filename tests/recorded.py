@@ -44,6 +44,7 @@ _REBUILT: Final = Nothing(
 API: Final[dict[tuple[str, str], Expected]] = {
     ("api-device-authorization", "POST"): Nothing("what waits for its person opens nothing"),
     ("api-device-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
+    ("api-loopback-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
     ("api-current-token", "DELETE"): Nothing(
         "no caller here has a personal token; see tests/test_personal_tokens.py"
     ),
@@ -157,6 +158,9 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("device", "POST"): Nothing("it shows which client waits"),
     ("device-approve", "POST"): Nothing("none waits here; see environments_app/tests/tokens/test_device.py"),
     ("device-deny", "POST"): Nothing("a sign-in that is denied opened nothing"),
+    ("loopback-answer", "POST"): Nothing(
+        "no program asks here; see environments_app/tests/tokens/test_loopback.py"
+    ),
     ("secret-generate", "POST"): _GENERATES,
     ("secret-matrix", "POST"): Action.SECRET_COMPARE,
     ("secret-star", "POST"): Nothing("which secrets a person keeps at hand is theirs"),
@@ -341,6 +345,7 @@ ABSENT: Final = {
     "restore-release",
     "api-exposure",
     "api-device-token",
+    "api-loopback-token",
 }
 
 

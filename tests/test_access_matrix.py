@@ -96,6 +96,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     # A client signs in by these: they ask for no sign-in, and limit each address.
     ("api-device-authorization", "POST"): Rule("anyone", 200, admin=200, body={"client_name": "laptop"}),
     ("api-device-token", "POST"): Rule("anyone", 404, admin=404, body={"device_code": "unknown"}),
+    ("api-loopback-token", "POST"): Rule("anyone", 404, admin=404, body={"code": "unknown", "code_verifier": "x" * 43}),
     # None of these callers has a personal token.
     ("api-current-token", "DELETE"): Rule("anyone", 409),
     ("api-trail-keys", "GET"): Rule("anyone", admin=200),
@@ -271,6 +272,7 @@ _PUBLIC: Final = {
     "api-workload-sign-in",
     "api-device-authorization",
     "api-device-token",
+    "api-loopback-token",
 }
 
 
@@ -752,6 +754,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     # There is none of this id.
     "personal-token-revoke": (PageRule("anyone", 302, admin=302, method="POST"),),
     "device": (PageRule("anyone", admin=200),),
+    # Without the parameters of a program there is nothing to confirm.
+    "loopback": (PageRule("anyone", 400, admin=400),),
+    "loopback-answer": (PageRule("anyone", 400, admin=400, method="POST"),),
     # No sign-in waits under an empty code.
     "device-approve": (PageRule("anyone", 302, admin=302, method="POST"),),
     "device-deny": (PageRule("anyone", 302, admin=302, method="POST"),),

@@ -50,6 +50,7 @@ _FORMS: Final = {"member-change", "trust-new"}
 # What auditors change of their own account and view.
 _OWN: Final = {
     "personal-token-issue", "personal-token-revoke", "time-zone-change", "device-approve", "device-deny",
+    "loopback-answer",
     # Programs call these without an account.
     "api-device-authorization",
     "notices-seen", "digest-choose", "first-steps-hide", "secret-star", "password-change", "session-end",

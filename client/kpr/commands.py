@@ -64,6 +64,12 @@ def login(options: Namespace, settings: Settings, api: Api) -> int:
     features = api.version()["features"]
     if options.token:
         given = _typed_token() if sys.stdin.isatty() else sys.stdin.read().strip()
+    elif options.web:
+        if "loopback-sign-in" not in features:
+            raise UsageError("This server has no sign-in by the browser: use kpr login.")
+        from kpr.signin.loopback import signed_in_by_browser  # noqa: PLC0415 - only here
+
+        given = signed_in_by_browser(api)
     elif "device-sign-in" in features:
         given = signed_in_by_code(api)
     else:

@@ -12,7 +12,8 @@ from rest_framework.views import APIView
 
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authentication.drf import address_of, plain_request
-from environments_app.tokens import device
+from environments_app.models import PersonalToken
+from environments_app.tokens import device, loopback
 
 
 class DeviceRequest(StrictSerializer):
@@ -35,6 +36,13 @@ class DeviceCode(StrictSerializer):
     """Which sign-in a client asks about."""
 
     device_code = Text(max_length=100)
+
+
+class LoopbackCode(StrictSerializer):
+    """The code that the browser brought, and the verifier of the challenge (RFC 7636, 4.5)."""
+
+    code = Text(max_length=1024)
+    code_verifier = Text(max_length=128)
 
 
 class DeviceToken(serializers.Serializer[Any]):
@@ -99,9 +107,25 @@ class DeviceTokenView(_OpenView):
         found = device.redeem(device_code=code, address=address_of(plain_request(request)))
         if found is None:
             return Response({"error": "authorization_pending"}, status=status.HTTP_202_ACCEPTED)
-        text, token = found
-        left = int((token.expires_at - timezone.now()).total_seconds())
-        return Response(
-            {"access_token": text, "token_type": "Bearer", "expires_in": max(left, 0)},
-            headers={"Cache-Control": "no-store"},
-        )
+        return _token(*found)
+
+
+class LoopbackTokenView(_OpenView):
+    """The token of a sign-in by a redirect to the client's machine."""
+
+    @extend_schema(
+        summary="Fetch the token of a loopback sign-in", auth=[], request=LoopbackCode, responses=DeviceToken
+    )
+    def post(self, request: Request) -> Response:
+        """Return the personal token of a code, once and within a minute."""
+        given = self.given(LoopbackCode)
+        address = address_of(plain_request(request))
+        return _token(*loopback.redeem(code=given["code"], verifier=given["code_verifier"], address=address))
+
+
+def _token(text: str, token: PersonalToken) -> Response:
+    left = int((token.expires_at - timezone.now()).total_seconds())
+    return Response(
+        {"access_token": text, "token_type": "Bearer", "expires_in": max(left, 0)},
+        headers={"Cache-Control": "no-store"},
+    )

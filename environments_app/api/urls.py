@@ -17,6 +17,7 @@ urlpatterns = [
     path("whoami", environments_api.WhoAmIView.as_view(), name="api-whoami"),
     path("whoami/token", environments_api.CurrentTokenView.as_view(), name="api-current-token"),
     path("device/authorization", device_api.DeviceStartView.as_view(), name="api-device-authorization"),
+    path("loopback/token", device_api.LoopbackTokenView.as_view(), name="api-loopback-token"),
     path("device/token", device_api.DeviceTokenView.as_view(), name="api-device-token"),
     path("environments", environments_api.EnvironmentListView.as_view(), name="api-environments"),
     path(

@@ -63,7 +63,7 @@ def start(*, name: str, address: str) -> Started:
     clean_fields(row, ["name"])
     row.public_id, row.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
     row.secret_hash = hash_secret(secret, pepper_id=row.pepper_id) or ""
-    _save_with_code(row)
+    save_with_code(row)
     return Started(f"{row.public_id}_{secret}", row)
 
 
@@ -143,7 +143,7 @@ def _waiting() -> Q:
     return Q(expires_at__gt=timezone.now(), denied_at=None, token=None)
 
 
-def _save_with_code(row: DeviceSignIn) -> None:
+def save_with_code(row: DeviceSignIn) -> None:
     """Store a sign-in under a code that no other one has."""
     for attempt in range(5):
         row.user_code = "".join(secrets.choice(_LETTERS) for _ in range(_CODE_LENGTH))

@@ -12,10 +12,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit_app.errors import TooManyRefusals
 from audit_app.network.client_address import subscriber
 from environments_app.authentication.drf import address_of, principal_of
-from environments_app.errors import Invisible
+from environments_app.errors import InvalidField, Invisible
 from environments_app.forms.personal_token import DeviceApprovalForm, DeviceCodeForm
 from environments_app.models import DeviceSignIn, User
 from environments_app.sessions.store import extend, remaining, watch
+from environments_app.tokens import loopback
 from environments_app.tokens.device import approve, deny, find_waiting
 from environments_app.views.base import attempt
 
@@ -100,6 +101,55 @@ def device_deny(request: HttpRequest) -> HttpResponse:
         return _ended(request, error)
     messages.success(request, "Denied. The client gets nothing.")
     return redirect("device")
+
+
+@never_cache
+@login_required
+@require_GET
+def loopback_page(request: HttpRequest) -> HttpResponse:
+    """Show which program on this machine asks to be signed in. The address approves nothing."""
+    try:
+        asked = loopback.parse_request(request.GET.dict())
+    except InvalidField as error:
+        return _not_asked(request, error)
+    return _asked(request, asked, DeviceApprovalForm(environments=_names(request)))
+
+
+@never_cache
+@login_required
+@require_POST
+def loopback_answer(request: HttpRequest) -> HttpResponse:
+    """Approve or deny a program, and lead the browser back to it."""
+    try:
+        asked = loopback.parse_request(request.POST.dict())
+    except InvalidField as error:
+        return _not_asked(request, error)
+    if "deny" in request.POST:
+        return _led_back(request, loopback.denied_address(asked), approved=False)
+    form = DeviceApprovalForm(request.POST, environments=_names(request))
+    if form.is_valid():
+        actor = principal_of(request)
+        address = attempt(form, lambda: loopback.approve(actor=actor, asked=asked, **form.wanted))
+        if address is not None:
+            return _led_back(request, address, approved=True)
+    return _asked(request, asked, form)
+
+
+def _asked(request: HttpRequest, asked: loopback.LoopbackRequest, form: DeviceApprovalForm) -> HttpResponse:
+    context = {"asked": asked, "form": form}
+    return render(request, "environments_app/loopback.html", context, status=422 if form.errors else 200)
+
+
+def _not_asked(request: HttpRequest, error: InvalidField) -> HttpResponse:
+    return render(request, "environments_app/loopback.html", {"problem": error.reason}, status=400)
+
+
+def _led_back(request: HttpRequest, address: str, *, approved: bool) -> HttpResponse:
+    # The policy for forms lets none lead to another origin, so the page does it.
+    context = {"address": address, "approved": approved}
+    response = render(request, "environments_app/loopback.html", context)
+    response["Refresh"] = f"0; url={address}"
+    return response
 
 
 def _ended(request: HttpRequest, error: Exception) -> HttpResponse:

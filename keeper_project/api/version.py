@@ -21,6 +21,7 @@ FEATURES: Final = (
     "personal-tokens",
     "device-sign-in",
     "offline",
+    "loopback-sign-in",
 )
 
 

@@ -60,6 +60,7 @@ PAGES = {
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
     "device": "/device",
+    "loopback": f"/loopback?client_name=alice@laptop&port=50123&state={'s' * 32}&code_challenge={'c' * 43}",
     "confirm": "/confirm",
     "signed-in": "/signed-in",
     "deleted-secret": "/secrets/{deleted}",

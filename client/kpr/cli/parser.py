@@ -134,6 +134,9 @@ def _login(parser: Any) -> None:
         "--token", action="store_true", help="take a token from standard input or a prompt, instead of a code"
     )
     parser.add_argument(
+        "--web", action="store_true", help="sign in by the browser of this machine, instead of a code"
+    )
+    parser.add_argument(
         "--storage", choices=("auto", "keyring", "file"), default="auto", help="where to store the token"
     )
 

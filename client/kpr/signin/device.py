@@ -15,7 +15,7 @@ _MAX_NAME = 100
 
 def signed_in_by_code(api: Api) -> str:
     """Return the token that the person approved. Raises SignInError if none came in time, or KprError."""
-    codes = api.send("POST", "device/authorization", body={"client_name": _client_name()}).document()
+    codes = api.send("POST", "device/authorization", body={"client_name": client_name()}).document()
     # Where to go is made of the server that was named, and not taken from an answer.
     sys.stderr.write(f"Open {api.server}/device in a browser, and enter the code {codes['user_code']}\n")
     sys.stderr.flush()
@@ -33,8 +33,8 @@ def signed_in_by_code(api: Api) -> str:
     raise SignInError("The code was not entered in time: run kpr login again.")
 
 
-def _client_name() -> str:
-    """Return what the page shows as the name of this client."""
+def client_name() -> str:
+    """Return what the page of Keeper shows as the name of this client."""
     user = os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
     name = "".join(each for each in f"{user}@{socket.gethostname()}" if each.isprintable())
     return name.strip()[:_MAX_NAME] or "kpr"
