@@ -71,6 +71,13 @@ class AlreadyGranted(Conflict):
         self.membership = membership
 
 
+class LinkEnded(Conflict):
+    """A link in an e-mail is unknown, used, withdrawn or replaced, or has expired."""
+
+    def __init__(self) -> None:
+        super().__init__("This link has been used or has expired. Request a new one.")
+
+
 class LastManager(Conflict):
     """The change would leave an environment without a manager."""
 

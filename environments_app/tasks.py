@@ -21,6 +21,7 @@ from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
 from environments_app.tokens.expiry_alerts import watch_tokens
 from environments_app.trusts.upkeep import purge_ended_tokens, watch_trusts
+from environments_app.users.password_mail import send_due
 
 _REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
 # What is due once an hour is asked for again where no slot is free.
@@ -30,10 +31,11 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="environments_app.tasks.deliver_notifications")
 def deliver_notifications() -> None:
-    """Send the notifications that are due; not while an earlier one still waits for a receiver."""
+    """Send the notifications and links that are due; not while an earlier one still waits for a receiver."""
     with part("notifications") as is_free:
         if is_free:
             deliver_due()
+            send_due()
 
 
 @shared_task(name=_REFRESH)

@@ -15,11 +15,14 @@ from environments_app.views import second_factor as second_factor_views
 from environments_app.views import sessions as sessions_views
 from environments_app.views import sign_in as sign_in_views
 from environments_app.views import tokens as tokens_views
+from environments_app.views.recovery import password_links as password_links_views
 from environments_app.views.workloads import trusts as trusts_views
 
 urlpatterns = [
     path("sign-in", sign_in_views.sign_in, name="sign-in"),
     path("sign-in/code", sign_in_views.sign_in_code, name="sign-in-code"),
+    path("forgot-password", password_links_views.forgotten, name="password-forgotten"),
+    path("set-password", password_links_views.choose, name="password-choose"),
     path("sign-out", sign_in_views.sign_out, name="sign-out"),
     path("session", sessions_views.session_state, name="session-state"),
     path("signed-in", sessions_views.signed_in, name="signed-in"),
@@ -73,6 +76,13 @@ urlpatterns = [
     path("people/<str:username>/enable", people_views.person_enable, name="person-enable"),
     path("people/<str:username>/reset-mfa", people_views.person_reset_mfa, name="person-reset-mfa"),
     path("people/<str:username>/sign-out", people_views.person_end_sessions, name="person-end-sessions"),
+    path("people/<str:username>/invite", people_views.person_invite, name="person-invite"),
+    path(
+        "people/<str:username>/invite/withdraw",
+        people_views.person_invite_withdraw,
+        name="person-invite-withdraw",
+    ),
+    path("profile/password-reset", profile_views.password_reset_choose, name="password-reset-choose"),
     path("profile/time-zone", profile_views.time_zone_change, name="time-zone-change"),
     path("profile/name", profile_views.name_change, name="name-change"),
     path("profile/sessions/end-others", profile_views.sessions_end_others, name="sessions-end-others"),

@@ -706,7 +706,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "offboarding": (PageRule("nobody", admin=200),),
     "offboard": (PageRule("nobody", admin=302, method="POST"),),
     "people": (PageRule("nobody", admin=200),),
-    "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user"}),),
+    "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"}),),
+    # There is no mail server: they lead back with the reason.
+    "person-invite": (PageRule("nobody", admin=302, method="POST"),),
+    "person-invite-withdraw": (PageRule("nobody", admin=302, method="POST"),),
+    "password-reset-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
     "person": (PageRule("nobody", admin=200),),
     "person-update": (PageRule("nobody", admin=302, method="POST", form={"role": "user", "display_name": "New"}),),
     "person-disable": (PageRule("nobody", admin=302, method="POST"),),
@@ -867,7 +871,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
 }  # fmt: skip
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
-    "sign-in", "sign-in-code", "sign-out", "session-state", "healthz", "readyz", "metrics",
+    "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 
@@ -915,6 +919,8 @@ def page_path(place: Scene, name: str) -> str:
         "person-enable": {"username": "newcomer"},
         "person-reset-mfa": {"username": "newcomer"},
         "person-end-sessions": {"username": "newcomer"},
+        "person-invite": {"username": "newcomer"},
+        "person-invite-withdraw": {"username": "newcomer"},
         "trust-new": {"name": place.environment.name, "preset": "oidc"},
         "report-detail": {"key": "access"},
         "report-file": {"key": "access", "form": "csv"},

@@ -49,6 +49,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.GroupMember": {"add", "delete"},
     "environments_app.KnownNetwork": set(),
     "environments_app.Membership": {"add", "change", "delete"},
+    "environments_app.PasswordLink": set(),
     "environments_app.PersonalSettings": set(),
     "environments_app.PersonalToken": {"delete"},
     "environments_app.Recipient": {"send_test"},

@@ -44,6 +44,7 @@ BY_EVENTS: Final = {
     "environments_app.SamlProvider": "saml_metadata.change",
     "environments_app.Passkey": "second_factor.change",
     "environments_app.DeviceSignIn": "token.issue of its token",
+    "environments_app.PasswordLink": "user.change, when the password is chosen",
     "environments_app.PersonalToken": "token.issue and its end",
     "environments_app.SecondFactor": "second_factor.change",
     "secrets_app.KeyMigration": "key_migration.start and its end",

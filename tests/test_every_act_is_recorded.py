@@ -599,7 +599,6 @@ SILENT_WORK: Final = {
     "audit_app.tasks.deliver_checkpoints": "what it hands on is the record",
     "audit_app.tasks.index_events": "it derives rows from events, for the search alone",
     "audit_app.tasks.stream_events": "what it hands on is the record",
-    "environments_app.tasks.deliver_notifications": "it hands over to the notifiers, which record",
     "environments_app.tasks.tell_of_tokens": "it stores messages to be sent, and changes nothing",
     "environments_app.tasks.purge_saml_assertions": "it forgets ids that have expired",
     "keeper_project.tasks.beat_heartbeat": "it shows that it runs",

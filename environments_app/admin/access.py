@@ -43,6 +43,7 @@ from environments_app.models import (
     KnownNetwork,
     Membership,
     Passkey,
+    PasswordLink,
     PersonalSettings,
     PersonalToken,
     Recipient,
@@ -390,6 +391,13 @@ read_only(
     "name address created_at expires_at denied_at",
     search="name address",
     hidden="secret_hash pepper_id public_id user_code",
+)
+read_only(
+    PasswordLink,
+    "user purpose address made_by created_at expires_at ended_at error",
+    joined="user",
+    search="=user__username =address",
+    hidden="code_hash bound_to",
 )
 
 

@@ -1,7 +1,7 @@
 """What operators do with people, tokens and recipients in the admin, beside the forms."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from django import forms
 from django.contrib.auth.models import Group
@@ -12,13 +12,14 @@ from environments_app.authentication import lockout, mfa
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
-from environments_app.forms.people import NewPersonForm, PersonForm
+from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import Environment, Recipient, ServiceToken, TokenRole, User
 from environments_app.notifications.addressees import try_addressee
 from environments_app.sessions.service import end_other_sessions
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts
+from environments_app.users.password_links import invitation_of
 
 
 class RoleForm(forms.Form):
@@ -54,13 +55,10 @@ class IssueForm(TokenForm):
     field_order = ("name", "environment", "role", "prefix", "cidrs", "expires_at")
 
 
-def _invite(*, actor: Principal, local: bool, **fields: Any) -> tuple[User, str | None]:
-    password = accounts.new_password() if local else None
-    return accounts.create_user(actor=actor, password=password, **fields), password
-
-
 def _shown_password(created: tuple[User, str | None]) -> Shown:
     user, password = created
+    if invitation_of(user):
+        return Shown(lines=(f"An invitation goes to {user.email}.",))
     told = "signs in with this temporary password" if password else "signs in by single sign-on"
     return Shown(lines=(f"{user.username} {told}.",), once=password or "")
 
@@ -88,9 +86,9 @@ _USERS: Final = (
         name="invite",
         label="Invite a person",
         permission=Action.USER_CREATE,
-        use_case=_invite,
+        use_case=add_person,
         form=NewPersonForm,
-        confirmation="Keeper creates an account and shows its temporary password once.",
+        confirmation="Keeper creates an account, and sends an invitation or shows a temporary password once.",
         done="Invited",
         show=_shown_password,
     ),

@@ -15,13 +15,14 @@ from environments_app.authentication.sign_in import check_code, check_passkey, c
 from environments_app.models import User
 from environments_app.names import MAX_USERNAME
 
-_MAX_PASSWORD = 4096
+MAX_PASSWORD = 4096
 _MAX_CODE = 40
 _WRONG_CODE = "Invalid or already used code."
 _MINUTE = 60
 
 
-def _too_many(seconds: int) -> str:
+def too_many(seconds: int) -> str:
+    """Return the sentence for who has to wait."""
     number, unit = (seconds, "second") if seconds < _MINUTE else (ceil(seconds / _MINUTE), "minute")
     return f"Too many attempts. Try again in {number} {unit}{'' if number == 1 else 's'}."
 
@@ -37,7 +38,7 @@ class SignInForm(forms.Form):
     )
     password = forms.CharField(
         strip=False,
-        max_length=_MAX_PASSWORD,
+        max_length=MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
@@ -60,7 +61,7 @@ class SignInForm(forms.Form):
             )
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError(_too_many(error.retry_after)) from error
+            raise ValidationError(too_many(error.retry_after)) from error
         if self.user is None:
             raise ValidationError("Incorrect username or password.")
 
@@ -145,7 +146,7 @@ class CodeForm(SecondFactorForm):
             self.how = self.check_second_factor()
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            self.add_error("code", _too_many(error.retry_after))
+            self.add_error("code", too_many(error.retry_after))
         except ValidationError as error:
             self.add_error("code", error)
 
@@ -180,7 +181,7 @@ class OwnForm(SecondFactorForm):
                 self._clean_second_factor()
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError(_too_many(error.retry_after)) from error
+            raise ValidationError(too_many(error.retry_after)) from error
 
     def _clean_second_factor(self) -> None:
         if "code" not in self.fields:
@@ -197,33 +198,25 @@ class ConfirmForm(OwnForm):
 
     password = forms.CharField(
         strip=False,
-        max_length=_MAX_PASSWORD,
+        max_length=MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
     )
 
 
-class PasswordForm(OwnForm):
-    """A new password of the user; the rules are in the use case."""
+class NewPasswordForm(forms.Form):
+    """A new password, twice; the rules are in the use case."""
 
-    own_password = "current"  # noqa: S105 - the name of a field
-
-    current = forms.CharField(
-        label="Current password",
-        strip=False,
-        max_length=_MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
     password = forms.CharField(
         label="New password",
         strip=False,
-        max_length=_MAX_PASSWORD,
+        max_length=MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text="At least 12 characters. Avoid common passwords and your name.",
     )
     again = forms.CharField(
         label="Confirm new password",
         strip=False,
-        max_length=_MAX_PASSWORD,
+        max_length=MAX_PASSWORD,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -233,6 +226,20 @@ class PasswordForm(OwnForm):
         if again != self.cleaned_data.get("password"):
             raise ValidationError("The passwords don't match.")
         return again
+
+
+class PasswordForm(NewPasswordForm, OwnForm):
+    """A new password of the user, with the current one."""
+
+    own_password = "current"  # noqa: S105 - the name of a field
+
+    current = forms.CharField(
+        label="Current password",
+        strip=False,
+        max_length=MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    field_order = ("current", "password", "again")
 
 
 def confirm_link() -> str:

@@ -3,9 +3,13 @@
 from typing import Any
 
 from django import forms
+from django.db.models import TextChoices
 
+from environments_app.authorization.policy import Principal
 from environments_app.models import User, UserRole
 from environments_app.names import MAX_USERNAME
+from environments_app.users import accounts
+from environments_app.users.password_links import can_send, invite_new
 
 
 class PersonForm(forms.Form):
@@ -25,6 +29,14 @@ class PersonForm(forms.Form):
         return {name: getattr(user, name) for name in PersonForm.base_fields}
 
 
+class SignInWay(TextChoices):
+    """How the person of a new account gets to sign in."""
+
+    INVITATION = "invitation", "A password they choose (email invitation)"
+    PASSWORD = "password", "A temporary password, shown to you once"
+    SSO = "sso", "Single sign-on"
+
+
 class NewPersonForm(PersonForm):
     """A new account."""
 
@@ -32,10 +44,28 @@ class NewPersonForm(PersonForm):
         max_length=MAX_USERNAME,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),
     )
-    local = forms.BooleanField(
-        label="Sign in with a password",
-        required=False,
-        initial=True,
-        help_text="Keeper creates a temporary password. Otherwise, the person uses single sign-on.",
+    sign_in = forms.ChoiceField(
+        label="Signs in with",
+        choices=SignInWay.choices,
+        widget=forms.RadioSelect,
+        help_text="An invitation sends a link to choose a password to the email address.",
     )
-    field_order = ("username", "display_name", "email", "role", "local")
+    field_order = ("username", "display_name", "email", "role", "sign_in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["sign_in"]
+        ways = [way for way in SignInWay if way != SignInWay.INVITATION or can_send()]
+        field.choices = [(way.value, way.label) for way in ways]  # type: ignore[attr-defined]  # a choice field
+        field.initial = ways[0].value
+
+
+def add_person(*, actor: Principal, sign_in: str, **fields: Any) -> tuple[User, str | None]:
+    """Create an account as the form states; return it, and its temporary password if it has one.
+
+    Raises as `create_user` and `invite_new` do.
+    """
+    if sign_in == SignInWay.INVITATION:
+        return invite_new(actor=actor, **fields), None
+    password = accounts.new_password() if sign_in == SignInWay.PASSWORD else None
+    return accounts.create_user(actor=actor, password=password, **fields), password

@@ -21,6 +21,7 @@ from environments_app.models.device_sign_in import DeviceSignIn
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
+from environments_app.models.password_link import LinkPurpose, PasswordLink
 from environments_app.models.personal_token import PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
@@ -51,10 +52,12 @@ __all__ = [
     "GroupMember",
     "JobState",
     "KnownNetwork",
+    "LinkPurpose",
     "Membership",
     "NoticeKind",
     "OperatorJob",
     "Passkey",
+    "PasswordLink",
     "PersonalSettings",
     "PersonalToken",
     "Recipient",

@@ -57,7 +57,12 @@ class User(AbstractBaseUser, AuthenticatedRow):
         "saml_issuer",
         "saml_name_id",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source", "suspended_at", "second_factor")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = (
+        "role_source",
+        "suspended_at",
+        "second_factor",
+        "reset_email",
+    )
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -76,6 +81,14 @@ class User(AbstractBaseUser, AuthenticatedRow):
     )
     email = models.EmailField(
         blank=True, verbose_name="e-mail address", help_text="Where Keeper sends notifications and digests."
+    )
+    # Apart from `email`, which administrators change: a person who reads this mailbox could sign in.
+    reset_email = models.EmailField(
+        blank=True,
+        default="",
+        editable=False,
+        verbose_name="address for password resets",
+        help_text="Confirmed by its person: a link to reset the password is sent there. Empty: none is.",
     )
     display_name = models.CharField(
         max_length=150, blank=True, help_text="The person's name on pages. Empty: the username is shown."

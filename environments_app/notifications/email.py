@@ -36,17 +36,20 @@ class EmailTransport:
         """Hand a message to the mail server. Raises Undeliverable."""
         if not settings.EMAIL_HOST:
             raise Undeliverable("no mail server is configured: set EMAIL_HOST", permanent=True)
-        message = EmailMessage(
-            subject=f"[Keeper] {notice.subject}", body=f"{notice.text}\n", to=_addresses(addressee)
-        )
-        try:
-            message.send()
-        except smtplib.SMTPRecipientsRefused:
-            # The exception quotes the server, which may quote anything.
-            raise Undeliverable("the mail server refuses the address", permanent=True) from None
-        except (smtplib.SMTPException, OSError) as error:
-            reason = type(error).__name__
-            raise Undeliverable(f"the mail server did not take it ({reason})", permanent=False) from None
+        send_message(subject=notice.subject, text=f"{notice.text}\n", to=_addresses(addressee))
+
+
+def send_message(*, subject: str, text: str, to: list[str]) -> None:
+    """Hand a plain message to the mail server. Raises Undeliverable."""
+    message = EmailMessage(subject=f"[Keeper] {subject}", body=text, to=to)
+    try:
+        message.send()
+    except smtplib.SMTPRecipientsRefused:
+        # The exception quotes the server, which may quote anything.
+        raise Undeliverable("the mail server refuses the address", permanent=True) from None
+    except (smtplib.SMTPException, OSError) as error:
+        reason = type(error).__name__
+        raise Undeliverable(f"the mail server did not take it ({reason})", permanent=False) from None
 
 
 def _addresses(addressee: UUID) -> list[str]:

@@ -56,7 +56,7 @@ def create_user(
         role=role,
     )
     clean_fields(user, ["email", "display_name", "role"])
-    _set_password(user, password)
+    check_and_set_password(user, password)
     if actor.suspended:
         user.suspended_at = timezone.now()
     try:
@@ -109,8 +109,11 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
         if "role" in changed:
             # Decisions of users stay, whatever the groups of single sign-on are.
             stored.role_source = ""
+        if "email" in changed:
+            # The person has not confirmed the new one.
+            stored.reset_email = ""
         if changed:
-            stored.save(update_fields=[*changed, "role_source"])
+            stored.save(update_fields=[*changed, "role_source", "reset_email"])
             if not stored.is_active:
                 end_sessions(stored, actor=actor)
             _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
@@ -163,7 +166,7 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
     with lock_authentic(user) as stored:
-        _set_password(stored, password)
+        check_and_set_password(stored, password)
         suspends = mark_suspended(actor, stored)
         if actor.kind is ActorKind.SYSTEM:
             stored.suspended_at = None
@@ -187,8 +190,9 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     user.username = normalise_username(user.username)
     user.role, user.is_active = role, True
     user.saml_issuer = user.saml_name_id = user.second_factor = None
+    user.reset_email = ""
     clean_fields(user, ["role"])
-    _set_password(user, password)
+    check_and_set_password(user, password)
     with transaction.atomic():
         suspends = mark_suspended(actor, user)
         user.save()
@@ -199,7 +203,8 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     return user
 
 
-def _set_password(user: User, password: str | None) -> None:
+def check_and_set_password(user: User, password: str | None) -> None:
+    """Set a password on an account that is not saved yet; None is none. Raises InvalidField if it is weak."""
     if password is not None:
         try:
             validate_password(password, user)

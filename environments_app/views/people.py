@@ -16,19 +16,22 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.interfaces.nudges import nudge
 from audit_app.pagination import KeysetPagination
 from environments_app.authentication import mfa
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField, Invisible
-from environments_app.forms.people import NewPersonForm, PersonForm
+from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import GroupMember, User
 from environments_app.sessions.service import active_sessions, end_other_sessions
 from environments_app.users import accounts
 from environments_app.users.password_backend import named_user
+from environments_app.users.password_links import can_send, invitation_of, invite, withdraw_invitation
 from environments_app.views.base import attempt
 from environments_app.views.profile import confirm_first
+from environments_app.views.recovery.password_links import SENDING
 
 
 class _Order:
@@ -56,12 +59,12 @@ def person_add(request: HttpRequest) -> HttpResponse:
     actor, form = _administrator(request), NewPersonForm(request.POST)
     if not form.is_valid():
         return _list(request, form)
-    fields = dict(form.cleaned_data)
-    password = accounts.new_password() if fields.pop("local") else None
-    created = attempt(form, lambda: accounts.create_user(actor=actor, password=password, **fields))
+    created = attempt(form, lambda: add_person(actor=actor, **form.cleaned_data))
     if created is None:
         return _list(request, form)
-    context = {"account": created, "password": password}
+    account, password = created
+    nudge(SENDING)
+    context = {"account": account, "password": password, "invitation": invitation_of(account)}
     return render(request, "environments_app/person_added.html", context)
 
 
@@ -114,6 +117,22 @@ def person_reset_mfa(request: HttpRequest, username: str) -> HttpResponse:
 
 @login_required
 @require_POST
+def person_invite(request: HttpRequest, username: str) -> HttpResponse:
+    """Send an invitation to an account without a password; an earlier link ends."""
+    answer = _act(request, username, invite, "Invitation on its way.")
+    nudge(SENDING)
+    return answer
+
+
+@login_required
+@require_POST
+def person_invite_withdraw(request: HttpRequest, username: str) -> HttpResponse:
+    """End the invitation of an account."""
+    return _act(request, username, withdraw_invitation, "Invitation withdrawn.")
+
+
+@login_required
+@require_POST
 def person_end_sessions(request: HttpRequest, username: str) -> HttpResponse:
     """End all sessions of an account."""
     return _act(request, username, end_other_sessions, "Signed out everywhere.")
@@ -158,6 +177,8 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
         "grants": grants_ignoring_status(user).grants,
         "groups": sorted(place.group.name for place in verified_rows(groups)),
         "sessions": list(active_sessions(user)),
+        "invitation": invitation_of(user),
+        "can_send": can_send(),
     }
     return render(request, "environments_app/person.html", context, status=422 if form.errors else 200)
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
 from environments_app.clock import ZONE
-from environments_app.errors import InvalidField
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.forms.personal_token import PersonalTokenForm
 from environments_app.models import User
@@ -26,6 +26,7 @@ from environments_app.sessions.personal_tokens import active_tokens
 from environments_app.sessions.service import active_sessions, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_own_name, set_password
+from environments_app.users.password_links import choose_reset, resets_are_on
 from environments_app.users.preferences import choose_time_zone
 from environments_app.views.sign_in import target_of
 
@@ -114,6 +115,21 @@ def name_change(request: HttpRequest) -> HttpResponse:
     return redirect("profile")
 
 
+@login_required
+@require_POST
+def password_reset_choose(request: HttpRequest) -> HttpResponse:
+    """Turn the reset of the user's own password by e-mail on or off."""
+    is_on = request.POST.get("on") == "1"
+    try:
+        choose_reset(actor=principal_of(request), user=_person(request), allowed=is_on)
+        messages.success(request, f"Password reset by email turned {'on' if is_on else 'off'}.")
+    except (Conflict, InvalidField) as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("profile"))
+    return redirect("profile")
+
+
 @sensitive_post_parameters("password")
 @never_cache
 @login_required
@@ -164,6 +180,7 @@ def _profile(
         "token_form": token_form or PersonalTokenForm(environments=names),
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,
+        "resets": resets_are_on(),
     }
     if token_form is not None:
         return render(request, "environments_app/profile.html", context, status=422)

@@ -24,6 +24,7 @@ from environments_app.authentication.sign_in import (
 from environments_app.forms.authentication import CodeForm, SignInForm
 from environments_app.models import User
 from environments_app.saml.endpoints import provider_logout
+from environments_app.users.password_links import resets_are_on
 
 _TOO_MANY_REQUESTS = 429
 # Fewer wrong passwords of the last hour are likely the person's own.
@@ -107,6 +108,7 @@ def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | No
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
     status = _TOO_MANY_REQUESTS if form.retry_after else 200
     context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": _single_sign_on(target)}
+    context["resets"] = resets_are_on()
     response = render(request, "environments_app/sign_in.html", context, status=status)
     if form.retry_after:
         response["Retry-After"] = str(form.retry_after)

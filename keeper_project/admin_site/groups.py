@@ -116,6 +116,7 @@ GROUPS: Final = (
             "audit_app.StreamHead",
             "environments_app.DeviceSignIn",
             "environments_app.KnownNetwork",
+            "environments_app.PasswordLink",
             "environments_app.UsedJwt",
             "environments_app.PersonalSettings",
             "environments_app.SamlAssertion",

@@ -27,6 +27,8 @@ _PRIVATE_KEY: Final = re.compile(
 )
 # The path of a link that shares a value once, also inside another address, as after `next=`.
 _SHARED: Final = re.compile(r"((/|%(?:25)*2F)shared\2)[A-Za-z0-9_-]{20,}", re.IGNORECASE)
+# What a link to choose a password has behind its path. No browser sends it; a person may paste it anywhere.
+_CHOOSE: Final = re.compile(r"(set-password(?:#|%(?:25)*23))[A-Za-z0-9_-]{20,}", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 
 
@@ -36,6 +38,7 @@ def redact(text: str) -> str:
     text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
     text = _URL.sub(rf"\1{REDACTED}", text)
     text = _SHARED.sub(rf"\1{REDACTED}", text)
+    text = _CHOOSE.sub(rf"\1{REDACTED}", text)
     text = _VAULT.sub(rf"\1{REDACTED}", text)
     text = _PRIVATE_KEY.sub(rf"\1{REDACTED}\2", text)
     text = _TOKEN.sub(rf"\1{REDACTED}", text)

@@ -40,6 +40,12 @@ KEEPER_REQUIRE_ADMIN_MFA = _sessions.switch(
     help="Administrators and auditors who sign in with a password must set up two-factor authentication "
     "before anything else.",
 )
+KEEPER_PASSWORD_RESET = _sessions.switch(
+    "KEEPER_PASSWORD_RESET",
+    default=True,
+    help="People who confirmed their address can reset a forgotten password by e-mail. Needs KEEPER_URL and "
+    "EMAIL_HOST.",
+)
 # The session table stores an HMAC of the id in the cookie: a row opens no session.
 SESSION_ENGINE = "environments_app.sessions.store"
 SESSION_COOKIE_HTTPONLY = True

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
+from playwright.sync_api import expect
+from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from environments_app.models import Membership
@@ -74,7 +76,7 @@ PAGES = {
     "person": "/people/bob",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
-ELSEWHERE = ("/sign-in", "/sign-in/code", "/shared/{link}")
+ELSEWHERE = ("/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}")
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -123,11 +125,36 @@ def test_pages_are_without_barriers(
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_the_sign_in_page_is_without_barriers(visitor: Visitor, look: str) -> None:
-    page = visitor.open("/sign-in", **LOOKS[look])
-    visitor.shoot(page, f"sign-in-{look}")
+def test_the_pages_of_who_has_no_session_are_without_barriers(
+    visitor: Visitor, cast: Cast, settings: Settings, look: str
+) -> None:
+    settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", visitor.site
+    page, found = visitor.open("/sign-in", **LOOKS[look]), {}
 
-    assert barriers(page) == []
+    def judge(name: str) -> None:
+        visitor.shoot(page, f"{name}-{look}")
+        if problems := barriers(page):
+            found[name] = problems
+
+    judge("sign-in")
+    page.get_by_role("link", name="Forgot your password?").click()
+    page.get_by_label("Email address").fill("alice@example.com")
+    judge("forgotten")
+    page.get_by_role("button", name="Send link").click()
+    page.get_by_role("status").wait_for()
+    judge("link-sent")
+    # The code is taken from behind the #, and leaves the address bar.
+    page.goto(f"{visitor.site}/set-password#{'c' * 43}")
+    expect(page.get_by_label("Code", exact=True)).to_be_hidden()
+    assert page.url == f"{visitor.site}/set-password"
+    judge("choose-password")
+    page.get_by_label("New password", exact=True).fill(PASSWORD)
+    page.get_by_label("Confirm new password").fill(PASSWORD)
+    page.get_by_role("button", name="Save password").click()
+    page.get_by_role("alert").wait_for()
+    judge("link-ended")
+
+    assert found == {}
 
 
 @pytest.mark.parametrize("look", LOOKS)

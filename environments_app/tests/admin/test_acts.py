@@ -59,7 +59,7 @@ def test_a_page_offers_what_applies_now(root: Client, cast: Cast) -> None:
 
 def test_a_person_is_invited_with_a_password_that_is_shown_once(root: Client, events: Events) -> None:
     path = _url("user", "invite")
-    form = {"username": "dora", "role": "auditor", "local": "on"}
+    form = {"username": "dora", "role": "auditor", "sign_in": "password"}
     answer = root.post(path, form)
     password = answer.context["outcomes"][0].shown.once
     assert "no-store" in answer["Cache-Control"]
@@ -70,7 +70,7 @@ def test_a_person_is_invited_with_a_password_that_is_shown_once(root: Client, ev
 
 
 def test_a_refused_field_is_shown_beside_it(root: Client) -> None:
-    page = root.post(_url("user", "invite"), {"username": "a b", "role": "user", "local": "on"})
+    page = root.post(_url("user", "invite"), {"username": "a b", "role": "user", "sign_in": "password"})
     assert "username" in page.context["form"].errors
     assert not User.objects.filter(username="a b").exists()
 

@@ -21,14 +21,14 @@ from django.db.models import sql
 
 from audit_app.crypto.canonical_json import utc_text
 from audit_app.models import Derived
-from environments_app.models import DeviceSignIn
+from environments_app.models import DeviceSignIn, PasswordLink
 from keeper_project.backup.errors import Altered, Incomplete
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot
 
 Progress = Callable[[str, int], None]
 
-_NOT_KEPT: Final = (AbstractBaseSession, Derived, DeviceSignIn, EnvironmentSnapshot)
+_NOT_KEPT: Final = (AbstractBaseSession, Derived, DeviceSignIn, PasswordLink, EnvironmentSnapshot)
 _ROWS_PER_QUERY: Final = 500
 _ROWS_PER_INSERT: Final = 100
 

@@ -29,6 +29,8 @@ TOKEN = f"kpr_AbCdEfGhIjKlMnOpQrStUv_{SECRET}"
         f"-----BEGIN EC PRIVATE KEY-----\\n{SECRET}\\n-----END EC PRIVATE KEY-----",
         f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
         f"Not Found: /shared/{SECRET}",
+        f"https://keeper.example.com/set-password#{SECRET}",
+        f"GET /sign-in?next=%2Fset-password%23{SECRET} 302",
         f'{{"message": "Forbidden (CSRF cookie not set.): /keeper/shared/{SECRET}"}}',
         f"GET /sign-in?next=%2Fshared%2F{SECRET} 302",
         f"GET /sign-in?next=%2fshared%2f{SECRET} 302",

@@ -1,0 +1,1 @@
+"""Pages on which a person without a session gets a new password."""
