@@ -91,7 +91,10 @@ AWS: Final[dict[str, Rule]] = {
     "DescribeSecret": Rule("", body={"SecretId": "a"}),
     "ListSecrets": Rule("", body={}),
 }
-AWS_ROUTES: Final = {("aws", "POST"), ("aws-root", "POST"), ("aws-credentials", "GET")}
+AWS_ROUTES: Final = {
+    ("aws", "POST"), ("aws-root", "POST"), ("aws-credentials", "GET"),
+    ("aws-sts", "POST"), ("aws-sts-root", "POST"),
+}  # fmt: skip
 
 
 def routes(start: str) -> set[tuple[str, str]]:

@@ -59,17 +59,21 @@ def begin_session(raw: str, *, address: str, request_id: str = "") -> tuple[Toke
         raise BadToken("token-without-environment")
     is_personal = raw.startswith(PREFIX)
     public_id, _ = parse_personal(raw) if is_personal else parse(raw)
-    ends = timezone.now() + LIFETIME
     model: type[PersonalToken | ServiceToken] = PersonalToken if is_personal else ServiceToken
-    token_ends = model.objects.get(public_id=public_id).expires_at
+    return session_of(model.objects.get(public_id=public_id))
+
+
+def session_of(token: PersonalToken | ServiceToken) -> tuple[TokenSession, str]:
+    """Return a new session of a token whose bearer was let in, and its text."""
+    ends = timezone.now() + LIFETIME
     key = secrets.token_bytes(30)
     session = TokenSession(
         id=uuid4(),
         key=_key_text(key),
-        public_id=public_id,
-        expires_at=min(ends, token_ends or ends).replace(microsecond=0),
+        public_id=token.public_id,
+        expires_at=min(ends, token.expires_at or ends).replace(microsecond=0),
     )
-    content = _CONTENT.pack(key, int(session.expires_at.timestamp()), public_id.encode("ascii"))
+    content = _CONTENT.pack(key, int(session.expires_at.timestamp()), token.public_id.encode("ascii"))
     sealed = keyring().seal(Purpose.TOKEN_SESSION, content, place=_place(session.id))
     return session, base64.urlsafe_b64encode(_VERSION + session.id.bytes + sealed).decode("ascii")
 

@@ -5,7 +5,9 @@ The JWT is judged before the transaction, since its keys may come from the netwo
 
 import hashlib
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from auditlog.context import disable_auditlog
@@ -22,7 +24,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import grants_on, token_bearer
-from environments_app.errors import JwtRefused, Tampered, TooManyTokens
+from environments_app.errors import InvalidField, JwtRefused, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.service import is_from, record_token, set_secret
 from environments_app.trusts.definition import preset_of, rules_of, source_of
@@ -49,20 +51,39 @@ class SignedIn(NamedTuple):
     token: ServiceToken
     text: str
     trust: Trust
+    subject: str
 
     def __repr__(self) -> str:
         return "SignedIn()"
 
 
-def sign_in(*, trust_name: str, jwt: str, address: str, request_id: str = "") -> SignedIn:
-    """Exchange a workload's JWT for a service token that has the lifetime of the trust.
+class _Asked(NamedTuple):
+    """What a workload asks for, and from where."""
 
-    Each refusal looks the same to the caller, and is counted by address with its reason. Raises JwtRefused;
-    TooManyRefusals for an address that was refused often; KeysUnavailable; TooManyTokens.
+    address: str
+    request_id: str
+    lifetime: timedelta | None
+    details: Mapping[str, Json]
+
+
+def sign_in(
+    *,
+    trust_name: str,
+    jwt: str,
+    address: str,
+    request_id: str = "",
+    lifetime: timedelta | None = None,
+    details: Mapping[str, Json] = MappingProxyType({}),
+) -> SignedIn:
+    """Exchange a workload's JWT for a service token that has the lifetime of the trust, or a shorter one.
+
+    The event holds `details` as well. Each refusal looks the same to the caller, and is counted by address
+    with its reason. Raises JwtRefused; InvalidField for a lifetime beyond that of the trust; TooManyRefusals
+    for an address that was refused often; KeysUnavailable; TooManyTokens.
     """
     check_allowance(address=address)
     try:
-        return _signed_in(trust_name, jwt, address, request_id)
+        return _signed_in(trust_name, jwt, _Asked(address, request_id, lifetime, details))
     except JwtRefused as error:
         refuse(kind=error.reason, address=address)
         raise
@@ -84,13 +105,13 @@ def purge_used_jwts() -> int:
     return UsedJwt.objects.filter(until__lt=timezone.now()).delete()[0]
 
 
-def _signed_in(trust_name: str, text: str, address: str, request_id: str) -> SignedIn:
+def _signed_in(trust_name: str, text: str, asked: _Asked) -> SignedIn:
     trust = _trust(trust_name)
     try:
         jwt = parse_jwt(text)
     except BadJwt as error:
         raise JwtRefused(error.reason) from error
-    if not is_from(address, trust.cidrs):
+    if not is_from(asked.address, trust.cidrs):
         raise JwtRefused("jwt-from-elsewhere")
     rules = rules_of(trust)
     # Nothing is fetched for a token that names another algorithm, key or issuer anyway.
@@ -100,10 +121,12 @@ def _signed_in(trust_name: str, text: str, address: str, request_id: str) -> Sig
     if failed is not None:
         _note_refusal(trust, failed.reason)
         raise JwtRefused(failed.reason)
+    if asked.lifetime and asked.lifetime > timedelta(minutes=trust.lifetime_minutes):
+        raise InvalidField("lifetime", f"This trust gives {trust.lifetime_minutes} minutes at most.")
     if _live_tokens(trust) >= MAX_TOKENS:
         raise TooManyTokens(retry_after=60)
     try:
-        return _store(trust, jwt, address, request_id)
+        return _store(trust, jwt, asked)
     except JwtRefused as error:
         _note_refusal(trust, error.reason)
         raise
@@ -121,10 +144,10 @@ def _trust(name: str) -> Trust:
     return trust
 
 
-def _store(trust: Trust, jwt: Jwt, address: str, request_id: str) -> SignedIn:
+def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
     """Use up the JWT, and store and record the token, all or nothing. Raises JwtRefused."""
     now = timezone.now()
-    ends = now + timedelta(minutes=trust.lifetime_minutes)
+    ends = now + (asked.lifetime or timedelta(minutes=trust.lifetime_minutes))
     token = ServiceToken(
         environment=trust.environment,
         role=trust.role,
@@ -145,11 +168,11 @@ def _store(trust: Trust, jwt: Jwt, address: str, request_id: str) -> SignedIn:
             # The sign-in is its record: the history of configuration holds what people set up.
             with disable_auditlog():
                 token.save(force_insert=True)
-            _record(trust, jwt, token, rows, address, request_id)
+            _record(trust, jwt, token, rows, asked)
     except Tampered as error:
         raise JwtRefused("trust-forged") from error
     _note_use(trust)
-    return SignedIn(token, text, trust)
+    return SignedIn(token, text, trust, jwt.claims["sub"])
 
 
 def _use(trust: Trust, jwt: Jwt) -> None:
@@ -185,16 +208,11 @@ def _pin(trust: Trust, value: str) -> Trust:
 
 
 def _record(
-    trust: Trust,
-    jwt: Jwt,
-    token: ServiceToken,
-    rows: list[ServiceToken | Trust],
-    address: str,
-    request_id: str,
+    trust: Trust, jwt: Jwt, token: ServiceToken, rows: list[ServiceToken | Trust], asked: _Asked
 ) -> None:
     """Record a sign-in as what the token did first, with the claims that identify the workload."""
     record(
-        actor=token_bearer(token, grants_on(token), address=address, request_id=request_id),
+        actor=token_bearer(token, grants_on(token), address=asked.address, request_id=asked.request_id),
         action=Action.TRUST_SIGN_IN,
         stream=environment_stream(trust.environment.uuid),
         object=AuditObject("trust", trust.uuid, trust.name),
@@ -204,6 +222,7 @@ def _record(
             "prefix": token.prefix,
             "expires_at": isoformat(token.expires_at),
             "claims": _claims(trust, jwt),
+            **asked.details,
             **row_digest_entry(*rows),
         },
     )

@@ -10,6 +10,7 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.environments.service import find_environment_by_id
 from environments_app.errors import Invisible
 from environments_app.models import Environment
+from environments_app.tokens.raw_tokens import EnvironmentRow
 from keeper_project.aws.answers import invalid, missing
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active, find_last_deleted, find_secret_by_name
@@ -34,11 +35,11 @@ class Account:
     @property
     def number(self) -> str:
         """The twelve digits that stand for the environment in ARNs."""
-        return _number(self.environment)
+        return account_number(self.environment)
 
     def arn(self, name: str, uuid: UUID | str) -> str:
         """Return the ARN of a secret."""
-        return f"arn:aws:secretsmanager:{self._region}:{self.number}:secret:{name}-{_suffix(uuid)}"
+        return arn_of(self._region, self.environment, name, uuid)
 
     def secret(self, secret_id: Any) -> Secret:
         """Return the living secret of a name or an ARN.
@@ -71,7 +72,7 @@ class Account:
     def _refuse_account(self, number: str) -> NoReturn:
         """Refuse an account that is not the token's, on record if it is another environment."""
         for each in Environment.objects.order_by("pk"):
-            if _number(each) == number:
+            if account_number(each) == number:
                 find_environment_by_id(actor=self.actor, id=each.pk)
         raise Invisible
 
@@ -85,7 +86,14 @@ class Account:
         return name if known is not None and _suffix(known.uuid) == suffix else resource
 
 
-def _number(environment: Environment) -> str:
+def arn_of(region: str, environment: Environment | EnvironmentRow, name: str, uuid: UUID | str) -> str:
+    """Return the ARN of a secret."""
+    account = account_number(environment)
+    return f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-{_suffix(uuid)}"
+
+
+def account_number(environment: Environment | EnvironmentRow) -> str:
+    """Return the twelve digits that stand for an environment in ARNs."""
     digest = hashlib.sha256(environment.uuid.bytes).digest()
     return f"{int.from_bytes(digest[:8], 'big') % 10**12:012d}"
 

@@ -16,6 +16,8 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import revoke
 from keeper_project.tests.aws.conftest import token
 from secrets_app.tests.kept import change, keep
@@ -92,6 +94,25 @@ def client(set_up: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     return boto3.session.Session().client("secretsmanager")
 
 
+@pytest.fixture
+def workload(cast: Cast, live_server: LiveServer, tmp_path: Path) -> dict[str, str]:
+    """The environment of a program whose platform gave it a token, with the variables of the documentation."""
+    keep(cast, "app/db", value="s3cret")
+    issuer = Issuer()
+    make_trust(cast, issuer, environment=cast.development, lifetime_minutes=60)
+    (tmp_path / "jwt").write_text(issuer.sign())
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{live_server.url}/aws",
+        "AWS_ENDPOINT_URL_STS": f"{live_server.url}/aws/sts",
+        "AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/ci",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "jwt"),
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+    }
+
+
 def read(program: list[str], variables: dict[str, str], status: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         program, env=variables, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
@@ -129,6 +150,50 @@ def test_boto3_reads_by_the_variables_alone(cast: Cast, client: Any, own: str) -
         client.get_secret_value(SecretId="app/db")
     reads = AuditEvent.objects.filter(action=Action.SECRET_REVEAL, details__contains='"protocol":"aws"')
     assert reads.count() == 6
+
+
+def test_boto3_signs_in_with_the_token_of_its_platform(
+    workload: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in workload.items():
+        monkeypatch.setenv(name, value)
+    session = boto3.session.Session()
+    client = session.client("secretsmanager")
+    assert client.get_secret_value(SecretId="app/db")["SecretString"] == "s3cret"
+    assert client.get_secret_value(SecretId="app/db")["SecretString"] == "s3cret"
+    sign_in = AuditEvent.objects.get(action=Action.TRUST_SIGN_IN)
+    assert '"protocol":"aws"' in sign_in.details
+    sts = session.client("sts")
+    given = {"RoleArn": workload["AWS_ROLE_ARN"], "RoleSessionName": "by-hand", "WebIdentityToken": "x.y.z"}
+    with pytest.raises(sts.exceptions.InvalidIdentityTokenException, match="could not be validated"):
+        sts.assume_role_with_web_identity(**given)
+    jwt = Path(workload["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text(encoding="ascii")
+    shown = sts.assume_role_with_web_identity(**given | {"WebIdentityToken": jwt, "DurationSeconds": 900})
+    assert shown["SubjectFromWebIdentityToken"] == "a-service"
+    assert shown["Credentials"]["Expiration"].tzinfo is not None
+
+
+def test_the_command_line_signs_in_with_the_token_of_its_platform(
+    workload: dict[str, str], tmp_path: Path
+) -> None:
+    aws = [str(aws_program("aws")), "secretsmanager", "get-secret-value", "--secret-id", "app/db"]
+    assert json.loads(read(aws, workload).stdout)["SecretString"] == "s3cret"
+    Path(workload["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(Issuer().sign(sub="another"), encoding="ascii")
+    # It keeps credentials at home.
+    workload["HOME"] = str(tmp_path / "elsewhere")
+    assert "AccessDenied" in read(aws, workload, status=255).stderr
+
+
+def test_the_sdk_for_javascript_signs_in_with_the_token_of_its_platform(workload: dict[str, str]) -> None:
+    program = """
+const { SecretsManagerClient, GetSecretValueCommand } = require("@aws-sdk/client-secrets-manager");
+new SecretsManagerClient({}).send(new GetSecretValueCommand({ SecretId: "app/db" }))
+  .then((found) => console.log(found.SecretString));
+"""
+    done = read(["node", "-e", program], {**workload, "NODE_PATH": str(node_modules())})
+    assert done.stdout == "s3cret\n"
 
 
 def test_the_command_line_reads_and_lists(set_up: dict[str, str]) -> None:
