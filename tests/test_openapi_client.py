@@ -27,7 +27,10 @@ def client_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     document = folder / "openapi.json"
     options = ["--api-version", "1", "--format", "openapi-json", "--file", str(document)]
     call_command("spectacular", *options)
-    (folder / "config.yaml").write_text(f"package_name_override: {NAME}\npost_hooks: []\n")
+    (folder / "config.yaml").write_text(
+        f"package_name_override: {NAME}\npost_hooks: []\n"
+        "content_type_overrides:\n  application/x-amz-json-1.1: application/json\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "openapi_python_client", "generate", "--path", str(document), "--meta", "none",
          "--output-path", str(folder / NAME), "--config", str(folder / "config.yaml"), "--fail-on-warning"],

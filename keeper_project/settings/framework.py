@@ -155,6 +155,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "keeper_project.http.openapi.add_problem_schemas",
         "sync_app.api.settings_schema.describe_settings",
+        "keeper_project.protocols.describe_protocols",
     ],
     "ENUM_NAME_OVERRIDES": {
         "Role": "environments_app.models.access.Role.choices",
