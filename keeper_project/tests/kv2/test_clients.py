@@ -1,12 +1,15 @@
-"""Clients that nobody here wrote, unmodified: the `bao` CLI, its agent, and hvac."""
+"""Clients that nobody here wrote, unmodified: the `bao` CLI, its agent and proxy, hvac, and node-vault."""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,30 @@ from keeper_project.tests.kv2.conftest import token
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.tests.kept import change, keep
+from tests.servers.node_packages import node_modules
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Bao = Callable[..., subprocess.CompletedProcess[str]]
 WAIT_SECONDS = 60
+READING = '{{ with secret \\"secret/data/app/db\\" }}{{ .Data.data.value }}{{ end }}'
+NODE_VAULT = """
+const { ADDRESS: endpoint, TOKEN: token } = process.env;
+const vault = require("node-vault")({ endpoint, token });
+(async () => {
+  const found = [(await vault.tokenLookupSelf()).data.policies, (await vault.health()).sealed];
+  found.push((await vault.read("secret/data/app/db")).data.data.value);
+  found.push((await vault.list("secret/metadata/app")).data.keys);
+  await vault.write("secret/data/app/new", { data: { a: "b" }, options: { cas: 0 } });
+  found.push((await vault.read("secret/data/app/new")).data.data);
+  await vault.delete("secret/data/app/new");
+  for (const path of ["secret/data/app/new", "production/data/app/db"]) {
+    try { await vault.read(path); } catch (error) { found.push(error.response.statusCode); }
+  }
+  const [role_id, secret_id] = [token.slice(4, 26), token.slice(27)];
+  found.push((await vault.approleLogin({ role_id, secret_id })).auth.client_token === token);
+  console.log(JSON.stringify(found));
+})();
+"""
 
 
 def program() -> str:
@@ -93,34 +116,110 @@ def test_the_agent_renders_a_template_and_again_when_the_value_changes(
 ) -> None:
     kept = keep(cast, "app/db", value="first")
     own = token(cast, "reader")
-    (tmp_path / "role").write_text(own[4:26])
-    (tmp_path / "secret").write_text(own[27:])
+    method = approle(tmp_path, own)
     (tmp_path / "agent.hcl").write_text(f"""
-        auto_auth {{ method "approle" {{ config = {{
-            role_id_file_path = "{tmp_path}/role", secret_id_file_path = "{tmp_path}/secret"
-            remove_secret_id_file_after_reading = false }} }} }}
+        auto_auth {{ {method} }}
         template_config {{ static_secret_render_interval = "1s" }}
         template {{
-            contents    = "{{{{ with secret \\"secret/data/app/db\\" }}}}{{{{ .Data.data.value }}}}{{{{ end }}}}"
+            contents    = "{READING}"
             destination = "{tmp_path}/rendered"
         }}
     """)
-    command = [program(), "agent", f"-config={tmp_path / 'agent.hcl'}"]
-    log = (tmp_path / "log").open("w")
-    agent = subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=log,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BAO_ADDR": address},
-    )
-    try:
+    with running("agent", address, tmp_path):
         until(lambda: rendered(tmp_path) == "first", tmp_path)
         change(cast, kept, value="second")
         until(lambda: rendered(tmp_path) == "second", tmp_path)
+
+
+def test_the_agent_restarts_a_program_when_a_value_changes(cast: Cast, address: str, tmp_path: Path) -> None:
+    kept = keep(cast, "app/db", value="first")
+    method = approle(tmp_path, token(cast, "reader"))
+    (tmp_path / "program").write_text(f"""echo "$$ $DB" >> {tmp_path}/rendered; exec sleep 600""")
+    (tmp_path / "agent.hcl").write_text(f"""
+        auto_auth {{ {method} }}
+        template_config {{ static_secret_render_interval = "1s" }}
+        env_template "DB" {{ contents = "{READING}" }}
+        exec {{
+            command = ["/bin/sh", "{tmp_path}/program"]
+            restart_on_secret_changes = "always", restart_stop_signal = "SIGTERM"
+        }}
+    """)
+    try:
+        with running("agent", address, tmp_path):
+            until(lambda: rendered(tmp_path).endswith(" first\n"), tmp_path)
+            change(cast, kept, value="second")
+            until(lambda: rendered(tmp_path).endswith(" second\n"), tmp_path)
+            until(lambda: not is_running(int(rendered(tmp_path).split()[0])), tmp_path)
     finally:
-        agent.terminate()
-        agent.wait(WAIT_SECONDS)
-        log.close()
+        for line in rendered(tmp_path).splitlines():
+            with suppress(ProcessLookupError):
+                if is_running(int(line.split()[0])):
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
+def test_the_proxy_adds_the_token_that_it_signed_in_for(cast: Cast, address: str, tmp_path: Path) -> None:
+    keep(cast, "app/db", value="s3cret")
+    method = approle(tmp_path, token(cast, "reader"))
+    # The path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="p") as short:
+        (tmp_path / "agent.hcl").write_text(f"""
+            auto_auth {{ {method} }}
+            api_proxy {{ use_auto_auth_token = true }}
+            listener "unix" {{ address = "{short}/s", tls_disable = true }}
+        """)
+        variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BAO_ADDR": f"unix://{short}/s"}
+
+        def read() -> str:
+            return subprocess.run(
+                [program(), "kv", "get", "-field=value", "secret/app/db"],
+                env=variables, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
+            ).stdout  # fmt: skip
+
+        with running("proxy", address, tmp_path):
+            until(lambda: read() == "s3cret", tmp_path)
+
+
+def approle(place: Path, own: str) -> str:
+    """Write the two parts of a token, and return how an agent signs in by them."""
+    (place / "role").write_text(own[4:26])
+    (place / "secret").write_text(own[27:])
+    return f"""method "approle" {{ config = {{
+        role_id_file_path = "{place}/role", secret_id_file_path = "{place}/secret"
+        remove_secret_id_file_after_reading = false }} }}"""
+
+
+@contextmanager
+def running(kind: str, address: str, place: Path) -> Iterator[None]:
+    """Run an agent or a proxy by the configuration in a folder."""
+    with (place / "log").open("w") as log:
+        started = subprocess.Popen(
+            [program(), kind, f"-config={place / 'agent.hcl'}"], stdout=log, stderr=log,
+            env={"PATH": os.environ["PATH"], "HOME": str(place), "BAO_ADDR": address},
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            started.terminate()
+            started.wait(WAIT_SECONDS)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is the program that the agent started; one that has ended has no command."""
+    try:
+        return b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_node_vault_reads_lists_writes_and_deletes(cast: Cast, address: str, tmp_path: Path) -> None:
+    keep(cast, "app/db", value="s3cret")
+    variables = {"ADDRESS": address, "TOKEN": token(cast), "NODE_PATH": str(node_modules())}
+    done = subprocess.run(
+        ["node", "-e", NODE_VAULT], env={"PATH": os.environ["PATH"], **variables}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == [["editor"], False, "s3cret", ["db"], {"a": "b"}, 404, 403, True]
 
 
 def rendered(place: Path) -> str:

@@ -237,6 +237,22 @@ def test_odd_paths_are_refused(cast: Cast, ask: Ask, path: str) -> None:
     assert reveals() == 0
 
 
+def test_bodies_and_lists_that_the_protocol_does_not_know_are_refused(cast: Cast, ask: Ask) -> None:
+    keep(cast, "a", value="kept")
+    leaf = ask("LIST", "secret/metadata/a")
+    assert (leaf.status_code, leaf.json()) == (404, {"errors": []})
+    long, longest = put({"value": "x" * 65_537}), put({"value": "x" * 65_536})
+    for path in ("secret/data/a", "secret/data/new"):
+        for body in (b"value=x", b"data[value]=x", b"[]", b'"x"', b"\xff", b"{}", b'{"data": "x"}', long):
+            answer = ask("POST", path, body)
+            assert answer.status_code == 400, (path, body[:40], answer.content)
+            assert answer.json()["errors"]
+    assert Secret.objects.get().current_number == 1
+    assert ask("POST", "secret/data/a", longest).status_code == 200
+    # An empty form, as node-vault sends it.
+    assert ask("POST", "auth/token/renew-self").json()["errors"] == ["lease is not renewable"]
+
+
 def test_the_token_is_told_what_it_is(cast: Cast, ask: Ask) -> None:
     own = token(cast, "reader", prefix="app")
     data = ask("GET", "auth/token/lookup-self", token=own).json()["data"]
