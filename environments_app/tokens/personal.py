@@ -26,6 +26,7 @@ from environments_app.models import PersonalToken, User
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.sessions.personal_tokens import OBJECT, active_tokens, token_details
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
+from environments_app.tokens.request_rate import count_request
 from environments_app.tokens.service import check_secret, note_use
 
 PREFIX: Final = "kpu_"
@@ -98,7 +99,8 @@ def store_token(*, actor: Principal, token: PersonalToken) -> None:
 def authenticate_personal(raw: str, *, address: str, request_id: str = "") -> Principal:
     """Return the person of a token, within its scope, with their rights of this moment.
 
-    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log, and
+    TooManyRequests beyond the limit of the token.
     """
     public_id, secret = parse_personal(raw)
     token = _find(public_id)
@@ -138,6 +140,7 @@ def _person(token: PersonalToken | None, *, address: str, request_id: str) -> Pr
         raise BadToken("expired-token")
     if not token.user.is_active or not verified_rows([token.user]):
         raise BadToken("disabled-account")
+    count_request(token.public_id)
     note_use(token, address)
     return personal_principal(token, address=address, request_id=request_id)
 

@@ -5,7 +5,7 @@ A request counts once its token has proved itself: only the bearers of a token c
 
 import logging
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from django.conf import settings
 from django.utils import timezone
@@ -15,9 +15,11 @@ from environments_app.errors import TooManyRequests
 
 LIMITED: Final = Counter(
     "keeper_token_requests_limited",
-    "Requests of service tokens that were refused with 429: too many in a minute.",
+    "Requests of tokens that were refused with 429: too many in a minute.",
 )
 _MINUTE: Final = 60
+# The primary key of a service token, or the public id of a person's token.
+Key: TypeAlias = int | str
 _log = logging.getLogger(__name__)
 
 
@@ -27,9 +29,9 @@ class _Counts:
     def __init__(self) -> None:
         self._lock = Lock()
         self._minute = 0
-        self._counts: dict[int, int] = {}
+        self._counts: dict[Key, int] = {}
 
-    def add(self, token: int, minute: int) -> int:
+    def add(self, token: Key, minute: int) -> int:
         with self._lock:
             if minute != self._minute:
                 self._minute, self._counts = minute, {}
@@ -44,8 +46,8 @@ class _Counts:
 _COUNTS: Final = _Counts()
 
 
-def count_request(token: int) -> None:
-    """Count a request of a token, by its primary key.
+def count_request(token: Key) -> None:
+    """Count a request of a token.
 
     Raises TooManyRequests beyond KEEPER_TOKEN_REQUESTS_PER_MINUTE, with the seconds until the minute is over.
     """
@@ -55,14 +57,14 @@ def count_request(token: int) -> None:
     raise TooManyRequests(retry_after=_MINUTE - int(timezone.now().timestamp()) % _MINUTE)
 
 
-def may_request(token: int) -> bool:
+def may_request(token: Key) -> bool:
     """Count a request of a token, and return whether the limit allows it; 0 is no limit."""
     limit = settings.KEEPER_TOKEN_REQUESTS_PER_MINUTE
     if not limit:
         return True
     count = _COUNTS.add(token, int(timezone.now().timestamp()) // _MINUTE)
     if count == limit + 1:
-        _log.warning("service token %s makes more than %s requests a minute", token, limit)
+        _log.warning("token %s makes more than %s requests a minute", token, limit)
     return count <= limit
 
 

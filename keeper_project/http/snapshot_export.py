@@ -54,6 +54,8 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         )
     except (BadToken, TooManyRequests):
         return None
+    # What is left to the general path has proved itself, and is counted, once.
+    request.bearer = raw, actor  # type: ignore[attr-defined]  # ours, on Django's request
     if environment is None or environment.name != named[1] or not environment.is_authentic():
         return None
     request.resolver_match = _route()

@@ -12,7 +12,7 @@ from audit_app.models import AuditEvent, RefusalCount
 from environments_app.errors import TooManyRequests
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
-from environments_app.tokens import request_rate
+from environments_app.tokens import personal, request_rate
 from environments_app.tokens.service import issue, parse
 from keeper_project.tests.aws.conftest import kind_of, send, session_of, signed
 from secrets_app.read_engine.recorded_read import ReadRequest, serve
@@ -102,6 +102,20 @@ def test_the_read_engine_leaves_what_is_too_much(own: str) -> None:
     assert [by_engine(own) for _ in range(LIMIT + 1)] == [True] * (LIMIT - 1) + [False] * 2
     assert by_api(own).status_code == 429
     assert reveals() == LIMIT
+
+
+def test_a_token_of_a_person_has_the_same_limit(cast: Cast, own: str) -> None:
+    _, text = personal.issue_personal(actor=cast.principal(cast.alice), name="laptop")
+    assert [by_api(text).status_code for _ in range(LIMIT + 1)] == [200] * LIMIT + [429]
+    assert by_api(own).status_code == 200
+
+
+def test_an_export_that_the_snapshot_leaves_is_one_request(own: str) -> None:
+    headers = {"Authorization": f"Bearer {own}"}
+    answers = [
+        Client().get("/api/environments/development/export", headers=headers) for _ in range(LIMIT + 1)
+    ]
+    assert [each.status_code for each in answers] == [200] * LIMIT + [429]
 
 
 def test_who_guesses_uses_up_no_requests(own: str) -> None:
