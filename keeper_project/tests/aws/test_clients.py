@@ -165,7 +165,7 @@ def test_boto3_signs_in_with_the_token_of_its_platform(
     assert client.get_secret_value(SecretId="app/db")["SecretString"] == "s3cret"
     sign_in = AuditEvent.objects.get(action=Action.TRUST_SIGN_IN)
     assert '"protocol":"aws"' in sign_in.details
-    sts = session.client("sts")
+    sts: Any = session.client("sts")
     given = {"RoleArn": workload["AWS_ROLE_ARN"], "RoleSessionName": "by-hand", "WebIdentityToken": "x.y.z"}
     with pytest.raises(sts.exceptions.InvalidIdentityTokenException, match="could not be validated"):
         sts.assume_role_with_web_identity(**given)

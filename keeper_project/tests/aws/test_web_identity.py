@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 import orjson
 import pytest
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]  # it has no stubs
 from django.test import Client
 from django.utils import timezone
 

@@ -45,7 +45,7 @@ def _noting(dispatch: Callable[..., HttpResponse], seen: set[str]) -> Any:
     def noting(self: OpenView, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         sent = request.body
         answer = dispatch(self, request, *args, **kwargs)
-        names = "&".join(f"{name}={_shown(value)}" for name, value in sorted(request.GET.items()))
+        names = "&".join(f"{name}={_shown(str(value))}" for name, value in sorted(request.GET.items()))
         path = request.path.removeprefix("/vault/v1/") + (f"?{names}" if names else "")
         seen.add(f"| `{request.method} {path}` | {_body(request, sent)} | {_answer(answer)} |")
         return answer
