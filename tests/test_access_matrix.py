@@ -526,6 +526,11 @@ def aim(place: Scene, alice: Principal, route: str) -> None:
         targets.pause(actor=alice, target=target)
 
 
+def name_of(caller: str) -> str:
+    """Return the name of a caller's token."""
+    return f"caller-{caller.replace(' ', '-')}"
+
+
 def call_as(caller: str, place: Scene) -> Client:
     """Return a client for a caller, mostly by a service token."""
     operator = system_principal(is_admin=True)
@@ -545,7 +550,7 @@ def call_as(caller: str, place: Scene) -> Client:
         options |= {"role": "manager", "prefix": "another/part"}
     elif caller == "manager of the prefix":
         options |= {"role": "manager", "prefix": "part"}
-    _, text = issue(actor=operator, name="caller", **options)
+    _, text = issue(actor=operator, name=name_of(caller), **options)
     return Client(headers={"authorization": f"Bearer {text}"})
 
 
@@ -590,13 +595,16 @@ def test_each_caller_gets_what_the_table_says(scene: Callable[[str], Scene], rou
     rule, event = TABLE[route, method], recorded.API.get((route, method))
     driven = (route, method) in recorded.DRIVEN
     answers, wanted, flaws, done = {}, {}, {}, set[str]()
+    untouched = scene(route)
     for caller in CALLERS:
-        place = scene(route)
+        # Reads and refusals change nothing, so that they share a scene.
+        is_act = method != "GET" and expected(route, rule, caller) < 400
+        place = scene(route) if is_act else untouched
         client, path, body = call_as(caller, place), place.path(route), place.body(rule.body)
         with recorded.watching() as seen:
             response = send(client, method, path, body)
             text = shown(response)
-        actor = ACTORS.get(caller, "caller")
+        actor = ACTORS.get(caller, name_of(caller))
         # What anyone may ask for may hold nothing for them.
         idle = driven or (rule.least == "anyone" and method == "GET")
         flaws[caller] = recorded.flaws(
@@ -1023,8 +1031,10 @@ def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], S
     for rule in PAGES[name]:
         answers, wanted, flaws, done = {}, {}, {}, set[str]()
         event, driven = recorded.PAGES.get((name, rule.method)), (name, rule.method) in recorded.DRIVEN
+        untouched = scene(name)
         for caller in ("nobody", "outsider", *ROLES, "admin"):
-            place = scene(name)
+            is_act = rule.method != "GET" and caller != "nobody" and expected_page(name, rule, caller) < 400
+            place = scene(name) if is_act else untouched
             form = {
                 key: place.environment.pk if value == "{environment}" else place.body(value)
                 for key, value in (rule.form or {}).items()
@@ -1126,5 +1136,6 @@ def test_a_stale_session_is_asked_to_confirm_before_what_the_table_says(
     settings.KEEPER_REAUTH_SECONDS = -1
     stale = [asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin")]
     assert any(stale) == ((name, method) in ASKS)
-    settings.KEEPER_REAUTH_SECONDS = 900
-    assert not any(asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin"))
+    if any(stale):
+        settings.KEEPER_REAUTH_SECONDS = 900
+        assert not any(asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin"))
