@@ -4,12 +4,21 @@ from playwright.sync_api import Page
 
 # No page of Keeper has so many places to stop at.
 _MOST_STOPS = 150
+_SKIPS = "(wanted) => document.activeElement === document.body && !!document.querySelector(`#main ${wanted}`)"
+_IS_FOCUSED = "(wanted) => document.activeElement?.matches(wanted)"
 
 
 def walk(page: Page, selector: str, *, back: bool = False) -> None:
-    """Press Tab until what `selector` names has the focus; fail if it cannot be reached so."""
+    """Press Tab until what `selector` names has the focus; fail if it cannot be reached so.
+
+    The first Tab of a page leads to its skip link, which is taken to what is in the content.
+    """
+    if "," not in selector and not back and page.evaluate(_SKIPS, selector):
+        page.keyboard.press("Tab")
+        if page.evaluate(_IS_FOCUSED, ".skip-link"):
+            page.keyboard.press("Enter")
     for _ in range(_MOST_STOPS):
-        if page.evaluate("(wanted) => document.activeElement?.matches(wanted)", selector):
+        if page.evaluate(_IS_FOCUSED, selector):
             return
         page.keyboard.press("Shift+Tab" if back else "Tab")
     raise AssertionError(f"{selector} cannot be reached by Tab on {page.url}")

@@ -189,29 +189,32 @@ def bao(vault: VaultWorld, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("way", ["adopt", "pull"])
-def test_two_hundred_ordinary_secrets_and_back(cast: Cast, vault: VaultWorld, way: str) -> None:
+def test_ordinary_secrets_and_back(cast: Cast, vault: VaultWorld, way: str, count: int) -> None:
     stage = Stage(cast, vault, **({"direction": "pull"} if way == "pull" else {}))
-    written = {f"svc{n:03}/db": {f"key{k}": f'v{n}="{k}" \'ä' for k in range(2 + n % 4)} for n in range(200)}
+    written = {
+        f"svc{n:03}/db": {f"key{k}": f'v{n}="{k}" \'ä' for k in range(2 + n % 4)} for n in range(count)
+    }
     for name, keys in written.items():
         bao(vault, "kv", "put", "-mount=secret", stage.path(name), *(f"{k}={v}" for k, v in keys.items()))
     if way == "adopt":
         options = {"names": [*written], "mode": "keep_theirs"}
-        assert stage.apply(stage.plan(kind="adopt", options=options)).counts == {"adopt": 200}
+        assert stage.apply(stage.plan(kind="adopt", options=options)).counts == {"adopt": count}
     else:
-        assert stage.sync().counts == {"pull": 200}
+        assert stage.sync().counts == {"pull": count}
         # Back: to another place, by another target.
         vault.prefix += "-back"
         vault.destination = vault.destination | {"prefix": vault.prefix}
         stage = Stage(cast, vault)
-        assert stage.sync().counts == {"create": 200}
+        assert stage.sync().counts == {"create": count}
     for name, keys in written.items():
         assert json.loads(stage.value(name)) == keys
         assert content(stage, name) == keys
-    assert stage.sync().counts == {"unchanged": 200}
+    assert stage.sync().counts == {"unchanged": count}
     changed = next(iter(written))
     keep_json(stage, changed, json.dumps(written[changed] | {"key0": "from Keeper"}))
-    assert stage.sync().counts == {"unchanged": 199, "update": 1}
+    assert stage.sync().counts == {"unchanged": count - 1, "update": 1}
     shown = json.loads(bao(vault, "kv", "get", "-format=json", "-mount=secret", stage.path(changed)))
     assert shown["data"]["data"] == written[changed] | {"key0": "from Keeper"}
     field = bao(vault, "kv", "get", "-field=key0", "-mount=secret", stage.path(changed))
