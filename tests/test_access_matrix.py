@@ -1088,7 +1088,7 @@ ASKS: Final = {
     ("second-factor-codes", "POST"), ("second-factor-remove", "POST"),
     ("passkey-start", "POST"), ("passkey-register", "POST"), ("passkey-remove", "POST"),
     ("person-add", "POST"), ("person-update", "POST"), ("person-reset-mfa", "POST"),
-    ("person-disable", "POST"), ("person-enable", "POST"),
+    ("person-disable", "POST"), ("person-enable", "POST"), ("person-invite", "POST"),
 }  # fmt: skip
 # Bodies that let in to values, where those of the tables above do not.
 _LETS_IN: Final[dict[tuple[str, str], Any]] = {
