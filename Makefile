@@ -182,7 +182,8 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	compile="$(UV) pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml" && \
 	eval "$$compile -o requirements-embedded.txt" && \
 	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
-	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt" && \
+	eval "$$compile --extra production --extra otel -c requirements.txt -o requirements-otel.txt" && \
+	eval "$$compile --extra production --extra otel --extra dev -c requirements-otel.txt -o requirements-dev.txt" && \
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/aws/requirements.in \
 		-o tests/servers/aws/requirements.txt && \
 	$(UV) pip compile --quiet --no-deps --generate-hashes --python-version 3.11 tests/servers/kubernetes/requirements.in \

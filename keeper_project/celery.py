@@ -83,6 +83,16 @@ def _load_end(**_kwargs: Any) -> None:
     importlib.import_module("keeper_project.runtime.worker_end")
 
 
+@worker_init.connect
+def _trace(**_kwargs: Any) -> None:
+    from django.conf import settings  # noqa: PLC0415 - as below
+
+    if settings.KEEPER_TRACES_URL:
+        tracing = importlib.import_module("keeper_project.observability.tracing")
+        tracing.instrument()
+        tracing.start()
+
+
 @worker_ready.connect
 def _show_metrics(**_kwargs: Any) -> None:
     # Once Django is loaded, which the worker does after this module.

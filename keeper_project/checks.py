@@ -76,6 +76,7 @@ def asked_for_packages(**_kwargs: Any) -> list[CheckMessage]:
         database_engine=settings.DATABASES["default"]["ENGINE"],
         redis_url=settings.REDIS_URL,
         broker_url=settings.CELERY_BROKER_URL,
+        traces_url=settings.KEEPER_TRACES_URL,
     )
     return [Error(sentence, id="keeper.E005") for sentence in sentences]
 

@@ -13,6 +13,9 @@ from django.http import HttpResponse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
+if settings.KEEPER_TRACES_URL:
+    # Before the views: it adds a middleware.
+    import_module("keeper_project.observability.tracing").instrument()
 _answer = get_wsgi_application()
 
 # These read the models, which the line above has loaded.
@@ -34,12 +37,18 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return body
 
 
-def recorded_reads() -> RecordedReads:
+def recorded_reads() -> Any:
     """Return what answers plain reads of values in front of the application, one a process."""
     engine = read_engine()
     # Granian's processes are multiprocessing's, which run these.
     Finalize(None, engine.stop, exitpriority=1)
-    return RecordedReads(engine, [kv2_read])
+    reads = RecordedReads(engine, [kv2_read])
+    if not settings.KEEPER_TRACES_URL:
+        return reads
+    tracing = import_module("keeper_project.observability.tracing")
+    # In the process that serves: the exporter has a thread.
+    tracing.start()
+    return tracing.traced(reads)
 
 
 # pysaml2 reads schemas for seconds when it is imported: now, and not during a sign-in. A system check

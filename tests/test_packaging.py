@@ -34,7 +34,11 @@ def test_the_embedded_requirements_need_no_compiler() -> None:
 
 @pytest.mark.parametrize(
     ("file", "extras"),
-    [("requirements.txt", ["production"]), ("requirements-dev.txt", ["production", "dev"])],
+    [
+        ("requirements.txt", ["production"]),
+        ("requirements-otel.txt", ["production", "otel"]),
+        ("requirements-dev.txt", ["production", "otel", "dev"]),
+    ],
 )
 def test_the_requirements_hold_what_is_asked_for(file: str, extras: list[str]) -> None:
     for extra in extras:
@@ -42,14 +46,20 @@ def test_the_requirements_hold_what_is_asked_for(file: str, extras: list[str]) -
 
 
 def test_all_requirements_agree() -> None:
-    embedded, production, dev = map(
-        pinned, ("requirements-embedded.txt", "requirements.txt", "requirements-dev.txt")
+    embedded, production, otel, dev = map(
+        pinned,
+        ("requirements-embedded.txt", "requirements.txt", "requirements-otel.txt", "requirements-dev.txt"),
     )
-    assert embedded.items() <= production.items() <= dev.items()
+    assert embedded.items() <= production.items() <= otel.items() <= dev.items()
 
 
 def test_every_requirement_has_a_hash() -> None:
-    for file in ("requirements-embedded.txt", "requirements.txt", "requirements-dev.txt"):
+    for file in (
+        "requirements-embedded.txt",
+        "requirements.txt",
+        "requirements-otel.txt",
+        "requirements-dev.txt",
+    ):
         blocks = re.split(r"^(?=[a-z0-9])", (ROOT / file).read_text(), flags=re.MULTILINE)[1:]
         assert blocks
         for block in blocks:

@@ -10,7 +10,7 @@ from typing import Final
 from keeper_project.config.database_url import ENCRYPTED_MYSQL_ENGINE, MYSQL_ENGINE
 
 
-def missing(*, database_engine: str, redis_url: str, broker_url: str) -> Iterator[str]:
+def missing(*, database_engine: str, redis_url: str, broker_url: str, traces_url: str) -> Iterator[str]:
     """Yield a sentence for each package that is asked for and not installed."""
     if database_engine in {MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE} and find_spec("MySQLdb") is None:
         yield (
@@ -23,6 +23,11 @@ def missing(*, database_engine: str, redis_url: str, broker_url: str) -> Iterato
             "REDIS_URL or CELERY_BROKER_URL names Redis, which needs the package redis: "
             "pip install -r requirements.txt."
         )
+    if (
+        traces_url
+        and find_spec("opentelemetry.sdk" if find_spec("opentelemetry") else "opentelemetry") is None
+    ):
+        yield "KEEPER_TRACES_URL needs OpenTelemetry: pip install -r requirements-otel.txt."
 
 
 _REPLACED: Final = (

@@ -85,6 +85,7 @@ def unmet() -> list[str]:
             database_engine=settings.DATABASES["default"]["ENGINE"],
             redis_url=settings.REDIS_URL,
             broker_url=settings.CELERY_BROKER_URL,
+            traces_url=settings.KEEPER_TRACES_URL,
         )
     )
 

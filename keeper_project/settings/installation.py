@@ -106,6 +106,15 @@ KEEPER_LOG_FILE = _logs.text(
     unset="logs/keeper.log in KEEPER_DATA_DIR",
     help="File for the JSON log lines, beside standard output, rotated at 20 MB. - disables it.",
 ) or str(KEEPER_DATA_DIR / "logs" / "keeper.log")
+KEEPER_TRACES_URL = _logs.text(
+    "KEEPER_TRACES_URL",
+    help="Address that takes OpenTelemetry traces (OTLP over HTTP), such as "
+    "http://collector:4318/v1/traces. A private address must be in KEEPER_OUTBOUND_ALLOWED. Needs "
+    "requirements-otel.txt. Empty: no traces.",
+)
+KEEPER_TRACES_RATIO = _logs.decimal(
+    "KEEPER_TRACES_RATIO", 0.1, unit="share from 0 to 1", help="Share of requests and tasks that are traced."
+)
 STATIC_ROOT = _logs.text(
     "STATIC_ROOT",
     unset="static in KEEPER_DATA_DIR",

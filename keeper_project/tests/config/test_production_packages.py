@@ -16,13 +16,13 @@ def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_nothing_installed")
 def test_it_asks_for_nothing_when_embedded() -> None:
-    assert list(missing(database_engine=SQLITE, redis_url="", broker_url="memory://")) == []
+    assert list(missing(database_engine=SQLITE, redis_url="", broker_url="memory://", traces_url="")) == []
 
 
 @pytest.mark.usefixtures("_nothing_installed")
 @pytest.mark.parametrize("engine", [MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE])
 def test_it_names_the_packages_of_mysqlclient(engine: str) -> None:
-    (sentence,) = missing(database_engine=engine, redis_url="", broker_url="memory://")
+    (sentence,) = missing(database_engine=engine, redis_url="", broker_url="memory://", traces_url="")
     assert "apt-get install gcc pkg-config libmariadb-dev" in sentence
     assert "requirements.txt" in sentence
 
@@ -30,7 +30,7 @@ def test_it_names_the_packages_of_mysqlclient(engine: str) -> None:
 @pytest.mark.usefixtures("_nothing_installed")
 @pytest.mark.parametrize(("cache", "broker"), [("redis://db/0", "memory://"), ("", "rediss://db/1")])
 def test_it_names_redis(cache: str, broker: str) -> None:
-    (sentence,) = missing(database_engine=SQLITE, redis_url=cache, broker_url=broker)
+    (sentence,) = missing(database_engine=SQLITE, redis_url=cache, broker_url=broker, traces_url="")
     assert "package redis" in sentence
 
 
