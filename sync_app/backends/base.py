@@ -367,6 +367,17 @@ class Backend(ABC):
         """Return what was seen, with the version that our own marking made of it, if that makes one."""
         return seen
 
+    @classmethod
+    def acts_after_writes(cls, destination: Mapping[str, str]) -> bool:  # noqa: ARG003 - for those that do
+        """Return whether the target's rules ask for `after_writes`."""
+        return False
+
+    def after_writes(self) -> None:  # noqa: B027  optional
+        """Do what follows the writes of a pass, by comparing: the next pass makes up for what was cut off.
+
+        Raises a BackendError, which the run shows; what was written stays.
+        """
+
     def put_pending(self, seen: SecretMetadata, value: str, *, token: str) -> bool:
         """Put a version as pending beside the one in `seen`; False if another's is pending there.
 

@@ -38,6 +38,7 @@ from sync_app.planning import service as planning
 from sync_app.targets import alerts, connection_test
 from sync_app.targets.approval import refuse_unplanned
 from sync_app.targets.credentials import TargetSession
+from sync_app.targets.destinations import backend_class
 from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import load_run_principal, require_usable
 
@@ -203,7 +204,20 @@ def _apply_plan(run: Run, session: TargetSession, lease: Lease, shown: Mapping[s
         return ""
     applying.apply(run, session=session, lease=lease, shown=shown)
     left = pending_versions.mirror(run, session=session, lease=lease)
-    return pending_versions.explain_failures(left)[:_ERROR_LENGTH] if left else ""
+    remark = _follow_up(run, session) or (pending_versions.explain_failures(left) if left else "")
+    return remark[:_ERROR_LENGTH]
+
+
+def _follow_up(run: Run, session: TargetSession) -> str:
+    """Do what follows the writes in the target, where its rules ask for that; return why it failed."""
+    kind = backend_class(run.target.backend)
+    if not kind.acts_after_writes(run.target.destination):
+        return ""
+    try:
+        session.backend(load_run_principal(run)).after_writes()
+    except BackendError as error:
+        return str(error)
+    return ""
 
 
 def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:

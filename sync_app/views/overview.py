@@ -1,19 +1,22 @@
 """The page of an environment's secrets at all its targets."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
 from environments_app.environments.service import find_environment
 from environments_app.models import Environment
 from environments_app.views.base import render_page
 from sync_app.forms.target import EntryFilterForm
+from sync_app.models import Target
 from sync_app.targets.lookup import visible_targets
 from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
 from sync_app.views.presenters.targets import STATE_ORDER, state_counts
@@ -46,29 +49,32 @@ def sync_overview(request: HttpRequest) -> HttpResponse:
         "filtered": bool(request.GET.get("q") or request.GET.get("state")),
     }
     if environment is not None:
-        targets = overview_targets(actor, environment)
-        secrets = overview_secrets(
-            actor, environment, targets, state=request.GET.get("state", ""), text=request.GET.get("q", "")
-        )
-        paginator = KeysetPagination()
-        page = paginator.paginate_queryset(secrets, request, view=_SecretOrder())
-        counts = state_counts(targets)
-        context |= {
-            "targets": targets,
-            "rows": overview_rows(page, targets),
-            "counts": _total_counts(counts.values(), environment),
-            "next_url": paginator.get_next_link(),
-            "previous_url": paginator.get_previous_link(),
-            "clear_url": f"{request.path}?{urlencode({'environment': environment.name})}",
-        }
+        context |= _matrix(request, actor, environment)
     return render_page(request, "sync_app/overview.html", context)
 
 
-def _total_counts(each: Any, environment: Environment) -> list[tuple[str, int, str]]:
+def _matrix(request: HttpRequest, actor: Principal, environment: Environment) -> dict[str, Any]:
+    """Return the page of secrets with their states, and the numbers of each state over all targets."""
+    targets = overview_targets(actor, environment)
+    secrets = overview_secrets(
+        actor, environment, targets, state=request.GET.get("state", ""), text=request.GET.get("q", "")
+    )
+    paginator = KeysetPagination()
+    page = paginator.paginate_queryset(secrets, request, view=_SecretOrder())
+    start = f"{request.path}?{urlencode({'environment': environment.name})}"
+    return {
+        "targets": targets,
+        "rows": overview_rows(page, targets),
+        "counts": _total_counts(targets, start),
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+        "clear_url": start,
+    }
+
+
+def _total_counts(targets: Sequence[Target], start: str) -> list[tuple[str, int, str]]:
     """Return (state, count, address of exactly those) over all targets, those that need someone first."""
-    totals: dict[str, int] = {}
-    for counts in each:
-        for state, count in counts.items():
-            totals[state] = totals.get(state, 0) + count
-    start = f"{reverse('sync-overview')}?environment={environment.name}&state="
-    return [(state, totals[state], f"{start}{state}") for state in STATE_ORDER if totals.get(state)]
+    totals: Counter[str] = Counter()
+    for counts in state_counts(targets).values():
+        totals.update(counts)
+    return [(state, totals[state], f"{start}&state={state}") for state in STATE_ORDER if totals[state]]

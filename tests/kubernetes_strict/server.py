@@ -28,6 +28,8 @@ class Cluster:
     # Status by verb: `list`, `get`, `create`, `patch`, `delete`; 0 does the act and loses the answer.
     failing: dict[str, int] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
+    # By kind and name, such as ("deployments", "web").
+    workloads: dict[tuple[str, str], Document] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     before: dict[str, Callable[[], object]] = field(default_factory=dict)
 
@@ -61,10 +63,15 @@ class Cluster:
             raise ApiError(self.failing[verb], "Failing", "as a test asked for")
         return act(request)
 
-    def _route(self, request: Request) -> tuple[str, Callable[[Request], tuple[int, Document]]]:
+    def _route(  # noqa: PLR0911  one return a kind of path
+        self, request: Request
+    ) -> tuple[str, Callable[[Request], tuple[int, Document]]]:
         parts = request.path.strip("/").split("/")
         if request.path == REVIEWS:
             return "review", self._review
+        if parts[:3] == ["apis", "apps", "v1"] and len(parts) in {6, 7}:
+            verb = {"GET": "list-workloads", "PATCH": "patch-workload"}.get(request.method, "unknown")
+            return verb, self._workloads if verb == "list-workloads" else self._patch_workload
         if parts[:3] != ["api", "v1", "namespaces"]:
             return "unknown", self._unknown
         if len(parts) == 4:
@@ -88,6 +95,21 @@ class Cluster:
         body = json.loads(request.get_data())
         verb = body["spec"]["resourceAttributes"]["verb"]
         return 201, {**body, "status": {"allowed": verb not in self.denied}}
+
+    def _workloads(self, request: Request) -> tuple[int, Document]:
+        kind = request.path.split("/")[6]
+        items = [each for (place, _), each in sorted(self.workloads.items()) if place == kind]
+        return 200, {"metadata": {"resourceVersion": "1"}, "items": items}
+
+    def _patch_workload(self, request: Request) -> tuple[int, Document]:
+        _require_type(request, _MERGE)
+        _manager(request)
+        kind, name = request.path.split("/")[6:]
+        found, body = self.workloads[kind, name], json.loads(request.get_data())
+        changed = body["spec"]["template"]["metadata"]["annotations"]
+        template = found["spec"]["template"]
+        template.setdefault("metadata", {}).setdefault("annotations", {}).update(changed)
+        return 200, found
 
     def _namespace(self, request: Request) -> tuple[int, Document]:
         name = request.path.rpartition("/")[2]

@@ -9,6 +9,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 from uuid import uuid4
@@ -52,8 +53,12 @@ class GitHub(StrictApplication):
         self.repository, self.environment, self.organization = Place(), Place(), Place(most=1000)
         # Whether the credentials may see the place at all.
         self.visible = True
-        self.app_key = RSAKey.generate_key(2048)
         self.issued: set[str] = set()
+
+    @cached_property
+    def app_key(self) -> RSAKey:
+        """The key of the App: few tests ask for one."""
+        return RSAKey.generate_key(2048)
 
     # --- What other clients do --------------------------------------------------------------
 

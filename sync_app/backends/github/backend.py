@@ -11,12 +11,10 @@ another client wrote in the milliseconds between a read and a write is lost, bec
 """
 
 import base64
-import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
@@ -36,6 +34,7 @@ from sync_app.backends.base import (
     fill_defaults,
 )
 from sync_app.backends.github.connection import GitHubConnection
+from sync_app.backends.github.secrets import parse_secret, place_of, version_seconds
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.backends.variable_names import VariableNames, explain_bad_variable
@@ -64,7 +63,6 @@ _PAGE: Final = 100
 _PROVED_SECONDS: Final = 10.0
 # Seconds by which the clocks of GitHub's machines may differ.
 _CLOCKS_DIFFER: Final = 2
-_PART: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _CHANGED: Final = "the secret changed in GitHub after it was read: refresh the plan"
 _UNSEEN: Final = "GitHub shows no value of a secret: Keeper can only replace it"
 _RESERVED: Final = "GITHUB_"
@@ -134,7 +132,7 @@ class GitHubActions(Backend):
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
         self._names = VariableNames(self.destination["prefix"])
-        self._place = _place_of(self.destination)
+        self._place = place_of(self.destination)
         self._github = GitHubConnection(
             self.endpoint(self.destination), credentials=self._credentials, seconds=self.timeout_seconds
         )
@@ -225,7 +223,7 @@ class GitHubActions(Backend):
             page = self._list_page(number, size=self.page_size)
             for found in page["secrets"]:
                 if (name := self._names.name(found["name"])) is not None:
-                    yield _parse(name, found)
+                    yield parse_secret(name, found)
             seen += len(page["secrets"])
             if seen >= page["total_count"]:
                 self._total = int(page["total_count"])
@@ -338,7 +336,7 @@ class GitHubActions(Backend):
             if time.monotonic() - self._proved_at > _PROVED_SECONDS:
                 self._list_page(1, size=1)
             return None, self._github.server_time
-        return _parse(name, found.content), found.at
+        return parse_secret(name, found.content), found.at
 
     def _put(self, name: str, value: str, *, before: str, at: int) -> tuple[SecretMetadata, bool]:
         """Write a value and return the secret, and whether GitHub made a new one.
@@ -357,7 +355,7 @@ class GitHubActions(Backend):
         made, _ = self._look(name)
         if made is None:
             raise lost or ChangedSinceRead(_CHANGED)
-        written = _seconds(made.version)
+        written = version_seconds(made.version)
         if lost is not None and (made.version == before or written < at - _CLOCKS_DIFFER):
             raise lost
         if until and written > until + _CLOCKS_DIFFER:
@@ -399,30 +397,3 @@ class GitHubActions(Backend):
             chosen += [int(each["id"]) for each in page["repositories"]]
             if len(chosen) >= page["total_count"] or not page["repositories"]:
                 return {"visibility": "selected", "selected_repository_ids": chosen}
-
-
-def _place_of(destination: Mapping[str, str]) -> str:
-    """Return the path of the secrets. Raises BadDestination."""
-    for name in ("owner", "repository"):
-        if destination[name] and not _PART.fullmatch(destination[name]):
-            raise BadDestination("letters, digits and _.-", field=name)
-    owner, repository, environment = (destination[name] for name in ("owner", "repository", "environment"))
-    if environment and not repository:
-        raise BadDestination("an environment belongs to a repository: enter that as well", field="repository")
-    if environment:
-        return f"/repos/{owner}/{repository}/environments/{quote(environment, safe='')}/secrets"
-    return f"/repos/{owner}/{repository}/actions/secrets" if repository else f"/orgs/{owner}/actions/secrets"
-
-
-def _parse(name: str, found: Mapping[str, Any]) -> SecretMetadata:
-    return SecretMetadata(
-        name=name,
-        presence=Presence.PRESENT,
-        remote_id=f"{found['name']} {found['created_at']}",
-        version=found["updated_at"],
-    )
-
-
-def _seconds(version: str) -> int:
-    """Return the time of a version, in seconds since 1970."""
-    return int(datetime.fromisoformat(version).astimezone(UTC).timestamp())

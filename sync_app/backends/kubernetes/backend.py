@@ -1,7 +1,8 @@
 """Kubernetes Secrets: one object for each secret, applied over the version that was read.
 
 Permissions, in the namespace: on `secrets` get, list, create, patch and delete; on the namespace itself get
-(its uid names the system). A Role and a ServiceAccount suffice; `selfsubjectaccessreviews`, which every
+(its uid names the system). To restart workloads: list and patch on `deployments`, `statefulsets` and
+`daemonsets`. A Role and a ServiceAccount suffice; `selfsubjectaccessreviews`, which every
 account may create, answers the test of a connection.
 
 A create fails if the name is taken, a write and a deletion name uid and resource version: Kubernetes compares
@@ -18,6 +19,7 @@ from audit_app.errors import BadEndpoint
 from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
     MARK_KEYS,
+    VERSION_SEPARATOR,
     Backend,
     Capabilities,
     FormField,
@@ -43,6 +45,7 @@ from sync_app.backends.kubernetes.objects import (
     to_data,
     to_text,
 )
+from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Grant, Need, Permission
@@ -55,6 +58,7 @@ _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
 _PAGE: Final = 500
+_RESTART: Final = "restart"
 _CHANGED: Final = "the Secret changed in Kubernetes after it was read: refresh the plan"
 _SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
 _NEEDED: Final = (
@@ -92,6 +96,15 @@ class KubernetesSecrets(Backend):
             help="How a value that is a JSON object of texts is written.",
         ),
         FormField(
+            name="restart",
+            label="Workloads",
+            rule=True,
+            default="leave",
+            choices=("leave", _RESTART),
+            choice_labels=("Leave them running", "Restart those that use a changed Secret"),
+            help="Deployments, StatefulSets and DaemonSets of the namespace.",
+        ),
+        FormField(
             name="ca_certificate",
             label="CA certificate",
             lines=True,
@@ -116,6 +129,7 @@ class KubernetesSecrets(Backend):
         super().__init__(destination=destination, credentials=credentials)
         self._prefix = Prefix(self.destination["prefix"])
         self._objects = Objects(self.destination["objects"])
+        self._restarts = self.acts_after_writes(self.destination)
         self._namespace = self.destination["namespace"]
         if problem := explain_bad_name(self._namespace):
             raise BadDestination(problem, field="namespace")
@@ -185,8 +199,11 @@ class KubernetesSecrets(Backend):
 
     def probe_permissions(self) -> Iterator[Permission]:
         """Ask the API server what the token may do."""
-        for verb, need in _NEEDED:
-            attributes = {"namespace": self._namespace, "verb": verb, "resource": "secrets"}
+        needed = [("", "secrets", verb, need) for verb, need in _NEEDED]
+        if self._restarts:
+            needed += [("apps", kind, verb, Need.WRITE) for kind in KINDS for verb in ("list", "patch")]
+        for group, resource, verb, need in needed:
+            attributes = {"namespace": self._namespace, "verb": verb, "group": group, "resource": resource}
             review = {
                 "apiVersion": "authorization.k8s.io/v1",
                 "kind": "SelfSubjectAccessReview",
@@ -195,7 +212,7 @@ class KubernetesSecrets(Backend):
             path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
             allowed = self._cluster.request("POST", path, body=review)["status"]["allowed"] is True
             yield Permission(
-                name=f"{verb} on secrets", need=need, grant=Grant.GRANTED if allowed else Grant.MISSING
+                name=f"{verb} on {resource}", need=need, grant=Grant.GRANTED if allowed else Grant.MISSING
             )
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
@@ -279,6 +296,20 @@ class KubernetesSecrets(Backend):
         exactly = {"uid": now.remote_id, "resourceVersion": resource_version(now.version)}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": exactly}
         self._cluster.request("DELETE", self._path(seen.name), body=body)
+
+    @classmethod
+    def acts_after_writes(cls, destination: Mapping[str, str]) -> bool:
+        """Return whether workloads are restarted."""
+        return destination.get("restart") == _RESTART
+
+    def after_writes(self) -> None:
+        """Restart the workloads that use a Secret which Keeper wrote since their last restart."""
+        writes = {
+            self.remote_name(seen.name): seen.version.partition(VERSION_SEPARATOR)[0]
+            for seen in self.list_secrets()
+            if seen.mark is not None
+        }
+        restart_workloads(self._cluster, self._namespace, writes)
 
     def restore(self, name: str) -> SecretMetadata:
         """Return the present state: nothing of a deleted object is kept."""

@@ -83,7 +83,7 @@ class KubernetesConnection:
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             answer: dict[str, Any] = orjson.loads(data)
             return answer
-        raise _translate(method, status, _reason(data))
+        raise _translate(method, path, status, _reason(data))
 
 
 def _reason(data: bytes) -> str:
@@ -95,12 +95,20 @@ def _reason(data: bytes) -> str:
     return str(status.get("reason", "")) if isinstance(status, dict) else ""
 
 
-def _translate(method: str, status: int, reason: str) -> BackendError:  # noqa: PLR0911  one return a meaning
+def _resource(path: str) -> str:
+    """Return the resource in a path of the API."""
+    # /api/v1/namespaces/NAMESPACE/RESOURCE, or /apis/GROUP/v1/namespaces/NAMESPACE/RESOURCE.
+    parts = path.strip("/").split("/")
+    place = 4 if parts[0] == "api" else 5
+    return parts[place] if len(parts) > place else "namespaces"
+
+
+def _translate(method: str, path: str, status: int, reason: str) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an answer means (Kubernetes API conventions, "HTTP Status codes")."""
     if status == HTTPStatus.UNAUTHORIZED:
         return CredentialsRejected("the API server does not accept the token: renew it")
     if status == HTTPStatus.FORBIDDEN:
-        return PermissionMissing(f"the token's role lacks {_VERBS.get(method, method)} on secrets")
+        return PermissionMissing(f"the token's role lacks {_VERBS.get(method, method)} on {_resource(path)}")
     if status == HTTPStatus.NOT_FOUND:
         return NotFound("the Secret is gone from Kubernetes: refresh the plan")
     if status == HTTPStatus.CONFLICT:

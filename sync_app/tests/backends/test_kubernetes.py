@@ -27,7 +27,7 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.models import PlanItem
+from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.targets.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
@@ -297,3 +297,60 @@ def test_another_cluster_under_the_address_is_found(stage: Stage, kubernetes: Ku
 
 def test_a_name_that_is_absent_is_absent(backend: Backend) -> None:
     assert backend.get_metadata("none").presence is Presence.ABSENT
+
+
+def workload(name: str, **spec: object) -> dict[str, object]:
+    return {"metadata": {"name": name}, "spec": {"template": {"metadata": {}, "spec": spec}}}
+
+
+def restarts(kubernetes: KubernetesWorld) -> dict[str, str]:
+    """Return the annotation of each workload that has one."""
+    found = {}
+    for (_, name), each in kubernetes.cluster.workloads.items():
+        template = each["spec"]["template"]
+        if annotation := template["metadata"].get("annotations", {}).get("keeper/secrets"):
+            found[name] = annotation
+    return found
+
+
+def test_workloads_that_use_a_changed_secret_are_restarted(cast: Cast, kubernetes: KubernetesWorld) -> None:
+    kubernetes.destination["restart"] = "restart"
+    stage = Stage(cast, kubernetes)
+    of_a, of_b = f"{kubernetes.prefix}.a", f"{kubernetes.prefix}.b"
+    reading = {"env": [{"name": "B", "valueFrom": {"secretKeyRef": {"name": of_b, "key": "value"}}}]}
+    kubernetes.cluster.workloads = {
+        ("deployments", "mounts"): workload("mounts", volumes=[{"secret": {"secretName": of_a}}]),
+        ("statefulsets", "reads"): workload("reads", containers=[reading]),
+        ("daemonsets", "other"): workload("other", containers=[{"envFrom": [{"secretRef": {"name": "x"}}]}]),
+    }
+    for name in ("a", "b"):
+        stage.keep(name, "first")
+    stage.sync()
+    first = restarts(kubernetes)
+    assert first.keys() == {"mounts", "reads"}
+    stage.sync()
+    assert restarts(kubernetes) == first
+    stage.keep("b", "second")
+    stage.sync()
+    after = restarts(kubernetes)
+    assert after["mounts"] == first["mounts"]
+    assert after["reads"] != first["reads"]
+
+
+def test_a_restart_that_fails_is_shown_and_made_up_for(cast: Cast, kubernetes: KubernetesWorld) -> None:
+    kubernetes.destination["restart"] = "restart"
+    stage = Stage(cast, kubernetes)
+    kubernetes.cluster.workloads = {
+        ("deployments", "web"): workload(
+            "web", volumes=[{"secret": {"secretName": f"{kubernetes.prefix}.a"}}]
+        )
+    }
+    kubernetes.cluster.denied = {"patch-workload"}
+    stage.keep("a", "first")
+    stage.sync()
+    assert "patch" in Run.objects.filter(target=stage.target).latest("pk").error
+    assert stage.theirs("a") == "first"
+    kubernetes.cluster.denied = set()
+    stage.sync()
+    assert restarts(kubernetes).keys() == {"web"}
+    assert Run.objects.filter(target=stage.target).latest("pk").error == ""

@@ -81,6 +81,7 @@ def test_every_rule_has_a_label_for_each_choice() -> None:
         "masking",
         "objects",
         "protected",
+        "restart",
         "tier",
         "visibility",
     }
