@@ -30,6 +30,8 @@ _FORMAT = "keeper-kpr-offline-1"
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _HOUR = 3600
+# What Keeper allows at most.
+_LONGEST_HOURS = 168
 
 
 class OfflineCopy:
@@ -51,17 +53,18 @@ class OfflineCopy:
         if not seconds:
             self.delete()
             return
-        told = "there is no usable keyring, or the package cryptography is missing"
-        with suppress(OSError):
-            key = self._key(makes=True)
-            if key:
-                content = {"secrets": answer.document(), "stored": int(time.time()), "seconds": seconds}
-                nonce = os.urandom(_NONCE_BYTES)
-                sealed = nonce + key.encrypt(nonce, json.dumps(content).encode(), self._bound)
-                write_private(self._path, sealed)
-                return
-            told = f"{told} (keeper-kpr[offline])"
-        _report(f"no offline copy is kept: {told}")
+        key = self._key(makes=True)
+        if key is None:
+            _report("no offline copy is kept: install keeper-kpr[offline], and unlock the keyring")
+            return
+        content = {"secrets": answer.document(), "stored": int(time.time()), "seconds": seconds}
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + key.encrypt(nonce, json.dumps(content).encode(), self._bound)
+        try:
+            write_private(self._path, sealed)
+            self._prune()
+        except OSError as error:
+            _report(f"no offline copy is kept: {self._folder} cannot be written: {error.strerror}")
 
     def secrets(self, error: NoAnswerError) -> dict[str, str]:
         """Return the values of the copy and report its age. Raises `error` if there is none to use."""
@@ -85,6 +88,12 @@ class OfflineCopy:
     def delete(self) -> None:
         """Delete the copy, if there is one."""
         self._path.unlink(missing_ok=True)
+
+    def _prune(self) -> None:
+        """Delete copies of other environments and prefixes that are older than any may be."""
+        for path in self._folder.iterdir():
+            if path != self._path and path.stat().st_mtime < time.time() - _LONGEST_HOURS * _HOUR:
+                path.unlink(missing_ok=True)
 
     def _content(self) -> dict[str, Any] | None:
         try:

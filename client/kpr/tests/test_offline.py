@@ -1,7 +1,9 @@
 """Offline copies: used only where no server answers, bound to token and place, bounded in age, wiped."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("keyring")
 
 SERVER = "https://keeper.example.com"
 VALUES = {"app/key": "c4n4ry-offline", "app/other": "two"}
-NOW = 1_800_000_000.0
+# The files get the times of the real clock.
+NOW = float(int(time.time()))
 BODY = json.dumps(VALUES).encode()
 
 
@@ -217,3 +220,27 @@ def test_signing_out_wipes_copies_and_their_key(
     network.answer = None
     with pytest.raises(NoAnswerError):
         read()
+
+
+def test_a_copy_that_no_one_may_use_any_more_goes_with_the_next(
+    tmp_path: Path, network: Network, clock: Callable[[float], None]
+) -> None:
+    read(prefix="old")
+    (old,) = copies(tmp_path)
+    read(prefix="young")
+    os.utime(old, (NOW, NOW))
+    for path in copies(tmp_path):
+        if path != old:
+            os.utime(path, (NOW + 160 * 3600, NOW + 160 * 3600))
+    clock(169)
+    read()
+    assert old not in copies(tmp_path)
+    assert len(copies(tmp_path)) == 2
+
+
+def test_a_folder_that_cannot_be_written_hinders_nothing(
+    tmp_path: Path, network: Network, clock: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert read() == VALUES
+    assert "cannot be written" in capsys.readouterr().err
