@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from benchmarks import audit_append, chart, conditions, table, wrk
+from benchmarks import audit_append, chart, conditions, sizing, table, wrk
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.client import Endpoint, Load, UnexpectedAnswer, all_of, beside, for_seconds
 from benchmarks.processes import memory_alone_mb, memory_mb
@@ -175,3 +175,22 @@ def test_its_heading_names_the_commit_and_the_load() -> None:
     assert heading.startswith("Measured at commit ")
     assert "load 0.5 before" in heading
     assert conditions.file_system(Path("/proc")) == "proc"
+
+
+def test_the_sizing_simulation_answers_what_a_design_carries_and_names_the_limit_of_what_it_does_not() -> (
+    None
+):
+    light = sizing.Simulation(sizing.Design(), reads=100, writes=5, seconds=1).run()
+    assert light.is_good
+    assert light.answered == 1
+    # One head takes one commit at a time, however many processes there are.
+    heavy = sizing.Design(processes=8, environments=1, database_cores=16)
+    found = sizing.Simulation(heavy, reads=0, writes=2_000, seconds=1).run()
+    assert not found.is_good
+    assert found.limit == "a head"
+    # Environments on servers and chains of their own share no lock.
+    spread = replace(heavy, environments=64, databases=8, heads=8, processes=16)
+    assert sizing.Simulation(spread, reads=0, writes=2_000, seconds=1).run().is_good
+    # On several nodes the first commit of a head wins, and the others are repeated.
+    nodes = replace(heavy, nodes=3)
+    assert sizing.Simulation(nodes, reads=0, writes=200, seconds=1).run().aborted > 0
