@@ -130,6 +130,7 @@ def test_the_pages_of_who_has_no_session_are_without_barriers(
 ) -> None:
     settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", visitor.site
     page, found = visitor.open("/sign-in", **LOOKS[look]), {}
+    visitor.watch(page).expect("status of 422")
 
     def judge(name: str) -> None:
         visitor.shoot(page, f"{name}-{look}")

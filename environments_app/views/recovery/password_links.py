@@ -36,7 +36,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     except TooManyRefusals as error:
         return _too_many(request, "password_forgotten.html", form, error)
     nudge(SENDING)
-    return _private(render(request, "environments_app/password_forgotten.html", {"asked": True}))
+    return render(request, "environments_app/password_forgotten.html", {"asked": True})
 
 
 @sensitive_variables("form")
@@ -73,18 +73,13 @@ def _page(
 ) -> HttpResponse:
     context = {"form": form, "ended": ended, "resets": resets_are_on()}
     status = 422 if form.errors or ended else 200
-    return _private(render(request, f"environments_app/{template}", context, status=status))
+    return render(request, f"environments_app/{template}", context, status=status)
 
 
 def _too_many(
     request: HttpRequest, template: str, form: ForgottenForm | ChosenForm, error: TooManyRefusals
 ) -> HttpResponse:
     form.add_error(None, too_many(error.retry_after))
-    response = _private(render(request, f"environments_app/{template}", {"form": form}, status=429))
+    response = render(request, f"environments_app/{template}", {"form": form}, status=429)
     response["Retry-After"] = str(error.retry_after)
-    return response
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Referrer-Policy"] = "no-referrer"
     return response
