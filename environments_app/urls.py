@@ -58,6 +58,7 @@ urlpatterns = [
     path("approvals/<int:id>", approvals_views.approval_detail, name="approval-detail"),
     path("approvals/<int:id>/approve", approvals_views.approval_approve, name="approval-approve"),
     path("approvals/<int:id>/refuse", approvals_views.approval_refuse, name="approval-refuse"),
+    path("approvals/<int:id>/comment", approvals_views.approval_comment, name="approval-comment"),
     path("approvals/<int:id>/withdraw", approvals_views.approval_withdraw, name="approval-withdraw"),
     path("approvals/<int:id>/explain", approvals_views.approval_explain, name="approval-explain"),
     path("approvals/<int:id>/carry-out", approvals_views.approval_carry_out, name="approval-carry-out"),

@@ -247,6 +247,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("approval-refuse", "POST"): Action.APPROVAL_DECIDE,
     ("approval-withdraw", "POST"): Action.APPROVAL_WITHDRAW,
     ("approval-explain", "POST"): Action.APPROVAL_ASK,
+    ("approval-comment", "POST"): Action.APPROVAL_COMMENT,
     ("approval-carry-out", "POST"): Action.APPROVAL_CARRY_OUT,
     ("access-request-new", "POST"): Action.ACCESS_ASK,
     ("access-request-grant", "POST"): Action.MEMBER_GRANT,

@@ -819,6 +819,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "approval-detail": (PageRule("manager", admin=200),),
     "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
     "approval-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
+    "approval-comment": (PageRule("manager", 302, admin=302, method="POST", form={"text": "why?"}),),
     # Whoever asked does these, and nobody else.
     "approval-withdraw": (PageRule("another", 403, method="POST"),),
     "approval-explain": (PageRule("another", 403, method="POST"),),

@@ -41,6 +41,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.AccessRequest": set(),
     "environments_app.Alert": set(),
     "environments_app.Approval": set(),
+    "environments_app.ApprovalEntry": set(),
     "environments_app.Delivery": set(),
     "environments_app.AuditJob": set(),
     "environments_app.DeviceSignIn": set(),

@@ -40,6 +40,7 @@ BY_EVENTS: Final = {
     "environments_app.AccessConfirmation": "access.confirm",
     "environments_app.AccessRequest": "access.ask and its answer",
     "environments_app.Approval": "approval.ask and its decision",
+    "environments_app.ApprovalEntry": "approval.comment and approval.decide",
     "environments_app.SamlAssertion": "session.sign_in",
     "environments_app.SamlProvider": "saml_metadata.change",
     "environments_app.Passkey": "second_factor.change",

@@ -173,6 +173,11 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "approval.decide": ActionLabel(
         "Approval request reviewed", "reviewed the approval request for", "review the approval request for"
     ),
+    "approval.comment": ActionLabel(
+        "Approval request commented",
+        "commented on the approval request for",
+        "comment on the approval request for",
+    ),
     "approval.withdraw": ActionLabel(
         "Approval request canceled", "canceled the approval request for", "cancel the approval request for"
     ),

@@ -135,6 +135,7 @@ class Action(StrEnum):
     APPROVAL_ASK = "approval.ask"
     APPROVAL_VIEW = "approval.view"
     APPROVAL_DECIDE = "approval.decide"
+    APPROVAL_COMMENT = "approval.comment"
     APPROVAL_WITHDRAW = "approval.withdraw"
     # Opens the proposed values, before they are written.
     APPROVAL_OPEN = "approval.open"

@@ -32,6 +32,7 @@ from environments_app.models import (
     AccessRequest,
     Alert,
     Approval,
+    ApprovalEntry,
     ApprovalState,
     AuditJob,
     Delivery,
@@ -169,12 +170,13 @@ class EnvironmentAdmin(ServiceAdmin):
         "colour",
         "position",
         "protected",
+        "approvals_required",
         "kms_key_alias",
         "offline_hours",
     )
     sections = (
         ("On pages", "display_name description colour position"),
-        ("Protection", "protected kms_key_alias offline_hours"),
+        ("Protection", "protected approvals_required kms_key_alias offline_hours"),
     )
 
     def page_of(self, obj: Any) -> str | None:
@@ -499,6 +501,15 @@ read_only(
             rows=lambda rows: rows.filter(state=RequestState.PENDING, expires_at__gt=timezone.now()),
         ),
     ),
+)
+read_only(
+    ApprovalEntry,
+    "approval kind author_name at",
+    period="at",
+    filters="kind",
+    joined="approval",
+    search="=author_name",
+    hidden="text",
 )
 read_only(
     Approval,

@@ -37,6 +37,7 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
     summary = LineDocument(many=True)
     requester = serializers.CharField(source="requester_name")
     decided_by = serializers.CharField(source="decided_by_name")
+    approvals_required = serializers.IntegerField(source="environment.approvals_needed")
 
     class Meta:
         model = Approval
@@ -52,6 +53,7 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
             "reason",
             "requester_kind",
             "requester",
+            "approvals_required",
             "decided_by",
             "comment",
             "asked_at",

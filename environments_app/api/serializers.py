@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
-from environments_app.models.environment import MAX_OFFLINE_HOURS, Colour
+from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.names import MAX_PREFIX
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import DEFAULT_OVERLAP, MAX_OVERLAP
@@ -16,6 +16,8 @@ _MAX_POSITION = 2**31 - 1
 
 class EnvironmentDocument(serializers.ModelSerializer[Environment]):
     """An environment as it is answered."""
+
+    approvals_required = serializers.IntegerField(source="approvals_needed")
 
     class Meta:
         model = Environment
@@ -28,6 +30,7 @@ class EnvironmentDocument(serializers.ModelSerializer[Environment]):
             "colour",
             "position",
             "protected",
+            "approvals_required",
             "kms_key_alias",
             "offline_hours",
             "created_at",
@@ -58,6 +61,12 @@ class EnvironmentChange(StrictSerializer):
     colour = serializers.ChoiceField(choices=Colour.choices, required=False)
     position = WholeNumber(min_value=0, max_value=_MAX_POSITION, required=False)
     protected = Truth(required=False)
+    approvals_required = WholeNumber(
+        min_value=1,
+        max_value=MAX_APPROVALS,
+        required=False,
+        help_text="How many different people must approve a change while it is protected.",
+    )
     kms_key_alias = Text(
         max_length=2048,
         required=False,

@@ -7,10 +7,11 @@ from django.db.models import Q, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import ADMIN_ACTIONS, Principal, grants_allow
 from environments_app.authorization.principals import user_principal
-from environments_app.models import Approval, Environment, Role, User, UserRole
+from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, Role, User, UserRole
 
 
 def approvers_among(
@@ -50,22 +51,32 @@ def hands_of(requesters: Iterable[Actor]) -> CustodyGraph:
 
 
 def approver_still_eligible(approval: Approval) -> bool:
-    """Return whether the approver could still approve now; the host's operator always could."""
+    """Return whether as many people as needed could still approve now; the host's operator always could."""
     if approval.decided_by_uuid is None:
         return False
     if approval.decided_by_uuid == NIL:
         return True
-    person = User.objects.filter(uuid=approval.decided_by_uuid).first()
-    return person is not None and can_approve(user_principal(person), approval, CustodyGraph())
+    needed, hands = approval.environment.approvals_needed, CustodyGraph()
+    given = {approval.decided_by_uuid} | (approvals_given(approval).keys() if needed > 1 else set())
+    people = User.objects.filter(uuid__in=given)
+    return needed <= sum(can_approve(user_principal(person), approval, hands) for person in people)
+
+
+def approvals_given(approval: Approval) -> dict[UUID, str]:
+    """Return who has approved a request so far, by uuid, where several people must."""
+    if approval.pk is None:
+        return {}
+    rows = ApprovalEntry.objects.filter(approval=approval, kind=EntryKind.APPROVAL).select_related("approval")
+    return {row.author_uuid: row.author_name for row in verified_rows(rows)}
 
 
 def people_who_decide(approval: Approval) -> list[User]:
-    """Return all who may decide about a request now, by name."""
-    hands = CustodyGraph()
+    """Return all who may decide about a request now, by name; not those who have approved it already."""
+    hands, given = CustodyGraph(), approvals_given(approval)
     return [
         user
         for user in possible_managers(approval.environment)
-        if can_approve(user_principal(user), approval, hands)
+        if user.uuid not in given and can_approve(user_principal(user), approval, hands)
     ]
 
 

@@ -26,7 +26,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, record, stream_and_object
-from environments_app.approvals.approvers import approver_still_eligible, people_to_tell
+from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
@@ -170,7 +170,8 @@ class ApprovalGrant:
                 owner_of(stored.action).forget(stored)
                 record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
                 self._spent = True
-        return {"approval": str(stored.uuid), "approved_by": stored.decided_by_name}
+            names = list(approvals_given(stored).values()) if stored.environment.approvals_needed > 1 else []
+        return {"approval": str(stored.uuid), "approved_by": ", ".join(names) or stored.decided_by_name}
 
 
 _MAKER: Final = object()

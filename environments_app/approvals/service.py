@@ -9,23 +9,23 @@ from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.approvals.approvers import can_approve, hands_of, people_who_decide
+from environments_app.approvals import history
+from environments_app.approvals.approvers import approvals_given, can_approve, hands_of, people_who_decide
 from environments_app.approvals.executors import ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
-from environments_app.models import Approval, ApprovalState, Environment, User
+from environments_app.models import Approval, ApprovalState, EntryKind, Environment
 from environments_app.models.approval import HELD, OPEN_STATES
-from environments_app.notifications.service import message_users, resolve_alert
+from environments_app.notifications.service import resolve_alert
 
 MAX_COMMENT: Final = 500
 # How long the requester is shown a refusal.
@@ -49,7 +49,9 @@ def waiting_for(actor: Principal) -> list[Approval]:
     rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
     others = verified_rows(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
     hands = hands_of(row.requester for row in others)
-    return [row for row in others if can_approve(actor, row, hands)]
+    several = [row for row in others if row.environment.approvals_needed > 1]
+    mine = history.approved_by(actor, several) if several else set()
+    return [row for row in others if row.pk not in mine and can_approve(actor, row, hands)]
 
 
 def resolved_for(actor: Principal) -> list[Approval]:
@@ -104,11 +106,19 @@ def may_approve(actor: Principal, approval: Approval) -> bool:
         approval.state == ApprovalState.PENDING
         and approval.is_live
         and can_approve(actor, approval, CustodyGraph())
+        and actor.uuid not in approvals_given(approval)
     )
+
+
+def is_approver(actor: Principal, approval: Approval) -> bool:
+    """Return whether the actor may decide about requests like this one, in any state."""
+    return can_approve(actor, approval, CustodyGraph())
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
     """Approve an act, which is then carried out as its requester; return the request as stored.
+
+    Where the environment needs several approvals, it stays pending until the last of them.
 
     Raises Forbidden for a token, for the requester and for a user who is no approver there; ApprovalVoid if
     it was decided, withdrawn or has expired; Tampered.
@@ -183,7 +193,7 @@ def note_failure(approval: Approval, reason: str) -> str:
     if not still.update(failure=failure):
         return ""
     approval.failure = failure
-    _notify_requester(
+    history.notify_requester(
         approval,
         "your approved change could not be applied",
         [approval.failure, "Open the request to apply the change, or cancel it."],
@@ -244,8 +254,43 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         raise Forbidden("Another manager of the environment must review this request.")
     with lock_authentic(approval) as stored:
         _require_open(stored)
+        several = state == ApprovalState.APPROVED and stored.environment.approvals_needed > 1
+        if several and not _is_last_of_several(stored, actor, comment):
+            return stored
         _note_decision(stored, actor, state, comment, uuid=actor.uuid)
     return stored
+
+
+def _is_last_of_several(stored: Approval, actor: Principal, comment: str) -> bool:
+    """Note one of several approvals; return whether it is the last that the request needs.
+
+    Raises Conflict for a second one of a person, or of an account that the same person could use.
+    """
+    given, needed = approvals_given(stored), stored.environment.approvals_needed
+    if actor.uuid in given or CustodyGraph().are_one(actor.uuid, given):
+        raise Conflict("Each approval must come from a different person.")
+    _require_short(comment)
+    history.add(stored, actor, EntryKind.APPROVAL, comment)
+    count = len(given) + 1
+    if count >= needed:
+        return True
+    details: dict[str, Json] = {
+        "decision": "approved",
+        "comment": comment,
+        "approvals": f"{count} of {needed}",
+    }
+    record_act(actor=actor, action=Action.APPROVAL_DECIDE, approval=stored, details=details)
+    history.notify_requester(
+        stored,
+        f"{actor.name} approved your request ({count} of {needed})",
+        [f"Comment: {comment}"] * bool(comment),
+    )
+    return False
+
+
+def _require_short(comment: str) -> None:
+    if len(comment) > MAX_COMMENT:
+        raise InvalidField("comment", f"Use at most {MAX_COMMENT} characters.")
 
 
 def _require_authentic(approval: Approval) -> None:
@@ -257,8 +302,7 @@ def _require_authentic(approval: Approval) -> None:
 def _note_decision(
     stored: Approval, actor: Principal, state: ApprovalState, comment: str, *, uuid: UUID
 ) -> None:
-    if len(comment) > MAX_COMMENT:
-        raise InvalidField("comment", f"Use at most {MAX_COMMENT} characters.")
+    _require_short(comment)
     now = timezone.now()
     stored.state, stored.comment = state, comment
     stored.decided_by_uuid, stored.decided_by_name, stored.decided_at = uuid, actor.name, now
@@ -299,22 +343,7 @@ def _tell_requester(approval: Approval) -> None:
     approved = approval.state == ApprovalState.APPROVED
     held = ["Open the request to apply the change."] if approved and approval.held else []
     word = "approved" if approved else "rejected"
-    _notify_requester(approval, f"{approval.decided_by_name} {word} your request", [*comment, *held])
-
-
-def _notify_requester(approval: Approval, what: str, lines: list[str]) -> None:
-    """Send the requester a message about their request, if they are a user with an address."""
-    if approval.requester.kind is not ActorKind.USER:
-        return
-    person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
-    message_users(
-        people=list(person.values_list("uuid", flat=True)),
-        environment=approval.environment,
-        kind="approval",
-        subject=f"{approval.environment.name}: {what}"[:200],
-        lines=[f"{approval.action}: {approval.object_name}", *lines],
-        link=reverse("approval-detail", args=[approval.pk]),
-    )
+    history.notify_requester(approval, f"{approval.decided_by_name} {word} your request", [*comment, *held])
 
 
 def _require_open(approval: Approval) -> None:

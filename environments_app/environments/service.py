@@ -26,7 +26,16 @@ from environments_app.models.environment import Colour
 from environments_app.names import validate_environment_name
 
 CHANGEABLE: Final = frozenset(
-    {"display_name", "description", "colour", "position", "protected", "kms_key_alias", "offline_hours"}
+    {
+        "display_name",
+        "description",
+        "colour",
+        "position",
+        "protected",
+        "approvals_required",
+        "kms_key_alias",
+        "offline_hours",
+    }
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -64,13 +73,14 @@ def create_environment(
     colour: str = "",
     protected: bool = False,
     offline_hours: int | None = None,
+    approvals_required: int | None = None,
     position: int | None = None,
     manager: User | None = None,
 ) -> Environment:
     """Create an environment, whose creator becomes its manager.
 
     `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
-    protected while only one person could approve. `warnings` has an entry if its key could not be checked.
+    protected while too few people could approve. `warnings` has an entry if its key could not be checked.
     Raises Forbidden, BadName, InvalidField, or NameInUse.
     """
     require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
@@ -81,10 +91,12 @@ def create_environment(
         kms_key_alias=_key_reference(kms_key_alias),
         colour=colour or _COLOURS.get(name, Colour.SLATE),
         protected=protected,
+        approvals_required=approvals_required,
         offline_hours=offline_hours,
         position=0 if position is None else position,
     )
-    clean_fields(environment, ["display_name", "description", "colour", "position", "offline_hours"])
+    checked = ["display_name", "description", "colour", "position", "approvals_required", "offline_hours"]
+    clean_fields(environment, checked)
     environment.warnings = _checked_key(kms_key_alias)
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
@@ -92,7 +104,7 @@ def create_environment(
         with transaction.atomic():
             _store(environment, actor, manager, last=position is None)
             if protected:
-                _require_two_people(environment)
+                _require_enough_people(environment, environment.approvals_needed)
     except IntegrityError as error:
         raise NameInUse("An environment of this name exists.") from error
     return environment
@@ -102,8 +114,8 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected, or if a protected one allowed offline copies or longer ones. It cannot be protected while only
-    one person could approve. `warnings` has an entry if a new key could not be checked.
+    protected, by fewer approvals, or if a protected one allowed offline copies or longer ones. It cannot be
+    protected while too few people could approve. `warnings` has an entry if a new key could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
@@ -111,8 +123,10 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
-    if changes.get("protected") and not environment.protected:
-        _require_two_people(environment)
+    needed = _needed(environment, changes)
+    begins = changes.get("protected") and not environment.protected
+    if begins or (environment.protected and needed > environment.approvals_needed):
+        _require_enough_people(environment, needed)
     clearance = _cleared_change(actor, environment, changes)
     with lock_authentic(environment) as stored:
         if clearance is None and _weakens(actor, stored, changes):
@@ -127,10 +141,20 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     return stored
 
 
-def _require_two_people(environment: Environment) -> None:
-    """Refuse a protection that its one manager could not even end again."""
-    if not possible_managers(environment)[1:].exists():
+def _require_enough_people(environment: Environment, needed: int) -> None:
+    """Refuse a protection that its managers could not even end again: one asks, the others approve."""
+    if possible_managers(environment)[needed:].exists():
+        return
+    if needed == 1:
         raise InvalidField("protected", "Add a second manager first, so someone else can approve changes.")
+    raise InvalidField(
+        "approvals_required",
+        f"Add managers first: {needed} approvals need {needed} people besides the requester.",
+    )
+
+
+def _needed(environment: Environment, changes: dict[str, Any]) -> int:
+    return changes.get("approvals_required", environment.approvals_required) or 1
 
 
 def _cleared_change(
@@ -143,8 +167,9 @@ def _cleared_change(
 
 def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
     unprotects = changes.get("protected", True) is not True
+    fewer = _needed(environment, changes) < environment.approvals_needed
     keeps_longer = (changes.get("offline_hours") or 0) > (environment.offline_hours or 0)
-    return (unprotects or keeps_longer) and needs_second_person(actor, environment)
+    return (unprotects or fewer or keeps_longer) and needs_second_person(actor, environment)
 
 
 def _seen(actor: Principal, environment: Environment | None) -> Environment:
@@ -168,6 +193,7 @@ def _store(environment: Environment, actor: Principal, manager: User | None, *, 
         "kms_key_alias": environment.kms_key_alias,
         "protected": environment.protected,
         "offline_hours": environment.offline_hours,
+        "approvals_required": environment.approvals_needed,
         "manager": manager.username if manager else None,
     }
     _record(actor, Action.ENVIRONMENT_CREATE, environment, details)

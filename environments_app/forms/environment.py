@@ -8,7 +8,7 @@ from django.utils.text import format_lazy
 
 from environments_app.clock import zone_name
 from environments_app.models import Environment, Role
-from environments_app.models.environment import MAX_OFFLINE_HOURS, Colour
+from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
 from environments_app.tokens.service import Lifetime
 
@@ -43,6 +43,13 @@ class SettingsForm(EnvironmentForm):
         max_value=MAX_OFFLINE_HOURS,
         help_text="How long kpr may use its encrypted copy while Keeper can't be reached. "
         "Leave blank to forbid copies.",
+    )
+    approvals_required = forms.IntegerField(
+        label="Approvals required",
+        required=False,
+        min_value=1,
+        max_value=MAX_APPROVALS,
+        help_text=f"Number of people who must approve a change, 1 to {MAX_APPROVALS}. Leave blank for 1.",
     )
 
     @staticmethod

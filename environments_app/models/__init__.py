@@ -10,6 +10,7 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
+from environments_app.models.approval_entry import ApprovalEntry, EntryKind
 from environments_app.models.authentication import (
     FailedSignIns,
     KnownNetwork,
@@ -41,12 +42,14 @@ __all__ = [
     "Addressee",
     "Alert",
     "Approval",
+    "ApprovalEntry",
     "ApprovalState",
     "AuditJob",
     "AuditJobKind",
     "Delivery",
     "DeliveryState",
     "DeviceSignIn",
+    "EntryKind",
     "Environment",
     "FailedSignIns",
     "GroupMember",

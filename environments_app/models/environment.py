@@ -9,6 +9,7 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.fields import ExactCharField
 
 MAX_OFFLINE_HOURS: Final = 168
+MAX_APPROVALS: Final = 5
 
 
 class Colour(models.TextChoices):
@@ -31,7 +32,7 @@ class Environment(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "environment"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name", "kms_key_alias", "protected")
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("offline_hours",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("offline_hours", "approvals_required")
 
     name = ExactCharField(
         max_length=63,
@@ -56,6 +57,14 @@ class Environment(AuthenticatedRow):
     protected = models.BooleanField(
         default=False,
         help_text="Changes need an approval, and buttons ask for the environment's name.",
+    )
+    # NULL is one, as in rows that are older than the column.
+    approvals_required = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="approvals required",
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_APPROVALS)],
+        help_text="How many different people must approve a change of a protected environment. Empty: one.",
     )
     # An alias (alias/...), a key id or an ARN; empty: the installation's key.
     kms_key_alias = models.CharField(
@@ -86,6 +95,11 @@ class Environment(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
+
+    @property
+    def approvals_needed(self) -> int:
+        """How many different people must approve a change."""
+        return self.approvals_required or 1
 
     @property
     def title(self) -> str:

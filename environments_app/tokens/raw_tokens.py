@@ -77,7 +77,8 @@ _TOKENS: Final = ProvenRows(
     ),
 )  # fmt: skip
 _ENVIRONMENTS: Final = ProvenRows(
-    Environment, ("id", "uuid", "name", "kms_key_alias", "protected", "offline_hours", "row_mac")
+    Environment,
+    ("id", "uuid", "name", "kms_key_alias", "protected", "offline_hours", "approvals_required", "row_mac"),
 )
 _WIDTH: Final = len(_TOKENS.columns)
 

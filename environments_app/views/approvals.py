@@ -14,8 +14,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals import applying
+from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
+from environments_app.approvals.approvers import approvals_given
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
@@ -57,11 +58,17 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
+    given = approvals_given(approval)
     context = {
         "approval": approval,
         "environment": approval.environment,
         "verified": bool(verified_rows([approval])),
         "may_decide": approvals.may_approve(actor, approval),
+        "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
+        "entries": history.entries_of(approval),
+        "given": given,
+        "last_approval": len(given) + 1 >= approval.environment.approvals_needed,
+        "max_text": history.MAX_TEXT,
         "may_withdraw": own and approval.is_live,
         "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,
         "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
@@ -85,7 +92,9 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
     except (Conflict, InvalidField) as error:
         messages.error(request, str(error))
         return redirect("approval-detail", id=id)
-    if applied.reason:
+    if applied.approval.state == ApprovalState.PENDING:
+        messages.success(request, "Approved. It needs more approvals before it is applied.")
+    elif applied.reason:
         messages.warning(request, f"Approved, but not applied: {applied.reason}")
     elif applied.done:
         messages.success(request, f"Approved and applied. {applied.sentence}")
@@ -99,6 +108,18 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
     """Refuse a request."""
     return _decide(request, id, approvals.reject, "Request rejected.")
+
+
+@login_required
+@require_POST
+def approval_comment(request: HttpRequest, id: int) -> HttpResponse:
+    """Add a comment to a request, which the other side is notified of."""
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    text = request.POST.get("text", "")
+    return _attempt(
+        request, id, lambda: history.comment(actor=actor, approval=found, text=text), "Comment added."
+    )
 
 
 @login_required

@@ -25,6 +25,7 @@ GROUPS: Final = (
             "environments_app.Membership",
             "environments_app.AccessRequest",
             "environments_app.Approval",
+            "environments_app.ApprovalEntry",
             "environments_app.AccessConfirmation",
             "environments_app.ServiceToken",
             "environments_app.Trust",

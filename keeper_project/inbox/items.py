@@ -25,7 +25,16 @@ from environments_app.approvals.service import (
     waiting_for,
 )
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
+from environments_app.models import (
+    AccessRequest,
+    Alert,
+    Approval,
+    ApprovalEntry,
+    EntryKind,
+    Environment,
+    NoticeKind,
+)
+from environments_app.models.approval import OPEN_STATES
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
@@ -208,7 +217,7 @@ def _approvals(actor: Principal) -> list[InboxItem]:
         )
         for row in access_requests.waiting_for(actor)
     ]
-    return access + [
+    return [*access, *_comments(actor, [row for row, _, _ in waiting])] + [
         InboxItem(
             title=f"{words} {row.object_name}",
             url=reverse("approval-detail", args=[row.pk]),
@@ -218,6 +227,27 @@ def _approvals(actor: Principal) -> list[InboxItem]:
             lines=f"Comment: {row.comment}".splitlines() if row.comment else [],
         )
         for row, state, words in (*waiting, *ready, *applied, *refused)
+    ]
+
+
+def _comments(actor: Principal, waiting: Sequence[Approval]) -> list[InboxItem]:
+    """Return what others wrote about open requests of the actor, and about those that wait for them."""
+    rows = ApprovalEntry.objects.filter(
+        Q(approval__requester_uuid=actor.uuid) | Q(approval__in=[row.pk for row in waiting]),
+        kind=EntryKind.COMMENT,
+        approval__state__in=OPEN_STATES,
+        approval__expires_at__gt=timezone.now(),
+    ).exclude(author_uuid=actor.uuid)
+    return [
+        InboxItem(
+            title=f"{entry.author_name} commented on the request for {entry.approval.object_name}",
+            url=f"{reverse('approval-detail', args=[entry.approval_id])}#comments",
+            at=entry.at,
+            state="asked",
+            environment=entry.approval.environment.name,
+            lines=entry.text.splitlines(),
+        )
+        for entry in verified_rows(rows.select_related("approval__environment").order_by("-id")[:SHOWN])
     ]
 
 

@@ -66,7 +66,7 @@ def test_a_change_is_requested_approved_by_another_and_applied(
     expect(theirs.get_by_role("heading", level=1).get_by_role("link")).to_have_attribute(
         "href", f"/secrets/{kept.pk}"
     )
-    theirs.get_by_label("Comment").fill("looks right")
+    theirs.get_by_label("Comment", exact=True).fill("looks right")
     theirs.get_by_role("button", name="Approve and apply").click()
     expect(theirs.get_by_text("Approved and applied")).to_be_visible()
     assert current(kept) == 2

@@ -69,6 +69,7 @@ FATE: Final[dict[str, str]] = {
     "environments_app.Alert": AS_IT_WAS,
     # Whoever approved it must still be allowed to, which no suspended membership is.
     "environments_app.Approval": AS_IT_WAS,
+    "environments_app.ApprovalEntry": AS_IT_WAS,
     "environments_app.Delivery": ENDED,
     "environments_app.DeviceSignIn": SESSIONS,
     "environments_app.Environment": AS_IT_WAS,

@@ -1,0 +1,105 @@
+"""The history of a request: comments of both sides, and the approvals of several people."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import verified_rows
+from environments_app.approvals.approvers import people_to_tell
+from environments_app.approvals.gate import record_act
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import ApprovalVoid, Forbidden, InvalidField
+from environments_app.models import Approval, ApprovalEntry, EntryKind, User
+from environments_app.notifications.service import message_users
+
+MAX_TEXT: Final = 1000
+_MOST_ENTRIES: Final = 200
+
+
+def entries_of(approval: Approval) -> list[ApprovalEntry]:
+    """Return the genuine entries of a request, the oldest first."""
+    rows = ApprovalEntry.objects.filter(approval=approval).select_related("approval").order_by("id")
+    return verified_rows(rows[:_MOST_ENTRIES])
+
+
+def approved_by(actor: Principal, approvals: Iterable[Approval]) -> set[int]:
+    """Return the ids of those requests that this person has approved, as one of several."""
+    rows = ApprovalEntry.objects.filter(
+        approval__in=list(approvals), kind=EntryKind.APPROVAL, author_uuid=actor.uuid
+    )
+    return {row.approval_id for row in verified_rows(rows.select_related("approval"))}
+
+
+def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry:
+    """Add a comment to an open request, and notify the other side.
+
+    Its event has no text: a secret that is pasted by mistake must not stay in the audit log.
+
+    Raises Forbidden unless the actor is the requester or may decide about requests there, InvalidField,
+    ApprovalVoid if the request is closed.
+    """
+    is_own = approval.requester_uuid == actor.uuid
+    if not is_own:
+        require(
+            actor=actor,
+            action=Action.APPROVAL_DECIDE,
+            environment=approval.environment,
+            object=approval.audit_object,
+        )
+    if actor.kind is not ActorKind.USER:
+        raise Forbidden("Only people comment.")
+    text = text.strip()
+    if not text or len(text) > MAX_TEXT:
+        raise InvalidField("text", f"Enter 1 to {MAX_TEXT} characters.")
+    if not approval.is_live or ApprovalEntry.objects.filter(approval=approval).count() >= _MOST_ENTRIES:
+        raise ApprovalVoid("This request takes no more comments.")
+    with transaction.atomic():
+        entry = add(approval, actor, EntryKind.COMMENT, text)
+        record_act(
+            actor=actor,
+            action=Action.APPROVAL_COMMENT,
+            approval=approval,
+            details={"entry": str(entry.uuid), "characters": len(text)},
+        )
+        _notify(_others(approval, actor, is_own=is_own), approval, f"{actor.name} commented", [text])
+    return entry
+
+
+def add(approval: Approval, actor: Principal, kind: EntryKind, text: str) -> ApprovalEntry:
+    """Store an entry, in the transaction of its event."""
+    entry = ApprovalEntry(
+        approval=approval, kind=kind, author_uuid=actor.uuid, author_name=actor.name, text=text
+    )
+    entry.save()
+    return entry
+
+
+def notify_requester(approval: Approval, what: str, lines: list[str]) -> None:
+    """Send the requester a message about their request, if they are a user with an address."""
+    if approval.requester.kind is ActorKind.USER:
+        _notify({approval.requester_uuid}, approval, what, lines)
+
+
+def _others(approval: Approval, actor: Principal, *, is_own: bool) -> set[UUID]:
+    """Return whom a comment is for: those who take part, and approvers if the requester wrote it."""
+    people = {entry.author_uuid for entry in entries_of(approval)} | {approval.requester_uuid}
+    if is_own:
+        people |= {person.uuid for person in people_to_tell(approval)}
+    return people - {actor.uuid}
+
+
+def _notify(people: set[UUID], approval: Approval, what: str, lines: list[str]) -> None:
+    reached = User.objects.filter(uuid__in=people, is_active=True).exclude(email="")
+    message_users(
+        people=list(reached.values_list("uuid", flat=True)),
+        environment=approval.environment,
+        kind="approval",
+        subject=f"{approval.environment.name}: {what}"[:200],
+        lines=[f"{approval.action}: {approval.object_name}", *lines],
+        link=reverse("approval-detail", args=[approval.pk]),
+    )

@@ -1,0 +1,151 @@
+"""Several people approve where an environment needs it, and both sides of a request talk about it."""
+
+from collections.abc import Callable
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.urls import reverse
+
+from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
+from environments_app.approvals import applying, history
+from environments_app.approvals import service as approvals
+from environments_app.authorization.policy import Principal
+from environments_app.environments import service as environments
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import (
+    Approval,
+    ApprovalEntry,
+    ApprovalState,
+    Delivery,
+    Environment,
+    Membership,
+    Role,
+    User,
+)
+from environments_app.tests.cast import Cast
+from environments_app.users import accounts
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
+SignedIn = Callable[[User], Client]
+Events = Callable[..., list[AuditEvent]]
+
+
+@pytest.fixture
+def asked(cast: Cast) -> Approval:
+    """A request of alice in production, which erin, bob and vera manage too; two people must approve."""
+    for user in (cast.erin, cast.bob, cast.vera):
+        Membership.objects.create(environment=cast.production, user=user, role=Role.MANAGER)
+    environments.update_environment(
+        actor=cast.principal(cast.alice), environment=cast.production, protected=True, approvals_required=2
+    )
+    return ask(cast.principal(cast.alice), protected=False)
+
+
+def ask(actor: Principal, **changes: object) -> Approval:
+    place = Environment.objects.get(name="production")
+    with pytest.raises(ApprovalNeeded) as raised:
+        environments.update_environment(actor=actor, environment=place, **changes)
+    return fresh(raised.value.approval)
+
+
+def fresh(pk: int) -> Approval:
+    return Approval.objects.select_related("environment").get(pk=pk)
+
+
+def test_it_is_applied_after_the_last_of_several_people(cast: Cast, asked: Approval, events: Events) -> None:
+    erin, bob = cast.principal(cast.erin), cast.principal(cast.bob)
+    first = applying.approve_and_apply(actor=erin, approval=asked, comment="fine")
+    assert (first.approval.state, first.done) == (ApprovalState.PENDING, False)
+    assert "1 of 2" in events("approval.decide")[-1].details
+    with pytest.raises(Conflict, match="different person"):
+        approvals.approve(actor=erin, approval=fresh(asked.pk))
+    with pytest.raises(Forbidden):
+        approvals.approve(actor=cast.principal(cast.alice), approval=fresh(asked.pk))
+    assert approvals.possible_approvers(asked) == ["bob", "root", "vera"]
+    assert approvals.waiting_for(erin) == []
+    assert [row.pk for row in approvals.waiting_for(bob)] == [asked.pk]
+    assert applying.approve_and_apply(actor=bob, approval=fresh(asked.pk)).done
+    assert not Environment.objects.get(pk=cast.production.pk).protected
+    assert '"approved_by":"erin, bob"' in events("environment.update")[-1].details.replace(": ", ":")
+    assert [(entry.author_name, entry.text) for entry in history.entries_of(asked)] == [
+        ("erin", "fine"),
+        ("bob", ""),
+    ]
+
+
+def test_each_approval_counts_while_its_person_could_still_give_it(cast: Cast, asked: Approval) -> None:
+    approvals.explain(actor=cast.principal(cast.alice), approval=asked, reason="", held=True)
+    for user in (cast.erin, cast.bob):
+        approvals.approve(actor=cast.principal(user), approval=fresh(asked.pk))
+    take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
+    with pytest.raises(ApprovalVoid):
+        approvals.carry_out(actor=cast.principal(cast.alice), approval=fresh(asked.pk))
+
+
+def test_two_accounts_of_one_person_are_one_approval(cast: Cast, asked: Approval) -> None:
+    second = accounts.create_user(actor=cast.principal(cast.root), username="roots-other")
+    Membership.objects.create(environment=cast.production, user=second, role=Role.MANAGER)
+    approvals.approve(actor=cast.principal(cast.root), approval=asked)
+    with pytest.raises(Conflict, match="different person"):
+        approvals.approve(actor=cast.principal(second), approval=fresh(asked.pk))
+
+
+def test_a_planted_or_edited_approval_counts_for_nothing(cast: Cast, asked: Approval) -> None:
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+    ApprovalEntry.objects.update(author_uuid=cast.vera.uuid)
+    approvals.approve(actor=cast.principal(cast.bob), approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.PENDING
+
+
+def test_one_rejection_ends_the_request(cast: Cast, asked: Approval) -> None:
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+    approvals.reject(actor=cast.principal(cast.bob), approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.REJECTED
+
+
+def test_fewer_approvals_need_approval_and_more_need_people(cast: Cast, asked: Approval) -> None:
+    alice = cast.principal(cast.alice)
+    lower = ask(alice, approvals_required=1)
+    assert lower.pk != asked.pk
+    place = Environment.objects.get(pk=cast.production.pk)
+    environments.update_environment(actor=alice, environment=place, approvals_required=3)
+    place.refresh_from_db()
+    # root is the fifth who could be one of them.
+    for number, error in ((5, InvalidField), (6, (InvalidField, ValidationError))):
+        with pytest.raises(error):
+            environments.update_environment(actor=alice, environment=place, approvals_required=number)
+    Environment.objects.filter(pk=place.pk).update(approvals_required=None)
+    assert not Environment.objects.get(pk=place.pk).is_authentic()
+
+
+def test_comments_reach_the_other_side_and_the_log_has_no_text(
+    cast: Cast, asked: Approval, signed_in: SignedIn, events: Events
+) -> None:
+    for user in (cast.alice, cast.erin):
+        user.email = f"{user.username}@example.com"
+        user.save()
+    Delivery.objects.all().delete()
+    signed_in(cast.alice).post(f"/approvals/{asked.pk}/comment", {"text": "Ticket <b>OPS-4</b>"})
+    assert {row.addressee for row in Delivery.objects.all()} == {cast.erin.uuid}
+    assert "OPS-4" not in events("approval.comment")[0].details
+    page = signed_in(cast.erin).get(f"/approvals/{asked.pk}").content.decode()
+    assert "Ticket &lt;b&gt;OPS-4&lt;/b&gt;" in page
+    assert "commented" in signed_in(cast.erin).get(reverse("notices")).content.decode()
+    signed_in(cast.erin).post(f"/approvals/{asked.pk}/comment", {"text": "Why now?"})
+    assert cast.alice.uuid in {row.addressee for row in Delivery.objects.all()}
+    assert "Why now?" in signed_in(cast.alice).get(reverse("notices")).content.decode()
+
+
+def test_who_takes_no_part_cannot_comment_and_a_closed_request_takes_none(
+    cast: Cast, asked: Approval
+) -> None:
+    for text in ("", "x" * (history.MAX_TEXT + 1)):
+        with pytest.raises(InvalidField):
+            history.comment(actor=cast.principal(cast.alice), approval=asked, text=text)
+    with pytest.raises((Forbidden, Invisible)):
+        history.comment(actor=cast.principal(cast.charlie), approval=asked, text="hello")
+    approvals.withdraw(actor=cast.principal(cast.alice), approval=asked)
+    with pytest.raises(ApprovalVoid):
+        history.comment(actor=cast.principal(cast.alice), approval=fresh(asked.pk), text="hello")
