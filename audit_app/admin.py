@@ -22,6 +22,7 @@ from audit_app.models import (
     ReadManifest,
     ReadManifestItem,
     RefusalCount,
+    SavedView,
     SearchEntry,
     SearchPosition,
     SinkState,
@@ -144,5 +145,6 @@ read_only(
     ),
 )
 read_only(StreamCursor, "sink stream sequence", joined="sink")
+read_only(SavedView, "name owner_name shared environment query created_at", search="=owner_name name")
 read_only(RefusalCount, "minute address kind count", search="=address", period="minute")
 read_only(Deployment, "uuid created_at")

@@ -7,12 +7,14 @@ from operator import attrgetter
 from typing import Any, Final
 
 from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.hash_chain import listed_entry
@@ -21,8 +23,9 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
+from audit_app.models.saved_view import MAX_QUERY
 from audit_app.pagination import KeysetPagination
-from audit_app.queries import event_export, search, search_index
+from audit_app.queries import event_export, saved_views, search, search_index
 from audit_app.queries.access_log import record_export, record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
@@ -159,7 +162,8 @@ def activity(request: HttpRequest) -> HttpResponse:
         "lag": search_index.lag_text(found.behind) if found.behind else "",
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
-        "query": _filters_of(request),
+        "query": _filters_of(request.GET),
+        "views": saved_views.views_for(viewer, environments=named.keys()),
         "export_limit": event_export.LIMIT,
         "own": search.reads_own_alone(viewer),
     }
@@ -182,11 +186,43 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     return response
 
 
-def _filters_of(request: HttpRequest) -> str:
-    """Return the filters of an address, without the page of the list."""
-    given = request.GET.copy()
-    for name in set(given) - set(EventFilterForm.base_fields):
-        del given[name]
+@login_required
+@require_POST
+def view_save(request: HttpRequest) -> HttpResponse:
+    """Save filters under a name."""
+    filters = QueryDict(request.POST.get("query", "")[: 2 * MAX_QUERY])
+    query = _filters_of(filters)
+    refusal = saved_views.save(
+        viewer=viewer_of(request),
+        name=request.POST.get("name", ""),
+        query=query,
+        environment=filters.get("environment", "")[:63],
+        shared="shared" in request.POST,
+    )
+    if refusal:
+        messages.error(request, refusal)
+    else:
+        messages.success(request, "View saved.")
+    return HttpResponseRedirect(f"{reverse('activity')}?{query}")
+
+
+@login_required
+@require_POST
+def view_remove(request: HttpRequest, id: int) -> HttpResponse:
+    """Delete one of the person's saved views."""
+    if saved_views.remove(viewer=viewer_of(request), id=id):
+        messages.success(request, "View deleted.")
+    else:
+        messages.error(request, "You have no such view.")
+    return HttpResponseRedirect(reverse("activity"))
+
+
+def _filters_of(filters: QueryDict) -> str:
+    """Return the filters of an address that are set, without the page of the list."""
+    given = filters.copy()
+    for name in set(given):
+        if name not in EventFilterForm.base_fields or not given[name]:
+            del given[name]
     return given.urlencode()
 
 

@@ -205,6 +205,8 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("person-enable", "POST"): Nothing("the account is enabled here already"),
     ("person-reset-mfa", "POST"): Nothing("it has no second factor here"),
     ("person-end-sessions", "POST"): Action.SESSION_END,
+    ("activity-view-save", "POST"): Nothing("how a person's own pages look is theirs"),
+    ("activity-view-remove", "POST"): Nothing("how a person's own pages look is theirs"),
     ("person-invite", "POST"): Nothing(
         "there is no mail server here: environments_app/tests/users/test_password_links.py"
     ),

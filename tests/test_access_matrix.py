@@ -713,6 +713,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
     "offboard": (PageRule("nobody", admin=302, method="POST"),),
+    "activity-view-save": (PageRule("anyone", 302, admin=302, method="POST", form={"name": "mine", "query": "period=7d"}),),
+    # There is none of this id.
+    "activity-view-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
     "people": (PageRule("nobody", admin=200),),
     "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"}),),
     # There is no mail server: they lead back with the reason.
@@ -937,6 +940,8 @@ def page_path(place: Scene, name: str) -> str:
         "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
         "personal-token-revoke": {"uuid": place.secret.uuid},
+        "activity-view-save": {},
+        "activity-view-remove": {"id": 987654},
     }
     if (
         name in {"target-new", "rotation", "exposure"}

@@ -30,6 +30,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "audit_app.ReadManifest": set(),
     "audit_app.ReadManifestItem": set(),
     "audit_app.RefusalCount": set(),
+    "audit_app.SavedView": set(),
     "audit_app.SinkState": set(),
     "audit_app.SearchEntry": set(),
     "audit_app.SearchPosition": set(),

@@ -54,7 +54,7 @@ _OWN: Final = {
     # Programs call these without an account.
     "api-device-authorization",
     "notices-seen", "digest-choose", "first-steps-hide", "secret-star", "password-change", "session-end",
-    "sessions-end-others", "name-change", "password-reset-choose", "second-factor-start", "second-factor-enrol",
+    "sessions-end-others", "name-change", "password-reset-choose", "activity-view-save", "activity-view-remove", "second-factor-start", "second-factor-enrol",
     "second-factor-codes", "second-factor-remove", "passkey-start", "passkey-register", "passkey-remove",
     # Their tokens read what they may, and no more.
     "api-current-token",

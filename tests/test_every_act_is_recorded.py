@@ -545,6 +545,7 @@ SILENT: Final[dict[str, str]] = {
     "*.person_behind": _SHOWS,
     "*.refresh_principal": _SHOWS,
     "*.history.approved_by": _SHOWS,
+    "*.recent.recent": _SHOWS,
     "*.load_principal": _SHOWS,
     "keeper_project.inbox.*": _SHOWS,
     "*.preferences.settings_of": _SHOWS,

@@ -1,5 +1,6 @@
 """The models of the audit log."""
 
+from audit_app.models.saved_view import SavedView
 from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
 from audit_app.models.trail import (
     LISTED_COLUMNS,
@@ -33,6 +34,7 @@ __all__ = [
     "ReadManifest",
     "ReadManifestItem",
     "RefusalCount",
+    "SavedView",
     "SearchEntry",
     "SearchPosition",
     "SinkState",

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, SavedView
 from audit_app.queries import event_export
 from audit_app.recording.recorder import AuditObject, record
 from audit_app.tests.trail import SECRET
@@ -148,3 +148,34 @@ def test_an_export_is_bounded_and_its_statements_do_not_grow(
     assert counts[0] == counts[1]
     monkeypatch.setattr(event_export, "LIMIT", 3)
     assert len(orjson.loads(alice.get("/activity/export.json").content)) == 3
+
+
+def test_filters_are_saved_shared_and_deleted(cast: Cast, signed_in: SignedIn) -> None:
+    alice, vera, root = (signed_in(user) for user in (cast.alice, cast.vera, cast.root))
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    charlie = signed_in(cast.charlie)
+    here = {"query": "environment=development&action=secret.reveal&cursor=x&evil=1", "name": "Reveals"}
+    alice.post("/activity/views/save", here | {"shared": "on"})
+    alice.post("/activity/views/save", {"query": "period=7d&q=", "name": "Week", "shared": "on"})
+    alice.post("/activity/views/save", {"query": "period=30d", "name": "Mine"})
+
+    def names(client: Client) -> list[str]:
+        return [view.name for view in client.get("/activity").context["views"]]
+
+    assert names(alice) == ["Mine", "Reveals", "Week"]
+    # A view of an environment for who reads its events, one of none for who reads all.
+    assert (names(charlie), names(vera), names(root)) == (["Reveals"], [], ["Reveals", "Week"])
+    view = SavedView.objects.get(name="Reveals")
+    assert view.query == "environment=development&action=secret.reveal"
+    charlie.post(f"/activity/views/{view.pk}/remove")
+    assert SavedView.objects.filter(pk=view.pk).exists()
+    # A second one of the name replaces the first.
+    alice.post("/activity/views/save", {"query": "period=24h", "name": "Reveals"})
+    assert (SavedView.objects.get(name="Reveals").query, names(charlie)) == ("period=24h", [])
+    alice.post(f"/activity/views/{view.pk}/remove")
+    assert names(alice) == ["Mine", "Week"]
+    refused = {"name": ("", "period=7d"), "filter": ("Empty", "evil=1")}
+    for word, (name, query) in refused.items():
+        page = alice.post("/activity/views/save", {"name": name, "query": query}, follow=True)
+        assert word in page.content.decode()
+    assert SavedView.objects.count() == 2

@@ -111,6 +111,7 @@ GROUPS: Final = (
             "audit_app.ReadManifest",
             "audit_app.ReadManifestItem",
             "audit_app.RefusalCount",
+            "audit_app.SavedView",
             "audit_app.SearchEntry",
             "audit_app.SearchPosition",
             "audit_app.StreamCursor",

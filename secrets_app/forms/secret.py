@@ -167,6 +167,7 @@ class FilterForm(forms.Form):
     )
     ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
     starred = forms.BooleanField(required=False, widget=forms.HiddenInput)
+    recent = forms.BooleanField(required=False, widget=forms.HiddenInput)
     deleted = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
@@ -184,7 +185,7 @@ class FilterForm(forms.Form):
     @property
     def narrowing(self) -> list[str]:
         """The names of the filters that a page shows as chips: where one is, is shown by the frame."""
-        shown_elsewhere = {"view", "ordering", "environment", "deleted", "starred"}
+        shown_elsewhere = {"view", "ordering", "environment", "deleted", "starred", "recent"}
         # The open folder is shown by the tree and the path above the rows.
         shown_elsewhere |= {"prefix"} if self.shows_folders else set()
         return [name for name in self.fields if name not in shown_elsewhere]
@@ -230,6 +231,11 @@ class FilterForm(forms.Form):
     def wants_starred(self) -> bool:
         """Whether only the actor's starred secrets are asked for."""
         return bool(self.data.get("starred"))
+
+    @property
+    def wants_recent(self) -> bool:
+        """Whether only what the actor worked with last is asked for."""
+        return bool(self.data.get("recent"))
 
     @property
     def shows_folders(self) -> bool:

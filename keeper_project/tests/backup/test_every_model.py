@@ -57,6 +57,7 @@ FATE: Final[dict[str, str]] = {
     "audit_app.SinkState": AS_IT_WAS,
     "audit_app.StreamCursor": AS_IT_WAS,
     "audit_app.StreamHead": ANEW,
+    "audit_app.SavedView": AS_IT_WAS,
     "auditlog.LogEntry": ANEW,
     "admin.LogEntry": AS_IT_WAS,
     "auth.Group": AS_IT_WAS,

@@ -205,6 +205,7 @@ def test_the_search_of_the_top_bar_finds_everywhere_one_may_see(cast: Cast, sign
         "/secrets?ordering=-updated",
         "/secrets?q=x&deleted=on",
         "/secrets?starred=on",
+        "/secrets?recent=on",
         "/secrets?view=folders",
         "/secrets?view=folders&prefix=f",
         "/secrets/search?q=x",

@@ -24,31 +24,33 @@ def list_url(request: HttpRequest, **changed: str) -> str:
     """Return the address of the list with these filters changed, from its first page on."""
     kept = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
     matrix = kept.get("view") == "matrix"
-    left_out = {"view", "environment", "deleted", "starred", "ordering"} if matrix else set()
+    left_out = {"view", "environment", "deleted", "starred", "recent", "ordering"} if matrix else set()
     query = urlencode({name: value for name, value in kept.items() if value and name not in left_out})
     url = reverse("secret-matrix") if matrix else reverse("secret-list")
     return f"{url}?{query}" if query else url
 
 
 def view_links(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the views of the list: as rows, as folders, by environment, the starred, the trash."""
+    """Return the views of the list: rows, folders, matrix, the starred, the recent, the trash."""
     deleted, view = request.GET.get("deleted", ""), request.GET.get("view", "")
-    own = request.GET.get("starred", "")
+    own = request.GET.get("starred", "") or request.GET.get("recent", "")
     view = "matrix" if request.path == reverse("secret-matrix") else view
     links = [
         {
             "label": label,
             "icon": icon,
-            "url": list_url(request, view=name, deleted="", starred=""),
+            "url": list_url(request, view=name, deleted="", starred="", recent=""),
             "current": not (deleted or own) and view == name,
         }
         for name, label, icon in _VIEWS
     ]
-    stars = {"label": "Starred", "icon": "star", "current": bool(own)}
-    stars["url"] = list_url(request, view="", deleted="", starred="on")
+    stars = {"label": "Starred", "icon": "star", "current": bool(request.GET.get("starred"))}
+    stars["url"] = list_url(request, view="", deleted="", starred="on", recent="")
+    recent = {"label": "Recent", "icon": "clock", "current": bool(request.GET.get("recent"))}
+    recent["url"] = list_url(request, view="", deleted="", starred="", recent="on")
     trash = {"label": "Trash", "icon": "trash", "current": bool(deleted)}
-    trash["url"] = list_url(request, view="", deleted="on", starred="")
-    return [*links, stars, trash]
+    trash["url"] = list_url(request, view="", deleted="on", starred="", recent="")
+    return [*links, stars, recent, trash]
 
 
 def column_heads(request: HttpRequest) -> dict[str, dict[str, str]]:

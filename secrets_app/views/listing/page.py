@@ -24,6 +24,7 @@ from secrets_app.models import Secret
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.queries.folders import directly_in
 from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
+from secrets_app.queries.recent import recent
 from secrets_app.queries.stars import starred, stars_among
 from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
 from secrets_app.views.listing.folder_tree import folder_tree
@@ -95,6 +96,8 @@ def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
     secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
     if form.wants_starred:
         secrets = secrets.filter(starred(actor))
+    if form.wants_recent:
+        secrets = secrets.filter(recent(actor))
     prefix = form.parameters["prefix"].removesuffix("/")
     return directly_in(secrets, prefix) if form.shows_folders else secrets
 
