@@ -11,7 +11,7 @@ from django_otp.oath import hotp
 from playwright.sync_api import expect
 from pytest_django import Settings
 
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, SavedView
 from environments_app.models import Membership
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import PASSWORD, Cast
@@ -73,6 +73,8 @@ PAGES = {
     "consents": "/environments/development/consents",
     "offboarding": "/people/bob/offboarding",
     "people": "/people",
+    "activity-filtered": "/activity?period=7d",
+    "recent": "/secrets?recent=on",
     "person": "/people/bob",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
@@ -93,6 +95,9 @@ def test_pages_are_without_barriers(
         subject="vault: 2 secrets could not be synced",
         lines=["payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db: no answer"],
         link="/sync",
+    )
+    SavedView.objects.create(
+        owner_uuid=cast.alice.uuid, owner_name="alice", name="Last week", query="period=7d", shared=True
     )
     cast.alice.role = "admin"
     cast.alice.save()

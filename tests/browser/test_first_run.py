@@ -9,6 +9,7 @@ from environments_app.models import ServiceToken
 from keeper_project.runtime.bootstrap import initialise
 from secrets_app.models import Secret
 from sync_app.models import Target
+from tests.browser.effort import Effort
 from tests.browser.keys import fill, follow
 from tests.browser.test_journeys import SIZES
 from tests.browser.visitor import Visitor
@@ -26,6 +27,7 @@ def test_a_first_run_by_the_keyboard_alone(
     printed: list[str] = []
     initialise(announce=lambda *account: printed.extend(account))
     page = visitor.open("/", phone=phone)
+    effort = Effort(page)
     fill(page, "#id_username", printed[0])
     fill(page, "#id_password", printed[1])
     follow(page, "form button[type=submit]")
@@ -37,6 +39,9 @@ def test_a_first_run_by_the_keyboard_alone(
     fill(page, "#id_value", "s3cr3t-Kx9")
     follow(page, "main form button[type=submit].btn-primary")
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/stripe-key")
+    # Of them 58 are typed: username, password, name and value (docs/design-language.md).
+    assert effort.clicks == 0
+    assert effort.keys <= 100
 
     follow(page, "nav.rail a[href='/']")
     follow(page, NEXT)

@@ -14,6 +14,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from tests.browser import keys
+from tests.browser.effort import Effort
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -37,6 +38,7 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     secret(name="payments/db")
     secret(name="payments/stripe-key", value="other")
     page = visitor.open("/", user=cast.alice, phone=phone, **CLIPBOARD)
+    effort = Effort(page)
     page.keyboard.press("/")
     page.keyboard.type("pay")
     # What is found for the first letters alone is just as much, and is replaced.
@@ -54,6 +56,9 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     expect(page.locator("#announcer")).to_contain_text("Copied. Clipboard clears")
     assert page.evaluate("navigator.clipboard.readText()") == VALUE
     assert VALUE not in kept_in(page)
+    # Two of them reveal and hide it, which copying does not need (docs/design-language.md).
+    assert effort.clicks == 0
+    assert effort.keys <= 9
 
 
 def test_a_copied_value_leaves_the_clipboard_again(visitor: Visitor, cast: Cast, secret: Make) -> None:

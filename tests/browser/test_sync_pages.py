@@ -1,5 +1,6 @@
 """The sync pages in a browser: without barriers, live without moving, by keyboard, without JavaScript."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 from tests.browser.accessibility import LOOKS, flaws, flaws_at
+from tests.browser.effort import Effort
 from tests.browser.visitor import Visitor
 
+Make = Callable[..., Secret]
 LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
 PAGES = {
     "sync": "/sync",
@@ -201,6 +204,27 @@ def test_a_failure_keeps_its_line_and_says_what_to_do(visitor: Visitor, scene: S
     expect(page.locator(".plan-line", has_text="b/failed")).to_contain_text(
         "The policy lacks create. Fix the cause"
     )
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_why_a_delivery_failed_is_found_and_repaired(
+    visitor: Visitor, cast: Cast, secret: Make, phone: bool
+) -> None:
+    stored, target = secret(name="payments/db"), make_target(cast.development, "backup")
+    make_entry(target, stored, DeliveryState.FAILED, reason="the policy lacks create on secret/payments")
+    page = visitor.open("/", user=cast.alice, phone=phone)
+    effort = Effort(page)
+    page.get_by_role("link", name="1 failed to sync").click()
+    page.get_by_role("link", name="payments/db").click()
+    # The cause is on the page of the secret; who repairs it at the target then syncs again.
+    expect(page.locator(".delivery")).to_contain_text("the policy lacks create")
+    page.locator(".delivery").get_by_role("link", name="backup").click()
+    page.get_by_role("button", name="Sync now").click()
+    page.get_by_role("dialog").get_by_role("button", name="Sync now").click()
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    assert Run.objects.filter(target=target).count() == 1
+    assert effort.keys == 0
+    assert effort.clicks <= 5
 
 
 def test_the_focus_stays_while_the_page_looks_again(visitor: Visitor, scene: Scene) -> None:
