@@ -514,6 +514,7 @@ SILENT: Final[dict[str, str]] = {
     "*.*_for": _SHOWS,
     "*.own_requests": _SHOWS,
     "*.offline_seconds": _SHOWS,
+    "sync_app.targets.overview.*": _SHOWS,
     "*.panel": _SHOWS,
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,
