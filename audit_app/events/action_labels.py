@@ -221,7 +221,7 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "key_migration.rollback": ActionLabel(
         "Key migration rolled back", "rolled back the key migration of", "roll back the key migration of"
     ),
-    "trail.view": ActionLabel("Audit log viewed", "viewed the audit log of", "view the audit log of"),
+    "trail.view": ActionLabel("Audit log viewed", "viewed the audit log:", "view the audit log:"),
     "trail.verify": ActionLabel("Audit log verified", "verified the audit log of", "verify the audit log of"),
     "list.export": ActionLabel("List exported", "exported the list of", "export the list of"),
     "trail.export": ActionLabel("Audit log exported", "exported the audit log of", "export the audit log of"),

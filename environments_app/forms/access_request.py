@@ -39,7 +39,7 @@ class AskForm(forms.Form):
         super().__init__(*args, **options)
         most = settings.KEEPER_ACCESS_MAX_HOURS * 60
         fitting = [minutes for minutes in _DURATIONS if minutes <= most] or [most]
-        _offer(self, "minutes", [*map(_duration, fitting), ("", "Never")])
+        _offer(self, "minutes", [*map(_duration, fitting), ("", "Until revoked")])
 
 
 class GrantForm(forms.Form):
@@ -58,7 +58,7 @@ class GrantForm(forms.Form):
         super().__init__(data, initial=asked)
         most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
         times = sorted({*(minutes for minutes in _DURATIONS if minutes < most), most})
-        endless = [("", "Never")] if request.minutes is None else []
+        endless = [("", "Until revoked")] if request.minutes is None else []
         _offer(self, "minutes", [*map(_duration, times), *endless])
         rank = Role(request.role).rank
         _offer(self, "role", [(each.value, each.label) for each in Role if each.rank <= rank])

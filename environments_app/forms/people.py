@@ -54,6 +54,7 @@ class NewPersonForm(PersonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["role"].initial = UserRole.USER
         field = self.fields["sign_in"]
         ways = [way for way in SignInWay if way != SignInWay.INVITATION or can_send()]
         field.choices = [(way.value, way.label) for way in ways]  # type: ignore[attr-defined]  # a choice field

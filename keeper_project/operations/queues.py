@@ -76,7 +76,7 @@ def queues() -> list[Queue]:
             url=reverse("admin:environments_app_delivery_changelist"),
             **messages,
         ),
-        Queue(label="Trail", stuck_words="sinks fail", url=reverse("trail"), **sinks),
+        Queue(label="Audit log", stuck_words="sinks fail", url=reverse("trail"), **sinks),
     ]
 
 

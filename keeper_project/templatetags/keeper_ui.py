@@ -174,6 +174,12 @@ def verb(event: Any) -> str:
 
 
 @register.filter
+def is_about_actor(event: Any) -> bool:
+    """Return whether a person signed in or out: their name is shown once."""
+    return event.action in {"session.sign_in", "session.sign_out"} and event.object_uuid == event.actor_uuid
+
+
+@register.filter
 def act_words(action: str) -> str:
     """Return an action's label in the imperative: "write", "grant access to"."""
     act = action_labels.ACTION_LABELS.get(action)

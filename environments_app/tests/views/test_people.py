@@ -37,7 +37,10 @@ def test_only_administrators_open_it_and_others_are_offered_no_access(
 
 
 def test_a_person_is_found_by_name_or_address(cast: Cast, root: Client) -> None:
-    page = root.get("/people?q=alice@example").content.decode()
+    response = root.get("/people?q=alice@example")
+    # An overlooked choice makes no administrator.
+    assert response.context["form"]["role"].value() == UserRole.USER
+    page = response.content.decode()
     assert 'href="/people/alice"' in page
     assert 'href="/people/bob"' not in page
 
