@@ -326,8 +326,8 @@ def test_the_kms_key_is_rotated(kms_keys: tuple[str, str], enter: Enter, cast: C
     operator.follow("#content form[method=get] input[type=submit]")
     operator.agree()
     key_jobs.run()
-    operator.page.reload()
 
+    # The page of a job loads itself again until it has ended.
     expect(operator.page.locator("#state-title")).to_have_text("Done")
     assert wrapped.get().key_uri.endswith(second)
     forget_process()
