@@ -136,15 +136,21 @@ coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with bran
 
 SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
+torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass, images
 	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
 			-m "every_database or every_database_weekly"'
+	@$(MAKE) images
 
 .PHONY: broken-lines
 broken-lines: $(DEV) ## Break 26 lines that production depends on, one at a time: the suite has to notice each
 	@$(SCRATCH) $(SERVERS) $(BIN)/python -m tools.broken_lines
+
+PREVIOUS ?=
+.PHONY: images
+images: $(ENGINES) ## Build the image with podman, update from that of PREVIOUS (a commit), run both compositions, judge (root)
+	@$(BIN)/python -m tools.images --previous "$(PREVIOUS)"
 
 MINUTES ?= 120
 KILL_EVERY ?= 300

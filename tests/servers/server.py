@@ -56,9 +56,14 @@ def _places_of(process: int) -> Iterator[int]:
 
 def accepts(port: int) -> bool:
     """Say whether something listens on a port of the loopback address."""
+    return accepts_at("127.0.0.1", port)
+
+
+def accepts_at(address: str, port: int) -> bool:
+    """Say whether something listens on a port of an address of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Server(ABC):
