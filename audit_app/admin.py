@@ -12,6 +12,7 @@ from django.urls import reverse
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
 from audit_app.admin_pages.filters import EventPeriodFilter, OutcomeFilter, period_of
+from audit_app.events.action_labels import action_name
 from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
 from audit_app.models import (
@@ -77,7 +78,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
     ) -> Any:
         """Show an event with its neighbours in the chain, and whether each verifies."""
         if obj is not None:
-            context |= {"chain": neighbourhood(obj), "chain_about": obj}
+            about = f": {obj.object_name}" if obj.object_name else ""
+            context |= {
+                "chain": neighbourhood(obj),
+                "chain_about": obj,
+                "title": "Audit event",
+                "subtitle": f"{action_name(obj.action)}{about}",
+            }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":

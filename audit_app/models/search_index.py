@@ -101,6 +101,7 @@ class SearchEntry(Derived):
     )
 
     class Meta:
+        verbose_name_plural = "search entries"
         indexes = [
             models.Index(fields=["outcome", "event"], name="audit_search_outcome"),
             models.Index(fields=["address", "event"], name="audit_search_address"),

@@ -19,7 +19,6 @@ class Schedule:
     """
 
     name: str
-    task: str
     often: str
     next_at: datetime | None
     last: ScheduledTask | None
@@ -37,7 +36,6 @@ def _schedule(name: str, entry: dict[str, Any], last: ScheduledTask | None) -> S
     is_cron = isinstance(when, crontab)
     return Schedule(
         name=name,
-        task=entry["task"],
         often=_words(when) if is_cron else f"every {when:g} s",
         next_at=_next(when) if is_cron else _after(last, when),
         last=last,
