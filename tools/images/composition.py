@@ -52,7 +52,6 @@ class Composition:
         self._document = yaml.safe_load((ROOT / file).read_text())
         self.services: dict[str, dict[str, Any]] = self._document["services"]
         self._name = f"keeper-images-{secrets.token_hex(3)}"
-        self._images: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         ipam = self._document.get("networks", {}).get("default", {}).get("ipam", {}).get("config", [])
