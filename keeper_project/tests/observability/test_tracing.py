@@ -105,6 +105,7 @@ def test_no_value_parameter_header_query_or_name_is_in_a_span(
     )
     client.get(f"/api/environments/{CANARY}/secrets/{CANARY}?{CANARY}={CANARY}", headers=HEADERS)
     Client().get(f"/nothing/{CANARY}", headers=HEADERS)
+    Client().generic(CANARY, "/nothing")
     requests.get(f"{somewhere}/{CANARY}?q={CANARY}", headers=HEADERS, timeout=30)
     # The suite's own connection is older than the instrumentation.
     with closing(sqlite3.connect(":memory:")) as other:
