@@ -64,7 +64,7 @@ def approver_still_eligible(approval: Approval) -> bool:
 
 def approvals_given(approval: Approval) -> dict[UUID, str]:
     """Return who has approved a request so far, by uuid, where several people must."""
-    if approval.pk is None:
+    if not approval.pk:
         return {}
     rows = ApprovalEntry.objects.filter(approval=approval, kind=EntryKind.APPROVAL).select_related("approval")
     return {row.author_uuid: row.author_name for row in verified_rows(rows)}
