@@ -219,18 +219,25 @@ def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Pri
 def authenticate_session(public_id: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom the token of a session that Keeper sealed stands for, as it is now. Raises BadToken."""
     token = _BY_PUBLIC_ID.first(public_id)
-    # A token whose pepper is gone opens nothing, and neither does what was derived from it.
-    if token is None or hash_secret("", pepper_id=token.pepper_id) is None:
-        raise BadToken("unknown-token")
+    _require_pepper(token)
     return _bearer(token, address=address, request_id=request_id)
 
 
-def verify_row(token: TokenRow, secret: str, *, address: str, request_id: str = "") -> Principal:
+def _require_pepper(token: ServiceToken | TokenRow | None) -> None:
+    """Let no token pass whose pepper is gone: neither does what was derived from it open anything."""
+    if token is None or hash_secret("", pepper_id=token.pepper_id) is None:
+        raise BadToken("unknown-token")
+
+
+def verify_row(token: TokenRow, secret: str | None, *, address: str, request_id: str = "") -> Principal:
     """Do what `verify` does for a token whose columns have proved themselves, without counting the request.
 
-    Raises BadToken.
+    `secret` is None if a session of the token proved itself. Raises BadToken.
     """
-    check_secret(token, secret)
+    if secret is None:
+        _require_pepper(token)
+    else:
+        check_secret(token, secret)
     _check_use(token, address)
     return token_bearer(token, token.grants, address=address, request_id=request_id)
 

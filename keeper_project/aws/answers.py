@@ -19,7 +19,7 @@ MEDIA_TYPE: Final = "application/x-amz-json-1.1"
 PROTOCOL: Final[dict[str, Json]] = {"protocol": "aws"}
 NO_SECRET: Final = "Secrets Manager can't find the specified secret."  # noqa: S105 - a sentence
 DELETED: Final = "You can't perform this operation on the secret because it was marked for deletion."
-_NOT_DECRYPTED: Final = "Secrets Manager can't decrypt the protected secret text."
+NOT_DECRYPTED: Final = "Secrets Manager can't decrypt the protected secret text."
 _UNAVAILABLE: Final = (
     "ServiceUnavailableException",
     "The service is unavailable. Try again in a moment.",
@@ -110,7 +110,7 @@ def _of_a_problem(error: Exception) -> AwsError | None:
         return None
     log_failure(error, problem)
     if isinstance(error, EnvelopeError | TamperedSecret):
-        return AwsError("DecryptionFailure", _NOT_DECRYPTED)
+        return AwsError("DecryptionFailure", NOT_DECRYPTED)
     kind, message, status = _TYPES.get(problem.status, (_OTHER, "", HTTPStatus.BAD_REQUEST))
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         kind, message, status = _UNAVAILABLE

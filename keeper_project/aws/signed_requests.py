@@ -44,7 +44,7 @@ def signer_of(request: HttpRequest) -> tuple[Principal, Authorization]:
     """
     address = address_of(request)
     try:
-        given, session = _proven(request)
+        given, session = proven(request)
         actor = session_bearer(session.public_id, address=address, request_id=request_id_of(request))
     except SignatureRefused as refused:
         refuse(kind=refused.reason, address=address)
@@ -55,7 +55,7 @@ def signer_of(request: HttpRequest) -> tuple[Principal, Authorization]:
     return actor, given
 
 
-def _proven(request: HttpRequest) -> tuple[Authorization, TokenSession]:
+def proven(request: HttpRequest) -> tuple[Authorization, TokenSession]:
     """Return the signature of a request and the session that made it. Raises SignatureRefused, BadToken."""
     given = _authorization(request)
     time = _checked_time(request, given)

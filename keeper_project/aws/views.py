@@ -23,8 +23,8 @@ OPERATIONS: Final[Mapping[str, Callable[[Account, Mapping[str, Any]], dict[str, 
     "DescribeSecret": describe_secret,
     "ListSecrets": list_secrets,
 }
-_TARGET: Final = "secretsmanager."
-_MAX_BODY: Final = 64 * 1024
+TARGET: Final = "secretsmanager."
+MAX_BODY: Final = 64 * 1024
 _UNKNOWN: Final = f"Keeper answers {', '.join(OPERATIONS)}."
 _NOT_JSON: Final = "The body must be a JSON object."
 
@@ -37,7 +37,7 @@ class OperationsView(View):
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer a request, or what it failed with."""
-        operation = request.headers.get("X-Amz-Target", "").removeprefix(_TARGET)
+        operation = request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
         try:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
         except Exception as error:
@@ -48,7 +48,7 @@ class OperationsView(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Answer an operation. Raises AwsError, and what the operation raises."""
-        if len(request.body) > _MAX_BODY:
+        if len(request.body) > MAX_BODY:
             raise RequestDataTooBig
         actor, given = signer_of(request)
         request.principal = actor  # type: ignore[attr-defined]  # the history of configuration looks there
@@ -64,7 +64,7 @@ class OperationsView(View):
 
 def _operation(request: HttpRequest) -> Callable[[Account, Mapping[str, Any]], dict[str, Any]]:
     target = request.headers.get("X-Amz-Target", "")
-    found = OPERATIONS.get(target.removeprefix(_TARGET)) if target.startswith(_TARGET) else None
+    found = OPERATIONS.get(target.removeprefix(TARGET)) if target.startswith(TARGET) else None
     if found is None or request.content_type != MEDIA_TYPE:
         raise AwsError("UnknownOperationException", _UNKNOWN)
     return found

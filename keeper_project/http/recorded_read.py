@@ -65,6 +65,8 @@ class PlainRead(NamedTuple):
     headers: Callable[[SecretRow], Headers]
     body: Callable[[SecretRow, str], bytes]
     fail: Callable[[Problem], HttpResponse]
+    method: str = "GET"
+    media_type: str = MEDIA_TYPE
 
 
 # What recognises the plain reads of a protocol; None for any other request.
@@ -99,14 +101,14 @@ class RecordedReads:
             environ[_UNOPENED] = read, asked
             return None
         body = asked.body(read.secret, value)
-        headers = [*common, ("X-Request-ID", asked.request.request_id), *asked.headers(read.secret)]
-        headers.append(("Content-Length", str(len(body))))
-        times_of(asked.view, "GET", "2xx").observe(time.perf_counter() - started)
+        headers = [*common, ("Content-Type", asked.media_type), ("X-Request-ID", asked.request.request_id)]
+        headers += [*asked.headers(read.secret), ("Content-Length", str(len(body)))]
+        times_of(asked.view, asked.method, "2xx").observe(time.perf_counter() - started)
         return Answer("200 OK", headers, [body])
 
     def _common_headers(self, environ: Environ) -> Headers | None:
         """Return the headers that every answer has; None if it is another one, such as a redirect."""
-        is_secure = _Head(environ).is_secure()
+        is_secure = Head(environ).is_secure()
         if is_secure not in self._common:
             self._common[is_secure] = _headers_of_middlewares(environ)
         return self._common[is_secure]
@@ -139,10 +141,10 @@ class UnopenedReadMiddleware:
                 raise
             log_failure(error, problem)
             return asked.fail(problem)
-        return HttpResponse(asked.body(read.secret, value), content_type=MEDIA_TYPE)
+        return HttpResponse(asked.body(read.secret, value), content_type=asked.media_type)
 
 
-class _Head(HttpRequest):
+class Head(HttpRequest):
     """A request as far as its headers go: making a whole one takes as long as all that is asked of it."""
 
     def __init__(self, environ: Environ) -> None:
@@ -154,14 +156,22 @@ class _Head(HttpRequest):
 
 def caller_of(environ: Environ, token: str) -> tuple[str, str, str, str] | None:
     """Return public id and secret of a token, its caller's address and request id; None if one is unusual."""
-    head = _Head(environ)
-    drop_untrusted_headers(environ)
+    try:
+        public_id, secret = parse(token)
+    except BadToken:
+        return None
+    origin = origin_of(Head(environ))
+    return (public_id, secret, *origin) if origin else None
+
+
+def origin_of(head: Head) -> tuple[str, str] | None:
+    """Return the address and the id of a request; None if its host is unusual."""
+    drop_untrusted_headers(head.META)
     try:
         head.get_host()
-        public_id, secret = parse(token)
-    except (BadToken, DisallowedHost):
+    except DisallowedHost:
         return None
-    return public_id, secret, client_address(head), request_id_of(environ)
+    return client_address(head), request_id_of(head.META)
 
 
 def rest_read(environ: Environ) -> PlainRead | None:
@@ -219,7 +229,8 @@ def _headers_of_middlewares(environ: Environ) -> Headers | None:
     respond: GetResponse = answer
     for path in reversed(_COMMON):
         respond = import_string(path)(respond)
-    request = _Head(environ)
+    request = Head(environ)
     request.path = request.path_info = get_path_info(environ)
     response = respond(request)
-    return list(response.items()) if response.status_code == HTTPStatus.OK else None
+    headers = [(name, value) for name, value in response.items() if name != "Content-Type"]
+    return headers if response.status_code == HTTPStatus.OK else None

@@ -28,7 +28,7 @@ _RENDERER: Final = JsonRenderer()
 
 def kv2_read(environ: Environ) -> PlainRead | None:
     """Return the plain read that a request of the protocol is."""
-    token = environ.get("HTTP_X_VAULT_TOKEN", "")
+    token = environ.get("HTTP_X_VAULT_TOKEN", "") or _bearer(environ.get("HTTP_AUTHORIZATION", ""))
     if not token or not is_plain(environ) or any(environ.get(name) for name in _REFUSED):
         return None
     found = _DATA.fullmatch(get_path_info(environ))
@@ -39,6 +39,11 @@ def kv2_read(environ: Environ) -> PlainRead | None:
     environment = "" if mount == OWN else mount
     request = ReadRequest(*caller, environment=environment, name=name, details=PROTOCOL)
     return PlainRead(request, _VIEW, _headers, _body, _failed)
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
 def _headers(_secret: SecretRow) -> Headers:

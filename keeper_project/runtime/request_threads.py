@@ -104,6 +104,7 @@ class RequestThreads:
         if environ["PATH_INFO"] == _LIVENESS:
             return self._application(environ, start_response)
         try:
+            self._take_body(environ)
             answer = self._front(environ) or self._answer(environ)
         except Refused as refused:
             answer = _refusal(refused)
@@ -113,9 +114,13 @@ class RequestThreads:
     def _answer(self, environ: Environ) -> Answer:
         if environ["PATH_INFO"] in _PROBES:
             return self._run(environ, self._probes, self._waiting_probes)
-        if length := _length_of(environ):
-            environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
         return self._run(environ, self._requests, self._waiting)
+
+    def _take_body(self, environ: Environ) -> None:
+        """Read a body into memory, for whatever answers the request; a probe has none."""
+        length = 0 if environ["PATH_INFO"] in _PROBES else _length_of(environ)
+        if length:
+            environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
 
     def _run(self, environ: Environ, pool: ThreadPoolExecutor, waiting: threading.Semaphore) -> Answer:
         if not waiting.acquire(blocking=False):

@@ -39,7 +39,8 @@ class ReadRequest(NamedTuple):
     """
 
     public_id: str
-    token_secret: str
+    # None if a session of the token has proved itself.
+    token_secret: str | None
     address: str
     request_id: str
     secret_id: int = 0
