@@ -23,6 +23,8 @@ from benchmarks import (
     memory,
     one_secret,
     one_write,
+    polling,
+    protocols,
     resealing,
     rewrapping,
     sync_push,
@@ -43,6 +45,8 @@ CHART = ROOT / "docs" / "images" / "performance.svg"
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "one_write": one_write.run,
+    "protocols": protocols.run,
+    "polling": polling.run,
     "long_list": long_list.run,
     "beside_export": beside_export.run,
     "memory": memory.run,

@@ -181,8 +181,8 @@ class _Connection:
 
     @property
     def failed(self) -> bool:
-        """Whether the answer is something else than success."""
-        return not self.status.startswith("http/1.1 2")
+        """Whether the answer is something else than success, or than that nothing has changed."""
+        return not self.status.startswith(("http/1.1 2", "http/1.1 304"))
 
     def refuse_failure(self) -> None:
         """Raise UnexpectedAnswer for anything but success."""

@@ -63,6 +63,13 @@ def verify(count: str) -> dict[str, float]:
     return {"per_second": verified_per_second(int(count))}
 
 
+def events() -> dict[str, int]:
+    """Return how many events there are."""
+    from audit_app.models import AuditEvent  # noqa: PLC0415 - Django must be set up
+
+    return {"events": AuditEvent.objects.count()}
+
+
 def reseal(rounds: str) -> dict[str, list[float]]:
     """Return the values a second of a rotation and of a bare loop, for each round."""
     from benchmarks.resealing import measure  # noqa: PLC0415
@@ -105,6 +112,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "append": append,
     "append_indexes": append_indexes,
     "verify": verify,
+    "events": events,
     "reseal": reseal,
     "rewrap": rewrap,
     "pages": pages,
