@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
-from audit_app.admin_pages.filters import EventPeriodFilter, OutcomeFilter, period_of
+from audit_app.admin_pages.filters import EventPeriodFilter, ObjectFilter, OutcomeFilter, period_of
 from audit_app.events.action_labels import action_name
 from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import trail_policy, viewer_of
@@ -41,7 +41,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
     list_display = ("at", "actor_name", "action", "object_name", "log", "outcome", "address")
-    list_filter = (EventPeriodFilter, OutcomeFilter)
+    list_filter = (EventPeriodFilter, OutcomeFilter, ObjectFilter)
     sortable_by = ()
     change_form_template = "admin/audit_event.html"
     # `get_search_results` takes their place.

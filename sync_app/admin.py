@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
 from audit_app.admin_pages.columns import state
+from audit_app.admin_pages.filters import period_of
 from environments_app.admin.base import ServiceAdmin
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
@@ -63,9 +64,9 @@ def _failed_runs(rows: QuerySet[Run]) -> QuerySet[Run]:
     )
 
 
-def with_secret_name(rows: Any) -> Any:
+def with_secret_name(rows: Any, key: str = "secret_id") -> Any:
     """Return rows with the name of their secret, which may be purged: a join would leave those out."""
-    names = Secret.objects.filter(uuid=OuterRef("secret_id")).values("name")
+    names = Secret.objects.filter(uuid=OuterRef(key)).values("name")
     return rows.annotate(secret_name=Subquery(names[:1]))
 
 
@@ -246,16 +247,39 @@ class RotationPolicyAdmin(ServiceAdmin):
         return with_secret_name(super().get_queryset(request).defer("credentials"))
 
 
-read_only(
-    Rotation,
-    "__str__ policy step trigger actor_name queued_at finished_at problem",
-    filters="step",
-    joined="policy",
-    search="=actor_name =request_id",
-    period="queued_at",
-    page=lambda row: reverse("rotation-policy", args=[row.policy_id]),
-    attention=(Attention(key="stopped", label="rotations stopped", rows=_stopped, tone="bad"),),
-)
+@admin.register(Rotation)
+class RotationAdmin(ReadOnlyAdmin):
+    """Rotations, newest first, by the secrets that they rotate."""
+
+    list_display = (
+        "__str__",
+        "secret_name",
+        "step",
+        "trigger",
+        "actor_name",
+        "queued_at",
+        "finished_at",
+        "problem",
+    )
+    list_filter = (period_of("queued_at"), "step")
+    list_select_related = ("policy",)
+    search_fields = ("=actor_name", "=request_id")
+    ordering = ("-pk",)
+    sortable_by = ()
+    attention = (Attention(key="stopped", label="rotations stopped", rows=_stopped, tone="bad"),)
+
+    def page_of(self, obj: Any) -> str | None:
+        """Return the address of Keeper's own page of its policy."""
+        return reverse("rotation-policy", args=[obj.policy_id])
+
+    @admin.display(description="secret")
+    def secret_name(self, row: Rotation) -> str:
+        """Return the name of the secret, or its UUID once it is purged."""
+        return getattr(row, "secret_name", None) or str(row.policy.secret_id)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Name the secret."""
+        return with_secret_name(super().get_queryset(request), "policy__secret_id")
 
 
 @admin.register(Acknowledgement)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.core.exceptions import FieldDoesNotExist
@@ -13,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from audit_app.events.actions import Outcome
-from audit_app.queries.search import goes_by_index, matching, within
+from audit_app.queries.search import about, goes_by_index, matching, within
 
 PERIODS: Final = {
     "24h": ("24 hours", timedelta(hours=24)),
@@ -106,6 +107,28 @@ def _slot_of(text: str) -> tuple[datetime, datetime] | None:
         # Databases have no time before the first year.
         return (begin, begin + length) if begin.year > 1 else None
     return None
+
+
+class ObjectFilter(SimpleListFilter):
+    """Filters events by an object, whose page leads here; also those that name it among many."""
+
+    title = "object"
+    parameter_name = "object_uuid"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
+        """Return the chosen object: others are chosen on their pages."""
+        chosen = self.value()
+        return [(chosen, "one object")] if chosen else []
+
+    def queryset(self, _request: HttpRequest, queryset: Any) -> Any:
+        """Return the events about the chosen object; none where the address names no UUID."""
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        try:
+            return queryset.filter(about(UUID(chosen)))
+        except ValueError:
+            return queryset.none()
 
 
 class OutcomeFilter(SimpleListFilter):

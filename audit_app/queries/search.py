@@ -124,7 +124,7 @@ def events(
     if since or until:
         wanted &= within(since, until, compared)
     if object_uuid is not None:
-        wanted &= _about(object_uuid)
+        wanted &= about(object_uuid)
     if is_own:
         wanted &= Q(actor_kind=ActorKind.USER)
     if environment:
@@ -232,7 +232,7 @@ _NAMED: Final[Mapping[str, Callable[[Any], _Condition]]] = {
 }
 
 
-def _about(uuid: UUID) -> Q:
+def about(uuid: UUID) -> Q:
     """Return the condition of an object, alone or in a manifest; where its events are few, their ids.
 
     Beside the streams that a viewer may read, SQLite goes by the index of streams through all their events.
