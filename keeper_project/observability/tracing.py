@@ -17,7 +17,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.instrumentation.django import DjangoInstrumentor
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import (
+    BaseInstrumentor,  # type: ignore[attr-defined]  # the library does not declare what it exports
+)
 from opentelemetry.instrumentation.mysqlclient import MySQLClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
@@ -52,7 +54,11 @@ _ATTRIBUTES: Final = frozenset(
 # Methods, SQL's verbs, Celery's tasks, operations of AWS.
 _NAME: Final = re.compile(r"[A-Za-z ]{1,40}|(?:run|apply_async)/[\w.]{1,120}|[\w ]{1,40}\.\w{1,60}")
 _EXCLUDED: Final = "healthz,readyz,metrics"
-_READ: Final = {"http.request.method": "GET", "http.response.status_code": 200, "http.route": "recorded read"}
+_READ: Final[Mapping[str, str | int]] = {
+    "http.request.method": "GET",
+    "http.response.status_code": 200,
+    "http.route": "recorded read",
+}
 AnswerT = TypeVar("AnswerT")
 
 
@@ -104,14 +110,13 @@ def _name(span: ReadableSpan, kept: Mapping[str, Any]) -> str:
 def instrumentors() -> list[BaseInstrumentor]:
     """Return the instrumentations of what this installation uses."""
     mysql = connection.vendor == "mysql"
-    # The libraries are not typed there.
     return [
         DjangoInstrumentor(),
-        CeleryInstrumentor(),
+        CeleryInstrumentor(),  # type: ignore[no-untyped-call]  # the library is not typed there
         MySQLClientInstrumentor() if mysql else SQLite3Instrumentor(),
         RequestsInstrumentor(),
         URLLib3Instrumentor(),
-        BotocoreInstrumentor(),
+        BotocoreInstrumentor(),  # type: ignore[no-untyped-call]  # nor there
     ]
 
 
