@@ -34,6 +34,13 @@ def test_it_names_redis(cache: str, broker: str) -> None:
     assert "package redis" in sentence
 
 
+@pytest.mark.usefixtures("_nothing_installed")
+def test_it_names_opentelemetry() -> None:
+    url = "http://127.0.0.1:4318"
+    (sentence,) = missing(database_engine=SQLITE, redis_url="", broker_url="memory://", traces_url=url)
+    assert "requirements-otel.txt" in sentence
+
+
 def test_it_finds_what_is_installed() -> None:
     url = "redis://db/0"
-    assert list(missing(database_engine=MYSQL_ENGINE, redis_url=url, broker_url=url)) == []
+    assert list(missing(database_engine=MYSQL_ENGINE, redis_url=url, broker_url=url, traces_url=url)) == []
