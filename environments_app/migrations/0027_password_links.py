@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ('error', models.CharField(blank=True, default='', help_text='Why the last attempt failed.', max_length=200)),
                 ('expires_at', models.DateTimeField(help_text='When the link stops working, in UTC.', null=True, verbose_name='expires')),
                 ('ended_at', models.DateTimeField(help_text='When the link was used, withdrawn or replaced by a newer one, in UTC.', null=True, verbose_name='ended')),
-                ('user', models.ForeignKey(blank=True, help_text='The account whose password the link sets. Empty until a reset request was looked at.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='password_links', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(blank=True, help_text='The account whose password the link sets. Empty until a reset request was looked at.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='password_links', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['-id'],

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('author_name', models.CharField(help_text='Name of the person who wrote it.', max_length=150, verbose_name='author')),
                 ('text', models.TextField(blank=True, default='', help_text='What the person wrote, as plain text.', max_length=1000)),
                 ('at', models.DateTimeField(default=django.utils.timezone.now, help_text='When it was written, in UTC.', verbose_name='time')),
-                ('approval', models.ForeignKey(help_text='The request that it belongs to.', on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='environments_app.approval')),
+                ('approval', models.ForeignKey(help_text='The request that it belongs to.', on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='environments_app.approval')),
             ],
             options={
                 'verbose_name': 'approval entry',

@@ -9,8 +9,7 @@ from environments_app.models.access import (
     TokenRole,
 )
 from environments_app.models.access_request import AccessRequest, RequestState
-from environments_app.models.approval import Approval, ApprovalState
-from environments_app.models.approval_entry import ApprovalEntry, EntryKind
+from environments_app.models.approval import Approval, ApprovalEntry, ApprovalState, EntryKind
 from environments_app.models.authentication import (
     FailedSignIns,
     KnownNetwork,

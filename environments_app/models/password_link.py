@@ -46,7 +46,7 @@ class PasswordLink(AuthenticatedRow):
     )
     user = models.ForeignKey(
         User,
-        on_delete=models.CASCADE,
+        on_delete=models.PROTECT,
         null=True,
         blank=True,
         related_name="password_links",

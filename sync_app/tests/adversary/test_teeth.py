@@ -49,7 +49,7 @@ def no_ownership_before_a_deletion(patch: pytest.MonkeyPatch) -> None:
     """What our entry calls ours is ours, whatever is there."""
     patch.setattr(ownership, "_is_marked", lambda *_: True)
     patch.setattr(ownership, "is_same_secret", lambda *_: True)
-    patch.setattr(item_actions, "_require_owned", lambda now, _: now)
+    patch.setattr(item_actions, "_require_owned", lambda _backend, now, _job: now)
 
 
 def no_deletion_budget(patch: pytest.MonkeyPatch) -> None:

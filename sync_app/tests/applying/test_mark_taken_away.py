@@ -55,7 +55,7 @@ def test_it_is_left_alone(stage: Stage, act: str) -> None:
 def test_only_the_look_at_the_mark_keeps_it(stage: Stage, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold the test above to account: without that look the act is done."""
 
-    def ours(now: SecretMetadata, _job: object) -> SecretMetadata:
+    def ours(_backend: object, now: SecretMetadata, _job: object) -> SecretMetadata:
         return now
 
     monkeypatch.setattr(item_actions, "_require_owned", ours)
