@@ -114,7 +114,7 @@ def audit_job(request: HttpRequest, pk: int) -> HttpResponse:
     context = {"title": str(job), "job": job, "parent": "Audit log", "parent_url": reverse("admin-audit")}
     response = _page(request, "admin/job.html", context)
     if job.active:
-        response["Refresh"] = _AGAIN_SECONDS
+        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
     return response
 
 

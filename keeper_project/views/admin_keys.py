@@ -108,7 +108,8 @@ def key_job(request: HttpRequest, pk: int) -> HttpResponse:
         {"title": str(job), "job": job, "parent": "Keys", "parent_url": reverse("admin-keys")},
     )
     if job.active:
-        response["Refresh"] = _AGAIN_SECONDS
+        # With the address: a browser keeps a fragment of its own, and would load nothing again.
+        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
     return response
 
 

@@ -96,7 +96,7 @@ def test_a_verification_is_recorded_and_finds_nothing(
     answer = root.post(reverse(_PAGE), {"kind": kind})
     job = AuditJob.objects.get()
     assert answer["Location"] == reverse("admin-audit-job", args=[job.pk])
-    assert root.get(answer["Location"])["Refresh"]
+    assert root.get(answer["Location"])["Refresh"] == f"3; url={answer['Location']}"
     audit_log.run()
     job.refresh_from_db()
     assert (job.state, job.done > 0) == (JobState.DONE, True), job.results

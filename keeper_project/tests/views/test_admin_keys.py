@@ -48,7 +48,8 @@ def test_a_job_is_confirmed_requested_and_carried_out_by_a_worker(
 
     job = KeyJob.objects.get()
     assert (answer["Location"], job.state) == (reverse("admin-key-job", args=[job.pk]), JobState.QUEUED)
-    assert root.get(answer["Location"])["Refresh"] == "3"
+    # With its address: of one with a fragment a browser would load nothing again.
+    assert root.get(answer["Location"])["Refresh"] == f"3; url={answer['Location']}"
     assert [event.actor_name for event in events(jobs.ACTIONS[kind]) if "requested" in event.details] == [
         "root"
     ]
