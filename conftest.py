@@ -180,14 +180,16 @@ def on_disk(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = str(tmp_path / "keeper.db")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM INTO %s", [path])
-    kept, connection.connection = connection.connection, None
+    # Another object: a thread of the live server of an earlier test may still close the one that it shared.
+    kept = connections["default"]
     try:
         with monkeypatch.context() as patched:
-            patched.setitem(connections.settings["default"], "NAME", path)
+            patched.setitem(connections.settings, "default", kept.settings_dict | {"NAME": path})
+            connections["default"] = connections.create_connection("default")
             yield
             connection.close()
     finally:
-        connection.connection = kept
+        connections["default"] = kept
 
 
 @pytest.fixture
