@@ -24,6 +24,7 @@ from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
+from secrets_app.persistence import environment_snapshot
 from tests import bytecode
 from tests.template import Template, make_template, put_back, stored_tables
 
@@ -104,6 +105,13 @@ def _fresh_process(settings: Settings) -> Iterator[None]:
     _forget()
     yield
     _forget()
+
+
+@pytest.fixture(autouse=True)
+def _no_snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store snapshots in their own tests alone: the thread that stores one may outlive any other."""
+    if "snapshot" not in request.module.__name__:
+        monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 1_000_000)
 
 
 def _forget() -> None:
