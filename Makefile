@@ -97,7 +97,7 @@ install: $(DEV) $(NODE) $(AWS) $(HELM) ## Install everything that development ne
 
 # --- Checking -------------------------------------------------------------------------------
 
-# A third process uses the time for which the others wait.
+# Two keep both cores busy; a third takes as long.
 WORKERS ?= 2
 .PHONY: test
 test: $(DEV) $(NODE) $(AWS) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)

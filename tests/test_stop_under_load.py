@@ -22,7 +22,8 @@ from tests.servers.fixtures import moto_url
 __all__ = ["moto_url"]
 
 pytestmark = pytest.mark.every_database
-CLIENTS = 30
+# Several for each thread. All of them are answered within the grace of a stop, on a busy machine as well.
+CLIENTS = 16
 # Requests that each replica answers before one of them is asked to stop.
 WARM = 60
 # The answer of the slowest request that is under way; of each other one it is the wait for a lock.
