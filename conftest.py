@@ -1,5 +1,6 @@
 """Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,9 @@ from secrets_app.persistence import environment_snapshot
 from tests import bytecode
 from tests.template import Template, make_template, put_back, stored_tables
 
+# Held for ever: nobody stores a snapshot beside an answer.
+_BUSY = threading.Lock()
+_BUSY.acquire()
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 # What takes longest comes first, so that no process is left alone with it at the end.
 SLOWEST = (
@@ -111,7 +115,7 @@ def _fresh_process(settings: Settings) -> Iterator[None]:
 def _no_snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Store snapshots in their own tests alone: the thread that stores one may outlive any other."""
     if "snapshot" not in request.module.__name__:
-        monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 1_000_000)
+        monkeypatch.setattr(environment_snapshot, "_STORING", _BUSY)
 
 
 def _forget() -> None:
