@@ -55,7 +55,7 @@ class Gate:
     def __call__(self, requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
         self.sizes.append(len(requests))
         self.entered.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(30)
         return served(requests)
 
 
@@ -66,6 +66,12 @@ def all_of(engine: ReadEngine, numbers: Sequence[int]) -> list[Any]:
 
 def batch(engine: ReadEngine, *numbers: int) -> list[Any]:
     return [*engine._reads([request(number) for number in numbers])]
+
+
+def ended(thread: threading.Thread) -> None:
+    """Wait for a thread's end: Python reports what ended it in this test, and not in a later one."""
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def read(engine: ReadEngine, number: int) -> Any:
@@ -83,7 +89,7 @@ def test_those_who_wait_are_served_together_up_to_a_limit(made: Made) -> None:
     engine = made(gate)
     with ThreadPoolExecutor(MAX_BATCH + 21) as pool:
         waiting = [pool.submit(read, engine, 1)]
-        assert gate.entered.wait(5)
+        assert gate.entered.wait(30)
         waiting += [pool.submit(read, engine, number) for number in range(2, MAX_BATCH + 22)]
         while engine._queue.qsize() < MAX_BATCH + 20:
             time.sleep(0.01)
@@ -167,8 +173,7 @@ def test_a_thread_that_ends_leaves_its_batch_to_the_general_path_and_is_replaced
     assert read(engine, 2) == "read 2"
     assert (threads[0] is threads[-1]) is (end is MemoryError)
     if end is not MemoryError:
-        # What Python says of its end is heard in this test, and not in a later one.
-        threads[0].join(5)
+        ended(threads[0])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -176,8 +181,10 @@ def test_who_comes_while_the_thread_ends_does_not_wait_for_the_next_request(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ending, came = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
 
     def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+        threads.append(threading.current_thread())
         if requests[0].secret_id == 1:
             raise SystemExit
         return served(requests)
@@ -185,13 +192,13 @@ def test_who_comes_while_the_thread_ends_does_not_wait_for_the_next_request(
     class SlowToClose:
         def close(self) -> None:
             ending.set()
-            assert came.wait(5)
+            assert came.wait(30)
 
     monkeypatch.setattr(engine_module, "_CHECK_SECONDS", 1000)
     monkeypatch.setattr(engine_module, "connection", SlowToClose())
-    engine = made(serve, wait=5)
+    engine = made(serve)
     assert read(engine, 1) is None
-    assert ending.wait(5)
+    assert ending.wait(30)
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(read, engine, 2)
         while engine._queue.empty():
@@ -199,6 +206,7 @@ def test_who_comes_while_the_thread_ends_does_not_wait_for_the_next_request(
         time.sleep(0.1)
         came.set()
         assert late.result() == "read 2"
+    ended(threads[0])
 
 
 def test_reads_after_the_end_are_left_to_the_general_path(made: Made) -> None:
@@ -214,7 +222,7 @@ def test_who_waits_too_long_gets_nothing_and_is_not_served_later(made: Made) -> 
     engine = made(gate, wait=0.2)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(read, engine, 1)
-        assert gate.entered.wait(5)
+        assert gate.entered.wait(30)
         second = pool.submit(read, engine, 2)
         for each in (first, second):
             with pytest.raises(EngineBusy):
@@ -231,7 +239,7 @@ def test_more_than_a_number_do_not_wait(made: Made) -> None:
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         # Those of the batch at hand are among them.
         waiting = [pool.submit(read, engine, 1)]
-        assert gate.entered.wait(5)
+        assert gate.entered.wait(30)
         waiting += [pool.submit(read, engine, number) for number in range(2, MAX_WAITING + 1)]
         while engine._queue.qsize() < MAX_WAITING - 1:
             time.sleep(0.01)
@@ -250,7 +258,7 @@ def test_a_batch_that_takes_long_shows(made: Made) -> None:
     assert engine.stuck_seconds() == 0
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(read, engine, 1)
-        assert gate.entered.wait(5)
+        assert gate.entered.wait(30)
         now[0] += 21
         assert engine.stuck_seconds() == 21
         gate.opened.set()
@@ -264,7 +272,7 @@ def test_what_waits_is_served_before_the_end(made: Made) -> None:
     engine = made(gate)
     with ThreadPoolExecutor(6) as pool:
         waiting = [pool.submit(read, engine, 1)]
-        assert gate.entered.wait(5)
+        assert gate.entered.wait(30)
         waiting += [pool.submit(read, engine, number) for number in range(2, 6)]
         while engine._queue.qsize() < 4:
             time.sleep(0.01)
