@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,10 +26,11 @@ from environments_app.tokens.service import parse
 from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.runtime.request_threads import Answer, Front
 from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.read_engine import recorded_read
 from secrets_app.read_engine.engine import ReadEngine
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, serve
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged, serve
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 
@@ -63,7 +65,7 @@ class Told(NamedTuple):
 class Inline(ReadEngine):
     """Serves in the thread that asks, whose transaction is the test's."""
 
-    def read(self, request: ReadRequest) -> RecordedRead | None:
+    def read(self, request: ReadRequest) -> Served:
         return serve([request])[0]
 
 
@@ -174,6 +176,45 @@ def test_it_answers_and_records_as_the_general_path(
 
 
 @pytest.mark.every_database
+def test_a_poll_is_answered_and_counted_as_on_the_general_path(
+    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
+) -> None:
+    """Whatever the headers of readers and of those who may not read: what changed is read as usual."""
+    secret = change(cast, keep(cast, NAME), "another")
+    tags = {f'"{secret.etag}"': 304, f'W/"{secret.etag}"': 304, f'"1-1", "{secret.etag}"': 304, "*": 304}
+    tags |= {'"1-1"': 200, secret.etag: 200, "": 200, ", ,": 200, f'"{secret.etag}': 200, '"\u00fc"': 200}
+    for who, reader in READERS.items():
+        client = reader(bearer, cast)
+        for path, (tag, status) in product(paths(secret), tags.items()):
+            counted = UNCHANGED_READS._value.get()
+            hot, general = both(client, path, if_none_match=tag)
+            assert hot == general, (who, path, tag)
+            assert (hot.status, answered.pop(), len(hot.events)) == (status, True, status == 200), (who, tag)
+            assert UNCHANGED_READS._value.get() == counted + 2 * (status == 304)
+    for who, other in OTHERS.items():
+        client = other(bearer, cast)
+        for path, tag in product(paths(secret), tags):
+            hot, general = both(client, path, if_none_match=tag)
+            assert (hot == general, answered.pop()) == (True, False), (who, path, tag)
+
+
+@pytest.mark.every_database
+def test_a_poll_costs_two_statements_and_needs_no_key(cast: Cast, bearer: Bearer) -> None:
+    secret, client = keep(cast, NAME), bearer("reader", cast.development)
+    by_id = asking(client, secret_id=secret.pk, known=frozenset({f'"{secret.etag}"'}))
+    by_name = asking(client, environment="development", name=NAME, known=frozenset({"*"}))
+    # The first use of the token is noted.
+    assert serve([by_id]) != [None]
+    forget_data_keys()
+    for asked in ([by_id], [by_name], [by_name] * 50):
+        with CaptureQueriesContext(connection) as captured:
+            found = serve(asked)
+        assert all(isinstance(each, Unchanged) for each in found)
+        # The tokens and the secrets: a server gets them together.
+        assert len(captured) == (1 if connection.vendor == "mysql" else 2), captured.captured_queries
+
+
+@pytest.mark.every_database
 def test_it_answers_for_every_kind_of_row(
     cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
 ) -> None:
@@ -270,6 +311,10 @@ def test_what_is_gone_or_edited_is_left_to_the_general_path(
         assert hot == general
         assert hot.status >= 400
         assert not answered.pop()
+        hot, general = both(client, path, if_none_match="*")
+        # Without its version it has the ETag that the caller knows: no value leaves.
+        assert (hot == general, answered.pop()) == (True, False)
+        assert hot.status >= 400 or how == "without version"
 
 
 @pytest.mark.every_database
@@ -337,7 +382,13 @@ def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) 
     # The tokens, the secrets; the head, the events, the head: a server gets the first two and the last two
     # together.
     assert len(texts) == (3 if connection.vendor == "mysql" else 5), texts
-    assert [read and read.open() for read in reads] == ["canary-4d1f-value"] * number
+    assert [*map(opened, reads)] == ["canary-4d1f-value"] * number
+
+
+def opened(read: Served) -> str:
+    """Return the value that was granted."""
+    assert isinstance(read, RecordedRead)
+    return read.open()
 
 
 def asking(client: Client, **what: Any) -> ReadRequest:
@@ -363,7 +414,7 @@ def test_a_read_gets_nothing_that_another_of_its_batch_may_have(cast: Cast, bear
         asking(stranger, environment="development", name=NAME),
     ]
     first, second, *others = serve([*allowed, *refused])
-    assert [read and read.open() for read in (first, second)] == ["development canary", "production canary"]
+    assert [*map(opened, (first, second))] == ["development canary", "production canary"]
     assert others == [None] * 3
 
 
@@ -408,9 +459,7 @@ def test_reads_by_name_of_several_environments_take_no_other_row(
     asked = [asking(readers[0][0], environment="development", name="a")]
     asked += [asking(readers[1][0], environment="production", name=name) for name in ("b", "gone")]
     first, second, absent = serve(asked)
-    assert first
-    assert second
-    assert (first.open(), second.open(), absent) == ("development a", "production b", None)
+    assert (opened(first), opened(second), absent) == ("development a", "production b", None)
     assert rows == [2]
 
 

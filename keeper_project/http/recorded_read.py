@@ -27,9 +27,11 @@ from keeper_project.observability.metrics import times_of
 from keeper_project.runtime.request_threads import BUSY, Answer, Environ, Headers, Refused
 from secrets_app.api.serializers import SecretDocument
 from secrets_app.errors import EnvelopeError, SecretError
+from secrets_app.metrics import UNCHANGED_READS
+from secrets_app.queries.states import known_etags
 from secrets_app.read_engine.engine import EngineBusy, ReadEngine
 from secrets_app.read_engine.raw_secrets import SecretRow
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged
 from secrets_app.services.read import open_granted
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -88,23 +90,24 @@ class RecordedReads:
         common = self._common_headers(environ) if asked else None
         if asked is None or common is None:
             return None
-        try:
-            read = self._engine.read(asked.request)
-        except EngineBusy as busy:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
+        read = self._served(asked.request)
         if read is None:
             return None
+        headers = [*common, ("X-Request-ID", asked.request.request_id), *asked.headers(read.secret)]
         try:
-            value = read.open()
+            answer = _unchanged(headers) if isinstance(read, Unchanged) else _with_value(headers, asked, read)
         except EnvelopeError:
             # The application records it, by a connection of its own.
             environ[_UNOPENED] = read, asked
             return None
-        body = asked.body(read.secret, value)
-        headers = [*common, ("Content-Type", asked.media_type), ("X-Request-ID", asked.request.request_id)]
-        headers += [*asked.headers(read.secret), ("Content-Length", str(len(body)))]
-        times_of(asked.view, asked.method, "2xx").observe(time.perf_counter() - started)
-        return Answer("200 OK", headers, [body])
+        times_of(asked.view, asked.method, f"{answer.status[0]}xx").observe(time.perf_counter() - started)
+        return answer
+
+    def _served(self, request: ReadRequest) -> Served:
+        try:
+            return self._engine.read(request)
+        except EngineBusy as busy:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
 
     def _common_headers(self, environ: Environ) -> Headers | None:
         """Return the headers that every answer has; None if it is another one, such as a redirect."""
@@ -184,11 +187,12 @@ def rest_read(environ: Environ) -> PlainRead | None:
     caller = caller_of(environ, token) if by_id or by_name else None
     if caller is None:
         return None
+    known = known_etags(environ.get("HTTP_IF_NONE_MATCH", ""))
     if by_id:
-        request, (view, allowed) = ReadRequest(*caller, secret_id=int(by_id[1])), _VIEW_BY_ID
+        request, (view, allowed) = ReadRequest(*caller, secret_id=int(by_id[1]), known=known), _VIEW_BY_ID
     elif by_name:
         request, (view, allowed) = (
-            ReadRequest(*caller, environment=by_name[1], name=by_name[2]),
+            ReadRequest(*caller, environment=by_name[1], name=by_name[2], known=known),
             _VIEW_BY_NAME,
         )
 
@@ -210,7 +214,6 @@ def is_plain(environ: Environ) -> bool:
         and environ.get("HTTP_ACCEPT", "") in _ACCEPTED
         and not environ.get("QUERY_STRING")
         and environ.get("CONTENT_LENGTH", "") in {"", "0"}
-        and "HTTP_IF_NONE_MATCH" not in environ
     )
 
 
@@ -218,6 +221,18 @@ def _body(secret: SecretRow, value: str) -> bytes:
     document: dict[str, Any] = _DOCUMENT.to_representation(secret)
     document["value"] = value
     return _RENDERER.render(document)
+
+
+def _unchanged(headers: Headers) -> Answer:
+    UNCHANGED_READS.inc()
+    return Answer("304 Not Modified", [*headers, ("Content-Length", "0")], [b""])
+
+
+def _with_value(headers: Headers, asked: PlainRead, read: RecordedRead) -> Answer:
+    """Return the answer with the value of a read. Raises EnvelopeError."""
+    body = asked.body(read.secret, read.open())
+    own = [("Content-Type", asked.media_type), ("Content-Length", str(len(body)))]
+    return Answer("200 OK", [*headers, *own], [body])
 
 
 def _headers_of_middlewares(environ: Environ) -> Headers | None:

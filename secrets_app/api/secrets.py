@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
@@ -27,6 +26,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
+from secrets_app.queries.states import is_known, known_etags
 from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.services.read import require_readable, reveal
 
@@ -89,8 +89,7 @@ class SecretsView(GenericAPIView[Any]):
 
         Raises what `require_readable` raises. No value leaves, so that no read is recorded.
         """
-        known = parse_etags(self.request.headers.get("If-None-Match", ""))
-        if "*" not in known and f'"{secret.etag}"' not in {each.removeprefix("W/") for each in known}:
+        if not is_known(secret.etag, known_etags(self.request.headers.get("If-None-Match", ""))):
             return False
         require_readable(actor=self.actor, secret=secret)
         UNCHANGED_READS.inc()

@@ -1,6 +1,7 @@
 """The state of the secrets that an actor may read, as one text that changes with each of them: an ETag."""
 
 import hashlib
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
@@ -42,12 +43,22 @@ def state_of(actor: Principal, environment: Environment, *, prefix: str = "", fo
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
+def known_etags(header: str) -> frozenset[str]:
+    """Return the ETags that the header `If-None-Match` names, with their quotes, or "*"."""
+    return frozenset(each.removeprefix("W/") for each in parse_etags(header))
+
+
+def is_known(etag: str, known: AbstractSet[str]) -> bool:
+    """Return whether the ETag of a secret is one of those that its caller has."""
+    return f'"{etag}"' in known or "*" in known
+
+
 def is_unchanged(actor: Principal, state: str, known: str, *, kind: str) -> bool:
     """Return whether the header `If-None-Match` names this state; it is counted under a kind.
 
     Raises ConfirmationNeeded. No value leaves, so that no read is recorded.
     """
-    if not state or f'"{state}"' not in {each.removeprefix("W/") for each in parse_etags(known)}:
+    if not state or f'"{state}"' not in known_etags(known):
         return False
     require_confirmed(actor)
     UNCHANGED_LISTS.labels(kind).inc()

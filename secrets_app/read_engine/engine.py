@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from audit_app.db.conflicts import is_collision
 from secrets_app.metrics import READ_BATCH
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Serve, serve
+from secrets_app.read_engine.recorded_read import ReadRequest, Serve, Served, serve
 
 MAX_BATCH: Final = 100
 # Those of the batch at hand are among them. Each holds a thread of the server.
@@ -46,7 +46,7 @@ class _Waiting:
 
     def __init__(self, request: ReadRequest) -> None:
         self.request = request
-        self.read: RecordedRead | None = None
+        self.read: Served = None
         self.is_abandoned = False
         self.answered = threading.Lock()
         self.answered.acquire()
@@ -75,7 +75,7 @@ class ReadEngine:
         self._checked_at = self._clock()
         self._is_stopped = False
 
-    def read(self, request: ReadRequest) -> RecordedRead | None:
+    def read(self, request: ReadRequest) -> Served:
         """Wait for a read to be granted and recorded; None if the general path has to decide.
 
         Raises EngineBusy.
@@ -89,7 +89,7 @@ class ReadEngine:
         finally:
             self._room.release()
 
-    def _awaited(self, waiting: _Waiting) -> RecordedRead | None:
+    def _awaited(self, waiting: _Waiting) -> Served:
         self._queue.put(waiting)
         self._ensure_thread()
         if not waiting.answered.acquire(timeout=self._wait):
@@ -164,7 +164,7 @@ class ReadEngine:
             for each in batch:
                 each.answered.release()
 
-    def _reads(self, requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+    def _reads(self, requests: Sequence[ReadRequest]) -> list[Served]:
         """Serve a batch; after an error each request alone, and what still fails on the general path."""
         try:
             return self._persistently(requests)
@@ -174,14 +174,14 @@ class ReadEngine:
         except Exception as error:  # noqa: BLE001 - one request must not spoil the batch; the general path judges it
             return self._singly(requests, error)
 
-    def _singly(self, requests: Sequence[ReadRequest], error: Exception) -> list[RecordedRead | None]:
+    def _singly(self, requests: Sequence[ReadRequest], error: Exception) -> list[Served]:
         if len(requests) > 1:
             return [read for request in requests for read in self._reads([request])]
         # Its message may hold what the row holds.
         logger.error("the read engine left a read to the general path: %s", type(error).__name__)
         return [None]
 
-    def _persistently(self, requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+    def _persistently(self, requests: Sequence[ReadRequest]) -> list[Served]:
         """Serve a batch, once more after a lost connection or a collision with other writers."""
         began = self._clock()
         try:

@@ -1,6 +1,7 @@
 """Grants and records reads of values by tokens, any number of them in one transaction.
 
-What is granted is a receipt and a value that is still sealed. What cannot be granted at once (a refusal,
+What is granted is a receipt and a value that is still sealed; a caller that has the current value is granted
+nothing more, and no read is recorded. What cannot be granted at once (a refusal,
 an absent or edited row, a key that would have to be opened) is left to the general path, which decides,
 answers and records.
 """
@@ -28,6 +29,7 @@ from secrets_app.errors import EnvelopeError
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models.secret import version_context
+from secrets_app.queries.states import is_known
 from secrets_app.read_engine import raw_secrets
 from secrets_app.read_engine.raw_secrets import SecretRow, StoredRow
 
@@ -46,6 +48,8 @@ class ReadRequest(NamedTuple):
     secret_id: int = 0
     environment: str = ""
     name: str = ""
+    # The ETags that the caller has, or "*".
+    known: AbstractSet[str] = frozenset()
     # What the event records besides the version, such as the protocol.
     details: Mapping[str, Json] = MappingProxyType({})
 
@@ -70,6 +74,16 @@ class RecordedRead(NamedTuple):
         return "RecordedRead()"
 
 
+class Unchanged(NamedTuple):
+    """A read by a caller that has the current value: none leaves, and no read is recorded."""
+
+    secret: SecretRow
+
+
+# What a request got; None is for the general path.
+Served: TypeAlias = RecordedRead | Unchanged | None
+
+
 class _Granted(NamedTuple):
     secret: SecretRow
     draft: EventDraft
@@ -77,10 +91,10 @@ class _Granted(NamedTuple):
     key: PlainKey
 
 
-Serve: TypeAlias = Callable[[Sequence[ReadRequest]], list[RecordedRead | None]]
+Serve: TypeAlias = Callable[[Sequence[ReadRequest]], list[Served]]
 
 
-def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+def serve(requests: Sequence[ReadRequest]) -> list[Served]:
     """Grant and record reads in one transaction; None for each that the general path has to decide.
 
     Values of what is returned may be opened: the events are committed. Raises what the database or the
@@ -90,9 +104,11 @@ def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
         return [None] * len(requests)
     tokens, secrets = _rows(requests)
     granted = [_grant(request, tokens, secrets) for request in requests]
-    receipts = iter(commit_records([each.draft for each in granted if each]))
+    receipts = iter(commit_records([each.draft for each in granted if isinstance(each, _Granted)]))
     return [
-        RecordedRead(each.secret, each.draft, next(receipts), each.value, each.key) if each else None
+        RecordedRead(each.secret, each.draft, next(receipts), each.value, each.key)
+        if isinstance(each, _Granted)
+        else each
         for each in granted
     ]
 
@@ -126,8 +142,8 @@ def _flat(names: Mapping[str, AbstractSet[str]]) -> list[str]:
 
 def _grant(
     request: ReadRequest, tokens: Mapping[str, TokenRow], secrets: Mapping[raw_secrets.Key, StoredRow]
-) -> _Granted | None:
-    """Return what a request may read, or None if that is not certain."""
+) -> _Granted | Unchanged | None:
+    """Return what a request may read, or that it has it; None if that is not certain."""
     token = tokens.get(request.public_id)
     if token is None or request.environment not in {"", token.environment.name}:
         return None
@@ -144,6 +160,8 @@ def _grant(
         actor, Action.SECRET_REVEAL, environment_id=token.environment.pk, name=secret.name
     ):
         return None
+    if is_known(secret.etag, request.known):
+        return Unchanged(secret) if may_request(token.pk) else None
     key = _held_key(secret)
     if key is None or not may_request(token.pk):
         return None
