@@ -2,18 +2,35 @@
 
 import hashlib
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Any, Final
 
-from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models import BigIntegerField, Count, F, Max, Q, QuerySet, Sum
 from django.utils.http import parse_etags
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
-from environments_app.authorization.policy import Principal, require_confirmed, visible
+from environments_app.authorization.policy import Principal, allows, require_confirmed, visible
 from environments_app.models import Environment
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
 
 _DIGITS: Final = 32
+_COUNTED: Final[dict[str, Any]] = {
+    "count": Count("pk"),
+    "last": Max("pk"),
+    "ids": Sum("pk"),
+    "revisions": Sum("revision"),
+    "each": Sum(F("pk") * F("revision")),
+}
+# To compose the statement takes Django longer than the database takes to add up a thousand rows.
+_WHOLE: Final = PreparedQuery(
+    lambda: (
+        Secret.objects.filter(environment_id=Argument(0, BigIntegerField()), live=True)
+        .order_by()
+        .values_list("environment_id")
+        .annotate(**_COUNTED)
+    )
+)
 
 
 def readable_secrets(actor: Principal, environment: Environment, prefix: str = "") -> QuerySet[Secret]:
@@ -30,16 +47,13 @@ def state_of(actor: Principal, environment: Environment, *, prefix: str = "", fo
     It is one statement that reads no value. Each change through Keeper raises the revision of a secret, or
     makes one come or go; what is edited in the database itself shows in the next full answer.
     """
-    found = readable_secrets(actor, environment, prefix).aggregate(
-        count=Count("pk"),
-        last=Max("pk"),
-        ids=Sum("pk"),
-        revisions=Sum("revision"),
-        each=Sum(F("pk") * F("revision")),
-    )
-    if not found["count"]:
+    if prefix or not allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk):
+        found = tuple(readable_secrets(actor, environment, prefix).aggregate(**_COUNTED).values())
+    else:
+        found = (_WHOLE.first(environment.pk) or (None, 0))[1:]
+    if not found[0]:
         return ""
-    text = "\n".join(map(str, (environment.uuid, prefix, form, *found.values())))
+    text = "\n".join(map(str, (environment.uuid, prefix, form, *found)))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
