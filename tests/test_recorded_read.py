@@ -18,7 +18,7 @@ from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.integrity.raw_rows import ProvenRows
 from audit_app.interfaces.keyring import forget_keyring
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.policy import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
@@ -30,7 +30,7 @@ from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.read_engine import recorded_read
 from secrets_app.read_engine.engine import ReadEngine
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged, serve
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged, serve
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 
@@ -65,7 +65,7 @@ class Told(NamedTuple):
 class Inline(ReadEngine):
     """Serves in the thread that asks, whose transaction is the test's."""
 
-    def read(self, request: ReadRequest) -> Served:
+    def read(self, request: Request) -> Served:
         return serve([request])[0]
 
 
@@ -88,8 +88,8 @@ def both(answered: list[bool]) -> Callable[..., tuple[Told, Told]]:
             return answer
 
         return (
-            _told(FrontedClient(in_front, client.defaults), path, method, headers),
-            _told(FrontedClient(lambda _: None, client.defaults), path, method, headers),
+            told(FrontedClient(in_front, client.defaults), path, method, headers),
+            told(FrontedClient(lambda _: None, client.defaults), path, method, headers),
         )
 
     return ask
@@ -114,9 +114,10 @@ class FrontedClient(Client):
         return super().request(**(request | {k: v for k, v in environ.items() if k.startswith("keeper.")}))
 
 
-def _told(client: Client, path: str, method: str, headers: dict[str, str]) -> Told:
+def told(client: Client, path: str, method: str, headers: dict[str, str]) -> Told:
     # A violation is reported once a minute, a refusal counted: each path begins afresh.
     cache.clear()
+    RefusalCount.objects.all().delete()
     last = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
     response = getattr(client, method)(path, headers=headers)
     events = AuditEvent.objects.filter(id__gt=last).order_by("id").values_list(*EVENT)

@@ -62,7 +62,7 @@ class _Answer:
         self._region = region
         self._id = ("x-amzn-RequestId", request_id)
 
-    def headers(self, _secret: SecretRow) -> Headers:
+    def headers(self, _etag: str) -> Headers:
         return [self._id]
 
     def body(self, secret: SecretRow, value: str) -> bytes:

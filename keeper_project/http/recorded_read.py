@@ -16,6 +16,7 @@ from django.core.handlers.wsgi import get_path_info
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 from django.utils.module_loading import import_string
+from prometheus_client import Counter
 
 from audit_app.middleware import drop_untrusted_headers, request_id_of
 from audit_app.network.client_address import client_address
@@ -30,8 +31,9 @@ from secrets_app.errors import EnvelopeError, SecretError
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.queries.states import known_etags
 from secrets_app.read_engine.engine import EngineBusy, ReadEngine
+from secrets_app.read_engine.list_polls import ListPoll
 from secrets_app.read_engine.raw_secrets import SecretRow
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged
 from secrets_app.services.read import open_granted
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -58,21 +60,32 @@ _RENDERER: Final = JsonRenderer()
 class PlainRead(NamedTuple):
     """A plain read of one protocol: what is asked of the engine, and how the protocol answers.
 
-    `view` is the name of the route that answers what the engine does not. `headers` and `body` are those of
-    an answer with the value; `fail` answers a value that is recorded and does not open.
+    `view` is the name of the route that answers what the engine does not. `headers` takes the secret's ETag,
+    `body` the value; `fail` answers a value that is recorded and does not open.
     """
 
     request: ReadRequest
     view: str
-    headers: Callable[[SecretRow], Headers]
+    headers: Callable[[str], Headers]
     body: Callable[[SecretRow, str], bytes]
     fail: Callable[[Problem], HttpResponse]
     method: str = "GET"
     media_type: str = MEDIA_TYPE
+    unchanged: Counter = UNCHANGED_READS
+
+
+class PlainPoll(NamedTuple):
+    """A plain poll of a list, which is answered if it is unchanged."""
+
+    request: ListPoll
+    view: str
+    headers: Callable[[str], Headers]
+    unchanged: Counter
+    method: str = "GET"
 
 
 # What recognises the plain reads of a protocol; None for any other request.
-Door: TypeAlias = Callable[[Environ], PlainRead | None]
+Door: TypeAlias = Callable[[Environ], PlainRead | PlainPoll | None]
 
 
 class RecordedReads:
@@ -80,22 +93,22 @@ class RecordedReads:
 
     def __init__(self, engine: ReadEngine, doors: Sequence[Door] = ()) -> None:
         self._engine = engine
-        self._doors = (rest_read, *doors)
+        self._doors: tuple[Door, ...] = (rest_read, *doors)
         self._common: dict[bool, Headers | None] = {}
 
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer, or None. Raises Refused if too many wait."""
         started = time.perf_counter()
-        asked = next(filter(None, (door(environ) for door in self._doors)), None)
+        asked = self._asked(environ)
         common = self._common_headers(environ) if asked else None
         if asked is None or common is None:
             return None
         read = self._served(asked.request)
         if read is None:
             return None
-        headers = [*common, ("X-Request-ID", asked.request.request_id), *asked.headers(read.secret)]
+        own = [*common, ("X-Request-ID", asked.request.request_id)]
         try:
-            answer = _unchanged(headers) if isinstance(read, Unchanged) else _with_value(headers, asked, read)
+            answer = _answered(asked, read, own)
         except EnvelopeError:
             # The application records it, by a connection of its own.
             environ[_UNOPENED] = read, asked
@@ -103,7 +116,10 @@ class RecordedReads:
         times_of(asked.view, asked.method, f"{answer.status[0]}xx").observe(time.perf_counter() - started)
         return answer
 
-    def _served(self, request: ReadRequest) -> Served:
+    def _asked(self, environ: Environ) -> PlainRead | PlainPoll | None:
+        return next((asked for door in self._doors if (asked := door(environ))), None)
+
+    def _served(self, request: Request) -> Served:
         try:
             return self._engine.read(request)
         except EngineBusy as busy:
@@ -196,8 +212,8 @@ def rest_read(environ: Environ) -> PlainRead | None:
             _VIEW_BY_NAME,
         )
 
-    def headers(secret: SecretRow) -> Headers:
-        return [("Allow", allowed), ("ETag", f'"{secret.etag}"')]
+    def headers(etag: str) -> Headers:
+        return [("Allow", allowed), ("ETag", f'"{etag}"')]
 
     def fail(problem: Problem) -> HttpResponse:
         response = plain_problem_response(problem)
@@ -210,11 +226,15 @@ def rest_read(environ: Environ) -> PlainRead | None:
 def is_plain(environ: Environ) -> bool:
     """Return whether a request asks for nothing besides what its address names."""
     return (
-        environ["REQUEST_METHOD"] == "GET"
+        has_no_body(environ)
         and environ.get("HTTP_ACCEPT", "") in _ACCEPTED
         and not environ.get("QUERY_STRING")
-        and environ.get("CONTENT_LENGTH", "") in {"", "0"}
     )
+
+
+def has_no_body(environ: Environ) -> bool:
+    """Return whether it is a GET without a body."""
+    return environ["REQUEST_METHOD"] == "GET" and environ.get("CONTENT_LENGTH", "") in {"", "0"}
 
 
 def _body(secret: SecretRow, value: str) -> bytes:
@@ -223,13 +243,13 @@ def _body(secret: SecretRow, value: str) -> bytes:
     return _RENDERER.render(document)
 
 
-def _unchanged(headers: Headers) -> Answer:
-    UNCHANGED_READS.inc()
-    return Answer("304 Not Modified", [*headers, ("Content-Length", "0")], [b""])
-
-
-def _with_value(headers: Headers, asked: PlainRead, read: RecordedRead) -> Answer:
-    """Return the answer with the value of a read. Raises EnvelopeError."""
+def _answered(asked: PlainRead | PlainPoll, read: RecordedRead | Unchanged, headers: Headers) -> Answer:
+    """Return the answer to what was granted. Raises EnvelopeError."""
+    headers = [*headers, *asked.headers(read.etag)]
+    # Who polls a list gets nothing else.
+    if isinstance(asked, PlainPoll) or isinstance(read, Unchanged):
+        asked.unchanged.inc()
+        return Answer("304 Not Modified", [*headers, ("Content-Length", "0")], [b""])
     body = asked.body(read.secret, read.open())
     own = [("Content-Type", asked.media_type), ("Content-Length", str(len(body)))]
     return Answer("200 OK", [*headers, *own], [body])

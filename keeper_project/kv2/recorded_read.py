@@ -46,7 +46,7 @@ def _bearer(header: str) -> str:
     return token if scheme == "Bearer" else ""
 
 
-def _headers(_secret: SecretRow) -> Headers:
+def _headers(_etag: str) -> Headers:
     return []
 
 

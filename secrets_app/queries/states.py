@@ -11,6 +11,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows, require_confirmed, visible
 from environments_app.models import Environment
+from environments_app.tokens.raw_tokens import EnvironmentRow
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
 
@@ -33,15 +34,21 @@ _WHOLE: Final = PreparedQuery(
 )
 
 
-def readable_secrets(actor: Principal, environment: Environment, prefix: str = "") -> QuerySet[Secret]:
+def readable_secrets(
+    actor: Principal, environment: Environment | EnvironmentRow, prefix: str = ""
+) -> QuerySet[Secret]:
     """Return the secrets of an environment, or those under a prefix, whose values the actor may read."""
-    secrets = Secret.objects.filter(visible(actor, Action.SECRET_EXPORT), environment=environment, live=True)
+    secrets = Secret.objects.filter(
+        visible(actor, Action.SECRET_EXPORT), environment_id=environment.pk, live=True
+    )
     # "0" follows "/" in the order of bytes.
     inside = Q(name=prefix) | Q(name__gt=f"{prefix}/", name__lt=f"{prefix}0")
     return secrets.filter(inside) if prefix else secrets
 
 
-def state_of(actor: Principal, environment: Environment, *, prefix: str = "", form: str) -> str:
+def state_of(
+    actor: Principal, environment: Environment | EnvironmentRow, *, prefix: str = "", form: str
+) -> str:
     """Return the state of what the actor may read in an answer of some form; "" where that is nothing.
 
     It is one statement that reads no value. Each change through Keeper raises the revision of a secret, or

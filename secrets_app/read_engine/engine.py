@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from audit_app.db.conflicts import is_collision
 from secrets_app.metrics import READ_BATCH
-from secrets_app.read_engine.recorded_read import ReadRequest, Serve, Served, serve
+from secrets_app.read_engine.recorded_read import Request, Serve, Served, serve
 
 MAX_BATCH: Final = 100
 # Those of the batch at hand are among them. Each holds a thread of the server.
@@ -44,7 +44,7 @@ class _Waiting:
 
     __slots__ = ("answered", "is_abandoned", "read", "request")
 
-    def __init__(self, request: ReadRequest) -> None:
+    def __init__(self, request: Request) -> None:
         self.request = request
         self.read: Served = None
         self.is_abandoned = False
@@ -75,7 +75,7 @@ class ReadEngine:
         self._checked_at = self._clock()
         self._is_stopped = False
 
-    def read(self, request: ReadRequest) -> Served:
+    def read(self, request: Request) -> Served:
         """Wait for a read to be granted and recorded; None if the general path has to decide.
 
         Raises EngineBusy.
@@ -164,7 +164,7 @@ class ReadEngine:
             for each in batch:
                 each.answered.release()
 
-    def _reads(self, requests: Sequence[ReadRequest]) -> list[Served]:
+    def _reads(self, requests: Sequence[Request]) -> list[Served]:
         """Serve a batch; after an error each request alone, and what still fails on the general path."""
         try:
             return self._persistently(requests)
@@ -174,14 +174,14 @@ class ReadEngine:
         except Exception as error:  # noqa: BLE001 - one request must not spoil the batch; the general path judges it
             return self._singly(requests, error)
 
-    def _singly(self, requests: Sequence[ReadRequest], error: Exception) -> list[Served]:
+    def _singly(self, requests: Sequence[Request], error: Exception) -> list[Served]:
         if len(requests) > 1:
             return [read for request in requests for read in self._reads([request])]
         # Its message may hold what the row holds.
         logger.error("the read engine left a read to the general path: %s", type(error).__name__)
         return [None]
 
-    def _persistently(self, requests: Sequence[ReadRequest]) -> list[Served]:
+    def _persistently(self, requests: Sequence[Request]) -> list[Served]:
         """Serve a batch, once more after a lost connection or a collision with other writers."""
         began = self._clock()
         try:

@@ -15,9 +15,11 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
+from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import keyring
+from audit_app.recording.event_store import hashes_of_heads
 from audit_app.recording.recorder import EventDraft, Receipt, commit_records, stream_and_object
-from environments_app.authorization.policy import allows
+from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens
 from environments_app.tokens.raw_tokens import TokenRow
@@ -31,6 +33,7 @@ from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models.secret import version_context
 from secrets_app.queries.states import is_known
 from secrets_app.read_engine import raw_secrets
+from secrets_app.read_engine.list_polls import ListPoll, known_state
 from secrets_app.read_engine.raw_secrets import SecretRow, StoredRow
 
 
@@ -66,6 +69,11 @@ class RecordedRead(NamedTuple):
     value: Sealed
     key: PlainKey
 
+    @property
+    def etag(self) -> str:
+        """That of the secret."""
+        return self.secret.etag
+
     def open(self) -> str:
         """Return the value. Raises EnvelopeError if what is stored was tampered with: record that."""
         return self.value.open_by(self.receipt, self.key).decode()
@@ -75,11 +83,13 @@ class RecordedRead(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """A read by a caller that has the current value: none leaves, and no read is recorded."""
+    """A read by a caller that has what it would get: no value leaves, and no read is recorded."""
 
-    secret: SecretRow
+    etag: str
 
 
+# What is asked of the engine.
+Request: TypeAlias = ReadRequest | ListPoll
 # What a request got; None is for the general path.
 Served: TypeAlias = RecordedRead | Unchanged | None
 
@@ -91,10 +101,10 @@ class _Granted(NamedTuple):
     key: PlainKey
 
 
-Serve: TypeAlias = Callable[[Sequence[ReadRequest]], list[Served]]
+Serve: TypeAlias = Callable[[Sequence[Request]], list[Served]]
 
 
-def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+def serve(requests: Sequence[Request]) -> list[Served]:
     """Grant and record reads in one transaction; None for each that the general path has to decide.
 
     Values of what is returned may be opened: the events are committed. Raises what the database or the
@@ -102,8 +112,8 @@ def serve(requests: Sequence[ReadRequest]) -> list[Served]:
     """
     if not keyring().is_at_hand:
         return [None] * len(requests)
-    tokens, secrets = _rows(requests)
-    granted = [_grant(request, tokens, secrets) for request in requests]
+    rows = _rows(requests)
+    granted = [_grant(request, rows) for request in requests]
     receipts = iter(commit_records([each.draft for each in granted if isinstance(each, _Granted)]))
     return [
         RecordedRead(each.secret, each.draft, next(receipts), each.value, each.key)
@@ -113,9 +123,28 @@ def serve(requests: Sequence[ReadRequest]) -> list[Served]:
     ]
 
 
-def _rows(requests: Sequence[ReadRequest]) -> tuple[dict[str, TokenRow], Mapping[raw_secrets.Key, StoredRow]]:
-    """Return the tokens that proved themselves by their public ids, and the rows of the secrets."""
+class _Rows(NamedTuple):
+    """What decides a batch: tokens that proved themselves by public ids, secrets, and hashes of heads."""
+
+    tokens: Mapping[str, TokenRow]
+    secrets: Mapping[raw_secrets.Key, StoredRow]
+    heads: Mapping[str, bytes]
+
+
+def _rows(requests: Sequence[Request]) -> _Rows:
     publics = {request.public_id for request in requests}
+    queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
+    queries += _queries([request for request in requests if isinstance(request, ReadRequest)])
+    stored, *found = rows_of_each(queries)
+    tokens = {token.public_id: token for token in filter(None, map(raw_tokens.proven, stored))}
+    polled = {request.public_id for request in requests if isinstance(request, ListPoll)} & tokens.keys()
+    streams = {environment_stream(tokens[public_id].environment.uuid) for public_id in polled}
+    return _Rows(tokens, raw_secrets.keyed(found), hashes_of_heads(streams) if streams else {})
+
+
+def _queries(requests: Sequence[ReadRequest]) -> list[tuple[str, list[Any]]]:
+    """Return the queries of the secrets."""
+    queries: list[tuple[str, list[Any]]] = []
     ids = {request.secret_id for request in requests if request.secret_id}
     named: dict[str, set[str]] = {}
     own: dict[str, set[str]] = {}
@@ -124,36 +153,49 @@ def _rows(requests: Sequence[ReadRequest]) -> tuple[dict[str, TokenRow], Mapping
             named.setdefault(request.environment, set()).add(request.name)
         elif not request.secret_id:
             own.setdefault(request.public_id, set()).add(request.name)
-    queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
     if ids:
         queries.append((raw_secrets.by_id(len(ids)), [*ids]))
     if named:
         queries.append((raw_secrets.by_name(map(len, named.values())), _flat(named)))
     if own:
         queries.append((raw_secrets.by_own_name(map(len, own.values())), _flat(own)))
-    stored, *found = rows_of_each(queries)
-    tokens = filter(None, map(raw_tokens.proven, stored))
-    return {token.public_id: token for token in tokens}, raw_secrets.keyed(found)
+    return queries
 
 
 def _flat(names: Mapping[str, AbstractSet[str]]) -> list[str]:
     return [value for place, within in names.items() for value in (place, *within)]
 
 
-def _grant(
-    request: ReadRequest, tokens: Mapping[str, TokenRow], secrets: Mapping[raw_secrets.Key, StoredRow]
-) -> _Granted | Unchanged | None:
+def _grant(request: Request, rows: _Rows) -> _Granted | Unchanged | None:
     """Return what a request may read, or that it has it; None if that is not certain."""
-    token = tokens.get(request.public_id)
+    token = rows.tokens.get(request.public_id)
     if token is None or request.environment not in {"", token.environment.name}:
         return None
-    row = secrets.get(request.secret_id or (token.environment.pk, request.name))
     try:
         actor = verify_row(
             token, request.token_secret, address=request.address, request_id=request.request_id
         )
     except BadToken:
         return None
+    granted: _Granted | Unchanged | None
+    if isinstance(request, ListPoll):
+        granted = _unchanged(request, actor, token, rows)
+    else:
+        granted = _grant_value(request, actor, token, rows)
+    return granted if granted and may_request(token.pk) else None
+
+
+def _unchanged(poll: ListPoll, actor: Principal, token: TokenRow, rows: _Rows) -> Unchanged | None:
+    head = rows.heads.get(environment_stream(token.environment.uuid))
+    # A token that may export nothing has no state.
+    state = known_state(poll, actor, token.environment, head) if head else None
+    return Unchanged(state) if state else None
+
+
+def _grant_value(
+    request: ReadRequest, actor: Principal, token: TokenRow, rows: _Rows
+) -> _Granted | Unchanged | None:
+    row = rows.secrets.get(request.secret_id or (token.environment.pk, request.name))
     secret = raw_secrets.proven(row, token.environment) if row else None
     # Who may reveal a secret may see it.
     if secret is None or not allows(
@@ -161,11 +203,9 @@ def _grant(
     ):
         return None
     if is_known(secret.etag, request.known):
-        return Unchanged(secret) if may_request(token.pk) else None
+        return Unchanged(secret.etag)
     key = _held_key(secret)
-    if key is None or not may_request(token.pk):
-        return None
-    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key)
+    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key) if key else None
 
 
 def _held_key(secret: SecretRow) -> PlainKey | None:

@@ -21,12 +21,12 @@ def request(number: int) -> ReadRequest:
     return ReadRequest("p" * 22, "s" * 43, "127.0.0.1", f"request-{number}", secret_id=number)
 
 
-def answer(each: ReadRequest) -> Any:
+def answer(each: Any) -> Any:
     """Stand for a recorded read."""
     return f"read {each.secret_id}"
 
 
-def served(requests: Sequence[ReadRequest]) -> list[Served]:
+def served(requests: Sequence[Any]) -> list[Served]:
     return [answer(each) for each in requests]
 
 
@@ -52,7 +52,7 @@ class Gate:
         self.entered = threading.Event()
         self.sizes: list[int] = []
 
-    def __call__(self, requests: Sequence[ReadRequest]) -> list[Served]:
+    def __call__(self, requests: Sequence[Any]) -> list[Served]:
         self.sizes.append(len(requests))
         self.entered.set()
         assert self.opened.wait(30)
@@ -101,7 +101,7 @@ def test_those_who_wait_are_served_together_up_to_a_limit(made: Made) -> None:
 def test_one_request_does_not_spoil_the_others_of_its_batch(
     made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         if any(each.secret_id == 7 for each in requests):
             raise IntegrityError("canary")
         return served(requests)
@@ -117,7 +117,7 @@ def test_one_request_does_not_spoil_the_others_of_its_batch(
 def test_without_a_database_all_is_left_to_the_general_path_at_once(made: Made, error: Exception) -> None:
     tries: list[int] = []
 
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         tries.append(len(requests))
         raise error
 
@@ -129,7 +129,7 @@ def test_without_a_database_all_is_left_to_the_general_path_at_once(made: Made, 
 def test_a_collision_is_tried_once_more(made: Made) -> None:
     tries: list[int] = []
 
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         tries.append(len(requests))
         if len(tries) == 1:
             raise OperationalError(1213, "Deadlock found when trying to get lock")
@@ -143,7 +143,7 @@ def test_a_failure_that_took_long_is_not_tried_again(made: Made) -> None:
     now = [0.0]
     tries: list[int] = []
 
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         tries.append(len(requests))
         now[0] += 20
         raise OperationalError(1205, "Lock wait timeout exceeded")
@@ -160,7 +160,7 @@ def test_a_thread_that_ends_leaves_its_batch_to_the_general_path_and_is_replaced
     threads: list[threading.Thread] = []
     tries: list[int] = []
 
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         threads.append(threading.current_thread())
         tries.append(len(requests))
         if len(tries) == 1 or (end is MemoryError and len(tries) == 2):
@@ -183,7 +183,7 @@ def test_who_comes_while_the_thread_ends_does_not_wait_for_the_next_request(
     ending, came = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 
-    def serve(requests: Sequence[ReadRequest]) -> list[Served]:
+    def serve(requests: Sequence[Any]) -> list[Served]:
         threads.append(threading.current_thread())
         if requests[0].secret_id == 1:
             raise SystemExit
