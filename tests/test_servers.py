@@ -91,6 +91,20 @@ def test_no_two_servers_of_a_run_are_given_one_port() -> None:
     assert len({free_port() for _ in range(400)}) == 400
 
 
+def test_no_port_is_given_to_two_processes_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [free_port() for _ in range(20)]
+    program = f"""
+from itertools import count
+from tests.servers import server
+server._places_of = lambda _, places=count(server.PORTS.index({own[0]})): places
+print(*[server.free_port() for _ in range(20)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {*map(int, done.stdout.split())} & {*own}
+
+
 def test_openbao_takes_secrets(tmp_path: Path) -> None:
     server = OpenBao(tmp_path)
     server.start()

@@ -1,5 +1,6 @@
 """One server process: started on a free port in a directory of its own, waited for, stopped."""
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -31,13 +33,15 @@ class ServerFailed(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on, and that this process has not got before.
+    """Return a port of the loopback address that nobody listens on, and that nobody else of these tests has got.
 
-    Between here and its server's start a port belongs to nobody. Chosen by lot, two servers of one run got
-    the same one now and then.
+    Between here and its server's start, which may take seconds, a port belongs to nobody. So each process
+    that asks notes what it was given in a file that all of them share, until it ends.
     """
     for place in _places_of(os.getpid()):
         port = PORTS[place % len(PORTS)]
+        if not _is_taken_note_of(port):
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -46,6 +50,22 @@ def free_port() -> int:
                 continue
         return port
     raise AssertionError("places have no end")
+
+
+def _is_taken_note_of(port: int) -> bool:
+    """Note that this process has a port, unless another one has: a byte of the file is locked for it."""
+    try:
+        fcntl.lockf(_notes_of(os.getpid()), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@cache
+def _notes_of(_process: int) -> int:
+    """Open the file once a process: to close it would drop its locks."""
+    path = Path(tempfile.gettempdir()) / f"keeper-test-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 @cache

@@ -33,10 +33,23 @@ class TcpSwitch:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._open += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+                self._lead_on(near)
+
+    def _lead_on(self, near: socket.socket) -> None:
+        to = self._to
+        try:
+            far = socket.create_connection(("127.0.0.1", to))
+        except OSError:
+            # As a load balancer does in front of a server that is down; the next one may be up.
+            _close(near)
+            return
+        self._open += [near, far]
+        if to != self._to:
+            # It was turned meanwhile.
+            _close(near)
+            _close(far)
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
 
 @contextmanager

@@ -46,6 +46,9 @@ class Line:
             self.fault, self.at, self.deadly, self.dead, self._sent = fault, at, deadly, False, 0
 
     def close(self) -> None:
+        # A thread that waits for the next one is not woken by a `close` alone.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in list(self._open):
             _close(each)
