@@ -26,12 +26,13 @@ from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
 from secrets_app.persistence import environment_snapshot
-from tests import bytecode
+from tests import bytecode, requests_under_way
 from tests.template import Template, make_template, put_back, stored_tables
 
 # Held for ever: nobody stores a snapshot beside an answer.
 _BUSY = threading.Lock()
 _BUSY.acquire()
+PATIENCE_SECONDS = 60
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 # What takes longest comes first, so that no process is left alone with it at the end.
 SLOWEST = (
@@ -100,6 +101,23 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """Wait for the threads of a test: what ends one later would be reported in another test."""
+    before = set(threading.enumerate())
+    yield
+    for thread in threading.enumerate():
+        if thread not in before and _is_of_a_test(thread):
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), f"{thread.name} outlives its test"
+
+
+def _is_of_a_test(thread: threading.Thread) -> bool:
+    """Return whether what it runs is written in a test; servers of the session are of other modules."""
+    module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
+    return "tests" in module.split(".")
+
+
+@pytest.fixture(autouse=True)
 def _fresh_process(settings: Settings) -> Iterator[None]:
     settings.SECURE_SSL_REDIRECT = False
     # Each client loads the middleware anew; WhiteNoise would look at every static file each time.
@@ -116,6 +134,17 @@ def _no_snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Store snapshots in their own tests alone: the thread that stores one may outlive any other."""
     if "snapshot" not in request.module.__name__:
         monkeypatch.setattr(environment_snapshot, "_STORING", _BUSY)
+
+
+@pytest.fixture(autouse=True)
+def _answered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the live server finish with the test's requests before the test's rows are removed."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")
+    yield
+    requests_under_way.wait_until_none()
 
 
 def _forget() -> None:

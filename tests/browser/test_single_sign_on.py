@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from environments_app.models import Membership, Session, User
 from environments_app.saml.group_mapping import map_group
 from environments_app.tests.cast import Cast
-from tests.browser import requests_under_way
 from tests.browser.visitor import PATIENCE_MILLISECONDS
 from tests.saml_idp.server import WebProvider, serving
 
@@ -47,7 +46,6 @@ def window(browser: Browser, site: str) -> Iterator[Page]:
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
-    requests_under_way.wait_until_none()
     assert [line for line in problems if "403 (Forbidden)" not in line] == []
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
@@ -129,17 +129,11 @@ def test_the_keyboard_asks_as_well(edited: Page) -> None:
 
 
 def test_the_browser_asks_before_the_page_is_closed(edited: Page) -> None:
-    asked: list[str] = []
+    edited.on("dialog", lambda dialog: dialog.dismiss())
+    with edited.expect_event("dialog") as asked:
+        edited.close(run_before_unload=True)
 
-    def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
-        dialog.dismiss()
-
-    edited.on("dialog", stay)
-    edited.close(run_before_unload=True)
-    edited.wait_for_timeout(500)
-
-    assert asked == ["beforeunload"]
+    assert asked.value.type == "beforeunload"
     expect(edited.locator("#id_value")).to_have_value("entered")
 
 
