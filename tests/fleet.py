@@ -34,15 +34,15 @@ class Worker(Server):
     program: ClassVar[str] = "granian"
     package: ClassVar[str] = "requirements.txt"
 
-    def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, variables: Mapping[str, str], module: str) -> None:
         super().__init__(directory)
-        self._variables = variables
+        self._variables, self._module = variables, module
 
     def command(self) -> list[str]:
         keeper = [
             sys.executable,
             "-m",
-            "keeper_project.runtime.cli",
+            self._module,
             "run",
             "--no-worker",
             "--port",
@@ -71,8 +71,10 @@ class Worker(Server):
 class Fleet:
     """Two workers; `plan` says how KMS fails, `kms` is the operator's own view of it."""
 
-    def __init__(self, directory: Path, moto_url: str, mariadb_url: str) -> None:
-        self.plan = Plan()
+    def __init__(
+        self, directory: Path, moto_url: str, mariadb_url: str, *, module: str = "keeper_project.runtime.cli"
+    ) -> None:
+        self.plan, self._module = Plan(), module
         self._directory, self._moto_url, self._port = directory, moto_url, free_port()
         self._stack, self._kms_server = ExitStack(), ExitStack()
         self.kms = boto3.client(
@@ -132,7 +134,7 @@ class Fleet:
             for role in ("reader", "viewer", "editor")
         )
         for number in range(2):
-            worker = Worker(self._directory / str(number), self.variables)
+            worker = Worker(self._directory / str(number), self.variables, self._module)
             self._stack.callback(worker.stop)
             worker.start()
             self.workers.append(worker)

@@ -16,6 +16,7 @@ import pytest
 from django.db import connection
 
 from keeper_project.tests.test_stopping import took_all, until
+from tests import patient_run
 from tests.fleet import Fleet, Worker
 from tests.servers.fixtures import moto_url
 
@@ -28,14 +29,14 @@ CLIENTS = 16
 WARM = 60
 # The answer of the slowest request that is under way; of each other one it is the wait for a lock.
 HELD_SECONDS = 0.5
-# A stop that waits for what never ends is cut off after 20 s, for which the other replica stands still.
-STALL_SECONDS = 10.0
+# A stop that waits for what never ends is cut off after that time, for which the other replica stands still.
+STALL_SECONDS = patient_run.FINISH_SECONDS / 2
 
 
 @pytest.fixture
 def fleet(moto_url: str, tmp_path: Path) -> Iterator[Fleet]:
     server = os.environ["KEEPER_TEST_MARIADB_URL"] if connection.vendor == "mysql" else ""
-    with Fleet(tmp_path, moto_url, server) as started:
+    with Fleet(tmp_path, moto_url, server, module=patient_run.__name__) as started:
         yield started
 
 
@@ -69,7 +70,7 @@ class Clients:
         while not self._ends.is_set():
             done += 1
             # Nobody listens any more: there is nothing to send.
-            with suppress(ConnectionRefusedError):
+            with suppress(ConnectionError):
                 self._ask(f"load/{self.worker.port}-{number}-{done}" if number % 3 == 0 else "")
 
     def _ask(self, name: str) -> None:
@@ -89,7 +90,7 @@ class Clients:
                 answer = asking.getresponse()
                 answer.read()
                 self.statuses.append(answer.status)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 self.dropped.append(port)
             finally:
                 self.under_way.pop(port, None)
