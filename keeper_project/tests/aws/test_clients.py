@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import boto3
 import pytest
@@ -61,11 +63,20 @@ const client = new SecretsManagerClient({ maxAttempts: 1 });
 """
 
 
-def variables(live_server: LiveServer, own: str) -> dict[str, str]:
+@pytest.fixture
+def site(live_server: LiveServer) -> str:
+    """The address of a Keeper that has loaded its pages: AWS's clients wait 2 s for credentials, three times."""
+    with pytest.raises(HTTPError, match="403") as refused:
+        urlopen(f"{live_server.url}/aws/credentials", timeout=WAIT_SECONDS)
+    refused.value.close()
+    return str(live_server.url)
+
+
+def variables(site: str, own: str) -> dict[str, str]:
     """Return what docs/aws-clients.md tells to set."""
     return {
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{live_server.url}/aws",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{live_server.url}/aws/credentials",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{site}/aws",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{site}/aws/credentials",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": own,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -79,9 +90,9 @@ def own(cast: Cast) -> str:
 
 
 @pytest.fixture
-def set_up(live_server: LiveServer, own: str, tmp_path: Path) -> dict[str, str]:
+def set_up(site: str, own: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a program that the documentation's variables are set in."""
-    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables(live_server, own)}
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables(site, own)}
 
 
 @pytest.fixture
@@ -95,7 +106,7 @@ def client(set_up: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def workload(cast: Cast, live_server: LiveServer, tmp_path: Path) -> dict[str, str]:
+def workload(cast: Cast, site: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a program whose platform gave it a token, with the variables of the documentation."""
     keep(cast, "app/db", value="s3cret")
     issuer = Issuer()
@@ -104,8 +115,8 @@ def workload(cast: Cast, live_server: LiveServer, tmp_path: Path) -> dict[str, s
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{live_server.url}/aws",
-        "AWS_ENDPOINT_URL_STS": f"{live_server.url}/aws/sts",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{site}/aws",
+        "AWS_ENDPOINT_URL_STS": f"{site}/aws/sts",
         "AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/ci",
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "jwt"),
         "AWS_REGION": REGION,
