@@ -79,37 +79,44 @@ class Hostile:
         self.port = self.listener.getsockname()[1]
         self.connections = 0
         self.sent = 0
+        self._lines: list[socket.socket] = []
+        self._over = threading.Event()
+
+    def talk(self, line: socket.socket, words: Iterable[bytes]) -> None:
+        """Send words to one that came, until they end or all is over."""
+        with line, contextlib.suppress(OSError):
+            for piece in words:
+                if self._over.is_set():
+                    return
+                line.sendall(piece)
+                self.sent += len(piece)
+
+    def accept(self, words: Callable[[], Iterable[bytes]]) -> None:
+        """Talk to each that comes in a thread of its own, until all is over."""
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = self.listener.accept()
+                self.connections += 1
+                self._lines.append(line)
+                threading.Thread(target=self.talk, args=(line, words()), daemon=True).start()
+
+    def leave(self) -> None:
+        """Cut everybody off, and listen no more."""
+        self._over.set()
+        for each in (self.listener, *self._lines):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 @contextlib.contextmanager
 def serving(words: Callable[[], Iterable[bytes]]) -> Iterator[Hostile]:
     """Serve any number of connections at once until the block ends."""
-    hostile, lines, over = Hostile(), list[socket.socket](), threading.Event()
-
-    def talk(line: socket.socket) -> None:
-        with line, contextlib.suppress(OSError):
-            for piece in words():
-                if over.is_set():
-                    return
-                line.sendall(piece)
-                hostile.sent += len(piece)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                line, _ = hostile.listener.accept()
-                hostile.connections += 1
-                lines.append(line)
-                threading.Thread(target=talk, args=(line,), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
+    hostile = Hostile()
+    thread = threading.Thread(target=hostile.accept, args=(words,), daemon=True)
     thread.start()
     try:
         yield hostile
     finally:
-        over.set()
-        for each in (hostile.listener, *lines):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        hostile.listener.close()
+        hostile.leave()
         thread.join()

@@ -42,6 +42,8 @@ class Programs:
         """Say whether a worker has carried out a heartbeat that beat sent after a time."""
         for key in self.client.keys("*keeper:heartbeat*"):
             found = str(self.client.get(key) or b"")
+            if "20" not in found:
+                continue  # It has expired since it was listed.
             at = datetime.fromisoformat(found[found.index("20") :][:32])
             return at > since
         return False

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ from tests import hostile
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 1.0
 # For a client of a few requests, on a machine that is busy with other things. Without limits: for ever.
-PATIENCE = 30.0
+PATIENCE = 60.0
 # The largest answer to any request, and what buffers of the kernel hold besides.
 MOST_SENT = 24 * 1024 * 1024
 AWS = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "k"}
@@ -269,17 +270,15 @@ def test_it_says_what_happened_in_plain_words() -> None:
     with hostile.serving(hostile.HTTP["drips a body"]) as server:
         said = seen_off(ask_vault, "http://127.0.0.1", server)
     assert said == "Vault: there was no whole answer within 1 seconds"
-    with hostile.serving(hostile.HTTP["announces 800 MB"]) as server:
-        said = seen_off(ask_vault, "http://127.0.0.1", server)
-    assert said == "Vault: the answer is larger than 4,096 KiB"
 
 
 def test_a_length_that_is_too_large_is_refused_before_the_rest_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VaultKv2, "timeout_seconds", PATIENCE)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 838860800\r\n\r\n"
-    with hostile.serving(lambda: hostile.drip(head)) as server:
-        said = seen_off(ask_vault, "http://127.0.0.1", server)
-    assert said == "Vault: the answer is larger than 4,096 KiB"
+    for words in (lambda: hostile.drip(head), hostile.HTTP["announces 800 MB"]):
+        with hostile.serving(words) as server:
+            said = seen_off(ask_vault, "http://127.0.0.1", server)
+        assert said == "Vault: the answer is larger than 4,096 KiB"
 
 
 def test_what_a_library_in_c_reads_is_counted() -> None:
@@ -318,19 +317,21 @@ def test_a_small_answer_does_not_become_a_large_one() -> None:
 
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked, over, came_back = threading.Event(), threading.Event(), threading.Event()
 
-    def never(host: str, *args: object, **kwargs: object) -> list[object]:
-        asked.append(host)
-        time.sleep(10)
+    def never(*args: object, **kwargs: object) -> list[object]:
+        asked.set()
+        over.wait(2 * PATIENCE)
+        came_back.set()
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", never)
-    started = time.monotonic()
     with pytest.raises(DeadlinePassed, match=r"no name server answered for vault\.example"):
         outbound.permitted_addresses("vault.example", 443, encrypted=True)
-    assert asked
-    assert time.monotonic() - started < 8
+    assert asked.wait(PATIENCE)
+    assert not came_back.is_set()
+    over.set()
+    assert came_back.wait(PATIENCE)
 
 
 def test_a_request_within_another_has_no_more_time() -> None:

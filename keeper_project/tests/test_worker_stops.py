@@ -34,9 +34,10 @@ class Server:
         self.url = f"redis://127.0.0.1:{redis.port}/0"
 
     def messages(self) -> list[dict[str, Any]]:
-        with Client.from_url(self.url) as client:
-            taken = [json.loads(each)[0] for each in client.hvals("unacked")]
-            return taken + [json.loads(each) for each in client.lrange("celery", 0, -1)]
+        with Client.from_url(self.url) as client, client.pipeline(transaction=True) as both:
+            # At once: a message that a worker puts back in between would be counted twice.
+            taken, waiting = both.hvals("unacked").lrange("celery", 0, -1).execute()
+            return [json.loads(each)[0] for each in taken] + [json.loads(each) for each in waiting]
 
 
 class Keeper:

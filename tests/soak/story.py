@@ -16,7 +16,7 @@ from tests.soak.uses import NAMES, Uses
 
 # Reads may pause for as long as the web server takes to start again: the supervisor's pause before it
 # (1 s after the first death), the fork, and the first connection, on a machine that does other work.
-GAP_SECONDS: Final = 30.0
+GAP_SECONDS: Final = 60.0
 # Until a worker that was killed is replaced, and what it had begun is claimed by the next one.
 SETTLE_SECONDS: Final = 300.0
 # Caches of bounded size are full, templates and statements compiled.

@@ -170,14 +170,14 @@ def test_an_event_that_commits_later_than_a_higher_id_is_not_left_out() -> None:
         with transaction.atomic():
             write(1, stream="environment:late")
             has_written.set()
-            may_commit.wait(20)
+            may_commit.wait(60)
         connection.close()
 
     write(1)
     write(1, stream="environment:late")
     late = threading.Thread(target=write_late)
     late.start()
-    assert has_written.wait(20)
+    assert has_written.wait(60)
     write(1)
     search_index.fill()
     may_commit.set()

@@ -24,6 +24,9 @@ class Issuer:
         # What is answered instead of the usual document, by path: status, headers, body.
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.delay = 0.0
+        # While it is not set, every answer waits.
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     @property
     def algorithm(self) -> str:
@@ -76,6 +79,7 @@ def served(issuer: Issuer) -> Iterator[Issuer]:
         def do_GET(self) -> None:
             issuer.requests.append(self.path)
             time.sleep(issuer.delay)
+            issuer.may_answer.wait(60)
             status, headers, body = issuer.answers.get(self.path) or (200, {}, self._usual())
             self.send_response(status)
             for name, value in headers.items():

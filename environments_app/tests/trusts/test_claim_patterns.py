@@ -46,10 +46,11 @@ def test_it_agrees_with_a_regular_expression(pattern: str, value: str) -> None:
 
 
 def test_it_takes_linear_time() -> None:
-    begun = time.process_time()
+    begun = time.thread_time()
 
     assert not matches("aaa*a*a*b", "a" * 100_000)
-    assert time.process_time() - begun < 1
+    # It takes milliseconds; by going back at each star it would take hours.
+    assert time.thread_time() - begun < 10
 
 
 @pytest.mark.parametrize("pattern", ["", "*", "ab*", "abc****", "a\nb", "x" * 1001])

@@ -154,7 +154,9 @@ def start(_status: str, _headers: list[tuple[str, str]]) -> None:
     """Take the head of an answer."""
 
 
-def test_streams_that_nobody_reads_hold_up_no_page() -> None:
+def test_streams_that_nobody_reads_hold_up_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No stream is cut before the page has come, however long that takes here.
+    monkeypatch.setattr(request_threads, "STREAM_SECONDS", 2 * WAIT_SECONDS)
     bodies = [Endless() for _ in range(4)]
     waiting = iter(bodies)
 
@@ -171,10 +173,13 @@ def test_streams_that_nobody_reads_hold_up_no_page() -> None:
             answered.set()
 
     threading.Thread(target=ask, daemon=True).start()
-    is_free = answered.wait(request_threads.STREAM_SECONDS / 2)
+    is_free = answered.wait(WAIT_SECONDS)
     for stream in streams:
         stream.close()  # type: ignore[attr-defined]
         next(iter(stream))
+    for body in bodies:
+        # What its thread logs is of this test.
+        assert body.closed.wait(WAIT_SECONDS)
     assert is_free, "the page waits for readers of reports"
 
 

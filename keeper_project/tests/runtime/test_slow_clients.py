@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,10 +32,11 @@ def connected(port: int, sent: bytes) -> socket.socket:
 
 
 def post(port: int, body: bytes) -> bytes:
-    """Send a whole request with a body, and return the first line of its answer."""
+    """Send a whole request with a body, and return the first line of its answer; none if it is cut off."""
     head = START + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-    with closing(connected(port, head + body)) as asking:
+    with suppress(ConnectionError), closing(connected(port, head + body)) as asking:
         return asking.recv(64).partition(b"\r\n")[0]
+    return b""
 
 
 @pytest.mark.parametrize("count", ATTACKERS)
@@ -88,7 +89,8 @@ def test_a_body_that_drips_is_cut(served: Served) -> None:
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(served: Served) -> None:
     for _ in range(100):
         connected(served.port, START + b"Content-Length: 1000000\r\n\r\nuser").close()
-    assert post(served.port, b"username=a") == b"HTTP/1.1 403 Forbidden"
+    # As many as there are places, each of which is free once the server has seen that its client is gone.
+    until(lambda: post(served.port, b"username=a") == b"HTTP/1.1 403 Forbidden", "a place stays taken")
     assert served.stop() == 0
 
 

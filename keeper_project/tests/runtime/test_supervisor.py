@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -146,6 +147,16 @@ def test_each_end_is_reported_by_another_process_and_then_that_it_lives(
     monkeypatch.setattr(runtime_supervisor, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(runtime_supervisor, "STEADY_SECONDS", 0.5)
     told, once = tmp_path / "told", tmp_path / "once"
+    fork = runtime_supervisor._fork
+
+    def forked(run: Callable[[], None], name: str) -> BaseProcess:
+        process = fork(run, name)
+        if name == "report":
+            # It is to see what it reports, and not what became of it by the time that it runs.
+            process.join()
+        return process
+
+    monkeypatch.setattr(runtime_supervisor, "_fork", forked)
 
     def run() -> None:
         if not once.exists():
