@@ -17,7 +17,10 @@ class EnvironmentPanel(Protocol):
     """One app's part of the page of an environment."""
 
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
-        """Return what the panel's `template` shows; a number of statements that is constant."""
+        """Return what the panel's `template` shows, with its `anchor` and `title` for the page's contents.
+
+        The number of statements is constant.
+        """
         ...
 
 

@@ -44,6 +44,8 @@ class ConsentPanel:
         """Return where an environment's values may go by reference."""
         return {
             "template": "sync_app/_consent_panel.html",
+            "anchor": "consents",
+            "title": "References",
             "consents": _rows(environment),
             "url": reverse("consents", args=[environment.name]),
         }

@@ -30,7 +30,14 @@ from sync_app.views.presenters.page_helpers import (
     target_urls,
 )
 from sync_app.views.presenters.plans import entry_rows, progress
-from sync_app.views.presenters.targets import backend_label, shown_counts, state_counts, target_rows, where
+from sync_app.views.presenters.targets import (
+    backend_label,
+    destination_facts,
+    shown_counts,
+    state_counts,
+    target_rows,
+    where,
+)
 
 _RUNS_SHOWN: Final = 8
 
@@ -104,6 +111,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "environment": target.environment,
         "where": where(target),
         "backend": backend_label(target),
+        "destination": destination_facts(target),
         "counts": shown_counts(target, counts),
         "total": sum(counts.values()),
         "rows": entry_rows(entries),

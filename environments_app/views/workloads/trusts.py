@@ -33,6 +33,8 @@ class TrustPanel:
         rows = Trust.objects.filter(environment=environment).order_by("name")
         return {
             "template": "environments_app/_trust_panel.html",
+            "anchor": "trusts",
+            "title": "Workload identity",
             "environment": environment,
             "rows": [{"trust": trust, "state": trust_status(trust)} for trust in rows],
             "presets": _presets(),

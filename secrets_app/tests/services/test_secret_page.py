@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+import yaml
 from django.test import Client
 
 from audit_app.models import AuditEvent
@@ -204,7 +205,11 @@ def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: Signe
     secret = keep(cast, "pay/db")
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}")
     texts = [snippet.text for snippet in page.context["snippets"]]
-    *by_rest, by_vault = texts
+    by_kpr, *by_rest, by_operator, by_vault = texts
+    assert "kpr get -e development pay/db" in by_kpr
+    _store, wanted = yaml.safe_load_all(by_operator)
+    assert wanted["spec"]["data"][0]["remoteRef"] == {"key": "pay/db", "property": "value"}
+    assert wanted["metadata"]["name"] == "pay-db"
     assert all("/api/environments/development/secrets/pay/db" in text for text in by_rest)
     assert 'VAULT_ADDR="http://testserver/vault"' in by_vault
     assert by_vault.endswith('vault kv get -field=value "development/pay/db"')

@@ -35,6 +35,8 @@ class KeyPanel:
         active = DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True).first()
         return {
             "template": "secrets_app/_key_panel.html",
+            "anchor": "key",
+            "title": "Encryption key",
             "reference": reference_of(environment),
             "key": key,
             "problem": key.problem if key else "",

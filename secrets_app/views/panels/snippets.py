@@ -23,8 +23,53 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
     path = reverse("api-named-secret", args=[secret.environment.name, secret.name])
     url = request.build_absolute_uri(quote(path, safe="/%"))
     variable = "".join(char if char.isalnum() else "_" for char in secret.name.upper())
-    found = [Snippet(label, write(url, variable)) for label, write in _WRITERS.items()]
-    return [*found, Snippet("Vault CLI", _vault(request.build_absolute_uri("/vault"), secret))]
+    server = request.build_absolute_uri("/").rstrip("/")
+    return [
+        Snippet("Command line (kpr)", _kpr(server, secret)),
+        *(Snippet(label, write(url, variable)) for label, write in _WRITERS.items()),
+        Snippet("Kubernetes (External Secrets Operator)", _kubernetes(server, secret)),
+        Snippet("Vault CLI", _vault(f"{server}/vault", secret)),
+    ]
+
+
+def _kpr(server: str, secret: Secret) -> str:
+    return f"""export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
+kpr get -e {secret.environment.name} {secret.name}
+kpr run -e {secret.environment.name} -- ./your-program"""
+
+
+def _kubernetes(server: str, secret: Secret) -> str:
+    place = secret.environment.name
+    field = "" if secret.secret_type == SecretType.JSON else ", property: value"
+    store, label = f"keeper-{_label(place)}", _label(secret.name)
+    return f"""# kubectl create secret generic keeper-token --from-literal=token="$KEEPER_TOKEN"
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {{name: {store}}}
+spec:
+  provider:
+    vault:
+      server: {server}/vault
+      path: {place}
+      version: v2
+      auth: {{tokenSecretRef: {{name: keeper-token, key: token}}}}
+---
+apiVersion: external-secrets.io/v1
+kind: ExternalSecret
+metadata: {{name: {label}}}
+spec:
+  refreshInterval: 1h
+  secretStoreRef: {{name: {store}, kind: SecretStore}}
+  target: {{name: {label}}}
+  data:
+    - secretKey: value
+      remoteRef: {{key: "{secret.name}"{field}}}"""
+
+
+def _label(name: str) -> str:
+    """Return a name for objects of Kubernetes: lowercase letters, digits and hyphens (RFC 1123)."""
+    text = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower())
+    return text.strip("-")[:63].rstrip("-") or "secret"
 
 
 def _curl(url: str, _variable: str) -> str:

@@ -31,17 +31,19 @@ class TargetPanel:
         targets = Target.objects.filter(environment=environment, live=True).select_related("environment")
         return {
             "template": "sync_app/_environment_panel.html",
+            "anchor": "targets",
+            "title": "Targets",
             "rows": target_rows(targets.defer("credentials")),
         }
 
 
 _CHOICES: Final = {
-    "": "Any delivery",
+    "": "Any sync status",
     DeliveryState.IN_SYNC: "In sync",
     DeliveryState.PENDING: "Pending",
     DeliveryState.DRIFTED: "Drifted",
     DeliveryState.CONFLICT: "In conflict",
-    DeliveryState.MISSING: "Missing there",
+    DeliveryState.MISSING: "Missing in target",
     DeliveryState.OWNERSHIP_LOST: "Ownership lost",
     DeliveryState.REFUSED: "Refused",
     DeliveryState.FAILED: "Failed",

@@ -63,6 +63,31 @@ def backend_label(target: Target) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DestinationFact:
+    """A field of a destination as the form of a new target labels it."""
+
+    label: str
+    text: str
+    is_choice: bool
+
+
+def destination_facts(target: Target) -> list[DestinationFact]:
+    """Return what is stored about a destination; none of it is a credential."""
+    kind = BACKENDS.get(target.backend)
+    fields = kind.destination_fields if kind else ()
+    stored = {each.name: str(target.destination.get(each.name, "")) for each in fields}
+    return [
+        DestinationFact(
+            label=each.label,
+            text=dict(zip(each.choices, each.choice_labels, strict=False)).get(text, text),
+            is_choice=bool(each.choice_labels),
+        )
+        for each in fields
+        if (text := stored[each.name])
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetRow:
     """A target of the list."""
 
