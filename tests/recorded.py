@@ -128,6 +128,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
         "nobody has confirmed anything here; a word is taken back in sync_app/tests/rotation/test_api.py"
     ),
     ("api-approval", "PATCH"): Action.APPROVAL_ASK,
+    ("api-approval-comments", "POST"): Action.APPROVAL_COMMENT,
     ("api-approval-approve", "POST"): Action.APPROVAL_DECIDE,
     ("api-approval-refuse", "POST"): Action.APPROVAL_DECIDE,
     ("api-approval-withdraw", "POST"): Action.APPROVAL_WITHDRAW,

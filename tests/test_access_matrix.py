@@ -225,6 +225,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-approvals", "GET"): Rule("anyone", admin=200),
     ("api-approval", "GET"): Rule("manager", admin=200),
     ("api-approval", "PATCH"): Rule("another", body={"reason": "because"}),
+    ("api-approval-comments", "GET"): Rule("manager", admin=200),
+    ("api-approval-comments", "POST"): Rule("another", 201, admin=201, admin_token=403, body={"text": "why?"}),
     ("api-approval-approve", "POST"): Rule("another", admin=200, admin_token=403, body={}),
     ("api-approval-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
     ("api-approval-withdraw", "POST"): Rule("another"),

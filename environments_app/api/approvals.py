@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api.environments import AccessView
 from environments_app.api.fields import StateField, StrictSerializer, Text, Truth, public_states, stored_state
-from environments_app.approvals import applying
+from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
-from environments_app.models import Approval, ApprovalState
+from environments_app.models import Approval, ApprovalEntry, ApprovalState
 
 STATE = OpenApiParameter(
     "state", str, description="Only requests in this state.", enum=public_states(ApprovalState)
@@ -62,6 +62,23 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
             "finished_at",
         ]
         read_only_fields = fields
+
+
+class CommentDocument(serializers.ModelSerializer[ApprovalEntry]):
+    """A comment on a request, or the approval of one of several people."""
+
+    author = serializers.CharField(source="author_name")
+
+    class Meta:
+        model = ApprovalEntry
+        fields = ["id", "kind", "author", "text", "at"]
+        read_only_fields = fields
+
+
+class NewComment(StrictSerializer):
+    """A comment, as plain text."""
+
+    text = Text(max_length=history.MAX_TEXT)
 
 
 class DecisionDocument(StrictSerializer):
@@ -132,6 +149,26 @@ class ApprovalView(ApprovalActs):
         found = self.approval(id)
         explained = approvals.explain(actor=self.actor, approval=found, **self.given(ReasonDocument))
         return Response(ApprovalDocument(explained).data)
+
+
+class CommentListView(ApprovalActs):
+    """The comments on a request and, where several people must approve, their approvals."""
+
+    queryset = ApprovalEntry.objects.none()
+    serializer_class = CommentDocument
+
+    @extend_schema(summary="List comments on a request", responses=CommentDocument(many=True))
+    def get(self, request: Request, id: int) -> Response:
+        """List them, the oldest first."""
+        rows = self.page(history.entry_rows(self.approval(id)))
+        return self.get_paginated_response(CommentDocument(verified_rows(rows), many=True).data)
+
+    @extend_schema(summary="Comment on a request", request=NewComment, responses={201: CommentDocument})
+    def post(self, request: Request, id: int) -> Response:
+        """Add a comment, which the requester and the approvers are notified of; people only, no tokens."""
+        found = self.approval(id)
+        entry = history.comment(actor=self.actor, approval=found, **self.given(NewComment))
+        return Response(CommentDocument(entry).data, status=status.HTTP_201_CREATED)
 
 
 class ApproveView(ApprovalActs):

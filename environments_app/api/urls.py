@@ -91,6 +91,9 @@ urlpatterns = [
     ),
     path("approvals", approvals_api.ApprovalListView.as_view(), name="api-approvals"),
     path("approvals/<int:id>", approvals_api.ApprovalView.as_view(), name="api-approval"),
+    path(
+        "approvals/<int:id>/comments", approvals_api.CommentListView.as_view(), name="api-approval-comments"
+    ),
     path("approvals/<int:id>/approve", approvals_api.ApproveView.as_view(), name="api-approval-approve"),
     path("approvals/<int:id>/refuse", approvals_api.RefuseView.as_view(), name="api-approval-refuse"),
     path("approvals/<int:id>/withdraw", approvals_api.WithdrawView.as_view(), name="api-approval-withdraw"),

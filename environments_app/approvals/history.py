@@ -1,20 +1,30 @@
 """The history of a request: comments of both sides, and the approvals of several people."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.urls import reverse
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals.approvers import people_to_tell
 from environments_app.approvals.gate import record_act
-from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.policy import (
+    Principal,
+    allows,
+    environments_for,
+    record_denial,
+    require,
+)
+from environments_app.authorization.principals import user_principal
 from environments_app.errors import ApprovalVoid, Forbidden, InvalidField
-from environments_app.models import Approval, ApprovalEntry, EntryKind, User
+from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, User
+from environments_app.models.approval import OPEN_STATES
 from environments_app.notifications.service import message_users
 
 MAX_TEXT: Final = 1000
@@ -23,8 +33,34 @@ _MOST_ENTRIES: Final = 200
 
 def entries_of(approval: Approval) -> list[ApprovalEntry]:
     """Return the genuine entries of a request, the oldest first."""
-    rows = ApprovalEntry.objects.filter(approval=approval).select_related("approval").order_by("id")
-    return verified_rows(rows[:_MOST_ENTRIES])
+    return verified_rows(entry_rows(approval).order_by("id")[:_MOST_ENTRIES])
+
+
+def entry_rows(approval: Approval) -> QuerySet[ApprovalEntry]:
+    """Return the entries of a request as they are stored."""
+    return ApprovalEntry.objects.filter(approval=approval).select_related("approval")
+
+
+def comments_for(actor: Principal, waiting: Collection[Approval]) -> QuerySet[ApprovalEntry]:
+    """Return others' comments on the open requests that concern a person, newest first, as they are stored.
+
+    These are their own requests, those that wait for them (`waiting`), and those that they have written on
+    and can still see.
+    """
+    own = Q(approval__requester_uuid=actor.uuid, approval__requester_kind=actor.kind)
+    concerns = own | Q(approval__in=[row.pk for row in waiting])
+    places = environments_for(actor, Action.APPROVAL_VIEW)
+    if places is not None:
+        written_on = ApprovalEntry.objects.filter(author_uuid=actor.uuid).values("approval")
+        seen = Environment.objects.filter(places)
+        concerns |= Q(approval__in=written_on, approval__environment__in=seen)
+    rows = ApprovalEntry.objects.filter(
+        concerns,
+        kind=EntryKind.COMMENT,
+        approval__state__in=OPEN_STATES,
+        approval__expires_at__gt=timezone.now(),
+    )
+    return rows.exclude(author_uuid=actor.uuid).order_by("-id")
 
 
 def approved_by(actor: Principal, approvals: Iterable[Approval]) -> set[int]:
@@ -36,7 +72,7 @@ def approved_by(actor: Principal, approvals: Iterable[Approval]) -> set[int]:
 
 
 def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry:
-    """Add a comment to an open request, and notify the other side.
+    """Add a comment to an open request, and notify its requester, its approvers and all who wrote on it.
 
     Its event has no text: a secret that is pasted by mistake must not stay in the audit log.
 
@@ -52,6 +88,12 @@ def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry
             object=approval.audit_object,
         )
     if actor.kind is not ActorKind.USER:
+        record_denial(
+            actor=actor,
+            action=Action.APPROVAL_COMMENT,
+            environment=approval.environment,
+            object=approval.audit_object,
+        )
         raise Forbidden("Only people comment.")
     text = text.strip()
     if not text or len(text) > MAX_TEXT:
@@ -66,7 +108,7 @@ def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry
             approval=approval,
             details={"entry": str(entry.uuid), "characters": len(text)},
         )
-        _notify(_others(approval, actor, is_own=is_own), approval, f"{actor.name} commented", [text])
+        _notify(_concerned(approval) - {actor.uuid}, approval, f"{actor.name} commented", [text])
     return entry
 
 
@@ -85,12 +127,16 @@ def notify_requester(approval: Approval, what: str, lines: list[str]) -> None:
         _notify({approval.requester_uuid}, approval, what, lines)
 
 
-def _others(approval: Approval, actor: Principal, *, is_own: bool) -> set[UUID]:
-    """Return whom a comment is for: those who take part, and approvers if the requester wrote it."""
-    people = {entry.author_uuid for entry in entries_of(approval)} | {approval.requester_uuid}
-    if is_own:
-        people |= {person.uuid for person in people_to_tell(approval)}
-    return people - {actor.uuid}
+def _concerned(approval: Approval) -> set[UUID]:
+    """Return whom a comment is for: requester, approvers, and writers who can still see the request."""
+    wrote = User.objects.filter(uuid__in={entry.author_uuid for entry in entries_of(approval)})
+    place = approval.environment.pk
+    see = {
+        person.uuid
+        for person in wrote
+        if allows(user_principal(person), Action.APPROVAL_VIEW, environment_id=place)
+    }
+    return see | {person.uuid for person in people_to_tell(approval)} | {approval.requester_uuid}
 
 
 def _notify(people: set[UUID], approval: Approval, what: str, lines: list[str]) -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
+from environments_app.approvals.history import comments_for
 from environments_app.approvals.service import (
     applied_among,
     approved_among,
@@ -29,12 +30,9 @@ from environments_app.models import (
     AccessRequest,
     Alert,
     Approval,
-    ApprovalEntry,
-    EntryKind,
     Environment,
     NoticeKind,
 )
-from environments_app.models.approval import OPEN_STATES
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
@@ -102,12 +100,17 @@ def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) 
 
 
 def count_new(
-    actor: Principal, *, seen: datetime | None, requests: Sequence[Approval | AccessRequest]
+    actor: Principal,
+    *,
+    seen: datetime | None,
+    waiting: Sequence[Approval],
+    others: Sequence[Approval | AccessRequest],
 ) -> int:
-    """Return how much is new to a person who last looked at `seen`; three statements.
+    """Return how much is new to a person who last looked at `seen`; four statements.
 
     Of each kind at most COUNTED count, so that a page costs the same however much there is.
-    `requests` are those that wait for them, which the frame of a page knows already.
+    `waiting` are the approvals that wait for them, `others` the outcomes of their own and the requests for
+    access, which the frame of a page knows already.
     """
     now = timezone.now()
     alerts, secrets = _alerts(actor), visible_secrets(actor)
@@ -116,10 +119,12 @@ def count_new(
         alerts = alerts.filter(told_at__gt=seen)
         expiring &= Q(expires_at__gt=seen + EXPIRY_NOTICE)
         due &= Q(rotation_due_at__gt=seen)
-    asked = sum(1 for request in requests if seen is None or _moved_at(request) > seen)
+    comments = comments_for(actor, waiting)
+    comments = comments if seen is None else comments.filter(at__gt=seen)
+    asked = sum(1 for request in (*waiting, *others) if seen is None or _moved_at(request) > seen)
     near = _bounded(secrets.filter(expiring).order_by("expires_at", "id"))
     late = _bounded(secrets.filter(due).order_by("rotation_due_at", "id"))
-    return asked + _bounded(alerts.order_by("-told_at", "-id")) + near + late
+    return asked + _bounded(comments) + _bounded(alerts.order_by("-told_at", "-id")) + near + late
 
 
 def _bounded(rows: QuerySet[Any]) -> int:
@@ -231,13 +236,8 @@ def _approvals(actor: Principal) -> list[InboxItem]:
 
 
 def _comments(actor: Principal, waiting: Sequence[Approval]) -> list[InboxItem]:
-    """Return what others wrote about open requests of the actor, and about those that wait for them."""
-    rows = ApprovalEntry.objects.filter(
-        Q(approval__requester_uuid=actor.uuid) | Q(approval__in=[row.pk for row in waiting]),
-        kind=EntryKind.COMMENT,
-        approval__state__in=OPEN_STATES,
-        approval__expires_at__gt=timezone.now(),
-    ).exclude(author_uuid=actor.uuid)
+    """Return what others wrote about the open requests that concern the actor."""
+    rows = comments_for(actor, waiting).select_related("approval__environment")
     return [
         InboxItem(
             title=f"{entry.author_name} commented on the request for {entry.approval.object_name}",
@@ -247,7 +247,7 @@ def _comments(actor: Principal, waiting: Sequence[Approval]) -> list[InboxItem]:
             environment=entry.approval.environment.name,
             lines=entry.text.splitlines(),
         )
-        for entry in verified_rows(rows.select_related("approval__environment").order_by("-id")[:SHOWN])
+        for entry in verified_rows(rows[:SHOWN])
     ]
 
 

@@ -259,7 +259,7 @@ class Layout:
     def notices(self) -> int:
         """How much is new to the person since they looked at their notifications."""
         seen = self.chosen.notices_seen_at
-        return count_new(self.person, seen=seen, requests=[*self.waiting, *self.decided, *self.asking])
+        return count_new(self.person, seen=seen, waiting=self.waiting, others=[*self.decided, *self.asking])
 
     def _count(self, icon: str) -> int:
         """Return how much behind an entry needs this person."""

@@ -149,3 +149,40 @@ def test_who_takes_no_part_cannot_comment_and_a_closed_request_takes_none(
     approvals.withdraw(actor=cast.principal(cast.alice), approval=asked)
     with pytest.raises(ApprovalVoid):
         history.comment(actor=cast.principal(cast.alice), approval=fresh(asked.pk), text="hello")
+
+
+def bell(page: Client) -> int:
+    """Return how much the bell of a page counts as new."""
+    return int(page.get("/profile").context["frame"].notices)
+
+
+def test_the_api_lists_and_adds_comments_and_they_ring_the_bell_of_all_concerned(
+    cast: Cast, asked: Approval, signed_in: SignedIn
+) -> None:
+    url = f"/api/approvals/{asked.pk}/comments"
+    alice, erin, bob = (signed_in(user) for user in (cast.alice, cast.erin, cast.bob))
+    approvals.approve(actor=cast.principal(cast.bob), approval=asked, comment="fine")
+    rung = {page: bell(page) for page in (alice, erin, bob)}
+    answer = erin.post(url, {"text": "Why now?"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["author"]) == (201, "erin")
+    # The requester, and one who approved already; not the writer.
+    assert [bell(page) - rung[page] for page in (alice, erin, bob)] == [1, 0, 1]
+    listed = [(entry["kind"], entry["text"]) for entry in alice.get(url).json()["results"]]
+    assert listed == [("approval", "fine"), ("comment", "Why now?")]
+    assert erin.post(url, {"text": ""}, content_type="application/json").status_code == 400
+    assert signed_in(cast.charlie).get(url).status_code == 404
+
+
+def test_who_can_no_longer_see_a_request_gets_no_comments_on_it(
+    cast: Cast, asked: Approval, signed_in: SignedIn
+) -> None:
+    for user in (cast.erin, cast.bob):
+        user.email = f"{user.username}@example.com"
+        user.save()
+    history.comment(actor=cast.principal(cast.bob), approval=asked, text="first")
+    assert "first" in signed_in(cast.erin).get(reverse("notices")).content.decode()
+    take_away(cast.bob.memberships.all())
+    Delivery.objects.all().delete()
+    history.comment(actor=cast.principal(cast.alice), approval=asked, text="second")
+    assert {row.addressee for row in Delivery.objects.all()} == {cast.erin.uuid}
+    assert "second" not in signed_in(cast.bob).get(reverse("notices")).content.decode()
