@@ -1,7 +1,7 @@
 """Personal tokens: the person's rights of the moment or fewer, on record as the person's, ended with sessions."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -50,7 +50,11 @@ def test_it_reads_as_its_person_and_is_on_record_so(cast: Cast) -> None:
     event = AuditEvent.objects.filter(action=Action.SECRET_REVEAL).latest("id")
     assert (event.actor_kind, event.actor_name) == ("user", "bob")
     assert '"via":"kpr on laptop"' in event.details
-    assert client(text).get("/api/whoami").json()["name"] == "bob"
+    who = client(text).get("/api/whoami").json()
+    token = PersonalToken.objects.get()
+    assert who["name"] == "bob"
+    assert datetime.fromisoformat(who["token"].pop("expires_at")) == token.expires_at
+    assert who["token"] == {"environment": None, "prefix": ""}
     assert client(text).get(f"/api/environments/{cast.development.name}/export").json() == {
         "payments/key": VALUE
     }

@@ -7,14 +7,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from kpr.cli.parser import build
 from kpr.errors import CommandError, DefectError, Exit, KprError, UsageError
-
-if TYPE_CHECKING:
-    from kpr.settings import Settings
-
 
 # Each is loaded when it is needed, so that `kpr run` starts fast.
 _COMMANDS = {
@@ -23,12 +18,15 @@ _COMMANDS = {
     "list": "kpr.commands:list_secrets",
     "set": "kpr.commands:set_secret",
     "export": "kpr.exporting:export",
+    "template": "kpr.templating:template",
+    "diff": "kpr.comparing:diff",
     "import": "kpr.importing:import_file",
     "scan": "kpr.scanning.scan:scan",
     "learn": "kpr.scanning.scan:learn",
     "login": "kpr.commands:login",
     "logout": "kpr.commands:logout",
     "whoami": "kpr.commands:whoami",
+    "status": "kpr.status:status",
     "init": "kpr.commands:init",
     "completion": "kpr.cli.completion:completion",
     "man": "kpr.cli.manual:manual",
@@ -36,7 +34,8 @@ _COMMANDS = {
 }
 # They get the options alone.
 _LOCAL = frozenset({"scan", "init", "completion", "man", "version"})
-_WITHOUT_TOKEN = frozenset({"login", "logout"})
+# The status is that of the token as well.
+_WITHOUT_TOKEN = frozenset({"login", "logout", "status"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,24 +99,12 @@ def _dispatch(options: Namespace) -> int:
         no_core_dump()
     api = Api(settings.server, debug=options.debug)
     if verb not in _WITHOUT_TOKEN:
-        api.token = _token(settings, debug=options.debug)
-    if settings.offline_hours and verb in {"run", "get"}:
+        from kpr.signin.credentials import find_token  # noqa: PLC0415 - not for --help
+
+        api.token = find_token(settings, debug=options.debug)
+    if settings.offline_hours and verb in {"run", "get", "template"}:
         api.tries, api.seconds = 1, 10.0
     return int(command(options, settings, api))
-
-
-def _token(settings: "Settings", *, debug: bool) -> str:
-    """Return the token of the variables, the store, or a trust. Raises KprError."""
-    from kpr.signin.credentials import token_for  # noqa: PLC0415 - not for --help
-
-    trust = os.environ.get("KPR_TRUST", "")
-    if not trust or os.environ.get("KPR_TOKEN"):
-        return token_for(settings)
-    if not settings.is_server_explicit:
-        raise UsageError("KPR_TRUST is set: set KPR_SERVER as well, where the job's token may go.")
-    from kpr.signin.workload import token_by_trust  # noqa: PLC0415 - in pipelines alone
-
-    return token_by_trust(settings.server, trust, debug=debug)
 
 
 def _fail(error: KprError, options: Namespace) -> int:

@@ -7,6 +7,7 @@ class Exit(IntEnum):
     """The exit codes of kpr (docs/kpr.md)."""
 
     DONE = 0
+    DIFFERENT = 1
     USAGE = 2
     SIGN_IN = 3
     FORBIDDEN = 4
@@ -25,6 +26,7 @@ class Exit(IntEnum):
 
 EXIT_MEANINGS = {
     Exit.DONE: "done",
+    Exit.DIFFERENT: "kpr diff: the environments differ",
     Exit.USAGE: "wrong options or settings",
     Exit.SIGN_IN: "not signed in, or the token ended",
     Exit.FORBIDDEN: "the role does not permit it",

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from audit_app.events.actors import ActorKind
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
-from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
+from environments_app.authorization.policy import Principal
+from environments_app.models import Environment, Membership, PersonalToken, Role, ServiceToken, TokenRole
 from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.names import MAX_PREFIX
 from environments_app.tokens.expiry_alerts import token_status
@@ -247,6 +250,22 @@ class GrantDocument(serializers.Serializer[Any]):
     prefix = serializers.CharField(read_only=True)
 
 
+class CallerToken(serializers.Serializer[Any]):
+    """The token of a request: when it ends, and what it is limited to."""
+
+    expires_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="null: it never expires."
+    )
+    environment = serializers.CharField(
+        read_only=True,
+        source="environment.name",
+        allow_null=True,
+        default=None,
+        help_text="null: each that the caller sees.",
+    )
+    prefix = serializers.CharField(read_only=True, help_text="Empty: all names.")
+
+
 class WhoAmI(serializers.Serializer[Any]):
     """Who calls, and what they have been granted."""
 
@@ -256,3 +275,14 @@ class WhoAmI(serializers.Serializer[Any]):
     is_admin = serializers.BooleanField(read_only=True)
     is_auditor = serializers.BooleanField(read_only=True)
     grants = GrantDocument(many=True, read_only=True)
+    token = serializers.SerializerMethodField(help_text="null: the request came without a token.")
+
+    @extend_schema_field(CallerToken(allow_null=True))
+    def get_token(self, actor: Principal) -> Any:
+        """Return the token by which the caller acts, or None."""
+        row: PersonalToken | ServiceToken | None = None
+        if actor.scope is not None:
+            row = PersonalToken.objects.select_related("environment").filter(uuid=actor.scope.token).first()
+        elif actor.kind is ActorKind.TOKEN:
+            row = ServiceToken.objects.select_related("environment").filter(uuid=actor.uuid).first()
+        return None if row is None else CallerToken(row).data

@@ -31,3 +31,10 @@ def print_document(content: Any) -> int:
     """Print JSON and return 0."""
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
     return 0
+
+
+def duration(seconds: float) -> str:
+    """Return a time in hours and minutes."""
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    parts = [f"{hours} h"] if hours else []
+    return " ".join([*parts, f"{minutes} min"] if minutes or not parts else parts)

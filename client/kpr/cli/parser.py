@@ -39,11 +39,17 @@ def build() -> Parser:
     export = _command(commands, "export", "print all values in a format", formats=EXPORT_FORMATS)
     _place(export)
     export.add_argument("--reveal", action="store_true", help="print values to a terminal as well")
+    _template(_command(commands, "template", "render a file with the values of secrets"))
+    diff = _command(commands, "diff", "show which names differ between two environments, without values")
+    diff.add_argument("left", metavar="ENVIRONMENT", help="the one environment")
+    diff.add_argument("right", metavar="ENVIRONMENT", help="the other one")
+    diff.add_argument("--prefix", metavar="PREFIX", help="only names under it, by whole segments")
     _import(_command(commands, "import", "import secrets from a file, after its plan was shown"))
     _scan(_command(commands, "scan", "find secrets in files, before they are committed"))
     _login(_command(commands, "login", "sign in to a server"))
     _command(commands, "logout", "revoke a personal token, and remove the stored token of a server")
     _command(commands, "whoami", "show the owner of the token and its permissions")
+    _place(_command(commands, "status", "show the server, the token, the environment and the offline copy"))
     init = _command(commands, "init", "write .kpr.toml into this folder")
     _place(init)
     init.add_argument("--require", metavar="NAME", action="append", default=[], help="a name that must exist")
@@ -115,6 +121,16 @@ def _import(parser: Any) -> None:
     add("--keep-existing", action="store_true", help="leave secrets that exist as they are")
     add("--dry-run", action="store_true", help="print the plan alone")
     add("--yes", action="store_true", help="replace values without asking")
+
+
+def _template(parser: Any) -> None:
+    parser.add_argument("path", metavar="FILE", help="the template; - is standard input")
+    _place(parser)
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE", default="",
+        help="write this file, of mode 0600, instead of standard output")  # fmt: skip
+    add("--allow-missing", action="store_true", help="leave the value of a missing secret empty")
+    add("--reveal", action="store_true", help="print to a terminal as well")
 
 
 def _scan(parser: Any) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kpr.api import Answer
+from kpr.cli.output import duration
 from kpr.errors import NoAnswerError
 from kpr.settings import Settings, cache_folder
 from kpr.signin.credentials import system_keyring, write_private
@@ -73,17 +74,24 @@ class OfflineCopy:
         content = self._content()
         if content is None:
             raise NoAnswerError(f"{error} There is no offline copy that this token and keyring open.")
-        age = time.time() - content["stored"]
-        bound = min(content["seconds"], self._hours * _HOUR)
+        age, bound = self._age(content)
         if not 0 <= age <= bound:
             self.delete()
-            raise NoAnswerError(f"{error} The offline copy was older than {_duration(bound)}; it is deleted.")
+            raise NoAnswerError(f"{error} The offline copy was older than {duration(bound)}; it is deleted.")
         _report(
-            f"{self._server} cannot be reached: using the offline copy of {_duration(age)} ago, "
-            f"which may be used for {_duration(bound)}"
+            f"{self._server} cannot be reached: using the offline copy of {duration(age)} ago, "
+            f"which may be used for {duration(bound)}"
         )
         found: dict[str, str] = content["secrets"]
         return found
+
+    def age(self) -> dict[str, Any] | None:
+        """Return how old the copy is and may be, in seconds; None if there is none that can be opened."""
+        content = self._content()
+        if content is None:
+            return None
+        age, bound = self._age(content)
+        return {"seconds": int(age), "at_most_seconds": bound, "is_usable": 0 <= age <= bound}
 
     def delete(self) -> None:
         """Delete the copy, if there is one."""
@@ -94,6 +102,10 @@ class OfflineCopy:
         for path in self._folder.iterdir():
             if path != self._path and path.stat().st_mtime < time.time() - _LONGEST_HOURS * _HOUR:
                 path.unlink(missing_ok=True)
+
+    def _age(self, content: Mapping[str, Any]) -> tuple[float, int]:
+        """Return the age of a copy, and the age up to which the server and the project allow it."""
+        return time.time() - content["stored"], min(content["seconds"], self._hours * _HOUR)
 
     def _content(self) -> dict[str, Any] | None:
         try:
@@ -151,13 +163,6 @@ def pick(secrets: Mapping[str, str], name: str, error: NoAnswerError) -> str:
 
 def _folder(server: str) -> Path:
     return cache_folder() / hashlib.sha256(server.encode()).hexdigest()[:32]
-
-
-def _duration(seconds: float) -> str:
-    minutes = int(seconds) // 60
-    hours, rest = divmod(minutes, 60)
-    parts = [f"{hours} h"] if hours else []
-    return " ".join([*parts, f"{rest} min"] if rest or not parts else parts)
 
 
 def _report(text: str) -> None:

@@ -18,6 +18,30 @@ PERSONAL = "kpu_"
 _TOKEN = re.compile(r"kp[ru]_[A-Za-z0-9_-]{22}_[A-Za-z0-9_-]{43}")
 
 
+def find_token(settings: Settings, *, debug: bool = False) -> str:
+    """Return the token of the variables, the store, or a trust. Raises UsageError, or as these do."""
+    trust = os.environ.get("KPR_TRUST", "")
+    if not trust or os.environ.get("KPR_TOKEN"):
+        return token_for(settings)
+    if not settings.is_server_explicit:
+        raise UsageError("KPR_TRUST is set: set KPR_SERVER as well, where the job's token may go.")
+    from kpr.signin.workload import token_by_trust  # noqa: PLC0415 - in pipelines alone
+
+    return token_by_trust(settings.server, trust, debug=debug)
+
+
+def source_of(settings: Settings) -> str:
+    """Return where the token comes from: a variable or its file, a trust, the keyring, a file; or `none`."""
+    if os.environ.get("KPR_TOKEN"):
+        return "variable"
+    if os.environ.get("KPR_TRUST"):
+        return "trust"
+    if os.environ.get("KPR_TOKEN_FILE"):
+        return "file of a variable"
+    entry = _entries().get(settings.server, {})
+    return "keyring" if entry.get("in") == "keyring" else "file" if "token" in entry else "none"
+
+
 def token_for(settings: Settings) -> str:
     """Return the token for a server. Raises SignInError if there is none, and what `stored_token` raises.
 
