@@ -151,7 +151,7 @@ class ApprovalView(ApprovalActs):
         return Response(ApprovalDocument(explained).data)
 
 
-class CommentListView(ApprovalActs):
+class CommentListView(AccessView):
     """The comments on a request and, where several people must approve, their approvals."""
 
     queryset = ApprovalEntry.objects.none()
@@ -160,13 +160,14 @@ class CommentListView(ApprovalActs):
     @extend_schema(summary="List comments on a request", responses=CommentDocument(many=True))
     def get(self, request: Request, id: int) -> Response:
         """List them, the oldest first."""
-        rows = self.page(history.entry_rows(self.approval(id)))
+        found = approvals.find_approval(actor=self.actor, id=id)
+        rows = self.page(history.entry_rows(found))
         return self.get_paginated_response(CommentDocument(verified_rows(rows), many=True).data)
 
     @extend_schema(summary="Comment on a request", request=NewComment, responses={201: CommentDocument})
     def post(self, request: Request, id: int) -> Response:
         """Add a comment, which the requester and the approvers are notified of; people only, no tokens."""
-        found = self.approval(id)
+        found = approvals.find_approval(actor=self.actor, id=id)
         entry = history.comment(actor=self.actor, approval=found, **self.given(NewComment))
         return Response(CommentDocument(entry).data, status=status.HTTP_201_CREATED)
 
