@@ -1,6 +1,7 @@
 """What operators do with secrets, keys and webhooks in the admin, beside the forms; never a reveal."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from django import forms
@@ -142,6 +143,7 @@ TEST_KEY: Final = Act(
     done="Key tested",
     show=_shown_trials,
 )
+_secret_act: Final = partial(Act, takes="secret", place=_place, against=_is_live, named=_named)
 _SECRETS: Final = (
     Act(
         name="readers",
@@ -156,99 +158,73 @@ _SECRETS: Final = (
         show=_shown_readers,
         named=_named,
     ),
-    Act(
+    _secret_act(
         name="move",
         label="Move to an environment",
         permission=Action.SECRET_MOVE,
         use_case=transfer.move,
-        takes="secret",
-        place=_place,
-        against=_is_live,
         form=EnvironmentForm,
         confirmation="Each secret is copied with its current value and deleted here, where it can be "
         "restored. Programs that read it here are refused from the next request on.",
         done="Moved",
-        named=_named,
         dangerous=True,
     ),
-    Act(
+    _secret_act(
         name="rename",
         label="Rename",
         permission=Action.SECRET_RENAME,
         use_case=lifecycle.rename,
-        takes="secret",
-        place=_place,
-        against=_is_live,
         form=NameForm,
         confirmation="The secret keeps its history. Programs that read it under the old name are refused "
         "from the next request on.",
         done="Renamed",
-        named=_named,
         bulk=False,
     ),
-    Act(
+    _secret_act(
         name="tag",
         label="Add tags",
         permission=Action.SECRET_UPDATE,
         use_case=_tag,
-        takes="secret",
-        place=_place,
-        against=_is_live,
         form=TagsForm,
         confirmation="The tags are added to those that the secrets have.",
         done="Tags added",
-        named=_named,
     ),
-    Act(
+    _secret_act(
         name="untag",
         label="Remove tags",
         permission=Action.SECRET_UPDATE,
         use_case=_untag,
-        takes="secret",
-        place=_place,
-        against=_is_live,
         form=TagsForm,
         confirmation="The tags are removed where the secrets have them.",
         done="Tags removed",
-        named=_named,
     ),
-    Act(
+    _secret_act(
         name="mark_due",
         label="Mark as due for rotation",
         permission=Action.SECRET_UPDATE,
         use_case=lifecycle.mark_rotation_due,
-        takes="secret",
-        place=_place,
-        against=_is_live,
         confirmation="The secrets are marked as due. The next value clears the mark.",
         done="Marked as due",
-        named=_named,
     ),
-    Act(
+    _secret_act(
         name="delete",
         label="Delete",
         permission=Action.SECRET_DELETE,
         use_case=lifecycle.delete,
-        takes="secret",
-        place=_place,
         against=lambda secret: "" if secret.live else "It is deleted already.",
         confirmation="Programs that read these secrets are refused from the next request on. "
         "A deleted secret can be restored until it is purged.",
         done="Deleted",
-        named=_named,
         dangerous=True,
     ),
-    Act(
+    _secret_act(
         name="restore",
         label="Restore",
         permission=Action.SECRET_RESTORE,
         use_case=lifecycle.restore,
-        takes="secret",
-        place=_place,
         against=lambda secret: "It is not deleted." if secret.live else "",
         confirmation="The secrets are served again under their names, with their history.",
         done="Restored",
-        named=_named,
     ),
 )
 

@@ -1,5 +1,6 @@
 """What operators do with targets, plans and rotation policies in the admin, beside looking at them."""
 
+from functools import partial
 from typing import Final
 
 from django import forms
@@ -91,101 +92,76 @@ NEW_TARGETS: Final = tuple(
     )
     for name, kind in BACKENDS.items()
 )
+_target_act: Final = partial(Act, takes="target", place=_place, against=_removed, named=_named)
 _TARGETS: Final = (
     *NEW_TARGETS,
-    Act(
+    _target_act(
         name="test",
         label="Test connection",
         permission=Action.TARGET_TEST,
         use_case=runner.request_test,
-        takes="target",
-        place=_place,
-        against=_removed,
         confirmation="A worker signs in to the target and looks at its permissions. Nothing is written; the "
         "run shows what it found.",
         done="Test requested",
         show=_shown_run,
-        named=_named,
     ),
-    Act(
+    _target_act(
         name="plan",
         label="Create plan",
         permission=Action.TARGET_PLAN,
         use_case=request_plan,
-        takes="target",
-        place=_place,
-        against=_removed,
         confirmation="A worker compares both sides and stores a plan, which you can review and apply.",
         done="Plan requested",
         show=_shown_run,
-        named=_named,
     ),
-    Act(
+    _target_act(
         name="sync_now",
         label="Sync now",
         permission=Action.TARGET_APPLY,
         use_case=runner.request_sync,
-        takes="target",
-        place=_place,
-        against=_removed,
         confirmation="Keeper plans and carries out at once what the rules of each target allow. "
         "To review the changes first, create a plan.",
         done="Sync requested",
         show=_shown_run,
-        named=_named,
     ),
-    Act(
+    _target_act(
         name="credentials",
         label="Replace credentials",
         permission=Action.TARGET_CHANGE,
         use_case=targets.change_credentials,
-        takes="target",
-        place=_place,
-        against=_removed,
         form_of=credentials_form,
         confirmation="Keeper signs in with the new credentials before it stores them. They are sealed and "
         "never shown again; the old ones are forgotten.",
         done="Credentials tested and replaced",
-        named=_named,
         bulk=False,
     ),
-    Act(
+    _target_act(
         name="rules",
         label="Change rules",
         permission=Action.TARGET_CHANGE,
         use_case=targets.change,
-        takes="target",
-        place=_place,
-        against=_removed,
         form_of=rules_form,
         confirmation="Plans that were made under the old rules can no longer be applied.",
         done="Rules changed",
-        named=_named,
         bulk=False,
     ),
-    Act(
+    _target_act(
         name="pause",
         label="Pause",
         permission=Action.TARGET_PAUSE,
         use_case=targets.pause,
-        takes="target",
-        place=_place,
         against=lambda target: _removed(target) or ("It is paused already." if target.paused_at else ""),
         confirmation="Nothing is written to these targets until they are resumed.",
         done="Paused",
-        named=_named,
     ),
-    Act(
+    _target_act(
         name="resume",
         label="Resume",
         permission=Action.TARGET_PAUSE,
         use_case=targets.resume,
-        takes="target",
-        place=_place,
         against=lambda target: _removed(target) or ("" if target.paused_at else "It is not paused."),
         confirmation="These targets are written to again.",
         done="Resumed",
-        named=_named,
     ),
 )
 _PLANS: Final = (
@@ -204,61 +180,50 @@ _PLANS: Final = (
         bulk=False,
     ),
 )
+_policy_act: Final = partial(
+    Act, takes="policy", place=_place_of_policy, against=_removed, named=_named_policy
+)
 _POLICIES: Final = (
-    Act(
+    _policy_act(
         name="dry_run",
         label="Dry run",
         permission=Action.ROTATION_RUN,
         use_case=run_dry_run,
-        takes="policy",
-        place=_place_of_policy,
-        against=_removed,
         confirmation="Keeper signs in to the server and looks at the logins and their rights. "
         "Nothing is changed.",
         done="Dry run finished",
         show=_shown_dry_run,
-        named=_named_policy,
         bulk=False,
     ),
-    Act(
+    _policy_act(
         name="rotate_now",
         label="Rotate now",
         permission=Action.ROTATION_RUN,
         use_case=request_rotation,
-        takes="policy",
-        place=_place_of_policy,
-        against=_removed,
         form=ReasonForm,
         confirmation="Each idle login gets a new value, which is tested and then served. "
         "The previous value works until its overlap ends.",
         done="Rotation requested",
-        named=_named_policy,
     ),
-    Act(
+    _policy_act(
         name="suspend",
         label="Suspend",
         permission=Action.ROTATION_SUSPEND,
         use_case=policies.suspend,
-        takes="policy",
-        place=_place_of_policy,
         against=lambda policy: (
             _removed(policy) or ("It is suspended already." if policy.suspended_at else "")
         ),
         confirmation="No rotation of these begins until they are resumed. One that runs continues.",
         done="Suspended",
-        named=_named_policy,
     ),
-    Act(
+    _policy_act(
         name="resume",
         label="Resume",
         permission=Action.ROTATION_SUSPEND,
         use_case=policies.resume,
-        takes="policy",
-        place=_place_of_policy,
         against=lambda policy: _removed(policy) or ("" if policy.suspended_at else "It is not suspended."),
         confirmation="Rotations of these begin again.",
         done="Resumed",
-        named=_named_policy,
     ),
 )
 
