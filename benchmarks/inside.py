@@ -84,6 +84,20 @@ def push(backend: str, server: str, rounds: str) -> dict[str, list[float]]:
     return measure(backend, json.loads(server), rounds=int(rounds))
 
 
+def fan_out(servers: str) -> dict[str, dict[str, float]]:
+    """Return what a delivery of `development` to three systems at once costs."""
+    from benchmarks.fan_out import measure  # noqa: PLC0415
+
+    return measure(json.loads(servers))
+
+
+def bare_fan_out(servers: str, count: str) -> dict[str, dict[str, float]]:
+    """Return what bare loops of the same writes cost."""
+    from benchmarks.fan_out import measure_bare  # noqa: PLC0415
+
+    return measure_bare(json.loads(servers), int(count))
+
+
 def pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
     """Return what the first and the deepest page of each long list cost."""
     from benchmarks.long_pages import measure  # noqa: PLC0415
@@ -118,6 +132,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "pages": pages,
     "admin_pages": admin_pages,
     "push": push,
+    "fan_out": fan_out,
+    "bare_fan_out": bare_fan_out,
 }
 
 

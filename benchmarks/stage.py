@@ -143,6 +143,11 @@ class Stage:
         }
 
     @cached_property
+    def parameter_store(self) -> str:
+        """Return the address of a moto for Parameter Store alone: it answers one request at a time."""
+        return f"http://127.0.0.1:{self._started(Moto(self.directory / 'parameter-moto')).port}"
+
+    @cached_property
     def mariadb(self) -> DurableMariaDb:
         """A MariaDB of this run."""
         return self._started(DurableMariaDb(self.directory))

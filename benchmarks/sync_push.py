@@ -4,11 +4,11 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import boto3
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from environments_app.models import Environment
     from sync_app.models import Target as SyncTarget
 
+T = TypeVar("T")
 PUSH = Target(1.15, 1.05, at_most=True)
 PASS = Target(1.5, 1.2, at_most=True)
 ENVIRONMENT = "staging"
@@ -91,7 +92,7 @@ def measure(
     bare = BareAws(server, CONCURRENCY) if backend == AWS else BareVault(server, CONCURRENCY)
     target = _target(backend, server)
     _change(backend, 0, count)
-    _synced(target)
+    synced(target)
     bare.create(count)
     found: dict[str, list[float]] = defaultdict(list)
     server_pid = int(server["pid"])
@@ -103,14 +104,14 @@ def measure(
 
     for number in range(1, rounds + 1):
         _change(backend, number, count)
-        note("push", partial(_synced, target))
+        note("push", partial(synced, target))
         note("bare push", partial(bare.update, number))
-        note("pass", partial(_synced, target))
+        note("pass", partial(synced, target))
         note("bare pass", bare.list)
     return found
 
 
-def _place() -> str:
+def unused_prefix() -> str:
     """Return a prefix that nobody has used: the servers outlive a database."""
     return f"place-{uuid4().hex[:12]}"
 
@@ -129,12 +130,13 @@ def _cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def _actor() -> "tuple[Environment, Principal]":
+def actor_in(name: str) -> "tuple[Environment, Principal]":
+    """Return an environment and its manager."""
     from environments_app.authorization.policy import Grant  # noqa: PLC0415
     from environments_app.authorization.principals import system_principal  # noqa: PLC0415
     from environments_app.models import Environment, Role  # noqa: PLC0415 - Django must be set up
 
-    place = Environment.objects.get(name=ENVIRONMENT)
+    place = Environment.objects.get(name=name)
     grant = Grant(
         environment_id=place.pk,
         environment_uuid=place.uuid,
@@ -145,20 +147,24 @@ def _actor() -> "tuple[Environment, Principal]":
     return place, system_principal(grants=(grant,))
 
 
+def destination_of(kind: str, server: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return destination and credentials of a target in a server, under a prefix of its own."""
+    if kind == VAULT:
+        return {"address": server["url"], "prefix": unused_prefix()}, {"token": server["token"]}
+    destination = {
+        "region": REGION,
+        "prefix": unused_prefix(),
+        "endpoint": server["url"],
+        "sts_endpoint": server["url"],
+    }
+    return destination, {"access_key_id": "testing", "secret_access_key": "testing"}
+
+
 def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
     from sync_app.targets import service as targets  # noqa: PLC0415 - Django must be set up
 
-    place, actor = _actor()
-    if backend == VAULT:
-        destination, credentials = {"address": server["url"], "prefix": _place()}, {"token": server["token"]}
-    else:
-        destination = {
-            "region": REGION,
-            "prefix": _place(),
-            "endpoint": server["url"],
-            "sts_endpoint": server["url"],
-        }
-        credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
+    place, actor = actor_in(ENVIRONMENT)
+    destination, credentials = destination_of(backend, server)
     return targets.create(
         actor=actor,
         environment=place,
@@ -174,7 +180,7 @@ def _change(scope: str, number: int, count: int) -> None:
     from secrets_app.secret_types.registry import SecretType  # noqa: PLC0415
     from secrets_app.services import write as write_service  # noqa: PLC0415 - Django must be set up
 
-    place, actor = _actor()
+    place, actor = actor_in(ENVIRONMENT)
     for item in range(count):
         write_service.put(
             actor=actor,
@@ -189,14 +195,15 @@ def _value(item: int, number: int) -> str:
     return f"{secret_value(item)}-{number}"
 
 
-def _synced(target: "SyncTarget") -> None:
+def synced(target: "SyncTarget", environment: str = ENVIRONMENT) -> None:
+    """Make a pass over a target. Raises RuntimeError if it did not succeed."""
     from sync_app.models import SyncEntry  # noqa: PLC0415
     from sync_app.models import Target as Stored  # noqa: PLC0415
     from sync_app.runs import runner as runs_runner  # noqa: PLC0415 - Django must be set up
 
     # As if the ten minutes that AWS asks for between two versions were over.
     SyncEntry.objects.filter(target=target).update(synced_at=None)
-    _, actor = _actor()
+    _, actor = actor_in(environment)
     run = runs_runner.execute(
         runs_runner.request_sync(actor=actor, target=Stored.objects.get(pk=target.pk)).pk
     )
@@ -217,7 +224,7 @@ class BareAws:
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
-        self._place, self._threads = _place(), threads
+        self._place, self._threads = unused_prefix(), threads
         self._versions: list[tuple[str, str]] = []
 
     def create(self, count: int) -> None:
@@ -229,7 +236,7 @@ class BareAws:
             )
             return reply["ARN"], reply["VersionId"]
 
-        self._versions = _each(create, range(count), self._threads)
+        self._versions = each(create, range(count), self._threads)
 
     def update(self, number: int) -> None:
         """Put a new version of each, and move AWSCURRENT to it."""
@@ -244,7 +251,7 @@ class BareAws:
             )
             return arn, new
 
-        self._versions = _each(update, range(len(self._versions)), self._threads)
+        self._versions = each(update, range(len(self._versions)), self._threads)
 
     def list(self) -> None:
         """List them, a hundred a page."""
@@ -262,7 +269,7 @@ class BareVault:
         session = requests.Session()
         session.mount("http://", HTTPAdapter(pool_maxsize=threads))
         client = hvac.Client(url=server["url"], token=server["token"], session=session)
-        self._client, self._place, self._threads = client, _place(), threads
+        self._client, self._place, self._threads = client, unused_prefix(), threads
         self._count = 0
 
     def create(self, count: int) -> None:
@@ -283,7 +290,7 @@ class BareVault:
                 mount_point="secret",
             )
 
-        _each(write, range(self._count), self._threads)
+        each(write, range(self._count), self._threads)
 
     def list(self) -> None:
         """List them with their metadata, folder by folder."""
@@ -297,6 +304,7 @@ class BareVault:
             folders += [folder + key for key in body["data"]["keys"] if key.endswith("/")]
 
 
-def _each(work: Callable[[int], Any], items: Iterable[int], threads: int) -> list[Any]:
+def each(work: Callable[[T], Any], items: Iterable[T], threads: int) -> list[Any]:
+    """Return what a call returns for each item, by so many threads."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))

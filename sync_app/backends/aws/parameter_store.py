@@ -197,8 +197,14 @@ class AwsParameterStore(Backend):
         """Create a parameter with its tags in one call, only if there is none of the name."""
         path = self._path(name)
         tier = _TIERS.get(self.destination["tier"], "Standard")
-        self._put(path, value, Type=_SECURE, Tier=tier, Tags=_tags(mark), Overwrite=False, **self._key())
-        return self.get_metadata(name)
+        number = self._put(
+            path, value, Type=_SECURE, Tier=tier, Tags=_tags(mark), Overwrite=False, **self._key()
+        )
+        made = self._version(path, number)
+        if made is None:
+            raise ChangedSinceRead(_CHANGED)
+        # The request that created it carried the tags: they need no request of their own.
+        return replace(parse_parameter(name, made), mark=mark)
 
     def update(
         self,
