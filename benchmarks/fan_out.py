@@ -180,7 +180,7 @@ def _counted() -> Iterator[list[str]]:
         calls.append(threading.current_thread().name)
         return send(self, *given, **options)
 
-    HTTPConnectionPool.urlopen = counted  # type: ignore[method-assign, assignment]  # for as long as this lasts
+    HTTPConnectionPool.urlopen = counted  # type: ignore[method-assign]  # for as long as this lasts
     try:
         yield calls
     finally:

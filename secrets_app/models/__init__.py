@@ -8,7 +8,15 @@ from secrets_app.models.integrity_sweep import Sweep
 from secrets_app.models.key_job import KeyJob, KeyJobKind
 from secrets_app.models.pending_value import PendingValue
 from secrets_app.models.reference import Reference
-from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, search_text, version_context
+from secrets_app.models.secret import (
+    MAX_NAME_LENGTH,
+    Secret,
+    SecretVersion,
+    has_valid_tags_mac,
+    search_text,
+    tags_mac,
+    version_context,
+)
 from secrets_app.models.share import Share
 from secrets_app.models.star import Star
 from secrets_app.models.webhook import Webhook, WebhookStyle
@@ -30,6 +38,8 @@ __all__ = [
     "Webhook",
     "WebhookStyle",
     "WrappingKey",
+    "has_valid_tags_mac",
     "search_text",
+    "tags_mac",
     "version_context",
 ]

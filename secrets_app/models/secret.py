@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 from django.db import models
 from django.utils import timezone
 
-from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models import deployment_uuid
+from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import MAC_LENGTH, deployment_uuid
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject, ManifestEntry
 from environments_app.fields import ExactCharField, LiveField
@@ -18,9 +19,10 @@ from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.tags_field import TagsField
+from secrets_app.tags_field import TagsField, tags_text
 
 MAX_NAME_LENGTH = 512
+_TAGS_LABEL: Final = "secret-tags"
 
 
 class Secret(AuthenticatedRow):
@@ -66,6 +68,15 @@ class Secret(AuthenticatedRow):
         help_text="What the secret is for. Viewers see it, so it must not hold the value.",
     )
     tags = TagsField(blank=True, default=list, help_text="Words to find the secret by.")
+    # The tags decide where a value goes if a target selects by them; the row MAC does not cover them. Empty
+    # while Keeper has stored no tags since it keeps this.
+    tags_mac = models.BinaryField(
+        max_length=MAC_LENGTH,
+        default=b"",
+        editable=False,
+        verbose_name="MAC of the tags",
+        help_text="Keyed checksum of the tags. Written by Keeper, never shown.",
+    )
     owner = models.CharField(
         max_length=150,
         blank=True,
@@ -212,6 +223,14 @@ class Secret(AuthenticatedRow):
         """Return how the manifest of a read lists one version of this secret."""
         return ManifestEntry(secret_uuid=str(self.uuid), number=number, name=self.name)
 
+    def seal_tags(self) -> None:
+        """Compute and set the MAC of the present tags, which a user has just chosen or confirmed."""
+        self.tags_mac = tags_mac(self.uuid, self.tags)
+
+    def proves_tags(self) -> bool:
+        """Return whether Keeper stored these tags, or the absence of any."""
+        return has_valid_tags_mac(self.uuid, self.tags, self.tags_mac)
+
     def refresh_search_text(self) -> None:
         """Derive the lower-cased text that searches read from what a viewer may see."""
         self.search_text = search_text(self.name, self.description, self.owner, self.tags)
@@ -220,6 +239,20 @@ class Secret(AuthenticatedRow):
 def etag_of(number: int, revision: int) -> str:
     """Return what names a secret's version and revision."""
     return f"{number}-{revision}"
+
+
+def tags_mac(secret: UUID | str, tags: Iterable[str]) -> bytes:
+    """Return the MAC of a secret's tags."""
+    return keyring().mac(Purpose.ROW_MAC, _tags_message(secret, tags))
+
+
+def has_valid_tags_mac(secret: UUID, tags: Iterable[str], mac: bytes | memoryview) -> bool:
+    """Return whether Keeper stored these tags of a secret."""
+    return bool(mac) and keyring().verify(Purpose.ROW_MAC, _tags_message(secret, tags), bytes(mac))
+
+
+def _tags_message(secret: UUID | str, tags: Iterable[str]) -> bytes:
+    return mac_message(_TAGS_LABEL, secret, {"tags": tags_text([*tags])})
 
 
 def search_text(name: str, description: str, owner: str, tags: Iterable[str]) -> str:

@@ -25,15 +25,15 @@ from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionAad
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.keys import fingerprints
-from secrets_app.models import Secret, SecretVersion, search_text
+from secrets_app.models import Secret, SecretVersion, search_text, tags_mac
 from secrets_app.secret_types.registry import Facts, SecretType
 from secrets_app.tags_field import tags_text
 from secrets_app.values.versions import digest_message, listed_digest
 
 SECRET_COLUMNS: Final = (
-    "uuid", "environment_id", "name", "secret_type", "description", "tags", "owner", "expires_at", "facts",
-    "current_number", "previous_number", "pending_number", "revision", "live", "deleted_at", "rotated_at",
-    "rotation_due_at", "resolves_as", "search_text", "created_at", "updated_at", "row_mac",
+    "uuid", "environment_id", "name", "secret_type", "description", "tags", "tags_mac", "owner", "expires_at",
+    "facts", "current_number", "previous_number", "pending_number", "revision", "live", "deleted_at",
+    "rotated_at", "rotation_due_at", "resolves_as", "search_text", "created_at", "updated_at", "row_mac",
 )  # fmt: skip
 VERSION_COLUMNS: Final = (
     "secret_id", "uuid", "number", "value", "data_key_id", "fingerprint", "author", "author_uuid", "comment",
@@ -178,7 +178,8 @@ class NewRows:
         name, secret_type, facts, description, tags, owner, expires_at = described
         ops = self._ops
         return (
-            uuid, self._environment.id, name, str(secret_type), description, tags_text(tags), owner,
+            uuid, self._environment.id, name, str(secret_type), description, tags_text(tags),
+            tags_mac(dashed(uuid), tags) if tags else b"", owner,
             ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             ops.adapt_json_value(facts, None) if facts else "{}",
             _FIRST, None, None, _FIRST, True, None, self._stored_at,

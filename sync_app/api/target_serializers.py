@@ -7,6 +7,7 @@ from rest_framework import serializers
 from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumber
 from environments_app.names import MAX_PREFIX
 from secrets_app.models import MAX_NAME_LENGTH
+from secrets_app.values.names import MAX_TAGS
 from sync_app.backends.permissions import Grant, Need
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
@@ -63,6 +64,12 @@ class NewTarget(RuleFields):
     destination = Texts(help_text="The destination fields of the backend.")
     credentials = Texts(write_only=True, help_text="Sealed, and never answered.")
     scope = Text(max_length=MAX_PREFIX, required=False, help_text="Only names under this prefix take part.")
+    only_tags = serializers.ListField(
+        child=Text(max_length=63),
+        max_length=MAX_TAGS,
+        required=False,
+        help_text="Only secrets with one of these tags take part. For push only; never changed later.",
+    )
 
 
 class DraftTest(NewTarget):
@@ -122,6 +129,9 @@ class TargetDocument(serializers.ModelSerializer[Target]):
     direction = serializers.CharField(read_only=True)
     conflict = serializers.CharField(read_only=True)
     deletion = serializers.CharField(read_only=True)
+    only_tags = serializers.ListField(
+        source="tags", child=serializers.CharField(), read_only=True, help_text="Empty: tags select nothing."
+    )
     verified = serializers.SerializerMethodField(
         help_text="False: modified outside Keeper, and does nothing."
     )
@@ -138,6 +148,7 @@ class TargetDocument(serializers.ModelSerializer[Target]):
             "endpoint",
             "system",
             "scope",
+            "only_tags",
             "direction",
             "conflict",
             "deletion",

@@ -45,6 +45,7 @@ from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import mark_for, write_token
 from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
 from sync_app.state.same_values import ValueMatcher
+from sync_app.state.tag_selection import TagVerdict, judge_tags
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4
@@ -71,6 +72,7 @@ class Batch:
             ItemContext(item=item, local=local_secrets.get(item.name), entry=known.get(item.name))
             for item in items
         ]
+        self._leave_out_by_tags()
         self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
         self._kept: set[str] = set()
         self._rights = ReferenceRights(self._target)
@@ -81,6 +83,15 @@ class Batch:
         self._tasks: list[Task] = []
         self._started: RunningBatch[Task, ItemResult] | None = None
         self._answers: list[tuple[Task, ItemResult | BackendError]] = []
+
+    def _leave_out_by_tags(self) -> None:
+        """Take Keeper's side away from each item whose secret the target's tags leave out by now."""
+        verdicts = judge_tags(self._target, [work.local for work in self._works if work.local])
+        for work in self._works:
+            verdict = verdicts.get(work.local.secret_uuid) if work.local else None
+            work.unselected = verdict not in {None, TagVerdict.SELECTED}
+            if verdict is TagVerdict.LEFT_OUT:
+                work.left_out, work.local = True, None
 
     def prepare(self) -> None:
         """Check the items, commit the intents, and open the values.

@@ -31,6 +31,7 @@ from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
 from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import prove_ownership, write_token
+from sync_app.state.tag_selection import is_selected
 from sync_app.targets.credentials import TargetSession
 from sync_app.targets.destinations import backend_class
 from sync_app.targets.principals import load_run_principal
@@ -201,7 +202,9 @@ def _load_pending(target: Target, actor: Principal) -> list[PendingVersion]:
         version, current = secret.pending_uuid, secret.current_uuid
         holds = current is not None and entry.base_keeper == current.hex and entry.base_target
         may = allows(actor, Action.SECRET_DELIVER, environment_id=target.environment_id, name=entry.name)
-        if version is not None and holds and may and secret.is_authentic():
+        if version is None or not holds or not may or not is_selected(target, secret):
+            continue
+        if secret.is_authentic():
             found.append(PendingVersion(secret=secret, version=version, entry=entry))
     return found
 

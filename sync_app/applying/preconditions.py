@@ -23,6 +23,7 @@ from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectM
 from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import is_same_secret, last_synced, target_side, write_token
+from sync_app.state.tag_selection import LEFT_OUT
 from sync_app.state.value_forms import keeper_side
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
@@ -52,6 +53,9 @@ class ItemContext:
     local: LocalSecret | None
     entry: SyncEntry | None
     value: str = field(default="", repr=False)
+    # Whether the target's tags, proved, leave the secret out, or do not select it for certain.
+    left_out: bool = False
+    unselected: bool = False
     # Another write with an unknown outcome when this one was intended: it may arrive late.
     earlier_intent: Intent = NO_INTENT
     # Our entry's data before the secret was claimed for creation.
@@ -75,6 +79,7 @@ def check_preconditions(
 
     Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
     """
+    _refuse_unselected(work)
     _CHECKS[Act(work.item.act)](work, plan)
     _refuse_unproved(work, plan)
     for right in _required_rights(work, plan):
@@ -138,9 +143,16 @@ def _check_deletion(work: ItemContext, plan: Plan) -> None:
         return
     if work.local is not None:
         raise PlanOutdated("it exists in Keeper again: plan again")
-    if local_state.find_unexplained_losses(plan.target.environment, {entry.name: entry.secret_uuid}):
+    gone = {} if work.left_out else {entry.name: entry.secret_uuid}
+    if local_state.find_unexplained_losses(plan.target.environment, gone):
         raise LocalUnreadable(local_state.LOST)
     _refuse_undecided(work, plan)
+
+
+def _refuse_unselected(work: ItemContext) -> None:
+    """Refuse to deliver or fetch what the target's tags do not select, whatever the plan has."""
+    if work.unselected and work.item.act not in {Act.DELETE, Act.RELEASE}:
+        raise PlanOutdated(f"{LEFT_OUT}: refresh the plan")
 
 
 def _check_release(_work: ItemContext, plan: Plan) -> None:

@@ -29,7 +29,7 @@ from sync_app.planning import staged_choices, sync_entries
 from sync_app.planning.draft_items import ConflictChoice
 from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
-from sync_app.state.local_state import in_scope
+from sync_app.state.tag_selection import has_selected
 from sync_app.targets.approval import (
     add_approval,
     load_approval,
@@ -275,7 +275,7 @@ def _explain_no_deletions(plan: Plan) -> str:
     if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
         return Reason.INCOMPLETE
     target = plan.target
-    if not target.environment.secrets.filter(in_scope(str(target.scope)), live=True).exists():
+    if not has_selected(target):
         return Reason.EMPTY
     deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
     owned = sync_entries.count_owned(target, withdrawn_by=plan)

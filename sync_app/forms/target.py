@@ -12,6 +12,7 @@ from sync_app.backends.registry import BACKENDS
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Target
+from sync_app.models.target import MAX_TAGS_TEXT
 
 RULES: Final = (
     "direction",
@@ -204,6 +205,15 @@ class TargetForm(RulesForm, DestinationForm):
         help_text="For example, payments. Leave blank to sync all secrets. Can't be changed later.",
     )
 
+    only_tags = forms.CharField(
+        label="Tags",
+        required=False,
+        max_length=MAX_TAGS_TEXT,
+        help_text="Comma-separated. Only secrets with one of these tags are synced. For push only. Can't be "
+        "changed later.",
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
+
     def __init__(
         self, *args: Any, backend: type[Backend], environments: Iterable[Environment], **kwargs: Any
     ) -> None:
@@ -211,13 +221,18 @@ class TargetForm(RulesForm, DestinationForm):
         self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
         self._rules = [_DESTINATION + each.name for each in backend.destination_fields if each.rule]
 
+    @property
+    def tags(self) -> list[str]:
+        """The tags that were entered."""
+        return [tag.strip() for tag in self.cleaned_data["only_tags"].split(",") if tag.strip()]
+
     def destination_fields(self) -> list[forms.BoundField]:
         """Return the fields of the location."""
         return [bound for bound in super().destination_fields() if bound.name not in self._rules]
 
     def rule_fields(self) -> list[forms.BoundField]:
         """Return the fields of the rules."""
-        return [self[name] for name in ("scope", *RULES, *self._rules)]
+        return [self[name] for name in ("scope", "only_tags", *RULES, *self._rules)]
 
 
 class EntryFilterForm(forms.Form):

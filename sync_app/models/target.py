@@ -21,6 +21,8 @@ from secrets_app.models import MAX_NAME_LENGTH, DataKey
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, DeletionBudget, Direction, Ownership, Rules
 
+MAX_TAGS_TEXT: Final = 512
+
 
 class Target(AuthenticatedRow):
     """A place in another system that an environment is synced with.
@@ -30,6 +32,7 @@ class Target(AuthenticatedRow):
     """
 
     MAC_LABEL: ClassVar[str] = "target"
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("only_tags",)
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "environment.uuid",
         "name",
@@ -98,6 +101,14 @@ class Target(AuthenticatedRow):
         default="",
         verbose_name="path prefix",
         help_text="Only secrets under this path are synced. Empty: all secrets of the environment.",
+    )
+    # Only secrets with one of these tags take part, separated by commas; empty: all. Chosen once.
+    only_tags = ExactCharField(
+        max_length=MAX_TAGS_TEXT,
+        blank=True,
+        default="",
+        verbose_name="tags",
+        help_text="Only secrets with one of these tags are synced. Empty: all secrets under the path.",
     )
     direction = models.CharField(
         max_length=8,
@@ -200,6 +211,11 @@ class Target(AuthenticatedRow):
             conflict=Conflict(self.conflict),
             deletion=Deletion(self.deletion),
         )
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of which a secret needs one to take part; none: every secret does."""
+        return self.only_tags.split(",") if self.only_tags else []
 
     @property
     def budget(self) -> DeletionBudget:

@@ -29,6 +29,7 @@ from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import intended_base, is_same_secret, last_synced, prove_ownership, target_side
 from sync_app.state.same_values import AT_A_TIME, Comparison, ValueMatcher
+from sync_app.state.tag_selection import TagVerdict, judge_tags
 from sync_app.state.value_forms import keeper_side
 
 _HEARTBEAT_EVERY: Final = 500
@@ -50,6 +51,10 @@ class Finding:
     problem: str = ""
     # Whether Keeper's secret is gone although Keeper did not delete it.
     lost: bool = False
+    # Whether Keeper has the secret, and the target's tags leave it out: `local` is None then.
+    left_out: bool = False
+    # Whether it is not certain that Keeper stored the tags that decide.
+    unproved: bool = False
     # Our entry of a withdrawn secret whose name now belongs to another writer.
     released_entry: SyncEntry | None = None
     # Whether the entry was claimed for creation, and its former data of the existing secret were restored.
@@ -72,15 +77,19 @@ class Finding:
 
     def to_item(self, target: Target) -> Item:
         """Return both sides for `reconcile`."""
-        absent = _UNREADABLE if self.lost else GONE
         return Item(
-            keeper=keeper_side(target, self.local, self.entry) if self.local else absent,
+            keeper=self._keeper_side(target),
             target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
             base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
             was_owned=self.was_owned(target),
         )
+
+    def _keeper_side(self, target: Target) -> Side:
+        if self.lost or self.unproved:
+            return _UNREADABLE
+        return keeper_side(target, self.local, self.entry) if self.local else GONE
 
 
 def discover(
@@ -96,6 +105,7 @@ def discover(
         found[held.name] = Finding(name=held.name, local=held)
     for entry in _load_entries(target):
         found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
+    _leave_out_by_tags(target, found.values())
     known = {backend.remote_name(name): name for name in found}
     for count, listed in enumerate(backend.list_secrets()):
         # Another client's secret may have the name that one of Keeper's becomes there.
@@ -105,6 +115,7 @@ def discover(
             found.setdefault(seen.name, Finding(name=seen.name)).remote = seen
         if count % _HEARTBEAT_EVERY == 0:
             heartbeat()
+    found = {name: each for name, each in found.items() if not _is_elsewhere(each)}
     if backend.capabilities.list_is_complete:
         _mark_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
@@ -123,6 +134,7 @@ def discover_names(
     for entry in _load_entries(target):
         if entry.name in found:
             found[entry.name].entry = entry
+    _leave_out_by_tags(target, found.values())
     refresh(backend, found.values(), heartbeat=heartbeat)
     _correct_claims(target, found.values())
     return found
@@ -197,6 +209,28 @@ def needs_value(target: Target, finding: Finding) -> bool:
     return needs_value_comparison(item)
 
 
+def _leave_out_by_tags(target: Target, findings: Iterable[Finding]) -> None:
+    """Take away Keeper's side of what the target's tags leave out; note what is uncertain."""
+    present = {
+        finding.local.secret_uuid: finding
+        for finding in findings
+        if finding.local is not None and finding.local.presence is Presence.PRESENT
+    }
+    held = [finding.local for finding in present.values() if finding.local is not None]
+    for uuid, verdict in judge_tags(target, held).items():
+        finding = present[uuid]
+        owned = finding.entry is not None and finding.entry.ownership != Ownership.NONE
+        if verdict is TagVerdict.UNPROVED or (verdict is TagVerdict.UNTAGGED and owned):
+            finding.unproved = True
+        elif verdict is not TagVerdict.SELECTED:
+            finding.local, finding.left_out = None, True
+
+
+def _is_elsewhere(finding: Finding) -> bool:
+    """Return whether a secret is left out, and never was in the target: a plan does not count it."""
+    return finding.left_out and finding.entry is None and finding.remote is None
+
+
 def _mark_absent(findings: Iterable[Finding]) -> None:
     """Note that nothing is at names that a whole list does not show, and that were never known there."""
     for finding in findings:
@@ -229,6 +263,7 @@ def _mark_lost(target: Target, found: Mapping[str, Finding]) -> None:
         name: finding.entry.secret_uuid
         for name, finding in found.items()
         if finding.local is None
+        and not finding.left_out
         and finding.entry is not None
         and finding.remote is not None
         and finding.remote.presence is Presence.PRESENT

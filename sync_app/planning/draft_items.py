@@ -29,6 +29,7 @@ from sync_app.models.plan import Act
 from sync_app.planning.discovery import Finding
 from sync_app.state import contests, deletions, local_state
 from sync_app.state.reference_resolver import PUSH_ONLY, ReferenceRights
+from sync_app.state.tag_selection import LEFT_OUT, SELECTED, UNPROVED
 from sync_app.state.value_forms import REWRITTEN, is_in_other_form
 
 
@@ -87,7 +88,7 @@ def plan_sync(
     )
     drafts = []
     for finding, decision in zip(found, decisions, strict=True):
-        reason = finding.problem or (local_state.LOST if finding.lost else str(decision.reason))
+        reason = _explain(finding, decision)
         if decision.reason is Reason.OVER_BUDGET:
             reason = too_many
         draft = PlanItemDraft(finding=finding, act=Act(decision.outcome), reason=reason)
@@ -100,6 +101,33 @@ def plan_sync(
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)
     return drafts
+
+
+def _explain(finding: Finding, decision: Decision) -> str:
+    if finding.problem:
+        return finding.problem
+    if finding.lost or finding.unproved:
+        return local_state.LOST if finding.lost else UNPROVED
+    if finding.left_out:
+        return _LEFT_OUT.get(decision.reason, str(decision.reason))
+    return str(decision.reason)
+
+
+# What a plan states of a secret that Keeper has and the target's tags leave out.
+_LEFT_OUT: Final = {
+    Reason.DELETED_IN_KEEPER: LEFT_OUT,
+    Reason.DELETED_AND_CHANGED: f"{LEFT_OUT}, changed in target",
+    Reason.DELETED_UNKNOWN_BASE: f"{LEFT_OUT}, last synced version unknown",
+    Reason.DELETION_OFF: f"{LEFT_OUT}; {Reason.DELETION_OFF}",
+    Reason.ADOPTED: f"{LEFT_OUT}; {Reason.ADOPTED}",
+}
+
+
+def note_selection(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
+    """Add to the reason of each new secret that the target's tags select it."""
+    for draft in drafts:
+        if target.tags and draft.act is Act.CREATE and draft.finding.base is None:
+            draft.reason = f"{draft.reason}; {SELECTED}"
 
 
 def _is_rewritten(target: Target, finding: Finding, draft: PlanItemDraft) -> bool:
@@ -120,7 +148,12 @@ def plan_adoption(target: Target, findings: Iterable[Finding], *, adoption: Adop
     living = set(Target.objects.filter(live=True).values_list("uuid", flat=True))
     drafts = []
     for finding in findings:
-        refusal = finding.problem or _explain_no_adoption(target, finding, adoption, living)
+        refusal = (
+            finding.problem
+            or _explain_unselected(finding)
+            or _explain_untagged(target, finding)
+            or _explain_no_adoption(target, finding, adoption, living)
+        )
         act = Act.REFUSED if refusal else Act.ADOPT
         drafts.append(PlanItemDraft(finding=finding, act=act, reason=refusal or _ADOPTIONS[adoption]))
     return drafts
@@ -157,6 +190,8 @@ def plan_resolution(
     """
     if finding.problem:
         return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=finding.problem)
+    if refusal := _explain_unselected(finding):
+        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=refusal)
     if finding.equal:
         return PlanItemDraft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
     if item_versions(finding) != expected:
@@ -236,6 +271,20 @@ def _refuse_oversize(target: Target, most: int, drafts: Sequence[PlanItemDraft])
         if size > most:
             draft.act = Act.REFUSED
             draft.reason = f"its value has {size:,} bytes, and the target takes {most:,} at most"
+
+
+def _explain_unselected(finding: Finding) -> str:
+    """Return why the target's tags do not let a secret be touched; empty if they do."""
+    if finding.unproved:
+        return UNPROVED
+    return LEFT_OUT if finding.left_out else ""
+
+
+def _explain_untagged(target: Target, finding: Finding) -> str:
+    """Return why a target that selects by tags takes over nothing that Keeper lacks; empty if it may."""
+    if finding.local is not None or not target.tags:
+        return ""
+    return "this target selects by tags, and Keeper has no secret of this name: create it with its tags"
 
 
 def item_versions(finding: Finding) -> tuple[str, str]:

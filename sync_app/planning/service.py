@@ -180,6 +180,7 @@ def build_plan(
     drawn = _draft_items(matcher, heartbeat)
     draft_items.refuse_references(plan.target, drawn)
     draft_items.refuse_impossible(plan.target, backend, drawn)
+    draft_items.note_selection(plan.target, drawn)
     _refuse_unusable_values(plan, backend, drawn, heartbeat)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
@@ -206,6 +207,8 @@ def rules_snapshot(target: Target) -> dict[str, Json]:
     """Return the rules under which a plan is made, and where and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
     given = {name: target.destination[name] for name in _carried_out_by(target) if name in target.destination}
+    if target.tags:
+        given["only_tags"] = target.only_tags
     return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
 
 

@@ -13,6 +13,7 @@ from secrets_app.queries.lookup import visible_secrets
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
+from sync_app.state.tag_selection import is_tagged_for
 from sync_app.targets.lookup import visible_targets
 
 
@@ -76,6 +77,6 @@ def _delivery(
     entry = entries.get((target.pk, secret.uuid))
     if entry is not None:
         return Delivery(target=target, state=str(entry.state), entry=entry)
-    covered = is_in_scope(str(target.scope), secret.name)
+    covered = is_in_scope(str(target.scope), secret.name) and is_tagged_for(target, secret.tags)
     # A new secret has no entry before the first look at the target.
     return Delivery(target=target, state=DeliveryState.PENDING if covered else "", entry=None)

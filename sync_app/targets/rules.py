@@ -1,20 +1,23 @@
 """The rules of a target that its managers choose, and what each may be."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.names import validate_prefix
+from secrets_app.errors import InvalidTag
+from secrets_app.values.names import validate_tags
 from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import BadDestination
 from sync_app.models import Target
+from sync_app.models.target import MAX_TAGS_TEXT
 from sync_app.targets.destinations import backend_class
 
-# What can be chosen when a target is made, and what also later: the scope stays, since what
-# leaves it would look like deleted.
+# What can be chosen when a target is made, and what also later: scope and tags stay, since what
+# leaves them would look like deleted.
 CHANGEABLE: Final = (
     "direction",
     "conflict",
@@ -24,7 +27,7 @@ CHANGEABLE: Final = (
     "interval_seconds",
     "automatic",
 )
-CHOSEN_ONCE: Final = ("scope",)
+CHOSEN_ONCE: Final = ("scope", "only_tags")
 _MIN_INTERVAL: Final = 60
 _MAX_INTERVAL: Final = 30 * 24 * 3600
 _MAX_BUDGET: Final = 100_000
@@ -47,6 +50,8 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
     given = dict(rules)
     if "scope" in given:
         given["scope"] = validate_prefix(given["scope"])
+    if "only_tags" in given:
+        given["only_tags"] = _tags_text(given["only_tags"])
     changed = [name for name, value in given.items() if getattr(target, name) != value]
     for name in changed:
         setattr(target, name, given[name])
@@ -73,7 +78,19 @@ def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str,
     return {name: str(text) for name, text in given.items() if kept.get(name, fields[name].default) != text}
 
 
+def _tags_text(tags: Sequence[str]) -> str:
+    try:
+        text = ",".join(validate_tags(list(tags)))
+    except InvalidTag as error:
+        raise InvalidField("only_tags", str(error)) from error
+    if len(text) > MAX_TAGS_TEXT:
+        raise InvalidField("only_tags", f"Use fewer tags: at most {MAX_TAGS_TEXT} characters in all.")
+    return text
+
+
 def _check_direction(target: Target) -> None:
+    if target.direction != Direction.PUSH and target.tags:
+        raise InvalidField("only_tags", "Tags select what is delivered: choose push, or no tags.")
     if target.direction != Direction.PUSH and not capabilities_of(target.backend).reads_values:
         raise InvalidField("direction", "This system shows no values: choose push.")
 

@@ -192,6 +192,7 @@ def _create_target(actor: Principal, form: TargetForm, backend: str) -> Target:
         destination=form.destination,
         credentials=form.credentials,
         scope=form.cleaned_data["scope"],
+        only_tags=form.tags,
         **form.rules,
     )
 

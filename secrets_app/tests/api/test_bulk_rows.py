@@ -42,7 +42,17 @@ def stored(model: type[models.Model]) -> dict[str, list[Any]]:
 
 
 # What no two secrets share, whoever makes them; what it proves is looked at by itself.
-OWN = {"environment_id", "secret_id", "uuid", "row_mac", "value", "data_key_id", "created_at", "updated_at"}
+OWN = {
+    "tags_mac",
+    "environment_id",
+    "secret_id",
+    "uuid",
+    "row_mac",
+    "value",
+    "data_key_id",
+    "created_at",
+    "updated_at",
+}
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ITEMS: list[tuple[SecretType, str, str, Metadata]] = [
     (SecretType.TEXT, "tëxt", "", {}),

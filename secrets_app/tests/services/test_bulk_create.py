@@ -53,6 +53,7 @@ def test_one_event_lists_each_secret_and_each_opens(cast: Cast, events: Events) 
     assert {item.name: item.value for item in revealed} == {item.name: item.value for item in items}
     assert {version.comment for version in SecretVersion.objects.all()} == {"c"}
     assert [secret.tags for secret in Secret.objects.all()] == [["t"]] * 5
+    assert all(secret.proves_tags() for secret in Secret.objects.all())
     assert not [*verify(), *run_checks()]
 
 

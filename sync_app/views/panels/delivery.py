@@ -18,6 +18,7 @@ from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.ownership import waits_for_adoption
+from sync_app.state.tag_selection import is_tagged_for
 from sync_app.views.presenters.page_helpers import rights
 from sync_app.views.presenters.plans import decision_urls
 from sync_app.views.presenters.targets import target_rows
@@ -68,8 +69,6 @@ class DeliveryPanel:
             for target in _active_targets(secret.environment_id)
             if is_in_scope(str(target.scope), secret.name)
         ]
-        if not targets:
-            return None
         covering = {target.pk for target in targets}
         entries = {
             entry.target_id: entry
@@ -77,6 +76,10 @@ class DeliveryPanel:
             for entry in SyncEntry.objects.filter(secret_uuid=secret.uuid)
             if entry.target_id in covering
         }
+        # What lost its tags is shown for as long as the target has it.
+        targets = [target for target in targets if target.pk in entries or is_tagged_for(target, secret.tags)]
+        if not targets:
+            return None
         decisions = decision_urls(list(entries.values()))
         rows = [_row(actor, target, entries.get(target.pk), secret, decisions) for target in targets]
         return {"template": "sync_app/_panel.html", "rows": rows}
