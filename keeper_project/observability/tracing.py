@@ -7,11 +7,13 @@ messages of exceptions and all else that an instrumentation may note are left ou
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from django.conf import settings
+from django.core.handlers.wsgi import get_path_info
 from django.db import connection
+from django.urls import resolve
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
@@ -31,6 +33,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from audit_app.network.outbound import session
+from keeper_project.runtime.request_threads import Answer, Environ, Front
 
 # Each is chosen by Keeper or by a standard, and none by a caller.
 _ATTRIBUTES: Final = frozenset(
@@ -54,12 +57,6 @@ _ATTRIBUTES: Final = frozenset(
 # Methods, SQL's verbs, Celery's tasks, operations of AWS.
 _NAME: Final = re.compile(r"[A-Za-z ]{1,40}|(?:run|apply_async)/[\w.]{1,120}|[\w ]{1,40}\.\w{1,60}")
 _EXCLUDED: Final = "healthz,readyz,metrics"
-_READ: Final[Mapping[str, str | int]] = {
-    "http.request.method": "GET",
-    "http.response.status_code": 200,
-    "http.route": "recorded read",
-}
-AnswerT = TypeVar("AnswerT")
 
 
 class ChosenParts(SpanExporter):
@@ -151,17 +148,23 @@ def start() -> None:
     trace.set_tracer_provider(provider_for(exporter))
 
 
-def traced(front: Callable[[dict[str, Any]], AnswerT | None]) -> Callable[[dict[str, Any]], AnswerT | None]:
+def traced(front: Front) -> Front:
     """Return what answers reads of values in front of Django, with a span for each answer."""
     tracer = trace.get_tracer(__name__)
 
-    def answer(environ: dict[str, Any]) -> AnswerT | None:
+    def answer(environ: Environ) -> Answer | None:
         started = time.time_ns()
         found = front(environ)
         if found is not None:
             context = propagate.extract({"traceparent": environ.get("HTTP_TRACEPARENT", "")})
-            span = tracer.start_span("GET", context, trace.SpanKind.SERVER, _READ, start_time=started)
-            span.end()
+            method, route = environ["REQUEST_METHOD"], resolve(get_path_info(environ)).route
+            noted: Mapping[str, str | int] = {
+                "http.request.method": method,
+                "http.response.status_code": int(found.status.partition(" ")[0]),
+                "http.route": route,
+            }
+            kind = trace.SpanKind.SERVER
+            tracer.start_span(f"{method} {route}", context, kind, noted, start_time=started).end()
         return found
 
     return answer

@@ -19,6 +19,7 @@ from pytest_django import Settings
 from environments_app.tests.cast import Cast
 from keeper_project.config.startup_checks import missing
 from keeper_project.observability import tracing
+from keeper_project.runtime.request_threads import Answer
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.write import put
 
@@ -139,6 +140,31 @@ def test_what_an_instrumentation_may_note_tomorrow_is_left_out(spans: Spans) -> 
     assert CANARY not in span.to_json()
     assert json.loads(span.to_json())["status"] == {"status_code": "ERROR"}
     assert span.resource.attributes == {"service.name": "keeper"}
+
+
+def test_a_read_in_front_of_django_has_the_name_of_its_route(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", spans._provider.get_tracer)
+    front = tracing.traced(lambda environ: environ["answer"])
+    unchanged = Answer("304 Not Modified", [])
+    for method, path, answer in (
+        ("GET", f"/api/environments/{CANARY}/secrets/{CANARY}", unchanged),
+        ("GET", f"/vault/v1/secret/data/{CANARY}", Answer("200 OK", [])),
+        ("POST", "/aws", Answer("200 OK", [])),
+        ("GET", f"/api/secrets/{CANARY}", None),
+    ):
+        assert front({"REQUEST_METHOD": method, "PATH_INFO": path, "answer": answer}) is answer
+    found = [
+        (span.name, (span.attributes or {})["http.response.status_code"], span.kind.name)
+        for span in spans.exported()
+    ]
+    assert found == [
+        ("GET api/environments/<str:environment>/secrets/<path:name>", 304, "SERVER"),
+        ("GET vault/v1/<str:mount>/data/<path:path>", 200, "SERVER"),
+        ("POST aws", 200, "SERVER"),
+    ]
+    assert CANARY not in "".join(span.to_json() for span in spans.exported())
 
 
 def test_a_caller_cannot_choose_to_be_traced(spans: Spans, settings: Settings) -> None:
