@@ -12,8 +12,8 @@ from django.urls import URLPattern
 
 from keeper_project.aws import urls as aws_urls
 from keeper_project.aws.answers import MEDIA_TYPE as AWS_MEDIA_TYPE
+from keeper_project.aws.sts import OPERATIONS as STS_OPERATIONS
 from keeper_project.aws.views import OPERATIONS
-from keeper_project.aws.web_identity import OPERATION as STS_OPERATION
 from keeper_project.http.json import MEDIA_TYPE
 from keeper_project.kv2 import urls as kv2_urls
 from keeper_project.kv2.views import Kv2View
@@ -227,16 +227,20 @@ def _of_aws(route: Route) -> Document:
 
 def _of_sts() -> Document:
     members = _object(
-        "Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken",
-        Action={"type": "string", "enum": [STS_OPERATION]}, Version=_TEXT, RoleArn=_TEXT,
+        "Action", "Version",
+        Action={"type": "string", "enum": [*STS_OPERATIONS]}, Version=_TEXT, RoleArn=_TEXT,
         RoleSessionName=_TEXT, WebIdentityToken=_TEXT, DurationSeconds=_NUMBER,
     )  # fmt: skip
     return {
-        "security": [],
+        # A workload's token is its own proof; who calls is known by a signature.
+        "security": [{}, {"awsSignature": []}],
         "requestBody": _content("application/x-www-form-urlencoded", members) | {"required": True},
         "responses": {
             "200": _answer(
-                "text/xml", _TEXT, "AssumeRoleWithWebIdentityResponse, with the session's credentials."
+                "text/xml",
+                _TEXT,
+                "AssumeRoleWithWebIdentityResponse, with the session's credentials, or "
+                "GetCallerIdentityResponse.",
             ),
             "default": _answer("text/xml", _TEXT, "ErrorResponse, with its code."),
         },

@@ -23,10 +23,13 @@ from keeper_project.aws.sigv4 import (
 )
 
 SERVICE: Final = "secretsmanager"
+STS: Final = "sts"
 MAX_SKEW: Final = timedelta(minutes=15)
 _TIME: Final = "%Y%m%dT%H%M%SZ"
-# What a signature must cover: to whom it goes, when, what it asks, and by which session.
-_COVERED: Final = ("host", "x-amz-date", "x-amz-security-token", "x-amz-target")
+# What a signature must cover besides the body: to whom it goes, when, and by which session.
+_COVERED: Final = ("host", "x-amz-date", "x-amz-security-token")
+# What it must cover besides, by the service that it is for: what is asked, where that is not in the body.
+_COVERED_BY: Final = {SERVICE: ("x-amz-target",), STS: ()}
 
 _NO_CREDENTIALS: Final = "Missing Authentication Token"
 _UNKNOWN: Final = "The security token included in the request is invalid."
@@ -37,14 +40,14 @@ _DIFFERS: Final = (
 )
 
 
-def signer_of(request: HttpRequest) -> tuple[Principal, Authorization]:
-    """Return who signed a request, and how.
+def signer_of(request: HttpRequest, *, service: str = SERVICE) -> tuple[Principal, Authorization]:
+    """Return who signed a request to a service, and how.
 
     Raises SignatureRefused, which is counted, and TooManyRefusals for an address that was refused too often.
     """
     address = address_of(request)
     try:
-        given, session = proven(request)
+        given, session = proven(request, service=service)
         actor = session_bearer(session.public_id, address=address, request_id=request_id_of(request))
     except SignatureRefused as refused:
         refuse(kind=refused.reason, address=address)
@@ -55,9 +58,9 @@ def signer_of(request: HttpRequest) -> tuple[Principal, Authorization]:
     return actor, given
 
 
-def proven(request: HttpRequest) -> tuple[Authorization, TokenSession]:
+def proven(request: HttpRequest, *, service: str = SERVICE) -> tuple[Authorization, TokenSession]:
     """Return the signature of a request and the session that made it. Raises SignatureRefused, BadToken."""
-    given = _authorization(request)
+    given = _authorization(request, service)
     time = _checked_time(request, given)
     session = _session(request, given)
     signed = Request(
@@ -72,7 +75,7 @@ def proven(request: HttpRequest) -> tuple[Authorization, TokenSession]:
     return given, session
 
 
-def _authorization(request: HttpRequest) -> Authorization:
+def _authorization(request: HttpRequest, service: str) -> Authorization:
     text = request.headers.get("Authorization", "")
     if not text:
         raise SignatureRefused(
@@ -82,13 +85,13 @@ def _authorization(request: HttpRequest) -> Authorization:
         given = parse_authorization(text)
     except IncompleteSignature as error:
         raise _incomplete(str(error)) from error
-    if given.service != SERVICE:
+    if given.service != service:
         raise SignatureRefused(
             "InvalidSignatureException",
-            f"Credential should be scoped to correct service: '{SERVICE}'.",
+            f"Credential should be scoped to correct service: '{service}'.",
             reason="bad-signature",
         )
-    for name in _COVERED:
+    for name in (*_COVERED, *_COVERED_BY[service]):
         if name not in given.signed_headers or not request.headers.get(name):
             raise _incomplete(f"'{name}' must be a header that is signed.")
     return given

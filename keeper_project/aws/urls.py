@@ -3,13 +3,13 @@
 from django.urls import path
 
 from keeper_project.aws.credentials import ContainerCredentialsView
+from keeper_project.aws.sts import StsView
 from keeper_project.aws.views import OperationsView
-from keeper_project.aws.web_identity import WebIdentityView
 
 urlpatterns = [
     path("aws", OperationsView.as_view(), name="aws"),
     path("aws/", OperationsView.as_view(), name="aws-root"),
     path("aws/credentials", ContainerCredentialsView.as_view(), name="aws-credentials"),
-    path("aws/sts", WebIdentityView.as_view(), name="aws-sts"),
-    path("aws/sts/", WebIdentityView.as_view(), name="aws-sts-root"),
+    path("aws/sts", StsView.as_view(), name="aws-sts"),
+    path("aws/sts/", StsView.as_view(), name="aws-sts-root"),
 ]

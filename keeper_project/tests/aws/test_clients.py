@@ -78,6 +78,7 @@ def variables(site: str, own: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{site}/aws",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{site}/aws/credentials",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": own,
+        "AWS_ENDPOINT_URL_STS": f"{site}/aws/sts",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
     }
@@ -181,6 +182,8 @@ def test_boto3_signs_in_with_the_token_of_its_platform(
     with pytest.raises(sts.exceptions.InvalidIdentityTokenException, match="could not be validated"):
         sts.assume_role_with_web_identity(**given)
     jwt = Path(workload["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text(encoding="ascii")
+    known = sts.get_caller_identity()
+    assert known["Arn"].startswith(f"arn:aws:sts::{known['Account']}:assumed-role/ci/")
     shown = sts.assume_role_with_web_identity(**given | {"WebIdentityToken": jwt, "DurationSeconds": 900})
     assert shown["SubjectFromWebIdentityToken"] == "a-service"
     assert shown["Credentials"]["Expiration"].tzinfo is not None
@@ -208,6 +211,8 @@ new SecretsManagerClient({}).send(new GetSecretValueCommand({ SecretId: "app/db"
 
 
 def test_the_command_line_reads_and_lists(set_up: dict[str, str]) -> None:
+    known = json.loads(read([str(aws_program("aws")), "sts", "get-caller-identity"], set_up).stdout)
+    assert known["Arn"].split("/")[:2] == [f"arn:aws:sts::{known['Account']}:assumed-role", "aws-reader"]
     aws = [str(aws_program("aws")), "secretsmanager"]
     query = ["--query", "SecretString", "--output", "text"]
     shown = read([*aws, "get-secret-value", "--secret-id", "app/db", *query], set_up)
@@ -216,6 +221,7 @@ def test_the_command_line_reads_and_lists(set_up: dict[str, str]) -> None:
     assert [each["Name"] for each in listed["SecretList"]] == ["app/db"]
     described = json.loads(read([*aws, "describe-secret", "--secret-id", "app/db"], set_up).stdout)
     assert described["ARN"] == listed["SecretList"][0]["ARN"]
+    assert described["ARN"].split(":")[4] == known["Account"]
     batch = read([*aws, "batch-get-secret-value", "--secret-id-list", "app/db"], set_up)
     assert json.loads(batch.stdout)["SecretValues"][0]["SecretString"] == "s3cret"
     absent = read([*aws, "get-secret-value", "--secret-id", "absent"], set_up, status=255)

@@ -1,4 +1,4 @@
-"""AssumeRoleWithWebIdentity: who gets a session by a trust, for how long, and how the protocol words a refusal."""
+"""STS: who gets a session by a trust, for how long, whose session it is, and how a refusal is worded."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -7,6 +7,9 @@ from xml.etree.ElementTree import Element
 
 import orjson
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]  # it has no stubs
 from django.test import Client
 from django.utils import timezone
@@ -18,9 +21,10 @@ from environments_app.models import ServiceToken, Trust
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens.service import issue, revoke
 from environments_app.trusts import service
 from keeper_project.aws.names import account_number
-from keeper_project.tests.aws.conftest import kind_of, send, signed
+from keeper_project.tests.aws.conftest import kind_of, send, session_of, signed, token
 from secrets_app.tests.kept import keep
 
 pytestmark = pytest.mark.django_db
@@ -185,7 +189,66 @@ def test_an_issuer_that_does_not_answer_is_not_the_fault_of_the_token(
     assert (status, text(answer, "Code"), response["Retry-After"]) == (400, "IDPCommunicationError", "60")
 
 
-def test_only_this_operation_is_answered_and_only_by_post(trust: Trust, issuer: Issuer) -> None:
+def whose(session: dict[str, str] | None, *, service: str = "sts", **changes: str) -> Answer:
+    """Ask whose session it is, as botocore does; `changes` replace headers after they were signed."""
+    body = b"Action=GetCallerIdentity&Version=2011-06-15"
+    request = AWSRequest("POST", f"http://testserver{ADDRESS}", data=body)
+    request.headers["Content-Type"] = "application/x-www-form-urlencoded; charset=utf-8"
+    if session:
+        credentials = Credentials(session["AccessKeyId"], session["SecretAccessKey"], session["Token"])
+        SigV4Auth(credentials, service, "eu-central-1").add_auth(request)
+    headers = {name: str(value) for name, value in request.headers.items()}
+    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
+    answer = send(headers, body, address=f"http://testserver{ADDRESS}")
+    return answer.status_code, fromstring(answer.content), answer
+
+
+def test_a_session_is_named_by_its_token_and_nothing_is_recorded(
+    cast: Cast, trust: Trust, issuer: Issuer
+) -> None:
+    _, signed_in, _ = assume(issuer.sign())
+    for session, environment in (
+        (session_in(signed_in), cast.production),
+        (session_of(token(cast, "viewer")), cast.development),
+    ):
+        before = AuditEvent.objects.count()
+        status, answer, _ = whose(session)
+        account = account_number(environment)
+        stored = ServiceToken.objects.get(environment=environment)
+        assert (status, answer.tag, text(answer, "Account")) == (
+            200, f"{_SPACE}GetCallerIdentityResponse", account,
+        )  # fmt: skip
+        assert text(answer, "Arn") == f"arn:aws:sts::{account}:assumed-role/{stored.name}/{stored.uuid}"
+        assert text(answer, "UserId") == f"{stored.uuid}:{stored.name}"
+        assert AuditEvent.objects.count() == before
+
+
+def test_a_name_that_no_arn_can_hold_is_written_without_its_other_characters(cast: Cast) -> None:
+    actor = cast.principal(cast.alice)
+    _, own = issue(actor=actor, environment=cast.development, role="reader", name="a: b/\u00fc_1")
+    _, answer, _ = whose(session_of(own))
+    assert text(answer, "Arn").split(":")[5].split("/")[1] == "a--b--_1"
+
+
+def test_who_does_not_prove_a_session_is_refused_by_the_codes_of_sts(cast: Cast) -> None:
+    session = session_of(token(cast))
+    old, cut = {"X_Amz_Date": "20200101T000000Z"}, {"X_Amz_Security_Token": session["Token"][:-4]}
+    for code, reason, found in (
+        ("MissingAuthenticationToken", "no-credentials", whose(None)),
+        ("IncompleteSignature", "malformed-signature", whose(session, X_Amz_Date="now")),
+        ("SignatureDoesNotMatch", "bad-signature", whose(session, service="secretsmanager")),
+        ("SignatureDoesNotMatch", "bad-signature", whose(session, **old)),
+        ("InvalidClientTokenId", "forged-session", whose(session, **cut)),
+    ):
+        status, answer, _ = found
+        assert (status, text(answer, "Code")) == (400 if code == "IncompleteSignature" else 403, code)
+        assert RefusalCount.objects.filter(kind=reason).exists(), reason
+    revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get())
+    status, answer, _ = whose(session)
+    assert (status, text(answer, "Code")) == (403, "InvalidClientTokenId")
+
+
+def test_only_these_operations_are_answered_and_only_by_post(trust: Trust, issuer: Issuer) -> None:
     for changes, code in (
         ({"Action": ...}, "MissingAction"),
         ({"Action": "AssumeRole"}, "InvalidAction"),

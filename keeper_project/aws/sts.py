@@ -1,6 +1,7 @@
-"""AssumeRoleWithWebIdentity of AWS STS: a workload's token in, a session's signing key out.
+"""What Keeper answers of AWS STS: a session for a workload's token, and whose session signs a request.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 """
 
 import re
@@ -18,16 +19,19 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 
 from environments_app.authentication.drf import address_of, request_id_of
-from environments_app.errors import JwtRefused, KeysUnavailable
+from environments_app.errors import Invisible, JwtRefused, KeysUnavailable
 from environments_app.models import Trust
 from environments_app.tokens.sessions import TokenSession, session_of
 from environments_app.trusts.sign_in import SignedIn, sign_in
-from keeper_project.aws.answers import PROTOCOL, AwsError
+from keeper_project.aws.answers import PROTOCOL, AwsError, SignatureRefused
 from keeper_project.aws.credentials import key_id_of
-from keeper_project.aws.names import account_number
+from keeper_project.aws.names import Account, account_number
+from keeper_project.aws.signed_requests import STS, signer_of
 from keeper_project.http.problem_details import log_failure, problem_of
 
-OPERATION: Final = "AssumeRoleWithWebIdentity"
+ASSUME_ROLE: Final = "AssumeRoleWithWebIdentity"
+CALLER_IDENTITY: Final = "GetCallerIdentity"
+OPERATIONS: Final = (ASSUME_ROLE, CALLER_IDENTITY)
 # An account that stands for that of the trust, whose name is unique in the installation.
 ANY_ACCOUNT: Final = "000000000000"
 _VERSION: Final = "2011-06-15"
@@ -43,8 +47,18 @@ _UNSUPPORTED: Final = ("Policy", "PolicyArns.", "ProviderId", "Tags.", "Transiti
 _OF_A_CLAIM: Final = frozenset({"jwt-claim", "jwt-subject", "jwt-no-id", "jwt-replayed"})
 _NOT_VALID: Final = "The web identity token that was passed could not be validated."
 _EXPIRED: Final = "The web identity token that was passed is expired."
-_DENIED: Final = f"Not authorized to perform sts:{OPERATION}"
+_DENIED: Final = "Not authorized to perform sts:{}"
+# What may be in the name of a role.
+_NOT_IN_ARNS: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 _UNREACHABLE: Final = "The identity provider (IDP) that was asked to verify the token could not be reached."
+# What STS calls the refusals of a signature, by the names that other services have for them.
+_UNSIGNED: Final = {
+    "MissingAuthenticationTokenException": ("MissingAuthenticationToken", HTTPStatus.FORBIDDEN),
+    "IncompleteSignatureException": ("IncompleteSignature", HTTPStatus.BAD_REQUEST),
+    "InvalidSignatureException": ("SignatureDoesNotMatch", HTTPStatus.FORBIDDEN),
+    "UnrecognizedClientException": ("InvalidClientTokenId", HTTPStatus.FORBIDDEN),
+    "ExpiredTokenException": ("ExpiredToken", HTTPStatus.FORBIDDEN),
+}
 _BY_STATUS: Final = {
     400: ("ValidationError", HTTPStatus.BAD_REQUEST),
     413: ("ValidationError", HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -52,8 +66,8 @@ _BY_STATUS: Final = {
 }
 
 
-class WebIdentityView(View):
-    """Answers the one unsigned operation of the protocol, and errors as the protocol does."""
+class StsView(View):
+    """Answers the two operations, and errors as the protocol does."""
 
     http_method_names = ["post", "options"]
 
@@ -70,11 +84,15 @@ class WebIdentityView(View):
             return _failed(request, answer)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        """Sign a workload in and return a session of its token. Raises AwsError and what `sign_in` raises."""
+        """Sign a workload in and return a session of its token, or return whose session signs the request.
+
+        Raises AwsError, and what `sign_in` and `signer_of` raise.
+        """
         if len(request.body) > _MAX_BODY:
             raise RequestDataTooBig
         given = request.POST.dict()
-        _require_operation(given)
+        if _operation(given) == CALLER_IDENTITY:
+            return _respond(request, _caller_identity(request))
         account, role = _role(_member(given, "RoleArn", most=2048))
         session_name = _session_name(given)
         entered = sign_in(
@@ -95,21 +113,23 @@ class WebIdentityView(View):
         return _failed(request, error)
 
 
-def _require_operation(given: Mapping[str, str]) -> None:
+def _operation(given: Mapping[str, str]) -> str:
     action, version = given.get("Action", ""), given.get("Version", "")
     if not action:
         raise AwsError("MissingAction", "The request must contain the parameter Action.")
-    if (action, version) != (OPERATION, _VERSION):
+    if action not in OPERATIONS or version != _VERSION:
         raise AwsError("InvalidAction", _unknown("of this name and version"))
     for name in given:
         if name.startswith(_UNSUPPORTED):
             raise _invalid(
                 f"Keeper does not take {name.partition('.')[0]}: the trust decides what a session may."
             )
+    return action
 
 
 def _unknown(which: str) -> str:
-    return f"Could not find an operation {which}. Keeper answers POST {OPERATION}, version {_VERSION}."
+    known = " and ".join(OPERATIONS)
+    return f"Could not find an operation {which}. Keeper answers POST {known}, version {_VERSION}."
 
 
 def _member(given: Mapping[str, str], name: str, *, most: int) -> str:
@@ -154,9 +174,31 @@ def _invalid(message: str) -> AwsError:
     return AwsError("ValidationError", message)
 
 
+def _caller_identity(request: HttpRequest) -> Element:
+    """Return whose session signs a request; no value leaves, so that it is not recorded."""
+    try:
+        actor, given = signer_of(request, service=STS)
+        account = Account(actor, given.region).number
+    except Invisible as error:
+        raise _denied(CALLER_IDENTITY) from error
+    name = _NOT_IN_ARNS.sub("-", actor.name)
+    answer = Element(f"{CALLER_IDENTITY}Response", xmlns=_NAMESPACE)
+    _put(
+        SubElement(answer, f"{CALLER_IDENTITY}Result"),
+        Arn=f"arn:aws:sts::{account}:assumed-role/{name}/{actor.uuid}",
+        UserId=f"{actor.uuid}:{name}",
+        Account=account,
+    )
+    return answer
+
+
+def _denied(operation: str) -> AwsError:
+    return AwsError("AccessDenied", _DENIED.format(operation), status=HTTPStatus.FORBIDDEN)
+
+
 def _result(entered: SignedIn, session: TokenSession, text: str, session_name: str) -> Element:
-    answer = Element(f"{OPERATION}Response", xmlns=_NAMESPACE)
-    result = SubElement(answer, f"{OPERATION}Result")
+    answer = Element(f"{ASSUME_ROLE}Response", xmlns=_NAMESPACE)
+    result = SubElement(answer, f"{ASSUME_ROLE}Result")
     account, trust = account_number(entered.trust.environment), entered.trust
     _put(
         SubElement(result, "Credentials"),
@@ -186,6 +228,9 @@ def _put(parent: Element, **texts: str) -> None:
 
 def _refusal_of(error: Exception) -> AwsError | None:
     """Return what a failure is answered with, None for a fault of ours."""
+    if isinstance(error, SignatureRefused):
+        kind, status = _UNSIGNED[error.kind]
+        return AwsError(kind, str(error), status=status)
     if isinstance(error, AwsError):
         return error
     if isinstance(error, JwtRefused):
@@ -207,7 +252,7 @@ def _refused(reason: str) -> AwsError:
     if reason == "jwt-expired":
         return AwsError("ExpiredTokenException", _EXPIRED)
     if reason in _OF_A_CLAIM:
-        return AwsError("AccessDenied", _DENIED, status=HTTPStatus.FORBIDDEN)
+        return _denied(ASSUME_ROLE)
     return AwsError("InvalidIdentityToken", _NOT_VALID)
 
 
