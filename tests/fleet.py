@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -234,12 +235,16 @@ class Fleet:
         return worker.get(f"/api/secrets/{self.secret}", self.reader)
 
     def until_each(self, holds: Callable[[Worker], bool], what: str) -> None:
-        """Ask every worker until something holds in it."""
-        for worker in self.workers:
+        """Ask every worker until something holds in it; each of them may let one wait."""
+
+        def ask(worker: Worker) -> None:
             deadline = time.monotonic() + WAIT_SECONDS
             while not holds(worker):
                 assert time.monotonic() < deadline, f"{what}:\n{worker.log.read_text()[-3000:]}"
                 time.sleep(0.1)
+
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            list(pool.map(ask, self.workers))
 
     def until_revealed(self) -> None:
         self.until_each(lambda worker: VALUE in self.reveal(worker)[1], "no value came")

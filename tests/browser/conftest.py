@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from environments_app.models import Environment, User
-from environments_app.tests.cast import Cast, make_cast
+from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
@@ -68,11 +68,6 @@ def live_server(without_tls: None, live_server: LiveServer) -> LiveServer:
 def site(live_server: LiveServer) -> str:
     """The address of a running Keeper."""
     return str(live_server.url)
-
-
-@pytest.fixture
-def cast(transactional_db: None) -> Cast:
-    return make_cast()
 
 
 @pytest.fixture
