@@ -94,6 +94,10 @@ def _dispatch(options: Namespace) -> int:
     from kpr.settings import resolve  # noqa: PLC0415 - as above
 
     settings = resolve(options)
+    if os.environ.get("KPR_AGENT_SAFE"):
+        from kpr.running.guard import refuse_values  # noqa: PLC0415 - only there
+
+        refuse_values(options)
     if verb != "run":
         # Of `run` its command gets the limit back.
         no_core_dump()

@@ -20,6 +20,7 @@ _VARIABLES = {
     "KPR_TOKEN, KPR_TOKEN_FILE": "a token, or the file that holds it; only with KPR_SERVER or --server",
     "KPR_TRUST": "the trust by which a pipeline signs in; with KPR_JWT or KPR_JWT_FILE, or on GitHub",
     "KPR_CA_FILE": "a private certificate authority",
+    "KPR_AGENT_SAFE": "1: kpr run masks as with --agent-safe, and no other command prints values",
     "KPR_OFFLINE_HOURS": "how old an offline copy may be; 0: none is kept",
 }
 

@@ -94,6 +94,9 @@ def _run(parser: Any) -> None:
     add("--watch", action="store_true", help="start the command again when a secret that it uses has changed")
     add("--watch-interval", metavar="SECONDS", type=_interval, default=10,
         help="how often to look, 10 by default")  # fmt: skip
+    add("--mask", action="store_true", help="replace values in what the command prints by [masked]")
+    add("--agent-safe", action="store_true",
+        help="mask, and refuse commands that print all variables (KPR_AGENT_SAFE=1)")  # fmt: skip
     add("--name-transformer", choices=tuple(TRANSFORMERS), default="", help="how names become variables")
     add("--strip-prefix", action="store_true", help="leave the prefix out of the variables")
     add("--preserve-env", action="store_true", help="variables of the environment win over secrets")

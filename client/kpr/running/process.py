@@ -6,9 +6,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kpr.errors import CommandError, Exit
+
+if TYPE_CHECKING:
+    from kpr.running.streams import MaskedOutput
 
 # What a supervisor passes on; SIGKILL and SIGSTOP cannot be caught, SIGTSTP reaches the group anyway.
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM")
@@ -41,13 +44,18 @@ def execute(command: Sequence[str], variables: Mapping[bytes, bytes], core_limit
         raise _not_run(command[0], error) from None
 
 
-def supervise(command: Sequence[str], variables: Mapping[bytes, bytes], core_limits: object = None) -> int:
+def supervise(
+    command: Sequence[str],
+    variables: Mapping[bytes, bytes],
+    core_limits: object = None,
+    output: "MaskedOutput | None" = None,
+) -> int:
     """Run the command, pass signals on, and return its exit status, or 128 and the number of its signal.
 
     Raises CommandError if it cannot be run.
     """
     with Supervisor(core_limits) as supervisor:
-        supervisor.start(command, variables)
+        supervisor.start(command, variables, output)
         while (code := supervisor.wait()) is None:
             pass
         return code
@@ -61,6 +69,7 @@ class Supervisor:
         self._forwarded = {getattr(signal, name) for name in _FORWARDED}
         self._before: set[int] = set()
         self._child: Any = None
+        self._output: MaskedOutput | None = None
 
     def __enter__(self) -> "Supervisor":  # noqa: PYI034 - Python 3.10 has no Self
         self._before = {
@@ -74,25 +83,36 @@ class Supervisor:
             self._child.wait()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
-    def start(self, command: Sequence[str], variables: Mapping[bytes, bytes]) -> None:
-        """Start a command. Raises CommandError if it cannot be run."""
+    def start(
+        self,
+        command: Sequence[str],
+        variables: Mapping[bytes, bytes],
+        output: "MaskedOutput | None" = None,
+    ) -> None:
+        """Start a command, its output masked if that is given. Raises CommandError if it cannot be run."""
         import subprocess  # noqa: PLC0415 - only under supervision
 
         def prepare() -> None:
             _restore(self._core_limits)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
+        stdout, stderr = output.for_command if output else (None, None)
         try:
             # There is one thread, so that the function runs safely between fork and exec. What is
             # inheritable, such as files in memory, is for the command.
             self._child = subprocess.Popen(
                 list(command),
                 env=variables,
+                stdout=stdout,
+                stderr=stderr,
                 preexec_fn=prepare,  # noqa: PLW1509 - there is one thread
                 close_fds=False,
             )
         except OSError as error:
             raise _not_run(command[0], error) from None
+        self._output = output
+        if output is not None:
+            output.start()
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for the end of the command, or so long, and return its code; None if it still runs."""
@@ -104,11 +124,21 @@ class Supervisor:
             if arrived is None:
                 return None
             if arrived.si_signo != signal.SIGCHLD:
-                if arrived.si_code != _FROM_KERNEL:
-                    self._child.send_signal(arrived.si_signo)
+                self._forward(arrived)
             elif self._child.poll() is not None:
                 code = int(self._child.returncode)
                 return code if code >= 0 else 128 - code
+            else:
+                _reap_orphans(self._child.pid)
+
+    def _forward(self, arrived: Any) -> None:
+        """Pass a signal on, unless the command has it already from the terminal."""
+        resizes = self._output is not None and arrived.si_signo == signal.SIGWINCH
+        if self._output is not None and resizes:
+            self._output.resize()
+        # After the new size is known it is sent again.
+        if resizes or arrived.si_code != _FROM_KERNEL:
+            self._child.send_signal(arrived.si_signo)
 
     def stop(self, patience: float) -> None:
         """End the command: by SIGTERM, and by SIGKILL if it runs on."""
@@ -116,6 +146,16 @@ class Supervisor:
         if self.wait(patience) is None:
             self._child.kill()
             self._child.wait()
+
+
+def _reap_orphans(command: int) -> None:
+    """Reap other processes that have ended, as process 1 of a container, which inherits them."""
+    if os.getpid() != 1:
+        return
+    while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        if ended.si_pid == command:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def _restore(core_limits: object) -> None:

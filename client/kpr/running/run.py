@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kpr.api import Answer, Api, path_of
 from kpr.errors import ForbiddenError, NamesError, NoAnswerError, NotFoundError, SignInError, UsageError
@@ -13,6 +14,9 @@ from kpr.running.files import PrivateFolder, file_in_memory, is_memory_available
 from kpr.running.naming import Naming, missing, variables_of
 from kpr.running.process import execute, no_core_dump, supervise
 from kpr.settings import Settings, cache_folder
+
+if TYPE_CHECKING:
+    from kpr.running.streams import MaskedOutput
 
 # The command must not sign in as its caller.
 _OWN = ("KPR_TOKEN", "KPR_TOKEN_FILE", "KPR_JWT", "KPR_JWT_FILE", "KPR_TRUST")
@@ -24,12 +28,20 @@ class Prepared:
 
     environment: dict[bytes, bytes] = field(repr=False)
     contents: dict[str, bytes] = field(repr=False)
+    # Of the names that were read, for a mask.
+    secrets: dict[str, str] = field(repr=False, compare=False)
 
 
 def run(options: Namespace, settings: Settings, api: Api) -> int:
     """Run the command with its secrets. Returns only if it is supervised. Raises KprError."""
     if not options.command:
         raise UsageError("No command: kpr run [options] -- COMMAND [arguments]")
+    if options.agent_safe or os.environ.get("KPR_AGENT_SAFE"):
+        from kpr.running.guard import is_agent_safe, refuse_dump  # noqa: PLC0415 - only there
+
+        options.mask = options.mask or is_agent_safe(options)
+        if is_agent_safe(options):
+            refuse_dump(options.command)
     core_limits = no_core_dump()
     if options.watch:
         from kpr.running.watch import watch  # noqa: PLC0415 - only with --watch
@@ -37,9 +49,10 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
         return watch(options, settings, api, core_limits)
     prepared = prepare(options, settings, api)
     api.close()
-    if prepared.contents and needs_folder(options):
+    if options.mask or (prepared.contents and needs_folder(options)):
         with ExitStack() as stack:
-            return supervise(options.command, in_folder(prepared, options, stack), core_limits)
+            variables = placed(prepared, options, stack)
+            return supervise(options.command, variables, core_limits, masked(prepared, options, stack))
     # The files stay open: the command inherits them.
     return execute(options.command, in_memory(prepared, ExitStack()), core_limits)
 
@@ -58,7 +71,21 @@ def prepare(options: Namespace, settings: Settings, api: Api) -> Prepared:
     variables = {name.encode(): value for name, value in found.values.items()}
     environment = {os.fsencode(name): os.fsencode(value) for name, value in present.items()}
     contents = {variable: secrets[name].encode() for variable, name in files.items()}
-    return Prepared(environment | variables, contents)
+    return Prepared(environment | variables, contents, secrets)
+
+
+def placed(prepared: Prepared, options: Namespace, stack: ExitStack) -> dict[bytes, bytes]:
+    """Return the environment of a supervised command with the paths of its files, which the stack removes."""
+    return in_folder(prepared, options, stack) if needs_folder(options) else in_memory(prepared, stack)
+
+
+def masked(prepared: Prepared, options: Namespace, stack: ExitStack) -> "MaskedOutput | None":
+    """Return the masked output for the command where that is asked for, which the stack ends."""
+    if not options.mask:
+        return None
+    from kpr.running.streams import MaskedOutput  # noqa: PLC0415 - only with --mask
+
+    return stack.enter_context(MaskedOutput(prepared.secrets))
 
 
 def needs_folder(options: Namespace) -> bool:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from kpr.api import Api, path_of
 from kpr.errors import KprError, NoAnswerError, UnreachableError
 from kpr.running.process import Supervisor
-from kpr.running.run import Prepared, in_folder, in_memory, needs_folder, prepare
+from kpr.running.run import Prepared, masked, placed, prepare
 from kpr.settings import Settings
 
 _LONGEST_WAIT = 300.0
@@ -33,9 +33,8 @@ def watch(options: Namespace, settings: Settings, api: Api, core_limits: object)
     with Supervisor(core_limits) as supervisor:
         while True:
             with ExitStack() as stack:
-                folder = needs_folder(options)
-                variables = in_folder(prepared, options, stack) if folder else in_memory(prepared, stack)
-                supervisor.start(options.command, variables)
+                variables = placed(prepared, options, stack)
+                supervisor.start(options.command, variables, masked(prepared, options, stack))
                 found = _until_changed(options, settings, api, supervisor, manifest, prepared)
                 if isinstance(found, int):
                     return found
