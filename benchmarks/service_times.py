@@ -45,7 +45,7 @@ def main() -> None:
 def _acts(keeper: Keeper) -> dict[str, Callable[[], Iterator[bytes]]]:
     client = keeper.client("development")
     paths = keeper.read_paths("name")
-    lists = client.request("GET", "/api/secrets?environment=1&page_size=50")
+    lists = client.request("GET", "/api/secrets?environment=development&limit=50")
     return {
         "read of a value": partial(client.random_reads, paths, seed=1),
         "write of a value": partial(writes_to, keeper),

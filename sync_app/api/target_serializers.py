@@ -9,7 +9,7 @@ from environments_app.names import MAX_PREFIX
 from secrets_app.models import MAX_NAME_LENGTH
 from secrets_app.values.names import MAX_TAGS
 from sync_app.backends.permissions import Grant, Need
-from sync_app.backends.registry import BACKENDS
+from sync_app.backends.registry import BACKENDS, plan_notice_of
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
@@ -198,6 +198,10 @@ class EntryDocument(serializers.ModelSerializer[SyncEntry]):
 class PlanDocument(serializers.ModelSerializer[Plan]):
     """A plan as it is answered; its items are listed apart."""
 
+    notice = serializers.SerializerMethodField(
+        help_text="What holds for every secret of such a system, such as that it shows no values; or empty."
+    )
+
     target: serializers.PrimaryKeyRelatedField[Any] = serializers.PrimaryKeyRelatedField(read_only=True)
     kind = serializers.CharField(read_only=True)
     state = serializers.CharField(read_only=True)
@@ -213,6 +217,7 @@ class PlanDocument(serializers.ModelSerializer[Plan]):
             "options",
             "rules",
             "counts",
+            "notice",
             "made_by",
             "created_at",
             "ready_at",
@@ -220,6 +225,10 @@ class PlanDocument(serializers.ModelSerializer[Plan]):
             "error",
         ]
         read_only_fields = fields
+
+    def get_notice(self, plan: Plan) -> str:
+        """Return the notice of the target's system."""
+        return plan_notice_of(str(plan.target.backend))
 
 
 class ItemDocument(serializers.ModelSerializer[PlanItem]):

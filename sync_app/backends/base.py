@@ -248,6 +248,15 @@ class Backend(ABC):
         """
         return ""
 
+    def explain_value_refusal(self, size: int, secret_type: str) -> str:  # noqa: ARG002 - for those that refuse some types
+        """Return why the system takes no value of so many bytes and of this type; else empty.
+
+        A plan asks it, and opens no value; only where `max_value_bytes` is below LARGEST_VALUE.
+        """
+        if size > self.max_value_bytes:
+            return f"its value has {size:,} bytes, and the target takes {self.max_value_bytes:,} at most"
+        return ""
+
     def reformats(self, remote: str) -> bool:  # noqa: ARG002 - for those that do
         """Return whether a value that was read may be one of Keeper's although its text is another."""
         return False

@@ -18,6 +18,11 @@ BACKENDS: dict[str, type[Backend]] = {
 }
 
 
+def plan_notice_of(kind: str) -> str:
+    """Return what a plan states about every secret of a kind of system; empty for one without a notice."""
+    return BACKENDS[kind].plan_notice if kind in BACKENDS else ""
+
+
 def capabilities_of(kind: str) -> Capabilities:
     """Return what a kind of system guarantees; the defaults for one that this Keeper does not know."""
     return BACKENDS[kind].capabilities if kind in BACKENDS else Backend.capabilities

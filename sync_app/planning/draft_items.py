@@ -238,7 +238,7 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
     if backend.max_value_bytes < LARGEST_VALUE:
         sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
-            _refuse_oversize(target, backend.max_value_bytes, sent[start : start + _SIZES_AT_A_TIME])
+            _refuse_values(target, backend, sent[start : start + _SIZES_AT_A_TIME])
 
 
 def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> None:
@@ -262,15 +262,17 @@ def _group_by_remote_name(backend: Backend, drafts: Iterable[PlanItemDraft]) -> 
     return found
 
 
-def _refuse_oversize(target: Target, most: int, drafts: Sequence[PlanItemDraft]) -> None:
-    """Refuse values that are too long, by the length of what is sealed; nothing is opened."""
+def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
+    """Refuse values that the system does not take, by the length of what is sealed; nothing is opened."""
     held = local_state.find_local(target.environment, [draft.finding.name for draft in drafts])
     for draft in drafts:
         local = held.get(draft.finding.name)
-        size = len(local.envelope) - OVERHEAD_BYTES if local else 0
-        if size > most:
-            draft.act = Act.REFUSED
-            draft.reason = f"its value has {size:,} bytes, and the target takes {most:,} at most"
+        # What references are filled in to has another length, which is known when it is delivered.
+        if local is None or local.resolution:
+            continue
+        size = len(local.envelope) - OVERHEAD_BYTES
+        if refusal := backend.explain_value_refusal(size, local.secret_type):
+            draft.act, draft.reason = Act.REFUSED, refusal
 
 
 def _explain_unselected(finding: Finding) -> str:

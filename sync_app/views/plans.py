@@ -20,6 +20,7 @@ from environments_app.errors import Invisible
 from environments_app.views.base import render_page
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
+from sync_app.backends.registry import plan_notice_of
 from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
@@ -47,7 +48,7 @@ from sync_app.views.presenters.plans import (
     progress,
     summary,
 )
-from sync_app.views.presenters.targets import plan_notice, where
+from sync_app.views.presenters.targets import where
 
 # The number of lines on a page of one act, and of names on a page to adopt.
 _LINES: Final = 100
@@ -128,7 +129,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "target": target,
         "environment": target.environment,
         "where": where(target),
-        "notice": plan_notice(target),
+        "notice": plan_notice_of(str(target.backend)),
         "summary": summary(plan),
         "changes": changes(plan),
         "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),

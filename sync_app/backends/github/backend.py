@@ -13,8 +13,7 @@ another client wrote in the milliseconds between a read and a write is lost, bec
 import base64
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
@@ -22,26 +21,20 @@ from uuid import uuid4
 
 from nacl.public import PublicKey, SealedBox
 
-from audit_app.errors import BadEndpoint
-from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
-    Backend,
     Capabilities,
     FormField,
     Mark,
     SecretMetadata,
     SecretValue,
-    fill_defaults,
 )
 from sync_app.backends.github.connection import GitHubConnection
 from sync_app.backends.github.secrets import parse_secret, place_of, version_seconds
 from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.rest_backend import VariableBackend
 from sync_app.backends.rest_client import NotFound, RestAnswer
-from sync_app.backends.variable_names import VariableNames, explain_bad_variable
-from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     OVERWROTE,
-    BadDestination,
     ChangedSinceRead,
     MountMissing,
     NameUnusable,
@@ -68,7 +61,7 @@ _UNSEEN: Final = "GitHub shows no value of a secret: Keeper can only replace it"
 _RESERVED: Final = "GITHUB_"
 
 
-class GitHubActions(Backend):
+class GitHubActions(VariableBackend):
     """The secrets of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitHub Actions"
@@ -118,8 +111,6 @@ class GitHubActions(Backend):
     )
     # "Best practices for using the REST API": a second between requests that change something.
     writes_per_second: ClassVar[float] = 1
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = _PAGE
     capabilities: ClassVar[Capabilities] = Capabilities(
         deletes_recoverably=False, keeps_marks=False, reads_values=False
@@ -131,7 +122,6 @@ class GitHubActions(Backend):
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
-        self._names = VariableNames(self.destination["prefix"])
         self._place = place_of(self.destination)
         self._github = GitHubConnection(
             self.endpoint(self.destination), credentials=self._credentials, seconds=self.timeout_seconds
@@ -140,19 +130,6 @@ class GitHubActions(Backend):
         self._total: int | None = None
         self._proved_at = -_PROVED_SECONDS
         self._lock = threading.Lock()
-
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the address of the API."""
-        try:
-            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field="address") from error
-
-    @property
-    def path_prefix(self) -> str:
-        """The prefix, as it is found in names of variables."""
-        return self._names.path
 
     @property
     def max_value_bytes(self) -> int:
@@ -182,17 +159,6 @@ class GitHubActions(Backend):
         place = f"github/{host}/{kind}/{int(found['id'])}"
         environment = self.destination["environment"]
         return f"{place}/environments/{quote(environment, safe='')}" if environment else place
-
-    def remote_name(self, name: str) -> str:
-        """Return the name of the secret in GitHub."""
-        return self._names.variable(name)
-
-    def explain_refusal(self, act: str, name: str) -> str:
-        """Refuse names that GitHub does not take ("Secrets", "Naming your secrets")."""
-        variable = self.remote_name(name)
-        if act == "create" and variable.startswith(_RESERVED):
-            return f"GitHub keeps names that begin with {_RESERVED} for itself: rename the secret"
-        return explain_bad_variable(variable) if act == "create" else ""
 
     def close(self) -> None:
         """Give back what was borrowed, and close the connections."""
@@ -231,19 +197,6 @@ class GitHubActions(Backend):
             if not page["secrets"]:
                 raise TargetUnreachable("GitHub's list changed while it was read: try again")
             number += 1
-
-    def get_metadata(self, name: str) -> SecretMetadata:
-        """Return the times of a secret."""
-        return self._look(name)[0] or SecretMetadata(name=name, presence=Presence.ABSENT)
-
-    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
-        """Return what a list shows of names."""
-        wanted = {self.remote_name(name): name for name in names}
-        found = {}
-        for seen in self.list_secrets():
-            if name := wanted.get(self.remote_name(seen.name)):
-                found[name] = replace(seen, name=name)
-        return found
 
     def read_value(self, name: str) -> SecretValue | None:
         """Raise ValueUnusable for an existing secret: no value is shown."""
@@ -293,10 +246,6 @@ class GitHubActions(Backend):
             raise ChangedSinceRead(_CHANGED)
         self._github.request("DELETE", self._path(seen.name))
 
-    def restore(self, name: str) -> SecretMetadata:
-        """Return the present state: nothing of a deleted secret is kept."""
-        return self.get_metadata(name)
-
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Do nothing: a secret has no labels, and Keeper's entry is its mark."""
 
@@ -304,6 +253,15 @@ class GitHubActions(Backend):
         """Do nothing, as `mark`."""
 
     # --- How ----------------------------------------------------------------------------------
+
+    def _explain_name(self, variable: str) -> str:
+        """Refuse names that GitHub does not take ("Secrets", "Naming your secrets")."""
+        if not variable.startswith(_RESERVED):
+            return ""
+        return f"GitHub keeps names that begin with {_RESERVED} for itself: rename the secret"
+
+    def _find(self, name: str) -> SecretMetadata | None:
+        return self._look(name)[0]
 
     @property
     def _most(self) -> int:

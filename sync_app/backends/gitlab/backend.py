@@ -8,22 +8,18 @@ one. It has no compare-and-set and keeps nothing of what is replaced: `update` a
 act. What another client writes in the milliseconds between is lost. A `create` fails if the name is taken.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from audit_app.errors import BadEndpoint
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
-    Backend,
     Capabilities,
     FormField,
     Mark,
     SecretMetadata,
     SecretValue,
-    fill_defaults,
 )
 from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.gitlab.variables import (
@@ -32,14 +28,14 @@ from sync_app.backends.gitlab.variables import (
     WRITE_DIGITS,
     Masking,
     describe,
+    explain_unmaskable,
     is_masked,
     parse_mark,
     parse_metadata,
 )
 from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.rest_backend import VariableBackend
 from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
-from sync_app.backends.variable_names import VariableNames, explain_bad_variable
-from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
@@ -58,7 +54,7 @@ _VERSION_LABEL: Final = b"keeper/gitlab-version/v1"
 _FILTER: Final = "filter[environment_scope]"
 
 
-class GitLabVariables(Backend):
+class GitLabVariables(VariableBackend):
     """The variables of one project or group whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitLab CI/CD variables"
@@ -108,14 +104,11 @@ class GitLabVariables(Backend):
         FormField(name="token", label="Access token", sensitive=True, required=True, help="Scope api."),
     )
     writes_per_second: ClassVar[float] = 10
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = _PAGE
     capabilities: ClassVar[Capabilities] = Capabilities(deletes_recoverably=False)
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
-        self._names = VariableNames(self.destination["prefix"])
         self._scope = self.destination["environment_scope"]
         self._owner = _owner_of(self.destination)
         refuse_unreadable(self.destination["ca_certificate"])
@@ -129,23 +122,17 @@ class GitLabVariables(Backend):
             seconds=self.timeout_seconds,
         )
 
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the address of GitLab."""
-        try:
-            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field="address") from error
-
-    @property
-    def path_prefix(self) -> str:
-        """The prefix, as it is found in names of variables."""
-        return self._names.path
-
     @property
     def max_value_bytes(self) -> int:
         """How many bytes a value may have; GitLab counts characters."""
         return LARGEST
+
+    def explain_value_refusal(self, size: int, secret_type: str) -> str:
+        """Refuse also what has to be masked and cannot be, as length or type show it."""
+        if refusal := super().explain_value_refusal(size, secret_type):
+            return refusal
+        always = self.destination["masking"] == Masking.ALWAYS
+        return explain_unmaskable(size, secret_type) if always else ""
 
     @property
     def busy_seconds(self) -> float:
@@ -158,17 +145,6 @@ class GitLabVariables(Backend):
         host = urlsplit(found.get("web_url") or "").hostname or urlsplit(self.destination["address"]).hostname
         kind = self._owner.partition("/")[0]
         return f"gitlab/{host}/{kind}/{int(found['id'])}/{quote(self._scope, safe='')}"
-
-    def remote_name(self, name: str) -> str:
-        """Return the key of the variable."""
-        return self._names.variable(name)
-
-    def explain_refusal(self, act: str, name: str) -> str:
-        """Refuse names that GitLab does not take."""
-        variable = self.remote_name(name)
-        if act == "create" and len(variable) > MAX_NAME_LENGTH:
-            return f"name and prefix are longer than the {MAX_NAME_LENGTH} characters of GitLab"
-        return explain_bad_variable(variable) if act == "create" else ""
 
     def close(self) -> None:
         """Close the connections."""
@@ -201,26 +177,6 @@ class GitLabVariables(Backend):
                 if name is not None and found["environment_scope"] == self._scope:
                     yield self._parse(name, found)
             number = answer.headers["X-Next-Page"]
-
-    def get_metadata(self, name: str) -> SecretMetadata:
-        """Return the metadata of a variable."""
-        found = self._read(name)
-        return self._parse(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
-
-    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
-        """Return what a list shows of names."""
-        wanted = {self.remote_name(name): name for name in names}
-        shown = {}
-        for seen in self.list_secrets():
-            if name := wanted.get(self.remote_name(seen.name)):
-                shown[name] = SecretMetadata(
-                    name=name,
-                    presence=seen.presence,
-                    remote_id=seen.remote_id,
-                    version=seen.version,
-                    mark=seen.mark,
-                )
-        return shown
 
     def read_value(self, name: str) -> SecretValue | None:
         """Return the value of a variable, unless it is a hidden one."""
@@ -281,10 +237,6 @@ class GitLabVariables(Backend):
         self._require_unchanged(seen)
         self._ask("DELETE", self._variable(seen.name))
 
-    def restore(self, name: str) -> SecretMetadata:
-        """Return the present state: nothing of a deleted variable is kept."""
-        return self.get_metadata(name)
-
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Put our mark behind the variable's description."""
         found = self._require_unchanged(seen)
@@ -297,6 +249,15 @@ class GitLabVariables(Backend):
         self._change(seen.name, {"description": describe(found["description"], None)})
 
     # --- How ----------------------------------------------------------------------------------
+
+    def _explain_name(self, variable: str) -> str:
+        if len(variable) <= MAX_NAME_LENGTH:
+            return ""
+        return f"name and prefix are longer than the {MAX_NAME_LENGTH} characters of GitLab"
+
+    def _find(self, name: str) -> SecretMetadata | None:
+        found = self._read(name)
+        return self._parse(name, found) if found else None
 
     def _variable(self, name: str) -> str:
         return quote(self._names.checked_variable(name), safe="")

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
+from secrets_app.secret_types.registry import SecretType
 from sync_app.backends.base import VERSION_SEPARATOR, Mark, SecretMetadata
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import RequestRefused
@@ -20,6 +21,12 @@ WRITE_DIGITS: Final = 24
 _DIGEST_DIGITS: Final = 32
 # "Mask a CI/CD variable": for one without expansion.
 _SHORTEST_MASKED: Final = 8
+# Types whose values are always of several lines, or have white space.
+_SEVERAL_LINES: Final = frozenset({SecretType.SSH_KEY, SecretType.CERTIFICATE})
+_UNMASKABLE: Final = (
+    "GitLab masks values of one line with 8 characters or more and no white space: change the value, "
+    "or the target's rule"
+)
 _HEX: Final = "([0-9a-f]{32})"
 _OURS: Final = re.compile(rf" ?\[keeper {_HEX} {_HEX} {_HEX} ?([0-9a-f]{{0,{WRITE_DIGITS}}})\]")
 
@@ -37,13 +44,17 @@ def can_mask(value: str) -> bool:
     return len(value) >= _SHORTEST_MASKED and not re.search(r"\s", value)
 
 
+def explain_unmaskable(size: int, secret_type: str) -> str:
+    """Return why GitLab can mask no value of so many bytes and of this type; empty if it may be able to."""
+    if size < _SHORTEST_MASKED or secret_type in _SEVERAL_LINES:
+        return _UNMASKABLE
+    return ""
+
+
 def is_masked(value: str, rule: Masking) -> bool:
     """Return whether the rule masks a value. Raises RequestRefused if it has to be, and cannot."""
     if rule is Masking.ALWAYS and not can_mask(value):
-        raise RequestRefused(
-            "GitLab masks values of one line with 8 characters or more and no white space: change the value, "
-            "or the target's rule"
-        )
+        raise RequestRefused(_UNMASKABLE)
     return rule is not Masking.NEVER and can_mask(value)
 
 

@@ -11,22 +11,18 @@ deleted.
 """
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from audit_app.errors import BadEndpoint
-from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
     MARK_KEYS,
     VERSION_SEPARATOR,
-    Backend,
     Capabilities,
     FormField,
     Mark,
     SecretMetadata,
     SecretValue,
-    fill_defaults,
 )
 from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.kubernetes.connection import KubernetesConnection, NotFound
@@ -49,6 +45,7 @@ from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.rest_backend import RestBackend
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination, ChangedSinceRead, NameUnusable, RequestRefused
 
@@ -70,7 +67,7 @@ _NEEDED: Final = (
 )
 
 
-class KubernetesSecrets(Backend):
+class KubernetesSecrets(RestBackend):
     """The Secrets of one namespace whose names begin with one prefix."""
 
     label: ClassVar[str] = "Kubernetes Secrets"
@@ -115,8 +112,6 @@ class KubernetesSecrets(Backend):
         FormField(name="token", label="Token", sensitive=True, required=True, help="Of a ServiceAccount."),
     )
     writes_per_second: ClassVar[float] = 20
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = _PAGE
     capabilities: ClassVar[Capabilities] = Capabilities(
         update_checks_mark=True,
@@ -143,14 +138,6 @@ class KubernetesSecrets(Backend):
             ca=self.destination["ca_certificate"],
             seconds=self.timeout_seconds,
         )
-
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the address of the API server."""
-        try:
-            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field="address") from error
 
     @property
     def path_prefix(self) -> str:
@@ -233,11 +220,6 @@ class KubernetesSecrets(Backend):
         found = self._read(name, accept=_METADATA)
         return parse_metadata(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
 
-    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
-        """Return what a list shows of names."""
-        wanted = set(names)
-        return {seen.name: seen for seen in self.list_secrets() if seen.name in wanted}
-
     def read_value(self, name: str) -> SecretValue | None:
         """Return the keys of an object as one value."""
         found = self._read(name)
@@ -310,10 +292,6 @@ class KubernetesSecrets(Backend):
             if seen.mark is not None
         }
         restart_workloads(self._cluster, self._namespace, writes)
-
-    def restore(self, name: str) -> SecretMetadata:
-        """Return the present state: nothing of a deleted object is kept."""
-        return self.get_metadata(name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Label the object, and note which name of Keeper's it has."""

@@ -14,23 +14,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from audit_app.errors import BadEndpoint
-from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
     MARK_KEYS,
-    Backend,
     Capabilities,
     FormField,
     Mark,
     SecretMetadata,
     SecretValue,
-    fill_defaults,
     parse_mark,
     version_matches,
 )
 from sync_app.backends.numbered_versions import format_version, version_number
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
+from sync_app.backends.rest_backend import RestBackend
 from sync_app.backends.vault import permissions as vault_permissions
 from sync_app.backends.vault.connection import VaultConnection
 from sync_app.backends.vault.content import (
@@ -71,7 +68,7 @@ _SHARED: Final = (
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
-class VaultKv2(Backend):
+class VaultKv2(RestBackend):
     """The secrets of one mount of a KV version 2 engine below one prefix."""
 
     label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
@@ -110,8 +107,6 @@ class VaultKv2(Backend):
         list_is_complete=True,
         deletes_one_version=True,
     )
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
@@ -132,14 +127,6 @@ class VaultKv2(Backend):
             seconds=self.timeout_seconds,
         )
         self._writes = VaultWrites(self._vault, self._mount)
-
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the address."""
-        try:
-            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field="address") from error
 
     @property
     def path_prefix(self) -> str:

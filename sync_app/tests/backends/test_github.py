@@ -1,11 +1,14 @@
 """GitHub Actions: what it cannot prove, races, names, limits, rate limits and permissions, on a strict stand-in."""
 
+import html
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from environments_app.tests.cast import Cast
 from sync_app.backends.base import Backend, Mark
@@ -340,6 +343,19 @@ def test_a_run_waits_as_long_as_github_asks(stage: Stage, github: GitHubWorld) -
     assert run.started_at is not None
     assert (run.not_before - run.started_at).total_seconds() > 250
     assert "limits requests" in run.error
+
+
+def test_page_and_api_of_a_plan_state_that_no_value_is_shown(
+    stage: Stage, signed_in: Callable[..., Client]
+) -> None:
+    plan = stage.plan()
+    client = signed_in(stage.cast.alice)
+    found = client.get(
+        f"/api/environments/{stage.environment.name}/plans/{plan.pk}", headers={"Accept": "application/json"}
+    ).json()
+    assert found["notice"] == GitHubActions.plan_notice != ""
+    page = client.get(reverse("plan-detail", args=[plan.pk])).content.decode()
+    assert html.escape(found["notice"]) in page
 
 
 def test_overlapping_targets_are_refused(cast: Cast, stage: Stage, github: GitHubWorld) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from environments_app.tests.cast import Cast
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 from sync_app.backends.base import Backend, Mark
 from sync_app.backends.gitlab import backend as gitlab_backend
 from sync_app.backends.gitlab.backend import GitLabVariables
@@ -24,7 +26,7 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.models import Run
+from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
 from sync_app.targets.destinations import require_same_system
@@ -34,6 +36,7 @@ from tests.rest_strict.gitlab import GROUP
 from tests.rest_strict.gitlab import TOKEN as BEARER
 
 pytestmark = pytest.mark.django_db
+PUBLIC_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIAJYoH4pNbOkzsU4wTzh7NKP4Onwo0lc1LWTMseJCLqA"
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
@@ -48,6 +51,31 @@ def backend(gitlab: GitLabWorld) -> Iterator[Backend]:
 @pytest.fixture
 def stage(cast: Cast, gitlab: GitLabWorld) -> Stage:
     return Stage(cast, gitlab)
+
+
+def test_the_plan_refuses_what_cannot_be_masked_and_has_to_be(cast: Cast, gitlab: GitLabWorld) -> None:
+    gitlab.destination["masking"] = "always"
+    stage = Stage(cast, gitlab)
+    stage.keep("app/short", "1234567")
+    stage.keep("app/long", "12345678")
+    key = f"ssh-ed25519 {PUBLIC_KEY}"
+    write.put(
+        actor=stage.alice,
+        environment=stage.environment,
+        name="app/key",
+        value=key,
+        secret_type=SecretType.SSH_KEY,
+    )
+    # Only the value shows it: it is refused when it is applied.
+    stage.keep("app/space", "two words")
+    plan = stage.plan()
+    assert plan.counts == {"create": 2, "refused": 2}
+    refused = PlanItem.objects.filter(plan=plan, act="refused").values_list("name", "reason")
+    assert {name: "masks" in reason for name, reason in refused} == {"app/key": True, "app/short": True}
+    assert stage.items(stage.apply(plan))["app/space"] == ("create", "failed")
+    stage.world.destination["masking"] = "possible"
+    other = Stage(cast, GitLabWorld(gitlab.destination["address"], gitlab.gitlab))
+    assert other.plan().counts == {"create": 4}
 
 
 def test_what_another_client_created_in_between_stays(gitlab: GitLabWorld, backend: Backend) -> None:

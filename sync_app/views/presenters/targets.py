@@ -50,12 +50,6 @@ def where(target: Target) -> str:
     return start + "/".join(filter(None, (given.get(name) for name in names)))
 
 
-def plan_notice(target: Target) -> str:
-    """Return what a plan states about every secret of such a system; empty for most."""
-    kind = BACKENDS.get(target.backend)
-    return kind.plan_notice if kind else ""
-
-
 def backend_label(target: Target) -> str:
     """Return what kind of system a target is."""
     kind = BACKENDS.get(target.backend)

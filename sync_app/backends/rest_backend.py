@@ -1,0 +1,78 @@
+"""What the backends of systems with one address share, and those whose secrets are variables."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from audit_app.errors import BadEndpoint
+from audit_app.network.outbound import normalised_endpoint
+from sync_app.backends.base import Backend, SecretMetadata, fill_defaults
+from sync_app.backends.variable_names import VariableNames, explain_bad_variable
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import BadDestination
+
+
+class RestBackend(Backend):
+    """A system at the address in the destination's field `address`."""
+
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+    page_size: ClassVar[int]
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the address."""
+        try:
+            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field="address") from error
+
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
+        """Return what a list shows of names."""
+        wanted = {self.remote_name(name): name for name in names}
+        found = {}
+        for seen in self.list_secrets():
+            if name := wanted.get(self.remote_name(seen.name)):
+                found[name] = replace(seen, name=name)
+        return found
+
+    def restore(self, name: str) -> SecretMetadata:
+        """Return the present state: nothing that was deleted is kept."""
+        return self.get_metadata(name)
+
+
+class VariableBackend(RestBackend):
+    """A system whose secrets are environment variables: upper case, without folders."""
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._names = VariableNames(self.destination["prefix"])
+
+    @property
+    def path_prefix(self) -> str:
+        """The prefix, as it is found in names of variables."""
+        return self._names.path
+
+    def remote_name(self, name: str) -> str:
+        """Return the name of the variable."""
+        return self._names.variable(name)
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse names that the system does not take, for new variables."""
+        if act != "create":
+            return ""
+        variable = self.remote_name(name)
+        return self._explain_name(variable) or explain_bad_variable(variable)
+
+    def get_metadata(self, name: str) -> SecretMetadata:
+        """Return the metadata of a variable."""
+        return self._find(name) or SecretMetadata(name=name, presence=Presence.ABSENT)
+
+    @abstractmethod
+    def _find(self, name: str) -> SecretMetadata | None:
+        """Return the metadata of a variable; None if there is none."""
+
+    def _explain_name(self, variable: str) -> str:  # noqa: ARG002 - for those with rules of their own
+        """Return why the system takes no variable of this name; empty if it does."""
+        return ""
