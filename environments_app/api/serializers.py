@@ -278,11 +278,11 @@ class WhoAmI(serializers.Serializer[Any]):
     token = serializers.SerializerMethodField(help_text="null: the request came without a token.")
 
     @extend_schema_field(CallerToken(allow_null=True))
-    def get_token(self, actor: Principal) -> Any:
+    def get_token(self, caller: Principal) -> Any:
         """Return the token by which the caller acts, or None."""
         row: PersonalToken | ServiceToken | None = None
-        if actor.scope is not None:
-            row = PersonalToken.objects.select_related("environment").filter(uuid=actor.scope.token).first()
-        elif actor.kind is ActorKind.TOKEN:
-            row = ServiceToken.objects.select_related("environment").filter(uuid=actor.uuid).first()
+        if caller.scope is not None:
+            row = PersonalToken.objects.select_related("environment").filter(uuid=caller.scope.token).first()
+        elif caller.kind is ActorKind.TOKEN:
+            row = ServiceToken.objects.select_related("environment").filter(uuid=caller.uuid).first()
         return None if row is None else CallerToken(row).data

@@ -1,8 +1,9 @@
 """Use cases of sign-in by a redirect to a program on the person's machine (RFC 8252, 7.3; PKCE: RFC 7636).
 
-The person's approval stores a personal token. The code that the browser carries to 127.0.0.1 holds its
-secret, sealed by Keeper together with the program's challenge. Keeper hands it out once, within a minute, to
-the program that knows the verifier of that challenge.
+The person's approval stores a personal token that ends with its code, within a minute. The code that the
+browser carries to 127.0.0.1 holds the token's secret and its approved end, sealed by Keeper together with the
+program's challenge. Keeper hands it out once, to the program that knows the verifier of that challenge, and
+only then the token gets the approved end. So a token that no program fetched opens nothing.
 """
 
 import base64
@@ -14,7 +15,7 @@ import secrets
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -23,24 +24,27 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import NotSealedHere
+from audit_app.events import streams
+from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.keyring import Place, Purpose, keyring
 from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.sessions.personal_tokens import OBJECT, revoke_token, token_details
 from environments_app.tokens.device import save_with_code
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
 from environments_app.tokens.personal import PREFIX, checked_name, new_token, store_token
 
 LIFETIME: Final = timedelta(seconds=60)
 _LABEL: Final = "token.loopback"
-# The token's secret, the challenge, and the public id.
-_CONTENT: Final = struct.Struct(">43s43s22s")
+# The token's secret, the challenge, the public id, and the approved end in seconds since 1970.
+_CONTENT: Final = struct.Struct(">43s43s22sQ")
 _UUID_BYTES: Final = 16
 _MAX_CODE: Final = 1024
 _PORT: Final = re.compile(r"[1-9][0-9]{3,4}")
@@ -96,6 +100,8 @@ def approve(
     secret = secrets.token_urlsafe(32)
     token.public_id, token.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
     token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    approved_end, code_end = token.expires_at, timezone.now() + LIFETIME
+    token.expires_at = min(approved_end, code_end)
     with transaction.atomic():
         store_token(actor=actor, token=token)
         # Its end is the end of the code, and its deletion the use of it.
@@ -105,12 +111,12 @@ def approve(
             secret_hash=token.secret_hash,
             name=asked.client_name,
             address=subscriber(actor.address),
-            expires_at=timezone.now() + LIFETIME,
+            expires_at=code_end,
             token=token,
         )
         save_with_code(row)
     parts = (secret, asked.code_challenge, token.public_id)
-    content = _CONTENT.pack(*(part.encode("ascii") for part in parts))
+    content = _CONTENT.pack(*(part.encode("ascii") for part in parts), int(approved_end.timestamp()))
     sealed = keyring().seal(Purpose.TOKEN_SESSION, content, place=_place(row.uuid))
     code = base64.urlsafe_b64encode(row.uuid.bytes + sealed).decode("ascii")
     return _address(asked, code=code)
@@ -139,16 +145,35 @@ def redeem(*, code: str, verifier: str, address: str) -> tuple[str, PersonalToke
         content = keyring().open(Purpose.TOKEN_SESSION, sealed, place=_place(place))
     except NotSealedHere:
         content = b""
-    secret, challenge, public_id = (
-        (part.decode("ascii") for part in _CONTENT.unpack(content)) if content else ("", "", "")
-    )
+    *parts, end = _CONTENT.unpack(content) if content else (b"", b"", b"", 0)
+    secret, challenge, public_id = (part.decode("ascii") for part in parts)
     is_known = _VERIFIER.fullmatch(verifier) and hmac.compare_digest(challenge, _challenge_of(verifier))
+    person = user_principal(token.user, address=address)
     if not is_known or public_id != token.public_id:
-        revoke_token(actor=user_principal(token.user, address=address), token=token)
+        revoke_token(actor=person, token=token)
         raise _refused(address)
-    if not token.is_live or not verified_rows([token]):
+    if not _extend(actor=person, token=token, end=datetime.fromtimestamp(end, UTC)):
         raise _refused(address)
     return f"{PREFIX}{public_id}_{secret}", token
+
+
+def _extend(*, actor: Principal, token: PersonalToken, end: datetime) -> bool:
+    """Give a token the end that its person approved, and return whether it is still live."""
+    with transaction.atomic():
+        # Not joined: MariaDB would lock the user and the environment as well.
+        stored = PersonalToken.objects.select_for_update().get(pk=token.pk)
+        if not stored.is_live or not verified_rows([stored]):
+            return False
+        token.expires_at = stored.expires_at = end
+        stored.save(update_fields=["expires_at"])
+        record(
+            actor=actor,
+            action=Action.TOKEN_CHANGE,
+            stream=streams.SYSTEM,
+            object=AuditObject(OBJECT, stored.uuid, stored.name),
+            details=token_details(stored),
+        )
+    return True
 
 
 def _decoded(code: str, address: str) -> tuple[UUID, bytes]:

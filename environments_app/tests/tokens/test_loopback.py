@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from environments_app.errors import ConfirmationNeeded, Forbidden, InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken, User
@@ -54,8 +55,9 @@ def test_the_program_gets_the_token_of_who_approved(cast: Cast) -> None:
     text, token = redeem(answer["code"])
     assert authenticate_personal(text, address=HERE).name == "bob"
     assert (token.user, token.environment, token.prefix) == (cast.bob, cast.development, "payments")
-    event = AuditEvent.objects.get(action=Action.TOKEN_ISSUE)
-    assert (event.actor_name, event.object_name) == ("bob", "bob@laptop")
+    for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
+        event = AuditEvent.objects.get(action=action)
+        assert (event.actor_name, event.object_name) == ("bob", "bob@laptop")
     secret = text.rpartition("_")[2]
     assert secret not in answer["code"]
     assert secret not in str([*PersonalToken.objects.values(), *DeviceSignIn.objects.values()])
@@ -76,6 +78,18 @@ def test_a_code_ends_after_a_minute(cast: Cast) -> None:
     DeviceSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     with pytest.raises(Invisible):
         redeem(code)
+
+
+def test_a_token_that_no_program_fetched_ends_with_its_code(cast: Cast) -> None:
+    fetched, _ = approved(cast), approved(cast)
+    first, second = PersonalToken.objects.order_by("pk")
+    assert timedelta(seconds=50) < second.expires_at - timezone.now() <= timedelta(seconds=60)
+    text, token = redeem(fetched["code"])
+    first.refresh_from_db()
+    assert token.expires_at == first.expires_at
+    assert timedelta(minutes=119) < first.expires_at - timezone.now() <= timedelta(hours=2)
+    assert authenticate_personal(text, address=HERE).name == "bob"
+    assert list(run_checks()) == []
 
 
 @pytest.mark.parametrize("verifier", ["w" * 43, "short", ""])
