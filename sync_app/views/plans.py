@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -123,6 +123,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     items, next_url = _items(request, matching, act, searched)
     live = is_live(plan, run)
     may_apply = _may(request, plan, ordinary="apply")
+    chosen = _choices(request.GET) if staged_choices.takes_choices(plan) else {}
     conflicts = any(plan.counts.get(each) for each in staged_choices.RESOLVABLE)
     context = {
         "plan": plan,
@@ -140,8 +141,11 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
             items,
             counts=act_counts(matching) if searched else plan.counts,
             searched=searched,
+            chosen=chosen,
             may_reveal=lambda name: _may_reveal(request, plan, name),
         ),
+        # Of what this page does not list.
+        "further_choices": {item: chosen[item] for item in chosen.keys() - {each.pk for each in items}},
         "searched": searched,
         "act_name": act if act in set(Act) else "",
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
@@ -175,17 +179,15 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     plan = _require_plan(request, id)
     url = reverse("plan-detail", args=[id])
     try:
-        applying.request_apply(actor=principal_of(request), plan=plan, choices=_choices(request))
+        applying.request_apply(actor=principal_of(request), plan=plan, choices=_choices(request.POST))
     except REFUSALS as error:
         return refused(request, error, url)
     return redirect(url)
 
 
-def _choices(request: HttpRequest) -> dict[int, str]:
+def _choices(query: QueryDict) -> dict[int, str]:
     """Return the choices about conflicts, by the ids of items; those left for later are not named."""
-    given = {
-        name.removeprefix(_CHOICE): text for name, text in request.POST.items() if name.startswith(_CHOICE)
-    }
+    given = {name.removeprefix(_CHOICE): text for name, text in query.items() if name.startswith(_CHOICE)}
     return {int(item): str(text) for item, text in given.items() if text and item.isdecimal()}
 
 
@@ -205,7 +207,11 @@ def plan_again(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
-    """Show both sides of what needs a decision, masked, and take the decision."""
+    """Show both sides of what needs a decision, masked, and take the decision.
+
+    It leads back to the plan, with the other choices that the address holds. What no plan takes, such as a
+    choice about a plan that was applied, is carried out at once.
+    """
     plan = _require_plan(request, id)
     row = find_item(plan=plan, id=item)
     if request.method == "POST":
@@ -217,6 +223,9 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
             return refused(request, error, reverse("plan-item", args=[id, item]))
         messages.success(request, "Applying your choice…")
         return _to_plan(run)
+    can = rights(principal_of(request), plan.target)
+    staged = can["apply"] and staged_choices.takes_choices(plan)
+    others = {item: choice for item, choice in _choices(request.GET).items() if item != row.pk}
     secret = Secret.objects.filter(uuid=row.secret_uuid).first() if row.secret_uuid else None
     number = row.keeper_number
     version = secret.versions.filter(number=number).defer("value").first() if secret and number else None
@@ -230,8 +239,11 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "secret": secret,
         "version": version,
         "entry": SyncEntry.objects.filter(target=plan.target, name=row.name).first(),
-        "can": rights(principal_of(request), plan.target),
-        "plan_url": reverse("plan-detail", args=[id]),
+        "can": can,
+        "stages_ours": staged and staged_choices.can_keep_local(row),
+        "stages_theirs": staged and staged_choices.can_take_remote(row),
+        "other_choices": others,
+        "plan_url": f"{reverse('plan-detail', args=[id])}?{urlencode(dict(request.GET.items()))}".rstrip("?"),
     }
     return render_page(request, "sync_app/plan_item.html", context)
 

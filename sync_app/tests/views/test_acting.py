@@ -169,6 +169,21 @@ def test_a_conflict_is_decided_from_the_plan(alice: Client, stage: Stage, choice
     assert (stage.value("a/key"), stage.theirs("a/key")) == (value, value)
 
 
+def test_a_choice_beside_a_conflict_is_staged_in_the_plan(alice: Client, stage: Stage) -> None:
+    in_conflict(alice, stage)
+    plan = planned(alice, stage)
+    item, url = plan.items.get(act="conflict"), f"/sync/plans/{plan.pk}"
+    page = alice.get(f"{url}/items/{item.pk}?choice-7=take_theirs").content.decode()
+    assert f'name="choice-{item.pk}" value="keep_ours"' in page
+    assert 'name="choice-7" value="take_theirs"' in page, "a choice made before goes along"
+    page = alice.get(f"{url}?choice-{item.pk}=keep_ours").content.decode()
+    assert f'name="choice-{item.pk}" value="keep_ours" checked' in page
+    assert alice.get(f"{url}?choice-999999=keep_ours").content.decode().count('name="choice-999999"') == 1
+    assert post(alice, f"{url}/apply", {f"choice-{item.pk}": "keep_ours"}) == url
+    worked()
+    assert (stage.theirs("a/key"), Plan.objects.latest("pk")) == ("ours", plan)
+
+
 def test_a_decision_about_what_has_moved_on_says_that_it_was_not_carried_out(
     alice: Client, stage: Stage
 ) -> None:

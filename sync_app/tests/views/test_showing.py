@@ -100,6 +100,18 @@ def test_what_lost_its_ownership_is_adopted_again_from_there(
     assert 'value="app/other"' not in page
 
 
+def test_a_failed_delivery_is_synced_again_from_the_secret(
+    alice: Client, cast: Cast, signed_in: SignedIn, target: Target
+) -> None:
+    secret = keep(cast, "app/lost")
+    make_entry(target, secret, DeliveryState.FAILED, reason="the policy lacks create")
+    again = f'action="/sync/{target.pk}/sync"'
+    assert again in text(alice, f"/secrets/{secret.pk}")
+    assert again not in text(signed_in(cast.vera), f"/secrets/{secret.pk}")
+    SyncEntry.objects.filter(target=target).update(state=DeliveryState.IN_SYNC)
+    assert again not in text(alice, f"/secrets/{secret.pk}")
+
+
 def test_a_conflict_offers_both_sides_on_its_line(alice: Client, plan: Plan) -> None:
     page = text(alice, f"/sync/plans/{plan.pk}")
     assert "Use Keeper’s value: search/index-key" in page

@@ -133,6 +133,8 @@ def _row(
     actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
 ) -> dict[str, Any]:
     may_look = _may_look(actor, target)
+    can = rights(actor, target) if may_look else dict.fromkeys(("adopt", "apply"), False)
+    fails = entry is not None and entry.state == DeliveryState.FAILED and not target.paused_at
     return {
         "name": target.name if may_look else _HIDDEN,
         "paused": target.paused_at is not None,
@@ -142,7 +144,8 @@ def _row(
         "reason": entry.reason if entry and may_look else "",
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
-        "adopt_url": _adopt_url(target, entry) if may_look and rights(actor, target)["adopt"] else "",
-        "may_decide": may_look and rights(actor, target)["apply"],
+        "adopt_url": _adopt_url(target, entry) if can["adopt"] else "",
+        "may_decide": can["apply"],
+        "sync_url": reverse("target-sync", args=[target.pk]) if fails and can["apply"] else "",
         "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
     }

@@ -117,10 +117,12 @@ def plan_sections(
     *,
     counts: Mapping[str, int],
     searched: str,
+    chosen: Mapping[int, str],
     may_reveal: Callable[[str], bool],
 ) -> list[dict[str, Any]]:
     """Return items by act, each as a line; two statements besides. `counts` are their numbers.
 
+    `chosen` are the choices about conflicts that the page begins with, by the ids of items.
     `may_reveal` returns whether the reader may reveal a name, and so request its members.
     """
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -130,6 +132,7 @@ def plan_sections(
         line = _line(plan, item, item.there_number, secret)
         if can_show_members(item, secret) and may_reveal(item.name):
             line["members_url"] = reverse("plan-item-members", args=[plan.pk, item.pk])
+        line["choice"] = chosen.get(item.pk, "")
         lines[item.act].append(line)
     return [
         {
