@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.events.actions import Action
 from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal, allows, require
+from environments_app.authorization.policy import Principal, allows, environments_for, require
 from environments_app.environments import service as environments_service
 from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
 from environments_app.forms.personal_token import PersonalTokenForm
@@ -30,6 +30,8 @@ from environments_app.views.base import attempt, render_page
 from environments_app.views.profile import profile_page
 
 _SHOWN: Final = 200
+# So many environments the menu of the list offers; each environment's page issues tokens as well.
+_OFFERED: Final = 50
 _ACTS: Final = ("narrow", "rotate", "revoke")
 
 
@@ -70,12 +72,21 @@ def token_list(request: HttpRequest) -> HttpResponse:
         "rows": [{"token": token, "state": token_status(token)} for token in rows],
         "filters": form,
         "environment_name": named,
-        "filtered": bool(form.wanted or named),
+        "issue_in": _issue_in(actor, named),
+        "filtered": bool(form.wanted),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
     return render(request, "environments_app/token_list.html", context)
+
+
+def _issue_in(actor: Principal, named: str) -> list[Environment]:
+    """Return the environments in which the user may issue a token, or the one of this name."""
+    may = environments_for(actor, Action.TOKEN_ISSUE)
+    found = Environment.objects.filter(may) if may is not None else Environment.objects.none()
+    found = found.filter(name=named) if named else found
+    return list(found.order_by("position", "name")[:_OFFERED])
 
 
 @login_required

@@ -47,7 +47,7 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     problem = Problem(
         status=405,
         title="This address opens no page" if request.method == "GET" else "This address accepts no form",
-        detail="Go back and start again from the previous page.",
+        detail="Opening it changes nothing. What you did before is kept: go back to the previous page.",
         headers={"Allow": allowed},
     )
     return answer(request, problem)

@@ -9,6 +9,8 @@ PARAMETER: Final = "environment"
 _LONGEST: Final = 63
 # The lists that an environment narrows; their address names it, so that a link to it can be sent.
 NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "approval-list", "token-list"})
+# Forms that begin with an environment.
+_BEGUN_IN: Final = frozenset({"secret-new", "secret-import"})
 # Pages about one environment: the same page of another one.
 _ABOUT_ONE: Final = frozenset({"environment-detail", "environment-access", "notifications", "consents"})
 _SECTIONS: Final = {
@@ -44,9 +46,9 @@ def is_narrowed(request: HttpRequest) -> bool:
 
 
 def narrowed_url(view: str, environment: str) -> str:
-    """Return the address of a page, narrowed to an environment where the page can be."""
+    """Return the address of a page, narrowed to an environment or begun in it where the page can be."""
     url = reverse(view)
-    return f"{url}?{PARAMETER}={environment}" if environment and view in NARROWED else url
+    return f"{url}?{PARAMETER}={environment}" if environment and view in NARROWED | _BEGUN_IN else url
 
 
 def switch_url(request: HttpRequest, environment: str) -> str:

@@ -177,7 +177,11 @@ class Layout:
             found.append(("Request access", "access-request-new", "key"))
         found.append(("Account settings", "profile", "person"))
         found.append(("Notifications", "notices", "bell"))
-        return [QuickAction(label=label, url=reverse(view), icon=icon) for label, view, icon in found]
+        return [QuickAction(label=label, url=self.url_of(view), icon=icon) for label, view, icon in found]
+
+    def url_of(self, view: str) -> str:
+        """Return the address of a page, in the environment that the person works in where it has one."""
+        return environment_choice.narrowed_url(view, self.working_in.name if self.working_in else "")
 
     @cached_property
     def suspended_in(self) -> list[str]:

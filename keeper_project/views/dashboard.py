@@ -73,8 +73,8 @@ def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -
 def _quick_actions(frame: Layout) -> list[dict[str, str]]:
     actor, actions = frame.person, []
     if any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in frame.environments):
-        actions.append({"label": "New secret", "url": reverse("secret-new"), "icon": "plus"})
-    actions.append({"label": "Search secrets", "url": reverse("secret-list"), "icon": "search"})
+        actions.append({"label": "New secret", "url": frame.url_of("secret-new"), "icon": "plus"})
+    actions.append({"label": "Search secrets", "url": frame.url_of("secret-list"), "icon": "search"})
     if actor.is_admin:
         actions.append({"label": "New environment", "url": reverse("environment-new"), "icon": "layers"})
     return actions

@@ -97,6 +97,14 @@ def test_the_last_manager_stays(cast: Cast, signed_in: SignedIn) -> None:
     assert "manager" in page.content.decode()
 
 
+def test_the_list_of_tokens_leads_to_where_one_is_issued(cast: Cast, signed_in: SignedIn) -> None:
+    link = f'href="{PAGE}#tokens"'
+    assert link in signed_in(cast.alice).get("/tokens").content.decode()
+    assert link in signed_in(cast.alice).get("/tokens?environment=development").content.decode()
+    assert "Issue a token" not in signed_in(cast.alice).get("/tokens?environment=nowhere").content.decode()
+    assert "Issue a token" not in signed_in(cast.erin).get("/tokens").content.decode()
+
+
 def test_a_token_is_shown_once(cast: Cast, signed_in: SignedIn) -> None:
     manager = signed_in(cast.alice)
     form = {"name": "deploy", "role": "reader", "cidrs": "10.0.0.0/8, 192.0.2.0/24"}

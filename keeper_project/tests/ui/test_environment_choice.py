@@ -49,6 +49,16 @@ def test_the_navigation_carries_it_on_and_the_choice_is_remembered(cast: Cast, s
     assert urls["Activity"] == "/activity?environment=production"
 
 
+def test_a_new_secret_begins_in_it(cast: Cast, signed_in: SignedIn) -> None:
+    alice = signed_in(cast.alice)
+    assert shown(alice, "/secrets?environment=development") == "development"
+    page = alice.get("/")
+    wanted = "/secrets/new?environment=development"
+    assert wanted in [each["url"] for each in page.context["quick_actions"]]
+    assert wanted in [each.url for each in page.context["frame"].actions]
+    assert alice.get(wanted).context["form"]["environment"].initial == "development"
+
+
 def test_all_environments_forgets_it(cast: Cast, signed_in: SignedIn) -> None:
     alice = signed_in(cast.alice)
     assert shown(alice, "/sync?environment=production") == "production"

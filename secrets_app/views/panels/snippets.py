@@ -73,7 +73,7 @@ def _label(name: str) -> str:
 
 
 def _curl(url: str, _variable: str) -> str:
-    return f'curl -sS -H "Authorization: Bearer $KEEPER_TOKEN" \\\n  "{url}" | jq -r .value'
+    return f'curl -sSf -H "Authorization: Bearer $KEEPER_TOKEN" \\\n  "{url}" | jq -r .value'
 
 
 def _python(url: str, _variable: str) -> str:
