@@ -41,6 +41,11 @@ _WITHOUT_TOKEN = frozenset({"login", "logout", "status"})
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["_complete"]:
+        # Of the scripts of `kpr completion`, and no command.
+        from kpr.cli.names import complete  # noqa: PLC0415 - only there
+
+        return complete(given[1:])
     is_json = "--format=json" in given or ("--format", "json") in pairwise(given)
     # Until the command line is parsed, for what is wrong in it.
     verb = next((each for each in given if not each.startswith("-")), "")

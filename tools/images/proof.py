@@ -20,6 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from tests.servers.certificates import write_certificates
 from tests.servers.server import accepts_at, free_port
 from tools.images.bases import PYTHON
+from tools.images.client import Client, client_faults
 from tools.images.composition import Composition
 from tools.images.engine import Engine, Failed
 
@@ -106,6 +107,7 @@ def judge_upgrade(engine: Engine, previous: str, image: str) -> None:
             _direct(running, token).read(values) == values,
             f"an update reads all {SEEDED} values of the previous image",
         )
+        judge_client(engine, running, token)
         _, said = running.execute("keeper", "keeper", "verify-audit")
         demand(said, "the audit log of both verifies")
         _judge_containers(running, ("keeper",))
@@ -118,6 +120,14 @@ def judge_upgrade(engine: Engine, previous: str, image: str) -> None:
         demand(read == values, "values are read after a restart of each container")
         took, code = running.stop("keeper")
         demand(code == 0 and took < running.grace("keeper"), f"SIGTERM ends it in {took:.1f} s with 0")
+
+
+def judge_client(engine: Engine, running: Composition, token: str) -> None:
+    """Run kpr as process 1 of containers beside a Keeper. Raises Failed."""
+    value = secrets.token_urlsafe(24)
+    _direct(running, token).store({"images/client": value})
+    faults = client_faults(Client(engine, running, token), value)
+    demand(not faults, f"kpr as process 1 keeps exit codes, signals and no zombies {faults or ''}".strip())
 
 
 def judge_production(engine: Engine, image: str) -> None:

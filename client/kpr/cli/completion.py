@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from kpr.cli.reference import commands, options_of
 
 _FOLDERS = frozenset({"file_dir"})
-_FILES = frozenset({"path", "paths"})
+_FILES = frozenset({"path", "paths", "output"})
+# What the server is asked for, by what an argument is.
+_ASKED = {
+    **dict.fromkeys(("environment", "left", "right"), "environments"),
+    **dict.fromkeys(("name", "only", "require"), "secrets"),
+}
 
 
 def completion(options: Namespace) -> int:
@@ -18,9 +23,11 @@ def completion(options: Namespace) -> int:
 
 
 def _bash() -> str:
-    cases = "\n".join(f"    {verb}) words='{' '.join(_flags(verb))}' ;;" for verb in commands())
+    cases = "\n".join(
+        f"    {verb}) words='{' '.join(_flags(verb))}' {_bash_argument(verb)};;" for verb in commands()
+    )
     values = "\n".join(
-        f"    '{verb} {flag}') words='{' '.join(map(str, action.choices or ()))}' {_bash_files(action)};;"
+        f"    '{verb} {flag}') words='{' '.join(map(str, action.choices or ()))}' {_bash_kind(action)};;"
         for verb in commands()
         for action in options_of(verb)
         for flag in action.option_strings
@@ -28,7 +35,8 @@ def _bash() -> str:
     )
     return f"""# bash completion of kpr: source it, or put it into /etc/bash_completion.d
 _kpr() {{
-  local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb= words= kind= each
+  local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} each
+  local verb= words= kind= asked=
   for each in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
     if [ "$each" = -- ]; then COMPREPLY=($(compgen -o default -c -- "$current")); return; fi
     case $each in -*) ;; *) verb=${{verb:-$each}} ;; esac
@@ -41,13 +49,28 @@ _kpr() {{
     esac ;;
   esac
   COMPREPLY=($(compgen ${{kind:--W "$words"}} -- "$current"))
+  case $current in -*) return ;; esac
+  if [ -n "$asked" ]; then
+    while IFS= read -r each; do COMPREPLY+=("$each"); done \
+      < <(kpr _complete "$asked" "$current" "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null </dev/null)
+  fi
 }}
 complete -o default -F _kpr kpr
 """
 
 
-def _bash_files(action: Action) -> str:
-    return "kind=-d " if action.dest in _FOLDERS else ""
+def _bash_kind(action: Action) -> str:
+    if action.dest in _ASKED:
+        return f"asked={_ASKED[action.dest]} "
+    return "kind=-d " if action.dest in _FOLDERS else "kind=-f " if action.dest in _FILES else ""
+
+
+def _bash_argument(verb: str) -> str:
+    """Return what the argument of a command is, if the server is asked for it."""
+    kinds = {
+        _ASKED[each.dest] for each in options_of(verb) if not each.option_strings and each.dest in _ASKED
+    }
+    return f"asked={min(kinds)} " if kinds else ""
 
 
 def _zsh() -> str:
@@ -56,7 +79,7 @@ def _zsh() -> str:
     return f"""#compdef kpr
 # zsh completion of kpr: put it into a folder of $fpath as _kpr
 _kpr() {{
-  local -a listed=({listed})
+  local -a listed=({listed}) asked=("${{(@)words[2,CURRENT-1]}}")
   local split=${{words[(i)--]}}
   if (( split < CURRENT )); then
     shift $split words
@@ -75,6 +98,10 @@ _kpr() {{
 {cases}
   esac
 }}
+_kpr_names() {{
+  # _arguments puts options of compadd before the kind.
+  compadd "${{@[1,-2]}}" -- ${{(f)"$(kpr _complete $@[-1] "$PREFIX" $asked 2>/dev/null </dev/null)"}}
+}}
 if [ "$funcstack[1]" = _kpr ]; then _kpr "$@"; else compdef _kpr kpr; fi
 """
 
@@ -83,7 +110,8 @@ def _zsh_specs(verb: str) -> Iterator[str]:
     for action in options_of(verb):
         help_text = _plain(action.help)
         if not action.option_strings:
-            yield _single(f"*:{action.dest}:{'_files' if action.dest in _FILES else _zsh_values(action)}")
+            several = "*" if action.nargs == "*" else ""
+            yield _single(f"{several}:{action.dest}:{_zsh_values(action)}")
         for flag in action.option_strings:
             value = f":{action.dest}:{_zsh_values(action)}" if action.nargs != 0 else ""
             yield _single(f"*{flag}[{help_text}]{value}")
@@ -92,7 +120,9 @@ def _zsh_specs(verb: str) -> Iterator[str]:
 def _zsh_values(action: Action) -> str:
     if action.choices:
         return f"({' '.join(map(str, action.choices))})"
-    return "_files -/" if action.dest in _FOLDERS else ""
+    if action.dest in _ASKED:
+        return f"_kpr_names {_ASKED[action.dest]}"
+    return "_files -/" if action.dest in _FOLDERS else "_files" if action.dest in _FILES else ""
 
 
 def _fish() -> str:
@@ -115,6 +145,8 @@ def _fish_specs(verb: str) -> Iterator[str]:
                 yield f"-a {_single(' '.join(map(str, action.choices)))}"
             elif action.dest in _FILES:
                 yield "-F"
+            elif action.dest in _ASKED:
+                yield f"-a {_single(_fish_names(action))}"
             continue
         names = (
             f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in action.option_strings
@@ -122,7 +154,14 @@ def _fish_specs(verb: str) -> Iterator[str]:
         value = ""
         if action.nargs != 0:
             value = f" -x -a {_single(' '.join(map(str, action.choices)))}" if action.choices else " -r"
+            if action.dest in _ASKED:
+                value = f" -x -a {_single(_fish_names(action))}"
         yield f"{' '.join(names)}{value} -d {_single(_plain(action.help))}"
+
+
+def _fish_names(action: Action) -> str:
+    line = "(commandline -ct) (commandline -opc)[2..]"
+    return f"(kpr _complete {_ASKED[action.dest]} {line} 2>/dev/null </dev/null)"
 
 
 def _flags(verb: str) -> list[str]:

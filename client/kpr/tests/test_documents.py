@@ -43,6 +43,47 @@ def test_bash_completes(capsys: pytest.CaptureFixture[str]) -> None:
     assert done.stderr == ""
 
 
+# What is typed, and of which kind and with which line the server is asked.
+ASKED = {
+    "kpr get app/": "secrets|app/|get",
+    "kpr run --only ": "secrets||run --only",
+    "kpr set -e production pay": "secrets|pay|set -e production",
+    "kpr run -e pro": "environments|pro|run -e",
+    "kpr diff development ": "environments||diff development",
+    "kpr get --": "",
+    "kpr export --format ": "",
+}
+
+
+def test_bash_asks_for_names(capsys: pytest.CaptureFixture[str]) -> None:
+    script = output(capsys, "completion", "bash")
+    lines = [typed.split(" ") for typed in ASKED]
+    asked = "".join(
+        f"COMP_WORDS=({' '.join(words)} '{last}'); COMP_CWORD={len(words)}; COMPREPLY=(); _kpr; "
+        'each="${COMPREPLY[-1]}"; case $each in *"|"*) echo "$each" ;; *) echo ;; esac\n'
+        for *words, last in lines
+    )
+    # Instead of kpr: it offers what it was asked.
+    stub = 'kpr() { [ "$1" = _complete ] && { local kind=$2 typed=$3; shift 3; echo "$kind|$typed|$*"; }; }\n'
+    done = subprocess.run(["bash", "-c", script + stub + asked], capture_output=True, text=True, check=True)
+    assert dict(zip(ASKED, done.stdout.splitlines(), strict=True)) == ASKED
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_ask_for_names_as_well(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    script = output(capsys, "completion", shell)
+    lines = [line for line in script.splitlines() if "environments" in line or "secrets" in line]
+    offered = "_kpr_names" if shell == "zsh" else "kpr _complete"
+    for verb, kind in (
+        ("get", "secrets"),
+        ("run", "secrets"),
+        ("run", "environments"),
+        ("diff", "environments"),
+    ):
+        assert any(f"{offered} {kind}" in line and verb in line for line in lines), (verb, kind)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_script_names_every_option_and_is_one_of_its_shell(
     shell: str, capsys: pytest.CaptureFixture[str]

@@ -95,6 +95,37 @@ def test_the_command_keeps_a_terminal_and_its_size(kpr: Kpr) -> None:
     assert b"[True, True, True] typed\r\n77 end [masked]." in shown
 
 
+# Its grandchild loses its parent; what has ended and is not reaped can still be reached by its number.
+ORPHAN = """
+import os, time
+taken, given = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.write(given, b"%d" % os.getpid()); os._exit(0)
+    os._exit(0)
+os.wait()
+orphan, deadline = int(os.read(taken, 20)), time.monotonic() + 60
+while time.monotonic() < deadline:
+    try:
+        os.kill(orphan, 0)
+    except ProcessLookupError:
+        raise SystemExit(f"reaped by {os.getppid()}")
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a namespace of processes needs root")
+def test_as_first_process_of_a_container_it_reaps_orphans(kpr: Kpr) -> None:
+    command = kpr.command("run", *MASKED, "--", sys.executable, "-c", ORPHAN)
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--", *command],
+        env=kpr.variables, cwd=kpr.home, capture_output=True, check=False,
+    )  # fmt: skip
+    if done.stderr.startswith(b"unshare:"):
+        pytest.skip(f"this machine allows no namespaces: {done.stderr.decode()}")
+    assert (done.returncode, done.stderr) == (1, b"reaped by 1\n")
+
+
 def test_a_short_value_is_reported(kpr: Kpr) -> None:
     done = kpr.run("true", options=("--only", "clash/a-b", "--mask"))
     assert done.stderr == b"kpr: clash/a-b has fewer than 4 bytes and is not masked\n"
