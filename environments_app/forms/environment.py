@@ -1,7 +1,7 @@
 """The forms of an environment's page; the rules are in the use cases."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.utils.text import format_lazy
@@ -67,20 +67,29 @@ class _OneOfSeveral(forms.Form):
         super().__init__(*args, **{"auto_id": f"id_{self.mark}_%s", **kwargs})
 
 
+_ROLES: Final = "Readers read values. Editors also change them. Viewers see names only."
+_PATH: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
+
+
 class MemberForm(_OneOfSeveral):
     """A grant to a person or a group."""
 
     mark = "member"
 
-    username = forms.CharField(label="Person", required=False, max_length=150)
+    username = forms.CharField(
+        label="Person", required=False, max_length=150, help_text="Their username. Or name a group instead."
+    )
     group = forms.CharField(required=False, max_length=150)
-    role = forms.ChoiceField(choices=Role.choices)
+    role = forms.ChoiceField(
+        choices=Role.choices,
+        help_text=f"{_ROLES} Managers also grant access.",
+    )
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
         label="Path",
         required=False,
         max_length=512,
-        help_text="For example, payments. Leave blank for all secrets.",
+        help_text=_PATH,
     )
     expires_at = forms.DateTimeField(
         label="Expires",
@@ -99,7 +108,7 @@ class MemberChangeForm(forms.Form):
         label="Path",
         required=False,
         max_length=512,
-        help_text="For example, payments. Leave blank for all secrets.",
+        help_text=_PATH,
     )
     # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
     expires_at = forms.DateTimeField(
@@ -162,14 +171,14 @@ class TokenForm(_OneOfSeveral):
     role = forms.ChoiceField(
         choices=Role.choices,
         initial=Role.READER,
-        help_text="Readers read values. Editors also change them. Viewers see names only.",
+        help_text=_ROLES,
     )
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
         label="Path",
         required=False,
         max_length=512,
-        help_text="For example, payments. Leave blank for all secrets.",
+        help_text=_PATH,
     )
     cidrs = forms.CharField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = forms.DateTimeField(

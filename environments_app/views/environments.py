@@ -114,8 +114,12 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST)
-    if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
-        messages.success(request, "Access granted.")
+    granted = (
+        attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) if form.is_valid() else None
+    )
+    if granted is not None:
+        who, role = granted.user or granted.group, granted.get_role_display()
+        messages.success(request, f"Access granted: {who}, {role} in {environment.name}.")
         return redirect("environment-detail", name=name)
     return _detail(request, environment, member_form=form)
 

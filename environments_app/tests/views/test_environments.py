@@ -65,7 +65,8 @@ def test_a_bad_key_stands_on_the_form_with_what_was_entered(cast: Cast, signed_i
 def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
     manager = signed_in(cast.alice)
     form = {"username": "Charlie", "role": "reader", "prefix": "payments"}
-    assert manager.post(f"{PAGE}/members", form).status_code == 302
+    page = manager.post(f"{PAGE}/members", form, follow=True)
+    assert "Access granted: charlie, Reader in development." in page.content.decode()
     membership = Membership.objects.get(user=cast.charlie)
     assert (membership.role, membership.prefix) == ("reader", "payments")
     assert signed_in(cast.charlie).get(PAGE).status_code == 200
