@@ -48,7 +48,6 @@ class NewPersonForm(PersonForm):
         label="Signs in with",
         choices=SignInWay.choices,
         widget=forms.RadioSelect,
-        help_text="An invitation sends a link to choose a password to the email address.",
     )
     field_order = ("username", "display_name", "email", "role", "sign_in")
 
@@ -59,6 +58,8 @@ class NewPersonForm(PersonForm):
         ways = [way for way in SignInWay if way != SignInWay.INVITATION or can_send()]
         field.choices = [(way.value, way.label) for way in ways]  # type: ignore[attr-defined]  # a choice field
         field.initial = ways[0].value
+        if SignInWay.INVITATION in ways:
+            field.help_text = "An invitation sends a link to choose a password to the email address."
 
 
 def add_person(*, actor: Principal, sign_in: str, **fields: Any) -> tuple[User, str | None]:

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, environments_for, grants_allow
-from environments_app.models import Environment
+from environments_app.models import Environment, ServiceToken
 from environments_app.tokens.expiry_alerts import listed_tokens
 from secrets_app.queries.lookup import visible_secrets
 from sync_app.targets.lookup import visible_targets
@@ -48,6 +48,7 @@ def first_steps(actor: Principal, *, environments: list[Environment], secrets: i
 def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
     named = f"?environment={place.name}"
     tokens = listed_tokens(actor)
+    newest = tokens.order_by("-pk").first()
     return [
         Step(
             title="Add a secret",
@@ -59,7 +60,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
         Step(
             title="Issue a service token",
             why="Let an app or CI job read secrets.",
-            done=tokens.exists(),
+            done=newest is not None,
             url=reverse("environment-detail", args=[place.name]) + "#tokens",
             label="Issue a token",
         ),
@@ -67,7 +68,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
             title="Read the secret from a program",
             why="Run the command on the secret's page with the token. It appears under Activity.",
             done=tokens.filter(last_used_at__isnull=False).exists(),
-            url=_use_of_a_secret(actor, place),
+            url=_use_of_a_secret(actor, newest, place),
             label="Show the command",
         ),
         Step(
@@ -80,9 +81,12 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
     ]
 
 
-def _use_of_a_secret(actor: Principal, place: Environment) -> str:
-    """Return where a secret's page shows how programs read it; or the list of secrets while there is none."""
-    first = visible_secrets(actor).filter(environment=place).values_list("pk", flat=True).first()
+def _use_of_a_secret(actor: Principal, token: ServiceToken | None, place: Environment) -> str:
+    """Return where a page shows how the token reads a secret; or the list of secrets while there is none."""
+    secrets = visible_secrets(actor).filter(environment=token.environment_id if token else place.pk)
+    if token and token.prefix:
+        secrets = secrets.filter(name__startswith=f"{token.prefix}/")
+    first = secrets.values_list("pk", flat=True).first()
     return reverse("secret-detail", args=[first]) + "#use-title" if first else reverse("secret-list")
 
 

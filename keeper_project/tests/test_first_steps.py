@@ -46,6 +46,19 @@ def test_they_are_ticked_off_by_what_is_there_and_then_go_away(cast: Cast, signe
     assert steps(alice) == {}
 
 
+def test_the_command_is_shown_for_a_secret_that_the_newest_token_reads(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    keep(cast, "first")
+    inside = keep(cast, "app/inside")
+    actor = cast.principal(cast.alice)
+    issue(actor=actor, environment=cast.development, role="reader", name="ci", prefix="app")
+    read = next(
+        step for step in signed_in(cast.alice).get("/").context["first_steps"] if "program" in step.title
+    )
+    assert read.url == f"/secrets/{inside.pk}#use-title"
+
+
 def test_each_step_leads_to_a_page_that_opens(cast: Cast, signed_in: SignedIn) -> None:
     alice = signed_in(cast.alice)
     for step in alice.get("/").context["first_steps"]:
