@@ -2,14 +2,17 @@
 
 A session's text holds a random signing key, sealed under a system key with the token's public id and an end.
 Keeper stores none of it: the key is recovered from the text that each request carries. A session has the
-rights of its token at that moment, and ends with it.
+rights of its token at that moment, and ends with it. A process keeps the sessions that it opened in its own
+memory for a minute.
 """
 
 import base64
 import binascii
+import hashlib
 import secrets
 import struct
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
@@ -32,6 +35,8 @@ _VERSION: Final = b"\x01"
 _CONTENT: Final = struct.Struct(">30sQ22s")
 _UUID_BYTES: Final = 16
 _MAX_TEXT: Final = 1024
+_KEPT_SECONDS: Final = 60.0
+_MAX_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,6 +47,8 @@ class TokenSession:
     key: str
     public_id: str
     expires_at: datetime
+    # What a protocol derived of the key, by what for; it is kept as long as the session is.
+    derived: dict[str, bytes] = field(default_factory=dict, compare=False)
 
     @property
     def is_over(self) -> bool:
@@ -78,8 +85,23 @@ def session_of(token: PersonalToken | ServiceToken) -> tuple[TokenSession, str]:
     return session, base64.urlsafe_b64encode(_VERSION + session.id.bytes + sealed).decode("ascii")
 
 
+# By the digest of the text: until when it is kept, and the session.
+_kept: Final[dict[bytes, tuple[float, TokenSession]]] = {}
+
+
 def open_session(text: str) -> TokenSession:
     """Return the session of a text that `begin_session` gave, over or not. Raises BadToken for any other."""
+    digest, now = hashlib.sha256(text.encode()).digest(), time.monotonic()
+    until, session = _kept.get(digest) or (0.0, None)
+    if session is None or until < now:
+        session = _opened(text)
+        if len(_kept) >= _MAX_KEPT:
+            _kept.clear()
+        _kept[digest] = now + _KEPT_SECONDS, session
+    return session
+
+
+def _opened(text: str) -> TokenSession:
     stored = _decoded(text)
     row, sealed = UUID(bytes=stored[1 : 1 + _UUID_BYTES]), stored[1 + _UUID_BYTES :]
     try:

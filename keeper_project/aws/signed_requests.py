@@ -1,6 +1,7 @@
 """Who signs a request: its date, its session, its signature and the token behind it."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from django.http import HttpRequest
@@ -20,12 +21,16 @@ from keeper_project.aws.sigv4 import (
     Request,
     is_signed_by,
     parse_authorization,
+    signing_key,
 )
 
 SERVICE: Final = "secretsmanager"
 STS: Final = "sts"
 MAX_SKEW: Final = timedelta(minutes=15)
 _TIME: Final = "%Y%m%dT%H%M%SZ"
+# The headers that WSGI names without HTTP.
+_BARE: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+_MAX_SCOPES: Final = 8
 # What a signature must cover besides the body: to whom it goes, when, and by which session.
 _COVERED: Final = ("host", "x-amz-date", "x-amz-security-token")
 # What it must cover besides, by the service that it is for: what is asked, where that is not in the body.
@@ -67,16 +72,32 @@ def proven(request: HttpRequest, *, service: str = SERVICE) -> tuple[Authorizati
         method=request.method or "",
         path=request.path,
         query=request.META.get("QUERY_STRING", ""),
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers={name: _header(request, name) for name in given.signed_headers},
         body=request.body,
     )
-    if not is_signed_by(session.key, signed, given, time=time):
+    if not is_signed_by(_signing_key(session, given), signed, given, time=time):
         raise SignatureRefused("InvalidSignatureException", _DIFFERS, reason="bad-signature")
     return given, session
 
 
+def _header(request: HttpRequest, name: str) -> str:
+    """Return a header by its name in lower case: `request.headers` is made of all, and takes longer."""
+    key = name.upper().replace("-", "_")
+    return str(request.META.get(key if key in _BARE else f"HTTP_{key}", ""))
+
+
+def _signing_key(session: TokenSession, given: Authorization) -> bytes:
+    """Return the session's key for a day, a region and this service, which are few in a minute."""
+    found = session.derived.get(given.scope)
+    if found is None:
+        if len(session.derived) >= _MAX_SCOPES:
+            session.derived.clear()
+        found = session.derived[given.scope] = signing_key(session.key, given)
+    return found
+
+
 def _authorization(request: HttpRequest, service: str) -> Authorization:
-    text = request.headers.get("Authorization", "")
+    text = _header(request, "authorization")
     if not text:
         raise SignatureRefused(
             "MissingAuthenticationTokenException", _NO_CREDENTIALS, reason="no-credentials"
@@ -92,16 +113,16 @@ def _authorization(request: HttpRequest, service: str) -> Authorization:
             reason="bad-signature",
         )
     for name in (*_COVERED, *_COVERED_BY[service]):
-        if name not in given.signed_headers or not request.headers.get(name):
+        if name not in given.signed_headers or not _header(request, name):
             raise _incomplete(f"'{name}' must be a header that is signed.")
     return given
 
 
 def _checked_time(request: HttpRequest, given: Authorization) -> str:
     """Return the time of a request, which is about now. Raises SignatureRefused."""
-    text = request.headers["X-Amz-Date"]
+    text = _header(request, "x-amz-date")
     try:
-        at = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+        at = _time(text)
     except ValueError as error:
         raise _incomplete("'x-amz-date' must be a time such as 20150830T123600Z.") from error
     if given.date != text[:8]:
@@ -118,8 +139,14 @@ def _checked_time(request: HttpRequest, given: Authorization) -> str:
     return text
 
 
+@lru_cache(maxsize=64)
+def _time(text: str) -> datetime:
+    """Return the time of a text, which many requests of a second have in common. Raises ValueError."""
+    return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+
+
 def _session(request: HttpRequest, given: Authorization) -> TokenSession:
-    session = open_session(request.headers["X-Amz-Security-Token"])
+    session = open_session(_header(request, "x-amz-security-token"))
     if given.key_id != key_id_of(session):
         raise BadToken("forged-session")
     if session.is_over:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -61,24 +62,30 @@ def parse_authorization(text: str) -> Authorization:
     for name in _PARTS:
         if not found.get(name):
             raise IncompleteSignature(f"Authorization header requires '{name}' parameter.")
-    signed = tuple(found["SignedHeaders"].split(";"))
     key_id, date, region, service = _credential(found["Credential"])
-    return Authorization(key_id, date, region, service, _names(signed), _hex(found["Signature"]))
+    return Authorization(
+        key_id, date, region, service, _names(found["SignedHeaders"]), _hex(found["Signature"])
+    )
 
 
-def is_signed_by(key: str, request: Request, given: Authorization, *, time: str) -> bool:
+def is_signed_by(key: bytes, request: Request, given: Authorization, *, time: str) -> bool:
     """Return, in constant time, whether a request of that time (`X-Amz-Date`) is signed with a key."""
     return hmac.compare_digest(signature(key, request, given, time=time), given.signature)
 
 
-def signature(key: str, request: Request, given: Authorization, *, time: str) -> str:
-    """Return the signature of a request under a key."""
+def signing_key(key: str, given: Authorization) -> bytes:
+    """Return what a key becomes for a day, a region and a service."""
+    derived = f"AWS4{key}".encode()
+    for part in (given.date, given.region, given.service, _TERMINATOR):
+        derived = hmac.digest(derived, part.encode(), "sha256")
+    return derived
+
+
+def signature(key: bytes, request: Request, given: Authorization, *, time: str) -> str:
+    """Return the signature of a request under a signing key."""
     digest = hashlib.sha256(_canonical(request, given.signed_headers)).hexdigest()
     to_sign = f"{ALGORITHM}\n{time}\n{given.scope}\n{digest}"
-    signing_key = f"AWS4{key}".encode()
-    for part in (given.date, given.region, given.service, _TERMINATOR):
-        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
-    return hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
 def _canonical(request: Request, signed_headers: Sequence[str]) -> bytes:
@@ -101,7 +108,7 @@ def _canonical_query(query: str) -> str:
 
 
 def _trimmed(value: str) -> str:
-    return _SPACES.sub(" ", value.strip())
+    return _SPACES.sub(" ", value.strip()) if "  " in value else value.strip()
 
 
 def _credential(text: str) -> Sequence[str]:
@@ -111,7 +118,9 @@ def _credential(text: str) -> Sequence[str]:
     return parts[:4]
 
 
-def _names(signed: tuple[str, ...]) -> tuple[str, ...]:
+@lru_cache(maxsize=64)
+def _names(text: str) -> tuple[str, ...]:
+    signed = tuple(text.split(";"))
     usual = len(signed) <= _MAX_HEADERS and list(signed) == sorted(set(signed))
     if not usual or not all(map(_HEADER_NAME.fullmatch, signed)):
         raise IncompleteSignature("SignedHeaders must be names of headers in their order.")

@@ -11,10 +11,12 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.principals import system_principal
+from environments_app.errors import BadToken
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
+from environments_app.tokens import sessions
 from environments_app.tokens.service import issue, revoke
-from environments_app.tokens.sessions import open_session
+from environments_app.tokens.sessions import TokenSession, open_session
 from keeper_project.tests.aws.conftest import ADDRESS, Signed, kind_of, send, session_of, signed, token
 from secrets_app.tests.kept import keep
 
@@ -228,6 +230,46 @@ def test_a_token_that_administers_gets_none(cast: Cast) -> None:
     _, text = issue(actor=operator, environment=None, role="admin", name="operator")
     answer = Client().get("/aws/credentials", headers={"Authorization": text})
     assert answer.status_code == 403
+
+
+def test_an_opened_session_is_kept_for_a_minute_and_no_other_text_is(
+    own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, opened, kept = [1000.0], list[str](), dict[bytes, Any]()
+    monkeypatch.setattr(sessions, "_kept", kept)
+    monkeypatch.setattr(sessions, "_MAX_KEPT", 2)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    open_stored = sessions._opened
+
+    def counted(text: str) -> TokenSession:
+        opened.append(text)
+        return open_stored(text)
+
+    monkeypatch.setattr(sessions, "_opened", counted)
+    text = session_of(own)["Token"]
+    first = open_session(text)
+    assert open_session(text) is first
+    assert "key" not in repr(first)
+    now[0] += 61
+    assert open_session(text) == first
+    assert opened == [text] * 2
+    for other in (text[:-4], f"{text} ", "A" * len(text)):
+        with pytest.raises(BadToken):
+            open_session(other)
+    assert len(kept) == 1
+    for _ in range(3):
+        open_session(session_of(own)["Token"])
+        assert len(kept) <= 2
+    assert text not in str(kept)
+
+
+def test_a_session_keeps_the_keys_of_few_regions(own: str) -> None:
+    session = session_of(own)
+    for number in range(20):
+        headers = signed(session, "GetSecretValue", BODY, region=f"eu-central-{number}")
+        assert send(headers, BODY).status_code == 200
+        assert send(headers, BODY).status_code == 200
+    assert 0 < len(open_session(session["Token"]).derived) <= 8
 
 
 def test_nothing_of_a_session_is_stored(cast: Cast, own: str) -> None:

@@ -17,6 +17,7 @@ from keeper_project.aws.sigv4 import (
     is_signed_by,
     parse_authorization,
     signature,
+    signing_key,
 )
 
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -75,8 +76,9 @@ def test_the_examples_of_aws(name: str) -> None:
     request, expected = EXAMPLES[name]
     signed = ";".join(sorted(request.headers))
     text = f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders={signed}, Signature={expected}"
-    assert signature(KEY, request, parse_authorization(text), time=TIME) == expected
-    assert is_signed_by(KEY, request, parse_authorization(text), time=TIME)
+    given = parse_authorization(text)
+    assert signature(signing_key(KEY, given), request, given, time=TIME) == expected
+    assert is_signed_by(signing_key(KEY, given), request, given, time=TIME)
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -87,7 +89,8 @@ def test_the_example_of_the_documentation() -> None:
     )
     headers = {"content-type": f"{FORM}; charset=utf-8", "host": "iam.amazonaws.com", "x-amz-date": TIME}
     request = Request("GET", "/", "Action=ListUsers&Version=2010-05-08", headers, b"")
-    assert is_signed_by(KEY, request, parse_authorization(text), time=TIME)
+    given = parse_authorization(text)
+    assert is_signed_by(signing_key(KEY, given), request, given, time=TIME)
 
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
@@ -125,7 +128,8 @@ def test_what_botocore_signs_is_accepted_and_what_differs_is_not(
     sent = Request("POST", path, words, headers, body)
     text, time = headers.pop("authorization"), headers["x-amz-date"]
     given_signature = parse_authorization(text)
-    assert is_signed_by(key, sent, given_signature, time=time)
+    own = signing_key(key, given_signature)
+    assert is_signed_by(own, sent, given_signature, time=time)
     others = (
         sent._replace(method="GET"),
         sent._replace(path=f"{path}/"),
@@ -135,11 +139,13 @@ def test_what_botocore_signs_is_accepted_and_what_differs_is_not(
         sent._replace(headers=headers | {"x-amz-security-token": f"{token}."}),
     )
     for other in others:
-        assert not is_signed_by(key, other, given_signature, time=time)
-    assert not is_signed_by(f"{key}x", sent, given_signature, time=time)
+        assert not is_signed_by(own, other, given_signature, time=time)
+    assert not is_signed_by(signing_key(f"{key}x", given_signature), sent, given_signature, time=time)
     digit = f"{int(given_signature.signature[flipped], 16) ^ 1:x}"
     wrong = given_signature.signature[:flipped] + digit + given_signature.signature[flipped + 1 :]
-    assert not is_signed_by(key, sent, given_signature._replace(signature=wrong), time=time)
+    assert not is_signed_by(
+        signing_key(key, given_signature), sent, given_signature._replace(signature=wrong), time=time
+    )
 
 
 GOOD = f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host;x-amz-date, Signature={'a' * 64}"
