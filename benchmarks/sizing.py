@@ -30,12 +30,12 @@ _SEED: Final = 20_261_128
 class Times:
     """Seconds of CPU: of a request in its web process, of a batch, and in MariaDB; `commit` is the disk's."""
 
-    read_web: float = 260 * MICRO
-    batch_web: float = 420 * MICRO
-    batch_database: float = 480 * MICRO
+    read_web: float = 220 * MICRO
+    batch_web: float = 840 * MICRO
+    batch_database: float = 590 * MICRO
     read_database: float = 70 * MICRO
-    write_web: float = 4_000 * MICRO
-    write_database: float = 1_700 * MICRO
+    write_web: float = 3_700 * MICRO
+    write_database: float = 2_000 * MICRO
     commit: float = 1_000 * MICRO
     # Certification by the other nodes of Galera, on the way of a commit; 0 without.
     certification: float = 0.0

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import requests
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.test import Client
 from opentelemetry import propagate
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -22,6 +23,7 @@ from keeper_project.observability import tracing
 from keeper_project.runtime.request_threads import Answer
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.write import put
+from sync_app.tasks import execute_run
 
 # Plain in every encoding.
 CANARY = "c4n4ry7Qz"
@@ -140,6 +142,25 @@ def test_what_an_instrumentation_may_note_tomorrow_is_left_out(spans: Spans) -> 
     assert CANARY not in span.to_json()
     assert json.loads(span.to_json())["status"] == {"status_code": "ERROR"}
     assert span.resource.attributes == {"service.name": "keeper"}
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db
+def test_a_task_of_the_worker_and_a_statement_of_its_database_are_traced_without_values(spans: Spans) -> None:
+    # The suite's own connection is older than the instrumentation.
+    other = connections.create_connection(DEFAULT_DB_ALIAS)
+    with closing(other), other.cursor() as cursor:
+        cursor.execute(f"SELECT %s, '{CANARY}'", [CANARY])
+    # No id: it fails, and the exception repeats it.
+    assert execute_run.apply(args=[CANARY]).failed()
+    exported = spans.exported()
+    assert CANARY in spans.noted()
+    assert CANARY not in "".join(span.to_json() for span in exported)
+    found = {(span.name, span.kind.name, span.status.status_code.name) for span in exported}
+    assert ("SELECT", "CLIENT", "UNSET") in found, found
+    assert (f"run/{execute_run.name}", "CONSUMER", "ERROR") in found, found
+    systems = {(span.attributes or {}).get("db.system") for span in exported if span.name == "SELECT"}
+    assert systems == {"mysql" if connection.vendor == "mysql" else "sqlite"}
 
 
 def test_a_read_in_front_of_django_has_the_name_of_its_route(

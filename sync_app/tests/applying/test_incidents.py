@@ -1,6 +1,6 @@
 """The incidents of a sync in every system: a list or read that fails, a lost answer, a killed worker, an overlap."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
 from sync_app.backends.base import Backend, SecretMetadata
-from sync_app.errors import DestinationTaken, TargetBusy
+from sync_app.errors import DestinationTaken, TargetBusy, TargetUnreachable
 from sync_app.models import Run
 from sync_app.runs import runner
 from sync_app.tests.applying.stage import Stage, target_in
@@ -30,6 +30,11 @@ def attempt(run: Run) -> str:
     Run.objects.filter(pk=run.pk).update(lease_until=None, not_before=None)
     runner.execute(run.pk)
     return str(Run.objects.get(pk=run.pk).state)
+
+
+def killed(_batch: Batch) -> None:
+    """Stand in for what a killed worker does not come to."""
+    raise Killed
 
 
 def requested(stage: Stage) -> Run:
@@ -79,9 +84,6 @@ def test_a_worker_that_is_killed_after_its_writes_overwrites_and_deletes_nothing
     stage.world_rest()
     run = requested(stage)
 
-    def killed(_self: Batch) -> None:
-        raise Killed
-
     with monkeypatch.context() as patched:
         patched.setattr(Batch, "commit", killed)
         with pytest.raises(Killed):
@@ -94,6 +96,49 @@ def test_a_worker_that_is_killed_after_its_writes_overwrites_and_deletes_nothing
     left = {"unchanged": 2} if world.keeps_marks else {"unchanged": 1}
     counts = {act: count for act, count in stage.sync(rest=True).counts.items() if act == "unchanged"}
     assert counts == left
+
+
+def test_what_was_written_although_the_answer_was_lost_is_known_and_done_once(
+    cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(cast, world, conflict="keeper_wins", deletion="recoverable", budget_percent=100)
+    stage.edit(FOREIGN, "theirs")
+    for name in ("app/changed", "app/gone"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.keep("app/changed", "second")
+    stage.keep("app/new", "first")
+    stage.drop("app/gone")
+    stage.world_rest()
+    run, kind = requested(stage), type(world.backend())
+    done: list[str] = []
+    with monkeypatch.context() as patched:
+        for act in ("create", "update", "delete"):
+            patched.setattr(kind, act, unanswered(getattr(kind, act), act, done))
+        assert attempt(run) == "queued"
+    for _ in range(3):
+        if attempt(run) == "done":
+            break
+    stage.sync(rest=True)
+    assert {"create", "update"} <= set(done)
+    assert (stage.theirs("app/changed"), stage.theirs("app/new")) == ("second", "first")
+    assert stage.theirs(FOREIGN) == "theirs"
+    with world.backend() as backend:
+        assert backend.get_metadata("app/gone").presence != "present"
+        versions = {name: backend.get_metadata(name).version for name in ("app/changed", "app/new")}
+        stage.sync(rest=True)
+        assert {name: backend.get_metadata(name).version for name in versions} == versions
+
+
+def unanswered(act: Callable[..., Any], name: str, done: list[str]) -> Callable[..., Any]:
+    """Return a method that does its work, and whose answer never comes."""
+
+    def tried(*given: Any, **options: Any) -> Any:
+        act(*given, **options)
+        done.append(name)
+        raise TargetUnreachable("the answer was lost")
+
+    return tried
 
 
 def test_two_targets_never_share_a_place(cast: Cast, world: World) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from sync_app.applying.batch import Batch
+from sync_app.backends.base import SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2
-from sync_app.errors import BadDestination
+from sync_app.errors import BadDestination, TargetBusy
 from sync_app.models import PlanItem, Target
 from sync_app.state.value_forms import REWRITTEN
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
+from sync_app.tests.applying.test_incidents import Killed, attempt, killed, requested
 from sync_app.tests.worlds import VaultWorld
 from tests.servers.openbao import OpenBao
 
@@ -174,6 +177,39 @@ def test_a_lost_answer_is_found_by_the_members(stage: Stage, monkeypatch: pytest
     keep_json(stage, "app/login", '{"username": "app", "password": "third"}')
     assert stage.sync().counts == {"update": 1}
     assert content(stage, "app/login") == {"username": "app", "password": "third"}
+
+
+def test_a_killed_worker_and_a_failing_list_leave_the_keys_of_others(
+    stage: Stage, vault: VaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(stage, "merge")
+    stage.target = stage.fresh()
+    stage.rules(deletion="recoverable", budget_percent=100)
+    for name in ("app/login", "app/gone"):
+        keep_json(stage, name, LOGIN)
+    stage.sync()
+    vault.put(stage.path("app/login"), json.loads(LOGIN) | {"theirs": "x"})
+    vault.put(stage.path("app/foreign"), {"theirs": "y"})
+    stage.sync()
+    keep_json(stage, "app/login", '{"username": "app", "password": "second"}')
+    stage.drop("app/gone")
+    run = requested(stage)
+    with monkeypatch.context() as patched:
+        patched.setattr(VaultKv2, "list_secrets", failing)
+        assert attempt(run) == "queued"
+    with monkeypatch.context() as patched:
+        patched.setattr(Batch, "commit", killed)
+        with pytest.raises(Killed):
+            attempt(run)
+    assert attempt(run) == "done"
+    stage.sync()
+    assert content(stage, "app/login") == {"username": "app", "password": "second", "theirs": "x"}
+    assert content(stage, "app/foreign") == {"theirs": "y"}
+    assert content(stage, "app/gone") == json.loads(LOGIN)
+
+
+def failing(_backend: VaultKv2) -> Iterator[SecretMetadata]:
+    raise TargetBusy("the list was cut off")
 
 
 def bao(vault: VaultWorld, *arguments: str) -> str:
