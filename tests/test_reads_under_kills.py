@@ -29,6 +29,9 @@ CLIENTS: Final = 32
 SECRETS: Final = 50
 VALUE: Final = "canary-3c6d-value"
 REVOKE_SECONDS: Final = 0.7
+VALUES_FOR_EACH_KILL: Final = 50
+TOKENS: Final = 5
+PATIENCE_SECONDS: Final = 300
 _REVEALED: Final = (
     "SELECT request_id FROM audit_app_auditevent WHERE action = 'secret.reveal' AND outcome = 'allowed'"
 )
@@ -187,11 +190,19 @@ def kill(keeper: FaultyKeeper, victim: str) -> None:
 def live_through(keeper: FaultyKeeper, readers: Readers, seconds: float, kill_every: float) -> Counter[str]:
     victims = ["engine", "web process", "web server", *(["database"] if keeper.database else [])]
     kills: Counter[str] = Counter()
-    ends, next_kill = time.monotonic() + seconds, time.monotonic() + kill_every
-    while time.monotonic() < ends:
+    began = time.monotonic()
+    next_kill = began + kill_every
+
+    def is_enough() -> bool:
+        """Say whether enough came about to judge by: a busy machine takes longer."""
+        values, wanted = len(readers.revealed), len(victims) * VALUES_FOR_EACH_KILL
+        return len(kills) == len(victims) and len(readers.tokens) >= TOKENS and values >= wanted
+
+    while (passed := time.monotonic() - began) < seconds or (not is_enough() and passed < PATIENCE_SECONDS):
         replace_token(keeper, readers)
         time.sleep(REVOKE_SECONDS)
-        if time.monotonic() > next_kill:
+        # Once its time is over, what was killed has all the time that it takes to serve again.
+        if time.monotonic() > next_kill and (passed < seconds or len(kills) < len(victims)):
             victim = victims[sum(kills.values()) % len(victims)]
             kill(keeper, victim)
             kills[victim] += 1
@@ -212,8 +223,9 @@ def check(keeper: FaultyKeeper, seconds: float, kill_every: float) -> None:
             thread.join()
     keeper.until(keeper.is_ready)
     assert readers.wrong == []
-    assert len(readers.revealed) > 50 * len(kills), readers.statuses
-    assert len(readers.tokens) > 4
+    assert len(kills) == (4 if keeper.database else 3)
+    assert len(readers.revealed) >= VALUES_FOR_EACH_KILL * len(kills), readers.statuses
+    assert len(readers.tokens) >= TOKENS
     assert readers.revealed <= keeper.recorded()
     assert ", 0 problems" in keeper.run("verify-audit")
     assert VALUE not in keeper.log.read_text()
