@@ -1,5 +1,6 @@
 """Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+def pytest_collection_finish() -> None:
+    # All that is loaded by now stays until the end: the collector need not go over it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:
@@ -231,6 +238,20 @@ def on_disk(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             connection.close()
     finally:
         connections["default"] = kept
+
+
+@pytest.fixture
+def one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose the OpenAPI document once for all requests of a test: it takes a second, and is the same."""
+    from drf_spectacular.generators import SchemaGenerator
+
+    compose, composed = SchemaGenerator.get_schema, list[Any]()
+
+    def first(self: SchemaGenerator, *given: Any, **options: Any) -> Any:
+        composed[:] = composed or [compose(self, *given, **options)]
+        return composed[0]
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", first)
 
 
 @pytest.fixture

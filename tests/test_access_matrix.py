@@ -610,7 +610,9 @@ def shown(response: Any) -> str:
 
 
 @pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
-def test_each_caller_gets_what_the_table_says(scene: Callable[[str], Scene], route: str, method: str) -> None:
+def test_each_caller_gets_what_the_table_says(
+    scene: Callable[[str], Scene], one_document: None, route: str, method: str
+) -> None:
     rule, event = TABLE[route, method], recorded.API.get((route, method))
     driven = (route, method) in recorded.DRIVEN
     answers, wanted, flaws, done = {}, {}, {}, set[str]()

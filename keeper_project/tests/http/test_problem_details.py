@@ -194,7 +194,7 @@ def test_no_field_of_a_body_comes_back_in_a_refusal(
 @pytest.mark.django_db
 @pytest.mark.parametrize("route", sorted({name for name, _ in TABLE}))
 def test_no_parameter_header_or_part_of_an_address_comes_back(
-    request: pytest.FixtureRequest, route: str, caplog: pytest.LogCaptureFixture
+    request: pytest.FixtureRequest, one_document: None, route: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     place: Scene = request.getfixturevalue("scene")(route)
     client = call_as("manager", place)
