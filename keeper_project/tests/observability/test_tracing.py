@@ -152,7 +152,7 @@ def test_a_task_of_the_worker_and_a_statement_of_its_database_are_traced_without
     with closing(other), other.cursor() as cursor:
         cursor.execute(f"SELECT %s, '{CANARY}'", [CANARY])
     # No id: it fails, and the exception repeats it.
-    assert execute_run.apply(args=[CANARY]).failed()
+    assert execute_run.apply(args=(CANARY,)).failed()
     exported = spans.exported()
     assert CANARY in spans.noted()
     assert CANARY not in "".join(span.to_json() for span in exported)

@@ -1,9 +1,12 @@
 """A target that selects by tags delivers what its tags prove, and deletes no copy because of an edited tag."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from environments_app.errors import InvalidField
 from environments_app.tests.cast import Cast
@@ -17,6 +20,7 @@ from sync_app.models.plan import PlanKind
 from sync_app.planning.draft_items import AdoptMode
 from sync_app.state.tag_selection import LEFT_OUT, SELECTED, UNPROVED
 from sync_app.targets import service as targets
+from sync_app.targets.overview import overview_rows
 from sync_app.tests.applying.stage import Stage, target_in
 from sync_app.tests.worlds import KubernetesWorld
 
@@ -160,6 +164,34 @@ def test_nothing_is_adopted_that_its_tags_leave_out(stage: Stage) -> None:
     for mode in AdoptMode:
         options = {"mode": mode, "names": ["app/left-out", "app/unknown"]}
         assert stage.plan(kind=PlanKind.ADOPT, options=options).counts == {"refused": 2}
+
+
+def test_form_and_api_take_tags_and_show_them(
+    cast: Cast, kubernetes: KubernetesWorld, signed_in: Callable[..., Client]
+) -> None:
+    client, given = signed_in(cast.alice), {"name": "by-form", "environment": cast.development.name}
+    given |= {"direction": "push", "conflict": "ask", "deletion": "never", "interval_seconds": "300"}
+    given |= {"budget_number": "10", "budget_percent": "10", "only_tags": "Edge, deploy"}
+    given |= {f"destination-{name}": text for name, text in kubernetes.destination.items()}
+    given |= {f"credential-{name}": text for name, text in kubernetes.credentials.items()}
+    made = client.post(f"{reverse('target-new')}?backend=kubernetes", given, follow=True)
+    assert Target.objects.get(name="by-form").tags == ["deploy", "edge"], made.context["form"].errors
+    assert '<span class="tag">deploy</span>' in made.content.decode()
+    body = {"name": "by-api", "backend": "kubernetes", "credentials": kubernetes.credentials}
+    body |= {"destination": kubernetes.destination | {"prefix": "elsewhere"}, "only_tags": ["deploy"]}
+    address = f"/api/environments/{cast.development.name}/targets"
+    answer = client.post(address, json.dumps(body), content_type="application/json")
+    assert (answer.status_code, answer.json()["only_tags"]) == (201, ["deploy"]), answer.content
+    # A secret without the tags is not synced there.
+    secret, _ = write.put(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        name="app/other",
+        value="x",
+        secret_type=SecretType.TEXT,
+    )
+    targets_shown = overview_rows([secret], list(Target.objects.all()))[0].covered
+    assert targets_shown == []
 
 
 def test_tags_are_chosen_once_and_for_push(stage: Stage, kubernetes: KubernetesWorld) -> None:
