@@ -1,8 +1,6 @@
 """Secrets as files: in memory where the kernel has that, else in a private folder of a RAM disk."""
 
 import os
-import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +36,8 @@ class PrivateFolder:
     """A folder of mode 0700 below another one, removed with all its files when the block ends."""
 
     def __init__(self, parent: str, *, allows_disk: bool) -> None:
+        import tempfile  # noqa: PLC0415 - only where there are such files, as it is slow to load
+
         self._parent = Path(parent or os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()).resolve()
         if not self._parent.is_dir():
             raise UsageError(f"{self._parent} is no folder.")
@@ -48,10 +48,14 @@ class PrivateFolder:
         self._path: Path | None = None
 
     def __enter__(self) -> "PrivateFolder":  # noqa: PYI034 - Python 3.10 has no Self
+        import tempfile  # noqa: PLC0415 - as above
+
         self._path = Path(tempfile.mkdtemp(prefix="kpr-", dir=self._parent))
         return self
 
     def __exit__(self, *_: object) -> None:
+        import shutil  # noqa: PLC0415 - as above
+
         if self._path is not None:
             with suppress(FileNotFoundError):
                 shutil.rmtree(self._path)

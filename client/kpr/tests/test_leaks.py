@@ -46,6 +46,23 @@ def test_a_running_command_shows_nothing_but_in_its_own_environment(kpr: Kpr, se
     assert stands_in(seen + told, CANARY, server.reader) == []
 
 
+def test_a_masking_kpr_shows_no_value_and_its_command_no_token(kpr: Kpr, server: Server) -> None:
+    command = kpr.command("run", "--prefix", "app", "--mask", "--", sys.executable, "-c", WAIT)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=kpr.variables, cwd=kpr.home, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        own = Path(f"/proc/{process.pid}")
+        (child,) = own.joinpath(f"task/{process.pid}/children").read_text().split()
+        seen = own.joinpath("cmdline").read_bytes() + own.joinpath("environ").read_bytes()
+        seen += Path(f"/proc/{child}/cmdline").read_bytes()
+        assert server.reader.encode() not in Path(f"/proc/{child}/environ").read_bytes()
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert stands_in(seen + told, CANARY) == []
+
+
 def test_nothing_is_left_in_files(tmp_path: Path, server: Server) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -101,6 +118,48 @@ def test_no_command_that_holds_values_leaves_a_core_dump(inside: Inside) -> None
             assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0, arguments
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+# What each of these costs is a part of the 150 ms that `kpr run` may take.
+SLOW = {
+    *(
+        "asyncio",
+        "cryptography",
+        "http.server",
+        "keyring",
+        "pty",
+        "random",
+        "shutil",
+        "subprocess",
+        "tempfile",
+    ),
+    *("urllib.request", "webbrowser", "kpr.running.offline", "kpr.running.streams", "kpr.commands"),
+}
+LOADED = """
+import sys
+import kpr.running.run
+from kpr.__main__ import main
+from kpr.api import Answer, Api
+Api._try = lambda *args, **more: Answer(200, {}, b"{}")
+kpr.running.run.execute = lambda *args: sys.exit(" ".join(sys.modules))
+main(["run", "--", "true"])
+"""
+
+
+def test_a_run_loads_nothing_slow_that_it_does_not_need(tmp_path: Path) -> None:
+    token = f"kpr_{'a' * 22}_{'b' * 43}"
+    variables = signed_out(tmp_path, {"KPR_SERVER": "http://127.0.0.1:1", "KPR_TOKEN": token}).variables
+    done = subprocess.run(
+        # Without the packages of this installation, which load others at the start.
+        [sys.executable, "-S", "-c", LOADED],
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    loaded = done.stderr.decode().split()
+    assert "kpr.running.process" in loaded, done.stderr
+    assert SLOW & set(loaded) == set()
 
 
 def test_a_run_makes_one_request(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
