@@ -270,6 +270,8 @@ class AuditEvent(AppendOnly, Identified):
             models.Index(fields=["at"], name="audit_event_at"),
             # By sequence MariaDB would sort a whole stream, and a read of several streams has no other order.
             models.Index(fields=["stream", "id"], name="audit_event_stream"),
+            # Without it, acts that are rare in a stream are searched for through all of the stream or act.
+            models.Index(fields=["stream", "action", "id"], name="audit_event_stream_action"),
         ]
 
     def __str__(self) -> str:

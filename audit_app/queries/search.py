@@ -44,6 +44,7 @@ def _of_one(event: AuditEvent) -> Sequence[int]:
 # What lists call every act for which values are opened.
 EVERY_READ: Final = "reads"
 _FEW: Final = 500
+_UNINDEXED: Final = "__unindexed"
 _LAST_CHARACTER: Final = "\U0010ffff"
 # Takes where the columns are: "" for events, "entry__" for their rows in the search table.
 _Condition: TypeAlias = Callable[[str], Q]
@@ -112,9 +113,15 @@ def events(
         actor = viewer.uuid
     by_index = goes_by_index(actor=actor, object_uuid=object_uuid, **named)
     is_narrow = by_index or bool(actor or object_uuid)
-    act, compared = "__unindexed" if is_narrow else "", "__unindexed" if is_narrow or action else ""
     is_own = viewer.kind is ActorKind.USER and actor == viewer.uuid
-    wanted = Q() if is_own else _readable(viewer, compared)
+    # A name of an environment that is none of theirs finds nothing.
+    place = trail_policy().named_streams(viewer).get(environment, "") if environment else stream
+    readable = None if is_own else trail_policy().readable_streams(viewer)
+    acts = [action] if action else sorted(actions)
+    act, compared, wanted = (
+        (_UNINDEXED, _UNINDEXED, Q()) if is_narrow else _by_acts([place] if place else readable, acts)
+    )
+    wanted &= Q(actor_kind=ActorKind.USER) if is_own else _in_streams(readable, compared)
     exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:
@@ -125,11 +132,8 @@ def events(
         wanted &= within(since, until, compared)
     if object_uuid is not None:
         wanted &= about(object_uuid)
-    if is_own:
-        wanted &= Q(actor_kind=ActorKind.USER)
     if environment:
-        # A name that is none of theirs finds nothing.
-        wanted &= Q(**{f"stream{compared}": trail_policy().named_streams(viewer).get(environment, "")})
+        wanted &= Q(**{f"stream{compared}": place})
     if not housekeeping:
         wanted &= ~Q(action__unindexed__in=sorted(HOUSEKEEPING), outcome=Outcome.ALLOWED)
     return matching(AuditEvent.objects.filter(wanted), by_index=by_index, **named)
@@ -179,9 +183,25 @@ def acts(text: str) -> dict[str, Action | Collection[Action]]:
     return {"action": Action(text)} if text else {}
 
 
-def _readable(viewer: Actor, compared: str) -> Q:
-    names = trail_policy().readable_streams(viewer)
+def _in_streams(names: Collection[str] | None, compared: str) -> Q:
     return Q() if names is None else Q(**{f"stream{compared}__in": names})
+
+
+def _by_acts(streams: Collection[str] | None, acts: Collection[Action]) -> tuple[str, str, Q]:
+    """Return by which lookups to compare action and stream, and the ids of what is found where it is little.
+
+    The index of streams and acts answers both together. In the order of a list, an act is else looked for
+    through all of it in other streams, and a group of acts through all of the stream.
+    """
+    if streams is None or not acts:
+        return "", _UNINDEXED if len(acts) == 1 else "", Q()
+    if len(streams) == len(acts) == 1:
+        return "", "", Q()
+    both = AuditEvent.objects.filter(stream__in=streams, action__in=acts).order_by()
+    few = list(both.values_list("id", flat=True)[: _FEW + 1])
+    if len(few) <= _FEW:
+        return _UNINDEXED, _UNINDEXED, Q(id__in=few)
+    return ("", _UNINDEXED, Q()) if len(acts) == 1 else (_UNINDEXED, "", Q())
 
 
 def within(since: datetime | None, until: datetime | None, compared: str) -> Q:
