@@ -129,7 +129,6 @@ SLOW = {
         "keyring",
         "pty",
         "random",
-        "shutil",
         "subprocess",
         "tempfile",
     ),
