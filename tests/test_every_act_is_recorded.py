@@ -534,6 +534,7 @@ SILENT: Final[dict[str, str]] = {
     "*.list_row": _SHOWS,
     "*.matching_secrets": _SHOWS,
     "secrets_app.queries.states.*": _SHOWS,
+    "secrets_app.read_engine.list_polls.known_state": _SHOWS,
     "secrets_app.queries.stars.*": "which secrets a person keeps at hand is theirs",
     "*.describe_overlap": _SHOWS,
     "audit_app.queries.search.events": _SHOWS,
