@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer, part
@@ -124,6 +125,17 @@ def test_wrong_headers_are_refused(header: dict[str, Any], reason: str) -> None:
     token = ISSUER.forge({name: value for name, value in whole.items() if value is not ...}, claims)
 
     assert failure(token) == reason
+
+
+def test_a_header_that_can_be_read_in_two_ways_is_refused() -> None:
+    _, claims, _ = ISSUER.sign().split(".")
+    for header in (
+        b'{"alg": "RS256", "kid": "one", "alg": "none"}',
+        b'{"alg": "RS256", "kid": "two", "kid": "one"}',
+    ):
+        signing = f"{part(header)}.{claims}"
+        signature = jws.JWSRegistry.algorithms["RS256"].sign(signing.encode(), ISSUER.key)
+        assert failure(f"{signing}.{part(signature)}") == "jwt-duplicate-claim"
 
 
 def test_a_key_in_the_header_is_not_used() -> None:

@@ -19,7 +19,7 @@ RECORDED: Final = {
     "test_hvac_reads_lists_writes_and_deletes": ("hvac", True),
     "test_node_vault_reads_lists_writes_and_deletes": ("node-vault", True),
     "test_the_agent_renders_a_template_and_again_when_the_value_changes": ("bao agent, AppRole", False),
-    "test_the_agent_signs_in_with_a_jwt_and_renders_a_template": ("bao agent, JWT", False),
+    "test_the_agent_signs_in_with_a_jwt_and_renders_a_template": ("bao agent, JWT and Kubernetes", False),
     "test_the_agent_restarts_a_program_when_a_value_changes": ("bao agent, exec", False),
     "test_the_proxy_adds_the_token_that_it_signed_in_for": ("bao proxy", False),
 }

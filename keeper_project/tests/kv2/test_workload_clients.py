@@ -55,15 +55,21 @@ def test_the_cli_is_refused_without_a_reason(cast: Cast, live_server: LiveServer
     assert "sub" not in done.stderr.replace("subject", "")
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("jwt", 'path = "{}/jwt", role = "ci", remove_jwt_after_reading = false'),
+        ("kubernetes", 'token_path = "{}/jwt", role = "ci"'),
+    ],
+)
 def test_the_agent_signs_in_with_a_jwt_and_renders_a_template(
-    cast: Cast, live_server: LiveServer, tmp_path: Path
+    cast: Cast, live_server: LiveServer, tmp_path: Path, method: str, options: str
 ) -> None:
     make_trust(cast, ISSUER, environment=cast.development, preset="kubernetes", claims={"sub": SUBJECT})
     kept = keep(cast, "app/db", value="first")
     (tmp_path / "jwt").write_text(ISSUER.sign(sub=SUBJECT))
     (tmp_path / "agent.hcl").write_text(f"""
-        auto_auth {{ method "jwt" {{ config = {{
-            path = "{tmp_path}/jwt", role = "ci", remove_jwt_after_reading = false }} }} }}
+        auto_auth {{ method "{method}" {{ config = {{ {options.format(tmp_path)} }} }} }}
         template_config {{ static_secret_render_interval = "1s" }}
         template {{
             contents    = "{{{{ with secret \\"secret/data/app/db\\" }}}}{{{{ .Data.data.value }}}}{{{{ end }}}}"
