@@ -111,31 +111,32 @@ def test_what_was_written_although_the_answer_was_lost_is_known_and_done_once(
     stage.drop("app/gone")
     stage.world_rest()
     run, kind = requested(stage), type(world.backend())
-    done: list[str] = []
+    done: dict[str, str] = {}
     with monkeypatch.context() as patched:
         for act in ("create", "update", "delete"):
-            patched.setattr(kind, act, unanswered(getattr(kind, act), act, done))
+            patched.setattr(kind, act, unanswered(getattr(kind, act), done))
         assert attempt(run) == "queued"
     for _ in range(3):
         if attempt(run) == "done":
             break
     stage.sync(rest=True)
-    assert {"create", "update"} <= set(done)
+    assert {"app/changed", "app/new"} <= done.keys()
     assert (stage.theirs("app/changed"), stage.theirs("app/new")) == ("second", "first")
     assert stage.theirs(FOREIGN) == "theirs"
     with world.backend() as backend:
         assert backend.get_metadata("app/gone").presence != "present"
-        versions = {name: backend.get_metadata(name).version for name in ("app/changed", "app/new")}
-        stage.sync(rest=True)
-        assert {name: backend.get_metadata(name).version for name in versions} == versions
+        # A system that names no version beforehand gets what was not acknowledged once more.
+        if backend.predict_version("", token="0" * 32):
+            assert {name: backend.get_metadata(name).version for name in done} == done
 
 
-def unanswered(act: Callable[..., Any], name: str, done: list[str]) -> Callable[..., Any]:
-    """Return a method that does its work, and whose answer never comes."""
+def unanswered(act: Callable[..., Any], done: dict[str, str]) -> Callable[..., Any]:
+    """Return a method that does its work, notes the version that it made, and never answers."""
 
     def tried(*given: Any, **options: Any) -> Any:
-        act(*given, **options)
-        done.append(name)
+        made = act(*given, **options)
+        if made is not None:
+            done.setdefault(made.name, made.version)
         raise TargetUnreachable("the answer was lost")
 
     return tried
