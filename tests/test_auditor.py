@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
@@ -76,12 +77,19 @@ def _auditor(place: Scene) -> Client:
 
 
 def _stored() -> dict[str, Any]:
-    """Return every row that is not the record of what was done."""
-    return {
-        model._meta.label: list(model._base_manager.order_by("pk").values())
+    """Return every row that is not the record of what was done, as the driver gives them."""
+    models = [
+        model
         for model in apps.get_models()
         if model._meta.app_label not in _RECORD and model._meta.label != "environments_app.Session"
-    }
+    ]
+    with connection.cursor() as cursor:
+        return {model._meta.label: _rows(cursor, model._meta.db_table) for model in models}
+
+
+def _rows(cursor: Any, table: str) -> list[Any]:
+    cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)} ORDER BY 1")
+    return list(cursor.fetchall())
 
 
 @pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
