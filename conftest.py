@@ -245,7 +245,8 @@ def one_document(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose the OpenAPI document once for all requests of a test: it takes a second, and is the same."""
     from drf_spectacular.generators import SchemaGenerator
 
-    compose, composed = SchemaGenerator.get_schema, list[Any]()
+    compose: Any = SchemaGenerator.get_schema
+    composed: list[Any] = []
 
     def first(self: SchemaGenerator, *given: Any, **options: Any) -> Any:
         composed[:] = composed or [compose(self, *given, **options)]
