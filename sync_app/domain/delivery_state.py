@@ -1,7 +1,7 @@
 """The delivery states of a secret at a target, which pages, API and alerts share."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from sync_app.domain.reconciliation import Outcome
 
@@ -52,3 +52,20 @@ _AFTER_PLANNING: Final = {
 def state_for_outcome(outcome: Outcome) -> DeliveryState:
     """Return how a secret stands for which `reconcile` decided this and nothing was done yet."""
     return _AFTER_PLANNING[outcome]
+
+
+class ShownState(NamedTuple):
+    """A delivery state as the pages show it; no word where the state's usual one fits."""
+
+    state: str
+    word: str = ""
+
+
+def shown_state(state: str, *, delivered: int | None, current: int | None) -> ShownState:
+    """Return how a secret's state at a target reads beside the version that Keeper has now.
+
+    The stored state is as of the last look, so a value saved since then is still to be delivered.
+    """
+    if state == DeliveryState.IN_SYNC and delivered and current and current > delivered:
+        return ShownState(DeliveryState.PENDING, f"pending: v{current} not delivered yet")
+    return ShownState(state)

@@ -10,7 +10,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
-from sync_app.domain.delivery_state import DeliveryState
+from sync_app.domain.delivery_state import DeliveryState, ShownState, shown_state
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.tag_selection import is_tagged_for
@@ -24,6 +24,7 @@ class Delivery:
     target: Target
     state: str
     entry: SyncEntry | None
+    shown: ShownState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,10 @@ def _delivery(
 ) -> Delivery:
     entry = entries.get((target.pk, secret.uuid))
     if entry is not None:
-        return Delivery(target=target, state=str(entry.state), entry=entry)
+        state = str(entry.state)
+        shown = shown_state(state, delivered=entry.base_number, current=secret.current_number)
+        return Delivery(target=target, state=state, entry=entry, shown=shown)
     covered = is_in_scope(str(target.scope), secret.name) and is_tagged_for(target, secret.tags)
     # A new secret has no entry before the first look at the target.
-    return Delivery(target=target, state=DeliveryState.PENDING if covered else "", entry=None)
+    state = DeliveryState.PENDING if covered else ""
+    return Delivery(target=target, state=state, entry=None, shown=ShownState(state))

@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from environments_app.tests.cast import Cast
+from secrets_app.services import write
 from secrets_app.tests.kept import VALUE, keep
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Target
@@ -82,3 +83,17 @@ def test_it_takes_a_constant_number_of_statements(
     with CaptureQueriesContext(connection) as many:
         assert client.get(PAGE).status_code == 200
     assert len(many) == len(few)
+
+
+def test_a_value_saved_since_the_last_sync_is_pending_on_every_page(
+    cast: Cast, signed_in: Callable[..., Client]
+) -> None:
+    target, client = make_target(cast.development, "vault"), signed_in(cast.alice)
+    secret = keep(cast, "app/key")
+    make_entry(target, secret, DeliveryState.IN_SYNC)
+    for waits in (False, True):
+        if waits:
+            write.update(actor=cast.principal(cast.alice), secret=secret, value="newer")
+        for path in (f"/secrets/{secret.pk}", f"/sync/{target.pk}", PAGE):
+            page = client.get(path).content.decode()
+            assert ("pending: v2 not delivered yet" in page) == waits, path

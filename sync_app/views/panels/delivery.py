@@ -14,7 +14,7 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.models import Environment
 from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import DeliveryState
+from sync_app.domain.delivery_state import DeliveryState, shown_state
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.ownership import waits_for_adoption
@@ -135,10 +135,12 @@ def _row(
     may_look = _may_look(actor, target)
     can = rights(actor, target) if may_look else dict.fromkeys(("adopt", "apply"), False)
     fails = entry is not None and entry.state == DeliveryState.FAILED and not target.paused_at
+    delivered = entry.base_number if entry else None
+    state = "paused" if target.paused_at else entry.state if entry else DeliveryState.PENDING
     return {
         "name": target.name if may_look else _HIDDEN,
         "paused": target.paused_at is not None,
-        "state": "paused" if target.paused_at else entry.state if entry else DeliveryState.PENDING,
+        "shown": shown_state(state, delivered=delivered, current=secret.current_number),
         "entry": entry,
         # A system's own words name what was asked of it, such as a path.
         "reason": entry.reason if entry and may_look else "",

@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import DeliveryState
+from sync_app.domain.delivery_state import DeliveryState, ShownState, shown_state
 from sync_app.domain.reconciliation import Deletion
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
@@ -176,6 +176,7 @@ def entry_rows(entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
     return [
         {
             "entry": entry,
+            "shown": _shown(entry, secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
             "secret_url": _secret_url(secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
             "decide_url": decisions.get(entry.pk, ""),
             "adoptable": waits_for_adoption(entry),
@@ -202,6 +203,12 @@ def decision_urls(entries: Sequence[SyncEntry]) -> dict[int, str]:
         for entry in waiting
         if (entry.target_id, entry.name) in pages
     }
+
+
+def _shown(entry: SyncEntry, secret: Secret | None) -> ShownState:
+    # A deleted secret has no version that is still to be delivered.
+    current = secret.current_number if secret and secret.live else None
+    return shown_state(str(entry.state), delivered=entry.base_number, current=current)
 
 
 def _secret_url(secret: Secret | None) -> str:
