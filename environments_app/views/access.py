@@ -1,5 +1,6 @@
 """The page of who has access to an environment, and of what waits for its managers' word."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.effective_access import explain_access
+from environments_app.authorization.effective_access import AccessPath, explain_access
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments import service as environments_service
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
@@ -34,7 +35,7 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     ways = explain_access(actor=actor, environment=environment, **asked)
     context = {
         "asked": asked,
-        "ways": ways,
+        "holders": _by_holder(ways),
         "readers": len({(way.kind, way.who) for way in ways if way.reads}),
         "environment": environment,
         "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
@@ -43,6 +44,17 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
         "confirm_url": reverse("access-confirm", args=[name]),
     }
     return render_page(request, "environments_app/access.html", context)
+
+
+def _by_holder(ways: Sequence[AccessPath]) -> list[tuple[bool, list[AccessPath]]]:
+    """Return whether each person, token or trust can read, with all ways, those that let them read first."""
+    found: dict[tuple[str, str], list[AccessPath]] = {}
+    for way in ways:
+        found.setdefault((way.kind, way.who), []).append(way)
+    return [
+        (any(way.reads for way in each), sorted(each, key=lambda way: not way.reads))
+        for each in found.values()
+    ]
 
 
 @login_required

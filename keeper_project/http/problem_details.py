@@ -64,7 +64,7 @@ from sync_app.errors import BackendError, BadDestination, RotationConflict, Targ
 
 logger = logging.getLogger(__name__)
 
-NOT_FOUND: Final = "Not found. It may have been deleted, or you don't have access."
+NOT_FOUND: Final = "It may have been deleted, or you don't have access."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,7 +95,7 @@ def test_what_does_not_exist_gets_a_page_that_leads_back(visitor: Visitor, cast:
     visitor.watch(page).expect("status of 404")
 
     page.goto("/secrets/987654")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
     page.get_by_role("link", name="Back to Keeper").click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")

@@ -124,3 +124,14 @@ def test_it_is_for_who_manages(cast: Cast, signed_in: Callable[[User], Client]) 
     assert access.NOT_READING in page
     answer = signed_in(cast.root).get("/api/environments/development/access?person=bob&name=pay/key").json()
     assert [(way["who"], way["reads"]) for way in answer["ways"]] == [("bob", True)]
+
+
+def test_the_page_lists_each_person_once_with_all_their_ways(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.root, role="reader")
+    page = signed_in(cast.alice).get("/environments/development/access?person=root")
+    [(reads, held)] = page.context["holders"]
+    assert reads
+    assert [way.reads for way in held] == [True, False], "the administrator's role alone reads nothing"
+    assert page.content.decode().count('rowspan="2"') == 2
