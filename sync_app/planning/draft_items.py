@@ -196,7 +196,7 @@ def plan_resolution(
         return PlanItemDraft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
     if item_versions(finding) != expected:
         return PlanItemDraft(
-            finding=finding, act=Act.REFUSED, reason="changed since this was chosen: look again"
+            finding=finding, act=Act.REFUSED, reason="a side changed since the plan was made"
         )
     if choice is ConflictChoice.THEIRS:
         return _draft_take_remote(finding)

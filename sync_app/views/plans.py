@@ -1,10 +1,9 @@
 """The pages of plans: what will happen, what happens, what became of it; thin over the use cases."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -125,6 +124,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     may_apply = _may(request, plan, ordinary="apply")
     chosen = _choices(request.GET) if staged_choices.takes_choices(plan) else {}
     conflicts = any(plan.counts.get(each) for each in staged_choices.RESOLVABLE)
+    left_alone = _why_left_alone(plan, items)
     context = {
         "plan": plan,
         "target": target,
@@ -133,12 +133,12 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "notice": plan_notice_of(str(target.backend)),
         "summary": summary(plan),
         "changes": changes(plan),
-        "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),
+        "left_alone": left_alone,
         "budget": budget_words(plan),
         "over_budget": plan.items.filter(act=Act.REFUSED, reason__startswith=Reason.OVER_BUDGET).exists(),
         "sections": plan_sections(
             plan,
-            items,
+            [] if left_alone else items,
             counts=act_counts(matching) if searched else plan.counts,
             searched=searched,
             chosen=chosen,
@@ -185,6 +185,13 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     return redirect(url)
 
 
+def _why_left_alone(plan: Plan, items: Sequence[PlanItem]) -> str:
+    """Return why a plan of one choice writes nothing; empty where it does, or is another plan."""
+    if "choice" not in plan.options or plan.state not in _MADE or changes(plan):
+        return ""
+    return "; ".join(f"{each.name}: {each.reason}" for each in items) or "the secret is on neither side"
+
+
 def _choices(query: QueryDict) -> dict[int, str]:
     """Return the choices about conflicts, by the ids of items; those left for later are not named."""
     given = {name.removeprefix(_CHOICE): text for name, text in query.items() if name.startswith(_CHOICE)}
@@ -221,7 +228,6 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
             )
         except REFUSALS as error:
             return refused(request, error, reverse("plan-item", args=[id, item]))
-        messages.success(request, "Applying your choice…")
         return _to_plan(run)
     can = rights(principal_of(request), plan.target)
     staged = can["apply"] and staged_choices.takes_choices(plan)
@@ -238,6 +244,9 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "where": where(plan.target),
         "secret": secret,
         "version": version,
+        "moved_on": secret.current_number
+        if secret and secret.live and secret.current_number != number
+        else 0,
         "entry": SyncEntry.objects.filter(target=plan.target, name=row.name).first(),
         "can": can,
         "stages_ours": staged and staged_choices.can_keep_local(row),

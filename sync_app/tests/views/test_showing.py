@@ -7,6 +7,7 @@ from django.test import Client
 
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
+from secrets_app.services import write
 from secrets_app.tests.kept import VALUE, keep
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Reason
@@ -190,6 +191,19 @@ def test_both_sides_of_a_conflict_are_masked(alice: Client, cast: Cast, target: 
     page = text(alice, f"/sync/plans/{plan.pk}/items/{item.pk}")
     assert page.count('class="masked"') == 2
     assert VALUE not in page
+
+
+def test_a_decision_waits_for_a_new_look_once_keeper_moved_on(
+    alice: Client, cast: Cast, target: Target
+) -> None:
+    secret = keep(cast, "search/index-key")
+    item = make_item(make_plan(target), secret.name, "conflict", secret_uuid=secret.uuid, keeper_number=1)
+    for moved_on in (False, True):
+        if moved_on:
+            write.update(actor=cast.principal(cast.alice), secret=secret, value="newer")
+        page = text(alice, f"/sync/plans/{item.plan_id}/items/{item.pk}")
+        found = (f"/sync/plans/{item.plan_id}/again" in page, 'value="keep_ours"' in page)
+        assert found == (moved_on, not moved_on)
 
 
 def test_what_one_may_not_see_is_not_there(cast: Cast, signed_in: SignedIn, plan: Plan) -> None:
