@@ -326,6 +326,18 @@ def test_nor_does_why_it_failed_tell_where_it_is(cast: Cast, signed_in: SignedIn
     assert ["open-mount" in told[who] for who in (cast.charlie, cast.alice)] == [True, True]
 
 
+def test_what_was_refused_stays_in_sight(alice: Client, cast: Cast, target: Target) -> None:
+    secret = keep(cast, "app/key")
+    item = make_item(make_plan(target), secret.name, "conflict")
+    make_entry(target, secret, DeliveryState.REFUSED)
+    plan = make_plan(target, state="done", options={"choice": "keep_ours"})
+    make_item(plan, secret.name, "refused")
+    make_run(target, state="done", plan=plan)
+    for path in (f"/sync/{target.pk}", f"/secrets/{secret.pk}"):
+        assert f"/sync/plans/{item.plan_id}/items/{item.pk}" in text(alice, path), path
+    assert "done, 1 refused" in text(alice, f"/sync/{target.pk}")
+
+
 def test_what_needs_a_decision_leads_to_where_it_is_taken(
     cast: Cast, signed_in: SignedIn, target: Target
 ) -> None:

@@ -55,7 +55,10 @@ ACT_LOOKS: Final = {
 WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
 # Named even if there are none: a person looks for it.
 _ALWAYS: Final = (Act.DELETE,)
-_TO_DECIDE: Final = frozenset({DeliveryState.CONFLICT, DeliveryState.DRIFTED, DeliveryState.MISSING})
+# A choice that was refused leaves "refused": what the last whole look found is still to be decided.
+_TO_DECIDE: Final = frozenset(
+    {DeliveryState.CONFLICT, DeliveryState.DRIFTED, DeliveryState.MISSING, DeliveryState.REFUSED}
+)
 # A plan that read all of both sides (one that settles a conflict reads one name), also if superseded.
 _WHOLE_LOOK: Final = Q(
     kind=PlanKind.SYNC,
