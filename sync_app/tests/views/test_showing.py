@@ -310,6 +310,17 @@ def test_a_target_that_one_may_not_see_is_not_named(cast: Cast, signed_in: Signe
         assert ("another target" in page, "hidden<" in page, "open<" in page) == (False, True, True), path
 
 
+def test_targets_that_one_may_not_see_are_counted_in_one_cell(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="viewer", prefix="part")
+    for name, state in (("one", DeliveryState.IN_SYNC), ("two", DeliveryState.FAILED)):
+        make_entry(make_target(cast.development, name), secret, state)
+    page = text(signed_in(cast.charlie), "/secrets")
+    assert "another target" not in page
+    # Once in the column and once in the line that narrow windows show.
+    assert (page.count("2 other targets"), page.count("state-bad")) == (2, 2)
+
+
 def test_nor_does_why_it_failed_tell_where_it_is(cast: Cast, signed_in: SignedIn) -> None:
     secret = keep(cast, "part/key", environment=cast.development)
     Membership.objects.create(environment=cast.development, user=cast.charlie, role="viewer", prefix="part")

@@ -14,7 +14,7 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.models import Environment
 from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import DeliveryState, shown_state
+from sync_app.domain.delivery_state import ALERTING, DeliveryState, shown_state
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.ownership import waits_for_adoption
@@ -60,7 +60,7 @@ class DeliveryPanel:
     filters: Mapping[str, Filter]
 
     def __init__(self) -> None:
-        self.filters = {"delivery": Filter(label="Delivery", choices=_CHOICES, condition=_has_state)}
+        self.filters = {"delivery": Filter(label="Sync", choices=_CHOICES, condition=_has_state)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         """Return the state of a secret at each target that covers it; None if there is none."""
@@ -85,7 +85,7 @@ class DeliveryPanel:
         return {"template": "sync_app/_panel.html", "rows": rows}
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
-        """Return a cell a target for each secret that a pass has looked at."""
+        """Return a cell a target for each secret that a pass has looked at, and one for all hidden ones."""
         entries = (
             SyncEntry.objects.filter(secret_uuid__in=[secret.uuid for secret in secrets], target__live=True)
             .select_related("target")
@@ -100,13 +100,24 @@ class DeliveryPanel:
             )
         )
         found: dict[UUID, list[Cell]] = defaultdict(list)
+        hidden: dict[UUID, list[str]] = defaultdict(list)
         for entry in entries:
             if entry.secret_uuid is not None:
                 target = entry.target
                 state = "paused" if target.paused_at else entry.state
-                label = target.name if _may_look(actor, target) else _HIDDEN
-                found[entry.secret_uuid].append(Cell(state=state, label=label))
+                if _may_look(actor, target):
+                    found[entry.secret_uuid].append(Cell(state=state, label=target.name))
+                else:
+                    hidden[entry.secret_uuid].append(state)
+        for uuid, states in hidden.items():
+            found[uuid].append(_hidden_cell(states))
         return found
+
+
+def _hidden_cell(states: Sequence[str]) -> Cell:
+    """Return the cell of the targets that a reader may not see, in the state that needs most attention."""
+    worst = max(states, key=lambda state: (state in ALERTING, state != DeliveryState.IN_SYNC))
+    return Cell(state=worst, label=_HIDDEN if len(states) == 1 else f"{len(states)} other targets")
 
 
 def _active_targets(environment_id: int) -> list[Target]:
