@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 TELLS = (
     "import os, time; print(os.environ['WATCH_ONE'], open(os.environ['KEY']).read(), flush=True); "
-    "time.sleep(float(os.environ.get('LASTS', '60'))); raise SystemExit(7)"
+    "time.sleep(float(os.environ.get('LASTS', '600'))); raise SystemExit(7)"
 )
 OPTIONS = ("--prefix", "watch", "--file", "KEY=watch/file", "--watch", "--watch-interval", "1")
 

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.utils import ContainerMetadataFetcher
 from pytest_django.live_server_helper import LiveServer
 
 from audit_app.events.actions import Action
@@ -64,8 +65,9 @@ const client = new SecretsManagerClient({ maxAttempts: 1 });
 
 
 @pytest.fixture
-def site(live_server: LiveServer) -> str:
+def site(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a Keeper that has loaded its pages: AWS's clients wait 2 s for credentials, three times."""
+    monkeypatch.setattr(ContainerMetadataFetcher, "TIMEOUT_SECONDS", WAIT_SECONDS)
     with pytest.raises(HTTPError, match="403") as refused:
         urlopen(f"{live_server.url}/aws/credentials", timeout=WAIT_SECONDS)
     refused.value.close()
