@@ -46,6 +46,7 @@ from sync_app.views.presenters.plans import (
     plan_sections,
     progress,
     summary,
+    written_version,
 )
 from sync_app.views.presenters.targets import where
 
@@ -244,6 +245,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "where": where(plan.target),
         "secret": secret,
         "version": version,
+        "written": written_version(row.target_version),
         "moved_on": secret.current_number
         if secret and secret.live and secret.current_number != number
         else 0,

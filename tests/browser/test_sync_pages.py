@@ -261,7 +261,7 @@ def test_a_choice_is_sent_without_scripts(visitor: Visitor, scene: Scene) -> Non
         user=scene.cast.alice,
         java_script_enabled=False,
     )
-    page.get_by_role("button", name="Use the target’s value").click()
+    page.get_by_role("button", name=f"Use {scene.target.name}’s value").click()
     expect(page.locator(".messages")).to_contain_text("being worked on")
 
 

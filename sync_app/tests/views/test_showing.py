@@ -193,6 +193,15 @@ def test_both_sides_of_a_conflict_are_masked(alice: Client, cast: Cast, target: 
     assert VALUE not in page
 
 
+def test_a_version_that_names_its_time_is_shown_in_words(alice: Client, target: Target) -> None:
+    plan = make_plan(target)
+    for version, shown in (("2@2026-11-28T10:21:00.123456789Z", True), ("2@later", False), ("abc", False)):
+        fields = {"target_presence": "present", "target_version": version}
+        item = make_item(plan, f"a/{version[-3:]}", "drifted", **fields)
+        page = text(alice, f"/sync/plans/{plan.pk}/items/{item.pk}")
+        assert ("version 2, written " in page) == shown
+
+
 def test_a_decision_waits_for_a_new_look_once_keeper_moved_on(
     alice: Client, cast: Cast, target: Target
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
@@ -245,6 +246,16 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
         "can_take": can_take_remote(item),
         "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
     }
+
+
+def written_version(token: str) -> tuple[str, datetime] | None:
+    """Return the number and the time of writing that a target's version holds, if it has both."""
+    number, _, moment = token.partition("@")
+    try:
+        written = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return (number, written) if number.isdecimal() and written.tzinfo else None
 
 
 def _becomes(item: PlanItem) -> str:
