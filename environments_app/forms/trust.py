@@ -68,6 +68,8 @@ class TrustForm(TokenForm):
 
     def __init__(self, *args: Any, preset: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Shown and not entered: saved as it is, it would trust a repository of others.
+        self.fields["claims"].widget.attrs["placeholder"] = _lines(dict(PRESETS[preset].example))
         if not PRESETS[preset].refused:
             del self.fields["allows_pull_request_target"]
 
@@ -84,7 +86,7 @@ class TrustForm(TokenForm):
     @staticmethod
     def initial_of_preset(preset: str) -> dict[str, Any]:
         """Return what a new form begins with."""
-        return {**defaults_of(preset), "claims": _lines(dict(PRESETS[preset].example))}
+        return defaults_of(preset)
 
     @staticmethod
     def initial_of(trust: Trust) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from environments_app.errors import JwtRefused, KeysUnavailable
+from environments_app.forms.trust import TrustForm
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
@@ -111,3 +112,10 @@ def test_rotated_keys_are_found_and_an_outage_is_borne(
     forget_keys()
     with pytest.raises(KeysUnavailable):
         enter(issuer, platform)
+
+
+@pytest.mark.parametrize("preset", ["github", "gitlab"])
+def test_a_new_form_shows_an_example_and_trusts_nobody_by_it(preset: str) -> None:
+    form = TrustForm(preset=preset, initial=TrustForm.initial_of_preset(preset))
+    assert "example/shop" in str(form["claims"])
+    assert form["claims"].value() is None
