@@ -1,5 +1,6 @@
 """Asks Vault and OpenBao: signs in, refuses other mounts than KV version 2, and translates answers."""
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class VaultConnection:
     """The connections to one mount, safe to share between threads.
@@ -47,6 +50,7 @@ class VaultConnection:
         """Take the address, the paths, `credentials` as VaultKv2 names them, and the time for a request."""
         self._mount, self._approle = mount, approle
         self._credentials = credentials
+        self._address = address
         self._lock = threading.Lock()
         self._ready = False
         # The server's time less our monotonic clock's, in seconds.
@@ -179,10 +183,8 @@ class VaultConnection:
             raise TargetUnreachable(f"Vault: {error}") from None
         except (HTTPError, OSError) as error:
             # The reply, if there was one, may hold a value: it is not passed on.
-            raise TargetUnreachable(
-                f"Vault gave no answer ({type(error).__name__}): its name does not resolve, or nothing "
-                "answers at it: check the address"
-            ) from None
+            logger.warning("Vault gave no answer: %s", type(error).__name__)
+            raise TargetUnreachable(f"Can't reach {self._address}. Check the address.") from None
 
     def _translate_denial(self, error: PermissionMissing) -> BackendError:
         """Return what a denial means: that Vault does not know the token, which it answers alike, or not."""
