@@ -29,7 +29,7 @@ class DigestForm(forms.Form):
     """The kinds that are sent by e-mail."""
 
     kinds = forms.MultipleChoiceField(
-        label="Daily e-mail digest",
+        label="Email me about",
         required=False,
         choices=list(_LABELS.items()),
         widget=forms.CheckboxSelectMultiple,
