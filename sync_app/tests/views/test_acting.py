@@ -7,6 +7,8 @@ import pytest
 from celery import current_app
 from django.test import Client
 
+from environments_app.environments import service as environments
+from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import read
@@ -353,3 +355,16 @@ def test_credentials_that_do_not_work_are_refused(alice: Client, stage: Stage) -
     elsewhere = {**good, "destination-address": "http://127.0.0.1:9"}
     assert alice.post(f"/sync/{stage.target.pk}/credentials", elsewhere).status_code == 422
     assert post(alice, f"/sync/{stage.target.pk}/credentials", good) == f"/sync/{stage.target.pk}"
+
+
+def test_a_plan_that_needs_an_approval_leads_to_its_request(alice: Client, stage: Stage) -> None:
+    stage.keep("a/key", "one")
+    for row in Membership.objects.filter(user=stage.cast.erin):
+        row.role = Role.MANAGER
+        row.save()
+    environments.update_environment(actor=stage.alice, environment=stage.environment, protected=True)
+    plan = planned(alice, stage)
+    place = post(alice, f"/sync/plans/{plan.pk}/apply")
+    assert place == f"/approvals/{Approval.objects.latest('pk').pk}"
+    assert "Approval requested." in alice.get(place).content.decode()
+    assert not Run.objects.filter(active=True).exists()

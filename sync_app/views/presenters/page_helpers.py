@@ -10,7 +10,7 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
-from environments_app.errors import AccessError, Forbidden, Invisible
+from environments_app.errors import AccessError, ApprovalNeeded, Forbidden, Invisible
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.errors import SyncError
 from sync_app.models import Target
@@ -64,9 +64,10 @@ def target_urls(target: Target) -> dict[str, str]:
 def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
     """Show why an act was refused, on the page where it was requested.
 
-    An act or object that the user may not do or see is answered as everywhere.
+    An act or object that the user may not do or see is answered as everywhere, and so is one that needs an
+    approval: the page of the request opens.
     """
-    if isinstance(error, Forbidden | Invisible):
+    if isinstance(error, ApprovalNeeded | Forbidden | Invisible):
         raise error
     messages.error(request, sentence(error))
     return redirect(url)
