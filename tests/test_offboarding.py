@@ -1,5 +1,6 @@
 """When somebody leaves: what they know is found, wherever it was seen, and queued for rotation."""
 
+import re
 from collections.abc import Callable, Collection
 from uuid import UUID
 
@@ -126,7 +127,14 @@ def test_the_page_and_the_api_show_and_do_it(
     views = AuditEvent.objects.filter(action=Action.TRAIL_VIEW, actor_name="root").order_by("sequence")
     assert ["user alice" in views[0].details, "user erin" in views[1].details] == [True, True]
     assert {row["name"] for row in document["known"] if row["stands"]} == {"alone", "before", "written"}
+    assert "Can read" in page
+    assert "Disable and mark for rotation" in page
     assert browser.post("/people/erin/offboard").status_code == 302
+    page = browser.get("/people/erin/offboarding").content.decode()
+    assert "Could read before being disabled" in page
+    assert 'action="/people/erin/offboard"' not in page
+    members = signed_in(cast.alice).get("/environments/development").content.decode()
+    assert re.search(r"</svg> erin <[^\n]*\bdisabled\b[^\n]*</th>", members)
     again = browser.post("/api/users/erin/offboarding").json()
     assert again == {"marked": 3, "queued": 0}
     assert browser.get("/people/nobody/offboarding").status_code == 404

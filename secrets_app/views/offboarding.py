@@ -29,6 +29,7 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     context = {
         "dossier": found,
         "standing": found.standing,
+        "unmarked": any(each.secret.rotation_due_at is None for each in found.standing),
         "known": found.known[:_SHOWN],
         "could_read": found.could_read[:_SHOWN],
         "shown": _SHOWN,
