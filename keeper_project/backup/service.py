@@ -1,13 +1,14 @@
 """The folder of backups: what is in it, when the next one is due, which go, and whether they are fresh."""
 
+import json
 import logging
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -39,6 +40,8 @@ _RUNNING_SECONDS: Final = 6 * 3600
 _PROOF_SECONDS: Final = 6 * 3600
 _LATE: Final = "backup-late"
 _FAILED: Final = "backup-failed"
+# What Django prints before the error of a command.
+_PREFIX: Final = "CommandError: "
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +49,7 @@ _log = logging.getLogger(__name__)
 class StoredBackup:
     """One backup of this deployment in the folder.
 
-    `proved` is when it was last proved, and `sound` how that went.
+    `proved` is when it was last proved, `sound` how that went, and `reason` why it failed.
     """
 
     name: str
@@ -56,6 +59,7 @@ class StoredBackup:
     rows: int
     proved: datetime | None = None
     sound: bool = False
+    reason: str = ""
 
 
 def list_backups(*, actor: Principal) -> list[StoredBackup]:
@@ -65,7 +69,7 @@ def list_backups(*, actor: Principal) -> list[StoredBackup]:
         (each for path in _files()[:_SHOWN] if (each := _described(path))), key=lambda each: each.name
     )
     proofs = _proofs([each.backup for each in found])
-    return [_with_proof(each, proofs.get(each.backup)) for each in reversed(found)]
+    return [replace(each, **proofs.get(each.backup, {})) for each in reversed(found)]
 
 
 def find_kept(name: str) -> Path:
@@ -186,7 +190,7 @@ def verify(*, actor: Principal, name: str) -> bool:
     )
     sound = done.returncode == 0
     said = (done.stdout if sound else done.stderr or done.stdout).strip().splitlines()
-    details: dict[str, Json] = {"said": said[-1][:300] if said else ""}
+    details: dict[str, Json] = {"said": said[-1].removeprefix(_PREFIX)[:300] if said else ""}
     outcome = Outcome.ALLOWED if sound else Outcome.FAILED
     _record(actor, Action.BACKUP_VERIFY, backup, name, details, outcome)
     if not sound:
@@ -219,16 +223,17 @@ def _described(path: Path) -> StoredBackup | None:
     )
 
 
-def _proofs(backups: list[UUID]) -> dict[UUID, tuple[datetime, bool]]:
+def _proofs(backups: list[UUID]) -> dict[UUID, dict[str, Any]]:
     events = AuditEvent.objects.filter(action=Action.BACKUP_VERIFY, object_uuid__in=backups)
-    rows = events.order_by("id").values_list("object_uuid", "at", "outcome")
-    return {backup: (at, outcome == Outcome.ALLOWED) for backup, at, outcome in rows}
+    rows = events.order_by("id").values_list("object_uuid", "at", "outcome", "details")
+    return {backup: _proof(at, outcome, details) for backup, at, outcome, details in rows}
 
 
-def _with_proof(each: StoredBackup, proof: tuple[datetime, bool] | None) -> StoredBackup:
-    if proof is None:
-        return each
-    return StoredBackup(**{**each.__dict__, "proved": proof[0], "sound": proof[1]})
+def _proof(at: datetime, outcome: str, details: str) -> dict[str, Any]:
+    """Return the fields of a backup that an event of its verification fills."""
+    sound = outcome == Outcome.ALLOWED
+    reason = "" if sound else str(json.loads(details).get("said", "")).removeprefix(_PREFIX)
+    return {"proved": at, "sound": sound, "reason": reason}
 
 
 def _record(

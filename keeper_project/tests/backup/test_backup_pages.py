@@ -1,5 +1,6 @@
 """The page Backups shows what there is, and releases what a restore suspended."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from environments_app.models import ServiceToken, User
+from environments_app.models import Alert, ServiceToken, User
 from environments_app.tests.cast import Cast
 from keeper_project.backup import service as backup
 from keeper_project.backup.restore import restore
@@ -29,6 +30,17 @@ def test_it_shows_each_backup(page: Client) -> None:
     text = page.get("/backups").content.decode()
     assert each.name in text
     assert "not verified" in text
+
+
+def test_it_shows_why_a_verification_failed(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup.make(actor=OPERATOR)
+    (each,) = backup.list_backups(actor=OPERATOR)
+    failed = subprocess.CompletedProcess([], 1, "", "a warning\nCommandError: the key is missing\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    assert not backup.verify(actor=OPERATOR, name=each.name)
+    text = page.get("/backups").content.decode()
+    assert "the key is missing" in text
+    assert "CommandError" not in text + str(Alert.objects.get(kind="backup-failed").lines)
 
 
 def test_it_releases_one_thing_at_a_time(
