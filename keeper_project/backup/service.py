@@ -1,6 +1,5 @@
 """The folder of backups: what is in it, when the next one is due, which go, and whether they are fresh."""
 
-import json
 import logging
 import re
 import subprocess
@@ -16,7 +15,7 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
+from audit_app.crypto.canonical_json import Json, parsed_details
 from audit_app.errors import KeyringUnavailable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
@@ -232,7 +231,7 @@ def _proofs(backups: list[UUID]) -> dict[UUID, dict[str, Any]]:
 def _proof(at: datetime, outcome: str, details: str) -> dict[str, Any]:
     """Return the fields of a backup that an event of its verification fills."""
     sound = outcome == Outcome.ALLOWED
-    reason = "" if sound else str(json.loads(details).get("said", "")).removeprefix(_PREFIX)
+    reason = "" if sound else str(parsed_details(details).get("said", "")).removeprefix(_PREFIX)
     return {"proved": at, "sound": sound, "reason": reason}
 
 
