@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 PARAMETER: Final = "environment"
+_ONE_RESOURCE: Final = "object"
 _LONGEST: Final = 63
 # The lists that an environment narrows; their address names it, so that a link to it can be sent.
 NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "approval-list", "token-list"})
@@ -13,6 +14,22 @@ NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "app
 _BEGUN_IN: Final = frozenset({"secret-new", "secret-import"})
 # Pages about one environment: the same page of another one.
 _ABOUT_ONE: Final = frozenset({"environment-detail", "environment-access", "notifications", "consents"})
+# Pages of the whole installation, which no environment narrows.
+_OF_ALL: Final = frozenset(
+    {
+        "dashboard",
+        "activity-charts",
+        "secret-matrix",
+        "people",
+        "person",
+        "person-add",
+        "offboarding",
+        "backups",
+        "health",
+        "operations",
+        "integrity",
+    }
+)
 _SECTIONS: Final = {
     "sync": "sync",
     "rotation": "rotation",
@@ -25,8 +42,13 @@ _DROPPED: Final = (PARAMETER, "page", "cursor")
 
 
 def remember(request: HttpRequest) -> None:
-    """Keep the environment that the address of a page names, or that it names none, in the session."""
+    """Keep the environment that the address of a page names, or that it names none, in the session.
+
+    The events of one secret name its environment too; who opens them chooses none.
+    """
     if request.method != "GET" or PARAMETER not in request.GET or not hasattr(request, "session"):
+        return
+    if request.GET.get(_ONE_RESOURCE):
         return
     named = request.GET[PARAMETER][:_LONGEST]
     user = getattr(request, "user", None)
@@ -45,6 +67,12 @@ def is_narrowed(request: HttpRequest) -> bool:
     return match is not None and match.url_name in NARROWED
 
 
+def is_of_all(request: HttpRequest) -> bool:
+    """Return whether the page is of the whole installation, so that no environment narrows it."""
+    match = request.resolver_match
+    return match is not None and match.url_name in _OF_ALL
+
+
 def narrowed_url(view: str, environment: str) -> str:
     """Return the address of a page, narrowed to an environment or begun in it where the page can be."""
     url = reverse(view)
@@ -61,7 +89,7 @@ def switch_url(request: HttpRequest, environment: str) -> str:
         return _list_url(request, environment)
     if match.url_name in _ABOUT_ONE and environment:
         return reverse(match.url_name, kwargs={**match.kwargs, "name": environment})
-    if match.kwargs or match.args:
+    if match.kwargs or match.args or is_of_all(request):
         return _list_url(request, environment)
     query = request.GET.copy()
     for name in _DROPPED:

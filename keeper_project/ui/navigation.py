@@ -130,7 +130,12 @@ class Layout:
 
     @cached_property
     def current(self) -> Environment | None:
-        """The environment that the page is inside: named by the view, or by the address of a list."""
+        """The environment that the page is inside: named by the view, or by the address of a list.
+
+        A page of the whole installation is inside none.
+        """
+        if environment_choice.is_of_all(self._request):
+            return None
         named = self._request.GET.get("environment")
         listed = (environment for environment in self.environments if environment.name == named)
         return page_environment(self._request) or (next(listed, None) if named else None)
@@ -139,8 +144,11 @@ class Layout:
     def working_in(self) -> Environment | None:
         """The environment that the switcher shows: that of the page, else the one chosen last.
 
-        A list that an environment narrows shows all of them unless its address names one.
+        A list that an environment narrows shows all of them unless its address names one; a page of
+        the whole installation always does.
         """
+        if environment_choice.is_of_all(self._request):
+            return None
         if self.current or environment_choice.is_narrowed(self._request):
             return self.current
         return self._last_chosen
@@ -181,7 +189,8 @@ class Layout:
 
     def url_of(self, view: str) -> str:
         """Return the address of a page, in the environment that the person works in where it has one."""
-        return environment_choice.narrowed_url(view, self.working_in.name if self.working_in else "")
+        chosen = self._last_chosen if environment_choice.is_of_all(self._request) else self.working_in
+        return environment_choice.narrowed_url(view, chosen.name if chosen else "")
 
     @cached_property
     def suspended_in(self) -> list[str]:

@@ -34,7 +34,7 @@ def test_the_switcher_opens_without_scripts(visitor: Visitor, cast: Cast) -> Non
     page.locator(".switcher summary").click()
     page.locator(".switcher .menu-panel").get_by_role("link", name="development").click()
 
-    page.wait_for_url("**/?environment=development")
+    page.wait_for_url("**/secrets?environment=development")
 
 
 def test_escape_closes_a_menu_and_returns_the_focus(page: Page) -> None:

@@ -78,7 +78,24 @@ def test_switching_keeps_the_page(cast: Cast, signed_in: SignedIn) -> None:
     assert to_production("/environments/development") == "/environments/production"
     assert to_production("/environments/development/access") == "/environments/production/access"
     assert to_production(reverse("secret-detail", args=[secret.pk])) == "/secrets?environment=production"
-    assert to_production("/") == "/?environment=production"
+    assert to_production("/") == "/secrets?environment=production"
+
+
+def test_pages_of_the_whole_installation_are_in_no_environment(cast: Cast, signed_in: SignedIn) -> None:
+    root = signed_in(cast.root)
+    assert shown(root, "/secrets?environment=production") == "production"
+    for address in ("/", "/people", "/backups", "/health", "/operations", "/integrity"):
+        page = frame(root, address)
+        assert (page.current, page.working_in) == (None, None), address
+    for address in ("/secrets/matrix", "/activity/charts"):
+        assert shown(root, f"{address}?environment=production") == "", address
+    assert shown(root, "/profile") == "production"
+
+
+def test_the_events_of_one_secret_choose_no_environment(cast: Cast, signed_in: SignedIn) -> None:
+    alice = signed_in(cast.alice)
+    assert shown(alice, "/activity?object=payments/db&environment=production") == "production"
+    assert shown(alice, "/profile") == ""
 
 
 def test_a_name_that_the_person_may_not_see_changes_nothing(cast: Cast, signed_in: SignedIn) -> None:
