@@ -23,6 +23,7 @@ from environments_app.trusts.presets import PRESETS
 from environments_app.trusts.trial import try_token
 from environments_app.trusts.upkeep import trust_status
 from environments_app.views.base import attempt, render_page
+from environments_app.views.workloads.workflow import workflow_of
 
 
 class TrustPanel:
@@ -55,7 +56,7 @@ def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
         given = {**form.cleaned_data, "preset": preset}
         trust = attempt(form, lambda: service.create(actor=actor, environment=environment, **given))
         if trust is not None:
-            messages.success(request, "Trust created. Test it with a token of the platform.")
+            messages.success(request, "Trust created.")
             return redirect("trust-detail", name=name, id=trust.pk)
     context = {"environment": environment, "form": form, "preset": preset, "label": PRESETS[preset].label}
     return render_page(request, "environments_app/trust_new.html", context)
@@ -156,6 +157,7 @@ def _page(
         "may": may,
         "change_form": TrustForm(preset=_preset_key(trust), initial=TrustForm.initial_of(trust)),
         "trial_form": TrialForm(),
+        "workflow": workflow_of(trust, server=request.build_absolute_uri("/").rstrip("/")),
         "sign_in_url": request.build_absolute_uri(reverse("api-workload-sign-in")),
     }
     return render_page(request, "environments_app/trust_detail.html", context | shown, refused=refused)
