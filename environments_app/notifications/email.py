@@ -47,9 +47,12 @@ def send_message(*, subject: str, text: str, to: list[str]) -> None:
     except smtplib.SMTPRecipientsRefused:
         # The exception quotes the server, which may quote anything.
         raise Undeliverable("the mail server refuses the address", permanent=True) from None
-    except (smtplib.SMTPException, OSError) as error:
-        reason = type(error).__name__
-        raise Undeliverable(f"the mail server did not take it ({reason})", permanent=False) from None
+    except smtplib.SMTPAuthenticationError:
+        raise Undeliverable("the mail server refuses the sign-in of Keeper", permanent=False) from None
+    except smtplib.SMTPException:
+        raise Undeliverable("the mail server did not take it", permanent=False) from None
+    except OSError:
+        raise Undeliverable("no connection to the mail server", permanent=False) from None
 
 
 def _addresses(addressee: UUID) -> list[str]:

@@ -118,7 +118,13 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
     except OutboundError as error:
         raise Undeliverable(str(error), permanent=False) from None
     except requests.RequestException as error:
-        raise Undeliverable(f"no answer ({type(error).__name__})", permanent=False) from None
+        raise Undeliverable(_why(error), permanent=False) from None
+
+
+def _why(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the TLS connection failed"
+    return "no answer in time" if isinstance(error, requests.Timeout) else "no answer"
 
 
 def _judge(status: int) -> None:

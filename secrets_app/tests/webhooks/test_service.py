@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField
-from environments_app.models import Delivery
+from environments_app.models import Delivery, User
 from environments_app.notifications.addressees import remove_addressee, try_addressee
 from environments_app.notifications.service import deliver_due, raise_alert
 from environments_app.tests.cast import Cast
@@ -135,11 +135,15 @@ def test_an_address_inside_is_refused(cast: Cast, receiver: str, settings: Setti
     assert "KEEPER_OUTBOUND_ALLOWED" in Delivery.objects.get().error
 
 
-def test_nobody_listening_is_tried_again_without_quoting_the_address(cast: Cast, receiver: str) -> None:
+def test_nobody_listening_is_tried_again_without_quoting_the_address(
+    cast: Cast, receiver: str, signed_in: Callable[[User], Client]
+) -> None:
     made(cast, "http://127.0.0.1:9/s3cr3tpath")
     alarm(cast)
     row = Delivery.objects.get()
-    assert (row.state, row.error) == ("waiting", "no answer (ConnectionError)")
+    assert (row.state, row.error) == ("waiting", "no answer")
+    page = signed_in(cast.alice).get("/environments/development/notifications").content.decode()
+    assert "failed, will retry" in page
 
 
 @pytest.mark.parametrize("column", ["endpoint", "name"])
