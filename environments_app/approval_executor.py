@@ -42,6 +42,9 @@ class AccessApprovalExecutor:
         """Return the page of the environment, where members, tokens and settings are."""
         return reverse("environment-detail", args=[approval.environment.name])
 
+    def changed_names(self, *, actor: Principal, approval: Approval) -> None:
+        """Return nothing: the request's lines name it all."""
+
     def forget(self, approval: Approval) -> None:
         """Do nothing: the request itself holds it all."""
 

@@ -40,6 +40,9 @@ class SecretsApprovalExecutor:
         secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("secret-detail", args=[secret.pk]) if secret else ""
 
+    def changed_names(self, *, actor: Principal, approval: Approval) -> None:
+        """Return nothing: the request's lines name it all."""
+
     def forget(self, approval: Approval) -> None:
         """Destroy the proposed values, in the transaction in which their request ends."""
         PendingValue.objects.filter(approval=approval).delete()

@@ -6,8 +6,8 @@ from typing import Final
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from environments_app.approvals.executors import ExecutionResult
-from environments_app.authorization.policy import Principal
+from environments_app.approvals.executors import ChangedNames, ExecutionResult
+from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval
 from secrets_app.errors import SecretError
@@ -20,7 +20,10 @@ from sync_app.rotation.execution.operator_actions import DECISIONS
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.targets import service as targets
+from sync_app.targets.approval import changing_items
 
+# The number of names on the page of a request; the plan's own page lists them all.
+_SHOWN: Final = 20
 _GONE: Final = "The plan no longer exists: create a new one."
 
 
@@ -39,9 +42,30 @@ class SyncApprovalExecutor:
         return _ACTS[Action(approval.action)](actor, approval)
 
     def object_url(self, approval: Approval) -> str:
-        """Return the page of the target; empty if the act is about no target."""
+        """Return the page of the plan or the target; empty if the act is about neither."""
+        plan = Plan.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        if plan:
+            return reverse("plan-detail", args=[plan.pk])
         target = Target.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("target-detail", args=[target.pk]) if target else ""
+
+    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
+        """Return what a plan does with the secrets that the actor sees; None if the act applies no plan."""
+        if "items" not in approval.arguments:
+            return None
+        plan = Plan.objects.select_related("target").filter(uuid=approval.object_uuid).first()
+        place = approval.environment_id
+        if plan is None or not allows(
+            actor, Action.TARGET_VIEW, environment_id=place, name=plan.target.scope
+        ):
+            return None
+        items = changing_items(plan)
+        seen = [
+            (str(item.name), str(item.act))
+            for item in items[:_SHOWN]
+            if allows(actor, Action.SECRET_VIEW, environment_id=place, name=item.name)
+        ]
+        return ChangedNames(of=self.object_url(approval), rows=seen, count=items.count())
 
     def forget(self, approval: Approval) -> None:
         """Do nothing: a plan holds no value."""

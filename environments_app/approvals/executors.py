@@ -1,5 +1,6 @@
 """The executors that store a requested action and run it once approved (KEEPER_APPROVAL_EXECUTORS)."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,18 @@ class ExecutionResult:
         return f"ExecutionResult({self.sentence!r})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChangedNames:
+    """What an act does with the secrets that it names: the first of them, and how many there are.
+
+    `of` is the page that lists them all; `rows` are names, each with the act on it.
+    """
+
+    of: str
+    rows: Sequence[tuple[str, str]]
+    count: int
+
+
 class ApprovalExecutor(Protocol):
     """One app's acts that need an approval."""
 
@@ -38,6 +51,10 @@ class ApprovalExecutor(Protocol):
 
     def object_url(self, approval: Approval) -> str:
         """Return the page of what the act is about; empty if there is none, or none yet."""
+        ...
+
+    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
+        """Return what the act does with secrets that its lines do not name, as far as the actor sees them."""
         ...
 
     def forget(self, approval: Approval) -> None:

@@ -17,7 +17,7 @@ from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals import history
 from environments_app.approvals.approvers import approvals_given, can_approve, hands_of, people_who_decide
-from environments_app.approvals.executors import ExecutionResult, owner_of
+from environments_app.approvals.executors import ChangedNames, ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import lock_authentic
@@ -204,6 +204,11 @@ def note_failure(approval: Approval, reason: str) -> str:
 def object_url(approval: Approval) -> str:
     """Return the page of what a request is about; empty if there is none."""
     return owner_of(approval.action).object_url(approval)
+
+
+def changed_names(actor: Principal, approval: Approval) -> ChangedNames | None:
+    """Return what a request does with secrets that its lines do not name, as far as the actor sees them."""
+    return owner_of(approval.action).changed_names(actor=actor, approval=approval)
 
 
 def expire_due() -> int:

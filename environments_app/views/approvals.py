@@ -73,6 +73,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,
         "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
         "object_url": approvals.object_url(approval),
+        "names": approvals.changed_names(actor, approval),
         "applies": not approval.held and not applying.is_shown_once(approval),
         "approvers": approvals.possible_approvers(approval) if own else [],
         "max_comment": approvals.MAX_COMMENT,

@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from django.db.models import Case, QuerySet, When
+
 from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.events import actors
 from audit_app.events.actions import Action
@@ -31,6 +33,9 @@ from sync_app.models.plan import Act
 # Neither changes what is written, nor where.
 _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 _MARK: Final = "approval"
+# What writes on either side, in the order in which a person reads a plan.
+_WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
+_ORDER: Final = (*_WRITING, *(act for act in Act if act not in {*_WRITING, Act.UNCHANGED}), Act.UNCHANGED)
 
 
 def require_apply_approval(
@@ -38,7 +43,7 @@ def require_apply_approval(
 ) -> ApprovalGrant:
     """Return the clearance to carry out a plan with the choices in `staged`. Raises ApprovalNeeded."""
     target = plan.target
-    lines = [Line(str(act), "", str(count)) for act, count in sorted(plan.counts.items()) if count]
+    lines = [Line(str(act), "", str(plan.counts[act])) for act in _ORDER if plan.counts.get(act)]
     digest = items_digest(plan, staged=staged)
     arguments: dict[str, Json] = {"plan": plan.pk, "items": digest}
     if staged:
@@ -69,7 +74,17 @@ def _destination_lines(plan: Plan) -> list[Line]:
         "kms_key_id": "KMS key",
         "objects": "JSON objects",
     }
-    return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
+    given = {name: str(plan.rules[name]) for name in words if plan.rules.get(name)}
+    if "endpoint" in given:
+        # AWS has one for each of its services, often the same.
+        given["endpoint"] = " ".join(dict.fromkeys(given["endpoint"].split()))
+    return [Line(words[name], "", text) for name, text in given.items()]
+
+
+def changing_items(plan: Plan) -> QuerySet[PlanItem]:
+    """Return the items of a plan that write on either side, in the order in which a person reads them."""
+    order = Case(*(When(act=act, then=place) for place, act in enumerate(_WRITING)))
+    return PlanItem.objects.filter(plan=plan, act__in=_WRITING).order_by(order, "name")
 
 
 def require_resolve_approval(actor: Principal, item: PlanItem, options: dict[str, Json]) -> ApprovalGrant:

@@ -115,6 +115,17 @@ def approved(stage: Stage, plan: Plan) -> Approval:
     return approvals.approve(actor=erin, approval=approval)
 
 
+def test_the_reviewer_sees_names_in_order_and_others_none(protected: Stage) -> None:
+    approval = approved(protected, protected.plan())
+    names = approvals.changed_names(protected.cast.principal(protected.cast.erin), approval)
+    assert names
+    assert names.rows == [("new", "create"), ("changed", "update"), ("dropped", "delete")]
+    assert [line["label"] for line in approval.summary][:4] == ["Plan", "create", "update", "delete"]
+    addresses = [line["after"].split() for line in approval.summary if line["label"] == "Address"]
+    assert all(len(each) == len(set(each)) == 1 for each in addresses)
+    assert approvals.changed_names(protected.cast.principal(protected.cast.charlie), approval) is None
+
+
 REFUSED_DURING_A_RUN = "a newer plan"
 # What Keeper finds out of its own rows depends on the system only for the address and its options.
 IN_AWS = {"address", "recovery window"}
