@@ -288,6 +288,8 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "bound": bound,
         "label": label or bound.label,
         "control": bound.as_widget(attrs=attrs),
+        # A choice on the form may need a field that the form without it does not.
+        "optional": not bound.field.required and widget.attrs.get("aria-required") != "true",
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
     }

@@ -121,7 +121,7 @@ class FormField:
     rule: bool = False
     # What a new target begins with, where a target that is older than the field has `default`.
     initial: str = ""
-    # Of credentials: the way of signing in that it belongs to, where there are several.
+    # The way of signing in that it belongs to, where there are several; that way needs the credentials.
     way: str = ""
     # What a text has to match, for those who read the API's description.
     pattern: str = ""

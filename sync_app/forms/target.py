@@ -126,7 +126,7 @@ class DestinationForm(forms.Form):
     def __init__(self, *args: Any, backend: type[Backend], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for each in backend.destination_fields:
-            self.fields[_DESTINATION + each.name] = input_of(each)
+            self.fields[_DESTINATION + each.name] = _shown_with_its_way(each)
         self._ways = {_CREDENTIAL + each.name: each.way for each in backend.credential_fields if each.way}
         if ways := list(dict.fromkeys(self._ways.values())):
             self.fields[SIGN_IN] = forms.ChoiceField(
@@ -137,9 +137,7 @@ class DestinationForm(forms.Form):
                 widget=forms.RadioSelect,
             )
         for each in backend.credential_fields:
-            field = self.fields[_CREDENTIAL + each.name] = input_of(each)
-            if each.way:
-                field.widget.attrs["data-shown-when"] = f"{SIGN_IN}={each.way}"
+            self.fields[_CREDENTIAL + each.name] = _shown_with_its_way(each)
 
     @property
     def destination(self) -> dict[str, str]:
@@ -281,6 +279,16 @@ def input_of(each: FormField) -> forms.Field:
         # A line of text loses what separates lines.
         widget=forms.Textarea({**attrs, "rows": 3}) if each.lines else forms.TextInput(attrs),
     )
+
+
+def _shown_with_its_way(each: FormField) -> forms.Field:
+    """Return the input, shown only while the way of signing in is chosen that the field belongs to."""
+    field = input_of(each)
+    if each.way:
+        field.widget.attrs["data-shown-when"] = f"{SIGN_IN}={each.way}"
+    if each.way and each.sensitive:
+        field.widget.attrs["aria-required"] = "true"
+    return field
 
 
 def _named(given: dict[str, Any], prefix: str) -> dict[str, str]:

@@ -92,6 +92,7 @@ def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
     kinds = [
         {"label": each.label, "url": f"?{urlencode({'backend': name, **given})}", "name": name}
         for name, each in BACKENDS.items()
+        if each.capabilities.reads_values or not imports
     ]
     context = {"kinds": kinds, "imports": imports, "cancel_url": reverse("sync")}
     return render_page(request, "sync_app/target_kinds.html", context)

@@ -77,7 +77,7 @@ class VaultKv2(RestBackend):
         FormField(name="namespace", label="Namespace", fixed=True),
         FormField(name="mount", label="Mount", default="secret", fixed=True),
         FormField(name="prefix", label="Prefix", fixed=True, help="Added before every secret name."),
-        FormField(name="approle_mount", label="AppRole mount", default="approle"),
+        FormField(name="approle_mount", label="AppRole mount", default="approle", way="AppRole"),
         FormField(
             name="objects",
             label="JSON objects",
