@@ -82,7 +82,7 @@ class MemberForm(_OneOfSeveral):
     group = forms.CharField(required=False, max_length=150)
     role = forms.ChoiceField(
         choices=Role.choices,
-        help_text=f"{_ROLES} Managers also grant access.",
+        help_text=f"{_ROLES} Managers also decide who has access.",
     )
     # A field is no class attribute once the class is made: Form.prefix is not touched.
     prefix = forms.CharField(  # type: ignore[assignment]
