@@ -9,7 +9,6 @@ from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -145,8 +144,7 @@ class ProblemPagesMiddleware:
 
 
 def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:
-    """Redirect to the pending approval, with a message that nothing was changed."""
-    messages.info(request, "Approval requested. The change will apply once approved.")
+    """Redirect to the pending approval, whose page states that nothing was changed."""
     place = reverse("approval-detail", args=[error.approval])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": place})

@@ -133,7 +133,7 @@ def test_a_protected_environment_asks_for_its_name(visitor: Visitor, cast: Cast,
     page.keyboard.press("Enter")
 
     # Then it waits for a second person.
-    expect(page.get_by_text("Pending approval.")).to_be_visible()
+    expect(page.get_by_text("Approval requested.")).to_be_visible()
     assert stored.versions.count() == 2
 
 

@@ -369,7 +369,7 @@ def test_a_plan_that_needs_an_approval_leads_to_its_request(alice: Client, stage
     place = post(alice, f"/sync/plans/{plan.pk}/apply")
     assert place == f"/approvals/{Approval.objects.latest('pk').pk}"
     page = alice.get(place)
-    assert "Approval requested." in page.content.decode()
+    assert page.content.decode().count("Approval requested.") == 1
     assert f'href="/sync/plans/{plan.pk}"' in page.content.decode()
     assert page.context["names"].rows == [("a/key", "create")]
     assert not Run.objects.filter(active=True).exists()
