@@ -26,13 +26,14 @@ from sync_app.rotators.endpoint import Endpoint
 _CLASSES: Final = (string.ascii_lowercase, string.ascii_uppercase, string.digits, "-._~")
 PASSWORD_LENGTH: Final = 32
 
+_TURNS: Final = "Keeper alternates between two database users, so that the old one works during the overlap."
 LOGIN_FIELDS: Final = (
-    FormField(name="login_a", label="Login A", required=True),
+    FormField(name="login_a", label="Login A", required=True, help=_TURNS),
     FormField(name="login_b", label="Login B", required=True),
 )
 ADMIN_FIELDS: Final = (
-    FormField(name="username", label="Administrator's login", required=True, sensitive=True),
-    FormField(name="password", label="Administrator's password", required=True, sensitive=True),
+    FormField(name="username", label="Database administrator's login", required=True, sensitive=True),
+    FormField(name="password", label="Database administrator's password", required=True, sensitive=True),
 )
 
 

@@ -42,7 +42,7 @@ def endpoint_fields(port: int) -> tuple[FormField, ...]:
             name="ca_certificate",
             label="CA certificate",
             lines=True,
-            help="PEM; empty: the authorities of the system.",
+            help="PEM. Leave blank for the system's CAs.",
         ),
     )
 

@@ -20,6 +20,7 @@ from sync_app.errors import SyncError
 from sync_app.forms.rotation import CadenceForm, ConnectionForm, PolicyForm, rotator_of
 from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
+from sync_app.rotators.ab_logins import AbLogins
 from sync_app.rotators.registry import ROTATORS
 from sync_app.views.presenters.page_helpers import sentence
 from sync_app.views.presenters.rotation_text import words_of
@@ -66,6 +67,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
             messages.success(request, f"{secret.name} : rotation set up. Nothing has changed yet.")
             return redirect("rotation-policy", id=made.pk)
     context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
+    context["of_database"] = issubclass(kind, AbLogins)
     return render_page(request, "sync_app/policy_form.html", context)
 
 

@@ -100,6 +100,16 @@ def test_what_stopped_is_found_on_every_list(cast: Cast, secret: Secret, signed_
     assert "app/" not in text(signed_in(cast.charlie), "/rotation")
 
 
+def test_the_form_announces_the_approval_of_a_protected_environment(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    alice, new = signed_in(cast.alice), f"/rotation/secrets/{secret.pk}/new?rotator=mysql"
+    assert "needs approval" not in text(alice, new)
+    secret.environment.protected = True
+    secret.environment.save()
+    assert "needs approval" in text(alice, new)
+
+
 def test_a_value_that_is_no_login_is_not_spoken_of_as_one(
     cast: Cast, secret: Secret, signed_in: SignedIn
 ) -> None:
