@@ -8,16 +8,18 @@ from typing import Final
 
 from audit_app.checkpoints.gaps import Discontinuity, discontinuities
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
+from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem, run_checks
-from audit_app.models import deployment_uuid
+from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
 from audit_app.verification.stream_walker import VerificationStats
 from environments_app.authorization.policy import Principal, require
 
 # What is shown; the command lists all.
 MOST_PROBLEMS: Final = 100
+_LOOKED_AT: Final = 20
 
 
 class Extent(StrEnum):
@@ -61,6 +63,17 @@ def verify_trail(*, actor: Principal, extent: Extent, tally: VerificationStats |
     return Verification(
         extent=extent, tally=tally, problems=problems, discontinuities=list(discontinuities())
     )
+
+
+def last_verification(*, actor: Principal) -> AuditEvent | None:
+    """Return the event of the newest verification that was carried through, of the last _LOOKED_AT, or None.
+
+    Its outcome is `failed` if something was found. Raises Forbidden unless the actor may verify.
+    """
+    require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
+    # By the act alone, as its index has it. Requests of the same act have no count of problems.
+    newest = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).order_by("-id")[:_LOOKED_AT]
+    return next((event for event in newest if "problems" in parsed_details(event.details)), None)
 
 
 def _problems(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from audit_app.queries.reports import Scope
 from audit_app.queries.search import events
 from audit_app.retention import schedule as retention
 from audit_app.verification.prune_records import newest_cut, newest_prune_records
+from environments_app.audit_verification import last_verification
 from environments_app.authorization.credential_custody import account_takeovers_since
 from environments_app.models import User
 from environments_app.tests.cast import Cast
@@ -156,6 +157,7 @@ def inner(cast: Cast, secret: Secret, user: User) -> Acts:
     yield "cuts of a stream", lambda: newest_cut(AuditEvent.objects.latest("id").stream)
     yield "retention", retention.retention_status
     yield "last backup", last_success
+    yield "last verification", lambda: last_verification(actor=cast.principal(cast.root))
     yield "how far the search is", search_index.behind
 
 

@@ -40,9 +40,10 @@ def test_the_page_shows_what_is_signed_where_and_by_which_key(browser: Client, t
 @pytest.mark.parametrize("extent", ["full", "since-checkpoint"])
 def test_a_sound_trail_is_said_to_be_sound_and_the_check_recorded(browser: Client, extent: str) -> None:
     page = browser.post("/integrity/trail/verify", {"extent": extent}).content.decode()
-    assert "compared with 1 anchor outside" in page
+    assert "the signed checkpoint outside the database" in page
     assert "violations found" not in page
     assert AuditEvent.objects.get(action="trail.verify").outcome == "allowed"
+    assert browser.get("/integrity").context["verified"].outcome == "allowed"
 
 
 def test_damage_is_named_by_page_and_api(browser: Client, sql: Callable[..., None]) -> None:

@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
+from environments_app.audit_verification import last_verification
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import require
 from environments_app.errors import Conflict
@@ -20,10 +21,12 @@ _SHOWN = 20
 @require_GET
 def integrity(request: HttpRequest) -> HttpResponse:
     """Show the newest sweep and those before it."""
-    require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
+    actor = principal_of(request)
+    require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     newest = integrity_sweep.latest()
     context = {
         "newest": newest,
+        "verified": last_verification(actor=actor),
         "percent": integrity_sweep.progress(newest) if newest else 0,
         "next_due": integrity_sweep.next_due(),
         "earlier": Sweep.objects.filter(finished_at__isnull=False)[:_SHOWN],

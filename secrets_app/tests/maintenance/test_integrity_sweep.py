@@ -142,7 +142,9 @@ def test_its_page_shows_progress_and_result(
     cast: Cast, sql: Callable[..., None], signed_in: Callable[[User], Client]
 ) -> None:
     page = signed_in(cast.root)
-    assert "No integrity check yet" in page.get("/integrity").content.decode()
+    text = page.get("/integrity").content.decode()
+    assert "No integrity check yet" in text
+    assert "Not verified yet" in text
     change(cast, keep(cast), "second")
     page.post("/integrity/sweep")
     assert "0 of 2 versions" in page.get("/integrity").content.decode()
