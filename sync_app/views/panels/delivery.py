@@ -14,7 +14,8 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.models import Environment
 from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
-from sync_app.domain.delivery_state import ALERTING, DeliveryState, shown_state
+from sync_app.domain.delivery_state import ALERTING, DeliveryState, ShownState, shown_state
+from sync_app.domain.reconciliation import Reason
 from sync_app.models import SyncEntry, Target
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.ownership import waits_for_adoption
@@ -140,6 +141,10 @@ def _adopt_url(target: Target, entry: SyncEntry | None) -> str:
     return f"{reverse('target-adopt', args=[target.pk])}?{urlencode({'name': entry.name})}"
 
 
+def _taken_name(target: Target) -> str:
+    return f"{target.name} already has a secret of this name that Keeper did not write"
+
+
 def _row(
     actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
 ) -> dict[str, Any]:
@@ -147,14 +152,17 @@ def _row(
     can = rights(actor, target) if may_look else dict.fromkeys(("adopt", "apply"), False)
     fails = entry is not None and entry.state == DeliveryState.FAILED and not target.paused_at
     delivered = entry.base_number if entry else None
+    taken = entry is not None and entry.reason == Reason.NOT_OURS and not target.paused_at
     state = "paused" if target.paused_at else entry.state if entry else DeliveryState.PENDING
     return {
         "name": target.name if may_look else _HIDDEN,
         "paused": target.paused_at is not None,
-        "shown": shown_state(state, delivered=delivered, current=secret.current_number),
+        "shown": ShownState(state, "name taken")
+        if taken
+        else shown_state(state, delivered=delivered, current=secret.current_number),
         "entry": entry,
         # A system's own words name what was asked of it, such as a path.
-        "reason": entry.reason if entry and may_look else "",
+        "reason": "" if not entry or not may_look else _taken_name(target) if taken else entry.reason,
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
         "adopt_url": _adopt_url(target, entry) if can["adopt"] else "",
