@@ -67,10 +67,18 @@ def test_a_value_can_be_masked_at_once(visitor: Visitor, cast: Cast, secret: Mak
     page.keyboard.press("r")
     expect(page.locator("[data-value]")).to_be_visible()
 
-    page.get_by_role("button", name="Hide").click()
+    page.locator("#value").get_by_role("button", name="Hide").click()
 
     assert "s3cr3t-Kx9" not in page.content()
-    expect(page.locator("[data-reveal] button")).to_be_focused()
+    button = page.locator("[data-reveal] button")
+    expect(button).to_be_focused()
+    expect(button).to_have_text("Reveal")
+    button.click()
+    expect(page.locator("[data-value]")).to_be_visible()
+    expect(button).to_have_text("Hide")
+    button.click()
+    expect(button).to_have_text("Reveal")
+    assert "s3cr3t-Kx9" not in page.content()
 
 
 def test_a_value_is_revealed_without_scripts(visitor: Visitor, cast: Cast, secret: Make) -> None:

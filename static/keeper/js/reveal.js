@@ -5,6 +5,12 @@ let ticking = null;
 // By what it holds: while htmx settles a swap, the part wears the classes of the one before.
 export const isRevealed = () => Boolean(document.querySelector("#value [data-value], #value .value-fields"));
 
+// The button that shows the value hides it while it is shown.
+function label() {
+  const word = document.querySelector("[data-reveal] button span");
+  if (word) word.textContent = isRevealed() ? "Hide" : "Reveal";
+}
+
 export function mask() {
   clearInterval(ticking);
   ticking = null;
@@ -13,10 +19,12 @@ export function mask() {
   if (!template || !shown || !isRevealed()) return;
   const held = shown.contains(document.activeElement);
   shown.replaceWith(template.content.cloneNode(true));
+  label();
   if (held) document.querySelector("[data-reveal] button")?.focus();
 }
 
 function start() {
+  label();
   const shown = document.querySelector("#value.is-revealed");
   if (!shown) return;
   clearInterval(ticking);
@@ -67,6 +75,17 @@ document.addEventListener("htmx:afterSettle", (event) => {
   startRows();
   if (event.target.closest?.("#value") || event.detail.target?.closest?.("#value")) start();
 });
+// Capturing, so that htmx asks for nothing.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (!event.target.closest("[data-reveal] button") || !isRevealed()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    mask();
+  },
+  true,
+);
 // Whatever a page keeps of itself for Back, values are not in it.
 function forget() {
   mask();
