@@ -31,6 +31,7 @@ MAX_COMMENT: Final = 500
 # How long the requester is shown a refusal.
 REFUSAL_TOLD: Final = timedelta(days=7)
 _BATCH: Final = 200
+_MOST_ABOUT: Final = 3
 _MAX_FAILURE: Final = 300
 
 
@@ -40,6 +41,14 @@ def visible_approvals(actor: Principal) -> QuerySet[Approval]:
     mine = Q(requester_uuid=actor.uuid, requester_kind=actor.kind)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
     return Approval.objects.filter(mine | managed).select_related("environment")
+
+
+def pending_about(actor: Principal, object_uuid: UUID) -> list[Approval]:
+    """Return the requests about an object that are pending and visible to the actor, three at most."""
+    rows = visible_approvals(actor).filter(
+        object_uuid=object_uuid, state=ApprovalState.PENDING, expires_at__gt=timezone.now()
+    )
+    return verified_rows(rows.order_by("id")[:_MOST_ABOUT])
 
 
 def waiting_for(actor: Principal) -> list[Approval]:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.events.actions import Action
 from audit_app.parsing import whole_number
 from audit_app.queries import search
+from environments_app.approvals.service import pending_about
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import (
     SUSPENDED,
@@ -135,6 +136,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "snippets": snippets(request, secret) if can["reveal"] else [],
         "suspension": _suspension(actor, secret),
         "panels": panels_of(actor=actor, secret=secret),
+        "pending": pending_about(actor, secret.uuid),
         "purge_at": purge_time(secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
         "shares": [_share_row(share) for share in open_shares(secret)],

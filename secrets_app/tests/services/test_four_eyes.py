@@ -18,7 +18,7 @@ from environments_app.authorization.principals import load_principal, system_pri
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible, Tampered
-from environments_app.models import Approval, ApprovalState, Environment, Membership, Role, UserRole
+from environments_app.models import Approval, ApprovalState, Environment, Membership, Role, User, UserRole
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.errors import EnvelopeError, StaleVersion
@@ -61,6 +61,19 @@ def approved(cast: Cast, secret: Secret, **options: Any) -> Approval:
 
 def carried(cast: Cast, approval: Approval) -> Any:
     return approvals.carry_out(actor=cast.principal(cast.bob), approval=approval)
+
+
+def test_the_page_of_a_secret_leads_those_who_may_see_it_to_the_request(
+    cast: Cast, secret: Secret, signed_in: Callable[[User], Client]
+) -> None:
+    Membership.objects.create(environment=cast.production, user=cast.vera, role=Role.VIEWER)
+    asked = ask(cast, secret)
+    pages = {user: signed_in(user).get(f"/secrets/{secret.pk}") for user in (cast.bob, cast.erin, cast.vera)}
+    shown = {user.username: page.context["pending"] for user, page in pages.items()}
+    assert shown == {"bob": [asked], "erin": [asked], "vera": []}
+    assert f'href="/approvals/{asked.pk}"' in pages[cast.erin].content.decode()
+    approvals.reject(actor=cast.principal(cast.erin), approval=asked)
+    assert signed_in(cast.bob).get(f"/secrets/{secret.pk}").context["pending"] == []
 
 
 def test_a_request_stores_the_use_of_references_by_its_first_name_and_carries_it_out(
