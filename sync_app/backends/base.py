@@ -168,6 +168,8 @@ class Backend(ABC):
     capabilities: ClassVar[Capabilities] = Capabilities()
     # What a plan states about every secret of such a system, where it can prove less than others.
     plan_notice: ClassVar[str] = ""
+    # Of what the form of a new target warns.
+    form_notice: ClassVar[str] = ""
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = fill_defaults(self.destination_fields, destination)
@@ -245,6 +247,13 @@ class Backend(ABC):
         """Return why this target takes no `create`, `update`, `adopt` or `delete` of a name; else empty.
 
         The plan shows it. Raises nothing, and asks the system nothing.
+        """
+        return ""
+
+    def explain_type_refusal(self, secret_type: str, *, has_references: bool) -> str:  # noqa: ARG002 - for those that refuse some
+        """Return why the system is to hold no value of this type, or with references; else empty.
+
+        A plan asks it where it asks `explain_value_refusal`.
         """
         return ""
 

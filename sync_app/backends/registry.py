@@ -4,6 +4,7 @@ from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend, Capabilities
 from sync_app.backends.github.backend import GitHubActions
+from sync_app.backends.github.variables import GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.vault.backend import VaultKv2
@@ -12,6 +13,7 @@ BACKENDS: dict[str, type[Backend]] = {
     "aws_secrets_manager": AwsSecretsManager,
     "aws_parameter_store": AwsParameterStore,
     "github_actions": GitHubActions,
+    "github_variables": GitHubVariables,
     "gitlab_ci": GitLabVariables,
     "kubernetes": KubernetesSecrets,
     "vault_kv2": VaultKv2,

@@ -236,7 +236,7 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
             draft.reason = f"{draft.reason}; there it is {backend.remote_name(draft.finding.name)}"
     _refuse_beyond_room(backend, writing)
     if backend.max_value_bytes < LARGEST_VALUE:
-        sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE}]
+        sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
             _refuse_values(target, backend, sent[start : start + _SIZES_AT_A_TIME])
 
@@ -263,15 +263,18 @@ def _group_by_remote_name(backend: Backend, drafts: Iterable[PlanItemDraft]) -> 
 
 
 def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
-    """Refuse values that the system does not take, by the length of what is sealed; nothing is opened."""
+    """Refuse values that the system does not take, by type and sealed length; nothing is opened."""
     held = local_state.find_local(target.environment, [draft.finding.name for draft in drafts])
     for draft in drafts:
         local = held.get(draft.finding.name)
-        # What references are filled in to has another length, which is known when it is delivered.
-        if local is None or local.resolution:
+        if local is None:
             continue
-        size = len(local.envelope) - OVERHEAD_BYTES
-        if refusal := backend.explain_value_refusal(size, local.secret_type):
+        refusal = backend.explain_type_refusal(local.secret_type, has_references=bool(local.resolution))
+        # What references are filled in to has another length, which is known when it is delivered.
+        if not refusal and not local.resolution and draft.act is not Act.ADOPT:
+            size = len(local.envelope) - OVERHEAD_BYTES
+            refusal = backend.explain_value_refusal(size, local.secret_type)
+        if refusal:
             draft.act, draft.reason = Act.REFUSED, refusal
 
 

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from sync_app.jobs import leases
 from sync_app.jobs.leases import database_now
-from sync_app.tests.variable_worlds import GitHubWorld, GitLabWorld
+from sync_app.tests.variable_worlds import GitHubVariablesWorld, GitHubWorld, GitLabWorld
 from sync_app.tests.worlds import AwsWorld, KubernetesWorld, ParameterWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.kubernetes_strict.server import serving
@@ -25,7 +25,7 @@ __all__ = ["moto_url", "openbao", "strict_aws"]
 
 # Systems with compare-and-set and a recovery window, and all of them.
 FULL = ["aws", "vault"]
-EVERY = [*FULL, "ssm", "kubernetes", "github", "gitlab"]
+EVERY = [*FULL, "ssm", "kubernetes", "github", "github_variables", "gitlab"]
 Jump = Callable[..., None]
 right_now = timezone.now
 
@@ -80,6 +80,14 @@ def github() -> Iterator[GitHubWorld]:
     stand_in = GitHub()
     with rest_strict.serving(stand_in) as url:
         yield GitHubWorld(url, stand_in)
+
+
+@pytest.fixture
+def github_variables(db: None) -> Iterator[GitHubVariablesWorld]:
+    """The variables of a GitHub, with the database that holds the key of their versions."""
+    stand_in = GitHub()
+    with rest_strict.serving(stand_in) as url:
+        yield GitHubVariablesWorld(url, stand_in)
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from typing import Any
 
 from sync_app.backends.base import Backend
 from sync_app.backends.github.backend import GitHubActions
+from sync_app.backends.github.variables import GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.tests.worlds import World
 from tests.rest_strict import gitlab as gitlab_strict
 from tests.rest_strict.application import Refused
-from tests.rest_strict.github import OWNER, REPOSITORY, TOKEN, GitHub
+from tests.rest_strict.github import OWNER, REPOSITORY, TOKEN, GitHub, Items
 
 
 def variable(path: str) -> str:
@@ -29,6 +30,7 @@ class GitHubWorld(World):
     def __init__(self, url: str, github: GitHub) -> None:
         super().__init__()
         self.github, self.place = github, github.repository
+        self.items: Items = self.place
         self.destination = {
             "address": url,
             "owner": OWNER,
@@ -41,21 +43,35 @@ class GitHubWorld(World):
         return GitHubActions(destination=self.destination | changes, credentials=self.credentials)
 
     def write(self, path: str, value: str) -> None:
-        self.github.put(self.place, variable(path), value)
+        self.github.put(self.items, variable(path), value)
 
     def value(self, path: str) -> str:
-        return str(self.place.secrets[variable(path)]["value"])
+        return str(self.items.secrets[variable(path)]["value"])
 
     def remove(self, path: str) -> None:
-        self.github.remove(self.place, variable(path))
+        self.github.remove(self.items, variable(path))
 
     def label(self, path: str, key: str, text: str) -> None:
         """Do nothing: there are no labels."""
 
     def labels(self, path: str) -> dict[str, str]:
-        if variable(path) not in self.place.secrets:
+        if variable(path) not in self.items.secrets:
             raise Refused(404, "Not Found")
         return {}
+
+
+class GitHubVariablesWorld(GitHubWorld):
+    """The variables of a repository."""
+
+    kind = "github_variables"
+    reads_values = True
+
+    def __init__(self, url: str, github: GitHub) -> None:
+        super().__init__(url, github)
+        self.items = github.repository.variables
+
+    def backend(self, **changes: str) -> Backend:
+        return GitHubVariables(destination=self.destination | changes, credentials=self.credentials)
 
 
 class GitLabWorld(World):

@@ -78,6 +78,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "kind": kind.label,
+        "notice": kind.form_notice,
         "imports": imports,
         "report": report,
         "cancel_url": reverse("sync"),

@@ -1,7 +1,7 @@
-"""GitHub's REST API, as far as secrets of Actions need it.
+"""GitHub's REST API, as far as secrets and variables of Actions need it.
 
-Sources: GitHub REST API, "Actions secrets" (2022-11-28), "Authenticating as a GitHub App installation"; "Secrets"
-(names, limits). A name is stored in upper case. A value is kept opened, for tests to read as a workflow does.
+Sources: GitHub REST API, "Actions secrets" and "Actions variables" (2022-11-28), "Authenticating as a GitHub App
+installation"; "Secrets" and "Variables reference" (names, limits). A name is stored in upper case. A value is kept opened, for tests to read as a workflow does.
 """
 
 import base64
@@ -31,15 +31,22 @@ REPOSITORY: Final = "app"
 ENVIRONMENT: Final = "production/eu"
 LARGEST: Final = 48 * 1024
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WRITES: Final = {"put", "delete"}
+_WRITES: Final = {"put", "create", "change", "delete"}
 
 
 @dataclass
-class Place:
-    """A repository, an environment or an organisation with its secrets, by name in upper case."""
+class Items:
+    """Secrets or variables, by name in upper case."""
 
     most: int = 100
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Place(Items):
+    """A repository, an environment or an organisation with its secrets and its variables."""
+
+    variables: Items = field(default_factory=Items)
     key: PrivateKey = field(default_factory=PrivateKey.generate)
     key_id: str = field(default_factory=lambda: uuid4().hex)
 
@@ -50,7 +57,8 @@ class GitHub(StrictApplication):
     def __init__(self) -> None:
         super().__init__()
         self.repository_id = 1001
-        self.repository, self.environment, self.organization = Place(), Place(), Place(most=1000)
+        self.repository, self.environment = Place(variables=Items(most=500)), Place()
+        self.organization = Place(most=1000, variables=Items(most=1000))
         # Whether the credentials may see the place at all.
         self.visible = True
         self.issued: set[str] = set()
@@ -62,13 +70,13 @@ class GitHub(StrictApplication):
 
     # --- What other clients do --------------------------------------------------------------
 
-    def put(self, place: Place, name: str, value: str, **extra: Any) -> bool:
+    def put(self, place: Items, name: str, value: str, **extra: Any) -> bool:
         """Write as a client does; return whether it is a new one."""
         with self.lock:
             at = datetime.fromtimestamp(self.tick(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             found = place.secrets.get(name.upper())
             if found is None and len(place.secrets) >= place.most:
-                raise Refused(422, "the limit of secrets is reached")
+                raise Refused(422, "the limit is reached")
             created = found["created_at"] if found else at
             kept = {key: text for key, text in (found or {}).items() if key in {"visibility", "chosen"}}
             place.secrets[name.upper()] = {
@@ -76,7 +84,7 @@ class GitHub(StrictApplication):
             } | kept | extra  # fmt: skip
             return found is None
 
-    def remove(self, place: Place, name: str) -> None:
+    def remove(self, place: Items, name: str) -> None:
         """Delete as a client does."""
         with self.lock:
             if place.secrets.pop(name.upper(), None) is None:
@@ -179,6 +187,52 @@ class GitHub(StrictApplication):
         self.remove(self._place(place), name)
         return 204, None
 
+    def list_variables(self, request: Request, place: str) -> tuple[int, Any]:
+        """List variables with their values, by page of 30 at most."""
+        if set(request.args) - {"per_page", "page"}:
+            raise Refused(422, "unknown parameter")
+        size = min(int(request.args.get("per_page", 10)), 30)
+        start = (int(request.args.get("page", 1)) - 1) * size
+        found = [_variable(each) for _, each in sorted(self._place(place).variables.secrets.items())]
+        return 200, {"total_count": len(found), "variables": found[start : start + size]}
+
+    def get_variable(self, request: Request, place: str, name: str) -> tuple[int, Any]:
+        """Show a variable with its value."""
+        return 200, _variable(self._find_variable(place, name))
+
+    def create_variable(self, request: Request, place: str) -> tuple[int, Any]:
+        """Create a variable, if there is none of the name."""
+        found, body = self._place(place), request.get_json()
+        extra = _visibility(body) if found is self.organization else {}
+        if body.keys() - extra.keys() - {"selected_repository_ids"} != {"name", "value"}:
+            raise Refused(422, "Invalid request: not a permitted key")
+        _check_variable(body)
+        if body["name"].upper() in found.variables.secrets:
+            raise Refused(409, "Already exists - Variable already exists")
+        self.put(found.variables, body["name"], body["value"], **extra)
+        return 201, {}
+
+    def change_variable(self, request: Request, place: str, name: str) -> tuple[int, Any]:
+        """Change the value of a variable; who sees it stays, unless that is given."""
+        self._find_variable(place, name)
+        body = request.get_json()
+        if body.keys() != {"name", "value"} or body["name"].upper() != name.upper():
+            raise Refused(422, "Keeper renames nothing, and leaves its visibility")
+        _check_variable(body)
+        self.put(self._place(place).variables, name, body["value"])
+        return 204, None
+
+    def delete_variable(self, request: Request, place: str, name: str) -> tuple[int, Any]:
+        """Delete a variable."""
+        self.remove(self._place(place).variables, name)
+        return 204, None
+
+    def _find_variable(self, place: str, name: str) -> dict[str, Any]:
+        try:
+            return self._place(place).variables.secrets[name.upper()]
+        except KeyError:
+            raise Refused(404, "Not Found") from None
+
     def _place(self, path: str) -> Place:
         found = unquote(path)
         if found == f"/repos/{OWNER}/{REPOSITORY}/actions":
@@ -203,11 +257,27 @@ class GitHub(StrictApplication):
         ("GET", rf"{_PLACE}/secrets/(?P<name>[^/]+)/repositories", "chosen", chosen),
         ("PUT", rf"{_PLACE}/secrets/(?P<name>[^/]+)", "put", write),
         ("DELETE", rf"{_PLACE}/secrets/(?P<name>[^/]+)", "delete", delete),
+        ("GET", rf"{_PLACE}/variables", "list", list_variables),
+        ("GET", rf"{_PLACE}/variables/(?P<name>[^/]+)", "get", get_variable),
+        ("POST", rf"{_PLACE}/variables", "create", create_variable),
+        ("PATCH", rf"{_PLACE}/variables/(?P<name>[^/]+)", "change", change_variable),
+        ("DELETE", rf"{_PLACE}/variables/(?P<name>[^/]+)", "delete", delete_variable),
     )
 
 
 def _shown(found: dict[str, Any]) -> dict[str, Any]:
     return {key: text for key, text in found.items() if key not in {"value", "chosen"}}
+
+
+def _variable(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: text for key, text in found.items() if key != "chosen"}
+
+
+def _check_variable(body: dict[str, Any]) -> None:
+    if not _NAME.fullmatch(body["name"]) or body["name"].upper().startswith("GITHUB_"):
+        raise Refused(422, "Variable names can only contain alphanumeric characters and underscores")
+    if len(body["value"].encode()) > LARGEST:
+        raise Refused(422, "Variable is too large")
 
 
 def _visibility(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Secrets of GitHub Actions as backend."""
+"""Secrets and variables of GitHub Actions as backend."""

@@ -20,6 +20,7 @@ WORLDS: Final[dict[str, type[AdversaryWorld]]] = {
 # write, so the adversary would always win. Their own tests hold what is promised instead.
 NOT_PLAYED: Final[dict[str, str]] = {
     "github_actions": "sync_app/tests/backends/test_github.py",
+    "github_variables": "sync_app/tests/backends/test_github_variables.py",
     "gitlab_ci": "sync_app/tests/backends/test_gitlab.py",
     "aws_parameter_store": "sync_app/tests/backends/test_parameter_store.py",
 }

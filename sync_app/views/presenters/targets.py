@@ -31,6 +31,7 @@ STATE_ORDER: Final = (
 # What a place begins with, and the fields of the destination that follow, joined by /.
 _PLACES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "github_actions": ("GitHub ", ("owner", "repository", "environment", "prefix")),
+    "github_variables": ("GitHub variables ", ("owner", "repository", "environment", "prefix")),
     "gitlab_ci": ("GitLab ", ("group", "project", "prefix")),
     "kubernetes": ("Kubernetes ", ("namespace", "prefix")),
     "vault_kv2": ("Vault ", ("namespace", "mount", "prefix")),

@@ -1,0 +1,243 @@
+"""What secrets and variables of GitHub Actions share: one place, no labels, no compare-and-set."""
+
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+from sync_app.backends.base import FormField, Mark, SecretMetadata
+from sync_app.backends.github.connection import GitHubConnection
+from sync_app.backends.github.items import Limits, place_of
+from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.rest_backend import VariableBackend
+from sync_app.backends.rest_client import NotFound, RestAnswer
+from sync_app.errors import (
+    ChangedSinceRead,
+    MountMissing,
+    PermissionMissing,
+    QuotaExceeded,
+    TargetUnreachable,
+)
+
+# For so long a list that was answered proves that a 404 is of one item and not of the place.
+_PROVED_SECONDS: Final = 10.0
+_RESERVED: Final = "GITHUB_"
+# "Limits for secrets" and "Limits for configuration variables".
+LARGEST: Final = 48 * 1024
+CHANGED: Final = "it changed in GitHub after it was read: refresh the plan"
+
+
+def fields_of_place(items: str) -> tuple[FormField, ...]:
+    """Return the fields that locate the secrets, or the variables, of one place."""
+    return (
+        FormField(name="owner", label="Owner", required=True, fixed=True, help="User or organisation."),
+        FormField(
+            name="repository",
+            label="Repository",
+            fixed=True,
+            help=f"Leave blank for {items} of the organisation.",
+        ),
+        FormField(
+            name="environment",
+            label="GitHub environment",
+            fixed=True,
+            help=f"Leave blank for {items} of the repository.",
+        ),
+        FormField(
+            name="prefix",
+            label="Prefix",
+            fixed=True,
+            help="team: names in GitHub begin with TEAM_. app/db-password becomes APP_DB_PASSWORD.",
+        ),
+        FormField(
+            name="visibility",
+            label="Visible to",
+            rule=True,
+            default="private",
+            choices=("private", "all"),
+            choice_labels=("Private repositories of the organisation", "All its repositories"),
+            help=f"Of new {items} of an organisation.",
+        ),
+        FormField(
+            name="address",
+            label="API address",
+            default="https://api.github.com",
+            help="For GitHub Enterprise Server: https://github.example/api/v3",
+        ),
+    )
+
+
+class GitHubPlace(VariableBackend):
+    """The items of one kind in one place whose names begin with one prefix."""
+
+    # As addresses and lists call them: secrets or variables.
+    items: ClassVar[str]
+    # The permission of a repository or organisation.
+    area: ClassVar[str]
+    limits: ClassVar[Limits]
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="token", label="Token", sensitive=True, way="Token", help="Fine-grained or classic."),
+        FormField(name="app_id", label="App ID", sensitive=True, way="GitHub App"),
+        FormField(name="installation_id", label="Installation ID", sensitive=True, way="GitHub App"),
+        FormField(
+            name="private_key", label="Private key", sensitive=True, lines=True, way="GitHub App", help="PEM."
+        ),
+    )
+    # "Best practices for using the REST API": a second between requests that change something.
+    writes_per_second: ClassVar[float] = 1
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._place = place_of(self.destination, self.items)
+        self._github = GitHubConnection(
+            self.endpoint(self.destination), credentials=self._credentials, seconds=self.timeout_seconds
+        )
+        self._total: int | None = None
+        self._proved_at = -_PROVED_SECONDS
+        self._lock = threading.Lock()
+
+    @property
+    def max_value_bytes(self) -> int:
+        """How many bytes a value may have."""
+        return LARGEST
+
+    @property
+    def free_names(self) -> int | None:
+        """How many more the place takes, also beside the prefix."""
+        if self._total is None:
+            return None
+        return max(0, self.limits.of(self.destination) - self._total)
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how many seconds GitHub asked for no request."""
+        return self._github.busy_seconds
+
+    def identify_system(self) -> str:
+        """Return the id of the repository or organisation, which stays when it is renamed."""
+        owner, repository = self.destination["owner"], self.destination["repository"]
+        found = self._ask_place(f"/repos/{owner}/{repository}" if repository else f"/orgs/{owner}").content
+        host = (
+            urlsplit(found.get("html_url") or "").hostname or urlsplit(self.destination["address"]).hostname
+        )
+        kind = "repositories" if repository else "organizations"
+        place = f"github/{host}/{kind}/{int(found['id'])}"
+        environment = self.destination["environment"]
+        return f"{place}/environments/{quote(environment, safe='')}" if environment else place
+
+    def close(self) -> None:
+        """Give back what was borrowed, and close the connections."""
+        self._github.close()
+
+    def check_connection(self) -> None:
+        """List one item."""
+        self._list_page(1, size=1)
+
+    def probe_permissions(self) -> Iterator[Permission]:
+        """List, and delete one that does not exist: GitHub asks for the permission first."""
+        area = "Environments" if self.destination["environment"] else self.area
+        self._list_page(1, size=1)
+        yield Permission(name=f"{area}: read", need=Need.READ, grant=Grant.GRANTED)
+        try:
+            self._github.request("DELETE", f"{self._place}/KEEPER_CONNECTION_TEST_{uuid4().hex.upper()}")
+        except NotFound:
+            grant = Grant.GRANTED
+        except PermissionMissing:
+            grant = Grant.MISSING
+        for need in (Need.WRITE, Need.DELETE):
+            yield Permission(name=f"{area}: write", need=need, grant=grant)
+
+    def list_secrets(self) -> Iterator[SecretMetadata]:
+        """Yield what is shown of the items with the prefix, a page at a time."""
+        number, seen = 1, 0
+        while True:
+            page = self._list_page(number, size=self.page_size)
+            for found in page[self.items]:
+                if (name := self._names.name(found["name"])) is not None:
+                    yield self._parse(name, found)
+            seen += len(page[self.items])
+            if seen >= page["total_count"]:
+                self._total = int(page["total_count"])
+                return
+            if not page[self.items]:
+                raise TargetUnreachable("GitHub's list changed while it was read: try again")
+            number += 1
+
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return nothing: the time of a write is GitHub's."""
+        return ""
+
+    def delete(self, seen: SecretMetadata) -> None:
+        """Delete it if it is as it was seen. GitHub keeps nothing of it."""
+        self._require_unchanged(seen)
+        self._github.request("DELETE", self._path(seen.name))
+
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
+        """Do nothing: there are no labels, and Keeper's entry is its mark."""
+
+    def unmark(self, seen: SecretMetadata) -> None:
+        """Do nothing, as `mark`."""
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _explain_name(self, variable: str) -> str:
+        """Refuse names that GitHub does not take ("Naming your secrets")."""
+        if not variable.startswith(_RESERVED):
+            return ""
+        return f"GitHub keeps names that begin with {_RESERVED} for itself: rename the secret"
+
+    def _find(self, name: str) -> SecretMetadata | None:
+        return self._look(name)[0]
+
+    def _path(self, name: str) -> str:
+        return f"{self._place}/{quote(self._names.checked_variable(name), safe='')}"
+
+    def _ask_place(self, path: str, query: Mapping[str, str] | None = None) -> RestAnswer:
+        """Ask for something that exists as long as the place does. Raises MountMissing where it does not."""
+        try:
+            return self._github.request("GET", path, query=query)
+        except NotFound:
+            raise MountMissing(
+                "GitHub shows no such repository, environment or organisation to these credentials"
+            ) from None
+
+    def _list_page(self, number: int, *, size: int) -> dict[str, Any]:
+        found = self._ask_place(self._place, {"per_page": str(size), "page": str(number)})
+        self._proved_at = time.monotonic()
+        page: dict[str, Any] = found.content
+        return page
+
+    @abstractmethod
+    def _parse(self, name: str, found: Mapping[str, Any]) -> SecretMetadata:
+        """Return the metadata of what GitHub shows of an item."""
+
+    def _look(self, name: str) -> tuple[SecretMetadata | None, int]:
+        """Return an item, None if it is not there, and the server's time of the look."""
+        found, at = self._read(name)
+        return (self._parse(name, found) if found else None), at
+
+    def _read(self, name: str) -> tuple[dict[str, Any] | None, int]:
+        """Return what GitHub shows of an item, None if it is not there, and the server's time."""
+        try:
+            found = self._github.request("GET", self._path(name))
+        except NotFound:
+            # GitHub answers the same for a place that the credentials may not see any more.
+            if time.monotonic() - self._proved_at > _PROVED_SECONDS:
+                self._list_page(1, size=1)
+            return None, self._github.server_time
+        return found.content, found.at
+
+    def _require_unchanged(self, seen: SecretMetadata) -> int:
+        """Return the server's time of a look. Raises ChangedSinceRead if it is not as it was seen."""
+        now, at = self._look(seen.name)
+        if now is None or (now.remote_id, now.version) != (seen.remote_id, seen.version):
+            raise ChangedSinceRead(CHANGED)
+        return at
+
+    def _require_size(self, value: str) -> None:
+        """Raise QuotaExceeded for a value that GitHub does not take."""
+        if len(value.encode()) > LARGEST:
+            raise QuotaExceeded(f"the value has more than the {LARGEST:,} bytes that GitHub takes")
