@@ -62,6 +62,7 @@ def _opened(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[st
         "parts": parts if shows_values else [Part(name=part.name, change=part.change) for part in parts],
         "shows_values": shows_values,
         "by_field": by_field,
+        "equal": before == after,
         "opened": True,
     }
 

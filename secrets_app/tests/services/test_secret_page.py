@@ -65,10 +65,21 @@ def test_versions_are_compared_by_field_and_masked_until_asked(
         ("port", "added"),
     ]
     assert not {VALUE, "next-9d"} & set(names.content.decode().replace("<", " ").replace(">", " ").split())
+    assert ("The values differ." in names.content.decode(), "•" in names.content.decode()) == (True, False)
     values = reader.post(f"/secrets/{document.pk}/diff", form | {"show": "values"}).content.decode()
     assert VALUE in values
     assert "next-9d" in values
     assert sorted(json.loads(event.details)["number"] for event in events("secret.reveal")) == [1, 1, 2, 2]
+
+
+def test_two_texts_are_compared_without_a_line_of_them(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast)
+    change(cast, secret, "second-4f")
+    for old, words in (("1", "The values differ."), ("2", "The values are equal.")):
+        form = {"old": old, "new": "2", "show": "names"}
+        page = signed_in(cast.bob).post(f"/secrets/{secret.pk}/diff", form).content.decode()
+        assert words in page
+        assert not [each for each in (VALUE, "second-4f", "•") if each in page]
 
 
 def test_lines_are_told_apart() -> None:
