@@ -114,7 +114,7 @@ def test_what_exists_is_imported_in_three_steps(alice: Client, cast: Cast, vault
     first = alice.get("/sync/new?purpose=import").content.decode()
     assert "backend=vault_kv2&amp;environment=&amp;purpose=import" in first
     assert "Choose a source" in first
-    assert "backend=github" not in first, "its values can't be read"
+    assert "backend=github_actions" not in first, "its values can't be read"
     form = {
         "environment": "development", "name": "existing", "direction": "push", "conflict": "ask", "deletion": "never",
         "budget_number": "10", "budget_percent": "10", "interval_seconds": "0",
