@@ -45,7 +45,7 @@ class EventFilterForm(forms.Form):
         label="Event",
         choices=[
             ("", "All events"),
-            (search.EVERY_READ, "Secret reads"),
+            (search.EVERY_READ, "All access to values"),
             *((heading, f"{heading}: all events") for heading in action_labels.HEADINGS),
             *((a.value, action_labels.action_name(a.value)) for a in Action),
         ],

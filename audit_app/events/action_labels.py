@@ -233,9 +233,7 @@ ACTION_LABELS: Final[dict[str, ActionLabel]] = {
     "report.generate": ActionLabel("Report generated", "generated report", "generate report"),
     "report.send": ActionLabel("Report sent", "e-mailed report", "e-mail report"),
     "backup.view": ActionLabel("Backups viewed", "viewed backups of", "view backups of"),
-    "backup.request": ActionLabel(
-        "Backup requested", "requested a backup or its verification:", "request a backup or its verification:"
-    ),
+    "backup.request": ActionLabel("Backup requested", "requested a backup task", "request a backup task"),
     "backup.create": ActionLabel("Backup started", "started backup", "start backup"),
     "backup.finish": ActionLabel("Backup finished", "finished backup", "finish backup"),
     "backup.verify": ActionLabel("Backup verified", "verified backup", "verify backup"),
