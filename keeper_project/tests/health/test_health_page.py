@@ -17,6 +17,7 @@ from environments_app.tests.cast import Cast
 from keeper_project.health import remedies
 from keeper_project.health import status as health_status
 from keeper_project.models import ExternalSystem
+from keeper_project.ui.navigation import installed_version
 from secrets_app.models import DataKey, WrappingKey
 from sync_app.models import Target
 from sync_app.tests.shown import make_target
@@ -120,6 +121,7 @@ def test_the_page_shows_each_state_by_word_and_the_dashboard_leads_there(
     )
     person = signed_in(cast.root)
     text = person.get("/health").content.decode()
+    assert f'<span class="quiet">Keeper {installed_version()}</span>' in text
     assert "&lt;gone&gt;" in text
     assert "Check the EMAIL_ variables" in text
     assert "All systems operational" not in text
