@@ -148,7 +148,7 @@ def _creating(loop: Any, count: int) -> Callable[[], object]:
 def _runner(target: "SyncTarget") -> Callable[[], object]:
     from django.db import connection  # noqa: PLC0415 - Django must be set up
 
-    from benchmarks.sync_push import synced  # noqa: PLC0415
+    from benchmarks.sync_push import synced  # noqa: PLC0415 - Django must be set up
 
     def synced_in_thread() -> None:
         try:
@@ -189,7 +189,7 @@ def _counted() -> Iterator[list[str]]:
 
 def _target(kind: str, server: Mapping[str, str]) -> "SyncTarget":
     from benchmarks.sync_push import actor_in, destination_of  # noqa: PLC0415 - Django must be set up
-    from sync_app.targets import service as targets  # noqa: PLC0415
+    from sync_app.targets import service as targets  # noqa: PLC0415 - Django must be set up
 
     environment, actor = actor_in(ENVIRONMENT)
     destination, credentials = destination_of(kind, server)

@@ -86,14 +86,14 @@ def push(backend: str, server: str, rounds: str) -> dict[str, list[float]]:
 
 def fan_out(servers: str) -> dict[str, dict[str, float]]:
     """Return what a delivery of `development` to three systems at once costs."""
-    from benchmarks.fan_out import measure  # noqa: PLC0415
+    from benchmarks.fan_out import measure  # noqa: PLC0415 - Django must be set up
 
     return measure(json.loads(servers))
 
 
 def bare_fan_out(servers: str, count: str) -> dict[str, dict[str, float]]:
     """Return what bare loops of the same writes cost."""
-    from benchmarks.fan_out import measure_bare  # noqa: PLC0415
+    from benchmarks.fan_out import measure_bare  # noqa: PLC0415 - Django must be set up
 
     return measure_bare(json.loads(servers), int(count))
 
