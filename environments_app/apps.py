@@ -12,7 +12,6 @@ class EnvironmentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
         from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
         from environments_app.saml import checks as saml_checks  # noqa: PLC0415 - as above
 

@@ -36,7 +36,6 @@ class PrincipalMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request."""
         principal = SimpleLazyObject(lambda: session_principal(request))
         request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         return self.get_response(request)
@@ -49,7 +48,6 @@ class TimeZoneMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request."""
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and not _UTC.match(request.path)
         with timezone.override(_zone_of(request) if has_session else None):
             return self.get_response(request)
@@ -74,7 +72,6 @@ class ExpiredSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request."""
         response = self.get_response(request)
         doors = {reverse("sign-in"), reverse("admin:login")}
         if request.path in doors or not _leads_to(doors, response):

@@ -12,7 +12,6 @@ class KeeperConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
         from keeper_project import checks  # noqa: F401, PLC0415 - they read settings, and register on import
 
 

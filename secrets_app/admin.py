@@ -190,7 +190,6 @@ class SecretAdmin(ServiceAdmin):
         )
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Delete a secret softly."""
         lifecycle.delete(actor=actor, secret=row)
 
 
@@ -220,7 +219,6 @@ class SecretVersionAdmin(ServiceAdmin):
 
     @admin.display(description="environment")
     def environment(self, version: SecretVersion) -> str:
-        """Return the environment of the secret."""
         return str(version.secret.environment)
 
     def page_of(self, obj: Any) -> str | None:
@@ -244,7 +242,6 @@ class OpensFilter(admin.SimpleListFilter):
     parameter_name = "opens"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return what can be chosen."""
         return [("yes", "opens"), ("no", "does not open"), ("unknown", "not checked yet")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DataKey]) -> QuerySet[DataKey]:

@@ -38,7 +38,6 @@ class TagsForm(forms.Form):
     tags = forms.CharField(max_length=500, help_text="Separated by commas.")
 
     def clean_tags(self) -> list[str]:
-        """Split the tags at commas."""
         return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
 
 

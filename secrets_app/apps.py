@@ -12,7 +12,6 @@ class SecretsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
         from secrets_app import checks  # noqa: PLC0415 - models are loaded only now
 
         register(checks.keys)

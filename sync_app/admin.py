@@ -278,7 +278,6 @@ class RotationAdmin(ReadOnlyAdmin):
         return getattr(row, "secret_name", None) or str(row.policy.secret_id)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Name the secret."""
         return with_secret_name(super().get_queryset(request), "policy__secret_id")
 
 
@@ -297,7 +296,6 @@ class AcknowledgementAdmin(ReadOnlyAdmin):
         return getattr(row, "secret_name", None) or str(row.secret_id)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Name the secret."""
         return with_secret_name(super().get_queryset(request))
 
 

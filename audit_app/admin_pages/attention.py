@@ -46,12 +46,10 @@ class AttentionFilter(SimpleListFilter):
     parameter_name = PARAMETER
 
     def lookups(self, _request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
-        """Return the conditions of the page."""
         self._conditions = {each.key: each for each in attention_of(model_admin)}
         return [(each.key, each.label.capitalize()) for each in self._conditions.values()]
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen condition."""
         chosen = self._conditions.get(self.value() or "")
         return chosen.rows(queryset) if chosen else queryset
 

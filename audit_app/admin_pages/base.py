@@ -179,15 +179,12 @@ class ReadOnlyAdmin(OperatorAdmin):
     """Shows rows without any way to add, change or delete them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: only Keeper writes here."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: only Keeper writes here."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: only Keeper writes here."""
         return False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:

@@ -34,7 +34,6 @@ class Column:
         return self._show(self.value(row))
 
     def value(self, row: Any) -> Any:
-        """Return the value of the column itself."""
         return getattr(row, self.name)
 
 

@@ -56,11 +56,9 @@ class PeriodFilter(SimpleListFilter):
     column = "created_at"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
-        """Return the periods."""
         return [(name, f"Last {words}") for name, (words, _) in PERIODS.items()]
 
     def queryset(self, _request: HttpRequest, queryset: Any) -> Any:
-        """Return the rows of the chosen period."""
         chosen = PERIODS.get(self.value() or "")
         return queryset.filter(self.since(timezone.now() - chosen[1])) if chosen else queryset
 
@@ -138,11 +136,9 @@ class OutcomeFilter(SimpleListFilter):
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
-        """Return the outcomes."""
         return [(outcome.value, outcome.value) for outcome in Outcome]
 
     def queryset(self, _request: HttpRequest, queryset: Any) -> Any:
-        """Return the events of the chosen outcome."""
         chosen = self.value()
         if chosen not in set(Outcome):
             return queryset

@@ -58,7 +58,6 @@ class PreparedQuery(Generic[T]):
         return None if row is None else _read(compiled, row, database)
 
     def all(self, *values: object) -> list[T]:
-        """Return what each row holds."""
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
         rows = raw_sql.all_rows(database, compiled.sql, _bound(compiled, values, database))

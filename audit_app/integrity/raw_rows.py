@@ -45,7 +45,6 @@ class RawRows:
         return connection.ops.quote_name(self.model._meta.db_table)
 
     def select(self, alias: str) -> str:
-        """Return the columns for a SELECT."""
         return ", ".join(f"{alias}.{connection.ops.quote_name(str(field.column))}" for field in self._fields)
 
     def values(self, stored: Sequence[Any]) -> list[Any]:

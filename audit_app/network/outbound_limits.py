@@ -106,26 +106,22 @@ class LimitedSocket(socket.socket):
     """A connection whose every wait ends with the request that it serves."""
 
     def recv(self, *args: Any) -> bytes:
-        """Receive, within the limits."""
         with _wait(self) as limit:
             received = super().recv(*args)
             limit.count(len(received))
         return received
 
     def recv_into(self, *args: Any) -> int:
-        """Receive, within the limits."""
         with _wait(self) as limit:
             received = super().recv_into(*args)
             limit.count(received)
         return received
 
     def send(self, *args: Any) -> int:
-        """Send, within the time."""
         with _wait(self):
             return super().send(*args)
 
     def sendall(self, *args: Any) -> None:
-        """Send all, within the time."""
         with _wait(self):
             super().sendall(*args)
 
@@ -134,7 +130,6 @@ class LimitedTlsSocket(ssl.SSLSocket):
     """The same for TLS; `recv` and `recv_into` of the base read, and `sendall` sends, by these."""
 
     def read(self, len: int | None = 1024, buffer: Any = None) -> Any:
-        """Read, within the limits."""
         with _wait(self) as limit:
             # With a buffer it returns how much it put there.
             received: Any = super().read(len, buffer)  # type: ignore[arg-type]  # None: as much as there is
@@ -142,7 +137,6 @@ class LimitedTlsSocket(ssl.SSLSocket):
         return received
 
     def send(self, *args: Any) -> int:
-        """Send, within the time."""
         with _wait(self):
             return super().send(*args)
 

@@ -43,7 +43,6 @@ class EmailBackend(smtp.EmailBackend):
             return super().open()
 
     def close(self) -> None:
-        """Take leave."""
         with self._bounded():
             super().close()
 

@@ -114,7 +114,6 @@ class Receipt:
 
     @property
     def stream(self) -> str:
-        """The event's stream."""
         return self._stream
 
     @property
@@ -251,7 +250,6 @@ class _Chained(NamedTuple):
 
 
 def _chain(heads: Mapping[str, event_store.Head], ready: Sequence[_Ready], *, committed: bool) -> _Chained:
-    """Chain events to the heads of their streams."""
     at, keys, ends = timezone.now(), keyring(), dict(heads)
     told_at, stored_at = utc_text(at), event_store.stored_time(at)
     entries, receipts = [], []

@@ -35,7 +35,6 @@ class SyslogSink(Sink):
         self._what, self._host, self._port, self._tls, self._path = what, host, port, tls, path
 
     def write(self, lines: Sequence[bytes], *, number: int) -> None:
-        """Send the lines in order."""
         del number
         messages = [self._message(line) for line in lines]
         try:

@@ -173,7 +173,6 @@ class Api:
         return secure
 
     def close(self) -> None:
-        """End the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

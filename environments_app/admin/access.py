@@ -138,7 +138,6 @@ class UserAdmin(ServiceAdmin):
             self.message_user(request, told, messages.WARNING)
 
     def create(self, *, actor: Principal, form: Any) -> User:
-        """Create an account."""
         fields = dict(form.cleaned_data)
         password, active = fields.pop("new_password") or None, fields.pop("is_active")
         user = accounts.create_user(actor=actor, password=password, **fields)
@@ -191,7 +190,6 @@ class EnvironmentAdmin(ServiceAdmin):
         return environments.create_environment(actor=actor, **form.cleaned_data)
 
     def change(self, *, actor: Principal, row: Any, form: Any) -> Environment:
-        """Change settings of an environment."""
         fields = {name: form.cleaned_data[name] for name in form.changed_data}
         return environments.update_environment(actor=actor, environment=row, **fields)
 
@@ -233,20 +231,16 @@ class MembershipAdmin(ServiceAdmin):
 
     @admin.display(description="user or group", ordering="user")
     def holder(self, membership: Membership) -> str:
-        """Return who has the role."""
         return membership.holder
 
     def create(self, *, actor: Principal, form: Any) -> Membership:
-        """Give a role."""
         return memberships.grant(actor=actor, **form.cleaned_data)
 
     def change(self, *, actor: Principal, row: Any, form: Any) -> Membership:
-        """Change a role."""
         fields = {name: form.cleaned_data[name] for name in form.changed_data}
         return memberships.change_membership(actor=actor, membership=row, **fields)
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Take a role away."""
         memberships.revoke_membership(actor=actor, membership=row)
 
 
@@ -342,7 +336,6 @@ class GroupAdmin(ServiceAdmin):
         return groups.create_group(actor=actor, name=form.cleaned_data["name"])
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Delete an empty group."""
         groups.delete_group(actor=actor, group=row)
 
 
@@ -378,11 +371,9 @@ class SamlGroupMappingAdmin(ServiceAdmin):
     fields: ClassVar[tuple[str, ...]] = ("group", "environment", "role", "prefix")
 
     def create(self, *, actor: Principal, form: Any) -> SamlGroupMapping:
-        """Let a group grant a role."""
         return group_mapping.map_group(actor=actor, **form.cleaned_data)
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """End what a group grants."""
         group_mapping.unmap_group(actor=actor, mapping=row)
 
 

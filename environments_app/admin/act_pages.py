@@ -37,7 +37,6 @@ class ActsAdmin(ModelAdmin):
     refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages of acts."""
         base = f"{self.opts.app_label}_{self.opts.model_name}"
         own = [
             path("acts/<slug:act>/", self.admin_site.admin_view(self.list_act_view), name=f"{base}_act"),

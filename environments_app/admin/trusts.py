@@ -57,7 +57,6 @@ class TrustAdmin(ServiceAdmin):
         return state(trust_status(trust))
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Delete a trust."""
         service.delete(actor=actor, trust=row)
 
 

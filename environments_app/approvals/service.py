@@ -352,7 +352,6 @@ def _settled(approval: Approval, subject: str) -> None:
 
 
 def _tell_requester(approval: Approval) -> None:
-    """Notify the requester of the decision."""
     comment = [f"Comment: {approval.comment}"] if approval.comment else []
     approved = approval.state == ApprovalState.APPROVED
     held = ["Open the request to apply the change."] if approved and approval.held else []

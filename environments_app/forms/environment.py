@@ -54,7 +54,6 @@ class SettingsForm(EnvironmentForm):
 
     @staticmethod
     def initial_of(environment: Environment) -> dict[str, Any]:
-        """Return what the form begins with."""
         return {name: getattr(environment, name) for name in SettingsForm.base_fields}
 
 
@@ -142,7 +141,6 @@ class NarrowForm(forms.Form):
     )
 
     def clean_cidrs(self) -> list[str]:
-        """Split the networks at commas."""
         return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
 
 
@@ -193,7 +191,6 @@ class TokenForm(_OneOfSeveral):
         return self.cleaned_data["expires_at"] or Lifetime.DEFAULT
 
     def clean_cidrs(self) -> list[str]:
-        """Split the networks at commas."""
         return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
 
 

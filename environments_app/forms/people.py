@@ -25,7 +25,6 @@ class PersonForm(forms.Form):
 
     @staticmethod
     def initial_of(user: User) -> dict[str, Any]:
-        """Return what the form begins with."""
         return {name: getattr(user, name) for name in PersonForm.base_fields}
 
 

@@ -136,7 +136,6 @@ class AccessRequest(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this request."""
         return AuditObject(kind="access-request", uuid=self.uuid, name=self.environment_name)
 
     @property

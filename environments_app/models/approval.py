@@ -176,12 +176,10 @@ class Approval(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this approval."""
         return AuditObject(kind="approval", uuid=self.uuid, name=self.object_name)
 
     @property
     def requester(self) -> Actor:
-        """Who asked."""
         return Actor(kind=ActorKind(self.requester_kind), uuid=self.requester_uuid, name=self.requester_name)
 
     @property

@@ -26,7 +26,6 @@ class Addressee(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this addressee."""
         return AuditObject(kind=self.MAC_LABEL, uuid=self.uuid, name=str(self))
 
 

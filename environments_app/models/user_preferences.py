@@ -73,7 +73,6 @@ class PersonalSettings(Identified):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name these settings."""
         return AuditObject(kind="personal-settings", uuid=self.uuid, name=str(self.user.username))
 
     @property

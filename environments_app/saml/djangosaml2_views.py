@@ -104,7 +104,6 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
         return response
 
     def get_sp_config(self, request: HttpRequest) -> SPConfig:
-        """Return Keeper's configuration."""
         return configuration.load(request)
 
     def handle_acs_failure(

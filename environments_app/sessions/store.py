@@ -54,7 +54,6 @@ class SessionStore(db.SessionStore):
 
     @classmethod
     def get_model_class(cls) -> type[AbstractBaseSession]:
-        """Return the model of the rows."""
         return Session
 
     @property

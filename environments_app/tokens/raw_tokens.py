@@ -46,7 +46,6 @@ class TokenRow(NamedTuple):
 
     @property
     def environment_id(self) -> int:
-        """The key of its environment."""
         return self.environment.pk
 
     @property

@@ -56,7 +56,6 @@ class KeeperAdminSite(AdminSite):
         return super().index(request, {**added, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
-        """Add the search over everything."""
         return [path("search/", self.admin_view(self.search), name="search"), *super().get_urls()]
 
     def search(self, request: HttpRequest) -> TemplateResponse:

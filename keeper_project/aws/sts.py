@@ -74,7 +74,6 @@ class StsView(View):
     @method_decorator(csrf_exempt)
     @method_decorator(sensitive_post_parameters())
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer a request, or what it failed with."""
         try:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
         except Exception as error:

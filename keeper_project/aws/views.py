@@ -36,7 +36,6 @@ class OperationsView(View):
 
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer a request, or what it failed with."""
         operation = request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
         try:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous

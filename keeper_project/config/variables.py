@@ -40,7 +40,6 @@ class Group:
         GROUPS.append(self)
 
     def text(self, name: str, default: str = "", *, help: str, unset: str = "", example: str = "") -> str:
-        """Declare and read a text."""
         self._declare(name, "text", default, help=help, unset=unset, example=example)
         return str(ENV.str(name, default=default))
 
@@ -55,7 +54,6 @@ class Group:
         return float(ENV.float(name, default=default))
 
     def switch(self, name: str, *, default: bool, help: str, unset: str = "", example: str = "") -> bool:
-        """Declare and read `true` or `false`."""
         self._declare(name, "true or false", str(default).lower(), help=help, unset=unset, example=example)
         return bool(ENV.bool(name, default=default))
 

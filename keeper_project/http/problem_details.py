@@ -85,7 +85,6 @@ class Problem:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The members of the problem document."""
         members: dict[str, Any] = {
             "type": "about:blank",
             "title": self.title,

@@ -36,7 +36,6 @@ class OpenView(View):
 
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer a request, or what it failed with."""
         try:
             self.refuse_unsupported(request)
             return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous

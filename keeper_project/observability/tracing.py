@@ -66,15 +66,12 @@ class ChosenParts(SpanExporter):
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export what may leave."""
         return self._exporter.export([chosen(span) for span in spans])
 
     def shutdown(self) -> None:
-        """End the exporter."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what waits."""
         return self._exporter.force_flush(timeout_millis)
 
 

@@ -92,7 +92,6 @@ class Layout:
 
     @property
     def version(self) -> str:
-        """The version of Keeper."""
         return installed_version()
 
     @property
@@ -123,7 +122,6 @@ class Layout:
 
     @cached_property
     def environments(self) -> list[Environment]:
-        """The environments that the person may see."""
         return list(
             Environment.objects.filter(visible_environments(self.person)).order_by("position", "name")
         )

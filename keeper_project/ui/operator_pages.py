@@ -17,7 +17,6 @@ class OperatorPage:
 
     @property
     def url(self) -> str:
-        """The page's address."""
         return reverse(self.view)
 
 

@@ -41,12 +41,10 @@ class WrittenFields:
         return str(self.cleaned_data["value"]).replace("\r\n", "\n")
 
     def clean_tags(self) -> list[str]:
-        """Split the tags at commas."""
         return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
 
     @property
     def metadata(self) -> Metadata:
-        """The metadata that was entered."""
         given = self.cleaned_data
         metadata = Metadata(
             description=given["description"].replace("\r\n", "\n"),
@@ -239,5 +237,4 @@ class FilterForm(forms.Form):
 
     @property
     def shows_folders(self) -> bool:
-        """Whether to show the names as folders."""
         return bool(self.data.get("view") == "folders")

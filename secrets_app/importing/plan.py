@@ -70,7 +70,6 @@ class Plan:
     digest: str
 
     def of(self, verdict: Verdict) -> list[Line]:
-        """Return the lines of one verdict."""
         return [line for line in self.lines if line.verdict is verdict]
 
 

@@ -31,7 +31,6 @@ class Imported:
 
     @property
     def ok(self) -> bool:
-        """Whether it was imported."""
         return not self.problem
 
 

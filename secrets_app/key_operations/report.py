@@ -59,7 +59,6 @@ class ScopeKey:
 
     @property
     def ok(self) -> bool:
-        """Whether the key can be used."""
         return not self.problem
 
 

@@ -223,7 +223,6 @@ class EncryptedField(_BinaryField):
         return None
 
     def get_prep_value(self, value: object) -> bytes | None:
-        """Return the envelope."""
         sealed = self.require_sealed(value)
         return None if sealed is None else sealed.envelope
 
@@ -277,7 +276,6 @@ class EncryptedField(_BinaryField):
         return IsNull
 
     def get_transform(self, lookup_name: str) -> Any:  # noqa: ARG002 - every one is
-        """Refuse every transform."""
         raise PlaintextRefused(f"{self.name} is sealed: it cannot be computed with")
 
     # --- Fixtures and forms -----------------------------------------------------------------

@@ -216,7 +216,6 @@ class Secret(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this secret."""
         return AuditObject(kind="secret", uuid=self.uuid, name=self.name)
 
     def manifest_entry(self, number: int) -> ManifestEntry:

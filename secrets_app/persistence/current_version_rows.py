@@ -71,7 +71,6 @@ class StoredRows(NamedTuple):
     digest: bytes
 
     def names(self) -> Iterator[str]:
-        """Yield the names of the secrets."""
         return (row[_NAME] for row in self.rows)
 
     def reads(self) -> list[tuple[str, int, str]]:

@@ -50,7 +50,6 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, secret: Secret) -> "Place":
-        """Return where a secret is."""
         return cls(secret.environment.name, secret.name)
 
 

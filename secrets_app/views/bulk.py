@@ -77,7 +77,6 @@ class OptionsForm(forms.Form):
 
     @property
     def options(self) -> Options:
-        """The options that were given."""
         given = getattr(self, "cleaned_data", {})
         return Options(tags=given.get("tags", ()), environment=given.get("environment"))
 
@@ -96,7 +95,6 @@ class _Request:
 
     @property
     def back_url(self) -> str:
-        """The page to return to."""
         if self.origin is not None:
             return reverse("secret-detail", args=[self.origin])
         return reverse("secret-list") + (f"?{self.back}" if self.back else "")

@@ -117,7 +117,6 @@ class _Part:
         )
 
     def add(self, results: list[ItemResult]) -> None:
-        """Add what this request did."""
         earlier = [ItemResult(name=name, done=False, reason=_EARLIER) for name in self.missed]
         self.failed = earlier + [result for result in results if not result.done]
         self.done += sum(result.done for result in results)

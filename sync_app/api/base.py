@@ -25,19 +25,15 @@ class SyncView(AccessView):
     newest_first: ClassVar[Mapping[str, str]] = {"id": "id"}
 
     def find_environment(self, environment: str) -> Environment:
-        """Return the environment of the address."""
         return find_environment(actor=self.actor, name=environment)
 
     def find_target(self, environment: str, id: int) -> Target:
-        """Return the target of the address."""
         return find_target(actor=self.actor, environment=self.find_environment(environment), id=id)
 
     def find_plan(self, environment: str, id: int) -> Plan:
-        """Return the plan of the address."""
         return find_plan(actor=self.actor, environment=self.find_environment(environment), id=id)
 
     def respond_page(self, rows: QuerySet[Any], document: type[BaseSerializer[Any]]) -> Response:
-        """Answer one page of rows."""
         return self.get_paginated_response(document(self.page(rows), many=True).data)
 
 

@@ -25,11 +25,9 @@ class RotationView(SyncView):
     """The base of these views."""
 
     def find_policy(self, environment: str, id: int) -> RotationPolicy:
-        """Return the policy of the address."""
         return find_policy(actor=self.actor, environment=self.find_environment(environment), id=id)
 
     def find_rotation(self, environment: str, id: int) -> Rotation:
-        """Return the rotation of the address."""
         return find_rotation(actor=self.actor, environment=self.find_environment(environment), id=id)
 
 

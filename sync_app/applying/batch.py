@@ -423,7 +423,6 @@ class Batch:
 
 
 def _planned_metadata(item: PlanItem) -> SecretMetadata:
-    """Return what the plan saw."""
     return SecretMetadata(
         name=item.name,
         presence=Presence(item.target_presence),

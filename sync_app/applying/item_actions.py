@@ -51,7 +51,6 @@ class ItemJob:
 
     @property
     def name(self) -> str:
-        """The secret's name."""
         return self.expected.name
 
 

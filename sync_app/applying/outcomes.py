@@ -33,7 +33,6 @@ class Outcomes:
         self._now = now
 
     def record_answer(self, work: ItemContext, answer: ItemResult | BackendError) -> None:
-        """Note what the target answered."""
         if isinstance(answer, ChangedSinceRead):
             self.skip(work, str(answer))
             if work.entry is not None:

@@ -22,7 +22,6 @@ class RestBackend(Backend):
 
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the address."""
         try:
             return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
         except BadEndpoint as error:
@@ -55,7 +54,6 @@ class VariableBackend(RestBackend):
         return self._names.path
 
     def remote_name(self, name: str) -> str:
-        """Return the name of the variable."""
         return self._names.variable(name)
 
     def explain_refusal(self, act: str, name: str) -> str:
@@ -66,7 +64,6 @@ class VariableBackend(RestBackend):
         return self._explain_name(variable) or explain_bad_variable(variable)
 
     def get_metadata(self, name: str) -> SecretMetadata:
-        """Return the metadata of a variable."""
         return self._find(name) or SecretMetadata(name=name, presence=Presence.ABSENT)
 
     @abstractmethod

@@ -70,7 +70,6 @@ class RestClient:
         return max(0.0, self._free_at - time.monotonic())
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.close()
 
     def request(

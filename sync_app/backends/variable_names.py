@@ -23,7 +23,6 @@ class VariableNames:
         return self.start.strip("_").replace("_", "/").lower()
 
     def variable(self, name: str) -> str:
-        """Return the variable of a name."""
         return f"{self._prefix.start}{name}".translate(_SEPARATORS).upper()
 
     def checked_variable(self, name: str) -> str:

@@ -86,7 +86,6 @@ class CadenceForm(forms.Form):
         return {name: self.cleaned_data[name] for name in CHANGEABLE}
 
     def rule_fields(self) -> list[forms.BoundField]:
-        """Return the fields of the rules."""
         return [self[name] for name in CHANGEABLE]
 
     @staticmethod
@@ -126,7 +125,6 @@ class ConnectionForm(forms.Form):
         return [self[name] for name in self.fields if name.startswith(_SETTING)]
 
     def credential_fields(self) -> list[forms.BoundField]:
-        """Return the fields for what is sealed."""
         return [self[name] for name in self.fields if name.startswith(_CREDENTIAL)]
 
     def field_of(self, name: str) -> str | None:

@@ -153,11 +153,9 @@ class DestinationForm(forms.Form):
         return _named(given, _CREDENTIAL)
 
     def destination_fields(self) -> list[forms.BoundField]:
-        """Return the fields of the location."""
         return [self[name] for name in self.fields if name.startswith(_DESTINATION)]
 
     def credential_fields(self) -> list[forms.BoundField]:
-        """Return the fields for what is sealed."""
         return [self[name] for name in self.fields if name == SIGN_IN or name.startswith(_CREDENTIAL)]
 
     def field_of(self, name: str) -> str | None:
@@ -225,11 +223,9 @@ class TargetForm(RulesForm, DestinationForm):
         return [tag.strip() for tag in self.cleaned_data["only_tags"].split(",") if tag.strip()]
 
     def destination_fields(self) -> list[forms.BoundField]:
-        """Return the fields of the location."""
         return [bound for bound in super().destination_fields() if bound.name not in self._rules]
 
     def rule_fields(self) -> list[forms.BoundField]:
-        """Return the fields of the rules."""
         return [self[name] for name in ("scope", "only_tags", *RULES, *self._rules)]
 
 

@@ -49,7 +49,6 @@ class NewTargetForm(TargetForm):
         write_only(self.credential_fields())
 
     def clean(self) -> dict[str, Any]:
-        """Return the arguments of `targets.create`."""
         super().clean()
         if self.errors:
             return self.cleaned_data
@@ -66,7 +65,6 @@ class NewCredentialsForm(CredentialsForm):
         write_only(self.credential_fields())
 
     def clean(self) -> dict[str, Any]:
-        """Return the arguments of `targets.change_credentials`."""
         super().clean()
         if self.errors:
             return self.cleaned_data
@@ -77,7 +75,6 @@ class ChangedRulesForm(RulesForm):
     """The rules of a target."""
 
     def clean(self) -> dict[str, Any]:
-        """Return the arguments of `targets.change`."""
         super().clean()
         if self.errors:
             return self.cleaned_data

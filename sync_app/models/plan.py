@@ -156,7 +156,6 @@ class Plan(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this plan."""
         return AuditObject(kind="plan", uuid=self.uuid, name=self.target.name)
 
 

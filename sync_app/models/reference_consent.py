@@ -64,7 +64,6 @@ class ReferenceConsent(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this consent."""
         return AuditObject(kind="consent", uuid=self.uuid, name=self.target.name)
 
     def covers(self, name: str) -> bool:

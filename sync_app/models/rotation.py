@@ -378,7 +378,6 @@ class Rotation(AuthenticatedRow):
 
     @property
     def actor(self) -> Actor:
-        """Who asked for it."""
         return Actor(
             kind=ActorKind(self.actor_kind),
             uuid=self.actor_uuid,

@@ -170,7 +170,6 @@ class Run(AuthenticatedRow):
 
     @property
     def actor(self) -> Actor:
-        """Who started it."""
         return Actor(
             kind=ActorKind(self.actor_kind),
             uuid=self.actor_uuid,

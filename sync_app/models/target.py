@@ -224,7 +224,6 @@ class Target(AuthenticatedRow):
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name this target."""
         return AuditObject(kind="target", uuid=self.uuid, name=self.name)
 
     def sealing_context(self) -> Context:

@@ -68,7 +68,6 @@ class AbLogins(Rotator):
 
     @classmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
-        """Return A and B."""
         return frozenset(Login(settings[field]) for field in ("login_a", "login_b"))
 
     def idle_login(self, current: str) -> str:

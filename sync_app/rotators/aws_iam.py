@@ -77,12 +77,10 @@ class AwsIam(Rotator):
 
     @property
     def endpoint(self) -> str:
-        """IAM's address and the user."""
         return f"{self._places['iam'] or 'https://iam.amazonaws.com'}/{self._user}"
 
     @classmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
-        """Return the user."""
         return frozenset({Login(settings["user_name"])})
 
     def check_setup(self, current: str) -> None:
@@ -127,7 +125,6 @@ class AwsIam(Rotator):
         )
 
     def discard(self, value: str) -> None:
-        """Delete the key, by its id."""
         self._delete(self._key_id(value))
 
     def probe(self, value: str) -> LoginProbe:

@@ -51,7 +51,6 @@ class GeneratedValue(Rotator):
         return ""
 
     def prepare(self, current: str) -> PendingCredential:
-        """Return a new value."""
         return PendingCredential(login="", value=generate(self.settings["kind"], self._options).value)
 
     def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
@@ -62,7 +61,6 @@ class GeneratedValue(Rotator):
         return pending.value
 
     def probe(self, value: str) -> LoginProbe:
-        """Return that the result is unknown."""
         return LoginProbe(LoginAnswer.UNKNOWN, "a generated value is not tied to a login that could be tried")
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:

@@ -49,7 +49,6 @@ class PlanReport:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report for scripts."""
         return asdict(self) | {"failed": self.failed, "waiting": self.waiting}
 
 
@@ -82,7 +81,6 @@ class TargetReport:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report for scripts."""
         return asdict(self) | {"failed": self.failed, "waiting": self.waiting}
 
 

@@ -51,7 +51,6 @@ class LocalSecret:
 
     @property
     def as_side(self) -> Side:
-        """Return Keeper's side for `reconcile`."""
         return Side(presence=self.presence, version=self.version)
 
 

@@ -20,7 +20,6 @@ class Command(BaseCommand):
     help = "Write the audit trail to a new file that docs/verify_offline.py checks without Keeper."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the file and the streams."""
         parser.add_argument("file", help="the file to make, or - for standard output")
         parser.add_argument("--stream", action="append", help="this stream only; repeatable")
 

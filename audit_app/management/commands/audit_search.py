@@ -15,7 +15,6 @@ class Command(BaseCommand):
     help = "Show how many events the search of the audit log lacks; fill or rebuild its table."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take what to do."""
         chosen = parser.add_mutually_exclusive_group()
         chosen.add_argument("--fill", action="store_true", help="add what is missing, as a worker does")
         chosen.add_argument("--rebuild", action="store_true", help="write every row again from the events")

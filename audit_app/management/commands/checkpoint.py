@@ -17,7 +17,6 @@ class Command(BaseCommand):
     help = "Sign the heads of the audit trail now, and deliver to the sinks what they lack."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take what to do instead of only signing."""
         instead = parser.add_mutually_exclusive_group()
         instead.add_argument(
             "--public-keys", action="store_true", help="print the keys that sign, to be pinned elsewhere"

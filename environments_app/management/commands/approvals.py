@@ -21,7 +21,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the two acts."""
         acts = parser.add_subparsers(dest="act", required=True)
         acts.add_parser("list", help="List pending requests and their approvers.")
         approve = acts.add_parser("approve", help="Approve a request that no account can approve.")
@@ -29,7 +28,6 @@ class Command(BaseCommand):
         approve.add_argument("--reason", required=True, help="The reason. It is logged.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """List, or approve."""
         if options["act"] == "list":
             self._list()
             return

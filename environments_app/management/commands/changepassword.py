@@ -21,7 +21,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the name and the option."""
         parser.add_argument("username")
         parser.add_argument(
             "--remove-second-factor",

@@ -109,7 +109,6 @@ class _Table:
         self._waiting: list[models.Model] = []
 
     def add(self, values: Sequence[Any]) -> None:
-        """Take a row."""
         try:
             given = {
                 field.attname: _stored(field, value)
@@ -122,7 +121,6 @@ class _Table:
             self.flush()
 
     def flush(self) -> None:
-        """Insert the rows that wait."""
         if not self._waiting:
             return
         query = sql.InsertQuery(self._model)

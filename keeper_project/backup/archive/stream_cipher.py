@@ -30,7 +30,6 @@ class ChunkWriter(io.RawIOBase):
         self._pending = bytearray()
 
     def writable(self) -> bool:
-        """Return true: this stream is writable."""
         return True
 
     def write(self, data: object) -> int:
@@ -67,7 +66,6 @@ class ChunkReader(io.RawIOBase):
         self._plain = memoryview(b"")
 
     def readable(self) -> bool:
-        """Return true: this stream is readable."""
         return True
 
     def readinto(self, buffer: object) -> int:

@@ -21,11 +21,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare `--yes`."""
         parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Ask, and activate."""
         row = current()
         if row is not None and is_active():
             self.stdout.write(f"This is the active installation since {row.since:%Y-%m-%d %H:%M} UTC.")

@@ -20,7 +20,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare where it goes."""
         parser.add_argument(
             "--output", type=Path, help="the file to write (default: one in KEEPER_BACKUP_DIR)"
         )

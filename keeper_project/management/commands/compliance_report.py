@@ -32,7 +32,6 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, help="the file to write (default: standard output)")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Write the report."""
         if options["list"]:
             for section in sections().values():
                 self.stdout.write(f"{section.key}: {section.title}. {section.about}")

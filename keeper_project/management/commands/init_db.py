@@ -20,7 +20,6 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Initialise; prints a generated password, once."""
         try:
             migrate(say=self.say, verbosity=max(0, options["verbosity"] - 1))
             with setup_lock(self.say):

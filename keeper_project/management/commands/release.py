@@ -19,7 +19,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what to release."""
         parser.add_argument("kind", nargs="?", default="", help="its kind, as listed")
         parser.add_argument("uuid", nargs="?", type=UUID, help="its uuid, as listed")
 
@@ -30,7 +29,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """List, or release one."""
         actor = system_principal(is_admin=True)
         if options["probe"]:
             lines = list(changed_since(actor=actor))

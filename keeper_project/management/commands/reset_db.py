@@ -24,11 +24,9 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare `--yes`."""
         parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Ask, destroy, and begin again."""
         if not options["yes"]:
             self._ask()
         drop_all_tables()

@@ -49,7 +49,6 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prove, or restore."""
         try:
             if options["verify"]:
                 self._verify(options["file"])

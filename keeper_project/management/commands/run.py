@@ -31,7 +31,6 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the address and what to run."""
         listen_address.add_arguments(parser)
         parser.add_argument("--workers", type=int, default=1, help="processes of the web server (1)")
         parser.add_argument("--no-worker", action="store_true", help="no worker and no scheduled work here")

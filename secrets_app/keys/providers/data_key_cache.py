@@ -85,7 +85,6 @@ class KeyCache:
             return entry is not None and self._clock() - entry.opened_at < self._ttl
 
     def evict(self, data_key_id: UUID) -> None:
-        """Drop a data key."""
         with self._lock:
             self._entries.pop(data_key_id, None)
 

@@ -24,7 +24,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("file", type=FileType("rb"), help="the JSON file, or - for standard input")
         parser.add_argument("--environment", required=True, help="where the secrets go")
         parser.add_argument(
@@ -33,7 +32,6 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Import."""
         environment = Environment.objects.filter(name=options["environment"]).first()
         if environment is None:
             raise CommandError("There is no environment of this name.", returncode=2)

@@ -25,7 +25,6 @@ class Command(BaseCommand):
     help = "Test, show and rotate the keys that wrap data keys; exits with 1 on a failure, 2 on wrong usage."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the actions."""
         actions = parser.add_subparsers(dest="action", required=True)
         for name, told in (
             ("test-connection", "make, open and refuse a data key under each configured key"),
@@ -43,7 +42,6 @@ class Command(BaseCommand):
         _add_format(action)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Carry out one action."""
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
             raise CommandError("There is no environment of this name.", returncode=2)

@@ -26,7 +26,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument(
             "--dry-run", action=BooleanOptionalAction, default=True, help="only tell and prove (the default)"
         )
@@ -41,7 +40,6 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Execute, or make a dry run."""
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
             raise CommandError("There is no environment of this name.", returncode=2)

@@ -21,12 +21,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("backup_file", type=Path, help="the file that migrate_to_kms named")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Roll back."""
         try:
             done = roll_back(options["backup_file"])
         except (MigrationRefused, KeyUnavailable, KeyRefused, KeyringUnavailable) as error:

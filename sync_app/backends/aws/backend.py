@@ -111,19 +111,15 @@ class AwsSecretsManager(Backend):
 
     @property
     def path_prefix(self) -> str:
-        """The prefix."""
         return self._prefix.text
 
     def identify_system(self) -> str:
-        """Name the account and the region."""
         return f"aws/{self._aws.resolve_account()}/{self.destination['region']}"
 
     def close(self) -> None:
-        """Close the connections."""
         self._aws.close()
 
     def check_connection(self) -> None:
-        """List one secret."""
         self._aws.call("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
 
     def probe_permissions(self) -> Iterator[Permission]:
@@ -276,7 +272,6 @@ class AwsSecretsManager(Backend):
         return self.get_metadata(name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        """Tag the secret."""
         tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
         self._aws.call(
             "TagResource",
@@ -284,7 +279,6 @@ class AwsSecretsManager(Backend):
         )
 
     def unmark(self, seen: SecretMetadata) -> None:
-        """Remove our tags."""
         self._aws.call(
             "UntagResource",
             lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),

@@ -48,7 +48,6 @@ class AwsConnection:
         self.client: SecretsManagerClient = self._create_client(service, self._lent)
 
     def close(self) -> None:
-        """Close the connections."""
         for session in self._sessions:
             session.close()
 

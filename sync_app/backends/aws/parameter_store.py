@@ -109,7 +109,6 @@ class AwsParameterStore(Backend):
 
     @property
     def path_prefix(self) -> str:
-        """The path."""
         return self._prefix.text
 
     @property
@@ -118,11 +117,9 @@ class AwsParameterStore(Backend):
         return _LARGEST[self.destination["tier"]]
 
     def identify_system(self) -> str:
-        """Name the account and the region."""
         return f"aws-ssm/{self._aws.resolve_account()}/{self.destination['region']}"
 
     def close(self) -> None:
-        """Close the connections."""
         self._aws.close()
 
     def explain_refusal(self, act: str, name: str) -> str:
@@ -130,7 +127,6 @@ class AwsParameterStore(Backend):
         return explain_bad_name(f"/{self._prefix.start}{name}") if act == "create" else ""
 
     def check_connection(self) -> None:
-        """List one page."""
         self._describe(self._below(), most=1)
 
     def probe_permissions(self) -> Iterator[Permission]:
@@ -162,7 +158,6 @@ class AwsParameterStore(Backend):
                 return
 
     def get_metadata(self, name: str) -> SecretMetadata:
-        """Return a parameter with its tags."""
         entry = self._read(self._path(name))
         seen = self._with_mark(name, entry) if entry else None
         return seen or SecretMetadata(name=name, presence=Presence.ABSENT)
@@ -270,7 +265,6 @@ class AwsParameterStore(Backend):
         return self.get_metadata(name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        """Tag the parameter."""
         path = self._path(seen.name)
         self._aws.call(
             "ssm:AddTagsToResource",
@@ -280,7 +274,6 @@ class AwsParameterStore(Backend):
         )
 
     def unmark(self, seen: SecretMetadata) -> None:
-        """Remove our tags."""
         path = self._path(seen.name)
         self._aws.call(
             "ssm:RemoveTagsFromResource",

@@ -52,7 +52,6 @@ class AppKey:
         return cls(app_id=given["app_id"], installation_id=given["installation_id"], key=key)
 
     def assertion(self) -> str:
-        """Return a fresh JWT of the App."""
         now = int(time.time())
         claims = {"iss": self.app_id, "iat": now - _JWT_BACK_SECONDS, "exp": now + _JWT_SECONDS}
         return jwt.encode({"alg": "RS256"}, claims, self.key)

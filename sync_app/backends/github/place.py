@@ -133,7 +133,6 @@ class GitHubPlace(VariableBackend):
         self._github.close()
 
     def check_connection(self) -> None:
-        """List one item."""
         self._list_page(1, size=1)
 
     def probe_permissions(self) -> Iterator[Permission]:

@@ -147,11 +147,9 @@ class GitLabVariables(VariableBackend):
         return f"gitlab/{host}/{kind}/{int(found['id'])}/{quote(self._scope, safe='')}"
 
     def close(self) -> None:
-        """Close the connections."""
         self._rest.close()
 
     def check_connection(self) -> None:
-        """List one variable."""
         self._ask_place("/variables", {"per_page": "1"})
 
     def probe_permissions(self) -> Iterator[Permission]:

@@ -141,7 +141,6 @@ class KubernetesSecrets(RestBackend):
 
     @property
     def path_prefix(self) -> str:
-        """The prefix."""
         return self._prefix.text
 
     def identify_system(self) -> str:
@@ -156,7 +155,6 @@ class KubernetesSecrets(RestBackend):
         return "" if rule == Objects.VALUE else rule
 
     def remote_name(self, name: str) -> str:
-        """Return the name of the object."""
         return object_name(self._prefix.start + name)
 
     def explain_refusal(self, act: str, name: str) -> str:
@@ -177,11 +175,9 @@ class KubernetesSecrets(RestBackend):
         return replace(seen, version=self._marked.get(seen.version, seen.version))
 
     def close(self) -> None:
-        """Close the connections."""
         self._cluster.close()
 
     def check_connection(self) -> None:
-        """List one Secret's metadata."""
         self._list_page({"limit": "1"})
 
     def probe_permissions(self) -> Iterator[Permission]:
@@ -216,7 +212,6 @@ class KubernetesSecrets(RestBackend):
             query = {"limit": str(self.page_size), "continue": page["metadata"]["continue"]}
 
     def get_metadata(self, name: str) -> SecretMetadata:
-        """Return the metadata of an object."""
         found = self._read(name, accept=_METADATA)
         return parse_metadata(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
 
@@ -281,7 +276,6 @@ class KubernetesSecrets(RestBackend):
 
     @classmethod
     def acts_after_writes(cls, destination: Mapping[str, str]) -> bool:
-        """Return whether workloads are restarted."""
         return destination.get("restart") == _RESTART
 
     def after_writes(self) -> None:
@@ -298,7 +292,6 @@ class KubernetesSecrets(RestBackend):
         self._label(seen, mark.labels(), {NAME: seen.name})
 
     def unmark(self, seen: SecretMetadata) -> None:
-        """Remove our labels and annotations."""
         self._label(seen, dict.fromkeys(MARK_KEYS), {NAME: None, WRITE: None})
 
     # --- How ----------------------------------------------------------------------------------

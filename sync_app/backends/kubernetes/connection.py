@@ -41,7 +41,6 @@ class KubernetesConnection:
         self._pool = pool(address, connections=_CONNECTIONS, ca=ca)
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.close()
 
     def request(

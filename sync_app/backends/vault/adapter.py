@@ -44,12 +44,10 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         self._pool = pool(self.base_uri, connections=_CONNECTIONS, prove=prove)
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.close()
         super().close()
 
     def get_login_token(self, response: Reply) -> str:
-        """Return the token that a login gave."""
         return str(orjson.loads(response.data)["auth"]["client_token"])
 
     def request(

@@ -130,7 +130,6 @@ class VaultKv2(RestBackend):
 
     @property
     def path_prefix(self) -> str:
-        """The prefix."""
         return self._prefix.text
 
     def identify_system(self) -> str:
@@ -201,7 +200,6 @@ class VaultKv2(RestBackend):
                     yield seen
 
     def get_metadata(self, name: str) -> SecretMetadata:
-        """Parse the metadata of a name."""
         return self._get_metadata(name, self._prefix.path(name))
 
     def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:

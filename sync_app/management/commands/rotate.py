@@ -37,7 +37,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what can be chosen."""
         chosen = parser.add_mutually_exclusive_group(required=True)
         chosen.add_argument("--secret", type=_place, help="environment/name: rotate this one now")
         chosen.add_argument("--due", action="store_true", help="rotate what is due, and carry on what waits")
@@ -56,7 +55,6 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Rotate, or try what would happen."""
         self._as_json = options["format"] == "json"
         if options["read_by"]:
             code = self._rotate_exposed(options)

@@ -59,7 +59,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the actions."""
         actions = parser.add_subparsers(dest="action", required=True)
         plan = _action(actions, "plan", "show what would be done; nothing is changed")
         leaving = [str(leaving) for leaving in DisconnectMode]
@@ -82,7 +81,6 @@ class Command(BaseCommand):
         defaults.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Carry out one action."""
         self._as_json = options["format"] == "json"
         try:
             code = getattr(self, f"_{options['action'].replace('-', '_')}")(options)

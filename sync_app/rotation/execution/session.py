@@ -40,12 +40,10 @@ class RotationSession:
 
     @property
     def policy(self) -> RotationPolicy:
-        """The policy of the rotation."""
         return self.rotation.policy
 
     @property
     def secret(self) -> Secret:
-        """The secret of the policy."""
         return self.policy.secret
 
     def open(self, *versions: SecretVersion) -> None:

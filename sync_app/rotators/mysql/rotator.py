@@ -125,7 +125,6 @@ class MySql(AbLogins):
 
     @contextmanager
     def _session(self, seconds: int) -> Iterator["Cursor"]:
-        """Yield a cursor of the administrator's."""
         with (
             self._connect(self._admin["username"], self._admin["password"], seconds) as connection,
             connection.cursor() as cursor,

@@ -156,7 +156,6 @@ class PostgreSql(AbLogins):
 
     @contextmanager
     def _session(self, seconds: int) -> Iterator["Connection[Any]"]:
-        """Yield a connection of the administrator's."""
         with self._connect(
             self._admin["username"], self._admin["password"], seconds, self.settings["database"]
         ) as connection:
