@@ -99,10 +99,12 @@ install: $(DEV) $(NODE) $(AWS) $(HELM) ## Install everything that development ne
 
 # Two keep both cores busy; a third takes as long.
 WORKERS ?= 2
+# A file is run by one process, which makes its servers once; the next file goes to whichever process is free.
+EACH_FILE := --dist loadfile --no-loadscope-reorder
 .PHONY: test
 test: $(DEV) $(NODE) $(AWS) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database'
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database'
 
 .PHONY: lint
 lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrases in prose
@@ -130,8 +132,8 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 .PHONY: coverage
 coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m every_database --cov --cov-append --cov-report='
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) --cov --cov-report= && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database --cov --cov-append --cov-report='
 	@$(BIN)/coverage report
 
 SECONDS ?= 600
@@ -139,7 +141,7 @@ SECONDS ?= 600
 torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass, images
 	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) \
 			-m "every_database or every_database_weekly"'
 	@$(MAKE) images
 

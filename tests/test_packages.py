@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import SLOWEST
+
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
 PAGE = (ROOT / "docs" / "packages.md").read_text(encoding="utf-8")
@@ -40,3 +42,8 @@ def test_no_folder_holds_more_modules_than_a_reader_can(app: str) -> None:
         if (count := sum(path.stem != "__init__" for path in folder.glob("*.py"))) > MOST_MODULES
     }
     assert crowded == {}
+
+
+def test_what_is_named_as_slow_is_there() -> None:
+    assert [file for file in SLOWEST if not (ROOT / file).is_file()] == []
+    assert len(set(SLOWEST)) == len(SLOWEST)
