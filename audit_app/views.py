@@ -238,7 +238,8 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
         sequence__in=[event.sequence - 1, event.sequence + 1]
     )
     neighbours = dict(beside.values_list("sequence", "pk"))
-    items = _items(event)
+    # All that an event about many lists; the event's hash covers no part of it without the rest.
+    items = list(event.manifest.items.order_by("name", "number")) if event.manifest else []
     page = Paginator(items, SHOWN).get_page(request.GET.get("page"))
     context = {
         "event": event,
@@ -267,11 +268,6 @@ def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
     for name, value in sorted(parsed_details(event.details).items()):
         is_text = value is None or isinstance(value, str)
         yield name, value or "" if is_text else json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _items(event: AuditEvent) -> list[ReadManifestItem]:
-    """Return all that an event about many lists; the event's hash covers no part of it without the rest."""
-    return list(event.manifest.items.order_by("name", "number")) if event.manifest else []
 
 
 def _is_genuine(event: AuditEvent, items: list[ReadManifestItem]) -> bool:

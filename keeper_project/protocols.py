@@ -5,10 +5,8 @@ The routes come from their URL patterns, and what a method does from its docstri
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
-
-from django.urls import URLPattern
 
 from keeper_project.aws import urls as aws_urls
 from keeper_project.aws.answers import MEDIA_TYPE as AWS_MEDIA_TYPE
@@ -135,7 +133,9 @@ class Route(NamedTuple):
 def routes() -> Iterator[Route]:
     """Yield each route under /vault and /aws."""
     for start, patterns in (("/vault/", kv2_urls.urlpatterns), ("/", aws_urls.urlpatterns)):
-        yield from _routes(start, patterns)
+        for each in patterns:
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"{start}{each.pattern}")
+            yield Route(str(each.name), path, each.callback.view_class)  # type: ignore[attr-defined]  # views of classes all
 
 
 def describe_protocols(result: Document, **_arguments: Any) -> Document:
@@ -145,12 +145,6 @@ def describe_protocols(result: Document, **_arguments: Any) -> Document:
     result["components"]["schemas"] |= _SCHEMAS
     result["components"].setdefault("securitySchemes", {}).update(_SECURITY)
     return result
-
-
-def _routes(start: str, patterns: Sequence[URLPattern]) -> Iterator[Route]:
-    for each in patterns:
-        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"{start}{each.pattern}")
-        yield Route(str(each.name), path, each.callback.view_class)  # type: ignore[attr-defined]  # views of classes all
 
 
 def _in_path(path: str) -> list[Document]:

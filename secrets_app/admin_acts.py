@@ -12,7 +12,6 @@ from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment, User
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
-from secrets_app.exposure.known_values import Known
 from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
 from secrets_app.exposure.readers import NEWEST, Viewer, readers_since
 from secrets_app.key_operations.key_test import Trial, test_key
@@ -72,7 +71,9 @@ _NAMED_SECRETS: Final = 20
 def _known_lines(actor: Principal, user: User) -> list[str]:
     """Return what of a person's knowledge is current, and which tokens they know."""
     found = offboarding_report(actor=actor, user=user)
-    standing = [_known_line(each) for each in found.standing[:_NAMED_SECRETS]]
+    standing = [
+        f"{_named(each.secret)}: marked as due for rotation." for each in found.standing[:_NAMED_SECRETS]
+    ]
     rest = len(found.standing) - len(standing)
     tokens = [f"{token.name}: a token that they issued, to be rotated." for token in found.tokens]
     return [
@@ -81,10 +82,6 @@ def _known_lines(actor: Principal, user: User) -> list[str]:
         *([f"{rest} more."] if rest else []),
         *tokens,
     ]
-
-
-def _known_line(known: Known) -> str:
-    return f"{_named(known.secret)}: marked as due for rotation."
 
 
 def _shown_offboarded(done: Offboarded) -> Shown:

@@ -1,6 +1,6 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
@@ -60,7 +60,9 @@ def _failed_runs(rows: QuerySet[Run]) -> QuerySet[Run]:
     """Return the failed of the newest runs, which no column has an index for."""
     newest = Run.objects.order_by("-pk").values("pk")[:1]
     return rows.filter(
-        pk__gt=Subquery(newest) - _NEWEST_RUNS, state=RunState.FAILED, created_at__gte=_a_day_ago()
+        pk__gt=Subquery(newest) - _NEWEST_RUNS,
+        state=RunState.FAILED,
+        created_at__gte=timezone.now() - timedelta(days=1),
     )
 
 
@@ -74,10 +76,6 @@ def _run_page(run: Run) -> str:
     if run.plan_id:
         return reverse("plan-detail", args=[run.plan_id])
     return reverse("target-detail", args=[run.target_id])
-
-
-def _a_day_ago() -> datetime:
-    return timezone.now() - timedelta(days=1)
 
 
 def _overdue(rows: QuerySet[RotationPolicy]) -> QuerySet[RotationPolicy]:

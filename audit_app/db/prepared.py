@@ -131,7 +131,8 @@ def insert(row: models.Model) -> None:
     statement = _insert(type(row), database.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, True), database) for field in fields]
     row.pk = raw_sql.insert(database, statement.head + statement.row, values)
-    _is_stored(row)
+    row._state.adding = False
+    row._state.db = DEFAULT_DB_ALIAS
 
 
 def update(row: models.Model, names: Collection[str], *, unless_changed: str, was: object) -> bool:
@@ -146,11 +147,6 @@ def update(row: models.Model, names: Collection[str], *, unless_changed: str, wa
     values = [field.get_db_prep_save(field.pre_save(row, False), database) for field in fields]
     statement = _update(type(row), tuple(field.name for field in fields), unless_changed, database.vendor)
     return raw_sql.execute(database, statement, [*values, row.pk, was]) == 1
-
-
-def _is_stored(row: models.Model) -> None:
-    row._state.adding = False
-    row._state.db = DEFAULT_DB_ALIAS
 
 
 def _mark(field: "models.Field[Any, Any]", database: BaseDatabaseWrapper) -> str:

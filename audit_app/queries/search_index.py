@@ -27,7 +27,7 @@ _COLUMNS: Final = ("outcome", "address", "request_id", "actor_name", "object_nam
 
 def behind() -> int:
     """Return how many committed events the search table lacks."""
-    missing = F("sequence") - _position()
+    missing = F("sequence") - Coalesce(F("search_position__sequence"), 0)
     total: int | None = _heads_ahead().aggregate(total=Sum(missing, output_field=BigIntegerField()))["total"]
     return total or 0
 
@@ -104,10 +104,6 @@ def remove_orphans() -> int:
 def _entries_after(last: int) -> "QuerySet[SearchEntry, int]":
     rows = SearchEntry.objects.filter(event_id__gt=last).order_by("event_id")
     return rows.values_list("event_id", flat=True)
-
-
-def _position() -> Coalesce:
-    return Coalesce(F("search_position__sequence"), 0)
 
 
 def _heads_ahead() -> QuerySet[StreamHead]:

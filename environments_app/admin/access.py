@@ -254,12 +254,6 @@ read_only(
 )
 
 
-def _token_page(token: ServiceToken) -> str:
-    if token.environment is None:
-        return reverse("admin-token-detail", args=[token.pk])
-    return reverse("token-detail", args=[token.environment.name, token.pk])
-
-
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ServiceAdmin):
     """Service tokens; acts issue, rotate and revoke them."""
@@ -286,7 +280,9 @@ class ServiceTokenAdmin(ServiceAdmin):
 
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of it."""
-        return _token_page(obj)
+        if obj.environment is None:
+            return reverse("admin-token-detail", args=[obj.pk])
+        return reverse("token-detail", args=[obj.environment.name, obj.pk])
 
     @admin.display(description="status")
     def status(self, token: ServiceToken) -> str:

@@ -1,6 +1,7 @@
 """What operators do with people, tokens and recipients in the admin, beside the forms."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from django import forms
@@ -63,10 +64,6 @@ def _shown_password(created: tuple[User, str | None]) -> Shown:
     return Shown(lines=(f"{user.username} {told}.",), once=password or "")
 
 
-def _enable(*, actor: Principal, user: User) -> User:
-    return accounts.update_user(actor=actor, user=user, is_active=True)
-
-
 def _rotate(*, actor: Principal, token: ServiceToken, overlap_hours: int) -> tuple[ServiceToken, str]:
     return token_rotation.rotate(actor=actor, token=token, overlap=timedelta(hours=overlap_hours))
 
@@ -118,7 +115,7 @@ _USERS: Final = (
         name="enable",
         label="Enable",
         permission=Action.USER_CHANGE,
-        use_case=_enable,
+        use_case=partial(accounts.update_user, is_active=True),
         takes="user",
         against=lambda user: "It is enabled already." if user.is_active else "",
         confirmation="They can sign in again, with the access that they had.",

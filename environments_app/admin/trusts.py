@@ -1,5 +1,6 @@
 """Trusts in the admin: to look at, to disable and to delete; the page of an environment creates them."""
 
+from functools import partial
 from typing import Any, Final
 
 from django.contrib import admin
@@ -15,16 +16,11 @@ from environments_app.models import Trust, UsedJwt
 from environments_app.trusts import service
 from environments_app.trusts.upkeep import trust_status
 
-
-def _disable(*, actor: Principal, trust: Trust) -> Trust:
-    return service.change(actor=actor, trust=trust, enabled=False)
-
-
 _DISABLE: Final = Act(
     name="disable",
     label="Disable",
     permission=Action.TRUST_CHANGE,
-    use_case=_disable,
+    use_case=partial(service.change, enabled=False),
     takes="trust",
     place=environment_of,
     against=lambda trust: "It is disabled already." if trust.disabled_at else "",

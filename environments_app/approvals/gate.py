@@ -322,16 +322,14 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             about=approval.uuid,
             environment=approval.environment,
             subject=f"{approval.environment.name}: {actor.name} requests approval"[:200],
-            lines=[_told(approval), *([f"Reason: {approval.reason}"] if approval.reason else [])],
+            lines=[
+                f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}",
+                *([f"Reason: {approval.reason}"] if approval.reason else []),
+            ],
             link=reverse("approval-detail", args=[approval.pk]),
             people=[person.uuid for person in people if person.email],
         )
     return approval
-
-
-def _told(approval: Approval) -> str:
-    """Return a title: "payments/db: secret update"."""
-    return f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}"
 
 
 def _refuse_too_many(actor: Principal, environment: Environment) -> None:

@@ -169,22 +169,14 @@ def load_principal(actor: Actor) -> Principal:
     """
     found: Principal | None = None
     if actor.kind is ActorKind.USER:
-        found = _user_again(actor.uuid, actor)
+        user = User.objects.filter(uuid=actor.uuid).first()
+        found = user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
     elif actor.kind is ActorKind.TOKEN:
-        found = _token_again(actor.uuid, actor)
+        token = _TOKEN_BY_UUID.first(actor.uuid)
+        found = token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
     return found or Principal(
         kind=actor.kind, uuid=actor.uuid, name=actor.name, address=actor.address, request_id=actor.request_id
     )
-
-
-def _user_again(uuid: UUID, actor: Actor) -> Principal | None:
-    user = User.objects.filter(uuid=uuid).first()
-    return user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
-
-
-def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
-    token = _TOKEN_BY_UUID.first(uuid)
-    return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
 
 
 def refresh_principal(actor: Principal) -> Principal:

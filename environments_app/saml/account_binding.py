@@ -32,7 +32,8 @@ def subject_user(statement: Statement, *, actor: Principal) -> User:
     user = bound_user(statement) or _new_user(statement, actor)
     if not verified_rows([user]) or not user.is_active:
         raise SamlRefused("saml-account", "Your account in Keeper is disabled. Ask an administrator.")
-    return _with_profile(user, statement, actor)
+    changes = {name: value for name, value in _profile(statement).items() if value != getattr(user, name)}
+    return accounts.update_user(actor=actor, user=user, **changes) if changes else user
 
 
 def _new_user(statement: Statement, actor: Principal) -> User:
@@ -67,11 +68,6 @@ def _name_taken() -> SamlRefused:
         "An account of your name exists that does not belong to this identity provider. "
         "Ask an administrator: it is not handed over because of a name.",
     )
-
-
-def _with_profile(user: User, statement: Statement, actor: Principal) -> User:
-    changes = {name: value for name, value in _profile(statement).items() if value != getattr(user, name)}
-    return accounts.update_user(actor=actor, user=user, **changes) if changes else user
 
 
 def _profile(statement: Statement) -> dict[str, str]:

@@ -181,7 +181,16 @@ def _sign_in(request: HttpRequest, statement: Statement) -> None:
     except Conflict as error:
         raise SamlRefused("saml-account", "Your account was changed meanwhile. Sign in again.") from error
     start_saml_session(
-        request, user, _subject(statement), proved_at=_proved_at(statement), ends_at=statement.session_ends_at
+        request,
+        user,
+        SamlSubject(
+            issuer=statement.issuer,
+            name_id=statement.name_id,
+            name_id_format=statement.name_id_format,
+            session_index=statement.session_index,
+        ),
+        proved_at=_proved_at(statement),
+        ends_at=statement.session_ends_at,
     )
 
 
@@ -201,15 +210,6 @@ def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest
 def _proved_at(statement: Statement) -> int:
     """Return when the provider asked for credentials, by its clock, which may be behind within the skew."""
     return statement.signed_in_at + int(settings.KEEPER_SAML_CLOCK_SKEW_SECONDS)
-
-
-def _subject(statement: Statement) -> SamlSubject:
-    return SamlSubject(
-        issuer=statement.issuer,
-        name_id=statement.name_id,
-        name_id_format=statement.name_id_format,
-        session_index=statement.session_index,
-    )
 
 
 def _target(request: HttpRequest) -> str:

@@ -106,7 +106,14 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
         return accounts.follow_groups(actor=actor, user=stored, role=_installation_role(mappings))
     except Conflict as error:
         # Keeper would have no administrator. The grant stays visible, and is removed at the next sign-in.
-        _record_kept(actor, stored, str(error))
+        commit_record(
+            actor=actor,
+            action=Action.USER_CHANGE,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", stored.uuid, stored.username),
+            outcome=Outcome.FAILED,
+            details={"role": str(UserRole.USER), "source": "saml", "reason": str(error)},
+        )
         return stored
 
 
@@ -166,17 +173,6 @@ def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str
                 prefix=key[1],
                 suspended_at=found.suspended_at,
             )
-
-
-def _record_kept(actor: Principal, user: User, reason: str) -> None:
-    commit_record(
-        actor=actor,
-        action=Action.USER_CHANGE,
-        stream=streams.SYSTEM,
-        object=AuditObject("user", user.uuid, user.username),
-        outcome=Outcome.FAILED,
-        details={"role": str(UserRole.USER), "source": "saml", "reason": reason},
-    )
 
 
 def _record_mapping(

@@ -9,7 +9,7 @@ address than before suspends an account that has access, as a replaced password 
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
@@ -138,7 +138,7 @@ def request_reset(*, email: str, address: str) -> None:
     requests = PasswordLink.objects.filter(purpose=LinkPurpose.RESET, user=None, created_at__gt=now - _HOUR)
     own = list(requests.filter(source=source).order_by("created_at").values_list("created_at", flat=True))
     if len(own) >= _PER_SOURCE:
-        raise TooManyRefusals(retry_after=_seconds_until(own[-_PER_SOURCE] + _HOUR, now))
+        raise TooManyRefusals(retry_after=max(1, int((own[-_PER_SOURCE] + _HOUR - now).total_seconds())))
     if requests.filter(due_at__isnull=False).count() >= _MOST_WAITING:
         raise TooManyRefusals(retry_after=60)
     # Known or not: more messages would only fill a mailbox.
@@ -218,10 +218,6 @@ def _open_links(user: User) -> QuerySet[PasswordLink]:
 
 def _end(links: QuerySet[PasswordLink]) -> int:
     return links.update(ended_at=timezone.now(), due_at=None)
-
-
-def _seconds_until(moment: datetime, now: datetime) -> int:
-    return max(1, int((moment - now).total_seconds()))
 
 
 def _tell(user: User, link: PasswordLink) -> None:

@@ -129,7 +129,13 @@ def _send(link: PasswordLink, user: User) -> None:
         link=urljoin(settings.KEEPER_URL, f"{reverse('password-choose')}#{code}"),
     )
     if is_reset:
-        _record_sending(link, user)
+        commit_record(
+            actor=anonymous_principal(link.source.partition("/")[0]),
+            action=Action.USER_CHANGE,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", user.uuid, user.username),
+            details={"password_reset": "link sent", "address": link.address},
+        )
     try:
         send_message(
             subject="Reset your password" if is_reset else "You are invited", text=text, to=[link.address]
@@ -163,14 +169,4 @@ def _explain(user: User) -> None:
         subject="Your password was not reset",
         lines=[f"Someone asked to reset the password of your Keeper account {user.username}.", reason],
         link=reverse("sign-in"),
-    )
-
-
-def _record_sending(link: PasswordLink, user: User) -> None:
-    commit_record(
-        actor=anonymous_principal(link.source.partition("/")[0]),
-        action=Action.USER_CHANGE,
-        stream=streams.SYSTEM,
-        object=AuditObject("user", user.uuid, user.username),
-        details={"password_reset": "link sent", "address": link.address},
     )

@@ -92,7 +92,10 @@ def _detail(
     request: HttpRequest, actor: Principal, asked: AccessRequest, form: GrantForm | None = None
 ) -> HttpResponse:
     # The page does not reveal the environment to a user who may not see it.
-    place = _seen(actor, asked.environment)
+    visible = asked.environment and allows(
+        actor, Action.ENVIRONMENT_VIEW, environment_id=asked.environment.pk
+    )
+    place = asked.environment if visible else None
     may_answer = decisions.may_answer(actor, asked)
     context: dict[str, Any] = {
         "asked": asked,
@@ -108,11 +111,6 @@ def _detail(
     }
     template = "environments_app/access_request_detail.html"
     return render_page(request, template, context, refused=form is not None)
-
-
-def _seen(actor: Principal, environment: Environment | None) -> Environment | None:
-    visible = environment and allows(actor, Action.ENVIRONMENT_VIEW, environment_id=environment.pk)
-    return environment if visible else None
 
 
 def _standing(asked: AccessRequest, environment: Environment) -> str:

@@ -28,7 +28,8 @@ def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
     actor, membership = _found(request, name, id)
     form = MemberChangeForm(request.POST or None, initial=_initial(membership))
     if request.method == "POST" and form.is_valid():
-        if _is_stale(form, membership):
+        # The form was made of another state, which sending it would bring back.
+        if form.cleaned_data["seen"] not in {"", state_digest(membership)}:
             messages.error(request, "Someone else changed this access. Reload the page and try again.")
             return redirect("member-change", name=name, id=id)
         changes = {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
@@ -53,11 +54,6 @@ def _found(request: HttpRequest, name: str, id: int) -> tuple[Principal, Members
 def _initial(membership: Membership) -> dict[str, Any]:
     values = {name: getattr(membership, name) for name in ("role", "prefix", "expires_at")}
     return {**values, "seen": state_digest(membership)}
-
-
-def _is_stale(form: MemberChangeForm, membership: Membership) -> bool:
-    """Return whether the form was made of another state, which sending it would bring back."""
-    return form.cleaned_data["seen"] not in {"", state_digest(membership)}
 
 
 def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:

@@ -163,7 +163,9 @@ def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
 def personal_token_issue(request: HttpRequest) -> HttpResponse:
     """Issue a personal token of the user, and show it, this once."""
     actor = principal_of(request)
-    form = PersonalTokenForm(request.POST, environments=_names(actor))
+    form = PersonalTokenForm(
+        request.POST, environments=sorted({grant.environment_name for grant in actor.grants})
+    )
     if form.is_valid():
         issued = attempt(form, lambda: issue_personal(actor=actor, **form.wanted))
         if issued is not None:
@@ -190,10 +192,6 @@ def personal_token_revoke(request: HttpRequest, uuid: UUID) -> HttpResponse:
         revoke_token(actor=actor, token=token)
         messages.success(request, "Token revoked.")
     return redirect(reverse("profile") + "#tokens")
-
-
-def _names(actor: Principal) -> list[str]:
-    return sorted({grant.environment_name for grant in actor.grants})
 
 
 def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) -> HttpResponse:

@@ -18,8 +18,8 @@ _VIEW: Final = ".view"
 def recent_acts(operator: Principal) -> Sequence[AuditEvent]:
     """Return the operator's last changes, newest first: neither reads, nor views, nor sign-ins."""
     own = search.events(viewer=operator, actor=operator.uuid, housekeeping=False)
-    return [event for event in own[:_LOOKED_AT] if _is_change(event.action)][:SHOWN]
-
-
-def _is_change(action: str) -> bool:
-    return action not in READS | _OWN_SESSION and not action.endswith(_VIEW)
+    return [
+        event
+        for event in own[:_LOOKED_AT]
+        if event.action not in READS | _OWN_SESSION and not event.action.endswith(_VIEW)
+    ][:SHOWN]

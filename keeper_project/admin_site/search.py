@@ -75,7 +75,12 @@ def _kinds(text: str) -> Iterator[tuple[QuerySet[Any], Callable[[Any], str]]]:
 
 def _hits(rows: QuerySet[Any], note: Callable[[Any], str], text: str) -> Hits:
     found = [
-        Hit(name=_name(row), note=note(row), url=_address(row, "change", row.pk)) for row in rows[:SHOWN]
+        Hit(
+            name=str(row.user or "not signed in") if isinstance(row, Session) else str(row),
+            note=note(row),
+            url=_address(row, "change", row.pk),
+        )
+        for row in rows[:SHOWN]
     ]
     meta = rows.model._meta
     listed = f"{_address(rows.model, 'changelist')}?{urlencode({'q': text})}"
@@ -98,10 +103,6 @@ def _events(request: HttpRequest, text: str) -> Hits:
     ]
     listed = f"{_address(AuditEvent, 'changelist')}?{urlencode({'q': text})}"
     return Hits(label="Audit events", rows=rows, url=listed)
-
-
-def _name(row: Any) -> str:
-    return str(row.user or "not signed in") if isinstance(row, Session) else str(row)
 
 
 def _begins(column: str, text: str) -> Q:

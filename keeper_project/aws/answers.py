@@ -70,7 +70,11 @@ def error_of(error: Exception, operation: str) -> AwsError | None:
     if isinstance(error, Suspended):
         return AwsError("AccessDeniedException", str(error))
     if isinstance(error, Invisible | Forbidden | PermissionDenied):
-        return _denied(operation)
+        act = f"secretsmanager:{operation}"
+        return AwsError(
+            "AccessDeniedException",
+            f"The token is not authorized to perform: {act} because no policy allows the action",
+        )
     return _of_a_problem(error)
 
 
@@ -93,14 +97,6 @@ def failed(request: HttpRequest, error: AwsError) -> HttpResponse:
 def seconds(at: datetime) -> float:
     """Return a time as the protocol writes it."""
     return round(at.timestamp(), 3)
-
-
-def _denied(operation: str) -> AwsError:
-    act = f"secretsmanager:{operation}"
-    return AwsError(
-        "AccessDeniedException",
-        f"The token is not authorized to perform: {act} because no policy allows the action",
-    )
 
 
 def _of_a_problem(error: Exception) -> AwsError | None:

@@ -1,7 +1,7 @@
 """Writes a backup: everything, as it was at one instant, encrypted and signed."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -78,6 +78,7 @@ def applied_migrations() -> list[str]:
 def _manifest(backup: UUID, deployment: UUID, file_key: FileKey) -> Manifest:
     wrapped = DataKey.objects.order_by("provider", "key_uri").values("provider", "key_uri")
     heads = StreamHead.objects.order_by("stream").values_list("stream", "sequence", "hash")
+    newest = Checkpoint.objects.order_by("-number").values_list("number", "digest").first()
     return Manifest(
         backup=backup,
         deployment=deployment,
@@ -88,13 +89,8 @@ def _manifest(backup: UUID, deployment: UUID, file_key: FileKey) -> Manifest:
         keys=[NeededKey(**key) for key in wrapped.annotate(data_keys=Count("pk"))],
         counts={rows.label(model): rows.count(model) for model in rows.tables()},
         heads={stream: Head(sequence=sequence, hash=bytes(tip).hex()) for stream, sequence, tip in heads},
-        anchor=_newest_anchor(),
+        anchor={"number": newest[0], "digest": bytes(newest[1]).hex()} if newest else None,
     )
-
-
-def _newest_anchor() -> dict[str, Any] | None:
-    newest = Checkpoint.objects.order_by("-number").values_list("number", "digest").first()
-    return {"number": newest[0], "digest": bytes(newest[1]).hex()} if newest else None
 
 
 def _record(

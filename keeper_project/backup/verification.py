@@ -134,7 +134,8 @@ def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
         raise Unwritable(f"there is no room to prove the backup in {settings.KEEPER_DATA_DIR}") from error
     except DatabaseError as error:
         raise Altered(f"the rows of the backup do not fit together ({type(error).__name__})") from error
-    _require_deployment(manifest)
+    if deployment_uuid() != manifest.deployment:
+        raise Altered("the manifest names another deployment than the rows")
     # Before any key is opened, which may add an event.
     _require_heads(manifest)
     data_keys = _open_every_key()
@@ -143,11 +144,6 @@ def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
     proof.problems = list(islice(found, _PROBLEMS_SHOWN))
     proof.damaged = len(proof.problems) + sum(1 for _ in found)
     return proof
-
-
-def _require_deployment(manifest: Manifest) -> None:
-    if deployment_uuid() != manifest.deployment:
-        raise Altered("the manifest names another deployment than the rows")
 
 
 def _open_every_key() -> int:

@@ -75,7 +75,9 @@ def secret_figures(actor: Principal) -> dict[str, int]:
     Counting reads all of them: from _MANY on, the result is cached for a minute, for all users with the
     same grants.
     """
-    key = _figures_key(actor)
+    # A cache may be shared by several installations.
+    text = repr((str(deployment_uuid()), actor.is_admin, actor.is_auditor, sorted(map(repr, actor.grants))))
+    key = f"secret-figures-{hashlib.sha256(text.encode()).hexdigest()}"
     kept: dict[str, int] | None = cache.get(key)
     if kept is not None:
         return kept
@@ -83,12 +85,6 @@ def secret_figures(actor: Principal) -> dict[str, int]:
     if found["living"] >= _MANY:
         cache.set(key, found, _KEPT_SECONDS)
     return found
-
-
-def _figures_key(actor: Principal) -> str:
-    # A cache may be shared by several installations.
-    text = repr((str(deployment_uuid()), actor.is_admin, actor.is_auditor, sorted(map(repr, actor.grants))))
-    return f"secret-figures-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _counted(actor: Principal) -> dict[str, int]:

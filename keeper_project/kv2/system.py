@@ -11,7 +11,6 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import Invisible
-from environments_app.models import Environment
 from keeper_project.kv2.answers import Kv2Error, envelope, respond
 from keeper_project.kv2.mounts import environment_of, mount_facts, mount_of_path, mounted
 from keeper_project.kv2.views import Kv2View, OpenView, body_of
@@ -150,8 +149,6 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
     except Invisible:
         return _NOTHING
     asked = {"data": _CAPABILITIES, "metadata": _OF_NAMES, "subkeys": _CAPABILITIES[3:4]}.get(kind, ())
-    return [word for word, act in asked if _may(actor, act, environment, name)] or _NOTHING
-
-
-def _may(actor: Principal, act: Action, environment: Environment, name: str) -> bool:
-    return allows(actor, act, environment_id=environment.pk, name=name)
+    return [
+        word for word, act in asked if allows(actor, act, environment_id=environment.pk, name=name)
+    ] or _NOTHING

@@ -11,10 +11,9 @@ import orjson
 from django.http import StreamingHttpResponse
 
 from audit_app.crypto.canonical_json import utc_text
+from audit_app.queries.event_export import harmless
 from audit_app.queries.reports import Cell
 from keeper_project.reports.service import Report, ReportRow, findings
-
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +36,8 @@ def csv_lines(report: Report) -> Iterator[bytes]:
 
 def _csv_line(cells: list[str]) -> bytes:
     out = io.StringIO()
-    csv.writer(out, quoting=csv.QUOTE_ALL).writerow(map(_harmless, cells))
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerow(map(harmless, cells))
     return out.getvalue().encode()
-
-
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula (OWASP, CSV injection): an apostrophe before it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def json_lines(report: Report) -> Iterator[bytes]:

@@ -39,7 +39,9 @@ def system(request: HttpRequest) -> HttpResponseBase:
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
-        return _act(request, actor)
+        if "schedule" in request.POST:
+            return _run_now(request, actor)
+        return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
     text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
     found = standings(actor=actor)
     context = {
@@ -65,12 +67,6 @@ def system(request: HttpRequest) -> HttpResponseBase:
 
 def _chosen(text: str, *, changed: bool) -> list[Setting]:
     return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
-
-
-def _act(request: HttpRequest, actor: Principal) -> HttpResponseBase:
-    if "schedule" in request.POST:
-        return _run_now(request, actor)
-    return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
 
 
 def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:

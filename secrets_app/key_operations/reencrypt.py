@@ -62,9 +62,8 @@ def reencrypt(
     if not DataKey.objects.filter(scope=environment.uuid, purpose=VALUES).exists():
         return None
     key = _new_key(environment)
-    result = _sealed_under(
-        environment, key, _under_other_keys(environment, key.id), progress, batch_size or BATCH
-    )
+    rows = SecretVersion.objects.filter(secret__environment=environment).exclude(data_key__uuid=key.id)
+    result = _sealed_under(environment, key, rows.order_by("pk"), progress, batch_size or BATCH)
     result.credentials = _reseal_credentials(environment, key, result.broken)
     # Of rows that are gone by now; one of the rows of now is under the new key.
     environment_snapshot.forget(environment.pk)
@@ -107,11 +106,6 @@ def _is_unfinished(environment: Environment) -> bool:
     made = events.filter(action=Action.DATA_KEY_CREATE, details__contains='"reason":"rotation"')
     ended = events.filter(action=Action.DATA_KEY_ROTATE, details__contains='"step":"finished"')
     return made.exists() and not ended.exists()
-
-
-def _under_other_keys(environment: Environment, data_key: UUID) -> QuerySet[SecretVersion]:
-    rows = SecretVersion.objects.filter(secret__environment=environment).exclude(data_key__uuid=data_key)
-    return rows.order_by("pk")
 
 
 def _sealed_under(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -180,18 +179,17 @@ def _legacy_values(scope: UUID) -> int:
 def _data_keys(scope: UUID) -> list[DataKeyFacts]:
     rows = DataKey.objects.filter(scope=scope).annotate(sealed=Count("versions")).order_by("pk")
     now, credentials = timezone.now(), sealed_columns.counts(scope)
-    return [_facts(row, row.sealed, credentials[row.uuid], now) for row in rows]
-
-
-def _facts(row: DataKey, sealed: int, credentials: int, now: datetime) -> DataKeyFacts:
-    return DataKeyFacts(
-        uuid=str(row.uuid),
-        purpose=row.purpose,
-        active=bool(row.active),
-        age_days=(now - row.created_at).days,
-        provider=row.provider,
-        key_uri=row.key_uri,
-        values=sealed,
-        credentials=credentials,
-        other_provider=row.other_provider,
-    )
+    return [
+        DataKeyFacts(
+            uuid=str(row.uuid),
+            purpose=row.purpose,
+            active=bool(row.active),
+            age_days=(now - row.created_at).days,
+            provider=row.provider,
+            key_uri=row.key_uri,
+            values=row.sealed,
+            credentials=credentials[row.uuid],
+            other_provider=row.other_provider,
+        )
+        for row in rows
+    ]

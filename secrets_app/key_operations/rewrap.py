@@ -104,14 +104,10 @@ def _move(row: DataKey, scope: Scope) -> None:
         # Only what was read is replaced: a run beside this one, or a restore, loses nothing.
         standing = DataKey.objects.filter(pk=row.pk, key_uri=row.key_uri, wrapped_key=old)
         if standing.update(wrapped_key=wrapped, key_uri=scope.key_uri):
-            _record(row, scope)
-
-
-def _record(row: DataKey, scope: Scope) -> None:
-    record(
-        actor=actors.system(),
-        action=Action.DATA_KEY_ROTATE,
-        stream=scope.stream,
-        object=AuditObject("data_key", row.uuid, row.purpose),
-        details={"step": "rewrap", "from": row.key_uri, "to": scope.key_uri},
-    )
+            record(
+                actor=actors.system(),
+                action=Action.DATA_KEY_ROTATE,
+                stream=scope.stream,
+                object=AuditObject("data_key", row.uuid, row.purpose),
+                details={"step": "rewrap", "from": row.key_uri, "to": scope.key_uri},
+            )

@@ -93,7 +93,8 @@ class VersionBatch:
 
 def version_batch(*, after: int) -> VersionBatch | None:
     """Look at the next versions, by their ids; None if there are no more."""
-    batch = _batch(after=after)
+    rows = SecretVersion.objects.prefetch_related("secret__environment").filter(pk__gt=after)
+    batch = list(rows.order_by("pk")[:_BATCH])
     if not batch:
         return None
     writes = _writes({uuid for version in batch if (uuid := _secret_uuid(version))})
@@ -125,12 +126,13 @@ def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
         write = writes[key]
         if write.secret in there:
             which = write.number if isinstance(key, tuple) else key
-            yield _lost(write, f"version {which} of secret {write.name}")
-
-
-def _batch(*, after: int) -> list[SecretVersion]:
-    rows = SecretVersion.objects.prefetch_related("secret__environment").filter(pk__gt=after)
-    return list(rows.order_by("pk")[:_BATCH])
+            yield Problem(
+                kind="loss",
+                object=f"version {which} of secret {write.name}",
+                message="it was written and not purged, and is gone",
+                stream=write.stream,
+                sequence=write.sequence,
+            )
 
 
 class _Write(NamedTuple):
@@ -246,14 +248,4 @@ def _problem(version: SecretVersion, write: _Write | None, message: str) -> Prob
         message=message,
         stream=write.stream if write else "",
         sequence=write.sequence if write else None,
-    )
-
-
-def _lost(write: _Write, what: str) -> Problem:
-    return Problem(
-        kind="loss",
-        object=what,
-        message="it was written and not purged, and is gone",
-        stream=write.stream,
-        sequence=write.sequence,
     )

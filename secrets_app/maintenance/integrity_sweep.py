@@ -121,7 +121,14 @@ def _finish(sweep: Sweep) -> None:
 def _keep(sweep: Sweep, problems: Iterable[Problem], *, checked: int) -> None:
     found = list(problems)
     for problem in found:
-        _record_problem(problem)
+        commit_record(
+            actor=actors.system(),
+            action=Action.INTEGRITY_VIOLATION,
+            stream=streams.SYSTEM,
+            object=AuditObject(problem.kind, deployment_uuid(), problem.object[:500]),
+            outcome=Outcome.FAILED,
+            details={"reason": problem.message[:500], "found_by": "sweep"},
+        )
     lines = [f"{problem.object}: {problem.message}" for problem in found]
     sweep.found = [*sweep.found, *lines][:_FOUND_KEPT]
     sweep.checked += checked
@@ -132,17 +139,6 @@ def _keep(sweep: Sweep, problems: Iterable[Problem], *, checked: int) -> None:
         checked=F("checked") + checked,
         problems=F("problems") + len(found),
         lease_until=timezone.now() + _LEASE,
-    )
-
-
-def _record_problem(problem: Problem) -> None:
-    commit_record(
-        actor=actors.system(),
-        action=Action.INTEGRITY_VIOLATION,
-        stream=streams.SYSTEM,
-        object=AuditObject(problem.kind, deployment_uuid(), problem.object[:500]),
-        outcome=Outcome.FAILED,
-        details={"reason": problem.message[:500], "found_by": "sweep"},
     )
 
 

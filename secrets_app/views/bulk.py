@@ -110,7 +110,8 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     if act is None and name != EXPORT:
         raise InvalidInput("act", "Choose an action.")
     asked = _asked(request, actor)
-    secrets = _selected(actor, asked.seen, deleted=bool(act and act.on_deleted))
+    rows = visible_secrets(actor, deleted=bool(act and act.on_deleted)).filter(pk__in=asked.seen)
+    secrets = verified_rows(rows.order_by("name", "id"))
     form = OptionsForm(
         request.POST if step else None,
         needs="format" if act is None else act.needs,
@@ -177,11 +178,6 @@ def _matching(query: QueryDict, actor: Principal) -> dict[int, str]:
     found = matching_secrets(actor, FilterForm(query, environments=environments))
     rows = found.select_related(None).order_by("name", "id")[:MAX_MATCHING]
     return {row.pk: row.etag for row in rows}
-
-
-def _selected(actor: Principal, seen: Mapping[int, str], *, deleted: bool) -> list[Secret]:
-    rows = visible_secrets(actor, deleted=deleted).filter(pk__in=seen)
-    return verified_rows(rows.order_by("name", "id"))
 
 
 def _only_environment(secrets: Sequence[Secret]) -> Environment | None:

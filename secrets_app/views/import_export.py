@@ -93,7 +93,13 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
         following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
         kept = {"fixes": form.fixes.items(), "again": form.sends_file}
         return {"part": part, "unfinished": following, **kept}
-    return _outcome(environment, plan, part)
+    return {
+        "results": True,
+        "done": part.done,
+        "failed": part.failed,
+        "left_out": plan.of(Verdict.REFUSED),
+        "list_url": f"{reverse('secret-list')}?environment={environment.name}",
+    }
 
 
 @dataclass
@@ -151,16 +157,6 @@ def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
         "field": line.field,
         "version": line.secret.current_number if line.secret else None,
         "fix": fix,
-    }
-
-
-def _outcome(environment: Environment, plan: Plan, part: _Part) -> dict[str, Any]:
-    return {
-        "results": True,
-        "done": part.done,
-        "failed": part.failed,
-        "left_out": plan.of(Verdict.REFUSED),
-        "list_url": f"{reverse('secret-list')}?environment={environment.name}",
     }
 
 

@@ -117,7 +117,10 @@ def discover(
             heartbeat()
     found = {name: each for name, each in found.items() if not _is_elsewhere(each)}
     if backend.capabilities.list_is_complete:
-        _mark_absent(found.values())
+        # Nothing is at names that a whole list does not show, and that were never known there.
+        for finding in found.values():
+            if finding.remote is None and not _is_known(finding.entry):
+                finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     refresh(backend, doubtful, heartbeat=heartbeat)
     _correct_claims(target, found.values())
@@ -229,13 +232,6 @@ def _leave_out_by_tags(target: Target, findings: Iterable[Finding]) -> None:
 def _is_elsewhere(finding: Finding) -> bool:
     """Return whether a secret is left out, and never was in the target: a plan does not count it."""
     return finding.left_out and finding.entry is None and finding.remote is None
-
-
-def _mark_absent(findings: Iterable[Finding]) -> None:
-    """Note that nothing is at names that a whole list does not show, and that were never known there."""
-    for finding in findings:
-        if finding.remote is None and not _is_known(finding.entry):
-            finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
 
 
 def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:

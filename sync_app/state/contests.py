@@ -38,7 +38,11 @@ def find_contested_writes(target: Target, decisions: Mapping[str, Decision]) -> 
     The wait doubles with each time that Keeper wrote that secret over such an act within the window; after
     `CONTESTED` times only a person's choice writes.
     """
-    names = sorted(name for name, decision in decisions.items() if _overwrites_change(decision))
+    names = sorted(
+        name
+        for name, decision in decisions.items()
+        if decision.outcome in _WRITES and decision.reason in _OVER
+    )
     now = database_now()
     found: dict[str, WaitingWrite] = {}
     for start in range(0, len(names), _NAMES_AT_A_TIME):
@@ -57,10 +61,6 @@ def _reason_to_wait(decision: Decision, times: int, last: datetime, now: datetim
         return f"contested: {often}; find out who {does} there, then keep ours"
     due = last + FIRST_WAIT * 2 ** (times - AT_ONCE)
     return f"{often}: the next write waits until {due:%H:%M} UTC" if now < due else ""
-
-
-def _overwrites_change(decision: Decision) -> bool:
-    return decision.outcome in _WRITES and decision.reason in _OVER
 
 
 def _count_overwrites(target: Target, names: list[str], now: datetime) -> Iterable[tuple[str, int, datetime]]:

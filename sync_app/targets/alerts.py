@@ -48,7 +48,8 @@ def update_after_run(run: Run) -> None:
     if run.state == RunState.FAILED or _keeps_failing(run):
         _raise_alert(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
     elif run.state == RunState.DONE:
-        counts = _count_states(target)
+        rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
+        counts = dict(rows.values_list("state").annotate(Count("id")))
         for state in _WORDS:
             if counts.get(state):
                 _raise_state_alert(target, state, counts[state])
@@ -74,11 +75,6 @@ def _keeps_failing(run: Run) -> bool:
 def target_path(target: Target) -> str:
     """Return the path of a target's page."""
     return reverse("target-detail", args=[target.pk])
-
-
-def _count_states(target: Target) -> dict[str, int]:
-    rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
-    return dict(rows.values_list("state").annotate(Count("id")))
 
 
 def _raise_state_alert(target: Target, state: DeliveryState, count: int) -> None:

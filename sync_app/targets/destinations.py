@@ -59,7 +59,8 @@ def identify(backend: Backend) -> Identity:
     identity = Identity(
         system=backend.identify_system().casefold(), place=backend.path_prefix.strip("/").casefold()
     )
-    limit = _max_length("system")
+    field: Any = Target._meta.get_field("system")
+    limit = int(field.max_length)
     if len(identity.system) > limit:
         raise BadDestination(f"namespace and mount are longer than {limit} characters", field="mount")
     return identity
@@ -129,8 +130,3 @@ def _describe_target(target: Target, actor: Principal) -> str:
 
 def _split_path(place: str) -> list[str]:
     return [segment for segment in place.split("/") if segment]
-
-
-def _max_length(column: str) -> int:
-    field: Any = Target._meta.get_field(column)
-    return int(field.max_length)

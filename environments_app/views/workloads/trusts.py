@@ -38,7 +38,7 @@ class TrustPanel:
             "title": "Workload identity",
             "environment": environment,
             "rows": [{"trust": trust, "state": trust_status(trust)} for trust in rows],
-            "presets": _presets(),
+            "presets": [(key, preset.label) for key, preset in PRESETS.items()],
         }
 
 
@@ -117,10 +117,6 @@ def trust_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
     except KeysUnavailable as error:
         return _page(request, actor, trust, trial_problem=str(error))
     return _page(request, actor, trust, trial=trial)
-
-
-def _presets() -> list[tuple[str, str]]:
-    return [(key, preset.label) for key, preset in PRESETS.items()]
 
 
 def _preset_key(trust: Trust) -> str:

@@ -6,6 +6,7 @@ sync writes there, becomes its value; any other becomes a JSON secret of its fie
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import yaml
@@ -35,7 +36,7 @@ def parse_vault_file(text: str) -> list[Entry]:
         return [entry for place, part in enumerate(replies, 1) for entry in _of_reply(place, part)]
     if not json_tokens_format.is_object(text):
         raise unreadable("The file is not what Vault writes.")
-    return [_numbered(place, entry) for place, entry in enumerate(_of_reply(1, text), 1)]
+    return [replace(entry, place=place) for place, entry in enumerate(_of_reply(1, text), 1)]
 
 
 def _of_reply(place: int, text: str) -> Iterator[Entry]:
@@ -83,9 +84,3 @@ def _secret(path: str, text: str) -> Entry:
     if [name for name, _ in fields] == [_ALONE] and not json_tokens_format.is_object(fields[0][1]):
         return named(1, path, fields[0][1])
     return Entry(place=1, name=path, value=text, secret_type=SecretType.JSON)
-
-
-def _numbered(place: int, entry: Entry) -> Entry:
-    return Entry(
-        place=place, name=entry.name, value=entry.value, secret_type=entry.secret_type, fault=entry.fault
-    )

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from secrets_app.models import Secret
-from secrets_app.queries.folders import Folder, folders_in
+from secrets_app.queries.folders import folders_in
 from secrets_app.views.listing.links import list_url
 
 # One statement for each level: deeper branches show their last levels alone.
@@ -28,27 +28,20 @@ def _level(
 ) -> list[dict[str, Any]]:
     prefix, deeper = levels[0], levels[1:]
     shown = []
-    for folder in folders_in(_under(secrets, prefix), prefix):
+    under = secrets.filter(name__gte=f"{prefix}/", name__lt=f"{prefix}0") if prefix else secrets
+    for folder in folders_in(under, prefix):
         is_open = bool(deeper) and folder.path == deeper[0]
-        shown.append(_entry(request, folder, depth, is_child=not deeper, is_open=is_open))
+        shown.append(
+            {
+                "name": f"{folder.name}/",
+                "count": folder.count,
+                "url": list_url(request, prefix=folder.path),
+                "depth": depth,
+                "is_child": not deeper,
+                "is_open": is_open,
+                "is_current": folder.path == request.GET.get("prefix", "").removesuffix("/"),
+            }
+        )
         if is_open:
             shown += _level(request, secrets, deeper, depth=depth + 1)
     return shown
-
-
-def _under(secrets: QuerySet[Secret], prefix: str) -> QuerySet[Secret]:
-    return secrets.filter(name__gte=f"{prefix}/", name__lt=f"{prefix}0") if prefix else secrets
-
-
-def _entry(
-    request: HttpRequest, folder: Folder, depth: int, *, is_child: bool, is_open: bool
-) -> dict[str, Any]:
-    return {
-        "name": f"{folder.name}/",
-        "count": folder.count,
-        "url": list_url(request, prefix=folder.path),
-        "depth": depth,
-        "is_child": is_child,
-        "is_open": is_open,
-        "is_current": folder.path == request.GET.get("prefix", "").removesuffix("/"),
-    }

@@ -41,7 +41,7 @@ def secret_matrix(request: HttpRequest) -> HttpResponse:
     page = page_of_names(secrets, after=given.get("after", ""), before=given.get("before", ""))
     # The filters choose the names; a row then shows each place of its name.
     found = secrets_by_name(visible_secrets(actor).filter(environment__in=columns), page.names)
-    compared = [place for place in columns if _may_compare(actor, place)]
+    compared = [place for place in columns if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
     differences: Mapping[str, Mapping[int, Difference]] = {}
     if request.method == "POST" and len(compared) >= _AT_LEAST:
         differences = compare_across(actor=actor, environments=compared, names=page.names)
@@ -58,10 +58,6 @@ def secret_matrix(request: HttpRequest) -> HttpResponse:
         **_pages(page, query),
     }
     return render_page(request, "secrets_app/matrix.html", context, refused=False)
-
-
-def _may_compare(actor: Principal, place: Environment) -> bool:
-    return allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)
 
 
 def _row(

@@ -116,7 +116,8 @@ class VaultKv2(RestBackend):
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
         self._objects = Objects(self.destination["objects"])
-        self._namespace = _parse_namespace(self.destination)
+        given = Prefix(self.destination["namespace"], field="namespace").text
+        self._namespace = "" if _is_root(given) else given
         self._detailed = self._patches = True
         self._vault = VaultConnection(
             self._address,
@@ -466,11 +467,6 @@ class VaultKv2(RestBackend):
 
 
 _LIST: Final = {"list": "true"}
-
-
-def _parse_namespace(destination: Mapping[str, str]) -> str:
-    given = Prefix(destination["namespace"], field="namespace").text
-    return "" if _is_root(given) else given
 
 
 def _is_root(namespace: str) -> bool:

@@ -252,7 +252,13 @@ def _apply_proven_connection(
             rotator.check_setup(value)
             _require_fit(rotator, value, SecretType(secret.secret_type))
     except BackendError as error:
-        _record_failure(actor, action, policy, error)
+        commit_record(
+            actor=actor,
+            action=action,
+            **stream_and_object(policy),
+            outcome=Outcome.FAILED,
+            details={"rotator": policy.rotator, "reason": type(error).__name__},
+        )
         raise
     policy.settings, policy.endpoint = dict(rotator.settings), rotator.endpoint
 
@@ -291,14 +297,4 @@ def _record(actor: Principal, action: Action, policy: RotationPolicy, details: M
         action=action,
         **stream_and_object(policy),
         details={**details, **row_digest_entry(policy)},
-    )
-
-
-def _record_failure(actor: Principal, action: Action, policy: RotationPolicy, error: BackendError) -> None:
-    commit_record(
-        actor=actor,
-        action=action,
-        **stream_and_object(policy),
-        outcome=Outcome.FAILED,
-        details={"rotator": policy.rotator, "reason": type(error).__name__},
     )

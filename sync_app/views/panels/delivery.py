@@ -67,7 +67,9 @@ class DeliveryPanel:
         """Return the state of a secret at each target that covers it; None if there is none."""
         targets = [
             target
-            for target in _active_targets(secret.environment_id)
+            for target in Target.objects.filter(environment_id=secret.environment_id, live=True).defer(
+                "credentials"
+            )
             if is_in_scope(str(target.scope), secret.name)
         ]
         covering = {target.pk for target in targets}
@@ -119,10 +121,6 @@ def _hidden_cell(states: Sequence[str]) -> Cell:
     """Return the cell of the targets that a reader may not see, in the state that needs most attention."""
     worst = max(states, key=lambda state: (state in ALERTING, state != DeliveryState.IN_SYNC))
     return Cell(state=worst, label=_HIDDEN if len(states) == 1 else f"{len(states)} other targets")
-
-
-def _active_targets(environment_id: int) -> list[Target]:
-    return list(Target.objects.filter(environment_id=environment_id, live=True).defer("credentials"))
 
 
 def _has_state(state: str) -> Q:
