@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from audit_app.models.timestamps import optional_timestamp
+
 
 class System(models.TextChoices):
     """A probed system; keys, sinks and targets have their own rows."""
@@ -50,21 +52,9 @@ class ExternalSystem(models.Model):
         default=0, verbose_name="response time (ms)", help_text="How long the last check took."
     )
     failures = models.PositiveIntegerField(default=0, help_text="Number of failed checks in a row.")
-    checked_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="checked",
-        help_text="When a worker last checked the system, in UTC.",
-    )
-    changed_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="state since", help_text="When the state last changed, in UTC."
-    )
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="claimed until",
-        help_text="Until when a worker holds the check, in UTC.",
-    )
+    checked_at = optional_timestamp("checked", "When a worker last checked the system, in UTC.")
+    changed_at = optional_timestamp("state since", "When the state last changed, in UTC.")
+    lease_until = optional_timestamp("claimed until", "Until when a worker holds the check, in UTC.")
 
     class Meta:
         """In the order in which they were first asked."""
@@ -92,12 +82,7 @@ class BackupRequest(models.Model):
         help_text="Name of the backup to verify. Empty: a new backup is made.",
     )
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Number of attempts.")
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="claimed until",
-        help_text="Until when a worker holds the request, in UTC.",
-    )
+    lease_until = optional_timestamp("claimed until", "Until when a worker holds the request, in UTC.")
     requested_at = models.DateTimeField(
         auto_now_add=True, verbose_name="requested", help_text="When it was requested, in UTC."
     )
@@ -121,9 +106,7 @@ class ScheduledTask(models.Model):
     """
 
     task = models.CharField(max_length=100, unique=True, help_text="Name of the scheduled task.")
-    started_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="last run", help_text="When the last run started, in UTC."
-    )
+    started_at = optional_timestamp("last run", "When the last run started, in UTC.")
     milliseconds = models.PositiveBigIntegerField(
         default=0, verbose_name="duration (ms)", help_text="How long the last run took."
     )
@@ -135,11 +118,8 @@ class ScheduledTask(models.Model):
         help_text="Kind of the error that ended the last run. Empty: it succeeded.",
     )
     failures = models.PositiveIntegerField(default=0, help_text="Number of failed runs in a row.")
-    requested_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="requested",
-        help_text="When a run was requested that no worker has started yet, in UTC.",
+    requested_at = optional_timestamp(
+        "requested", "When a run was requested that no worker has started yet, in UTC."
     )
     requested_by = models.CharField(
         max_length=150,

@@ -3,8 +3,8 @@
 from typing import ClassVar, Final
 
 from django.db import models
-from django.utils import timezone
 
+from audit_app.models.timestamps import timestamp
 from audit_app.models.trail import NAME_LENGTH
 
 MAX_QUERY: Final = 1000
@@ -30,9 +30,7 @@ class SavedView(models.Model):
     shared = models.BooleanField(
         default=False, help_text="Whether it is shared with people who can see the same events."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now, editable=False, verbose_name="saved", help_text="When it was saved, in UTC."
-    )
+    created_at = timestamp("saved", "When it was saved, in UTC.")
 
     class Meta:
         """One of each name for each person."""

@@ -8,6 +8,7 @@ from django.db import connection, models
 from audit_app.crypto.hash_chain import HASH_LENGTH
 from audit_app.models.append_only import AppendOnly
 from audit_app.models.search_index import EventManager
+from audit_app.models.timestamps import optional_timestamp
 from audit_app.models.uuid_model import Identified
 
 MAC_LENGTH = 48
@@ -322,21 +323,9 @@ class SinkState(models.Model):
         verbose_name="delivered up to",
         help_text="Number of the last checkpoint or event that the sink accepted.",
     )
-    leased_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="claimed until",
-        help_text="Until when a worker holds this sink, in UTC.",
-    )
-    due_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="next attempt", help_text="When the next delivery is due, in UTC."
-    )
-    succeeded_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="last success",
-        help_text="When the sink last accepted a delivery, in UTC.",
-    )
+    leased_until = optional_timestamp("claimed until", "Until when a worker holds this sink, in UTC.")
+    due_at = optional_timestamp("next attempt", "When the next delivery is due, in UTC.")
+    succeeded_at = optional_timestamp("last success", "When the sink last accepted a delivery, in UTC.")
     failures = models.PositiveIntegerField(
         default=0, help_text="Number of failed attempts since the last success."
     )

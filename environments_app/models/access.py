@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.clock import has_begun
 from environments_app.fields import ExactCharField
 from environments_app.models.environment import Environment
@@ -97,12 +98,7 @@ class Membership(AuthenticatedRow):
         verbose_name="path prefix",
         help_text="Limits the role to names under this path, by whole segments. Empty: all names.",
     )
-    expires_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="expires",
-        help_text="When the role ends, in UTC. Empty: it does not end.",
-    )
+    expires_at = optional_timestamp("expires", "When the role ends, in UTC. Empty: it does not end.")
     source = models.CharField(
         max_length=8,
         choices=Source.choices,
@@ -112,12 +108,8 @@ class Membership(AuthenticatedRow):
         help_text="Whether the role was given manually, by single sign-on or by an access request.",
     )
     # Set while it shows names alone: it comes of a mapping that no manager has confirmed yet.
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="suspended",
-        help_text="Set while a manager has not confirmed what a mapping granted, in UTC.",
+    suspended_at = optional_timestamp(
+        "suspended", "Set while a manager has not confirmed what a mapping granted, in UTC.", editable=False
     )
     # NULL: the installation itself, or a service token (the audit log names it).
     granted_by = models.ForeignKey(
@@ -195,12 +187,7 @@ class AccessConfirmation(AuthenticatedRow):
         related_name="+",
         help_text="The manager who confirmed that the person controls the account.",
     )
-    confirmed_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="confirmed",
-        help_text="When the manager confirmed it, in UTC.",
-    )
+    confirmed_at = timestamp("confirmed", "When the manager confirmed it, in UTC.")
 
     class Meta:
         constraints = [
@@ -280,11 +267,8 @@ class ServiceToken(AuthenticatedRow):
         verbose_name="allowed networks (CIDR)",
         help_text="Networks that the token may be used from. Empty: any network.",
     )
-    expires_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="expires",
-        help_text="When the token stops working, in UTC. Empty: it does not expire.",
+    expires_at = optional_timestamp(
+        "expires", "When the token stops working, in UTC. Empty: it does not expire."
     )
     created_by = models.ForeignKey(
         User,
@@ -309,12 +293,8 @@ class ServiceToken(AuthenticatedRow):
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="issued", help_text="When the token was issued, in UTC."
     )
-    last_used_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="last used",
-        help_text="When the token was last accepted, in UTC, to the minute. Empty: never.",
+    last_used_at = optional_timestamp(
+        "last used", "When the token was last accepted, in UTC, to the minute. Empty: never.", editable=False
     )
     last_used_address = models.CharField(
         max_length=45,
@@ -324,12 +304,8 @@ class ServiceToken(AuthenticatedRow):
         verbose_name="last used from",
         help_text="Network address of the last use.",
     )
-    revoked_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="revoked",
-        help_text="When the token was revoked, in UTC. Empty: it is not revoked.",
+    revoked_at = optional_timestamp(
+        "revoked", "When the token was revoked, in UTC. Empty: it is not revoked.", editable=False
     )
     trust_uuid = models.UUIDField(
         null=True,
@@ -340,12 +316,8 @@ class ServiceToken(AuthenticatedRow):
         help_text="UUID of the trust by which a workload signed in for the token. Empty: it was issued.",
     )
     # Set by a restore until it is released: until then it opens nothing.
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="suspended",
-        help_text="Set by a restore until an operator releases the token, in UTC.",
+    suspended_at = optional_timestamp(
+        "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
     )
 
     class Meta:

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from environments_app.models.access import Role
@@ -107,21 +108,12 @@ class AccessRequest(AuthenticatedRow):
         verbose_name="membership UUID",
         help_text="Identifier of the granted membership.",
     )
-    asked_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="requested",
-        help_text="When access was requested, in UTC.",
-    )
+    asked_at = timestamp("requested", "When access was requested, in UTC.")
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When an undecided request ends, in UTC."
     )
-    decided_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="decided", help_text="When the request was decided, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="finished", help_text="When the request was closed, in UTC."
-    )
+    decided_at = optional_timestamp("decided", "When the request was decided, in UTC.")
+    finished_at = optional_timestamp("finished", "When the request was closed, in UTC.")
 
     class Meta:
         """The newest first; what is open is found by state."""

@@ -10,6 +10,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
 
@@ -143,24 +144,12 @@ class Approval(AuthenticatedRow):
     comment = models.CharField(
         max_length=500, blank=True, default="", help_text="What the approver wrote about the decision."
     )
-    asked_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="requested",
-        help_text="When the change was requested, in UTC.",
-    )
+    asked_at = timestamp("requested", "When the change was requested, in UTC.")
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When an undecided request ends, in UTC."
     )
-    decided_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="decided", help_text="When the request was decided, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="finished",
-        help_text="When the request was applied or closed, in UTC.",
-    )
+    decided_at = optional_timestamp("decided", "When the request was decided, in UTC.")
+    finished_at = optional_timestamp("finished", "When the request was applied or closed, in UTC.")
 
     class Meta:
         """The newest first; what is open is found by state."""

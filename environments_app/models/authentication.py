@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.models.user import User
 
 
@@ -86,12 +87,7 @@ class SecondFactor(AuthenticatedRow):
         verbose_name="last time step",
         help_text="Time step of the last accepted code. No code is accepted twice.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="set up",
-        help_text="When the authenticator was set up, in UTC.",
-    )
+    created_at = timestamp("set up", "When the authenticator was set up, in UTC.")
 
     def __str__(self) -> str:
         return f"second factor {self.pk}"
@@ -143,18 +139,9 @@ class Passkey(AuthenticatedRow):
         verbose_name="uses",
         help_text="Counter of the authenticator at the last use. It must not go back.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="added",
-        help_text="When the passkey was added, in UTC.",
-    )
-    last_used_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="last used",
-        help_text="When the passkey was last accepted, in UTC. Empty: never.",
+    created_at = timestamp("added", "When the passkey was added, in UTC.")
+    last_used_at = optional_timestamp(
+        "last used", "When the passkey was last accepted, in UTC. Empty: never.", editable=False
     )
 
     def __str__(self) -> str:

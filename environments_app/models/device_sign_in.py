@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp
 from environments_app.fields import ExactCharField
 from environments_app.models.personal_token import PersonalToken
 
@@ -69,19 +70,11 @@ class DeviceSignIn(AuthenticatedRow):
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When the code stops working, in UTC."
     )
-    polled_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="last asked",
-        help_text="When the client last asked for its token, in UTC.",
+    polled_at = optional_timestamp(
+        "last asked", "When the client last asked for its token, in UTC.", editable=False
     )
-    denied_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="denied",
-        help_text="When a person refused the client, in UTC. Empty: no person did.",
+    denied_at = optional_timestamp(
+        "denied", "When a person refused the client, in UTC. Empty: no person did.", editable=False
     )
     token = models.OneToOneField(
         PersonalToken,

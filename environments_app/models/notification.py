@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
@@ -48,12 +49,7 @@ class Recipient(Addressee):
     created_by = models.CharField(
         max_length=150, verbose_name="added by", help_text="Name of the person who added the address."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="added",
-        help_text="When the address was added, in UTC.",
-    )
+    created_at = timestamp("added", "When the address was added, in UTC.")
 
     class Meta:
         """An address once an environment."""
@@ -111,21 +107,9 @@ class Alert(Identified):
     waiting = models.BooleanField(
         default=False, help_text="Whether news wait until the next message is allowed."
     )
-    opened_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="opened",
-        help_text="When the problem was found, in UTC.",
-    )
-    told_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="last sent",
-        help_text="When a message about it was last sent, in UTC.",
-    )
-    closed_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="closed", help_text="When the problem was over, in UTC."
-    )
+    opened_at = timestamp("opened", "When the problem was found, in UTC.")
+    told_at = optional_timestamp("last sent", "When a message about it was last sent, in UTC.")
+    closed_at = optional_timestamp("closed", "When the problem was over, in UTC.")
 
     class Meta:
         """One open alert a kind and object."""
@@ -188,15 +172,8 @@ class Delivery(Identified):
     )
     # The operator's sentence about the last attempt.
     error = models.CharField(max_length=300, blank=True, default="", help_text="Why the last attempt failed.")
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the message was queued, in UTC.",
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="finished", help_text="When it was sent or given up, in UTC."
-    )
+    created_at = timestamp("created", "When the message was queued, in UTC.")
+    finished_at = optional_timestamp("finished", "When it was sent or given up, in UTC.")
 
     class Meta:
         """The newest first; what is due is found by state."""

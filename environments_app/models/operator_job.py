@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from audit_app.models.timestamps import optional_timestamp
+
 
 class JobState(models.TextChoices):
     """How far a job is; `problems` is an end with something left to do."""
@@ -37,21 +39,12 @@ class OperatorJob(models.Model):
     # Sentences of Keeper's own.
     results = models.JSONField(default=list, help_text="Results of the job, one a line.")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Number of attempts.")
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="claimed until",
-        help_text="Until when a worker holds the job, in UTC.",
-    )
+    lease_until = optional_timestamp("claimed until", "Until when a worker holds the job, in UTC.")
     requested_at = models.DateTimeField(
         auto_now_add=True, verbose_name="requested", help_text="When it was requested, in UTC."
     )
-    started_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="started", help_text="When a worker began, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="ended", help_text="When it ended, in UTC."
-    )
+    started_at = optional_timestamp("started", "When a worker began, in UTC.")
+    finished_at = optional_timestamp("ended", "When it ended, in UTC.")
 
     class Meta:
         """The newest first."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp
 from environments_app.fields import ExactCharField
 from environments_app.models.access import is_token_live
 from environments_app.models.environment import Environment
@@ -82,12 +83,8 @@ class PersonalToken(AuthenticatedRow):
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="issued", help_text="When the token was issued, in UTC."
     )
-    last_used_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="last used",
-        help_text="When the token was last accepted, in UTC, to the minute. Empty: never.",
+    last_used_at = optional_timestamp(
+        "last used", "When the token was last accepted, in UTC, to the minute. Empty: never.", editable=False
     )
     last_used_address = models.CharField(
         max_length=45,
@@ -97,20 +94,12 @@ class PersonalToken(AuthenticatedRow):
         verbose_name="last used from",
         help_text="Network address of the last use.",
     )
-    revoked_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="revoked",
-        help_text="When the token was revoked, in UTC. Empty: it is not revoked.",
+    revoked_at = optional_timestamp(
+        "revoked", "When the token was revoked, in UTC. Empty: it is not revoked.", editable=False
     )
     # Set by a restore until it is released: until then it opens nothing.
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="suspended",
-        help_text="Set by a restore until an operator releases the token, in UTC.",
+    suspended_at = optional_timestamp(
+        "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
     )
 
     class Meta:

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp
 from environments_app.fields import ExactCharField
 from environments_app.models.access import Role
 from environments_app.models.environment import Environment
@@ -139,12 +140,8 @@ class SamlGroupMapping(AuthenticatedRow):
     )
     # Set until a manager of the environment confirms what an administrator mapped: till then its
     # members see names alone.
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="suspended",
-        help_text="Set until a manager of the environment confirms the mapping, in UTC.",
+    suspended_at = optional_timestamp(
+        "suspended", "Set until a manager of the environment confirms the mapping, in UTC.", editable=False
     )
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="created", help_text="When the mapping was created, in UTC."

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.clock import has_begun
 from environments_app.fields import ExactCharField
 from environments_app.models.environment import Environment
@@ -147,30 +148,17 @@ class Trust(AuthenticatedRow):
         editable=False,
         help_text="Owner of the GitHub repository at the first sign-in; tokens of another are refused.",
     )
-    expires_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="expires",
-        help_text="When the trust ends, in UTC. Empty: it does not end by itself.",
+    expires_at = optional_timestamp(
+        "expires", "When the trust ends, in UTC. Empty: it does not end by itself."
     )
-    disabled_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="disabled",
-        help_text="When the trust was disabled, in UTC. Empty: it is enabled.",
+    disabled_at = optional_timestamp(
+        "disabled", "When the trust was disabled, in UTC. Empty: it is enabled.", editable=False
     )
-    valid_from = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        help_text="Tokens that were issued before this time in UTC no longer work; a change sets it.",
+    valid_from = timestamp(
+        help_text="Tokens that were issued before this time in UTC no longer work; a change sets it."
     )
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="suspended",
-        help_text="Set by a restore until an operator releases the trust, in UTC.",
+    suspended_at = optional_timestamp(
+        "suspended", "Set by a restore until an operator releases the trust, in UTC.", editable=False
     )
     created_by = models.ForeignKey(
         User,
@@ -184,19 +172,13 @@ class Trust(AuthenticatedRow):
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="created", help_text="When the trust was created, in UTC."
     )
-    last_used_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="last sign-in",
-        help_text="When a workload signed in last, in UTC, to the minute. Empty: never.",
+    last_used_at = optional_timestamp(
+        "last sign-in", "When a workload signed in last, in UTC, to the minute. Empty: never.", editable=False
     )
-    last_refused_at = models.DateTimeField(
-        null=True,
-        blank=True,
+    last_refused_at = optional_timestamp(
+        "last refused",
+        "When a token of the issuer was refused last, in UTC, to the minute. Empty: never.",
         editable=False,
-        verbose_name="last refused",
-        help_text="When a token of the issuer was refused last, in UTC, to the minute. Empty: never.",
     )
     last_refusal = models.CharField(
         max_length=32,

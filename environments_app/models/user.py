@@ -7,9 +7,9 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import Group
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.fields import ExactCharField
 from environments_app.names import MAX_USERNAME, normalise_username
 
@@ -68,12 +68,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     password = models.CharField(max_length=128, help_text="Salted hash of the local password. Never shown.")
-    last_login = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="last sign-in",
-        help_text="When the person last signed in, in UTC. Empty: never.",
-    )
+    last_login = optional_timestamp("last sign-in", "When the person last signed in, in UTC. Empty: never.")
     username = ExactCharField(
         max_length=MAX_USERNAME,
         unique=True,
@@ -115,12 +110,10 @@ class User(AbstractBaseUser, AuthenticatedRow):
     )
     # When an administrator last replaced what the person signs in with. From then on the account
     # reads values only where a manager has confirmed it (AccessConfirmation).
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
+    suspended_at = optional_timestamp(
+        "suspended",
+        "When an administrator replaced its credentials, in UTC. Managers then confirm it.",
         editable=False,
-        verbose_name="suspended",
-        help_text="When an administrator replaced its credentials, in UTC. Managers then confirm it.",
     )
     # The SecondFactor required at each local sign-in. It is referenced here, so deleting that row does not
     # make the password alone sufficient.
@@ -130,12 +123,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         editable=False,
         help_text="Identifier of the authenticator that local sign-ins require. Empty: none is set up.",
     )
-    date_joined = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the account was created, in UTC.",
-    )
+    date_joined = timestamp("created", "When the account was created, in UTC.")
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no
     # conditional unique constraints.
     saml_issuer = ExactCharField(

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from audit_app.models.timestamps import optional_timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.user import User
@@ -29,11 +30,8 @@ class PersonalSettings(Identified):
         help_text="The person whose preferences these are.",
     )
     # What came before this was seen on the page of notifications.
-    notices_seen_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="notifications seen",
-        help_text="When the person last opened their notifications, in UTC.",
+    notices_seen_at = optional_timestamp(
+        "notifications seen", "When the person last opened their notifications, in UTC."
     )
     # Whether the daily digest is sent, and the kinds excluded from it.
     digest = models.BooleanField(
@@ -46,12 +44,7 @@ class PersonalSettings(Identified):
         help_text="Kinds of notifications that the digest leaves out.",
     )
     # When the last digest was begun.
-    digest_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="last digest",
-        help_text="When the last digest was prepared, in UTC.",
-    )
+    digest_at = optional_timestamp("last digest", "When the last digest was prepared, in UTC.")
     time_zone = models.CharField(
         max_length=64,
         blank=True,

@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.models import Environment
 from secrets_app.envelope.context import ENVIRONMENT_SNAPSHOT, Context
@@ -36,12 +36,7 @@ class EnvironmentSnapshot(Identified):
         verbose_name="encrypted values",
         help_text="All values of the environment, encrypted as one. Never shown.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the snapshot was made, in UTC.",
-    )
+    created_at = timestamp("created", "When the snapshot was made, in UTC.")
 
     class Meta:
         """In the order of their making."""

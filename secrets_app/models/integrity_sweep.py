@@ -1,8 +1,8 @@
 """The sweep that opens every envelope: how far it is, and what it found."""
 
 from django.db import models
-from django.utils import timezone
 
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 
 
@@ -16,18 +16,9 @@ class Sweep(Identified):
     active = models.BooleanField(
         null=True, default=True, unique=True, help_text="Yes until the scan is finished."
     )
-    started_at = models.DateTimeField(
-        default=timezone.now, editable=False, verbose_name="started", help_text="When the scan began, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="finished", help_text="When the scan ended, in UTC."
-    )
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="claimed until",
-        help_text="Until when a worker holds the scan, in UTC.",
-    )
+    started_at = timestamp("started", "When the scan began, in UTC.")
+    finished_at = optional_timestamp("finished", "When the scan ended, in UTC.")
+    lease_until = optional_timestamp("claimed until", "Until when a worker holds the scan, in UTC.")
     position = models.BigIntegerField(default=0, help_text="ID of the last version that was checked.")
     total = models.PositiveIntegerField(
         default=0, verbose_name="versions", help_text="Number of versions when the scan began."

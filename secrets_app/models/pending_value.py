@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.models import Approval, Environment
 from secrets_app.envelope.context import PENDING_VALUE, Context
@@ -45,12 +45,7 @@ class PendingValue(Identified):
         related_name="+",
         help_text="The key that encrypts the value.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the change was requested, in UTC.",
-    )
+    created_at = timestamp("created", "When the change was requested, in UTC.")
 
     class Meta:
         """One value a place."""

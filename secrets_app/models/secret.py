@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject, ManifestEntry
 from environments_app.fields import ExactCharField, LiveField
@@ -83,11 +83,8 @@ class Secret(AuthenticatedRow):
         db_index=True,
         help_text="Person or team that is responsible for the secret.",
     )
-    expires_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="expires",
-        help_text="When the value stops working, in UTC. Certificates set it themselves.",
+    expires_at = optional_timestamp(
+        "expires", "When the value stops working, in UTC. Certificates set it themselves."
     )
     facts = models.JSONField(
         default=dict,
@@ -113,21 +110,11 @@ class Secret(AuthenticatedRow):
         default=1, help_text="Counts changes of the metadata. Part of the ETag."
     )
     live = LiveField(verbose_name="active", help_text="Yes for an active secret. No once it is deleted.")
-    deleted_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="deleted",
-        help_text="When the secret was deleted, in UTC. It can be restored until it is purged.",
+    deleted_at = optional_timestamp(
+        "deleted", "When the secret was deleted, in UTC. It can be restored until it is purged."
     )
-    rotated_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="rotated", help_text="When the value was last replaced, in UTC."
-    )
-    rotation_due_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="rotation due",
-        help_text="When the value has to be replaced, in UTC.",
-    )
+    rotated_at = optional_timestamp("rotated", "When the value was last replaced, in UTC.")
+    rotation_due_at = optional_timestamp("rotation due", "When the value has to be replaced, in UTC.")
     # Who wrote the value last ("user:<uuid>"), if its references are resolved when it is delivered to a
     # target; empty: its text is literal.
     resolves_as = models.CharField(
@@ -143,18 +130,8 @@ class Secret(AuthenticatedRow):
         editable=False,
         help_text="Lower-cased text of the metadata that searches use. Never shown.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the secret was created, in UTC.",
-    )
-    updated_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="updated",
-        help_text="When value or metadata last changed, in UTC.",
-    )
+    created_at = timestamp("created", "When the secret was created, in UTC.")
+    updated_at = timestamp("updated", "When value or metadata last changed, in UTC.")
 
     # The columns as they were read, by the names of attributes; empty for a new secret.
     _stored: Mapping[str, Any] = MappingProxyType({})
@@ -297,12 +274,7 @@ class SecretVersion(Identified):
         verbose_name="author UUID", help_text="Identifier of the account or token that wrote the value."
     )
     comment = models.CharField(max_length=500, blank=True, help_text="Why the value was changed.")
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the value was written, in UTC.",
-    )
+    created_at = timestamp("created", "When the value was written, in UTC.")
 
     class Meta:
         """Numbers count up within a secret."""

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.models import Environment, User
 from secrets_app.models.secret import Secret
@@ -62,12 +63,7 @@ class Share(AuthenticatedRow):
         help_text="The person the link is for. Empty: any signed-in person.",
     )
     note = models.CharField(max_length=200, blank=True, help_text="What the sender wrote for the recipient.")
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the link was made, in UTC.",
-    )
+    created_at = timestamp("created", "When the link was made, in UTC.")
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When the link stops working, in UTC."
     )
@@ -79,15 +75,8 @@ class Share(AuthenticatedRow):
         related_name="shares_opened",
         help_text="The person who opened the link.",
     )
-    opened_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="opened",
-        help_text="When the link was opened, in UTC. It opens once.",
-    )
-    revoked_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="revoked", help_text="When the link was revoked, in UTC."
-    )
+    opened_at = optional_timestamp("opened", "When the link was opened, in UTC. It opens once.")
+    revoked_at = optional_timestamp("revoked", "When the link was revoked, in UTC.")
 
     class Meta:
         """Newest first."""

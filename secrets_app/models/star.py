@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
+from audit_app.models.timestamps import timestamp
 from environments_app.models import User
 from secrets_app.models.secret import Secret
 
@@ -22,9 +22,7 @@ class Star(models.Model):
     secret = models.ForeignKey(
         Secret, on_delete=models.CASCADE, related_name="stars", help_text="The starred secret."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now, editable=False, verbose_name="created", help_text="When it was starred, in UTC."
-    )
+    created_at = timestamp("created", "When it was starred, in UTC.")
 
     class Meta:
         """One for each person and secret."""

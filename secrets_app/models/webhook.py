@@ -4,9 +4,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import timestamp
 from environments_app.models import Addressee, Environment
 from secrets_app.envelope.context import WEBHOOK_ADDRESS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
@@ -65,12 +65,7 @@ class Webhook(Addressee):
     created_by = models.CharField(
         max_length=150, verbose_name="added by", help_text="Name of the person who added the webhook."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="added",
-        help_text="When the webhook was added, in UTC.",
-    )
+    created_at = timestamp("added", "When the webhook was added, in UTC.")
 
     class Meta:
         """A name once an environment."""

@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.fields import ExactCharField
 from environments_app.models import Environment
@@ -50,12 +50,7 @@ class KeptCopy(Identified):
         related_name="+",
         help_text="The key that encrypts the copy.",
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the copy was made, in UTC.",
-    )
+    created_at = timestamp("created", "When the copy was made, in UTC.")
 
     class Meta:
         """One a name and target."""

@@ -4,9 +4,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
@@ -127,21 +127,9 @@ class Plan(AuthenticatedRow):
     made_by_uuid = models.UUIDField(
         verbose_name="requester UUID", help_text="Identifier of the account or token that requested it."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the plan was requested, in UTC.",
-    )
-    ready_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="ready", help_text="When the plan was complete, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="finished",
-        help_text="When the plan was applied or ended, in UTC.",
-    )
+    created_at = timestamp("created", "When the plan was requested, in UTC.")
+    ready_at = optional_timestamp("ready", "When the plan was complete, in UTC.")
+    finished_at = optional_timestamp("finished", "When the plan was applied or ended, in UTC.")
     error = models.CharField(max_length=500, blank=True, default="", help_text="Why the plan failed.")
 
     class Meta:
@@ -249,9 +237,7 @@ class PlanItem(models.Model):
     # The operator's sentence, and whether trying again can help.
     error = models.CharField(max_length=500, blank=True, default="", help_text="Why the last attempt failed.")
     permanent = models.BooleanField(default=False, help_text="Whether another attempt cannot help.")
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="finished", help_text="When the action ended, in UTC."
-    )
+    finished_at = optional_timestamp("finished", "When the action ended, in UTC.")
 
     class Meta:
         """One item a name and plan; those still to be done are found by state."""

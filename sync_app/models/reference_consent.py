@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from environments_app.models import Environment
@@ -44,12 +44,7 @@ class ReferenceConsent(AuthenticatedRow):
         help_text="Limits the consent to names under this path. Empty: all names.",
     )
     given_by = models.CharField(max_length=150, help_text="Name of the person who gave the consent.")
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="given",
-        help_text="When the consent was given, in UTC.",
-    )
+    created_at = timestamp("given", "When the consent was given, in UTC.")
 
     class Meta:
         """One for each prefix."""

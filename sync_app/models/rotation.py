@@ -10,6 +10,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import LiveField
 from environments_app.models import Environment
@@ -115,32 +116,15 @@ class RotationPolicy(AuthenticatedRow):
         default=False,
         help_text="Whether the previous value is retired only after every consumer confirmed the new one.",
     )
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="suspended",
-        help_text="When an operator suspended the policy, in UTC. Empty: it is not suspended.",
+    suspended_at = optional_timestamp(
+        "suspended", "When an operator suspended the policy, in UTC. Empty: it is not suspended."
     )
     live = LiveField(verbose_name="active", help_text="Yes for an active policy. No once it is removed.")
-    due_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        db_index=True,
-        verbose_name="next rotation",
-        help_text="When the next rotation is due, in UTC. Empty: manual rotations only.",
+    due_at = optional_timestamp(
+        "next rotation", "When the next rotation is due, in UTC. Empty: manual rotations only.", db_index=True
     )
-    last_rotated_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="last rotation",
-        help_text="When the value was last rotated, in UTC.",
-    )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the policy was created, in UTC.",
-    )
+    last_rotated_at = optional_timestamp("last rotation", "When the value was last rotated, in UTC.")
+    created_at = timestamp("created", "When the policy was created, in UTC.")
     updated_at = models.DateTimeField(
         auto_now=True, verbose_name="updated", help_text="When the policy was last changed, in UTC."
     )
@@ -302,12 +286,7 @@ class Rotation(AuthenticatedRow):
         verbose_name="earlier keys",
         help_text="Identifiers of access keys that existed before.",
     )
-    grace_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="overlap ends",
-        help_text="When the previous value stops working, in UTC.",
-    )
+    grace_until = optional_timestamp("overlap ends", "When the previous value stops working, in UTC.")
     lease_owner = models.CharField(
         max_length=100,
         blank=True,
@@ -315,12 +294,8 @@ class Rotation(AuthenticatedRow):
         verbose_name="worker",
         help_text="The worker that holds the rotation.",
     )
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        db_index=True,
-        verbose_name="claimed until",
-        help_text="Until when the worker holds it, in UTC.",
+    lease_until = optional_timestamp(
+        "claimed until", "Until when the worker holds it, in UTC.", db_index=True
     )
     epoch = models.PositiveIntegerField(
         default=0,
@@ -329,40 +304,16 @@ class Rotation(AuthenticatedRow):
     )
     # Of the present step.
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts at the present step.")
-    not_before = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="next attempt",
-        help_text="When the next attempt may begin, in UTC.",
-    )
+    not_before = optional_timestamp("next attempt", "When the next attempt may begin, in UTC.")
     # The operator's sentence: why it waits, tries again, or stopped.
     problem = models.CharField(
         max_length=500, blank=True, default="", help_text="Why the rotation waits, retries or stopped."
     )
-    stopped_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="stopped",
-        help_text="When the rotation stopped for an operator, in UTC.",
-    )
-    queued_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="requested",
-        help_text="When the rotation was requested, in UTC.",
-    )
-    started_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="started", help_text="When the first step began, in UTC."
-    )
-    promoted_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="delivered",
-        help_text="When the new value became current, in UTC.",
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="finished", help_text="When the rotation ended, in UTC."
-    )
+    stopped_at = optional_timestamp("stopped", "When the rotation stopped for an operator, in UTC.")
+    queued_at = timestamp("requested", "When the rotation was requested, in UTC.")
+    started_at = optional_timestamp("started", "When the first step began, in UTC.")
+    promoted_at = optional_timestamp("delivered", "When the new value became current, in UTC.")
+    finished_at = optional_timestamp("finished", "When the rotation ended, in UTC.")
 
     class Meta:
         """One at work and one waiting a policy; the newest first."""

@@ -4,10 +4,10 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 
@@ -114,12 +114,8 @@ class Run(AuthenticatedRow):
         verbose_name="worker",
         help_text="The worker that holds the run.",
     )
-    lease_until = models.DateTimeField(
-        null=True,
-        blank=True,
-        db_index=True,
-        verbose_name="claimed until",
-        help_text="Until when the worker holds it, in UTC.",
+    lease_until = optional_timestamp(
+        "claimed until", "Until when the worker holds it, in UTC.", db_index=True
     )
     epoch = models.PositiveIntegerField(
         default=0,
@@ -128,12 +124,7 @@ class Run(AuthenticatedRow):
     )
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts.")
     # Not before this time (back-off after a failure that may pass).
-    not_before = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="next attempt",
-        help_text="When the next attempt may begin, in UTC.",
-    )
+    not_before = optional_timestamp("next attempt", "When the next attempt may begin, in UTC.")
     total = models.PositiveIntegerField(
         default=0, verbose_name="secrets", help_text="Number of secrets that the run handles."
     )
@@ -142,18 +133,9 @@ class Run(AuthenticatedRow):
     error = models.CharField(
         max_length=500, blank=True, default="", help_text="Why the run failed, or what a test found."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="requested",
-        help_text="When the run was requested, in UTC.",
-    )
-    started_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="started", help_text="When a worker began, in UTC."
-    )
-    finished_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="ended", help_text="When the run ended, in UTC."
-    )
+    created_at = timestamp("requested", "When the run was requested, in UTC.")
+    started_at = optional_timestamp("started", "When a worker began, in UTC.")
+    finished_at = optional_timestamp("ended", "When the run ended, in UTC.")
 
     class Meta:
         """One active run a target; the newest first."""
@@ -188,12 +170,7 @@ class SyncPause(models.Model):
         verbose_name="ID",
         help_text="Always 1: there is one pause for the installation.",
     )
-    paused_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="paused",
-        help_text="When all sync was paused, in UTC.",
-    )
+    paused_at = timestamp("paused", "When all sync was paused, in UTC.")
     paused_by = models.CharField(max_length=150, help_text="Name of the person who paused all sync.")
 
     class Meta:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
+from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, LiveField
 from environments_app.models import Environment
@@ -153,26 +153,11 @@ class Target(AuthenticatedRow):
         help_text="Whether scheduled runs apply their plan. Otherwise they only detect drift.",
     )
     live = LiveField(verbose_name="active", help_text="Yes for an active target. No once it is removed.")
-    paused_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="paused",
-        help_text="When the target was paused, in UTC. Empty: it is not paused.",
-    )
+    paused_at = optional_timestamp("paused", "When the target was paused, in UTC. Empty: it is not paused.")
     # When the next pass is due; a change in the environment brings it forward.
-    due_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        db_index=True,
-        verbose_name="next run",
-        help_text="When the next run is due, in UTC.",
-    )
-    last_success_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="last success", help_text="When a run last succeeded, in UTC."
-    )
-    last_failure_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="last failure", help_text="When a run last failed, in UTC."
-    )
+    due_at = optional_timestamp("next run", "When the next run is due, in UTC.", db_index=True)
+    last_success_at = optional_timestamp("last success", "When a run last succeeded, in UTC.")
+    last_failure_at = optional_timestamp("last failure", "When a run last failed, in UTC.")
     # The operator's sentence of the last failure; empty once a pass succeeded.
     last_error = models.CharField(
         max_length=500, blank=True, default="", help_text="Why the last run failed. Empty after a success."
@@ -180,12 +165,7 @@ class Target(AuthenticatedRow):
     failures = models.PositiveIntegerField(
         default=0, help_text="Number of failed runs since the last success."
     )
-    created_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="created",
-        help_text="When the target was created, in UTC.",
-    )
+    created_at = timestamp("created", "When the target was created, in UTC.")
     updated_at = models.DateTimeField(
         auto_now=True, verbose_name="updated", help_text="When the target was last changed, in UTC."
     )
@@ -384,12 +364,7 @@ class SyncEntry(AuthenticatedRow):
         verbose_name="pending version in the target",
         help_text="The target's own version of the pending value.",
     )
-    pending_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="pending since",
-        help_text="When the pending version was written, in UTC.",
-    )
+    pending_at = optional_timestamp("pending since", "When the pending version was written, in UTC.")
     state = models.CharField(
         max_length=16,
         choices=[(s, s) for s in DeliveryState],
@@ -400,18 +375,8 @@ class SyncEntry(AuthenticatedRow):
     reason = models.CharField(
         max_length=500, blank=True, default="", help_text="Why the secret has this state."
     )
-    checked_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="checked",
-        help_text="When the target was last checked for this secret, in UTC.",
-    )
-    synced_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="synced",
-        help_text="When both sides last held the same value, in UTC.",
-    )
+    checked_at = optional_timestamp("checked", "When the target was last checked for this secret, in UTC.")
+    synced_at = optional_timestamp("synced", "When both sides last held the same value, in UTC.")
 
     class Meta:
         """One entry a name and target."""

@@ -6,6 +6,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 from audit_app.interfaces.keyring import Purpose
+from audit_app.models.timestamps import optional_timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
@@ -81,19 +82,12 @@ class DataKey(Identified):
     created_at = models.DateTimeField(
         auto_now_add=True, verbose_name="created", help_text="When the key was made, in UTC."
     )
-    retired_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        verbose_name="retired",
-        help_text="When a newer key replaced it, in UTC. It still decrypts older values.",
+    retired_at = optional_timestamp(
+        "retired", "When a newer key replaced it, in UTC. It still decrypts older values."
     )
     # What the canary found last: empty if the key opened, else why it did not.
-    checked_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        verbose_name="checked",
-        help_text="When a worker last tried to unwrap the key, in UTC.",
+    checked_at = optional_timestamp(
+        "checked", "When a worker last tried to unwrap the key, in UTC.", editable=False
     )
     check_problem = models.CharField(
         max_length=500,
@@ -103,13 +97,11 @@ class DataKey(Identified):
         help_text="Why the key could not be unwrapped at the last check. Empty: it could.",
     )
     # When a person asked a worker to check this key; cleared by the worker that takes the request.
-    check_requested_at = models.DateTimeField(
-        null=True,
-        blank=True,
+    check_requested_at = optional_timestamp(
+        "check requested",
+        "When an operator requested a check that no worker has started, in UTC.",
         editable=False,
         db_index=True,
-        verbose_name="check requested",
-        help_text="When an operator requested a check that no worker has started, in UTC.",
     )
 
     class Meta:

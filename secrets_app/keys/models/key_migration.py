@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.timestamps import optional_timestamp, timestamp
 
 FINALISED = "finalised"
 ROLLED_BACK = "rolled-back"
@@ -38,15 +38,8 @@ class KeyMigration(AuthenticatedRow):
         choices=[(FINALISED, FINALISED), (ROLLED_BACK, ROLLED_BACK)],
         help_text="How the migration ended: finalized or rolled back.",
     )
-    started_at = models.DateTimeField(
-        default=timezone.now,
-        editable=False,
-        verbose_name="started",
-        help_text="When the migration began, in UTC.",
-    )
-    ended_at = models.DateTimeField(
-        null=True, blank=True, verbose_name="ended", help_text="When the migration ended, in UTC."
-    )
+    started_at = timestamp("started", "When the migration began, in UTC.")
+    ended_at = optional_timestamp("ended", "When the migration ended, in UTC.")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["open"], name="key_migration_one_open")]

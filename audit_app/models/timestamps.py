@@ -1,0 +1,24 @@
+"""The columns of times that most rows have: when something was done, and when it is or was, if ever."""
+
+from datetime import date, datetime
+from typing import Any, TypeAlias
+
+from django.db import models
+from django.db.models.expressions import Combinable
+from django.utils import timezone
+
+_Given: TypeAlias = str | datetime | date | Combinable
+
+
+def timestamp(
+    verbose_name: str | None = None, help_text: str = ""
+) -> "models.DateTimeField[_Given, datetime]":
+    """Return the column of a time that Keeper sets, at first to the present."""
+    return models.DateTimeField(verbose_name, default=timezone.now, editable=False, help_text=help_text)
+
+
+def optional_timestamp(
+    verbose_name: str, help_text: str, **options: Any
+) -> "models.DateTimeField[_Given | None, datetime | None]":
+    """Return the column of a time that is empty until there is one."""
+    return models.DateTimeField(verbose_name, null=True, blank=True, help_text=help_text, **options)
