@@ -9,10 +9,14 @@ from django.utils import timezone
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.clock import has_begun
-from environments_app.fields import ExactCharField
+from environments_app.fields import (
+    path_prefix,
+    pepper_id_field,
+    public_id_field,
+    secret_hash_field,
+)
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
-from environments_app.names import MAX_PREFIX
 
 
 class Role(models.TextChoices):
@@ -90,14 +94,7 @@ class Membership(AuthenticatedRow):
         choices=Role.choices,
         help_text="Viewers see names, readers see values, editors change them, managers also manage access.",
     )
-    # Whole segments; empty: every name.
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the role to names under this path, by whole segments. Empty: all names.",
-    )
+    prefix = path_prefix("Limits the role to names under this path, by whole segments. Empty: all names.")
     expires_at = optional_timestamp("expires", "When the role ends, in UTC. Empty: it does not end.")
     source = models.CharField(
         max_length=8,
@@ -233,33 +230,10 @@ class ServiceToken(AuthenticatedRow):
     name = models.CharField(
         max_length=100, help_text="Name of the program that uses the token, as shown in the audit log."
     )
-    public_id = ExactCharField(
-        max_length=22,
-        unique=True,
-        editable=False,
-        verbose_name="public ID",
-        help_text="The part of the token that identifies it. It is not secret.",
-    )
-    pepper_id = models.CharField(
-        max_length=32,
-        editable=False,
-        verbose_name="pepper ID",
-        help_text="Identifier of the pepper that the hash was made with. Never shown.",
-    )
-    # HMAC-SHA256 in hexadecimal.
-    secret_hash = models.CharField(
-        max_length=64,
-        editable=False,
-        verbose_name="hash",
-        help_text="Peppered hash of the token. Never shown.",
-    )
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the token to names under this path, by whole segments. Empty: all names.",
-    )
+    public_id = public_id_field("The part of the token that identifies it. It is not secret.")
+    pepper_id = pepper_id_field()
+    secret_hash = secret_hash_field("Peppered hash of the token. Never shown.")
+    prefix = path_prefix("Limits the token to names under this path, by whole segments. Empty: all names.")
     # Networks it may be used from; empty: any.
     cidrs = models.JSONField(
         default=list,

@@ -8,12 +8,11 @@ from django.utils import timezone
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.access import Role
 from environments_app.models.approval import shown_state
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
-from environments_app.names import MAX_PREFIX
 
 
 class RequestState(models.TextChoices):
@@ -66,14 +65,7 @@ class AccessRequest(AuthenticatedRow):
         help_text="The person who requests access.",
     )
     role = models.CharField(max_length=16, choices=Role.choices, help_text="The requested role.")
-    # Whole segments; empty: every name.
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the requested role to names under this path. Empty: all names.",
-    )
+    prefix = path_prefix("Limits the requested role to names under this path. Empty: all names.")
     # How long it is to last, from when it is granted; NULL: without an end.
     minutes = models.PositiveIntegerField(
         null=True,

@@ -6,7 +6,7 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, pepper_id_field, public_id_field, secret_hash_field
 from environments_app.models.personal_token import PersonalToken
 
 
@@ -29,26 +29,9 @@ class DeviceSignIn(AuthenticatedRow):
         "expires_at",
     )
 
-    public_id = ExactCharField(
-        max_length=22,
-        unique=True,
-        editable=False,
-        verbose_name="public ID",
-        help_text="Becomes that of the personal token. It is not secret.",
-    )
-    pepper_id = models.CharField(
-        max_length=32,
-        editable=False,
-        verbose_name="pepper ID",
-        help_text="Identifier of the pepper that the hash was made with. Never shown.",
-    )
-    # HMAC-SHA256 in hexadecimal.
-    secret_hash = models.CharField(
-        max_length=64,
-        editable=False,
-        verbose_name="hash",
-        help_text="Peppered hash of what the client holds. Never shown.",
-    )
+    public_id = public_id_field("Becomes that of the personal token. It is not secret.")
+    pepper_id = pepper_id_field()
+    secret_hash = secret_hash_field("Peppered hash of what the client holds. Never shown.")
     # Eight consonants.
     user_code = ExactCharField(
         max_length=8,

@@ -6,11 +6,15 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp
-from environments_app.fields import ExactCharField
+from environments_app.fields import (
+    path_prefix,
+    pepper_id_field,
+    public_id_field,
+    secret_hash_field,
+)
 from environments_app.models.access import is_token_live
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
-from environments_app.names import MAX_PREFIX
 
 
 class PersonalToken(AuthenticatedRow):
@@ -47,36 +51,13 @@ class PersonalToken(AuthenticatedRow):
         related_name="personal_tokens",
         help_text="The only environment that the token reaches. Empty: all environments of the person.",
     )
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the token to names under this path, by whole segments. Empty: all names.",
-    )
+    prefix = path_prefix("Limits the token to names under this path, by whole segments. Empty: all names.")
     name = models.CharField(
         max_length=100, help_text="Where the token is used, such as the name of a machine."
     )
-    public_id = ExactCharField(
-        max_length=22,
-        unique=True,
-        editable=False,
-        verbose_name="public ID",
-        help_text="The part of the token that identifies it. It is not secret.",
-    )
-    pepper_id = models.CharField(
-        max_length=32,
-        editable=False,
-        verbose_name="pepper ID",
-        help_text="Identifier of the pepper that the hash was made with. Never shown.",
-    )
-    # HMAC-SHA256 in hexadecimal.
-    secret_hash = models.CharField(
-        max_length=64,
-        editable=False,
-        verbose_name="hash",
-        help_text="Peppered hash of the token. Never shown.",
-    )
+    public_id = public_id_field("The part of the token that identifies it. It is not secret.")
+    pepper_id = pepper_id_field()
+    secret_hash = secret_hash_field("Peppered hash of the token. Never shown.")
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When the token stops working, in UTC."
     )

@@ -7,10 +7,9 @@ from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.access import Role
 from environments_app.models.environment import Environment
-from environments_app.names import MAX_PREFIX
 
 
 class SamlProvider(AuthenticatedRow):
@@ -131,13 +130,7 @@ class SamlGroupMapping(AuthenticatedRow):
     role = models.CharField(
         max_length=16, choices=SamlRole.choices, help_text="What members of the group get at each sign-in."
     )
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the role to names under this path, by whole segments. Empty: all names.",
-    )
+    prefix = path_prefix("Limits the role to names under this path, by whole segments. Empty: all names.")
     # Set until a manager of the environment confirms what an administrator mapped: till then its
     # members see names alone.
     suspended_at = optional_timestamp(

@@ -8,10 +8,9 @@ from django.utils import timezone
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import optional_timestamp, timestamp
 from environments_app.clock import has_begun
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
-from environments_app.names import MAX_PREFIX
 
 
 class TrustPreset(models.TextChoices):
@@ -110,12 +109,8 @@ class Trust(AuthenticatedRow):
     role = models.CharField(
         max_length=16, choices=TrustRole.choices, help_text="Role of the workloads in the environment."
     )
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path",
-        help_text="Workloads reach only secrets below this path. Empty: all secrets.",
+    prefix = path_prefix(
+        "Workloads reach only secrets below this path. Empty: all secrets.", verbose_name="path"
     )
     cidrs = models.JSONField(
         default=list,

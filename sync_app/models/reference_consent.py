@@ -7,9 +7,8 @@ from django.db import models
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.timestamps import timestamp
 from audit_app.recording.recorder import AuditObject
-from environments_app.fields import ExactCharField
+from environments_app.fields import path_prefix
 from environments_app.models import Environment
-from environments_app.names import MAX_PREFIX
 from sync_app.models.target import Target
 
 
@@ -35,14 +34,7 @@ class ReferenceConsent(AuthenticatedRow):
         related_name="consents",
         help_text="The target that may receive them inside other values.",
     )
-    # Whole segments; empty: all names.
-    prefix = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Limits the consent to names under this path. Empty: all names.",
-    )
+    prefix = path_prefix("Limits the consent to names under this path. Empty: all names.")
     given_by = models.CharField(max_length=150, help_text="Name of the person who gave the consent.")
     created_at = timestamp("given", "When the consent was given, in UTC.")
 

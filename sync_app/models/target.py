@@ -12,9 +12,8 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
 from audit_app.models.timestamps import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
-from environments_app.fields import ExactCharField, LiveField
+from environments_app.fields import ExactCharField, LiveField, path_prefix
 from environments_app.models import Environment
-from environments_app.names import MAX_PREFIX
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import MAX_NAME_LENGTH, DataKey
@@ -73,13 +72,7 @@ class Target(AuthenticatedRow):
         max_length=400, help_text="The system behind the address, such as an AWS account and region."
     )
     # The path below which the target's secrets lie in the system.
-    place = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path",
-        help_text="Path in the system below which the secrets are written.",
-    )
+    place = path_prefix("Path in the system below which the secrets are written.", verbose_name="path")
     # JSON of the backend's credential fields; an empty object: what the machine has.
     credentials = EncryptedField(
         label=TARGET_CREDENTIALS,
@@ -95,13 +88,7 @@ class Target(AuthenticatedRow):
         help_text="The key that encrypts the credentials.",
     )
     # Only secrets whose names lie under this prefix (whole segments) take part; empty: all.
-    scope = ExactCharField(
-        max_length=MAX_PREFIX,
-        blank=True,
-        default="",
-        verbose_name="path prefix",
-        help_text="Only secrets under this path are synced. Empty: all secrets of the environment.",
-    )
+    scope = path_prefix("Only secrets under this path are synced. Empty: all secrets of the environment.")
     # Only secrets with one of these tags take part, separated by commas; empty: all. Chosen once.
     only_tags = ExactCharField(
         max_length=MAX_TAGS_TEXT,
