@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_text, optional_timestamp
 
 
 class System(models.TextChoices):
@@ -111,22 +111,15 @@ class ScheduledTask(models.Model):
         default=0, verbose_name="duration (ms)", help_text="How long the last run took."
     )
     # The name of the exception's class: its text might quote anything.
-    error = models.CharField(
-        max_length=100,
-        blank=True,
-        default="",
-        help_text="Kind of the error that ended the last run. Empty: it succeeded.",
+    error = optional_text(
+        help_text="Kind of the error that ended the last run. Empty: it succeeded.", max_length=100
     )
     failures = models.PositiveIntegerField(default=0, help_text="Number of failed runs in a row.")
     requested_at = optional_timestamp(
         "requested", "When a run was requested that no worker has started yet, in UTC."
     )
-    requested_by = models.CharField(
-        max_length=150,
-        blank=True,
-        default="",
-        verbose_name="requester",
-        help_text="Username of the person who last requested a run.",
+    requested_by = optional_text(
+        "requester", "Username of the person who last requested a run.", max_length=150
     )
 
     class Meta:

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from django.db import models
 
-from audit_app.models.timestamps import timestamp
+from audit_app.models.columns import optional_text, timestamp
 from audit_app.models.trail import NAME_LENGTH
 
 MAX_QUERY: Final = 1000
@@ -24,9 +24,7 @@ class SavedView(models.Model):
     query = models.CharField(
         max_length=MAX_QUERY, blank=True, help_text="The filters, as in the address of the page."
     )
-    environment = models.CharField(
-        max_length=63, blank=True, default="", help_text="The environment that the filters name, if any."
-    )
+    environment = optional_text(help_text="The environment that the filters name, if any.", max_length=63)
     shared = models.BooleanField(
         default=False, help_text="Whether it is shared with people who can see the same events."
     )

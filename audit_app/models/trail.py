@@ -7,8 +7,8 @@ from django.db import connection, models
 
 from audit_app.crypto.hash_chain import HASH_LENGTH
 from audit_app.models.append_only import AppendOnly
+from audit_app.models.columns import optional_timestamp
 from audit_app.models.search_index import EventManager
-from audit_app.models.timestamps import optional_timestamp
 from audit_app.models.uuid_model import Identified
 
 MAC_LENGTH = 48

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from environments_app.clock import has_begun
 from environments_app.fields import (
     path_prefix,
@@ -270,13 +270,8 @@ class ServiceToken(AuthenticatedRow):
     last_used_at = optional_timestamp(
         "last used", "When the token was last accepted, in UTC, to the minute. Empty: never.", editable=False
     )
-    last_used_address = models.CharField(
-        max_length=45,
-        blank=True,
-        default="",
-        editable=False,
-        verbose_name="last used from",
-        help_text="Network address of the last use.",
+    last_used_address = optional_text(
+        "last used from", "Network address of the last use.", max_length=45, editable=False
     )
     revoked_at = optional_timestamp(
         "revoked", "When the token was revoked, in UTC. Empty: it is not revoked.", editable=False

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.access import Role
@@ -73,9 +73,7 @@ class AccessRequest(AuthenticatedRow):
         verbose_name="duration (minutes)",
         help_text="How long the role lasts once granted. Empty: it does not end.",
     )
-    reason = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the requester needs the role."
-    )
+    reason = optional_text(help_text="Why the requester needs the role.", max_length=500)
     state = models.CharField(
         max_length=12,
         choices=RequestState.choices,
@@ -90,9 +88,7 @@ class AccessRequest(AuthenticatedRow):
         related_name="+",
         help_text="The manager who decided.",
     )
-    comment = models.CharField(
-        max_length=500, blank=True, default="", help_text="What the manager wrote about the decision."
-    )
+    comment = optional_text(help_text="What the manager wrote about the decision.", max_length=500)
     # The membership that came of it.
     membership_uuid = models.UUIDField(
         null=True,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
 
@@ -82,12 +82,10 @@ class Approval(AuthenticatedRow):
         max_length=600, verbose_name="object", help_text="Name of the object at the time of the request."
     )
     # The state of the object that the act starts from; it is not done to any other.
-    expected = models.CharField(
+    expected = optional_text(
+        "expected state",
+        "State of the object that the change applies to. It is not applied to any other.",
         max_length=64,
-        blank=True,
-        default="",
-        verbose_name="expected state",
-        help_text="State of the object that the change applies to. It is not applied to any other.",
     )
     digest = models.BinaryField(
         max_length=MAC_LENGTH, help_text="Keyed digest of the requested change. Never shown."
@@ -101,19 +99,12 @@ class Approval(AuthenticatedRow):
         default=dict, blank=True, help_text="Parameters of the change, without secret values."
     )
     # HELD where the requester applies it after its approval; else approval applies it.
-    held = models.CharField(
-        max_length=4,
-        blank=True,
-        default="",
-        help_text="Set if the requester applies the change after its approval.",
+    held = optional_text(
+        help_text="Set if the requester applies the change after its approval.", max_length=4
     )
     # Why it could not be applied when it was approved.
-    failure = models.CharField(
-        max_length=300, blank=True, default="", help_text="Why the approved change could not be applied."
-    )
-    reason = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the requester wants the change."
-    )
+    failure = optional_text(help_text="Why the approved change could not be applied.", max_length=300)
+    reason = optional_text(help_text="Why the requester wants the change.", max_length=500)
     requester_kind = models.CharField(
         max_length=16, verbose_name="kind of requester", help_text="Whether a person or a token requested it."
     )
@@ -134,16 +125,8 @@ class Approval(AuthenticatedRow):
     decided_by_uuid = models.UUIDField(
         null=True, blank=True, verbose_name="approver UUID", help_text="Identifier of the person who decided."
     )
-    decided_by_name = models.CharField(
-        max_length=150,
-        blank=True,
-        default="",
-        verbose_name="approver",
-        help_text="Name of the person who decided.",
-    )
-    comment = models.CharField(
-        max_length=500, blank=True, default="", help_text="What the approver wrote about the decision."
-    )
+    decided_by_name = optional_text("approver", "Name of the person who decided.", max_length=150)
+    comment = optional_text(help_text="What the approver wrote about the decision.", max_length=500)
     asked_at = timestamp("requested", "When the change was requested, in UTC.")
     expires_at = models.DateTimeField(
         verbose_name="expires", help_text="When an undecided request ends, in UTC."

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from environments_app.models.user import User
 
 
@@ -39,20 +39,8 @@ class Session(AbstractBaseSession):
         verbose_name="last seen",
         help_text="Last request of the session, in UTC, to the minute.",
     )
-    address = models.CharField(
-        max_length=45,
-        blank=True,
-        default="",
-        verbose_name="IP address",
-        help_text="Network address of the last request.",
-    )
-    agent = models.CharField(
-        max_length=200,
-        blank=True,
-        default="",
-        verbose_name="browser",
-        help_text="How the browser describes itself.",
-    )
+    address = optional_text("IP address", "Network address of the last request.", max_length=45)
+    agent = optional_text("browser", "How the browser describes itself.", max_length=200)
 
     class Meta(AbstractBaseSession.Meta):
         abstract = False

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_timestamp
 from environments_app.fields import ExactCharField, pepper_id_field, public_id_field, secret_hash_field
 from environments_app.models.personal_token import PersonalToken
 

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
@@ -88,11 +88,8 @@ class Alert(Identified):
     open = models.BooleanField(
         null=True, default=True, help_text="Yes while the problem lasts. No once it has ended."
     )
-    signature = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        help_text="Distinguishes news from a repetition of the same problem.",
+    signature = optional_text(
+        help_text="Distinguishes news from a repetition of the same problem.", max_length=64
     )
     subject = models.CharField(max_length=200, help_text="Subject line of the message.")
     lines = models.JSONField(
@@ -101,9 +98,7 @@ class Alert(Identified):
         verbose_name="text",
         help_text="Lines of the message. They never hold a value.",
     )
-    link = models.CharField(
-        max_length=300, blank=True, default="", help_text="Page of Keeper where the problem is handled."
-    )
+    link = optional_text(help_text="Page of Keeper where the problem is handled.", max_length=300)
     waiting = models.BooleanField(
         default=False, help_text="Whether news wait until the next message is allowed."
     )
@@ -157,9 +152,7 @@ class Delivery(Identified):
         verbose_name="text",
         help_text="Lines of the message. They never hold a value.",
     )
-    link = models.CharField(
-        max_length=300, blank=True, default="", help_text="Page of Keeper that the message links to."
-    )
+    link = optional_text(help_text="Page of Keeper that the message links to.", max_length=300)
     state = models.CharField(
         max_length=8,
         choices=[(s, s) for s in DeliveryState],
@@ -171,7 +164,7 @@ class Delivery(Identified):
         default=timezone.now, verbose_name="next attempt", help_text="When it is sent next, in UTC."
     )
     # The operator's sentence about the last attempt.
-    error = models.CharField(max_length=300, blank=True, default="", help_text="Why the last attempt failed.")
+    error = optional_text(help_text="Why the last attempt failed.", max_length=300)
     created_at = timestamp("created", "When the message was queued, in UTC.")
     finished_at = optional_timestamp("finished", "When it was sent or given up, in UTC.")
 

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_text, optional_timestamp
 
 
 class JobState(models.TextChoices):
@@ -31,9 +31,7 @@ class OperatorJob(models.Model):
     state = models.CharField(
         max_length=16, choices=JobState.choices, default=JobState.QUEUED, help_text="How far the job is."
     )
-    step = models.CharField(
-        max_length=200, blank=True, default="", help_text="What the job does now, or why it ended."
-    )
+    step = optional_text(help_text="What the job does now, or why it ended.", max_length=200)
     done = models.PositiveBigIntegerField(default=0, help_text="Number of rows that this step has done.")
     total = models.PositiveBigIntegerField(default=0, help_text="Number of rows of this step.")
     # Sentences of Keeper's own.

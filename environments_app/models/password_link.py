@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models.columns import optional_text
 from environments_app.fields import ExactCharField
 from environments_app.models.user import User
 
@@ -53,19 +54,10 @@ class PasswordLink(AuthenticatedRow):
         help_text="The account whose password the link sets. Empty until a reset request was looked at.",
     )
     address = models.EmailField(verbose_name="e-mail address", help_text="Where the message is sent.")
-    source = models.CharField(
-        max_length=45,
-        blank=True,
-        default="",
-        help_text="Network from which a reset was requested. Limits how many it can request.",
+    source = optional_text(
+        help_text="Network from which a reset was requested. Limits how many it can request.", max_length=45
     )
-    made_by = models.CharField(
-        max_length=150,
-        blank=True,
-        default="",
-        verbose_name="invited by",
-        help_text="Who sent the invitation.",
-    )
+    made_by = optional_text("invited by", "Who sent the invitation.", max_length=150)
     # SHA-256 in hexadecimal, of 256 random bits; NULL until the message is sent.
     code_hash = ExactCharField(
         max_length=64,
@@ -74,12 +66,10 @@ class PasswordLink(AuthenticatedRow):
         editable=False,
         help_text="Hash of the link's code. Never shown.",
     )
-    bound_to = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        editable=False,
+    bound_to = optional_text(
         help_text="Hash of the account's state when the link was made. The link ends when it changes.",
+        max_length=64,
+        editable=False,
     )
     created_at = models.DateTimeField(
         default=timezone.now,
@@ -95,7 +85,7 @@ class PasswordLink(AuthenticatedRow):
         help_text="When the message is sent next, in UTC. Empty: it was sent, or given up.",
     )
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts to send the message.")
-    error = models.CharField(max_length=200, blank=True, default="", help_text="Why the last attempt failed.")
+    error = optional_text(help_text="Why the last attempt failed.", max_length=200)
     expires_at = models.DateTimeField(
         null=True, verbose_name="expires", help_text="When the link stops working, in UTC."
     )

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_text, optional_timestamp
 from environments_app.fields import (
     path_prefix,
     pepper_id_field,
@@ -67,13 +67,8 @@ class PersonalToken(AuthenticatedRow):
     last_used_at = optional_timestamp(
         "last used", "When the token was last accepted, in UTC, to the minute. Empty: never.", editable=False
     )
-    last_used_address = models.CharField(
-        max_length=45,
-        blank=True,
-        default="",
-        editable=False,
-        verbose_name="last used from",
-        help_text="Network address of the last use.",
+    last_used_address = optional_text(
+        "last used from", "Network address of the last use.", max_length=45, editable=False
     )
     revoked_at = optional_timestamp(
         "revoked", "When the token was revoked, in UTC. Empty: it is not revoked.", editable=False

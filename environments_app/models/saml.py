@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_timestamp
 from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.access import Role
 from environments_app.models.environment import Environment

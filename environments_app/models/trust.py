@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from environments_app.clock import has_begun
 from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.environment import Environment
@@ -175,12 +175,10 @@ class Trust(AuthenticatedRow):
         "When a token of the issuer was refused last, in UTC, to the minute. Empty: never.",
         editable=False,
     )
-    last_refusal = models.CharField(
-        max_length=32,
-        blank=True,
-        default="",
-        editable=False,
+    last_refusal = optional_text(
         help_text="Why a token of the issuer was refused last. Empty: none was.",
+        max_length=32,
+        editable=False,
     )
 
     class Meta:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from environments_app.fields import ExactCharField
 from environments_app.names import MAX_USERNAME, normalise_username
 
@@ -95,13 +95,11 @@ class User(AbstractBaseUser, AuthenticatedRow):
         help_text="Administrators operate the installation. Access to values comes from memberships only.",
     )
     # "saml" if single sign-on gave the role, which takes it away again.
-    role_source = models.CharField(
+    role_source = optional_text(
+        "source of the role",
+        '"saml" if single sign-on set the role. Single sign-on then also takes it away.',
         max_length=8,
-        default="",
-        blank=True,
         editable=False,
-        verbose_name="source of the role",
-        help_text='"saml" if single sign-on set the role. Single sign-on then also takes it away.',
     )
     is_active = models.BooleanField(
         default=True,

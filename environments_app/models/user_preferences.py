@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_text, optional_timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject
 from environments_app.models.user import User
@@ -45,11 +45,9 @@ class PersonalSettings(Identified):
     )
     # When the last digest was begun.
     digest_at = optional_timestamp("last digest", "When the last digest was prepared, in UTC.")
-    time_zone = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
+    time_zone = optional_text(
         help_text="IANA name of the zone of pages and forms. Blank: the browser's, and UTC in forms.",
+        max_length=64,
     )
     first_steps_hidden = models.BooleanField(
         default=False, help_text="Whether the person hid the list of first steps."

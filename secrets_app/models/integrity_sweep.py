@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 
 
@@ -30,11 +30,8 @@ class Sweep(Identified):
     found = models.JSONField(
         default=list, blank=True, verbose_name="findings", help_text="The first hundred problems, in words."
     )
-    started_by = models.CharField(
-        max_length=150,
-        blank=True,
-        default="",
-        help_text="The person who started the scan. Empty for the schedule.",
+    started_by = optional_text(
+        help_text="The person who started the scan. Empty for the schedule.", max_length=150
     )
 
     class Meta:

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from audit_app.models.columns import optional_text
 from environments_app.models import OperatorJob
 
 
@@ -22,15 +23,8 @@ class KeyJob(OperatorJob):
     kind = models.CharField(
         max_length=16, choices=KeyJobKind.choices, verbose_name="job", help_text="What is done with keys."
     )
-    environment = models.CharField(
-        max_length=64, blank=True, default="", help_text="Name of the environment. Empty: everything."
-    )
-    backup = models.CharField(
-        max_length=255,
-        blank=True,
-        default="",
-        help_text="File of the migration that a rollback goes back by.",
-    )
+    environment = optional_text(help_text="Name of the environment. Empty: everything.", max_length=64)
+    backup = optional_text(help_text="File of the migration that a rollback goes back by.", max_length=255)
 
     class Meta(OperatorJob.Meta):
         """As of every job."""

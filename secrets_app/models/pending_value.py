@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.models import deployment_uuid
-from audit_app.models.timestamps import timestamp
+from audit_app.models.columns import timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.models import Approval, Environment
 from secrets_app.envelope.context import PENDING_VALUE, Context

@@ -10,7 +10,7 @@ from django.db import models
 from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
 from audit_app.recording.recorder import AuditObject, ManifestEntry
 from environments_app.fields import ExactCharField, LiveField
@@ -117,13 +117,11 @@ class Secret(AuthenticatedRow):
     rotation_due_at = optional_timestamp("rotation due", "When the value has to be replaced, in UTC.")
     # Who wrote the value last ("user:<uuid>"), if its references are resolved when it is delivered to a
     # target; empty: its text is literal.
-    resolves_as = models.CharField(
+    resolves_as = optional_text(
+        "resolves references as",
+        "The account whose rights apply to references in the value. Empty: the value is literal.",
         max_length=60,
-        blank=True,
-        default="",
         editable=False,
-        verbose_name="resolves references as",
-        help_text="The account whose rights apply to references in the value. Empty: the value is literal.",
     )
     search_text = models.TextField(
         blank=True,

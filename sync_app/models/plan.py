@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
@@ -130,7 +130,7 @@ class Plan(AuthenticatedRow):
     created_at = timestamp("created", "When the plan was requested, in UTC.")
     ready_at = optional_timestamp("ready", "When the plan was complete, in UTC.")
     finished_at = optional_timestamp("finished", "When the plan was applied or ended, in UTC.")
-    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the plan failed.")
+    error = optional_text(help_text="Why the plan failed.", max_length=500)
 
     class Meta:
         """The newest first."""
@@ -160,9 +160,7 @@ class PlanItem(models.Model):
         verbose_name="action",
         help_text="What is done with this secret.",
     )
-    reason = models.CharField(
-        max_length=200, blank=True, default="", help_text="Why this action was planned."
-    )
+    reason = optional_text(help_text="Why this action was planned.", max_length=200)
     state = models.CharField(
         max_length=12,
         choices=[(s, s) for s in ItemState],
@@ -175,12 +173,8 @@ class PlanItem(models.Model):
         help_text="Identifier of the secret in Keeper. Empty if Keeper has none.",
     )
     # What was seen when it was planned; applying re-checks each.
-    keeper_version = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="version in Keeper",
-        help_text="Version in Keeper when the plan was made.",
+    keeper_version = optional_text(
+        "version in Keeper", "Version in Keeper when the plan was made.", max_length=64
     )
     keeper_number = models.PositiveIntegerField(
         null=True, blank=True, verbose_name="number in Keeper", help_text="Number of that version in Keeper."
@@ -192,26 +186,12 @@ class PlanItem(models.Model):
         verbose_name="number in the target",
         help_text="Number of Keeper's version that the target held, if known.",
     )
-    target_version = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="version in the target",
-        help_text="The target's own version when the plan was made.",
+    target_version = optional_text(
+        "version in the target", "The target's own version when the plan was made.", max_length=64
     )
-    target_presence = models.CharField(
-        max_length=12,
-        blank=True,
-        default="",
-        verbose_name="presence",
-        help_text="Whether the target had the secret.",
-    )
-    remote_id = models.CharField(
-        max_length=2048,
-        blank=True,
-        default="",
-        verbose_name="remote ID",
-        help_text="Identifier of the secret in the target, such as an ARN.",
+    target_presence = optional_text("presence", "Whether the target had the secret.", max_length=12)
+    remote_id = optional_text(
+        "remote ID", "Identifier of the secret in the target, such as an ARN.", max_length=2048
     )
     # How many versions the target keeps of this secret, if that was set for it.
     target_keeps = models.PositiveIntegerField(
@@ -226,16 +206,10 @@ class PlanItem(models.Model):
         help_text="Whether Keeper created, adopted or does not own the secret in the target.",
     )
     # Makes a repeated write idempotent: stored before the call, and recomputed by a repetition.
-    token = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="write token",
-        help_text="Makes a repeated write harmless. Never shown.",
-    )
+    token = optional_text("write token", "Makes a repeated write harmless. Never shown.", max_length=64)
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts.")
     # The operator's sentence, and whether trying again can help.
-    error = models.CharField(max_length=500, blank=True, default="", help_text="Why the last attempt failed.")
+    error = optional_text(help_text="Why the last attempt failed.", max_length=500)
     permanent = models.BooleanField(default=False, help_text="Whether another attempt cannot help.")
     finished_at = optional_timestamp("finished", "When the action ended, in UTC.")
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import timestamp
+from audit_app.models.columns import timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import path_prefix
 from environments_app.models import Environment

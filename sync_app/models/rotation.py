@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import LiveField
 from environments_app.models import Environment
@@ -63,11 +63,8 @@ class RotationPolicy(AuthenticatedRow):
     # The rotator's settings, each of them, without credentials.
     settings = models.JSONField(default=dict, help_text="Settings of the rotator, without credentials.")
     # The normalised address that the administrator's credential may be sent to; it is sealed for it.
-    endpoint = models.CharField(
-        max_length=2048,
-        blank=True,
-        default="",
-        help_text="Address that the administrator's credential may be sent to.",
+    endpoint = optional_text(
+        help_text="Address that the administrator's credential may be sent to.", max_length=2048
     )
     credentials = EncryptedField(
         label=ROTATOR_CREDENTIALS,
@@ -88,19 +85,15 @@ class RotationPolicy(AuthenticatedRow):
         verbose_name="interval (seconds)",
         help_text="Time between two rotations. 0: by the cron expression, or manually.",
     )
-    cron = models.CharField(
+    cron = optional_text(
+        "cron expression",
+        "When rotations are due, as five cron fields. Empty: by the interval.",
         max_length=100,
-        blank=True,
-        default="",
-        verbose_name="cron expression",
-        help_text="When rotations are due, as five cron fields. Empty: by the interval.",
     )
     # When scheduled rotations may begin, such as "mon-fri 01:00-05:00"; empty: at any time.
-    window = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
+    window = optional_text(
         help_text="When scheduled rotations may begin, such as mon-fri 01:00-05:00. Empty: at any time.",
+        max_length=64,
     )
     time_zone = models.CharField(
         max_length=64, default="UTC", help_text="Time zone of the cron expression and the window."
@@ -224,12 +217,8 @@ class Rotation(AuthenticatedRow):
         default=False, help_text="Whether it ignores windows and leaves no overlap."
     )
     # The step at which it was given up, if that left a login valid: ended by the next rotation, or by hand.
-    leaves = models.CharField(
-        max_length=12,
-        blank=True,
-        default="",
-        verbose_name="abandoned in step",
-        help_text="Step at which it was abandoned with a login that is still valid.",
+    leaves = optional_text(
+        "abandoned in step", "Step at which it was abandoned with a login that is still valid.", max_length=12
     )
     # The previous value is served again, and the new one will be retired.
     reverted = models.BooleanField(
@@ -255,14 +244,8 @@ class Rotation(AuthenticatedRow):
         verbose_name="requested by",
         help_text="Name of the person or program that requested it.",
     )
-    request_id = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="request ID",
-        help_text="Identifier of the request that started it.",
-    )
-    reason = models.CharField(max_length=200, blank=True, default="", help_text="Why it was requested.")
+    request_id = optional_text("request ID", "Identifier of the request that started it.", max_length=64)
+    reason = optional_text(help_text="Why it was requested.", max_length=200)
     # The versions before and after; the latter is the pending one until it is served.
     from_number = models.PositiveIntegerField(
         null=True,
@@ -277,9 +260,7 @@ class Rotation(AuthenticatedRow):
         help_text="Number of the version that the rotation writes.",
     )
     # What was written down before `set`: the login that gets a new secret, the ids of keys that were there.
-    login = models.CharField(
-        max_length=255, blank=True, default="", help_text="Name of the login that gets the new value."
-    )
+    login = optional_text(help_text="Name of the login that gets the new value.", max_length=255)
     keys_before = models.JSONField(
         default=list,
         blank=True,
@@ -287,13 +268,7 @@ class Rotation(AuthenticatedRow):
         help_text="Identifiers of access keys that existed before.",
     )
     grace_until = optional_timestamp("overlap ends", "When the previous value stops working, in UTC.")
-    lease_owner = models.CharField(
-        max_length=100,
-        blank=True,
-        default="",
-        verbose_name="worker",
-        help_text="The worker that holds the rotation.",
-    )
+    lease_owner = optional_text("worker", "The worker that holds the rotation.", max_length=100)
     lease_until = optional_timestamp(
         "claimed until", "Until when the worker holds it, in UTC.", db_index=True
     )
@@ -306,9 +281,7 @@ class Rotation(AuthenticatedRow):
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts at the present step.")
     not_before = optional_timestamp("next attempt", "When the next attempt may begin, in UTC.")
     # The operator's sentence: why it waits, tries again, or stopped.
-    problem = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the rotation waits, retries or stopped."
-    )
+    problem = optional_text(help_text="Why the rotation waits, retries or stopped.", max_length=500)
     stopped_at = optional_timestamp("stopped", "When the rotation stopped for an operator, in UTC.")
     queued_at = timestamp("requested", "When the rotation was requested, in UTC.")
     started_at = optional_timestamp("started", "When the first step began, in UTC.")
@@ -423,11 +396,9 @@ class Acknowledgement(AuthenticatedRow):
         max_length=150, verbose_name="consumer", help_text="Name of the account or token that confirmed."
     )
     # Which of several processes with the same token; the consumer's own word.
-    instance = models.CharField(
-        max_length=100,
-        blank=True,
-        default="",
+    instance = optional_text(
         help_text="Which of several processes with the same token, in the consumer's own words.",
+        max_length=100,
     )
     number = models.PositiveIntegerField(
         verbose_name="version", help_text="Number of the version that the consumer uses now."

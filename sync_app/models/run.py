@@ -7,7 +7,7 @@ from django.db import models
 
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 
@@ -100,20 +100,8 @@ class Run(AuthenticatedRow):
     actor_name = models.CharField(
         max_length=150, verbose_name="started by", help_text="Name of the person or program that started it."
     )
-    request_id = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="request ID",
-        help_text="Identifier of the request that started it.",
-    )
-    lease_owner = models.CharField(
-        max_length=100,
-        blank=True,
-        default="",
-        verbose_name="worker",
-        help_text="The worker that holds the run.",
-    )
+    request_id = optional_text("request ID", "Identifier of the request that started it.", max_length=64)
+    lease_owner = optional_text("worker", "The worker that holds the run.", max_length=100)
     lease_until = optional_timestamp(
         "claimed until", "Until when the worker holds it, in UTC.", db_index=True
     )
@@ -130,9 +118,7 @@ class Run(AuthenticatedRow):
     )
     finished = models.PositiveIntegerField(default=0, help_text="Number of secrets that are done.")
     failed = models.PositiveIntegerField(default=0, help_text="Number of secrets that failed.")
-    error = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the run failed, or what a test found."
-    )
+    error = optional_text(help_text="Why the run failed, or what a test found.", max_length=500)
     created_at = timestamp("requested", "When the run was requested, in UTC.")
     started_at = optional_timestamp("started", "When a worker began, in UTC.")
     finished_at = optional_timestamp("ended", "When the run ended, in UTC.")

@@ -10,7 +10,7 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, LiveField, path_prefix
 from environments_app.models import Environment
@@ -146,9 +146,7 @@ class Target(AuthenticatedRow):
     last_success_at = optional_timestamp("last success", "When a run last succeeded, in UTC.")
     last_failure_at = optional_timestamp("last failure", "When a run last failed, in UTC.")
     # The operator's sentence of the last failure; empty once a pass succeeded.
-    last_error = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the last run failed. Empty after a success."
-    )
+    last_error = optional_text(help_text="Why the last run failed. Empty after a success.", max_length=500)
     failures = models.PositiveIntegerField(
         default=0, help_text="Number of failed runs since the last success."
     )
@@ -264,12 +262,8 @@ class SyncEntry(AuthenticatedRow):
         help_text="Identifier of the secret in Keeper. Empty if Keeper has none.",
     )
     # The ARN, or Vault's time of creation: another secret of the same name has another one.
-    remote_id = models.CharField(
-        max_length=2048,
-        blank=True,
-        default="",
-        verbose_name="remote ID",
-        help_text="Identifier of the secret in the target, such as an ARN.",
+    remote_id = optional_text(
+        "remote ID", "Identifier of the secret in the target, such as an ARN.", max_length=2048
     )
     ownership = models.CharField(
         max_length=8,
@@ -277,19 +271,15 @@ class SyncEntry(AuthenticatedRow):
         default=Ownership.NONE,
         help_text="Whether Keeper created, adopted or does not own the secret in the target.",
     )
-    base_keeper = models.CharField(
+    base_keeper = optional_text(
+        "synced version in Keeper",
+        "Version in Keeper when both sides last held the same value.",
         max_length=64,
-        blank=True,
-        default="",
-        verbose_name="synced version in Keeper",
-        help_text="Version in Keeper when both sides last held the same value.",
     )
-    base_target = models.CharField(
+    base_target = optional_text(
+        "synced version in the target",
+        "Version in the target when both sides last held the same value.",
         max_length=64,
-        blank=True,
-        default="",
-        verbose_name="synced version in the target",
-        help_text="Version in the target when both sides last held the same value.",
     )
     base_number = models.PositiveIntegerField(
         null=True,
@@ -298,27 +288,17 @@ class SyncEntry(AuthenticatedRow):
         help_text="Number of the version that both sides last held.",
     )
     # The form in which a JSON object was written (Backend.value_form).
-    base_form = models.CharField(
+    base_form = optional_text(
+        "form of objects",
+        "How a JSON object was last written in the target. Empty for one text.",
         max_length=8,
-        blank=True,
-        default="",
-        verbose_name="form of objects",
-        help_text="How a JSON object was last written in the target. Empty for one text.",
     )
     # The base that a write under way would make, noted before it; empty once its outcome is known.
-    intended_keeper = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="version being written",
-        help_text="Version in Keeper of a write that is under way.",
+    intended_keeper = optional_text(
+        "version being written", "Version in Keeper of a write that is under way.", max_length=64
     )
-    intended_target = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="version being replaced",
-        help_text="Version in the target that a write under way replaces.",
+    intended_target = optional_text(
+        "version being replaced", "Version in the target that a write under way replaces.", max_length=64
     )
     intended_number = models.PositiveIntegerField(
         null=True,
@@ -337,19 +317,11 @@ class SyncEntry(AuthenticatedRow):
     # Keeper's version stored there as pending, and its version there; the mark on the secret proves it before
     # any act. `pending_at` is when that version was made, NULL
     # while it is only intended.
-    pending_keeper = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="pending version in Keeper",
-        help_text="Version that a rotation stored in the target as pending.",
+    pending_keeper = optional_text(
+        "pending version in Keeper", "Version that a rotation stored in the target as pending.", max_length=64
     )
-    pending_target = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        verbose_name="pending version in the target",
-        help_text="The target's own version of the pending value.",
+    pending_target = optional_text(
+        "pending version in the target", "The target's own version of the pending value.", max_length=64
     )
     pending_at = optional_timestamp("pending since", "When the pending version was written, in UTC.")
     state = models.CharField(
@@ -359,9 +331,7 @@ class SyncEntry(AuthenticatedRow):
         help_text="State of the secret in the target at the last check.",
     )
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
-    reason = models.CharField(
-        max_length=500, blank=True, default="", help_text="Why the secret has this state."
-    )
+    reason = optional_text(help_text="Why the secret has this state.", max_length=500)
     checked_at = optional_timestamp("checked", "When the target was last checked for this secret, in UTC.")
     synced_at = optional_timestamp("synced", "When both sides last held the same value, in UTC.")
 

@@ -6,7 +6,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 from audit_app.interfaces.keyring import Purpose
-from audit_app.models.timestamps import optional_timestamp
+from audit_app.models.columns import optional_timestamp
 from audit_app.models.uuid_model import Identified
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.timestamps import optional_timestamp, timestamp
+from audit_app.models.columns import optional_timestamp, timestamp
 
 FINALISED = "finalised"
 ROLLED_BACK = "rolled-back"

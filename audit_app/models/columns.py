@@ -1,4 +1,4 @@
-"""The columns of times that most rows have: when something was done, and when it is or was, if ever."""
+"""The columns that most rows have: times that Keeper sets, and what is empty until there is something."""
 
 from datetime import date, datetime
 from typing import Any, TypeAlias
@@ -22,3 +22,12 @@ def optional_timestamp(
 ) -> "models.DateTimeField[_Given | None, datetime | None]":
     """Return the column of a time that is empty until there is one."""
     return models.DateTimeField(verbose_name, null=True, blank=True, help_text=help_text, **options)
+
+
+def optional_text(
+    verbose_name: str | None = None, help_text: str = "", *, max_length: int, **options: Any
+) -> "models.CharField[str | int | Combinable, str]":
+    """Return the column of a text that is empty until there is one."""
+    return models.CharField(
+        verbose_name, max_length=max_length, blank=True, default="", help_text=help_text, **options
+    )
