@@ -19,6 +19,7 @@ from environments_app.admin.forms import WriteOnlyTextarea
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
+from environments_app.forms.fields import CommaSeparatedField
 from secrets_app import admin_acts
 from secrets_app.errors import SecretError
 from secrets_app.forms.secret import WrittenFields
@@ -56,7 +57,7 @@ class SecretAdminForm(WrittenFields, ModelForm):
         widget=WriteOnlyTextarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
         help_text="Write-only. Needs a membership with the right to write; leave it empty to keep the value.",
     )
-    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    tags = CommaSeparatedField(required=False, help_text="Separated by commas.")
     comment = forms.CharField(required=False, help_text="Why the value changes.")
 
     class Meta:

@@ -10,6 +10,7 @@ from audit_app.events.actions import Action
 from environments_app.admin.access_acts import TEST_MESSAGE
 from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
 from environments_app.authorization.policy import Principal
+from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
@@ -34,10 +35,7 @@ class PeriodForm(forms.Form):
 class TagsForm(forms.Form):
     """Tags to add or to remove."""
 
-    tags = forms.CharField(max_length=500, help_text="Separated by commas.")
-
-    def clean_tags(self) -> list[str]:
-        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+    tags = CommaSeparatedField(max_length=500, help_text="Separated by commas.")
 
 
 class NameForm(forms.Form):

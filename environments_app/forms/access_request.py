@@ -6,6 +6,7 @@ from django import forms
 from django.conf import settings
 
 from environments_app.approvals.access_proposals import duration_words
+from environments_app.forms.fields import path_field
 from environments_app.models import AccessRequest, Role
 
 # Minutes that a page offers.
@@ -17,13 +18,7 @@ class AskForm(forms.Form):
 
     environment = forms.CharField(strip=True, max_length=63, help_text="Environment name")
     role = forms.ChoiceField(choices=Role.choices, initial=Role.READER)
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path",
-        required=False,
-        max_length=512,
-        help_text="For example, payments. Leave blank for all secrets.",
-    )
+    prefix = path_field("For example, payments. Leave blank for all secrets.")  # type: ignore[assignment]  # not Form.prefix
     minutes = forms.TypedChoiceField(
         label="Duration", required=False, coerce=int, empty_value=None, initial=240
     )
@@ -46,10 +41,7 @@ class GrantForm(forms.Form):
     """What is granted of what was asked for: all of it, or less."""
 
     role = forms.ChoiceField(choices=Role.choices)
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path", required=False, max_length=512
-    )
+    prefix = path_field()  # type: ignore[assignment]  # not Form.prefix
     minutes = forms.TypedChoiceField(label="Duration", required=False, coerce=int, empty_value=None)
     comment = forms.CharField(required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 

@@ -4,9 +4,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from django import forms
-from django.utils.text import format_lazy
 
-from environments_app.clock import zone_name
+from environments_app.forms.fields import CommaSeparatedField, expiry_field, path_field
 from environments_app.models import Environment, Role
 from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
@@ -83,38 +82,19 @@ class MemberForm(_OneOfSeveral):
         choices=Role.choices,
         help_text=f"{_ROLES} Managers also decide who has access.",
     )
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path",
-        required=False,
-        max_length=512,
-        help_text=_PATH,
-    )
-    expires_at = forms.DateTimeField(
-        label="Expires",
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text=format_lazy("{}. Leave blank for no expiry.", zone_name()),
-    )
+    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
+    expires_at = expiry_field("Leave blank for no expiry.")
 
 
 class MemberChangeForm(forms.Form):
     """What a membership allows, begun with what it allows now."""
 
     role = forms.ChoiceField(choices=Role.choices)
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path",
-        required=False,
-        max_length=512,
-        help_text=_PATH,
-    )
+    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
-    expires_at = forms.DateTimeField(
-        label="Expires",
-        required=False,
+    expires_at = expiry_field(
+        "Leave blank for no expiry.",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
-        help_text=format_lazy("{}. Leave blank for no expiry.", zone_name()),
     )
     # The state of the membership that the form was made of.
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -124,24 +104,13 @@ class NarrowForm(forms.Form):
     """What is taken from a token; what is left empty stays as it is."""
 
     role = forms.ChoiceField(choices=[("", "Unchanged"), *Role.choices], required=False)
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path", required=False, max_length=512, help_text="Must be inside the current path."
-    )
-    cidrs = forms.CharField(
+    prefix = path_field("Must be inside the current path.")  # type: ignore[assignment]  # not Form.prefix
+    cidrs = CommaSeparatedField(
         label="Allowed IP ranges",
         required=False,
         help_text="Comma-separated CIDRs inside the current ranges.",
     )
-    expires_at = forms.DateTimeField(
-        label="Expires",
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text=format_lazy("{}. Must be earlier than the current expiry.", zone_name()),
-    )
-
-    def clean_cidrs(self) -> list[str]:
-        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
+    expires_at = expiry_field("Must be earlier than the current expiry.")
 
 
 class AdminNarrowForm(NarrowForm):
@@ -171,27 +140,13 @@ class TokenForm(_OneOfSeveral):
         initial=Role.READER,
         help_text=_ROLES,
     )
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path",
-        required=False,
-        max_length=512,
-        help_text=_PATH,
-    )
-    cidrs = forms.CharField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
-    expires_at = forms.DateTimeField(
-        label="Expires",
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text=format_lazy("{}. Leave blank for the default lifetime.", zone_name()),
-    )
+    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
+    cidrs = CommaSeparatedField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
+    expires_at = expiry_field("Leave blank for the default lifetime.")
 
     def clean_expires_at(self) -> datetime | Lifetime:
         """Leave an empty one to the default."""
         return self.cleaned_data["expires_at"] or Lifetime.DEFAULT
-
-    def clean_cidrs(self) -> list[str]:
-        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
 
 
 class AdminTokenForm(TokenForm):

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from environments_app.forms.fields import path_field
 from environments_app.tokens.personal import DEFAULT_LIFETIME, MAX_LIFETIME
 
 
@@ -14,13 +15,7 @@ class PersonalTokenForm(forms.Form):
 
     name = forms.CharField(max_length=100, help_text="Where you use it, such as my-laptop.")
     environment = forms.ChoiceField(required=False)
-    # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label="Path",
-        required=False,
-        max_length=512,
-        help_text="For example, payments. Leave blank for all secrets.",
-    )
+    prefix = path_field("For example, payments. Leave blank for all secrets.")  # type: ignore[assignment]  # not Form.prefix
     hours = forms.IntegerField(
         label="Valid for (hours)",
         min_value=1,

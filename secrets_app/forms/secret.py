@@ -5,10 +5,9 @@ from typing import Any, Final, cast
 
 from django import forms
 from django.http import HttpRequest
-from django.utils.text import format_lazy
 
 from audit_app.parsing import whole_number
-from environments_app.clock import zone_name
+from environments_app.forms.fields import CommaSeparatedField, expiry_field
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
 from secrets_app.interfaces.secret_panels import panel_filters
@@ -39,9 +38,6 @@ class WrittenFields:
     def clean_value(self) -> str:
         """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
         return str(self.cleaned_data["value"]).replace("\r\n", "\n")
-
-    def clean_tags(self) -> list[str]:
-        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
 
     @property
     def metadata(self) -> Metadata:
@@ -88,15 +84,13 @@ class SecretForm(WrittenFields, forms.Form):
     description = forms.CharField(
         max_length=MAX_DESCRIPTION, required=False, widget=forms.Textarea(attrs={"rows": 2})
     )
-    tags = forms.CharField(required=False, help_text="Comma-separated.")
+    tags = CommaSeparatedField(required=False, help_text="Comma-separated.")
     owner = forms.CharField(max_length=MAX_OWNER, required=False, help_text="A person or a team.")
-    expires_at = forms.DateTimeField(
-        label="Expires",
-        required=False,
+    expires_at = expiry_field(
+        "Certificates use their own expiry date by default.",
         widget=forms.DateTimeInput(
             attrs={"type": "datetime-local", "data-warn-past": "expires-past"}, format="%Y-%m-%dT%H:%M"
         ),
-        help_text=format_lazy("{}. Certificates use their own expiry date by default.", zone_name()),
     )
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Describe this change.")
     expected = forms.CharField(required=False, widget=forms.HiddenInput)

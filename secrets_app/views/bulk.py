@@ -17,6 +17,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, visible_environments
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
+from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment
 from environments_app.views.base import render_page
 from secrets_app.errors import InvalidInput, TooManyItems
@@ -50,7 +51,7 @@ _EARLIER: Final = "Failed in an earlier part."
 class OptionsForm(forms.Form):
     """What the chosen act needs besides the secrets."""
 
-    tags = forms.CharField(required=False, help_text="Comma-separated.")
+    tags = CommaSeparatedField(required=False, help_text="Comma-separated.")
     environment = forms.ModelChoiceField(
         Environment.objects.none(),
         label="To",
@@ -71,7 +72,7 @@ class OptionsForm(forms.Form):
     def clean_tags(self) -> list[str]:
         """Check the tags by the rules for tags."""
         try:
-            return validate_tags([tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()])
+            return validate_tags(self.cleaned_data["tags"])
         except InvalidInput as error:
             raise forms.ValidationError(error.reason) from error
 
