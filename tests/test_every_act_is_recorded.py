@@ -545,7 +545,6 @@ SILENT: Final[dict[str, str]] = {
     "keeper_project.dashboard.*": _SHOWS,
     "keeper_project.health.status.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
-    "*.listed_trusts": _SHOWS,
     "*.acting_user": _SHOWS,
     "*.person_behind": _SHOWS,
     "*.refresh_principal": _SHOWS,

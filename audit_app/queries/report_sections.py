@@ -79,37 +79,22 @@ def _damage(scope: Scope) -> Iterator[Row]:
         yield (event.at, event.object_kind, event.object_name, event.details[:300])
 
 
+_ABOUT_AN_EVENT: Final = (
+    "Time", "Actor type", "Actor", "IP address", "Action", "Resource type", "Resource", "Outcome",
+)  # fmt: skip
 SECTIONS: Final = (
     Section(
         key="privileged",
         title="Privileged and break-glass actions",
         about="Actions that grant access, open many values, or change keys and history.",
-        columns=(
-            "Time",
-            "Actor type",
-            "Actor",
-            "IP address",
-            "Action",
-            "Resource type",
-            "Resource",
-            "Outcome",
-        ),
+        columns=_ABOUT_AN_EVENT,
         rows=_privileged,
     ),
     Section(
         key="refused",
         title="Failed and denied access",
         about="Actions that were denied or failed. Unauthenticated requests are counted per minute.",
-        columns=(
-            "Time",
-            "Actor type",
-            "Actor",
-            "IP address",
-            "Action",
-            "Resource type",
-            "Resource",
-            "Outcome",
-        ),
+        columns=_ABOUT_AN_EVENT,
         rows=_refused,
     ),
     Section(

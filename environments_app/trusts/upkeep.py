@@ -17,7 +17,6 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import Environment, ServiceToken, Trust
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 from environments_app.trusts.sign_in import purge_used_jwts
@@ -48,15 +47,6 @@ def trust_status(trust: Trust) -> str:
     if trust.expires_at is not None and trust.expires_at <= _soon():
         return "expiring"
     return "unused" if (trust.last_used_at or trust.created_at) <= _long_ago() else "active"
-
-
-def listed_trusts(actor: Principal) -> QuerySet[Trust]:
-    """Return the trusts of the environments whose trusts an actor may list."""
-    places = environments_for(actor, Action.TRUST_VIEW)
-    if places is None:
-        return Trust.objects.none()
-    environments = Environment.objects.filter(places)
-    return Trust.objects.filter(environment__in=environments).select_related("environment")
 
 
 def purge_ended_tokens() -> int:

@@ -1,7 +1,6 @@
 """What the views of the sync's API share: finding what the address names, and answering."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
@@ -21,8 +20,6 @@ from sync_app.targets.lookup import find_plan, find_target
 
 class SyncView(AccessView):
     """The base of these views."""
-
-    newest_first: ClassVar[Mapping[str, str]] = {"id": "id"}
 
     def find_environment(self, environment: str) -> Environment:
         return find_environment(actor=self.actor, name=environment)

@@ -8,7 +8,7 @@ carry a value.
 import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
@@ -406,11 +406,6 @@ class Backend(ABC):
     def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
         """Remove the pending stage from the version of this token."""
         raise NotImplementedError
-
-
-def with_mark(seen: SecretMetadata, mark: Mark | None) -> SecretMetadata:
-    """Return what was seen, with another mark."""
-    return replace(seen, mark=mark)
 
 
 def fill_initial(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:

@@ -53,8 +53,6 @@ class Slot(StrEnum):
 
 
 ENDED: Final = frozenset({Step.DONE, Step.ROLLED_BACK, Step.ABANDONED})
-# The login that was idle at the start may differ from what it was, and is not served as current.
-UNSERVED: Final = frozenset({Step.SET, Step.TEST, Step.PROMOTE, Step.WITHDRAW})
 # The new value is, or was, served as current.
 SERVED: Final = frozenset({Step.GRACE, Step.RETIRE})
 

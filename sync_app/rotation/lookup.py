@@ -23,12 +23,6 @@ def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
     return policies.select_related("environment", "secret").defer("credentials")
 
 
-def visible_rotations(actor: Principal) -> QuerySet[Rotation]:
-    """Return the rotations of secrets that an actor may see."""
-    rotations = Rotation.objects.filter(_of_visible_secrets(actor, "policy__secret_id"))
-    return rotations.select_related("policy__environment", "policy__secret").defer("policy__credentials")
-
-
 def find_policy(*, actor: Principal, environment: Environment, id: int) -> RotationPolicy:
     """Return a living policy of an environment. Raises Invisible; a missing right is recorded."""
     policy = RotationPolicy.objects.select_related("secret").filter(environment=environment, pk=id, live=True)

@@ -13,7 +13,6 @@ from contextlib import suppress
 
 from kpr.running.masking import SHORTEST, Masker
 
-_OUTPUTS = (1, 2)
 _CHUNK = 65536
 # PIPE_BUF: so many bytes are written whole where there is room for any.
 _SLICE = 4096

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.conf import settings
 
-from audit_app.errors import KeyringUnavailable
 from keeper_project.backup.archive.manifest import FileKey
 from keeper_project.backup.errors import Altered, KeyMissing
 from secrets_app.envelope.context import NO_ENVIRONMENT
@@ -17,8 +16,6 @@ from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys.providers.registry import provider, provider_named
 
 PURPOSE: Final = "backup"
-# What opening keys raises where the key, and not the backup, is the trouble.
-KEY_CONDITIONS: Final = (KeyUnavailable, KeyRefused, KeyringUnavailable)
 
 
 def new_file_key(*, deployment: UUID, backup: UUID) -> tuple[FileKey, bytes]:
