@@ -28,15 +28,7 @@ from environments_app.authorization.policy import Principal, allows, grants_allo
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
-from environments_app.models import (
-    AccessRequest,
-    Environment,
-    Membership,
-    RequestState,
-    Role,
-    Source,
-    User,
-)
+from environments_app.models import AccessRequest, Environment, Membership, RequestState, Role, Source, User
 from environments_app.names import validate_prefix
 
 MIN_MINUTES: Final = 5

@@ -14,13 +14,7 @@ from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals.approvers import people_to_tell
 from environments_app.approvals.gate import record_act
-from environments_app.authorization.policy import (
-    Principal,
-    allows,
-    environments_for,
-    record_denial,
-    require,
-)
+from environments_app.authorization.policy import Principal, allows, environments_for, record_denial, require
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import ApprovalVoid, Forbidden, InvalidField
 from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, User

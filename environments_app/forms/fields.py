@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.utils.functional import Promise
 from django.utils.text import format_lazy
 
 from environments_app.clock import zone_name
@@ -28,6 +27,6 @@ def path_field(help_text: str = "") -> forms.CharField:
 
 def expiry_field(note: str, *, widget: forms.DateTimeInput | None = None) -> forms.DateTimeField:
     """Return the field of the time when something ends; its help names the zone, and then `note`."""
-    told: Promise | str = format_lazy("{}. " + note, zone_name())
+    told = format_lazy("{}. " + note, zone_name())
     widget = widget or forms.DateTimeInput(attrs={"type": "datetime-local"})
     return forms.DateTimeField(label="Expires", required=False, widget=widget, help_text=told)

@@ -10,13 +10,7 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalEntry, ApprovalState, EntryKind
-from environments_app.models.authentication import (
-    FailedSignIns,
-    KnownNetwork,
-    Passkey,
-    SecondFactor,
-    Session,
-)
+from environments_app.models.authentication import FailedSignIns, KnownNetwork, Passkey, SecondFactor, Session
 from environments_app.models.device_sign_in import DeviceSignIn
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient

@@ -32,12 +32,7 @@ from environments_app.approvals.access_proposals import issuing
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.locked_row import clean_fields, isoformat, require_future
-from environments_app.authorization.policy import (
-    Principal,
-    require,
-    require_confirmed,
-    require_unsuspended,
-)
+from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.authorization.principals import grants_on, is_ended_by_trust, token_bearer
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import BadToken, InvalidField, Invisible

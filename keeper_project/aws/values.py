@@ -5,15 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from environments_app.errors import AccessError
-from keeper_project.aws.answers import (
-    DELETED,
-    PROTOCOL,
-    AwsError,
-    error_of,
-    invalid,
-    missing,
-    seconds,
-)
+from keeper_project.aws.answers import DELETED, PROTOCOL, AwsError, error_of, invalid, missing, seconds
 from keeper_project.aws.listing import Page, matching
 from keeper_project.aws.names import Account
 from keeper_project.aws.stages import CURRENT, label_of, numbers_by_label, stages_of

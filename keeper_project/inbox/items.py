@@ -26,13 +26,7 @@ from environments_app.approvals.service import (
     waiting_for,
 )
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import (
-    AccessRequest,
-    Alert,
-    Approval,
-    Environment,
-    NoticeKind,
-)
+from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 

@@ -36,12 +36,7 @@ from keeper_project.kv2.views import Kv2View, body_of
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.listed import genuine, listed
-from secrets_app.queries.lookup import (
-    can_in_any_scope,
-    find_last_deleted,
-    require_authentic,
-    visible_secrets,
-)
+from secrets_app.queries.lookup import can_in_any_scope, find_last_deleted, require_authentic, visible_secrets
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import RevealedValue, reveal
 

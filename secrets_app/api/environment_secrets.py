@@ -14,14 +14,7 @@ from rest_framework.response import Response
 from environments_app.environments.service import find_environment
 from environments_app.tokens import offline_copies
 from secrets_app.api import serializers as documents
-from secrets_app.api.secrets import (
-    IF_MATCH,
-    IF_NONE_MATCH,
-    NO_CONTENT,
-    UNCHANGED,
-    SecretsView,
-    answer,
-)
+from secrets_app.api.secrets import IF_MATCH, IF_NONE_MATCH, NO_CONTENT, UNCHANGED, SecretsView, answer
 from secrets_app.api.stages import STAGE
 from secrets_app.errors import InvalidInput
 from secrets_app.queries.lookup import find_secret_by_name

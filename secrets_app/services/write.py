@@ -24,13 +24,7 @@ from secrets_app.services.read import current_version_of, open_version, version_
 from secrets_app.values.expiry import apply_facts, apply_facts_keeping_expiry
 from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.values.names import validate_secret_name
-from secrets_app.values.versions import (
-    NewValue,
-    fingerprints_from,
-    next_number,
-    sealed_version,
-    sealing_key,
-)
+from secrets_app.values.versions import NewValue, fingerprints_from, next_number, sealed_version, sealing_key
 
 # Retries of a write without an expected version after concurrent changes.
 _ATTEMPTS: Final = 30

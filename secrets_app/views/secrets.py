@@ -14,12 +14,7 @@ from audit_app.parsing import whole_number
 from audit_app.queries import search
 from environments_app.approvals.service import pending_about
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import (
-    SUSPENDED,
-    Principal,
-    allows,
-    is_suspended,
-)
+from environments_app.authorization.policy import SUSPENDED, Principal, allows, is_suspended
 from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure.readers import seen_by
@@ -34,13 +29,7 @@ from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
 from secrets_app.views.panels.facts import fact_rows
 from secrets_app.views.panels.snippets import snippets
-from secrets_app.views.presenters import (
-    MASK_AFTER_SECONDS,
-    rights,
-    secret_actions,
-    secret_urls,
-    value_fields,
-)
+from secrets_app.views.presenters import MASK_AFTER_SECONDS, rights, secret_actions, secret_urls, value_fields
 
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10

@@ -40,13 +40,7 @@ from sync_app.targets.lookup import (
     require_not_removed,
     require_target_access,
 )
-from sync_app.targets.rules import (
-    CHANGEABLE,
-    CHOSEN_ONCE,
-    apply_rules,
-    changed_backend_rules,
-    clean_name,
-)
+from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, changed_backend_rules, clean_name
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
 

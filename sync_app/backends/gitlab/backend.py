@@ -14,13 +14,7 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from audit_app.interfaces.keyring import Purpose, keyring
-from sync_app.backends.base import (
-    Capabilities,
-    FormField,
-    Mark,
-    SecretMetadata,
-    SecretValue,
-)
+from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
 from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.gitlab.variables import (
     LARGEST,

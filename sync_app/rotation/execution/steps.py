@@ -23,12 +23,7 @@ from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
 from sync_app.domain.rotation_state import ENDED, Step
-from sync_app.errors import (
-    BackendError,
-    CurrentVersionChanged,
-    LeaseLost,
-    RightsMissing,
-)
+from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, RightsMissing
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged

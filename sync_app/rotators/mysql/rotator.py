@@ -10,13 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sync_app.backends.base import FormField
-from sync_app.errors import (
-    BadDestination,
-    LoginMissing,
-    PermissionMissing,
-    TargetBusy,
-    UnsupportedAuthPlugin,
-)
+from sync_app.errors import BadDestination, LoginMissing, PermissionMissing, TargetBusy, UnsupportedAuthPlugin
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins, require_client
 from sync_app.rotators.base import Fence, Login
 from sync_app.rotators.credential_json import DatabaseCredential

@@ -9,12 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sync_app.backends.base import FormField
-from sync_app.errors import (
-    BadDestination,
-    LoginMissing,
-    PermissionMissing,
-    UnsupportedAuthPlugin,
-)
+from sync_app.errors import BadDestination, LoginMissing, PermissionMissing, UnsupportedAuthPlugin
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins, require_client
 from sync_app.rotators.base import Fence
 from sync_app.rotators.credential_json import DatabaseCredential
