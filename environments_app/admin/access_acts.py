@@ -78,6 +78,7 @@ def _has_ended(token: ServiceToken) -> str:
     return "" if token.is_live else "It has ended."
 
 
+_user_act: Final = partial(Act, permission=Action.USER_CHANGE, takes="user")
 _USERS: Final = (
     Act(
         name="invite",
@@ -89,65 +90,53 @@ _USERS: Final = (
         done="Invited",
         show=_shown_password,
     ),
-    Act(
+    _user_act(
         name="role",
         label="Change role",
-        permission=Action.USER_CHANGE,
         use_case=accounts.update_user,
-        takes="user",
         form=RoleForm,
         confirmation="The role in the installation changes at once, for open sessions too.",
         done="Role changed",
     ),
-    Act(
+    _user_act(
         name="disable",
         label="Disable",
-        permission=Action.USER_CHANGE,
         use_case=accounts.disable_user,
-        takes="user",
         against=lambda user: "" if user.is_active else "It is disabled already.",
         confirmation="All their sessions end at once, and they cannot sign in until an administrator enables "
         "them again. What they know stays as it is: an account's page leads to rotating that.",
         done="Disabled",
         dangerous=True,
     ),
-    Act(
+    _user_act(
         name="enable",
         label="Enable",
-        permission=Action.USER_CHANGE,
         use_case=partial(accounts.update_user, is_active=True),
-        takes="user",
         against=lambda user: "It is enabled already." if user.is_active else "",
         confirmation="They can sign in again, with the access that they had.",
         done="Enabled",
     ),
-    Act(
+    _user_act(
         name="reset_mfa",
         label="Reset two-factor authentication",
-        permission=Action.USER_CHANGE,
         use_case=mfa.remove,
-        takes="user",
         against=lambda user: "" if user.second_factor else "It is not set up.",
         confirmation="For a person who lost the device. Their access to values is suspended until a manager "
         "confirms it.",
         done="Two-factor authentication reset",
         dangerous=True,
     ),
-    Act(
+    _user_act(
         name="end_sessions",
         label="End sessions",
-        permission=Action.USER_CHANGE,
         use_case=end_other_sessions,
-        takes="user",
         confirmation="All their sessions end at once. They can sign in again.",
         done="Sessions ended",
     ),
-    Act(
+    _user_act(
         name="unlock",
         label="Unlock",
-        permission=Action.USER_CHANGE,
         use_case=lockout.unlock,
-        takes="user",
         confirmation="Failed attempts to sign in are forgotten, so that the person can try again now. "
         "The password stays as it is.",
         done="Unlocked",
