@@ -1,6 +1,5 @@
 """Carries out approved changes of access, each by its ordinary use case."""
 
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,7 +8,7 @@ from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.access_requests import decisions
-from environments_app.approvals.executors import ExecutionResult
+from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
@@ -22,31 +21,6 @@ from environments_app.tokens.service import Lifetime
 from environments_app.trusts import service as trusts
 
 _GONE: Final = "The object of this request no longer exists."
-
-
-class AccessApprovalExecutor:
-    """Does what widens access, and un-protects; nothing of it is secret, so that nothing is kept."""
-
-    refusals: tuple[type[Exception], ...] = ()
-
-    @property
-    def actions(self) -> frozenset[Action]:
-        """The acts that this app carries out."""
-        return frozenset(_ACTS)
-
-    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
-        """Do what was approved; raises what the use case raises."""
-        return _ACTS[Action(approval.action)](actor, approval)
-
-    def object_url(self, approval: Approval) -> str:
-        """Return the page of the environment, where members, tokens and settings are."""
-        return reverse("environment-detail", args=[approval.environment.name])
-
-    def changed_names(self, *, actor: Principal, approval: Approval) -> None:
-        """Return nothing: the request's lines name it all."""
-
-    def forget(self, approval: Approval) -> None:
-        """Do nothing: the request itself holds it all."""
 
 
 def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -166,13 +140,20 @@ def _group(name: str) -> Group:
     return group
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
-    Action.MEMBER_GRANT: _grant,
-    Action.MEMBER_CHANGE: _change,
-    Action.TOKEN_ISSUE: _issue,
-    Action.TRUST_CREATE: _trust,
-    Action.TRUST_CHANGE: _change_trust,
-    Action.ENVIRONMENT_UPDATE: _update,
-    Action.GROUP_CHANGE: _join,
-    Action.SAML_MAPPING_CHANGE: _map,
-}
+class AccessApprovalExecutor(ApprovalExecutor):
+    """Does what widens access, and un-protects; nothing of it is secret, so that nothing is kept."""
+
+    acts = {
+        Action.MEMBER_GRANT: _grant,
+        Action.MEMBER_CHANGE: _change,
+        Action.TOKEN_ISSUE: _issue,
+        Action.TRUST_CREATE: _trust,
+        Action.TRUST_CHANGE: _change_trust,
+        Action.ENVIRONMENT_UPDATE: _update,
+        Action.GROUP_CHANGE: _join,
+        Action.SAML_MAPPING_CHANGE: _map,
+    }
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the environment, where members, tokens and settings are."""
+        return reverse("environment-detail", args=[approval.environment.name])

@@ -1,6 +1,6 @@
 """Carries out approved changes of secrets, each by its ordinary use case, and forgets what was sealed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import commit_record, stream_and_object
-from environments_app.approvals.executors import ExecutionResult
+from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval, Environment
@@ -19,33 +19,6 @@ from secrets_app.services import bulk_create, lifecycle, proposals, transfer, wr
 from secrets_app.values.metadata import Metadata
 
 _GONE: Final = "The secret no longer exists."
-
-
-class SecretsApprovalExecutor:
-    """Keeps proposed values sealed until their request is over."""
-
-    refusals: tuple[type[Exception], ...] = (SecretError,)
-
-    @property
-    def actions(self) -> frozenset[Action]:
-        """The acts that this app carries out."""
-        return frozenset(_ACTS)
-
-    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
-        """Do what was approved; raises what the use case raises."""
-        return _ACTS[Action(approval.action)](actor, approval)
-
-    def object_url(self, approval: Approval) -> str:
-        """Return the page of the secret; empty if it does not exist yet."""
-        secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
-        return reverse("secret-detail", args=[secret.pk]) if secret else ""
-
-    def changed_names(self, *, actor: Principal, approval: Approval) -> None:
-        """Return nothing: the request's lines name it all."""
-
-    def forget(self, approval: Approval) -> None:
-        """Destroy the proposed values, in the transaction in which their request ends."""
-        PendingValue.objects.filter(approval=approval).delete()
 
 
 def _create(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -192,15 +165,28 @@ def _done(sentence: str, secret: Secret) -> ExecutionResult:
     return ExecutionResult(sentence=sentence, link=reverse("secret-detail", args=[secret.pk]))
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
-    Action.SECRET_CREATE: _create,
-    Action.SECRET_UPDATE: _update,
-    Action.SECRET_ROLLBACK: _rollback,
-    Action.SECRET_RENAME: _rename,
-    Action.SECRET_DELETE: _delete,
-    Action.SECRET_RESTORE: _restore,
-    Action.SECRET_PURGE: _purge,
-    Action.SECRET_COPY: _copy,
-    Action.SECRET_MOVE: _move,
-    Action.SECRET_IMPORT: _create_many,
-}
+class SecretsApprovalExecutor(ApprovalExecutor):
+    """Keeps proposed values sealed until their request is over."""
+
+    acts = {
+        Action.SECRET_CREATE: _create,
+        Action.SECRET_UPDATE: _update,
+        Action.SECRET_ROLLBACK: _rollback,
+        Action.SECRET_RENAME: _rename,
+        Action.SECRET_DELETE: _delete,
+        Action.SECRET_RESTORE: _restore,
+        Action.SECRET_PURGE: _purge,
+        Action.SECRET_COPY: _copy,
+        Action.SECRET_MOVE: _move,
+        Action.SECRET_IMPORT: _create_many,
+    }
+    refusals = (SecretError,)
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the secret; empty if it does not exist yet."""
+        secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        return reverse("secret-detail", args=[secret.pk]) if secret else ""
+
+    def forget(self, approval: Approval) -> None:
+        """Destroy the proposed values, in the transaction in which their request ends."""
+        PendingValue.objects.filter(approval=approval).delete()

@@ -1,12 +1,11 @@
 """Carries out approved acts of the sync: applying plans, settling conflicts, changing rules."""
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from environments_app.approvals.executors import ChangedNames, ExecutionResult
+from environments_app.approvals.executors import ApprovalExecutor, ChangedNames, ExecutionResult
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval
@@ -25,50 +24,6 @@ from sync_app.targets.approval import changing_items
 # The number of names on the page of a request; the plan's own page lists them all.
 _SHOWN: Final = 20
 _GONE: Final = "The plan no longer exists: create a new one."
-
-
-class SyncApprovalExecutor:
-    """Does what was approved about targets; the plan itself is what it keeps."""
-
-    refusals: tuple[type[Exception], ...] = (SyncError, SecretError)
-
-    @property
-    def actions(self) -> frozenset[Action]:
-        """The acts that this app carries out."""
-        return frozenset(_ACTS)
-
-    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
-        """Do what was approved; raises what the use case raises."""
-        return _ACTS[Action(approval.action)](actor, approval)
-
-    def object_url(self, approval: Approval) -> str:
-        """Return the page of the plan or the target; empty if the act is about neither."""
-        plan = Plan.objects.filter(uuid=approval.object_uuid).only("pk").first()
-        if plan:
-            return reverse("plan-detail", args=[plan.pk])
-        target = Target.objects.filter(uuid=approval.object_uuid).only("pk").first()
-        return reverse("target-detail", args=[target.pk]) if target else ""
-
-    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
-        """Return what a plan does with the secrets that the actor sees; None if the act applies no plan."""
-        if "items" not in approval.arguments:
-            return None
-        plan = Plan.objects.select_related("target").filter(uuid=approval.object_uuid).first()
-        place = approval.environment_id
-        if plan is None or not allows(
-            actor, Action.TARGET_VIEW, environment_id=place, name=plan.target.scope
-        ):
-            return None
-        items = changing_items(plan)
-        seen = [
-            (str(item.name), str(item.act))
-            for item in items[:_SHOWN]
-            if allows(actor, Action.SECRET_VIEW, environment_id=place, name=item.name)
-        ]
-        return ChangedNames(of=self.object_url(approval), rows=seen, count=items.count())
-
-    def forget(self, approval: Approval) -> None:
-        """Do nothing: a plan holds no value."""
 
 
 def _apply(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -145,14 +100,44 @@ def _policy(approval: Approval) -> RotationPolicy:
     return policy
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
-    Action.TARGET_APPLY: _apply,
-    Action.TARGET_ADOPT: _apply,
-    Action.TARGET_REMOVE: _apply,
-    Action.TARGET_RESOLVE: _resolve,
-    Action.TARGET_CHANGE: _change,
-    Action.ROTATION_RUN: _rotate,
-    Action.ROTATION_CUT: _rotate,
-    Action.ROTATION_RESOLVE: _decide,
-    Action.ROTATION_SUSPEND: _resume,
-}
+class SyncApprovalExecutor(ApprovalExecutor):
+    """Does what was approved about targets; the plan itself is what it keeps."""
+
+    acts = {
+        Action.TARGET_APPLY: _apply,
+        Action.TARGET_ADOPT: _apply,
+        Action.TARGET_REMOVE: _apply,
+        Action.TARGET_RESOLVE: _resolve,
+        Action.TARGET_CHANGE: _change,
+        Action.ROTATION_RUN: _rotate,
+        Action.ROTATION_CUT: _rotate,
+        Action.ROTATION_RESOLVE: _decide,
+        Action.ROTATION_SUSPEND: _resume,
+    }
+    refusals = (SyncError, SecretError)
+
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of the plan or the target; empty if the act is about neither."""
+        plan = Plan.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        if plan:
+            return reverse("plan-detail", args=[plan.pk])
+        target = Target.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        return reverse("target-detail", args=[target.pk]) if target else ""
+
+    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
+        """Return what a plan does with the secrets that the actor sees; None if the act applies no plan."""
+        if "items" not in approval.arguments:
+            return None
+        plan = Plan.objects.select_related("target").filter(uuid=approval.object_uuid).first()
+        place = approval.environment_id
+        if plan is None or not allows(
+            actor, Action.TARGET_VIEW, environment_id=place, name=plan.target.scope
+        ):
+            return None
+        items = changing_items(plan)
+        seen = [
+            (str(item.name), str(item.act))
+            for item in items[:_SHOWN]
+            if allows(actor, Action.SECRET_VIEW, environment_id=place, name=item.name)
+        ]
+        return ChangedNames(of=self.object_url(approval), rows=seen, count=items.count())

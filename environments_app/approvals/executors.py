@@ -1,10 +1,9 @@
 """The executors that store a requested action and run it once approved (KEEPER_APPROVAL_EXECUTORS)."""
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -38,34 +37,34 @@ class ChangedNames:
     count: int
 
 
-class ApprovalExecutor(Protocol):
+class ApprovalExecutor(ABC):
     """One app's acts that need an approval."""
 
-    actions: AbstractSet[Action]
+    # What carries out each act, by the ordinary use case; its actor is the requester.
+    acts: Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]
     # The base classes of what the use cases raise, beside AccessError.
-    refusals: tuple[type[Exception], ...]
+    refusals: tuple[type[Exception], ...] = ()
 
     def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
-        """Do what was approved by the ordinary use case; `actor` is the requester, who carries it."""
-        ...
+        """Do what was approved; raises what the use case raises."""
+        return self.acts[Action(approval.action)](actor, approval)
 
+    @abstractmethod
     def object_url(self, approval: Approval) -> str:
         """Return the page of what the act is about; empty if there is none, or none yet."""
-        ...
 
-    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
+    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:  # noqa: ARG002 - for those that name more
         """Return what the act does with secrets that its lines do not name, as far as the actor sees them."""
-        ...
+        return None
 
-    def forget(self, approval: Approval) -> None:
+    def forget(self, approval: Approval) -> None:  # noqa: B027 - most keep nothing
         """Destroy what is kept sealed for a request that is over, in the caller's transaction."""
-        ...
 
 
 @cache
 def _owners() -> dict[str, ApprovalExecutor]:
     made: list[ApprovalExecutor] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
-    return {str(action): owner for owner in made for action in owner.actions}
+    return {str(action): owner for owner in made for action in owner.acts}
 
 
 def owner_of(action: str) -> ApprovalExecutor:
