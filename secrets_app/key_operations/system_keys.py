@@ -3,16 +3,14 @@
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.events import actors, streams
-from audit_app.events.actions import Action
+from audit_app.events import streams
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.recording.recorder import AuditObject, record
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import MigrationMoved
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.system_keyring import SystemKeyring
-from secrets_app.keys.wrapping import refuse_in_transaction, require_current_wrap, wrap_new
+from secrets_app.keys.wrapping import record_creation, refuse_in_transaction, require_current_wrap, wrap_new
 
 
 def replace_system_keys() -> int:
@@ -44,16 +42,4 @@ def _install(row: DataKey) -> None:
     replaced = standing.values_list("uuid", flat=True).first()
     standing.update(active=None, retired_at=timezone.now())
     row.save(force_insert=True)
-    record(
-        actor=actors.system(),
-        action=Action.DATA_KEY_CREATE,
-        stream=streams.SYSTEM,
-        object=AuditObject("data_key", row.uuid, row.purpose),
-        details={
-            "purpose": row.purpose,
-            "provider": row.provider,
-            "key_uri": row.key_uri,
-            "replaces": str(replaced) if replaced else None,
-            "reason": "rotation",
-        },
-    )
+    record_creation(row, stream=streams.SYSTEM, name=row.purpose, replaces=replaced, reason="rotation")

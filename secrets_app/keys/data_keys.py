@@ -13,19 +13,22 @@ from django.db.models import UUIDField
 from django.utils import timezone
 
 from audit_app.db.prepared import Argument, PreparedQuery
-from audit_app.events import actors
-from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import keyring
-from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, MigrationMoved, UnknownDataKey
 from secrets_app.keys.models.data_key import VALUES, DataKey
 from secrets_app.keys.providers.data_key_cache import KeyCache, OpenKey
 from secrets_app.keys.providers.registry import provider, provider_named
-from secrets_app.keys.wrapping import refuse_in_transaction, require_current_wrap, unwrap, wrap_new
+from secrets_app.keys.wrapping import (
+    record_creation,
+    refuse_in_transaction,
+    require_current_wrap,
+    unwrap,
+    wrap_new,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +193,13 @@ def _install(row: DataKey, environment: Environment, replaces: DataKey | None, r
             if replaces and not _retire(replaces):
                 return False
             row.save(force_insert=True)
-            _record_creation(row, environment, replaces, reason)
+            record_creation(
+                row,
+                stream=environment_stream(environment.uuid),
+                name=environment.name,
+                replaces=replaces.uuid if replaces else None,
+                reason=reason,
+            )
     except IntegrityError:
         if not DataKey.objects.filter(scope=row.scope, purpose=VALUES, active=True).exists():
             raise
@@ -201,19 +210,3 @@ def _install(row: DataKey, environment: Environment, replaces: DataKey | None, r
 def _retire(row: DataKey) -> bool:
     standing = DataKey.objects.filter(pk=row.pk, active=True)
     return standing.update(active=None, retired_at=timezone.now()) == 1
-
-
-def _record_creation(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> None:
-    record(
-        actor=actors.system(),
-        action=Action.DATA_KEY_CREATE,
-        stream=environment_stream(environment.uuid),
-        object=AuditObject("data_key", row.uuid, environment.name),
-        details={
-            "purpose": row.purpose,
-            "provider": row.provider,
-            "key_uri": row.key_uri,
-            "replaces": str(replaces.uuid) if replaces else None,
-            "reason": reason,
-        },
-    )

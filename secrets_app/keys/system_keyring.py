@@ -30,19 +30,24 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
 from audit_app.errors import KeyringUnavailable, NotSealedHere
-from audit_app.events import actors, streams
+from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Place, Purpose, Signature
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
 from secrets_app.envelope import seal
 from secrets_app.envelope.context import NO_ENVIRONMENT, Context
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.providers.registry import provider
-from secrets_app.keys.wrapping import is_in_transaction, require_current_wrap, unwrap, wrap_new
+from secrets_app.keys.wrapping import (
+    is_in_transaction,
+    record_creation,
+    require_current_wrap,
+    unwrap,
+    wrap_new,
+)
 
 _TAG_BYTES: Final = 48
 # How often `open_all` looks whether keys were replaced.
@@ -390,18 +395,7 @@ def _record_creations(keys: _OpenKeys) -> None:
         return
     with transaction.atomic():
         for row in DataKey.objects.filter(uuid__in=_find_unrecorded(keys)).order_by("pk"):
-            record(
-                actor=actors.system(),
-                action=Action.DATA_KEY_CREATE,
-                stream=streams.SYSTEM,
-                object=AuditObject("data_key", row.uuid, row.purpose),
-                details={
-                    "purpose": row.purpose,
-                    "provider": row.provider,
-                    "key_uri": row.key_uri,
-                    "replaces": None,
-                },
-            )
+            record_creation(row, stream=streams.SYSTEM, name=row.purpose, replaces=None)
 
 
 def _find_unrecorded(keys: _OpenKeys) -> set[UUID]:

@@ -8,7 +8,11 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection
 
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import actors
+from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
+from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.envelope.seal import PlainKey
@@ -188,3 +192,20 @@ def _wrap_with_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> Wr
         return rewrap(row, key, by=LOCAL, key_uri=migration.local_key_uri)
     reference = row.environment.kms_key_alias if row.environment else ""
     return rewrap(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference, fresh=True))
+
+
+def record_creation(row: DataKey, *, stream: str, name: str, replaces: UUID | None, **more: Json) -> None:
+    """Record that a data key was made, in the transaction that stores it."""
+    record(
+        actor=actors.system(),
+        action=Action.DATA_KEY_CREATE,
+        stream=stream,
+        object=AuditObject("data_key", row.uuid, name),
+        details={
+            "purpose": row.purpose,
+            "provider": row.provider,
+            "key_uri": row.key_uri,
+            "replaces": str(replaces) if replaces else None,
+            **more,
+        },
+    )
