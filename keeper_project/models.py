@@ -57,8 +57,6 @@ class ExternalSystem(models.Model):
     lease_until = optional_timestamp("claimed until", "Until when a worker holds the check, in UTC.")
 
     class Meta:
-        """In the order in which they were first asked."""
-
         ordering = ["id"]
 
     def __str__(self) -> str:
@@ -88,8 +86,6 @@ class BackupRequest(models.Model):
     )
 
     class Meta:
-        """In the order in which they were asked for."""
-
         verbose_name = "backup request"
         verbose_name_plural = "backup requests"
         ordering = ["id"]
@@ -123,8 +119,6 @@ class ScheduledTask(models.Model):
     )
 
     class Meta:
-        """By name."""
-
         verbose_name = "scheduled task"
         verbose_name_plural = "scheduled tasks"
         ordering = ["task"]

@@ -31,8 +31,6 @@ class SavedView(models.Model):
     created_at = timestamp("saved", "When it was saved, in UTC.")
 
     class Meta:
-        """One of each name for each person."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["owner_uuid", "name"], name="saved_view_once")
         ]

@@ -104,8 +104,6 @@ class AccessRequest(AuthenticatedRow):
     finished_at = optional_timestamp("finished", "When the request was closed, in UTC.")
 
     class Meta:
-        """The newest first; what is open is found by state."""
-
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "environment", "id"], name="access_request_by_state"),
         ]

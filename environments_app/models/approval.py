@@ -135,8 +135,6 @@ class Approval(AuthenticatedRow):
     finished_at = optional_timestamp("finished", "When the request was applied or closed, in UTC.")
 
     class Meta:
-        """The newest first; what is open is found by state."""
-
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "environment", "id"], name="approval_by_state"),
             models.Index(fields=["object_uuid", "state"], name="approval_by_object"),

@@ -157,8 +157,6 @@ class FailedSignIns(models.Model):
     )
 
     class Meta:
-        """Named for the admin."""
-
         verbose_name = "failed sign-in"
         verbose_name_plural = "failed sign-ins"
 

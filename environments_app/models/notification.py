@@ -21,8 +21,6 @@ class Addressee(AuthenticatedRow):
     environment: models.ForeignKey[Environment, Environment]
 
     class Meta:
-        """The table of none."""
-
         abstract = True
 
     @property
@@ -52,8 +50,6 @@ class Recipient(Addressee):
     created_at = timestamp("added", "When the address was added, in UTC.")
 
     class Meta:
-        """An address once an environment."""
-
         verbose_name = "e-mail recipient"
         verbose_name_plural = "e-mail recipients"
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -107,8 +103,6 @@ class Alert(Identified):
     closed_at = optional_timestamp("closed", "When the problem was over, in UTC.")
 
     class Meta:
-        """One open alert a kind and object."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["kind", "about", "open"], name="alert_one_open")
         ]
@@ -169,8 +163,6 @@ class Delivery(Identified):
     finished_at = optional_timestamp("finished", "When it was sent or given up, in UTC.")
 
     class Meta:
-        """The newest first; what is due is found by state."""
-
         verbose_name = "notification"
         verbose_name_plural = "notifications"
         indexes: ClassVar[list[models.Index]] = [

@@ -45,8 +45,6 @@ class OperatorJob(models.Model):
     finished_at = optional_timestamp("ended", "When it ended, in UTC.")
 
     class Meta:
-        """The newest first."""
-
         abstract = True
         ordering = ["-id"]
 
@@ -85,8 +83,6 @@ class AuditJob(OperatorJob):
     )
 
     class Meta(OperatorJob.Meta):
-        """As of every job."""
-
         abstract = False
         verbose_name = "audit log job"
         verbose_name_plural = "audit log jobs"

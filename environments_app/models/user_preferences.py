@@ -54,8 +54,6 @@ class PersonalSettings(Identified):
     )
 
     class Meta:
-        """In the admin by name of the person."""
-
         verbose_name_plural = "personal settings"
         ordering: ClassVar[list[str]] = ["id"]
 

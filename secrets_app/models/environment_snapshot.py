@@ -39,8 +39,6 @@ class EnvironmentSnapshot(Identified):
     created_at = timestamp("created", "When the snapshot was made, in UTC.")
 
     class Meta:
-        """In the order of their making."""
-
         ordering: ClassVar[list[str]] = ["id"]
 
     def __str__(self) -> str:

@@ -35,8 +35,6 @@ class Sweep(Identified):
     )
 
     class Meta:
-        """The newest first."""
-
         verbose_name = "integrity scan"
         verbose_name_plural = "integrity scans"
         ordering = ["-id"]

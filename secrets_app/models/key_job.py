@@ -27,8 +27,6 @@ class KeyJob(OperatorJob):
     backup = optional_text(help_text="File of the migration that a rollback goes back by.", max_length=255)
 
     class Meta(OperatorJob.Meta):
-        """As of every job."""
-
         abstract = False
         verbose_name = "key job"
         verbose_name_plural = "key jobs"

@@ -48,8 +48,6 @@ class PendingValue(Identified):
     created_at = timestamp("created", "When the change was requested, in UTC.")
 
     class Meta:
-        """One value a place."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["approval", "index"], name="pending_value_index")
         ]

@@ -32,8 +32,6 @@ class Reference(models.Model):
     )
 
     class Meta:
-        """Each once; dependents are found by what they name."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["secret", "environment", "name"], name="reference_once")
         ]

@@ -135,8 +135,6 @@ class Secret(AuthenticatedRow):
     _stored: Mapping[str, Any] = MappingProxyType({})
 
     class Meta:
-        """Names are unique among the living; each list order has its index."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "name", "live"], name="secret_live_name")
         ]
@@ -275,8 +273,6 @@ class SecretVersion(Identified):
     created_at = timestamp("created", "When the value was written, in UTC.")
 
     class Meta:
-        """Numbers count up within a secret."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["secret", "number"], name="version_number")
         ]

@@ -79,8 +79,6 @@ class Share(AuthenticatedRow):
     revoked_at = optional_timestamp("revoked", "When the link was revoked, in UTC.")
 
     class Meta:
-        """Newest first."""
-
         verbose_name = "one-time link"
         verbose_name_plural = "one-time links"
         ordering: ClassVar[list[str]] = ["-id"]

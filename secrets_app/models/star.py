@@ -25,8 +25,6 @@ class Star(models.Model):
     created_at = timestamp("created", "When it was starred, in UTC.")
 
     class Meta:
-        """One for each person and secret."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "secret"], name="star_once")
         ]

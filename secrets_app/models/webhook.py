@@ -68,8 +68,6 @@ class Webhook(Addressee):
     created_at = timestamp("added", "When the webhook was added, in UTC.")
 
     class Meta:
-        """A name once an environment."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "name"], name="webhook_name")
         ]

@@ -53,8 +53,6 @@ class KeptCopy(Identified):
     created_at = timestamp("created", "When the copy was made, in UTC.")
 
     class Meta:
-        """One a name and target."""
-
         verbose_name_plural = "kept copies"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["target", "name"], name="kept_copy_name")

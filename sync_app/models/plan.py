@@ -133,8 +133,6 @@ class Plan(AuthenticatedRow):
     error = optional_text(help_text="Why the plan failed.", max_length=500)
 
     class Meta:
-        """The newest first."""
-
         verbose_name = "sync plan"
         verbose_name_plural = "sync plans"
         ordering: ClassVar[list[str]] = ["-id"]
@@ -214,8 +212,6 @@ class PlanItem(models.Model):
     finished_at = optional_timestamp("finished", "When the action ended, in UTC.")
 
     class Meta:
-        """One item a name and plan; those still to be done are found by state."""
-
         verbose_name = "planned action"
         verbose_name_plural = "planned actions"
         constraints: ClassVar[list[models.BaseConstraint]] = [

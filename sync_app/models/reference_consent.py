@@ -39,8 +39,6 @@ class ReferenceConsent(AuthenticatedRow):
     created_at = timestamp("given", "When the consent was given, in UTC.")
 
     class Meta:
-        """One for each prefix."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "target", "prefix"], name="consent_once")
         ]

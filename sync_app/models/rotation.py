@@ -123,8 +123,6 @@ class RotationPolicy(AuthenticatedRow):
     )
 
     class Meta:
-        """One living policy a secret."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["secret", "live"], name="rotation_policy_live")
         ]
@@ -289,8 +287,6 @@ class Rotation(AuthenticatedRow):
     finished_at = optional_timestamp("finished", "When the rotation ended, in UTC.")
 
     class Meta:
-        """One at work and one waiting a policy; the newest first."""
-
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["policy", "slot"], name="rotation_one_a_slot")
         ]
@@ -408,8 +404,6 @@ class Acknowledgement(AuthenticatedRow):
     )
 
     class Meta:
-        """The last word of each consumer."""
-
         verbose_name = "consumer confirmation"
         verbose_name_plural = "consumer confirmations"
         constraints: ClassVar[list[models.BaseConstraint]] = [

@@ -124,8 +124,6 @@ class Run(AuthenticatedRow):
     finished_at = optional_timestamp("ended", "When the run ended, in UTC.")
 
     class Meta:
-        """One active run a target; the newest first."""
-
         verbose_name = "sync run"
         verbose_name_plural = "sync runs"
         constraints: ClassVar[list[models.BaseConstraint]] = [

@@ -156,8 +156,6 @@ class Target(AuthenticatedRow):
     )
 
     class Meta:
-        """Names are unique in an environment among the living."""
-
         verbose_name = "sync target"
         verbose_name_plural = "sync targets"
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -336,8 +334,6 @@ class SyncEntry(AuthenticatedRow):
     synced_at = optional_timestamp("synced", "When both sides last held the same value, in UTC.")
 
     class Meta:
-        """One entry a name and target."""
-
         verbose_name = "synced secret"
         verbose_name_plural = "synced secrets"
         constraints: ClassVar[list[models.BaseConstraint]] = [
