@@ -64,7 +64,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return changes
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("activity-event", args=[obj.pk])
 
     def render_change_form(

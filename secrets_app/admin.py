@@ -89,7 +89,6 @@ class StatusFilter(admin.SimpleListFilter):
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> QuerySet[Secret]:
-        """Narrow the list to what was chosen."""
         if self.value() == "all":
             return queryset
         return queryset.filter(live=None if self.value() == "deleted" else True)
@@ -138,7 +137,6 @@ class SecretAdmin(ServiceAdmin):
     )
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("secret-detail", args=[obj.pk])
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -223,7 +221,6 @@ class SecretVersionAdmin(ServiceAdmin):
         return str(version.secret.environment)
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("secret-detail", args=[obj.secret_id])
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -246,7 +243,6 @@ class OpensFilter(admin.SimpleListFilter):
         return [("yes", "opens"), ("no", "does not open"), ("unknown", "not checked yet")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DataKey]) -> QuerySet[DataKey]:
-        """Narrow the list to what was chosen."""
         if self.value() == "unknown":
             return queryset.filter(checked_at=None)
         if self.value() == "yes":

@@ -115,7 +115,6 @@ class TargetAdmin(ServiceAdmin):
     )
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("target-detail", args=[obj.pk])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -232,7 +231,6 @@ class RotationPolicyAdmin(ServiceAdmin):
     attention = (Attention(key="overdue", label="rotations overdue", rows=_overdue, tone="bad"),)
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("rotation-policy", args=[obj.pk])
 
     @admin.display(description="secret")
@@ -267,7 +265,6 @@ class RotationAdmin(ReadOnlyAdmin):
     attention = (Attention(key="stopped", label="rotations stopped", rows=_stopped, tone="bad"),)
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of its policy."""
         return reverse("rotation-policy", args=[obj.policy_id])
 
     @admin.display(description="secret")

@@ -90,7 +90,6 @@ class UserAdmin(ServiceAdmin):
     )
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("person", args=[obj.username])
 
     def get_form(
@@ -179,7 +178,6 @@ class EnvironmentAdmin(ServiceAdmin):
     )
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("environment-detail", args=[obj.name])
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
@@ -222,7 +220,6 @@ class MembershipAdmin(ServiceAdmin):
     fields: ClassVar[tuple[str, ...]] = ("environment", "user", "group", "role", "prefix", "expires_at")
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("environment-access", args=[obj.environment.name])
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
@@ -279,7 +276,6 @@ class ServiceTokenAdmin(ServiceAdmin):
     )
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         if obj.environment is None:
             return reverse("admin-token-detail", args=[obj.pk])
         return reverse("token-detail", args=[obj.environment.name, obj.pk])

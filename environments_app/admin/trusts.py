@@ -44,7 +44,6 @@ class TrustAdmin(ServiceAdmin):
     ordering = ("name",)
 
     def page_of(self, obj: Any) -> str | None:
-        """Return the address of Keeper's own page of it."""
         return reverse("trust-detail", args=[obj.environment.name, obj.pk])
 
     @admin.display(description="status")

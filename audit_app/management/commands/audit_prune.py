@@ -29,7 +29,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the date, the bundle and whether to do it."""
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--before", type=_date, help="a date, such as 2026-01-01 (UTC)")
         what.add_argument(

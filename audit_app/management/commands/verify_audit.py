@@ -21,7 +21,6 @@ class Command(BaseCommand):
     help = "Verify the audit trail and what is stored; exits with 1 if anything is damaged."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take what to verify and the format of the output."""
         extent = parser.add_mutually_exclusive_group()
         extent.add_argument("--full", action="store_true", help="verify everything, which is usual")
         extent.add_argument(

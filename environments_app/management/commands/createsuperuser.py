@@ -16,7 +16,6 @@ class Command(BaseCommand):
     help = "Make an administrator with a local account, whose password is printed once. It is recorded."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare who it is."""
         parser.add_argument("username")
         parser.add_argument("--email", default="")
 

@@ -25,7 +25,6 @@ class Command(BaseCommand):
     help = "Issue a service token and print it alone on standard output; it is shown this once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare what the token is for."""
         parser.add_argument("--environment", help="the environment; left out for --role admin")
         parser.add_argument("--role", required=True, choices=TokenRole.values)
         parser.add_argument("--name", required=True, help="who uses it; the audit trail shows this name")

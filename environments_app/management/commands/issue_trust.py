@@ -23,7 +23,6 @@ class Command(BaseCommand):
     help = "Create a trust, by which workloads of a platform sign in with the tokens that it signs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare whose workloads sign in, and what for."""
         parser.add_argument("--environment", required=True, help="the environment whose secrets they use")
         parser.add_argument("--preset", required=True, choices=TrustPreset.values, help="the platform")
         parser.add_argument("--name", required=True, help="by which workloads sign in")

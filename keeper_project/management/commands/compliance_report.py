@@ -23,7 +23,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what to write, of which time, and where."""
         parser.add_argument("--section", default=reports.ALL, help="one section by its key (default: all)")
         parser.add_argument("--list", action="store_true", help="list the sections")
         parser.add_argument("--format", choices=list(FORMATS), default="json")

@@ -30,7 +30,6 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the file and what may be done."""
         parser.add_argument("file", type=Path, help="the backup")
         instead = parser.add_mutually_exclusive_group()
         instead.add_argument("--verify", action="store_true", help="prove it, and touch nothing")

@@ -70,7 +70,6 @@ class GitHubConnection:
 
     @property
     def busy_seconds(self) -> float:
-        """For how many seconds GitHub asked for no request."""
         return self._rest.busy_seconds
 
     @property

@@ -113,7 +113,6 @@ class GitHubPlace(VariableBackend):
 
     @property
     def busy_seconds(self) -> float:
-        """For how many seconds GitHub asked for no request."""
         return self._github.busy_seconds
 
     def identify_system(self) -> str:

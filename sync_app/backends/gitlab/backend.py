@@ -130,7 +130,6 @@ class GitLabVariables(VariableBackend):
 
     @property
     def busy_seconds(self) -> float:
-        """For how many seconds GitLab asked for no request."""
         return self._rest.busy_seconds
 
     def identify_system(self) -> str:

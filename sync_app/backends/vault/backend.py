@@ -173,7 +173,6 @@ class VaultKv2(RestBackend):
         self._vault.request("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
 
     def probe_permissions(self) -> Iterator[Permission]:
-        """Ask Vault for the token's capabilities."""
         paths = vault_permissions.paths_to_check(self._mount, self._prefix.start)
         try:
             reply = self._vault.request("POST", "sys/capabilities-self", json={"paths": paths})
