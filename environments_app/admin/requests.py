@@ -1,0 +1,103 @@
+"""Requests, approvals and notifications in the admin, to look at."""
+
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.admin_pages.attention import Attention
+from audit_app.admin_pages.base import read_only
+from environments_app.models import (
+    AccessRequest,
+    Alert,
+    Approval,
+    ApprovalEntry,
+    ApprovalState,
+    AuditJob,
+    Delivery,
+    DeliveryState,
+    Recipient,
+    RequestState,
+)
+
+read_only(
+    AuditJob,
+    "kind days state person_name requested_at finished_at",
+    page=lambda row: reverse("admin-audit-job", args=[row.pk]),
+)
+read_only(
+    Recipient,
+    "email environment created_by created_at",
+    filters="environment",
+    joined="environment",
+    search="email",
+    sortable="email",
+    page=lambda row: reverse("notifications", args=[row.environment.name]),
+)
+read_only(
+    Alert,
+    "subject kind environment open opened_at told_at closed_at",
+    period="opened_at",
+    filters="kind open environment",
+    joined="environment",
+    search="subject",
+    page=lambda row: row.link or None,
+    attention=(
+        Attention(key="open", label="alerts open", rows=lambda rows: rows.filter(open=True), tone="bad"),
+    ),
+)
+read_only(
+    Delivery,
+    "subject kind transport environment state attempts due_at error",
+    period="created_at",
+    search="subject",
+    filters="state transport environment",
+    joined="environment",
+    page=lambda row: row.link or None,
+    attention=(
+        Attention(
+            key="failed",
+            label="notifications not delivered",
+            rows=lambda rows: rows.filter(state=DeliveryState.FAILED),
+        ),
+    ),
+)
+read_only(
+    AccessRequest,
+    "environment_name requester role prefix minutes state decided_by asked_at",
+    period="asked_at",
+    filters="state role",
+    joined="requester decided_by",
+    search="=environment_name =requester__username",
+    page=lambda row: reverse("access-request-detail", args=[row.pk]),
+    attention=(
+        Attention(
+            key="open",
+            label="access requests open",
+            rows=lambda rows: rows.filter(state=RequestState.PENDING, expires_at__gt=timezone.now()),
+        ),
+    ),
+)
+read_only(
+    ApprovalEntry,
+    "approval kind author_name at",
+    period="at",
+    filters="kind",
+    joined="approval",
+    search="=author_name",
+    hidden="text",
+)
+read_only(
+    Approval,
+    "object_name action environment requester_name state decided_by_name asked_at expires_at",
+    period="asked_at",
+    search="object_name =requester_name =decided_by_name",
+    filters="state environment",
+    joined="environment",
+    page=lambda row: reverse("approval-detail", args=[row.pk]),
+    attention=(
+        Attention(
+            key="open",
+            label="approvals pending",
+            rows=lambda rows: rows.filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now()),
+        ),
+    ),
+)
