@@ -17,7 +17,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, record, record_many
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
@@ -118,14 +118,7 @@ class RestoreSuspension:
                 raise Conflict("This does not wait for its release any more.")
             setattr(stored, self._field, None)
             stored.save(update_fields=[self._field])
-            draft = self._draft(actor, Action.RESTORE_RELEASE, stored)
-            record(
-                actor=actor,
-                action=draft.action,
-                stream=draft.stream,
-                object=draft.object,
-                details=draft.details,
-            )
+            record_many([self._draft(actor, Action.RESTORE_RELEASE, stored)])
 
     def _rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = QuerySet(self._model)

@@ -1,5 +1,7 @@
 """Celery, and the schedule of its beat."""
 
+from typing import Any
+
 from celery.schedules import crontab
 
 from keeper_project.settings.installation import CELERY_BROKER_URL, KEEPER_DATA_DIR
@@ -18,120 +20,48 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
+
+
+def _entry(task: str, schedule: float | crontab, *, expires: int | None = None) -> dict[str, Any]:
+    """Return an entry of beat; what waited for `expires` seconds is left out."""
+    return {"task": task, "schedule": schedule, **({"options": {"expires": expires}} if expires else {})}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
-    "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
-    "make-checkpoint": {
-        "task": "audit_app.tasks.make_checkpoint",
-        "schedule": 60.0,
-        "options": {"expires": 50},
-    },
-    "deliver-checkpoints": {
-        "task": "audit_app.tasks.deliver_checkpoints",
-        "schedule": 20.0,
-        "options": {"expires": 18},
-    },
-    "prune-trail": {"task": "audit_app.tasks.prune_trail", "schedule": crontab(hour="3", minute="23")},
-    "stream-events": {
-        "task": "audit_app.tasks.stream_events",
-        "schedule": 5.0,
-        "options": {"expires": 5},
-    },
-    "index-events": {
-        "task": "audit_app.tasks.index_events",
-        "schedule": 2.0,
-        "options": {"expires": 2},
-    },
+    "worker-heartbeat": _entry("keeper_project.tasks.beat_heartbeat", 30.0),
+    "record-refusals": _entry("audit_app.tasks.record_refusals", 60.0),
+    "make-checkpoint": _entry("audit_app.tasks.make_checkpoint", 60.0, expires=50),
+    "deliver-checkpoints": _entry("audit_app.tasks.deliver_checkpoints", 20.0, expires=18),
+    "prune-trail": _entry("audit_app.tasks.prune_trail", crontab(hour="3", minute="23")),
+    "stream-events": _entry("audit_app.tasks.stream_events", 5.0, expires=5),
+    "index-events": _entry("audit_app.tasks.index_events", 2.0, expires=2),
     # A check that waited longer than this is overtaken by the next one.
-    "check-keys": {
-        "task": "secrets_app.tasks.check_keys",
-        "schedule": 300.0,
-        "options": {"expires": 240},
-    },
-    "watch-keys": {
-        "task": "secrets_app.tasks.watch_keys",
-        "schedule": 20.0,
-        "options": {"expires": 18},
-    },
-    "check-failing-keys": {
-        "task": "secrets_app.tasks.check_failing_keys",
-        "schedule": 60.0,
-        "options": {"expires": 50},
-    },
-    "check-systems": {
-        "task": "keeper_project.tasks.check_systems",
-        "schedule": 60.0,
-        "options": {"expires": 50},
-    },
-    "deliver-notifications": {
-        "task": "environments_app.tasks.deliver_notifications",
-        "schedule": 20.0,
-    },
-    "sync-due": {
-        "task": "sync_app.tasks.run_due",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "rotate-due": {
-        "task": "sync_app.tasks.rotate_due",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "check-requested-keys": {
-        "task": "secrets_app.tasks.check_requested_keys",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "run-key-jobs": {
-        "task": "secrets_app.tasks.run_key_jobs",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "run-audit-jobs": {
-        "task": "environments_app.tasks.run_audit_jobs",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "carry-out-backup-requests": {
-        "task": "keeper_project.tasks.carry_out_backup_requests",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "run-requested-tasks": {
-        "task": "keeper_project.tasks.run_requested_tasks",
-        "schedule": _LOOK_SECONDS,
-        "options": {"expires": 30},
-    },
-    "correct-due-times": {
-        "task": "sync_app.tasks.correct_future_due_times",
-        "schedule": crontab(minute="13"),
-    },
-    "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},
-    "sweep": {"task": "secrets_app.tasks.sweep", "schedule": 60.0, "options": {"expires": 50}},
-    "send-digests": {"task": "keeper_project.tasks.send_digests", "schedule": crontab(minute="37")},
-    "send-report": {"task": "keeper_project.tasks.send_report", "schedule": crontab(minute="7")},
-    "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
-    "expire-approvals": {"task": "environments_app.tasks.expire_approvals", "schedule": 300.0},
-    "end-expired-access": {"task": "environments_app.tasks.end_expired_access", "schedule": 60.0},
-    "end-impossible-sessions": {"task": "environments_app.tasks.end_impossible_sessions", "schedule": 60.0},
-    "refresh-saml-metadata": {
-        "task": "environments_app.tasks.refresh_saml_metadata",
-        "schedule": crontab(minute="23"),
-    },
-    "watch-tokens": {
-        "task": "environments_app.tasks.watch_tokens",
-        "schedule": crontab(minute="11"),
-    },
-    "purge-workload-tokens": {
-        "task": "environments_app.tasks.purge_workload_tokens",
-        "schedule": crontab(minute="19"),
-    },
-    "purge-saml-assertions": {
-        "task": "environments_app.tasks.purge_saml_assertions",
-        "schedule": crontab(minute="29"),
-    },
-    "clear-sessions": {
-        "task": "keeper_project.tasks.clear_sessions",
-        "schedule": crontab(minute="17", hour="3"),
-    },
+    "check-keys": _entry("secrets_app.tasks.check_keys", 300.0, expires=240),
+    "watch-keys": _entry("secrets_app.tasks.watch_keys", 20.0, expires=18),
+    "check-failing-keys": _entry("secrets_app.tasks.check_failing_keys", 60.0, expires=50),
+    "check-systems": _entry("keeper_project.tasks.check_systems", 60.0, expires=50),
+    "deliver-notifications": _entry("environments_app.tasks.deliver_notifications", 20.0),
+    "sync-due": _entry("sync_app.tasks.run_due", _LOOK_SECONDS, expires=30),
+    "rotate-due": _entry("sync_app.tasks.rotate_due", _LOOK_SECONDS, expires=30),
+    "check-requested-keys": _entry("secrets_app.tasks.check_requested_keys", _LOOK_SECONDS, expires=30),
+    "run-key-jobs": _entry("secrets_app.tasks.run_key_jobs", _LOOK_SECONDS, expires=30),
+    "run-audit-jobs": _entry("environments_app.tasks.run_audit_jobs", _LOOK_SECONDS, expires=30),
+    "carry-out-backup-requests": _entry(
+        "keeper_project.tasks.carry_out_backup_requests", _LOOK_SECONDS, expires=30
+    ),
+    "run-requested-tasks": _entry("keeper_project.tasks.run_requested_tasks", _LOOK_SECONDS, expires=30),
+    "correct-due-times": _entry("sync_app.tasks.correct_future_due_times", crontab(minute="13")),
+    "back-up": _entry("keeper_project.tasks.back_up_if_due", crontab(minute="*/10")),
+    "sweep": _entry("secrets_app.tasks.sweep", 60.0, expires=50),
+    "send-digests": _entry("keeper_project.tasks.send_digests", crontab(minute="37")),
+    "send-report": _entry("keeper_project.tasks.send_report", crontab(minute="7")),
+    "purge-deleted": _entry("secrets_app.tasks.purge_deleted", crontab(minute="41")),
+    "expire-approvals": _entry("environments_app.tasks.expire_approvals", 300.0),
+    "end-expired-access": _entry("environments_app.tasks.end_expired_access", 60.0),
+    "end-impossible-sessions": _entry("environments_app.tasks.end_impossible_sessions", 60.0),
+    "refresh-saml-metadata": _entry("environments_app.tasks.refresh_saml_metadata", crontab(minute="23")),
+    "watch-tokens": _entry("environments_app.tasks.watch_tokens", crontab(minute="11")),
+    "purge-workload-tokens": _entry("environments_app.tasks.purge_workload_tokens", crontab(minute="19")),
+    "purge-saml-assertions": _entry("environments_app.tasks.purge_saml_assertions", crontab(minute="29")),
+    "clear-sessions": _entry("keeper_project.tasks.clear_sessions", crontab(minute="17", hour="3")),
 }
