@@ -1,17 +1,62 @@
-"""Begins a transaction by one statement, and ends it by one.
+"""Begins a transaction along with its first statement, and ends it by one.
 
 Django switches autocommit off for each transaction and on again after it: two ways to the server, and a
 third for the COMMIT.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
+from MySQLdb.connections import Connection
+
+
+class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no types
+    """A connection whose transaction begins with the first statement in it.
+
+    Read committed sees what is committed when a statement runs, so that it makes no difference when the
+    transaction began. One without statements never reaches the server.
+    """
+
+    begins = False
+
+    def query(self, query: str | bytes) -> None:
+        """Send a statement; every cursor does it here. Raises what the driver raises for it."""
+        if not self.begins:
+            super().query(query)
+            return
+        self.begins = False
+        super().query(b"START TRANSACTION; " + (query.encode() if isinstance(query, str) else query))
+        # The beginning has no rows. What fails of the statement itself is raised here.
+        self.next_result()
+
+    def commit(self) -> None:
+        """Commit what was begun."""
+        self._end(super().commit)
+
+    def rollback(self) -> None:
+        """Take back what was begun."""
+        self._end(super().rollback)
+
+    def _end(self, end: Callable[[], None]) -> None:
+        if self.begins:
+            self.begins = False
+        else:
+            end()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection to MariaDB or MySQL whose server stays in autocommit outside of transactions."""
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Return a new connection whose transactions begin late."""
+        connection = super().get_new_connection(conn_params)
+        # The driver's own function has made it, which tracing wraps: what it gave becomes of our kind.
+        connection.__class__ = LazyConnection
+        return connection
+
     def _start_transaction_under_autocommit(self) -> None:
         """Begin one; Django calls this in place of switching autocommit off."""
         with self.wrap_database_errors, debug_transaction(self, "BEGIN"):
-            self.connection.query("START TRANSACTION")
+            self.connection.begins = True

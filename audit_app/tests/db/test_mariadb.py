@@ -1,8 +1,8 @@
-"""What a transaction costs: a statement that begins it and one that ends it, on MariaDB as well."""
+"""What a transaction costs: on MariaDB one way to the server, that of its end."""
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -32,8 +32,19 @@ def test_the_server_is_asked_no_more_than_that() -> None:
         return
     before = questions()
     with transaction.atomic():
+        Group.objects.exists()
+    assert questions() - before == 3 + 1
+
+
+def test_the_server_is_not_asked_for_a_transaction_without_statements() -> None:
+    if connection.vendor != "mysql":
+        return
+    before = questions()
+    with transaction.atomic():
         pass
-    assert questions() - before == 2 + 1
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        raise ZeroDivisionError
+    assert questions() - before == 1
 
 
 def test_what_it_stored_is_taken_back_by_a_rollback() -> None:
@@ -50,3 +61,40 @@ def test_afterwards_each_statement_is_committed_by_itself() -> None:
     Group.objects.create(name="second")
     connection.close()
     assert Group.objects.filter(name__in=["first", "second"]).count() == 2
+
+
+def test_a_transaction_begins_along_with_its_first_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "mysql":
+        return
+    from MySQLdb.connections import Connection
+
+    sent: list[bytes] = []
+    query = Connection.query
+
+    def spy(self: Connection, statement: bytes) -> None:
+        sent.append(bytes(statement))
+        query(self, statement)
+
+    connection.ensure_connection()
+    monkeypatch.setattr(Connection, "query", spy)
+    with transaction.atomic():
+        assert not Group.objects.filter(name="stored").exists()
+        assert not Group.objects.filter(name="another").exists()
+    assert [each.partition(b" `")[0] for each in sent] == [b"START TRANSACTION; SELECT 1 AS", b"SELECT 1 AS"]
+
+
+def test_what_fails_first_in_a_transaction_is_raised_there() -> None:
+    Group.objects.create(name="stored")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Group.objects.create(name="stored")
+    unknown = ProgrammingError if connection.vendor == "mysql" else OperationalError
+    with pytest.raises(unknown), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
+    assert Group.objects.count() == 1
+
+
+def test_many_rows_may_be_the_first_statement_of_a_transaction() -> None:
+    with transaction.atomic():
+        Group.objects.bulk_create([Group(name=name) for name in ("first", "second", "third")])
+        transaction.set_rollback(True)
+    assert not Group.objects.exists()
