@@ -152,8 +152,8 @@ BREAKS: Final = (
     Break(
         what="writes: of two who read the same state both win",
         file="secrets_app/persistence/secret_store.py",
-        line='    if not prepared.update(secret, changed, unless_changed="revision", was=revision):',
-        broken='    if not prepared.update(secret, changed, unless_changed="id", was=secret.pk):',
+        line='    writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]',
+        broken='    writes = [prepared.change(secret, changed, unless_changed="id", was=secret.pk)]',
         tests="secrets_app/tests/persistence secrets_app/tests/services/test_write.py",
     ),
     Break(

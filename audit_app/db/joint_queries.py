@@ -1,22 +1,133 @@
-"""Several queries by one way to a server that takes them together."""
+"""Several statements by one way to a server that takes them together.
 
-from collections.abc import Sequence
+What will be asked next can be asked along: its answer is then found there, once, and within the
+block alone. SQLite is a library: there each query is asked when its turn comes.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from audit_app.db import raw_sql
 
+Rows: TypeAlias = Sequence[Sequence[Any]]
 
-def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Sequence[Sequence[Any]]]:
+
+class Statement(NamedTuple):
+    """SQL, and its values as the driver takes them."""
+
+    sql: str
+    values: Sequence[Any]
+
+
+# What names queries, where they are asked together.
+Asking: TypeAlias = Callable[[], Sequence[Statement]]
+
+
+class Written(NamedTuple):
+    """How many rows a statement changed, and the id that it gave a new one."""
+
+    changed: int
+    id: int
+
+
+class _Answers(threading.local):
+    """The answers that this thread has, and whether they were given within a transaction."""
+
+    rows: dict[tuple[str, tuple[Any, ...]], Rows] | None = None
+    in_transaction = False
+
+
+_answers = _Answers()
+
+
+def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
     """Return the rows of each query, which is its SQL and its values."""
     database = connections[DEFAULT_DB_ALIAS]
     if database.vendor != "mysql":
         return [raw_sql.all_rows(database, sql, values) for sql, values in queries]
+    return [rows for rows, _ in _at_once(database, queries)]
+
+
+def written_by_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
+    """Carry statements out on MariaDB; return what each has written."""
+    return [written for _, written in _at_once(connections[DEFAULT_DB_ALIAS], statements)]
+
+
+@contextmanager
+def asked(named: Asking) -> Iterator[None]:
+    """Ask queries at once that are asked within the block."""
+    database = connections[DEFAULT_DB_ALIAS]
+    queries = named() if database.vendor == "mysql" else []
+    if len(queries) <= 1:
+        yield
+        return
+    with _answered(database, queries, rows_of_each(queries)):
+        yield
+
+
+@contextmanager
+def written(writes: Sequence[Statement], *, asking: Asking) -> Iterator[Sequence[Written]]:
+    """Carry out writes, then ask queries that are asked within the block; give what each has written."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "mysql":
+        yield [Written(*raw_sql.write(database, sql, values)) for sql, values in writes]
+        return
+    queries = asking()
+    found = _at_once(database, [*writes, *queries])
+    with _answered(database, queries, [rows for rows, _ in found[len(writes) :]]):
+        yield [each for _, each in found[: len(writes)]]
+
+
+def rows_of(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Rows:
+    """Return the rows of a query, by the answer that it has already if it has one."""
+    rows = _taken(database, sql, values)
+    return raw_sql.all_rows(database, sql, values) if rows is None else rows
+
+
+def first_row_of(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Return the first row of a query as `rows_of` does, None if there is none."""
+    rows = _taken(database, sql, values)
+    if rows is None:
+        return raw_sql.first_row(database, sql, values)
+    return rows[0] if rows else None
+
+
+def _taken(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Rows | None:
+    # What was asked before a transaction is no answer inside it.
+    if not _answers.rows or _answers.in_transaction is not database.in_atomic_block:
+        return None
+    return _answers.rows.pop((sql, tuple(values)), None)
+
+
+@contextmanager
+def _answered(
+    database: BaseDatabaseWrapper, queries: Sequence[Statement], answers: Sequence[Rows]
+) -> Iterator[None]:
+    before = _answers.rows, _answers.in_transaction
+    keys = [(sql, tuple(values)) for sql, values in queries]
+    _answers.rows = dict(zip(keys, answers, strict=True))
+    _answers.in_transaction = database.in_atomic_block
+    try:
+        yield
+    finally:
+        _answers.rows, _answers.in_transaction = before
+
+
+def _at_once(
+    database: BaseDatabaseWrapper, statements: Sequence[tuple[str, Sequence[Any]]]
+) -> list[tuple[Rows, Written]]:
+    """Carry statements out; raise what the first one raises that fails, and carry out none after it."""
+    sql = "; ".join(sql for sql, _ in statements)
     with database.cursor() as cursor:
-        cursor.execute("; ".join(sql for sql, _ in queries), list(chain.from_iterable(v for _, v in queries)))
-        found = [cursor.fetchall()]
+        cursor.execute(sql, list(chain.from_iterable(values for _, values in statements)))
+        found = [(cursor.fetchall(), Written(cursor.rowcount, cursor.lastrowid))]
+        # What fails further on is raised where its result is taken.
         while cursor.nextset():
-            found.append(cursor.fetchall())
+            found.append((cursor.fetchall(), Written(cursor.rowcount, cursor.lastrowid)))
     return found

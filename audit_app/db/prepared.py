@@ -14,7 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Expression
 from django.db.models.query import get_related_populators
 
-from audit_app.db import bulk_sql, raw_sql
+from audit_app.db import bulk_sql, joint_queries, raw_sql
+from audit_app.db.joint_queries import Statement
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
@@ -54,14 +55,20 @@ class PreparedQuery(Generic[T]):
         """Return what the first row holds, None if there is no row; the values are those of the arguments."""
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
-        row = raw_sql.first_row(database, compiled.sql, _bound(compiled, values, database))
+        row = joint_queries.first_row_of(database, compiled.sql, _bound(compiled, values, database))
         return None if row is None else _read(compiled, row, database)
 
     def all(self, *values: object) -> list[T]:
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
-        rows = raw_sql.all_rows(database, compiled.sql, _bound(compiled, values, database))
+        rows = joint_queries.rows_of(database, compiled.sql, _bound(compiled, values, database))
         return [_read(compiled, row, database) for row in rows]
+
+    def statement(self, *values: object) -> Statement:
+        """Return what `first` and `all` ask with these values, for `joint_queries`."""
+        database = connections[DEFAULT_DB_ALIAS]
+        compiled = self._compiled(database)
+        return Statement(compiled.sql, _bound(compiled, values, database))
 
     def _compiled(self, database: BaseDatabaseWrapper) -> _Compiled:
         if database.vendor not in self._by_vendor:
@@ -124,29 +131,34 @@ def insert(row: models.Model) -> None:
 
     Raises TypeError for one that is stored already, and IntegrityError.
     """
+    row.pk = raw_sql.insert(connections[DEFAULT_DB_ALIAS], *insertion(row))
+    row._state.adding = False
+    row._state.db = DEFAULT_DB_ALIAS
+
+
+def insertion(row: models.Model) -> Statement:
+    """Return the statement that stores a new instance. Raises TypeError for one that is stored already."""
     if not row._state.adding:
         raise TypeError("the row is stored already")
     database = connections[DEFAULT_DB_ALIAS]
     fields = _inserted(type(row))
     statement = _insert(type(row), database.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, True), database) for field in fields]
-    row.pk = raw_sql.insert(database, statement.head + statement.row, values)
-    row._state.adding = False
-    row._state.db = DEFAULT_DB_ALIAS
+    return Statement(statement.head + statement.row, values)
 
 
-def update(row: models.Model, names: Collection[str], *, unless_changed: str, was: object) -> bool:
-    """Store fields of an instance by one statement, if a column still holds what it was read with.
+def change(row: models.Model, names: Collection[str], *, unless_changed: str, was: object) -> Statement:
+    """Return the statement that stores fields of an instance, if a column still holds what it was read with.
 
-    Fields that give themselves their value as they are saved, such as a row's MAC, are among `names` if
-    they must be stored. Return whether it was stored.
+    It changes one row, or none if another has changed it. Fields that give themselves their value as they
+    are saved, such as a row's MAC, are among `names` if they must be stored.
     """
     database = connections[DEFAULT_DB_ALIAS]
     meta = row._meta
     fields = [field for field in meta.concrete_fields if field.name in names]
     values = [field.get_db_prep_save(field.pre_save(row, False), database) for field in fields]
     statement = _update(type(row), tuple(field.name for field in fields), unless_changed, database.vendor)
-    return raw_sql.execute(database, statement, [*values, row.pk, was]) == 1
+    return Statement(statement, [*values, row.pk, was])
 
 
 def _mark(field: "models.Field[Any, Any]", database: BaseDatabaseWrapper) -> str:

@@ -44,6 +44,18 @@ def insert(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> in
         return database.connection.execute(_marked(sql), values).lastrowid  # type: ignore[no-any-return]  # as above
 
 
+def write(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> tuple[int, int]:
+    """Carry a statement out; return how many rows it changed, and the id of a new one."""
+    if _goes_by_django(database):
+        with database.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.rowcount, cursor.lastrowid
+    _make_ready(database)
+    with database.wrap_database_errors:
+        done = database.connection.execute(_marked(sql), values)
+        return done.rowcount, done.lastrowid
+
+
 def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()) -> int:
     """Carry a statement out and return how many rows it changed."""
     if _goes_by_django(database):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
-from audit_app.db import bulk_sql, raw_sql
+from audit_app.db import bulk_sql, joint_queries, raw_sql
+from audit_app.db.joint_queries import Statement, written_by_each
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -53,9 +54,14 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    database = connections[DEFAULT_DB_ALIAS]
-    rows = raw_sql.all_rows(database, _lock_heads(database.vendor, len(streams)), sorted(streams))
+    rows = joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams))
     return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
+
+
+def heads_to_lock(streams: Collection[str]) -> Statement:
+    """Return what `locked_heads` asks."""
+    vendor = connections[DEFAULT_DB_ALIAS].vendor
+    return Statement(_lock_heads(vendor, len(streams)), sorted(streams))
 
 
 def hashes_of_heads(streams: Collection[str]) -> dict[str, bytes]:
@@ -82,27 +88,14 @@ def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
     rows, insert = [_row(entry) for entry in entries], _insert(database.vendor)
     move_head = _statements(database.vendor).move_head
     if database.vendor == "mysql" and len(rows) <= _ROWS_AT_ONCE:
-        return _append_at_once(insert, rows, move_head, moves)
+        stored = Statement(insert.head + ", ".join([insert.row] * len(rows)), [*chain.from_iterable(rows)])
+        moved = [Statement(move_head, _moved(move)) for move in moves]
+        return [each.changed for each in written_by_each([stored, *moved])[1:]] == [1] * len(moves)
     if len(rows) > 1:
         bulk_sql.insert(insert, rows)
     else:
         raw_sql.execute(database, insert.head + insert.row, rows[0])
     return all(raw_sql.execute(database, move_head, _moved(move)) == 1 for move in moves)
-
-
-def _append_at_once(
-    insert: bulk_sql.Insert, rows: Sequence[Sequence[Any]], move_head: str, moves: Sequence[Move]
-) -> bool:
-    """Do what `append` does by one way to the server."""
-    statements = [insert.head + ", ".join([insert.row] * len(rows)), *[move_head] * len(moves)]
-    values = list(chain.from_iterable([*rows, *map(_moved, moves)]))
-    with connection.cursor() as cursor:
-        cursor.execute("; ".join(statements), values)
-        counts = []
-        # What fails further on is raised where its result is taken.
-        while cursor.nextset():
-            counts.append(cursor.rowcount)
-    return counts == [1] * len(moves)
 
 
 def _moved(move: Move) -> list[Any]:

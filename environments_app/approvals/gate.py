@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, canonical_json
+from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
@@ -147,6 +148,18 @@ class ApprovalGrant:
         self._settled = settled
         self._spent = False
 
+    def queries(self) -> list[Statement]:
+        """Return what `require_unneeded` asks."""
+        if self._approval is not None or self._settled:
+            return []
+        return [_PROTECTED.statement(self._environment_id)]
+
+    def require_unneeded(self, environment: Environment) -> None:
+        """Raise ApprovalVoid if there is no approval, and the environment was protected since."""
+        self._require_place(environment)
+        if self._approval is None and not self._settled and _PROTECTED.first(environment.pk):
+            raise ApprovalVoid("Approvals were turned on for this environment. Try again.")
+
     def spend(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
         """Mark the approval, if any, as carried out, and return its details for the event.
 
@@ -156,11 +169,13 @@ class ApprovalGrant:
         Raises ApprovalVoid if it was carried out concurrently, its approver lost the right, or the
         environment was protected since it was given.
         """
-        if environment.pk != self._environment_id:
-            raise TypeError("a clearance holds for one environment")
+        self.require_unneeded(environment)
+        return self.spend_approval(environment, actor=actor)
+
+    def spend_approval(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+        """Do what `spend` does with an approval; without one `require_unneeded` has to be asked besides."""
+        self._require_place(environment)
         if self._approval is None:
-            if not self._settled and _PROTECTED.first(environment.pk):
-                raise ApprovalVoid("Approvals were turned on for this environment. Try again.")
             return {}
         with lock_authentic(self._approval) as stored:
             if not (self._spent and stored.state == ApprovalState.EXECUTED):
@@ -172,6 +187,10 @@ class ApprovalGrant:
                 self._spent = True
             names = list(approvals_given(stored).values()) if stored.environment.approvals_needed > 1 else []
         return {"approval": str(stored.uuid), "approved_by": ", ".join(names) or stored.decided_by_name}
+
+    def _require_place(self, environment: Environment) -> None:
+        if environment.pk != self._environment_id:
+            raise TypeError("a clearance holds for one environment")
 
 
 _MAKER: Final = object()

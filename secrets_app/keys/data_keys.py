@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import UUIDField
 from django.utils import timezone
 
+from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
@@ -106,6 +107,11 @@ def forget_data_keys() -> None:
 _ACTIVE: Final = PreparedQuery(
     lambda: DataKey.objects.filter(scope=Argument(0, UUIDField()), purpose=VALUES, active=True).order_by()
 )
+
+
+def query_for_active_key(environment: Environment) -> Statement:
+    """Return what `active_key` asks when it is warm."""
+    return _ACTIVE.statement(environment.uuid)
 
 
 def _active_row(environment: Environment) -> DataKey | None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from django.db.models import BigIntegerField, CharField, Subquery
 
+from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
@@ -134,6 +135,11 @@ _NAMING: Final = PreparedQuery(
         .values_list("pk")[:1]
     )
 )
+
+
+def queries_for_dependents(environment_id: int, names: Collection[str]) -> list[Statement]:
+    """Return the queries by which `dependent_environments` begins."""
+    return [_NAMING.statement(environment_id, name) for name in names] if len(names) <= _FEW else []
 
 
 def dependent_environments(environment_id: int, names: Collection[str]) -> set[int]:

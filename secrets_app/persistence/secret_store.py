@@ -1,6 +1,8 @@
 """Stores a change of a secret: one transaction with its event, only if the caller read the newest state."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -9,13 +11,17 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.db import prepared
+from audit_app.db import joint_queries, prepared
+from audit_app.db.joint_queries import Asking, Statement
+from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording import event_store
 from audit_app.recording.recorder import EventDraft, record_many, stream_and_object
 from environments_app.approvals.gate import ApprovalGrant
 from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.interfaces.write_guards import Confirm
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence import references
 from secrets_app.persistence.references import Place
@@ -53,16 +59,18 @@ def insert(
     """
     try:
         with transaction.atomic():
-            event_details = {**details, **clearance.spend(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
             prepared.insert(secret)
             secret.note_stored()
             version.secret = secret
-            prepared.insert(version)
-            if places:
-                references.store(secret, places)
-            record_many(
-                [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
-            )
+            asking = partial(_queries, secret, clearance, locks=bool(places))
+            with joint_queries.written([prepared.insertion(version)], asking=asking):
+                clearance.require_unneeded(secret.environment)
+                if places:
+                    references.store(secret, places)
+                record_many(
+                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+                )
             notify_listeners(secret.environment_id, [secret.name])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -77,7 +85,7 @@ def update_stored(
     clearance: ApprovalGrant,
     version: SecretVersion | None = None,
     pending: bool = False,
-    confirm: Callable[[], None] | None = None,
+    confirm: Confirm | None = None,
     places: Sequence[Place] | None = None,
     formerly: str = "",
 ) -> None:
@@ -96,19 +104,19 @@ def update_stored(
         raise TypeError("whatever becomes current was admitted by the write guards")
     try:
         with transaction.atomic():
-            event_details = {**details, **clearance.spend(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
             if version is not None and not pending:
                 _make_current(secret, version)
-            _claim_and_store(secret)
-            if confirm is not None:
-                confirm()
-            if version is not None:
-                prepared.insert(version)
-            if places is not None:
-                references.store(secret, places)
-            record_many(
-                [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
-            )
+            asking = partial(_queries, secret, clearance, confirm, locks=places is not None)
+            with _claimed_and_stored(secret, version, asking):
+                clearance.require_unneeded(secret.environment)
+                if confirm is not None:
+                    confirm()
+                if places is not None:
+                    references.store(secret, places)
+                record_many(
+                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+                )
             notify_listeners(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -148,19 +156,42 @@ def event(
     )
 
 
-def _claim_and_store(secret: Secret) -> None:
-    """Store what changed of a secret if its row still has the revision that was read.
+@contextmanager
+def _claimed_and_stored(secret: Secret, version: SecretVersion | None, asking: Asking) -> Iterator[None]:
+    """Store what changed of a secret if its row still has the revision that was read, and a new version.
 
-    An index is only written where one of its columns is.
+    An index is only written where one of its columns is. `asking` is what is asked within the block.
     """
     revision = secret.revision
     secret.revision, secret.updated_at = revision + 1, timezone.now()
     changed = secret.changed_fields() | {"row_mac"}
-    if not prepared.update(secret, changed, unless_changed="revision", was=revision):
-        raise StaleVersion(
-            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
-        )
-    secret.note_stored()
+    writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]
+    if version is not None:
+        writes.append(prepared.insertion(version))
+    with joint_queries.written(writes, asking=asking) as (claim, *_):
+        if claim.changed != 1:
+            raise StaleVersion(
+                "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+            )
+        secret.note_stored()
+        yield
+
+
+def _queries(
+    secret: Secret, clearance: ApprovalGrant, confirm: Confirm | None = None, *, locks: bool
+) -> list[Statement]:
+    """Return what is asked in the transaction of a change after its rows are written.
+
+    The head of the stream is the last lock: it is not among them if more rows must be locked.
+    """
+    queries = clearance.queries()
+    if confirm is not None:
+        if confirm.queries is None:
+            return queries
+        queries += confirm.queries()
+    if locks:
+        return queries
+    return [*queries, event_store.heads_to_lock({streams.environment_stream(secret.environment.uuid)})]
 
 
 def _make_current(secret: Secret, version: SecretVersion) -> None:

@@ -1,18 +1,20 @@
 """Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
 
 from datetime import datetime
+from functools import partial
 from typing import Final, Unpack
 
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.joint_queries import Statement, asked
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
-from secrets_app.interfaces.write_guards import run_write_guards
+from secrets_app.interfaces.write_guards import queries_of_guards, run_write_guards
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence import references
@@ -24,7 +26,14 @@ from secrets_app.services.read import current_version_of, open_version, version_
 from secrets_app.values.expiry import apply_facts, apply_facts_keeping_expiry
 from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.values.names import validate_secret_name
-from secrets_app.values.versions import NewValue, fingerprints_from, next_number, sealed_version, sealing_key
+from secrets_app.values.versions import (
+    NewValue,
+    fingerprints_from,
+    next_number,
+    queries_for_writing,
+    sealed_version,
+    sealing_key,
+)
 
 # Retries of a write without an expected version after concurrent changes.
 _ATTEMPTS: Final = 30
@@ -101,16 +110,17 @@ def update(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            return _update_once(
-                actor=actor,
-                secret=secret,
-                value=value,
-                secret_type=secret_type,
-                expected=expected,
-                comment=comment,
-                metadata=metadata,
-                clearance=clearance,
-            )
+            with asked(partial(_queries, secret, value)):
+                return _update_once(
+                    actor=actor,
+                    secret=secret,
+                    value=value,
+                    secret_type=secret_type,
+                    expected=expected,
+                    comment=comment,
+                    metadata=metadata,
+                    clearance=clearance,
+                )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
                 raise
@@ -290,6 +300,11 @@ def _update_once(
         places=places,
     )
     return secret
+
+
+def _queries(secret: Secret, value: str | None) -> list[Statement]:
+    """Return what an update asks before its transaction."""
+    return [] if value is None else [*queries_for_writing(secret), *queries_of_guards(secret)]
 
 
 def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -> list[str]:

@@ -8,13 +8,14 @@ from uuid import UUID
 from django.db.models import BigIntegerField, IntegerField
 
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import Actor
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import uuid7
 from secrets_app.envelope.seal import PlainKey, seal
 from secrets_app.keys import fingerprints
-from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.data_keys import active_key, query_for_active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
 
@@ -74,6 +75,14 @@ _FROM_NUMBER: Final = PreparedQuery(
 def fingerprints_from(secret: Secret, number: int) -> dict[int, bytes]:
     """Return the fingerprints of a secret's versions from `number` on, pending ones included, by number."""
     return {found: bytes(fingerprint) for found, fingerprint in _FROM_NUMBER.all(secret.pk, number)}
+
+
+def queries_for_writing(secret: Secret) -> list[Statement]:
+    """Return what a new value of a secret asks: its newest versions, and the key that seals it."""
+    return [
+        _FROM_NUMBER.statement(secret.pk, secret.current_number),
+        query_for_active_key(secret.environment),
+    ]
 
 
 def next_number(secret: Secret) -> int:

@@ -4,6 +4,7 @@ from typing import Final, NoReturn
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
+from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
@@ -58,6 +59,11 @@ _LIVING_OF: Final = PreparedQuery(
 def has_policy(secret: Secret) -> bool:
     """Return whether a secret has an active policy, without an access check."""
     return _LIVING_OF.first(secret.uuid) is not None
+
+
+def query_for_policy(secret: Secret) -> Statement:
+    """Return what `has_policy` asks."""
+    return _LIVING_OF.statement(secret.uuid)
 
 
 def find_orphaned_login(policy: RotationPolicy) -> Rotation | None:

@@ -10,12 +10,13 @@ from django.db import transaction
 from django.db.models import BigIntegerField, Q
 
 from audit_app.db.conflicts import retry_collisions
+from audit_app.db.joint_queries import asked
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.nudges import nudge
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
-from secrets_app.persistence.references import dependent_environments
+from secrets_app.persistence.references import dependent_environments, queries_for_dependents
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.jobs.leases import claimable, database_now
@@ -59,9 +60,12 @@ def schedule_environment(environment_id: int, names: Collection[str]) -> None:
 
     Those are the environment's own, and those of the environments where a reference names one of them.
     """
-    others = dependent_environments(environment_id, names)
-    if not others and not _AUTOMATIC.first(environment_id):
-        return
+    with asked(
+        lambda: [*queries_for_dependents(environment_id, names), _AUTOMATIC.statement(environment_id)]
+    ):
+        others = dependent_environments(environment_id, names)
+        if not others and not _AUTOMATIC.first(environment_id):
+            return
     now, places = database_now(), {environment_id} | others
     targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))

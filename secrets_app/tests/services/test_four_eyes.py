@@ -187,13 +187,13 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
     cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval = approved(cast, secret)
-    spend = ApprovalGrant.spend
+    spend = ApprovalGrant.spend_approval
 
     def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
         take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
         return spend(self, environment, **options)
 
-    monkeypatch.setattr(ApprovalGrant, "spend", late)
+    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
     with pytest.raises(ApprovalVoid):
         carried(cast, approval)
     assert fresh(secret).current_number == 1

@@ -5,13 +5,16 @@ any other would be served as current and strand who reads it. While a rotation h
 is let through: its two values are the ones that are proven.
 """
 
+from typing import Final
+
+from audit_app.db.joint_queries import Statement
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import ManagedValue, StaleVersion
 from secrets_app.interfaces.write_guards import Confirm
 from secrets_app.models import Secret
 from sync_app.errors import BackendError
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.lookup import has_policy, policy_of
+from sync_app.rotation.lookup import has_policy, policy_of, query_for_policy
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import LoginAnswer
 
@@ -21,19 +24,26 @@ _OWN = "Only its rotation policy writes this secret's value: rotate it; nothing 
 _CHANGED = "The secret's rotation policy was changed meanwhile. Try again; nothing was written."
 
 
-def guard_write(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
-    """Let a value pass that logs in, of a secret under a policy.
+class _Guard:
+    """Implements `secrets_app.interfaces.write_guards.WriteGuard`."""
 
-    Implements `secrets_app.interfaces.write_guards.WriteGuard`.
-    """
-    policy = policy_of(secret) if has_policy(secret) else None
-    if policy is None:
-        return lambda: _refuse_new_policy(secret)
-    if value is None:
-        raise ManagedValue(_KEPT)
-    _refuse_working(policy)
-    _require_login(actor, policy, value)
-    return lambda: _refuse_changed(secret, policy)
+    def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+        """Let a value pass that logs in, of a secret under a policy."""
+        policy = policy_of(secret) if has_policy(secret) else None
+        if policy is None:
+            return Confirm(lambda: _refuse_new_policy(secret), lambda: self.queries(secret))
+        if value is None:
+            raise ManagedValue(_KEPT)
+        _refuse_working(policy)
+        _require_login(actor, policy, value)
+        return Confirm(lambda: _refuse_changed(secret, policy))
+
+    def queries(self, secret: Secret) -> list[Statement]:
+        """Return the query for a living policy."""
+        return [query_for_policy(secret)]
+
+
+guard_write: Final = _Guard()
 
 
 def _require_login(actor: Principal, policy: RotationPolicy, value: str) -> None:
