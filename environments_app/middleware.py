@@ -73,6 +73,8 @@ class ExpiredSessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
+        if response.status_code != HTTPStatus.FOUND:
+            return response
         doors = {reverse("sign-in"), reverse("admin:login")}
         if request.path in doors or not _leads_to(doors, response):
             return response
@@ -87,8 +89,6 @@ class ExpiredSessionMiddleware:
 
 
 def _leads_to(doors: set[str], response: HttpResponse) -> bool:
-    """Whether a response is the redirect of `login_required` or the admin to the sign-in page."""
-    if response.status_code != HTTPStatus.FOUND:
-        return False
+    """Whether a redirect is that of `login_required` or the admin to the sign-in page."""
     place = urlsplit(response.headers["Location"])
     return place.path in doors and REDIRECT_FIELD_NAME in parse_qs(place.query)

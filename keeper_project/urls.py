@@ -26,8 +26,9 @@ handler404 = "keeper_project.http.error_pages.missing"
 handler500 = "keeper_project.http.error_pages.fault"
 
 api: list[URLPattern | URLResolver] = [
-    path("", include("sync_app.api.urls")),
+    # First: each request of these is compared with the addresses before it.
     path("", include("secrets_app.api.urls")),
+    path("", include("sync_app.api.urls")),
     path("", include("environments_app.api.urls")),
     path("", include("audit_app.api.urls")),
     path("reports", ReportListView.as_view(), name="api-reports"),

@@ -27,6 +27,7 @@ TESTED_BY: Final = {
     "audit_app/health.py": "keeper_project/tests/health/test_checking.py",
     "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
+    "environments_app/tokens/service.py": "tests/test_write_statements.py",
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/test_restore.py",
     "keeper_project/backup/snapshot.py": "keeper_project/tests/backup/test_backup.py",
     "keeper_project/health/probes.py": "keeper_project/tests/health/test_checking.py",

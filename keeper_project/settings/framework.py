@@ -130,6 +130,7 @@ REST_FRAMEWORK = {
         "environments_app.authentication.drf.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "keeper_project.http.negotiation.Negotiation",
     "DEFAULT_RENDERER_CLASSES": ["keeper_project.http.json.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["keeper_project.http.json.JsonParser"],
     "DEFAULT_PAGINATION_CLASS": "audit_app.pagination.KeysetPagination",

@@ -117,12 +117,12 @@ def _place_key(item: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
     """Return a secret without its value, with its ETag."""
-    return Response(
-        documents.SecretDocument(secret).data, status=status_code, headers={"ETag": f'"{secret.etag}"'}
-    )
+    shown = _DOCUMENT.to_representation(secret)
+    return Response(shown, status=status_code, headers={"ETag": f'"{secret.etag}"'})
 
 
 _FILTERS: Final = filter_names()
+# It writes documents without its fields, so that one serves all threads.
 _DOCUMENT: Final = documents.SecretDocument()
 
 
