@@ -3,8 +3,8 @@
 import functools
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -44,17 +44,17 @@ def active_key(environment: Environment) -> PlainKey:
     Raises NetworkInTransaction if a key has to be made or opened inside a transaction, and
     KeyUnavailable, KeyRefused or WrongContext if it cannot be.
     """
-    row = _active_row(environment)
-    if row is not None and not _is_due(row, environment):
-        return _open(row)
+    key = _active_key(environment)
+    if key is not None and not _is_due(key, environment):
+        return _open(key)
     try:
-        return _create_key(environment, replaces=row)
+        return _create_key(environment, replaces=key)
     except KeyUnavailable as error:
-        if row is None or error.permanent:
+        if key is None or error.permanent:
             raise
         # Replacing by age is hygiene: values are still sealed while KMS is away.
-        _log.warning("data key %s is due for replacement: %s", row.uuid, error)
-        return _open(row)
+        _log.warning("data key %s is due for replacement: %s", key.uuid, error)
+        return _open(key)
 
 
 def replace_key(environment: Environment) -> PlainKey:
@@ -62,7 +62,7 @@ def replace_key(environment: Environment) -> PlainKey:
 
     Raises what `active_key` raises when it has to make one.
     """
-    return _create_key(environment, replaces=_active_row(environment), reason="rotation")
+    return _create_key(environment, replaces=_active_key(environment), reason="rotation")
 
 
 def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey:
@@ -104,8 +104,22 @@ def forget_data_keys() -> None:
     cache.cache_clear()
 
 
+class _ActiveKey(NamedTuple):
+    """What decides whether the active key still serves; its whole row is read where it is not open."""
+
+    pk: int
+    uuid: UUID
+    created_at: datetime
+    provider: str
+    key_uri: str
+
+
 _ACTIVE: Final = PreparedQuery(
-    lambda: DataKey.objects.filter(scope=Argument(0, UUIDField()), purpose=VALUES, active=True).order_by()
+    lambda: (
+        DataKey.objects.filter(scope=Argument(0, UUIDField()), purpose=VALUES, active=True)
+        .order_by()
+        .values_list(*_ActiveKey._fields)
+    )
 )
 
 
@@ -114,12 +128,13 @@ def query_for_active_key(environment: Environment) -> Statement:
     return _ACTIVE.statement(environment.uuid)
 
 
-def _active_row(environment: Environment) -> DataKey | None:
-    return _ACTIVE.first(environment.uuid)
+def _active_key(environment: Environment) -> _ActiveKey | None:
+    found = _ACTIVE.first(environment.uuid)
+    return None if found is None else _ActiveKey._make(found)
 
 
-def _open(row: DataKey) -> PlainKey:
-    return _get_cached(row.uuid, row).plain
+def _open(key: _ActiveKey) -> PlainKey:
+    return _get_cached(key.uuid, None).plain
 
 
 def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
@@ -147,15 +162,15 @@ def _unwrap(row: DataKey) -> OpenKey:
     return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)
 
 
-def _is_due(row: DataKey, environment: Environment) -> bool:
-    if timezone.now() - row.created_at > timedelta(days=settings.KMS_DATA_KEY_MAX_AGE_DAYS):
+def _is_due(key: _ActiveKey, environment: Environment) -> bool:
+    if timezone.now() - key.created_at > timedelta(days=settings.KMS_DATA_KEY_MAX_AGE_DAYS):
         return True
-    if row.provider != provider().name:
+    if key.provider != provider().name:
         return False
     try:
         # What an alias led to a while ago does not take a key away that was wrapped again since.
         return all(
-            row.key_uri != provider().resolve(environment.kms_key_alias, fresh=fresh)
+            key.key_uri != provider().resolve(environment.kms_key_alias, fresh=fresh)
             for fresh in (False, True)
         )
     except KeyUnavailable as error:
@@ -164,7 +179,7 @@ def _is_due(row: DataKey, environment: Environment) -> bool:
         return False
 
 
-def _create_key(environment: Environment, *, replaces: DataKey | None, reason: str = "due") -> PlainKey:
+def _create_key(environment: Environment, *, replaces: _ActiveKey | None, reason: str = "due") -> PlainKey:
     refuse_in_transaction("a data key is made")
     if not environment.is_authentic():
         reason = "the environment's row, which names its key, was not written by Keeper"
@@ -189,7 +204,7 @@ def _create_key(environment: Environment, *, replaces: DataKey | None, reason: s
     return plain
 
 
-def _install(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> bool:
+def _install(row: DataKey, environment: Environment, replaces: _ActiveKey | None, reason: str) -> bool:
     """Store a new key as the active one with its event; False if another process was first."""
     # The audit log's keys are opened here, not under the transaction's locks.
     keyring().open_all()
@@ -213,6 +228,6 @@ def _install(row: DataKey, environment: Environment, replaces: DataKey | None, r
     return True
 
 
-def _retire(row: DataKey) -> bool:
-    standing = DataKey.objects.filter(pk=row.pk, active=True)
+def _retire(key: _ActiveKey) -> bool:
+    standing = DataKey.objects.filter(pk=key.pk, active=True)
     return standing.update(active=None, retired_at=timezone.now()) == 1
