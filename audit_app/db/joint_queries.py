@@ -124,7 +124,7 @@ def _at_once(
 ) -> list[tuple[Rows, Written]]:
     """Carry statements out; raise what the first one raises that fails, and carry out none after it."""
     sql = "; ".join(sql for sql, _ in statements)
-    with database.cursor() as cursor:
+    with raw_sql.cursor_of(database) as cursor:
         cursor.execute(sql, list(chain.from_iterable(values for _, values in statements)))
         found = [(cursor.fetchall(), Written(cursor.rowcount, cursor.lastrowid))]
         # What fails further on is raised where its result is taken.

@@ -1,10 +1,11 @@
-"""Runs the statements of hot paths by SQLite's own driver.
+"""Runs the statements of hot paths by the driver of the database.
 
-Django's cursors cost as much there as the statements themselves. They are used when query logging or
-execute wrappers are active, and for every database other than SQLite.
+Django's cursors cost as much on SQLite as the statements themselves. They are used when query logging or
+execute wrappers are active.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 def first_row(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Any] | None:
     """Return the first row of a query, None if there is none."""
-    if _goes_by_django(database):
-        with database.cursor() as cursor:
+    if not _is_sqlite_alone(database):
+        with cursor_of(database) as cursor:
             cursor.execute(sql, values)
             return cursor.fetchone()  # type: ignore[no-any-return]  # the stub knows no types of rows
     _make_ready(database)
@@ -24,8 +25,8 @@ def first_row(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) ->
 
 def all_rows(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
     """Return the rows of a query."""
-    if _goes_by_django(database):
-        with database.cursor() as cursor:
+    if not _is_sqlite_alone(database):
+        with cursor_of(database) as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()  # type: ignore[no-any-return]  # the stub knows no types of rows
     _make_ready(database)
@@ -35,8 +36,8 @@ def all_rows(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> 
 
 def insert(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> int:
     """Store a row and return the id that the database gave it."""
-    if _goes_by_django(database):
-        with database.cursor() as cursor:
+    if not _is_sqlite_alone(database):
+        with cursor_of(database) as cursor:
             cursor.execute(sql, values)
             return cursor.lastrowid  # type: ignore[no-any-return]  # as above
     _make_ready(database)
@@ -46,8 +47,8 @@ def insert(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> in
 
 def write(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> tuple[int, int]:
     """Carry a statement out; return how many rows it changed, and the id of a new one."""
-    if _goes_by_django(database):
-        with database.cursor() as cursor:
+    if not _is_sqlite_alone(database):
+        with cursor_of(database) as cursor:
             cursor.execute(sql, values)
             return cursor.rowcount, cursor.lastrowid
     _make_ready(database)
@@ -58,8 +59,8 @@ def write(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> tup
 
 def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()) -> int:
     """Carry a statement out and return how many rows it changed."""
-    if _goes_by_django(database):
-        with database.cursor() as cursor:
+    if not _is_sqlite_alone(database):
+        with cursor_of(database) as cursor:
             # Without values Django passes a percent sign unchanged, as the driver does.
             cursor.execute(sql, values or None)
             return cursor.rowcount  # type: ignore[no-any-return]  # as above
@@ -68,8 +69,29 @@ def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ())
         return database.connection.execute(_marked(sql), values).rowcount  # type: ignore[no-any-return]  # as above
 
 
-def _goes_by_django(database: BaseDatabaseWrapper) -> bool:
-    return database.vendor != "sqlite" or database.queries_logged or bool(database.execute_wrappers)
+@contextmanager
+def cursor_of(database: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Give the cursor of a server's driver, or Django's around it if someone looks at the statements."""
+    if _is_watched(database):
+        with database.cursor() as cursor:
+            yield cursor
+        return
+    database.close_if_health_check_failed()
+    _make_ready(database)
+    with database.wrap_database_errors:
+        cursor = database.create_cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+
+def _is_sqlite_alone(database: BaseDatabaseWrapper) -> bool:
+    return database.vendor == "sqlite" and not _is_watched(database)
+
+
+def _is_watched(database: BaseDatabaseWrapper) -> bool:
+    return database.queries_logged or bool(database.execute_wrappers)
 
 
 def _make_ready(database: BaseDatabaseWrapper) -> None:

@@ -5,11 +5,16 @@ third for the COMMIT.
 """
 
 from collections.abc import Callable
-from typing import Any
+from math import inf
+from time import monotonic
+from typing import Any, Final
 
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
 from MySQLdb.connections import Connection
+
+# A request asks before its first statement whether its connection has been closed while it was idle.
+_FRESH_SECONDS: Final = 1.0
 
 
 class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no types
@@ -20,16 +25,19 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     """
 
     begins = False
+    # When the server last answered, by the clock of this process.
+    answered = -inf
 
     def query(self, query: str | bytes) -> None:
         """Send a statement; every cursor does it here. Raises what the driver raises for it."""
-        if not self.begins:
+        if self.begins:
+            self.begins = False
+            super().query(b"START TRANSACTION; " + (query.encode() if isinstance(query, str) else query))
+            # The beginning has no rows. What fails of the statement itself is raised here.
+            self.next_result()
+        else:
             super().query(query)
-            return
-        self.begins = False
-        super().query(b"START TRANSACTION; " + (query.encode() if isinstance(query, str) else query))
-        # The beginning has no rows. What fails of the statement itself is raised here.
-        self.next_result()
+        self.answered = monotonic()
 
     def commit(self) -> None:
         """Commit what was begun."""
@@ -55,6 +63,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # The driver's own function has made it, which tracing wraps: what it gave becomes of our kind.
         connection.__class__ = LazyConnection
         return connection
+
+    def is_usable(self) -> bool:
+        """Return whether the server still answers; it is not asked if it has just done so."""
+        if not self.errors_occurred and monotonic() - self.connection.answered < _FRESH_SECONDS:
+            return True
+        return bool(super().is_usable())
 
     def _start_transaction_under_autocommit(self) -> None:
         """Begin one; Django calls this in place of switching autocommit off."""

@@ -98,3 +98,24 @@ def test_many_rows_may_be_the_first_statement_of_a_transaction() -> None:
         Group.objects.bulk_create([Group(name=name) for name in ("first", "second", "third")])
         transaction.set_rollback(True)
     assert not Group.objects.exists()
+
+
+def test_a_connection_that_has_just_answered_is_not_asked_whether_it_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if connection.vendor != "mysql":
+        return
+    from django.db.backends.mysql.base import DatabaseWrapper
+
+    asked: list[object] = []
+    monkeypatch.setattr(DatabaseWrapper, "is_usable", lambda self: asked.append(self) or True)
+    assert questions()
+    assert connection.is_usable()
+    assert asked == []
+    # After an error, and after a while, it is.
+    monkeypatch.setattr(connection, "errors_occurred", True)
+    assert connection.is_usable()
+    monkeypatch.setattr(connection, "errors_occurred", False)
+    monkeypatch.setattr(connection.connection, "answered", connection.connection.answered - 2)
+    assert connection.is_usable()
+    assert len(asked) == 2
