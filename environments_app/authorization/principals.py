@@ -1,11 +1,12 @@
 """Finds out what an actor has been granted, counting genuine and unexpired rows only."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from django.db.models import Q, UUIDField
+from django.db.models import BigIntegerField, DateTimeField, Q, QuerySet, UUIDField
 from django.utils import timezone
 
 from audit_app.db.prepared import Argument, PreparedQuery
@@ -160,6 +161,7 @@ _TOKEN_BY_UUID: Final = PreparedQuery(
         ServiceToken.objects.select_related("environment").filter(uuid=Argument(0, UUIDField())).order_by()
     )
 )
+_USER_BY_UUID: Final = PreparedQuery(lambda: User.objects.filter(uuid=Argument(0, UUIDField())).order_by())
 
 
 def load_principal(actor: Actor) -> Principal:
@@ -169,7 +171,7 @@ def load_principal(actor: Actor) -> Principal:
     """
     found: Principal | None = None
     if actor.kind is ActorKind.USER:
-        user = User.objects.filter(uuid=actor.uuid).first()
+        user = _USER_BY_UUID.first(actor.uuid)
         found = user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
     elif actor.kind is ActorKind.TOKEN:
         token = _TOKEN_BY_UUID.first(actor.uuid)
@@ -203,20 +205,46 @@ def grants_ignoring_status(user: User) -> Principal:
     return Principal(kind=ActorKind.USER, uuid=user.uuid, name=user.username, grants=tuple(grants))
 
 
-def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
-    places = verified_rows(GroupMember.objects.filter(user=user).select_related("user", "group"))
+_PLACES_OF: Final = PreparedQuery(
+    lambda: (
+        GroupMember.objects.filter(user_id=Argument(0, BigIntegerField()))
+        .select_related("user", "group")
+        .order_by()
+    )
+)
+
+
+def _memberships(whose: Q, now: Any, latest: Any) -> "QuerySet[Membership]":
+    """Return memberships that have not ended; one that ends must have been made by `latest`."""
+    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=now, created_at__lte=latest)
+    related = ("environment", "user", "group")
+    return Membership.objects.filter(whose, unexpired).select_related(*related).order_by("id")
+
+
+_OWN_MEMBERSHIPS: Final = PreparedQuery(
+    lambda: _memberships(
+        Q(user_id=Argument(0, BigIntegerField())), Argument(1, DateTimeField()), Argument(2, DateTimeField())
+    )
+)
+
+
+def _memberships_of(user: User) -> Iterable[Membership]:
+    """Return a person's memberships, and those of the groups that a genuine row puts the person in."""
+    groups = [place.group_id for place in verified_rows(_PLACES_OF.all(user.pk))]
     now = timezone.now()
-    memberships = Membership.objects.filter(
-        Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
-        Q(expires_at__isnull=True) | Q(expires_at__gt=now, created_at__lte=now + SLACK),
-    ).select_related("environment", "user", "group")
+    if not groups:
+        return _OWN_MEMBERSHIPS.all(user.pk, now, now + SLACK)
+    return _memberships(Q(user=user) | Q(group_id__in=groups), now, now + SLACK)
+
+
+def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
     return tuple(
         _grant(
             membership,
             suspended=membership.suspended_at is not None
             or (user.suspended_at is not None and membership.environment_id not in trusted_in),
         )
-        for membership in verified_rows(memberships.order_by("id"))
+        for membership in verified_rows(_memberships_of(user))
         if verified_rows([membership.environment])
     )
 

@@ -16,11 +16,12 @@ from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core import signing
-from django.db.models import Q
+from django.db.models import CharField, DateTimeField, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from environments_app.clock import SLACK
 from environments_app.models import Session
 
@@ -91,7 +92,7 @@ class SessionStore(db.SessionStore):
 
     def _get_session_from_db(self) -> Session | None:
         key = stored_key(self.session_key or "")
-        row = Session.objects.filter(is_open(), session_key=key).first()
+        row = _OPEN_BY_KEY.first(key, *_bounds())
         if row is None:
             self._session_key = None
         elif row.last_seen_at < timezone.now() - _SEEN_INTERVAL and not self.is_watched:
@@ -105,15 +106,32 @@ def is_open() -> Q:
 
     What began, was used or ends later than is possible was written by a clock that was ahead.
     """
+    return _open_within(*_bounds())
+
+
+def _bounds() -> tuple[datetime, datetime, datetime, datetime]:
+    """Return now, the latest that counts as now, the latest end, and the earliest last use."""
     now, idle = timezone.now(), timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
     longest = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    return now, now + SLACK, now + longest + SLACK, now - idle
+
+
+def _open_within(now: Any, latest: Any, last_end: Any, used_since: Any) -> Q:
     return Q(
-        signed_in_at__lte=now + SLACK,
+        signed_in_at__lte=latest,
         expire_date__gt=now,
-        expire_date__lte=now + longest + SLACK,
-        last_seen_at__gt=now - idle,
-        last_seen_at__lte=now + SLACK,
+        expire_date__lte=last_end,
+        last_seen_at__gt=used_since,
+        last_seen_at__lte=latest,
     )
+
+
+_OPEN_BY_KEY: Final = PreparedQuery(
+    lambda: Session.objects.filter(
+        _open_within(*(Argument(place, DateTimeField()) for place in range(1, 5))),
+        session_key=Argument(0, CharField()),
+    ).order_by()
+)
 
 
 def is_impossible() -> Q:

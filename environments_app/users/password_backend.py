@@ -1,13 +1,21 @@
 """Signing in with a local password."""
 
+from typing import Final
+
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
+from django.db.models import BigIntegerField
 from django.http import HttpRequest
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.errors import BadName
 from environments_app.models import User
 from environments_app.names import normalise_username
+
+_ACTIVE_BY_ID: Final = PreparedQuery(
+    lambda: User.objects.filter(pk=Argument(0, BigIntegerField()), is_active=True).order_by()
+)
 
 
 class LocalBackend(BaseBackend):
@@ -35,7 +43,7 @@ class LocalBackend(BaseBackend):
 
     def get_user(self, user_id: int) -> User | None:
         """Return the user of a session, as long as the account is active and genuine."""
-        user = User.objects.filter(pk=user_id, is_active=True).first()
+        user = _ACTIVE_BY_ID.first(user_id)
         return user if user and verified_rows([user]) else None
 
 
