@@ -5,7 +5,6 @@ from base64 import b32decode
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 from playwright.sync_api import expect
@@ -19,7 +18,7 @@ from environments_app.tokens.service import issue
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, read
-from tests.browser.accessibility import LOOKS, barriers, flaws, flaws_at
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 PAGES = {
@@ -81,10 +80,18 @@ PAGES = {
 ELSEWHERE = ("/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}")
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages_are_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Callable[..., Secret], look: str
-) -> None:
+def test_what_is_wrong_in_one_look_alone_is_found(visitor: Visitor, cast: Cast) -> None:
+    page, inspection = visitor.open("/profile", user=cast.alice), Inspection(visitor)
+    visitor.watch(page).expect("status of 404")
+    title = page.get_by_role("heading", level=1)
+    title.evaluate("title => { title.style.color = 'rgb(60, 64, 70)'; title.style.minWidth = '600px' }")
+    inspection.look_at(page, "spoilt")
+    inspection.visit(page, "nowhere", "/no-such-page")
+
+    assert [*inspection.found] == ["spoilt, dark", "spoilt, phone", "nowhere"]
+
+
+def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callable[..., Secret]) -> None:
     stored = secret(name="payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db")
     secret(name="search/config", value='{"a": "b"}', secret_type=SecretType.JSON, environment=cast.production)
     Secret.objects.filter(pk=stored.pk).update(expires_at=timezone.now() + timedelta(days=3))
@@ -119,76 +126,64 @@ def test_pages_are_without_barriers(
     }
     cast.erin.suspended_at = timezone.now()
     cast.erin.save()
-    page = visitor.open("/", user=cast.alice, **LOOKS[look])
-    found = {}
+    page, inspection = visitor.open("/", user=cast.alice), Inspection(visitor)
     for name, path in PAGES.items():
-        if problems := flaws_at(page, path.format(**rows)):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.visit(page, name, path.format(**rows))
 
-    assert found == {}
+    assert inspection.found == {}
 
 
-@pytest.mark.parametrize("look", LOOKS)
 def test_the_pages_of_who_has_no_session_are_without_barriers(
-    visitor: Visitor, cast: Cast, settings: Settings, look: str
+    visitor: Visitor, cast: Cast, settings: Settings
 ) -> None:
     settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", visitor.site
-    page, found = visitor.open("/sign-in", **LOOKS[look]), {}
+    page, inspection = visitor.open("/sign-in", phone=True), Inspection(visitor)
     visitor.watch(page).expect("status of 422")
 
-    def judge(name: str) -> None:
-        visitor.shoot(page, f"{name}-{look}")
-        if problems := barriers(page):
-            found[name] = problems
-
-    judge("sign-in")
+    inspection.look_at(page, "sign-in")
     page.get_by_role("link", name="Forgot your password?").click()
     page.get_by_label("Email address").fill("alice@example.com")
-    judge("forgotten")
+    inspection.look_at(page, "forgotten")
     page.get_by_role("button", name="Send link").click()
     page.get_by_role("status").wait_for()
-    judge("link-sent")
+    inspection.look_at(page, "link-sent")
     # The code is taken from behind the #, and leaves the address bar.
     page.goto(f"{visitor.site}/set-password#{'c' * 43}")
     expect(page.get_by_label("Code", exact=True)).to_be_hidden()
     assert page.url == f"{visitor.site}/set-password"
-    judge("choose-password")
+    inspection.look_at(page, "choose-password")
     page.get_by_label("New password", exact=True).fill(PASSWORD)
     page.get_by_label("Confirm new password").fill(PASSWORD)
     page.get_by_role("button", name="Save password").click()
     page.get_by_role("alert").wait_for()
-    judge("link-ended")
+    inspection.look_at(page, "link-ended")
 
-    assert found == {}
+    assert inspection.found == {}
 
 
-@pytest.mark.parametrize("look", LOOKS)
 def test_a_revealed_value_is_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Callable[..., Secret], look: str
+    visitor: Visitor, cast: Cast, secret: Callable[..., Secret]
 ) -> None:
     stored = secret(value='{"username": "b", "password": "Kx9"}', secret_type=SecretType.JSON)
-    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, **LOOKS[look])
+    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, phone=True)
     page.get_by_role("button", name="Reveal", exact=True).click()
     page.locator(".value.is-revealed").wait_for()
-    visitor.shoot(page, f"revealed-{look}")
+    inspection = Inspection(visitor)
+    inspection.look_at(page, "revealed")
 
-    assert barriers(page) == []
+    assert inspection.found == {}
 
 
-@pytest.mark.parametrize("look", ["dark", "phone"])
 def test_previews_and_results_are_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Callable[..., Secret], look: str
+    visitor: Visitor, cast: Cast, secret: Callable[..., Secret]
 ) -> None:
     stored = secret(name="payments/db")
     secret(name="only-here")
-    page, found = visitor.open("/secrets", user=cast.alice, **LOOKS[look]), {}
+    page, inspection = visitor.open("/secrets", user=cast.alice, phone=True), Inspection(visitor)
 
     def judge(name: str) -> None:
         page.wait_for_load_state()
-        if problems := flaws(page):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.look_at(page, name)
 
     page.get_by_role("checkbox", name="Select all on this page").check()
     judge("selected")
@@ -204,13 +199,13 @@ def test_previews_and_results_are_without_barriers(
     page.get_by_role("button", name="Create link").click()
     link = page.locator(".secret-once code").inner_text().removeprefix(visitor.site)
     judge("shared-link")
-    page = visitor.open(link, user=cast.charlie, **LOOKS[look])
+    page = visitor.open(link, user=cast.charlie, phone=True)
     judge("shared")
     page.get_by_role("button", name="View secret").click()
     page.locator("[data-value]").wait_for()
     judge("shared-value")
 
-    assert found == {}
+    assert inspection.found == {}
 
 
 def _code(secret: str, *, ahead: int = 0) -> str:
@@ -219,25 +214,24 @@ def _code(secret: str, *, ahead: int = 0) -> str:
 
 
 def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: Cast) -> None:
-    page = visitor.open("/profile/second-factor", user=cast.alice, color_scheme="dark", phone=True)
+    page = visitor.open("/profile/second-factor", user=cast.alice, phone=True)
+    inspection = Inspection(visitor)
     page.get_by_role("button", name="Set up").click()
     page.locator("svg.qr").wait_for()
-    visitor.shoot(page, "second-factor-start")
-    assert flaws(page) == []
+    inspection.look_at(page, "second-factor-start")
     secret = page.get_by_label("Key for the authenticator").inner_text().replace(" ", "")
     page.get_by_label("Code", exact=True).fill(_code(secret))
     page.get_by_role("button", name="Turn on").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
-    visitor.shoot(page, "recovery-codes")
-    assert flaws(page) == []
+    inspection.look_at(page, "recovery-codes")
 
     other = visitor.open("/sign-in", color_scheme="light")
     other.get_by_label("Username").fill("alice")
     other.get_by_label("Password").fill(PASSWORD)
     other.get_by_role("button", name="Sign in").click()
     other.get_by_role("heading", name="Two-factor authentication").wait_for()
-    visitor.shoot(other, "sign-in-code")
-    assert barriers(other) == []
+    inspection.look_at(other, "sign-in-code")
+    assert inspection.found == {}
     other.get_by_label("Authentication code").fill(_code(secret, ahead=1))
     other.get_by_role("button", name="Sign in").click()
     other.wait_for_url("**/")

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from tests.browser.accessibility import LOOKS, flaws
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 # Forms that are sent with what they do not take: the page, and its fields by their names.
@@ -41,55 +40,47 @@ def send(page: Page, fields: dict[str, str]) -> None:
     form.locator("button[type=submit].btn-primary").last.click()
 
 
-@pytest.mark.parametrize("look", LOOKS)
 def test_forms_that_are_shown_again_are_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Callable[..., Secret], look: str
+    visitor: Visitor, cast: Cast, secret: Callable[..., Secret]
 ) -> None:
     cast.alice.role = "admin"
     cast.alice.save()
-    stored, found = secret(), {}
+    stored, inspection = secret(), Inspection(visitor)
     for name, (path, fields) in REFUSED.items():
-        page = visitor.open(path.format(secret=stored.pk), user=cast.alice, **LOOKS[look])
+        page = visitor.open(path.format(secret=stored.pk), user=cast.alice, phone=True)
         visitor.watch(page).expect("status of 422")
         send(page, fields)
         page.locator(".field-error, [role=alert]").first.wait_for()
-        if problems := flaws(page):
-            found[name] = problems
-        visitor.shoot(page, f"refused-{name}-{look}")
-    page = visitor.open("/sign-in", **LOOKS[look])
+        inspection.look_at(page, f"refused-{name}")
+    page = visitor.open("/sign-in", phone=True)
     send(page, {"username": "alice", "password": "wrong"})
     page.locator("[role=alert]").first.wait_for()
-    if problems := flaws(page):
-        found["sign-in"] = problems
+    inspection.look_at(page, "refused-sign-in")
 
-    assert found == {}
+    assert inspection.found == {}
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_texts_that_are_shown_once_are_without_barriers(visitor: Visitor, cast: Cast, look: str) -> None:
-    page, found = visitor.open("/environments/development", user=cast.alice, **LOOKS[look]), {}
+def test_texts_that_are_shown_once_are_without_barriers(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/environments/development", user=cast.alice, phone=True)
+    inspection = Inspection(visitor)
     for name, (path, fields) in ANSWERED.items():
         page.goto(path)
         send(page, fields)
         page.locator("[data-value]").wait_for()
-        if problems := flaws(page):
-            found[name] = problems
-        visitor.shoot(page, f"once-{name}-{look}")
+        inspection.look_at(page, f"once-{name}")
 
-    assert found == {}
+    assert inspection.found == {}
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_question_of_the_admin_is_without_barriers_and_is_answered(
-    visitor: Visitor, cast: Cast, look: str
-) -> None:
-    page = visitor.open("/admin/environments_app/user/", user=cast.root, **LOOKS[look])
+def test_the_question_of_the_admin_is_without_barriers_and_is_answered(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/admin/environments_app/user/", user=cast.root, phone=True)
+    inspection = Inspection(visitor)
     page.get_by_role("row").filter(has_text="bob").get_by_role("checkbox").check()
     page.locator("select[name=action]").select_option("disable")
     page.get_by_role("button", name="Go").click()
     expect(page.get_by_role("row").filter(has_text="bob")).to_contain_text("Disable")
-    visitor.shoot(page, f"admin-question-{look}")
-    assert flaws(page) == []
+    inspection.look_at(page, "admin-question")
+    assert inspection.found == {}
 
     page.get_by_role("button", name="Disable").click()
     expect(page.locator(".messagelist")).to_contain_text("bob")

@@ -10,7 +10,7 @@ from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import PendingValue, Secret
 from tests.browser import keys
-from tests.browser.accessibility import LOOKS, flaws
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -144,10 +144,7 @@ def test_access_is_asked_for_and_granted_in_part(
     expect(mine.get_by_role("heading", level=1)).to_have_text("payments/db")
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages_of_approvals_are_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Make, look: str
-) -> None:
+def test_pages_of_approvals_are_without_barriers(visitor: Visitor, cast: Cast, secret: Make) -> None:
     kept = protected(cast, secret)
     charlie = cast.principal(cast.charlie)
     asked = access_requests.submit(
@@ -158,19 +155,17 @@ def test_pages_of_approvals_are_without_barriers(
         minutes=240,
         reason="deploy",
     )
-    mine = visitor.open("/", user=cast.alice, **LOOKS[look])
+    mine = visitor.open("/", user=cast.alice, phone=True)
     first = propose(mine, kept, PROPOSED)
     assert first.endswith(APPROVAL.format(id=Approval.objects.get().pk))
-    theirs = visitor.open(first, user=cast.erin, **LOOKS[look])
-    outside = visitor.open(ASK, user=cast.charlie, **LOOKS[look])
-    found: dict[str, list[str]] = {}
+    theirs = visitor.open(first, user=cast.erin, phone=True)
+    outside = visitor.open(ASK, user=cast.charlie, phone=True)
+    inspection = Inspection(visitor)
 
     def look_at(page: Page, name: str, path: str = "") -> None:
         if path:
             page.goto(path)
-        if problems := flaws(page):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.look_at(page, name)
 
     look_at(mine, "approval-asked")
     look_at(theirs, "approval-to-decide")
@@ -185,4 +180,4 @@ def test_pages_of_approvals_are_without_barriers(
     look_at(outside, "access-request-new")
     look_at(outside, "access-request-own", ASKED.format(id=asked.pk))
     look_at(outside, "approvals-of-who-asked", APPROVALS)
-    assert found == {}
+    assert inspection.found == {}

@@ -18,7 +18,7 @@ from environments_app.tests.cast import PASSWORD, Cast
 from secrets_app.models import Secret
 from secrets_app.services import read, write
 from tests.browser import keys
-from tests.browser.accessibility import LOOKS, flaws
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -318,18 +318,18 @@ def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast
 # --- The admin --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_form_of_the_admin_is_kept_as_well(visitor: Visitor, cast: Cast, look: str) -> None:
-    page = visitor.open("/admin/environments_app/environment/add/", user=cast.root, **LOOKS[look])
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_a_form_of_the_admin_is_kept_as_well(visitor: Visitor, cast: Cast, phone: bool) -> None:
+    page = visitor.open("/admin/environments_app/environment/add/", user=cast.root, phone=phone)
     page.locator("#id_name").fill("typed-with-care")
     page.locator("#header a").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("Leave without saving?")
-    visitor.shoot(page, f"admin-leave-{look}")
+    visitor.shoot(page, f"admin-leave-{'phone' if phone else 'desktop'}")
     page.get_by_role("button", name="Stay").click()
     end_session(cast.root)
     page.locator("[name=_save]").click()
     expect(page.locator("dialog#session")).to_be_visible()
-    visitor.shoot(page, f"admin-session-{look}")
+    visitor.shoot(page, f"admin-session-{'phone' if phone else 'desktop'}")
     sign_in(page)
 
     expect(page.locator(".messagelist")).to_contain_text("typed-with-care")
@@ -338,23 +338,19 @@ def test_a_form_of_the_admin_is_kept_as_well(visitor: Visitor, cast: Cast, look:
 # --- How it looks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_dialog_and_the_notice_are_without_barriers(
-    visitor: Visitor, cast: Cast, secret: Make, look: str
-) -> None:
-    page = visitor.open(f"/secrets/{secret().pk}/edit", user=cast.alice, **LOOKS[look])
+def test_the_dialog_and_the_notice_are_without_barriers(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = visitor.open(f"/secrets/{secret().pk}/edit", user=cast.alice, phone=True)
+    inspection = Inspection(visitor)
     page.locator("#id_value").fill("typed")
     end_session(cast.alice)
     page.get_by_role("button", name="Save").click()
     expect(page.locator("dialog#session")).to_be_visible()
-    visitor.shoot(page, f"session-dialog-{look}")
-    assert flaws(page) == []
+    inspection.look_at(page, "session-dialog")
     page.locator("#session-password").fill("wrong")
     page.keyboard.press("Enter")
     expect(page.locator("[data-session-error]")).to_be_visible()
-    visitor.shoot(page, f"session-dialog-refused-{look}")
-    assert flaws(page) == []
+    inspection.look_at(page, "session-dialog-refused")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("#session-notice")).to_be_visible()
-    visitor.shoot(page, f"session-notice-{look}")
-    assert flaws(page) == []
+    inspection.look_at(page, "session-notice")
+    assert inspection.found == {}

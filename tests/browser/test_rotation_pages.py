@@ -1,7 +1,5 @@
 """The rotation pages in a browser: without barriers in every look, confirmed before it matters, without scripts."""
 
-from typing import Any
-
 import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
@@ -17,7 +15,7 @@ from sync_app.rotation.execution.acknowledgements import acknowledge
 from sync_app.rotation.execution.runner import execute
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
-from tests.browser.accessibility import LOOKS, barriers, flaws_at
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
@@ -82,22 +80,16 @@ def scene(cast: Cast) -> Scene:
     return Scene(cast)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene, look: str) -> None:
-    options: dict[str, Any] = LOOKS[look]
-    page = visitor.open("/", user=scene.cast.alice, **options)
-    found = {}
+def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene) -> None:
+    page, inspection = visitor.open("/", user=scene.cast.alice, phone=True), Inspection(visitor)
     for name, path in PAGES.items():
-        if problems := flaws_at(page, path.format(**scene.rows)):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.visit(page, name, path.format(**scene.rows))
     page.goto(PAGES["rotation-emergency"])
     page.get_by_label("Type bob to continue").fill("bob")
     page.get_by_role("button", name="Rotate without overlap").click()
     expect(page.get_by_role("heading", name="Results")).to_be_visible()
-    found |= {"results": told} if (told := barriers(page)) else {}
-    visitor.shoot(page, f"rotation-exposed-{look}")
-    assert not found
+    inspection.look_at(page, "rotation-exposed")
+    assert inspection.found == {}
 
 
 def test_ending_a_grace_is_confirmed_first(visitor: Visitor, scene: Scene) -> None:

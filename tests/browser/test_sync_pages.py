@@ -1,7 +1,6 @@
 """The sync pages in a browser: without barriers, live without moving, by keyboard, without JavaScript."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,7 +12,7 @@ from secrets_app.services import write
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
-from tests.browser.accessibility import LOOKS, flaws, flaws_at
+from tests.browser.accessibility import Inspection, flaws
 from tests.browser.effort import Effort
 from tests.browser.visitor import Visitor
 
@@ -151,31 +150,23 @@ def scene(cast: Cast) -> Scene:
     return Scene(cast)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene, look: str) -> None:
-    options: dict[str, Any] = LOOKS[look]
-    page = visitor.open("/", user=scene.cast.alice, **options)
-    found = {}
+def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene) -> None:
+    page, inspection = visitor.open("/", user=scene.cast.alice), Inspection(visitor)
     for name, path in PAGES.items():
-        if problems := flaws_at(page, path.format(**scene.rows)):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.visit(page, name, path.format(**scene.rows))
 
-    assert not found, "\n".join(f"{k}: {v}" for k, v in found.items())
+    assert not inspection.found, "\n".join(f"{k}: {v}" for k, v in inspection.found.items())
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_members_of_an_update_are_told_without_barriers(
-    visitor: Visitor, scene: Scene, look: str
-) -> None:
-    options: dict[str, Any] = LOOKS[look]
-    page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, **options)
+def test_the_members_of_an_update_are_told_without_barriers(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, phone=True)
+    inspection = Inspection(visitor)
     page.get_by_role("link", name=f"Show changed keys of {scene.members.name}").click()
     page.get_by_role("button", name="Show changed keys").click()
     page.get_by_role("heading", name="Keys").wait_for()
-    visitor.shoot(page, f"plan-members-told-{look}")
+    inspection.look_at(page, "plan-members-told")
 
-    assert flaws(page) == []
+    assert inspection.found == {}
 
 
 def asked(page: Page, part: str) -> list[str]:

@@ -1,13 +1,12 @@
 """The pages of trusts in both themes and on a phone, and the test of a sample token."""
 
-import pytest
 from playwright.sync_api import expect
 
 from environments_app.models import Trust
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from tests.browser.accessibility import LOOKS, flaws, flaws_at
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 PAGES = {
@@ -24,25 +23,19 @@ def trust_of(cast: Cast, issuer: Issuer) -> Trust:
     )
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, look: str) -> None:
+def test_pages_are_without_barriers(visitor: Visitor, cast: Cast) -> None:
     issuer = Issuer()
     trust = trust_of(cast, issuer)
-    page = visitor.open("/", user=cast.alice, **LOOKS[look])
-    found = {}
+    page, inspection = visitor.open("/", user=cast.alice, phone=True), Inspection(visitor)
     for name, path in PAGES.items():
-        if problems := flaws_at(page, path.format(trust=trust.pk)):
-            found[name] = problems
-        visitor.shoot(page, f"{name}-{look}")
+        inspection.visit(page, name, path.format(trust=trust.pk))
     page.goto(page.url.split("/environments")[0] + PAGES["trust"].format(trust=trust.pk))
     page.locator("#id_jwt").fill(issuer.sign(repository="mallory/shop", ref="refs/heads/main"))
     page.get_by_role("button", name="Test token").click()
     expect(page.get_by_text("The token would be refused.")).to_be_visible()
-    if problems := flaws(page):
-        found["tested-trust"] = problems
-    visitor.shoot(page, f"tested-trust-{look}")
+    inspection.look_at(page, "tested-trust")
 
-    assert found == {}
+    assert inspection.found == {}
 
 
 def test_a_manager_creates_a_trust_and_a_workload_signs_in(visitor: Visitor, cast: Cast) -> None:

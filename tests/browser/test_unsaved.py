@@ -10,7 +10,7 @@ from secrets_app.models import Secret
 from tests.browser import keys
 from tests.browser import test_rotation_pages as rotation
 from tests.browser import test_sync_pages as sync
-from tests.browser.accessibility import LOOKS, flaws
+from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -254,15 +254,14 @@ def test_an_expiry_in_the_past_is_warned_about_at_once(visitor: Visitor, cast: C
     expect(warning).to_be_hidden()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_question_is_without_barriers(visitor: Visitor, cast: Cast, secret: Make, look: str) -> None:
-    page = visitor.open(f"/secrets/{secret().pk}/edit", user=cast.alice, **LOOKS[look])
+def test_the_question_is_without_barriers(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = visitor.open(f"/secrets/{secret().pk}/edit", user=cast.alice, phone=True)
+    inspection = Inspection(visitor)
     page.locator("#id_value").fill("entered")
     page.locator("#id_expires_at").fill("2001-01-01T00:00")
     page.locator("#id_expires_at").scroll_into_view_if_needed()
-    assert flaws(page) == []
-    visitor.shoot(page, f"past-expiry-{look}")
+    inspection.look_at(page, "past-expiry")
     rail(page)
     question(page)
-    visitor.shoot(page, f"leave-{look}")
-    assert flaws(page) == []
+    inspection.look_at(page, "leave")
+    assert inspection.found == {}
