@@ -11,6 +11,9 @@ from environments_app.api import environments as environments_api
 from environments_app.api import recipients as recipients_api
 from environments_app.api import trusts as trusts_api
 
+_ENVIRONMENT = "environments/<str:environment>"
+_REQUEST = "access-requests/<int:id>"
+
 urlpatterns = [
     path("trail/keys", audit_trail_api.PublicKeysView.as_view(), name="api-trail-keys"),
     path("trail/verify", audit_trail_api.TrailVerificationView.as_view(), name="api-trail-verify"),
@@ -20,72 +23,36 @@ urlpatterns = [
     path("loopback/token", device_api.LoopbackTokenView.as_view(), name="api-loopback-token"),
     path("device/token", device_api.DeviceTokenView.as_view(), name="api-device-token"),
     path("environments", environments_api.EnvironmentListView.as_view(), name="api-environments"),
+    path(_ENVIRONMENT, environments_api.EnvironmentView.as_view(), name="api-environment"),
+    path(f"{_ENVIRONMENT}/members", environments_api.MemberListView.as_view(), name="api-members"),
+    path(f"{_ENVIRONMENT}/members/<int:id>", environments_api.MemberView.as_view(), name="api-member"),
+    path(f"{_ENVIRONMENT}/tokens", environments_api.TokenListView.as_view(), name="api-tokens"),
+    path(f"{_ENVIRONMENT}/tokens/<int:id>", environments_api.TokenView.as_view(), name="api-token"),
     path(
-        "environments/<str:environment>", environments_api.EnvironmentView.as_view(), name="api-environment"
-    ),
-    path(
-        "environments/<str:environment>/members",
-        environments_api.MemberListView.as_view(),
-        name="api-members",
-    ),
-    path(
-        "environments/<str:environment>/members/<int:id>",
-        environments_api.MemberView.as_view(),
-        name="api-member",
-    ),
-    path(
-        "environments/<str:environment>/tokens", environments_api.TokenListView.as_view(), name="api-tokens"
-    ),
-    path(
-        "environments/<str:environment>/tokens/<int:id>",
-        environments_api.TokenView.as_view(),
-        name="api-token",
-    ),
-    path(
-        "environments/<str:environment>/tokens/<int:id>/rotate",
+        f"{_ENVIRONMENT}/tokens/<int:id>/rotate",
         environments_api.TokenRotationView.as_view(),
         name="api-token-rotate",
     ),
-    path("environments/<str:environment>/trusts", trusts_api.TrustListView.as_view(), name="api-trusts"),
-    path("environments/<str:environment>/trusts/<int:id>", trusts_api.TrustView.as_view(), name="api-trust"),
-    path(
-        "environments/<str:environment>/trusts/<int:id>/test",
-        trusts_api.TrustTrialView.as_view(),
-        name="api-trust-test",
-    ),
+    path(f"{_ENVIRONMENT}/trusts", trusts_api.TrustListView.as_view(), name="api-trusts"),
+    path(f"{_ENVIRONMENT}/trusts/<int:id>", trusts_api.TrustView.as_view(), name="api-trust"),
+    path(f"{_ENVIRONMENT}/trusts/<int:id>/test", trusts_api.TrustTrialView.as_view(), name="api-trust-test"),
     path("auth/jwt", trusts_api.WorkloadSignInView.as_view(), name="api-workload-sign-in"),
+    path(f"{_ENVIRONMENT}/access", access_api.EffectiveAccessView.as_view(), name="api-access"),
+    path(f"{_ENVIRONMENT}/suspensions", access_api.SuspensionsView.as_view(), name="api-suspensions"),
     path(
-        "environments/<str:environment>/access",
-        access_api.EffectiveAccessView.as_view(),
-        name="api-access",
-    ),
-    path(
-        "environments/<str:environment>/suspensions",
-        access_api.SuspensionsView.as_view(),
-        name="api-suspensions",
-    ),
-    path(
-        "environments/<str:environment>/suspensions/accounts/<str:user>",
+        f"{_ENVIRONMENT}/suspensions/accounts/<str:user>",
         access_api.AccountConfirmationView.as_view(),
         name="api-suspended-account",
     ),
     path(
-        "environments/<str:environment>/suspensions/mappings/<int:id>",
+        f"{_ENVIRONMENT}/suspensions/mappings/<int:id>",
         access_api.MappingConfirmationView.as_view(),
         name="api-suspended-mapping",
     ),
+    path(f"{_ENVIRONMENT}/recipients", recipients_api.RecipientListView.as_view(), name="api-recipients"),
+    path(f"{_ENVIRONMENT}/recipients/<int:id>", recipients_api.RecipientView.as_view(), name="api-recipient"),
     path(
-        "environments/<str:environment>/recipients",
-        recipients_api.RecipientListView.as_view(),
-        name="api-recipients",
-    ),
-    path(
-        "environments/<str:environment>/recipients/<int:id>",
-        recipients_api.RecipientView.as_view(),
-        name="api-recipient",
-    ),
-    path(
-        "environments/<str:environment>/recipients/<int:id>/test",
+        f"{_ENVIRONMENT}/recipients/<int:id>/test",
         recipients_api.RecipientTestView.as_view(),
         name="api-recipient-test",
     ),
@@ -99,23 +66,13 @@ urlpatterns = [
     path("approvals/<int:id>/withdraw", approvals_api.WithdrawView.as_view(), name="api-approval-withdraw"),
     path("approvals/<int:id>/carry-out", approvals_api.CarryOutView.as_view(), name="api-approval-carry-out"),
     path("access-requests", access_requests_api.AccessRequestListView.as_view(), name="api-access-requests"),
+    path(_REQUEST, access_requests_api.AccessRequestView.as_view(), name="api-access-request"),
+    path(f"{_REQUEST}/grant", access_requests_api.GrantView.as_view(), name="api-access-request-grant"),
     path(
-        "access-requests/<int:id>",
-        access_requests_api.AccessRequestView.as_view(),
-        name="api-access-request",
+        f"{_REQUEST}/refuse", access_requests_api.RefuseAccessView.as_view(), name="api-access-request-refuse"
     ),
     path(
-        "access-requests/<int:id>/grant",
-        access_requests_api.GrantView.as_view(),
-        name="api-access-request-grant",
-    ),
-    path(
-        "access-requests/<int:id>/refuse",
-        access_requests_api.RefuseAccessView.as_view(),
-        name="api-access-request-refuse",
-    ),
-    path(
-        "access-requests/<int:id>/withdraw",
+        f"{_REQUEST}/withdraw",
         access_requests_api.WithdrawAccessView.as_view(),
         name="api-access-request-withdraw",
     ),

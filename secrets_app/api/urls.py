@@ -25,11 +25,11 @@ class IdConverter:
 
 register_converter(IdConverter, "id")
 
+_ENVIRONMENT = "environments/<str:environment>"
+
 urlpatterns = [
     path(
-        "users/<str:username>/offboarding",
-        offboarding_api.OffboardingView.as_view(),
-        name="api-offboarding",
+        "users/<str:username>/offboarding", offboarding_api.OffboardingView.as_view(), name="api-offboarding"
     ),
     path("secrets", secrets_api.SecretListView.as_view(), name="api-secrets"),
     path("secrets/bulk", secrets_api.BulkView.as_view(), name="api-secrets-bulk"),
@@ -44,36 +44,22 @@ urlpatterns = [
     path("secrets/<id:id>/versions", secrets_api.VersionListView.as_view(), name="api-versions"),
     path("secrets/<id:id>/versions/<id:number>", secrets_api.VersionView.as_view(), name="api-version"),
     path(
-        "environments/<str:environment>/secrets/<path:name>",
+        f"{_ENVIRONMENT}/secrets/<path:name>",
         environment_secrets_api.NamedSecretView.as_view(),
         name="api-named-secret",
     ),
+    path(f"{_ENVIRONMENT}/export", environment_secrets_api.ExportView.as_view(), name="api-export"),
+    path(f"{_ENVIRONMENT}/manifest", manifests_api.ManifestView.as_view(), name="api-manifest"),
+    path(f"{_ENVIRONMENT}/import", imports_api.ImportView.as_view(), name="api-import"),
     path(
-        "environments/<str:environment>/export",
-        environment_secrets_api.ExportView.as_view(),
-        name="api-export",
-    ),
-    path(
-        "environments/<str:environment>/manifest", manifests_api.ManifestView.as_view(), name="api-manifest"
-    ),
-    path("environments/<str:environment>/import", imports_api.ImportView.as_view(), name="api-import"),
-    path(
-        "environments/<str:environment>/compare/<str:other>",
+        f"{_ENVIRONMENT}/compare/<str:other>",
         environment_secrets_api.CompareView.as_view(),
         name="api-compare",
     ),
+    path(f"{_ENVIRONMENT}/webhooks", webhooks_api.WebhookListView.as_view(), name="api-webhooks"),
+    path(f"{_ENVIRONMENT}/webhooks/<id:id>", webhooks_api.WebhookView.as_view(), name="api-webhook"),
     path(
-        "environments/<str:environment>/webhooks",
-        webhooks_api.WebhookListView.as_view(),
-        name="api-webhooks",
-    ),
-    path(
-        "environments/<str:environment>/webhooks/<id:id>",
-        webhooks_api.WebhookView.as_view(),
-        name="api-webhook",
-    ),
-    path(
-        "environments/<str:environment>/webhooks/<id:id>/test",
+        f"{_ENVIRONMENT}/webhooks/<id:id>/test",
         webhooks_api.WebhookTestView.as_view(),
         name="api-webhook-test",
     ),

@@ -9,19 +9,16 @@ from sync_app.api import plans as plans_api
 from sync_app.api import rotation as rotation_api
 from sync_app.api import targets as targets_api
 
-_TARGETS = "environments/<str:environment>/targets"
+_ENVIRONMENT = "environments/<str:environment>"
+_TARGETS = f"{_ENVIRONMENT}/targets"
 _TARGET = f"{_TARGETS}/<int:id>"
-_PLAN = "environments/<str:environment>/plans/<int:id>"
-_POLICIES = "environments/<str:environment>/rotation-policies"
+_PLAN = f"{_ENVIRONMENT}/plans/<int:id>"
+_POLICIES = f"{_ENVIRONMENT}/rotation-policies"
 _POLICY = f"{_POLICIES}/<int:id>"
-_ROTATION = "environments/<str:environment>/rotations/<int:id>"
+_ROTATION = f"{_ENVIRONMENT}/rotations/<int:id>"
 
 urlpatterns = [
-    path(
-        "environments/<str:environment>/deliveries",
-        overview_api.DeliveryListView.as_view(),
-        name="api-deliveries",
-    ),
+    path(f"{_ENVIRONMENT}/deliveries", overview_api.DeliveryListView.as_view(), name="api-deliveries"),
     path(_TARGETS, targets_api.TargetListView.as_view(), name="api-targets"),
     path(f"{_TARGETS}/test", targets_api.DraftTestView.as_view(), name="api-targets-test"),
     path(_TARGET, targets_api.TargetView.as_view(), name="api-target"),
@@ -37,16 +34,8 @@ urlpatterns = [
     path(f"{_TARGET}/entries", targets_api.EntryListView.as_view(), name="api-target-entries"),
     path(f"{_TARGET}/plans", targets_api.TargetPlanListView.as_view(), name="api-target-plans"),
     path(f"{_TARGET}/runs", targets_api.RunListView.as_view(), name="api-target-runs"),
-    path(
-        "environments/<str:environment>/consents",
-        consents_api.ConsentListView.as_view(),
-        name="api-consents",
-    ),
-    path(
-        "environments/<str:environment>/consents/<int:id>",
-        consents_api.ConsentView.as_view(),
-        name="api-consent",
-    ),
+    path(f"{_ENVIRONMENT}/consents", consents_api.ConsentListView.as_view(), name="api-consents"),
+    path(f"{_ENVIRONMENT}/consents/<int:id>", consents_api.ConsentView.as_view(), name="api-consent"),
     path(_PLAN, plans_api.PlanView.as_view(), name="api-plan"),
     path(f"{_PLAN}/items", plans_api.ItemListView.as_view(), name="api-plan-items"),
     path(f"{_PLAN}/apply", plans_api.ApplyView.as_view(), name="api-plan-apply"),
