@@ -7,7 +7,7 @@ added or deleted in the meantime moves nothing. There is no COUNT.
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -72,7 +72,9 @@ class KeysetPagination(BasePagination):
         self._url = request.build_absolute_uri()
         parameters = request.GET
         if isinstance(request, Request):
-            _refuse_unknown(parameters, view)
+            known = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
+            if any(name not in known for name in parameters):
+                raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(known))}.")
         limit = _limit(parameters.get("limit"))
         # A form without scripts sends what is not chosen as well, empty.
         ordering = _ordering(queryset.model, view, parameters.get("ordering") or None)
@@ -140,12 +142,6 @@ class KeysetPagination(BasePagination):
 
 def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
-def _refuse_unknown(parameters: Iterable[str], view: Any) -> None:
-    known = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
-    if any(name not in known for name in parameters):
-        raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(known))}.")
 
 
 def _limit(text: str | None) -> int:

@@ -108,7 +108,15 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
     """Refuse a request."""
-    return _decide(request, id, approvals.reject, "Request rejected.")
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    comment = request.POST.get("comment", "").strip()
+    return _attempt(
+        request,
+        id,
+        lambda: approvals.reject(actor=actor, approval=found, comment=comment),
+        "Request rejected.",
+    )
 
 
 @login_required
@@ -173,13 +181,6 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
         return render(request, "environments_app/token_issued.html", context)
     messages.success(request, done.sentence)
     return HttpResponseRedirect(done.link or reverse("approval-detail", args=[id]))
-
-
-def _decide(request: HttpRequest, id: int, decide: Callable[..., Approval], sentence: str) -> HttpResponse:
-    actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
-    comment = request.POST.get("comment", "").strip()
-    return _attempt(request, id, lambda: decide(actor=actor, approval=found, comment=comment), sentence)
 
 
 def _attempt(request: HttpRequest, id: int, use_case: Callable[[], Any], sentence: str) -> HttpResponse:

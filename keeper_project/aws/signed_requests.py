@@ -67,7 +67,11 @@ def proven(request: HttpRequest, *, service: str = SERVICE) -> tuple[Authorizati
     """Return the signature of a request and the session that made it. Raises SignatureRefused, BadToken."""
     given = _authorization(request, service)
     time = _checked_time(request, given)
-    session = _session(request, given)
+    session = open_session(_header(request, "x-amz-security-token"))
+    if given.key_id != key_id_of(session):
+        raise BadToken("forged-session")
+    if session.is_over:
+        raise SignatureRefused("ExpiredTokenException", _EXPIRED, reason="expired-session")
     signed = Request(
         method=request.method or "",
         path=request.path,
@@ -143,15 +147,6 @@ def _checked_time(request: HttpRequest, given: Authorization) -> str:
 def _time(text: str) -> datetime:
     """Return the time of a text, which many requests of a second have in common. Raises ValueError."""
     return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-
-
-def _session(request: HttpRequest, given: Authorization) -> TokenSession:
-    session = open_session(_header(request, "x-amz-security-token"))
-    if given.key_id != key_id_of(session):
-        raise BadToken("forged-session")
-    if session.is_over:
-        raise SignatureRefused("ExpiredTokenException", _EXPIRED, reason="expired-session")
-    return session
 
 
 def _incomplete(message: str) -> SignatureRefused:

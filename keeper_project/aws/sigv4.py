@@ -62,7 +62,10 @@ def parse_authorization(text: str) -> Authorization:
     for name in _PARTS:
         if not found.get(name):
             raise IncompleteSignature(f"Authorization header requires '{name}' parameter.")
-    key_id, date, region, service = _credential(found["Credential"])
+    parts = found["Credential"].split("/")
+    if len(parts) != 5 or parts[4] != _TERMINATOR or not all(map(_SCOPE_PART.fullmatch, parts[:4])):  # noqa: PLR2004 - key, date, region, service, end
+        raise IncompleteSignature("Credential must name a key, a date, a region and a service.")
+    key_id, date, region, service = parts[:4]
     return Authorization(
         key_id, date, region, service, _names(found["SignedHeaders"]), _hex(found["Signature"])
     )
@@ -109,13 +112,6 @@ def _canonical_query(query: str) -> str:
 
 def _trimmed(value: str) -> str:
     return _SPACES.sub(" ", value.strip()) if "  " in value else value.strip()
-
-
-def _credential(text: str) -> Sequence[str]:
-    parts = text.split("/")
-    if len(parts) != 5 or parts[4] != _TERMINATOR or not all(map(_SCOPE_PART.fullmatch, parts[:4])):  # noqa: PLR2004 - key, date, region, service, end
-        raise IncompleteSignature("Credential must name a key, a date, a region and a service.")
-    return parts[:4]
 
 
 @lru_cache(maxsize=64)

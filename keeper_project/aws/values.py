@@ -70,13 +70,6 @@ def _number(secret: Secret, version_id: Any, stage: Any) -> int:
         if number is None:
             raise missing(f"Secrets Manager can't find the specified secret value for staging label: {label}")
         return number
-    number = _number_of(secret, version_id)
-    if stage is not None and label_of(stage) not in stages_of(secret, number):
-        raise AwsError("InvalidRequestException", _UNRELATED)
-    return number
-
-
-def _number_of(secret: Secret, version_id: Any) -> int:
     try:
         uuid = UUID(version_id)
     except (ValueError, AttributeError, TypeError) as error:
@@ -84,7 +77,10 @@ def _number_of(secret: Secret, version_id: Any) -> int:
     version = SecretVersion.objects.filter(secret_id=secret.pk, uuid=uuid).only("number").first()
     if version is None:
         raise missing("Secrets Manager can't find the specified secret value for VersionId")
-    return version.number
+    number = version.number
+    if stage is not None and label_of(stage) not in stages_of(secret, number):
+        raise AwsError("InvalidRequestException", _UNRELATED)
+    return number
 
 
 def _listed_ids(ids: Any) -> list[str]:

@@ -51,7 +51,10 @@ class OperationsView(View):
             raise RequestDataTooBig
         actor, given = signer_of(request)
         request.principal = actor  # type: ignore[attr-defined]  # the history of configuration looks there
-        operation = _operation(request)
+        target = request.headers.get("X-Amz-Target", "")
+        operation = OPERATIONS.get(target.removeprefix(TARGET)) if target.startswith(TARGET) else None
+        if operation is None or request.content_type != MEDIA_TYPE:
+            raise AwsError("UnknownOperationException", _UNKNOWN)
         return respond(request, operation(Account(actor, given.region), _members(request.body)))
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
@@ -59,14 +62,6 @@ class OperationsView(View):
         error = AwsError("UnknownOperationException", _UNKNOWN, status=HTTPStatus.METHOD_NOT_ALLOWED)
         error.headers["Allow"] = "POST, OPTIONS"
         return failed(request, error)
-
-
-def _operation(request: HttpRequest) -> Callable[[Account, Mapping[str, Any]], dict[str, Any]]:
-    target = request.headers.get("X-Amz-Target", "")
-    found = OPERATIONS.get(target.removeprefix(TARGET)) if target.startswith(TARGET) else None
-    if found is None or request.content_type != MEDIA_TYPE:
-        raise AwsError("UnknownOperationException", _UNKNOWN)
-    return found
 
 
 def _members(body: bytes) -> Mapping[str, Any]:

@@ -51,15 +51,11 @@ def run() -> None:
 def _carry_out(row: BackupRequest) -> None:
     try:
         if row.attempts <= _ATTEMPTS:
-            _act(row)
+            actor = load_principal(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
+            if row.name:
+                backup.verify(actor=actor, name=row.name)
+            else:
+                backup.make(actor=actor)
     except (AccessError, BackupError) as error:
         _log.warning("a request for a backup was not carried out (%s)", type(error).__name__)
     row.delete()
-
-
-def _act(row: BackupRequest) -> None:
-    actor = load_principal(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
-    if row.name:
-        backup.verify(actor=actor, name=row.name)
-    else:
-        backup.make(actor=actor)

@@ -101,7 +101,9 @@ def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> d
     except DatabaseError as error:
         raise RestoreFailed(f"the database does not take the rows: {error}") from error
     finally:
-        _forget()
+        forget_deployment()
+        forget_keyring()
+        ContentType.objects.clear_cache()
 
 
 def _empty() -> None:
@@ -122,12 +124,6 @@ def _remember(keys: Keyring) -> None:
     forget_deployment()
     ContentType.objects.clear_cache()
     keep_keyring(keys)
-
-
-def _forget() -> None:
-    forget_deployment()
-    forget_keyring()
-    ContentType.objects.clear_cache()
 
 
 def _seamed(proof: Proof) -> dict[str, int]:

@@ -67,7 +67,11 @@ def list_backups(*, actor: Principal) -> list[StoredBackup]:
     found = sorted(
         (each for path in _files()[:_SHOWN] if (each := _described(path))), key=lambda each: each.name
     )
-    proofs = _proofs([each.backup for each in found])
+    events = AuditEvent.objects.filter(
+        action=Action.BACKUP_VERIFY, object_uuid__in=[each.backup for each in found]
+    )
+    rows = events.order_by("id").values_list("object_uuid", "at", "outcome", "details")
+    proofs = {backup: _proof(at, outcome, details) for backup, at, outcome, details in rows}
     return [replace(each, **proofs.get(each.backup, {})) for each in reversed(found)]
 
 
@@ -220,12 +224,6 @@ def _described(path: Path) -> StoredBackup | None:
     return StoredBackup(
         name=path.name, backup=manifest.backup, made_at=made_at, size=size, rows=sum(manifest.counts.values())
     )
-
-
-def _proofs(backups: list[UUID]) -> dict[UUID, dict[str, Any]]:
-    events = AuditEvent.objects.filter(action=Action.BACKUP_VERIFY, object_uuid__in=backups)
-    rows = events.order_by("id").values_list("object_uuid", "at", "outcome", "details")
-    return {backup: _proof(at, outcome, details) for backup, at, outcome, details in rows}
 
 
 def _proof(at: datetime, outcome: str, details: str) -> dict[str, Any]:

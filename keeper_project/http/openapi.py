@@ -103,7 +103,11 @@ class KeeperSchema(AutoSchema):
         if _APPROVED.fullmatch(f"{self.method} {self.path}"):
             responses["202"] = _with_approval(responses.get("202"))
         for status in self._problems(operation):
-            responses[str(status)] = _problem_response(status)
+            schema = {"$ref": "#/components/schemas/Problem"}
+            response: Document = {"content": {ProblemRenderer.media_type: {"schema": schema}}}
+            if status in _HEADERS:
+                response["headers"] = _HEADERS[status]
+            responses[str(status)] = response | {"description": _MEANINGS[status]}
         return operation
 
     def _problems(self, operation: Document) -> Iterator[int]:
@@ -177,14 +181,6 @@ def add_problem_schemas(result: Document, **_arguments: Any) -> Document:
         "ApprovalPending": _APPROVAL_PENDING,
     }
     return result
-
-
-def _problem_response(status: int) -> Document:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    response: Document = {"content": {ProblemRenderer.media_type: {"schema": schema}}}
-    if status in _HEADERS:
-        response["headers"] = _HEADERS[status]
-    return response | {"description": _MEANINGS[status]}
 
 
 def _with_approval(described: Document | None) -> Document:

@@ -156,7 +156,12 @@ class MetadataView(PathView):
         place, folder = self.environment(mount), path.strip("/")
         if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
             raise Invisible
-        keys = _keys(self._names(place, folder), folder)
+        start = len(folder) + 1 if folder else 0
+        found = set()
+        for name in self._names(place, folder):
+            first, slash, _ = name[start:].partition("/")
+            found.add(first + slash)
+        keys = sorted(found)
         if not keys:
             raise missing()
         return respond(envelope({"keys": [*keys]}))
@@ -279,15 +284,6 @@ def _metadata(secret: Secret) -> dict[str, Json]:
         "updated_time": time_text(secret.updated_at),
         "versions": versions,
     }
-
-
-def _keys(names: Sequence[str], folder: str) -> list[str]:
-    start = len(folder) + 1 if folder else 0
-    found = set()
-    for name in names:
-        first, slash, _ = name[start:].partition("/")
-        found.add(first + slash)
-    return sorted(found)
 
 
 def _subkeys(fields: Any) -> Json:

@@ -10,7 +10,7 @@ from fpdf.fonts import FontFace
 
 from audit_app.queries.reports import Row, Section
 from keeper_project.reports.formats import plain
-from keeper_project.reports.service import Report, ReportRow, findings
+from keeper_project.reports.service import Report, findings
 
 # A PDF is for reading: it notes omitted rows, which the other formats contain.
 PDF_ROWS: Final = 500
@@ -31,7 +31,13 @@ def drawn(report: Report) -> bytes:
     for section in report.sections:
         _section(document, section, report.rows(section))
     if len(report.sections) > 1:
-        _controls(document, findings(report))
+        _heading(document, "Controls", 13)
+        _text(document, "Where an auditor finds evidence. This report judges no control to be fulfilled.")
+        rows = [
+            (each.control.framework, each.control.number, each.control.about, each.words)
+            for each in findings(report)
+        ]
+        _table(document, [("Framework", "Number", "Control", "Evidence"), *rows])
     return bytes(document.output())
 
 
@@ -46,13 +52,6 @@ def _section(document: FPDF, section: Section, rows: Iterator[Row]) -> None:
     more = sum(1 for _ in rows)
     if more:
         _text(document, f"{more:,} further rows are in the CSV and the JSON of this report.")
-
-
-def _controls(document: FPDF, found: list[ReportRow]) -> None:
-    _heading(document, "Controls", 13)
-    _text(document, "Where an auditor finds evidence. This report judges no control to be fulfilled.")
-    rows = [(each.control.framework, each.control.number, each.control.about, each.words) for each in found]
-    _table(document, [("Framework", "Number", "Control", "Evidence"), *rows])
 
 
 def _heading(document: FPDF, text: str, size: int) -> None:

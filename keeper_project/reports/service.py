@@ -70,7 +70,9 @@ class ReportRow:
 
 def offered(*, actor: Principal) -> list[Section]:
     """Return the sections visible to the actor: for managers those of environments. Raises Forbidden."""
-    _require(actor)
+    if environments_for(actor, Action.TRAIL_VIEW) is None:
+        # Who manages no environment as a whole is refused as an operator's act is, and recorded.
+        require(actor=actor, action=Action.REPORT_GENERATE, environment=None)
     return [section for section in sections().values() if actor.sees_installation or not section.operators]
 
 
@@ -113,9 +115,3 @@ def findings(report: Report) -> list[ReportRow]:
         )
         for control in CONTROLS
     ]
-
-
-def _require(actor: Principal) -> None:
-    if environments_for(actor, Action.TRAIL_VIEW) is None:
-        # Who manages no environment as a whole is refused as an operator's act is, and recorded.
-        require(actor=actor, action=Action.REPORT_GENERATE, environment=None)

@@ -70,21 +70,17 @@ def _without_migration(*, dry_run: bool) -> Finalised:
         if not AuditEvent.objects.filter(action=Action.SECRET_INVENTORY).exists():
             raise MigrationRefused("no migration is open: there is nothing to finalise")
         if not dry_run:
-            _close_inventory()
+            with transaction.atomic():
+                record(
+                    actor=actors.system(),
+                    action=Action.KEY_MIGRATION_FINALISE,
+                    stream=streams.SYSTEM,
+                    object=AuditObject("key_migration", actors.NIL, "older scheme"),
+                )
+                if legacy_rows().exists():
+                    raise MigrationRefused("a value was imported meanwhile: run the migration again first")
     last = KeyMigration.objects.filter(outcome=FINALISED).last()
     return Finalised(migration=str(last.uuid) if last else "", data_keys=0, dry_run=dry_run)
-
-
-def _close_inventory() -> None:
-    with transaction.atomic():
-        record(
-            actor=actors.system(),
-            action=Action.KEY_MIGRATION_FINALISE,
-            stream=streams.SYSTEM,
-            object=AuditObject("key_migration", actors.NIL, "older scheme"),
-        )
-        if legacy_rows().exists():
-            raise MigrationRefused("a value was imported meanwhile: run the migration again first")
 
 
 def _opened_by_kms() -> tuple[list[str], int]:

@@ -228,20 +228,16 @@ def _stored(row: DataKey, problem: str) -> bool:
         # Of two processes with the same finding, one notifies.
         updated = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
         if updated:
-            _record(row, problem)
+            environment = row.environment
+            record(
+                actor=actors.system(),
+                action=Action.DATA_KEY_OPEN,
+                stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+                object=AuditObject("data_key", row.uuid, _name(row)),
+                outcome=Outcome.FAILED if problem else Outcome.ALLOWED,
+                details={"step": "check", "key_uri": row.key_uri, "reason": problem},
+            )
     return bool(updated)
-
-
-def _record(row: DataKey, problem: str) -> None:
-    environment = row.environment
-    record(
-        actor=actors.system(),
-        action=Action.DATA_KEY_OPEN,
-        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
-        object=AuditObject("data_key", row.uuid, _name(row)),
-        outcome=Outcome.FAILED if problem else Outcome.ALLOWED,
-        details={"step": "check", "key_uri": row.key_uri, "reason": problem},
-    )
 
 
 def _name(row: DataKey) -> str:

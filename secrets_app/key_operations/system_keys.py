@@ -27,19 +27,17 @@ def replace_system_keys() -> int:
     try:
         with transaction.atomic():
             for row in rows:
-                _install(row)
+                require_current_wrap(row)
+                standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
+                replaced = standing.values_list("uuid", flat=True).first()
+                standing.update(active=None, retired_at=timezone.now())
+                row.save(force_insert=True)
+                record_creation(
+                    row, stream=streams.SYSTEM, name=row.purpose, replaces=replaced, reason="rotation"
+                )
     except MigrationMoved:
         return replace_system_keys()
     keys = keyring()
     if isinstance(keys, SystemKeyring):
         keys.refresh()
     return len(rows)
-
-
-def _install(row: DataKey) -> None:
-    require_current_wrap(row)
-    standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
-    replaced = standing.values_list("uuid", flat=True).first()
-    standing.update(active=None, retired_at=timezone.now())
-    row.save(force_insert=True)
-    record_creation(row, stream=streams.SYSTEM, name=row.purpose, replaces=replaced, reason="rotation")

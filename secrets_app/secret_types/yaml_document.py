@@ -32,24 +32,20 @@ def inspect_yaml(value: str) -> Facts:
         # A parser's message quotes the document, and its mark holds it: only line and column are kept.
         place = _place(getattr(error, "problem_mark", None))
     else:
-        return _facts(documents)
+        if not documents:
+            raise refused("The YAML contains only comments or blank lines.")
+        first = documents[0]
+        facts: Facts = {"documents": len(documents), "kind": "scalar"}
+        if isinstance(first, dict | list):
+            facts["kind"] = "mapping" if isinstance(first, dict) else "sequence"
+            facts["members"] = len(first)
+        return facts
     raise refused(f"Invalid YAML{place}.")
 
 
 def parse_yaml(value: str) -> list[object]:
     """Return the documents of YAML that `inspect_yaml` has passed. Raises YAMLError for any other."""
     return list(yaml.load_all(value, Loader=_DocumentLoader))
-
-
-def _facts(documents: list[object]) -> Facts:
-    if not documents:
-        raise refused("The YAML contains only comments or blank lines.")
-    first = documents[0]
-    facts: Facts = {"documents": len(documents), "kind": "scalar"}
-    if isinstance(first, dict | list):
-        facts["kind"] = "mapping" if isinstance(first, dict) else "sequence"
-        facts["members"] = len(first)
-    return facts
 
 
 def _place(mark: Any) -> str:

@@ -30,7 +30,11 @@ def member_changes(*, actor: Principal, item: PlanItem) -> list[Part]:
 
     Raises Forbidden or Invisible (recorded), MembersUnknown, and what `reveal` raises.
     """
-    secret = _secret_of(item)
+    environment = item.plan.target.environment
+    secret = Secret.objects.filter(environment=environment, name=item.name, live=True).first()
+    if secret is None:
+        raise MembersUnknown("the secret is gone from Keeper: plan again")
+    secret.environment = environment
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     before, after = _numbers(item, secret)
     old, new = (
@@ -46,15 +50,6 @@ def can_show_members(item: PlanItem, secret: Secret | None) -> bool:
     """Return whether an item's members can be requested, as far as its rows show."""
     planned = item.act == Act.UPDATE and item.state == ItemState.PLANNED
     return planned and secret is not None and secret.secret_type in WITH_MEMBERS
-
-
-def _secret_of(item: PlanItem) -> Secret:
-    environment = item.plan.target.environment
-    secret = Secret.objects.filter(environment=environment, name=item.name, live=True).first()
-    if secret is None:
-        raise MembersUnknown("the secret is gone from Keeper: plan again")
-    secret.environment = environment
-    return secret
 
 
 def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:

@@ -39,7 +39,14 @@ def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
     for name in changed:
         setattr(policy, name, given[name])
     clean_fields(policy, changed)
-    _check(policy)
+    if policy.cron and policy.interval_seconds:
+        raise InvalidField("cron", "Choose an interval or a cron schedule, not both.")
+    if policy.interval_seconds and not MIN_INTERVAL <= policy.interval_seconds <= MAX_SECONDS:
+        raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
+    if policy.grace_seconds > MAX_SECONDS:
+        raise InvalidField("grace_seconds", "At most ten years.")
+    parse_time_zone(str(policy.time_zone))
+    window_of(policy)
     return changed
 
 
@@ -66,14 +73,3 @@ def publish_due(policy: RotationPolicy) -> None:
     waits = not policy.live or policy.suspended_at is not None
     due_at = None if waits else policy.due_at
     Secret.objects.filter(uuid=policy.secret_id).update(rotation_due_at=due_at)
-
-
-def _check(policy: RotationPolicy) -> None:
-    if policy.cron and policy.interval_seconds:
-        raise InvalidField("cron", "Choose an interval or a cron schedule, not both.")
-    if policy.interval_seconds and not MIN_INTERVAL <= policy.interval_seconds <= MAX_SECONDS:
-        raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
-    if policy.grace_seconds > MAX_SECONDS:
-        raise InvalidField("grace_seconds", "At most ten years.")
-    parse_time_zone(str(policy.time_zone))
-    window_of(policy)

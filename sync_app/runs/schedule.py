@@ -14,7 +14,6 @@ from audit_app.db.joint_queries import asked
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.nudges import nudge
-from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from secrets_app.persistence.references import dependent_environments, queries_for_dependents
 from sync_app.domain.reconciliation import Direction
@@ -128,13 +127,9 @@ def _start(target: Target, now: datetime) -> None:
     # In one transaction: a crash between the two would lose the pass.
     with suppress(SyncPaused), transaction.atomic():
         if mine.update(due_at=after):
-            _queue(actor, target, now)
-
-
-def _queue(actor: Principal, target: Target, now: datetime) -> None:
-    kind = RunKind.SYNC if target.automatic else RunKind.CHECK
-    try:
-        enqueue(actor=actor, target=target, kind=kind, trigger=Trigger.SCHEDULE)
-    except RunInProgress:
-        # What changed in the meantime may have come too late for the run under way.
-        Target.objects.filter(pk=target.pk).update(due_at=now + _BUSY)
+            kind = RunKind.SYNC if target.automatic else RunKind.CHECK
+            try:
+                enqueue(actor=actor, target=target, kind=kind, trigger=Trigger.SCHEDULE)
+            except RunInProgress:
+                # What changed in the meantime may have come too late for the run under way.
+                Target.objects.filter(pk=target.pk).update(due_at=now + _BUSY)

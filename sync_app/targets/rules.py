@@ -1,7 +1,7 @@
 """The rules of a target that its managers choose, and what each may be."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from environments_app.authorization.locked_row import clean_fields
@@ -51,7 +51,13 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
     if "scope" in given:
         given["scope"] = validate_prefix(given["scope"])
     if "only_tags" in given:
-        given["only_tags"] = _tags_text(given["only_tags"])
+        try:
+            text = ",".join(validate_tags(list(given["only_tags"])))
+        except InvalidTag as error:
+            raise InvalidField("only_tags", str(error)) from error
+        if len(text) > MAX_TAGS_TEXT:
+            raise InvalidField("only_tags", f"Use fewer tags: at most {MAX_TAGS_TEXT} characters in all.")
+        given["only_tags"] = text
     changed = [name for name, value in given.items() if getattr(target, name) != value]
     for name in changed:
         setattr(target, name, given[name])
@@ -76,16 +82,6 @@ def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str,
     # A row that is older than the field has the default.
     kept = target.destination
     return {name: str(text) for name, text in given.items() if kept.get(name, fields[name].default) != text}
-
-
-def _tags_text(tags: Sequence[str]) -> str:
-    try:
-        text = ",".join(validate_tags(list(tags)))
-    except InvalidTag as error:
-        raise InvalidField("only_tags", str(error)) from error
-    if len(text) > MAX_TAGS_TEXT:
-        raise InvalidField("only_tags", f"Use fewer tags: at most {MAX_TAGS_TEXT} characters in all.")
-    return text
 
 
 def _check_direction(target: Target) -> None:
