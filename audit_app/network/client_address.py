@@ -26,7 +26,7 @@ def client_address(request: HttpRequest) -> str:
     nearest = peer
     for hop in reversed(request.META.get(forwarded_name(), "").split(",")):
         address = _without_port(hop.strip())
-        if _parsed(address) is None:
+        if parse_address(address) is None:
             break
         nearest = address
         if not is_trusted_proxy(address):
@@ -51,7 +51,7 @@ def is_trusted_proxy(address: str) -> bool:
         return False
     if not address:
         return UNIX_SOCKET in trusted
-    parsed = _parsed(address)
+    parsed = parse_address(address)
     return parsed is not None and any(parsed in network for network in networks(tuple(trusted)))
 
 
@@ -66,14 +66,15 @@ def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
 
 def subscriber(address: str) -> str:
     """Return what stands for one client in counting: an IPv6 client owns its whole /64."""
-    parsed = _parsed(address)
+    parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, _SUBSCRIBER_PREFIX), strict=False))
     return address
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """Return the address that a text is, an IPv4 one that is written as IPv6 as such; else None."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -83,7 +84,7 @@ def _parsed(text: str) -> Address | None:
 
 
 def _text(address: str) -> str:
-    parsed = _parsed(address)
+    parsed = parse_address(address)
     return "" if parsed is None else str(parsed)
 
 

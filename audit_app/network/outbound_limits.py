@@ -6,7 +6,6 @@ request of `limited`: before each wait they take the time that it has left, and 
 Every client uses them, whatever its protocol, and none of them works outside a request.
 """
 
-import ipaddress
 import os
 import socket
 import ssl
@@ -23,6 +22,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from audit_app.errors import AnswerTooLarge, DeadlinePassed, OutboundError
+from audit_app.network.client_address import parse_address
 
 # The default maximum size of an answer.
 ANSWER_BYTES: Final = 1024 * 1024
@@ -188,7 +188,7 @@ def resolved(host: str, port: int) -> list[str]:
     Raises DeadlinePassed, or OSError if the name does not resolve.
     """
     limit = current_limit()
-    if _is_numeric(host):
+    if parse_address(host):
         return [host]
     if not _RESOLVING.acquire(timeout=limit.seconds_left()):
         raise limit.passed()
@@ -222,14 +222,6 @@ class Counted:
                 return  # a local socket, which has no network behind it
         if len(tcp_info) >= _BYTES_RECEIVED + 8:
             current_limit().refuse_above(struct.unpack_from("=Q", tcp_info, _BYTES_RECEIVED)[0])
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _resolve(found: Future[list[str]], host: str, port: int) -> None:

@@ -7,7 +7,6 @@ codes are there for a lost device. It is bound to the host name of Keeper by the
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -21,6 +20,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
+from audit_app.network.client_address import parse_address
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require_confirmed
@@ -59,11 +59,7 @@ def relying_party(request: HttpRequest) -> RelyingParty | None:
     if settings.KEEPER_URL and origin != settings.KEEPER_URL:
         return None
     host = urlsplit(origin).hostname or ""
-    try:
-        ip_address(host)
-    except ValueError:
-        return RelyingParty(host=host, origin=origin)
-    return None
+    return None if parse_address(host) else RelyingParty(host=host, origin=origin)
 
 
 def keep_challenge(request: HttpRequest, ceremony: Ceremony) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from django.conf import settings
@@ -30,6 +30,7 @@ from audit_app.events.actors import ActorKind
 from audit_app.integrity.raw_rows import UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
+from audit_app.network.client_address import parse_address
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import issuing
 from environments_app.approvals.gate import require_approval
@@ -296,13 +297,8 @@ def is_from(address: str, cidrs: list[str]) -> bool:
     """Return whether an address lies in one of some networks, or there are none."""
     if not cidrs:
         return True
-    try:
-        client = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(client, IPv6Address) and client.ipv4_mapped:
-        client = client.ipv4_mapped
-    return any(client in network for network in networks_of(tuple(cidrs)))
+    client = parse_address(address)
+    return client is not None and any(client in network for network in networks_of(tuple(cidrs)))
 
 
 @lru_cache(maxsize=1024)
