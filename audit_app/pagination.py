@@ -99,7 +99,6 @@ class KeysetPagination(BasePagination):
         return self._link(self._previous)
 
     def get_paginated_response(self, data: Any) -> Response:
-        """Return the envelope of a list."""
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
     """
 
     def from_db_value(self, value: str | None, _expression: object, _connection: object) -> list[str]:
-        """Return the tags of a stored text."""
         return self.to_python(value)
 
     def to_python(self, value: str | Sequence[str] | None) -> list[str]:

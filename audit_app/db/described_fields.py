@@ -35,7 +35,6 @@ class AdoptDescriptions(Operation):
         """Change nothing: a description is not stored in the database."""
 
     def describe(self) -> str:
-        """Return what `migrate` prints."""
         return "Describe the fields of all models"
 
 

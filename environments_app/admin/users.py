@@ -111,7 +111,6 @@ class UserAdmin(ServiceAdmin):
         return user if active else accounts.disable_user(actor=actor, user=user)
 
     def change(self, *, actor: Principal, row: Any, form: Any) -> User:
-        """Change an account, and its password if one is given."""
         fields = {name: form.cleaned_data[name] for name in form.changed_data if name in accounts.CHANGEABLE}
         user = accounts.update_user(actor=actor, user=row, **fields)
         password = form.cleaned_data.get("new_password")
@@ -153,7 +152,6 @@ class GroupMemberAdmin(ServiceAdmin):
         return groups.add_to_group(actor=actor, **form.cleaned_data)
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Take a person out of a group."""
         groups.remove_from_group(actor=actor, member=row)
 
 

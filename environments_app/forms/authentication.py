@@ -138,7 +138,6 @@ class CodeForm(SecondFactorForm):
         self.retry_after: int | None = None
 
     def clean(self) -> None:
-        """Ask `sign_in`."""
         super().clean()
         if self.errors:
             return
@@ -221,7 +220,6 @@ class NewPasswordForm(forms.Form):
     )
 
     def clean_again(self) -> str:
-        """Compare the two."""
         again: str = self.cleaned_data["again"]
         if again != self.cleaned_data.get("password"):
             raise ValidationError("The passwords don't match.")

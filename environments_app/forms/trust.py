@@ -85,12 +85,10 @@ class TrustForm(TokenForm):
 
     @staticmethod
     def initial_of_preset(preset: str) -> dict[str, Any]:
-        """Return what a new form begins with."""
         return defaults_of(preset)
 
     @staticmethod
     def initial_of(trust: Trust) -> dict[str, Any]:
-        """Return what the form of a stored trust begins with."""
         return {
             **{name: getattr(trust, name) for name in _COPIED},
             "claims": _lines(dict(trust.demands)),

@@ -58,7 +58,6 @@ class OperationsView(View):
         return respond(request, operation(Account(actor, given.region), _members(request.body)))
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Answer a method that the address does not take."""
         error = AwsError("UnknownOperationException", _UNKNOWN, status=HTTPStatus.METHOD_NOT_ALLOWED)
         error.headers["Allow"] = "POST, OPTIONS"
         return failed(request, error)

@@ -53,7 +53,6 @@ class OpenView(View):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_WRAPPING)
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Answer a method that an address does not take."""
         return respond({"errors": [_NO_METHOD]}, status=HTTPStatus.METHOD_NOT_ALLOWED)
 
 

@@ -102,7 +102,6 @@ class StateCollector(Collector):
     """
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges."""
         try:
             found = list(_gauges())
         except DatabaseError:

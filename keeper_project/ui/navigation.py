@@ -101,7 +101,6 @@ class Layout:
 
     @cached_property
     def person(self) -> Principal:
-        """The signed-in user."""
         return principal_of(self._request)
 
     @property
@@ -117,7 +116,6 @@ class Layout:
 
     @cached_property
     def chosen(self) -> PersonalSettings:
-        """What the person chose for themselves."""
         return settings_of(self.person)
 
     @cached_property

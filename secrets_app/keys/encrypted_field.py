@@ -259,7 +259,6 @@ class EncryptedField(_BinaryField):
         return Sealed(str(value).encode("utf-8", "surrogateescape"))
 
     def get_col(self, alias: str | None, output_field: "models.Field[Any, Any] | None" = None) -> Col:
-        """Return the column for a query."""
         return SealedCol(cast("str", alias), self, output_field or self)
 
     @property

@@ -112,7 +112,6 @@ class Batch:
         ]
 
     def dispatch(self) -> None:
-        """Have the crew act."""
         self._started = self._tools.workers.start(self._execute, self._tasks)
 
     def collect(self) -> BackendError | None:

@@ -82,7 +82,6 @@ class CadenceForm(forms.Form):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The rules that were chosen."""
         return {name: self.cleaned_data[name] for name in CHANGEABLE}
 
     def rule_fields(self) -> list[forms.BoundField]:
@@ -90,7 +89,6 @@ class CadenceForm(forms.Form):
 
     @staticmethod
     def initial_of(policy: RotationPolicy) -> dict[str, Any]:
-        """Return what the form of a change begins with."""
         return {name: getattr(policy, name) for name in CHANGEABLE}
 
 

@@ -95,7 +95,6 @@ class RulesForm(forms.Form):
 
     @property
     def backend_rules(self) -> dict[str, str]:
-        """The rules of the target's backend that were chosen."""
         return {name: text for name, text in _named(self.cleaned_data, _DESTINATION).items() if text}
 
     def _offer_own_interval(self) -> None:
@@ -107,12 +106,10 @@ class RulesForm(forms.Form):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The rules that were chosen."""
         return {name: self.cleaned_data[name] for name in RULES}
 
     @staticmethod
     def initial_of(target: Target) -> dict[str, Any]:
-        """Return what the form of a change begins with."""
         chosen = {
             _DESTINATION + each.name: target.destination.get(each.name, each.default)
             for each in backend_rules(target.backend)
@@ -181,7 +178,6 @@ class CredentialsForm(DestinationForm):
 
     @property
     def changed_destination(self) -> dict[str, str]:
-        """The fields of the destination that were changed."""
         return {name: text for name, text in self.destination.items() if text != self._kept.get(name, "")}
 
 
@@ -219,7 +215,6 @@ class TargetForm(RulesForm, DestinationForm):
 
     @property
     def tags(self) -> list[str]:
-        """The tags that were entered."""
         return [tag.strip() for tag in self.cleaned_data["only_tags"].split(",") if tag.strip()]
 
     def destination_fields(self) -> list[forms.BoundField]:

@@ -159,7 +159,6 @@ def _column_values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
 
 
 def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> SyncEntry:
-    """Put on an entry what a draft found."""
     finding = draft.finding
     if not (replaced_other_secret(entry) and finding.was_owned(target)):
         # Else it is reported until the secret is adopted or gone.

@@ -277,7 +277,6 @@ def _identify(target: Target, destination: Mapping[str, str], credentials: Mappi
 
 
 def _creation_details(target: Target) -> dict[str, Json]:
-    """Return the details for the event of a new target."""
     told: dict[str, Json] = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)}
     return told | {
         "backend": target.backend,

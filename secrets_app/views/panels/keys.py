@@ -30,7 +30,6 @@ class KeyPanel:
     """The key's part of the page of an environment."""
 
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
-        """Return the stored facts of an environment's key."""
         key = WrappingKey.objects.filter(scope=environment.uuid).first()
         active = DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True).first()
         return {
