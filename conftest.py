@@ -12,7 +12,7 @@ import pytest
 import pytest_socket
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
@@ -248,6 +248,23 @@ def cast(_templates: dict[bool, Template], db: None) -> Cast:
     """Return the cast; its rows are those of the template, unless the test has other keys or rows already."""
     template = _templates[not connection.in_atomic_block]
     return template.store() if template.fits() else make_cast()
+
+
+@pytest.fixture(scope="module")
+def module_cast(_templates: dict[bool, Template], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    """Return the cast, stored until the module ends; a test of the module forgets its own changes alone.
+
+    What fixtures of the module store stays as well. No test of the module may ask for a database without a
+    transaction, and each one that uses the keys opens them.
+    """
+    outermost = transaction.atomic()
+    # As that of a test: Keeper looks at it as if there were none, and asks other systems.
+    outermost._from_testcase = True  # type: ignore[attr-defined]  # noqa: SLF001 - as django.test does
+    _forget()
+    with django_db_blocker.unblock(), outermost:
+        yield _templates[False].store()
+        transaction.set_rollback(True)
+    _forget()
 
 
 @pytest.fixture

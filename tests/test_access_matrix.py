@@ -6,19 +6,22 @@ fails, so that nothing is added without saying who may use it.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+from django.conf import settings as configured
 from django.core.cache import cache
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
+from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent
 from environments_app.access_requests import service as access_requests
 from environments_app.authorization.policy import Principal
@@ -44,6 +47,8 @@ from sync_app.tests.shown import make_item, make_plan, make_target
 from tests import recorded
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
+PEOPLE: Final = ("nobody", "outsider", *ROLES, "admin")
+DAY_SECONDS: Final = 86_400
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 # Tokens of the environment in question, of another one, of none, and of a part of it.
@@ -329,6 +334,9 @@ class Scene:
     rotation_id: int = 987654
     approval_id: int = 987654
     request_id: int = 987654
+    # What callers are known by who are there already: the keys of their sessions, and their tokens.
+    sessions: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def event_id(self) -> int:
@@ -462,30 +470,67 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
 def scenes(cast: Cast) -> Callable[[str], Scene]:
     """Return what makes the objects that a route or page is about."""
     count = iter(range(1000))
-    operator = system_principal(is_admin=True)
     User.objects.create_user("newcomer")
 
     def make(route: str) -> Scene:
-        number = next(count)
-        environment = Environment.objects.create(name=f"place-{number}")
-        Membership.objects.create(environment=environment, user=cast.alice, role="manager")
-        alice = cast.principal(cast.alice)
-        secret = keep(cast, "part/key", environment=environment)
-        if route in {"api-secret-restore", "api-secret-purge", "secret-restore", "secret-purge"}:
-            delete(actor=alice, secret=secret)
-        member = memberships.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
-        token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
-        admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
-        place = Scene(cast, environment, secret, member, token.pk, admin_token.pk)
-        furnish(place, route, alice)
+        place = bare_scene(cast, next(count))
+        furnish(place, route)
         return place
 
     return make
 
 
-def furnish(place: Scene, route: str, alice: Principal) -> None:
+def bare_scene(cast: Cast, number: int) -> Scene:
+    """Return what every route and page finds: an environment with a secret, a member and tokens."""
+    environment = Environment.objects.create(name=f"place-{number}")
+    Membership.objects.create(environment=environment, user=cast.alice, role="manager")
+    alice, operator = cast.principal(cast.alice), system_principal(is_admin=True)
+    secret = keep(cast, "part/key", environment=environment)
+    member = memberships.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
+    token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
+    admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
+    return Scene(cast, environment, secret, member, token.pk, admin_token.pk)
+
+
+@pytest.fixture(scope="module")
+def shared_scene(module_cast: Cast, django_db_blocker: DjangoDbBlocker) -> Scene:
+    """Return a bare scene in which every caller is signed in or has a token."""
+    with django_db_blocker.unblock():
+        User.objects.create_user("newcomer")
+        place = bare_scene(module_cast, 0)
+        people = {caller: browser_of(caller, place) for caller in PEOPLE}
+        place.sessions = {
+            caller: each.cookies[configured.SESSION_COOKIE_NAME].value
+            for caller, each in people.items()
+            if each.cookies
+        }
+        programs = {caller: call_as(caller, place) for caller in CALLERS if caller not in place.sessions}
+        place.tokens = {
+            caller: each.headers["authorization"] for caller, each in programs.items() if each.headers
+        }
+        return place
+
+
+@pytest.fixture
+def stage(shared_scene: Scene, db: None, settings: Settings) -> Callable[[str], Scene]:
+    """Return what makes the shared scene one of a route or page; the test forgets what it changes there."""
+    # The sessions began with the module.
+    settings.KEEPER_REAUTH_SECONDS = settings.KEEPER_SESSION_IDLE_SECONDS = DAY_SECONDS
+    keyring().open_all()
+
+    def make(route: str) -> Scene:
+        place = deepcopy(shared_scene)
+        furnish(place, route)
+        return place
+
+    return make
+
+
+def furnish(place: Scene, route: str) -> None:
     """Add what some routes and pages are about, as alice."""
-    environment = place.environment
+    environment, alice = place.environment, place.cast.principal(place.cast.alice)
+    if route in {"api-secret-restore", "api-secret-purge", "secret-restore", "secret-purge"}:
+        delete(actor=alice, secret=place.secret)
     if "recipient" in route:
         added = add_recipient(actor=alice, environment=environment, email="ops@example.com")
         place.recipient_id = added.pk
@@ -539,14 +584,11 @@ def name_of(caller: str) -> str:
 
 def call_as(caller: str, place: Scene) -> Client:
     """Return a client for a caller, mostly by a service token."""
+    if caller in place.tokens:
+        return Client(headers={"authorization": place.tokens[caller]})
+    if caller in {"nobody", "outsider", "admin"}:
+        return browser_of(caller, place)
     operator = system_principal(is_admin=True)
-    if caller == "nobody":
-        return Client()
-    if caller in {"outsider", "admin"}:
-        client = Client()
-        who = place.cast.charlie if caller == "outsider" else place.cast.root
-        client.force_login(who, backend="environments_app.users.password_backend.LocalBackend")
-        return client
     options: dict[str, Any] = {"environment": place.environment, "role": caller}
     if caller == "admin token":
         options = {"environment": None, "role": "admin"}
@@ -611,12 +653,12 @@ def shown(response: Any) -> str:
 
 @pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
 def test_each_caller_gets_what_the_table_says(
-    scene: Callable[[str], Scene], one_document: None, route: str, method: str
+    stage: Callable[[str], Scene], one_document: None, route: str, method: str
 ) -> None:
     rule, event = TABLE[route, method], recorded.API.get((route, method))
     driven = (route, method) in recorded.DRIVEN
     answers, wanted, flaws, done = {}, {}, {}, set[str]()
-    place = scene(route)
+    place = stage(route)
     for caller in CALLERS:
         # Reads and refusals change nothing.
         is_act = method != "GET" and expected(route, rule, caller) < 400
@@ -647,8 +689,8 @@ LACKING: Final = {
 
 
 @pytest.mark.parametrize("route", [name for name, methods in LACKING.items() if methods])
-def test_a_method_that_a_route_does_not_have_does_nothing(scene: Callable[[str], Scene], route: str) -> None:
-    place = scene(route)
+def test_a_method_that_a_route_does_not_have_does_nothing(stage: Callable[[str], Scene], route: str) -> None:
+    place = stage(route)
     nobody, manager, path = call_as("nobody", place), call_as("manager", place), place.path(route)
     answers = {}
     for method in LACKING[route]:
@@ -662,9 +704,9 @@ def test_a_method_that_a_route_does_not_have_does_nothing(scene: Callable[[str],
 
 @pytest.mark.parametrize("route", [name for (name, method) in TABLE if method == "GET"])
 def test_what_one_may_not_see_answers_like_what_is_not_there(
-    scene: Callable[[str], Scene], route: str
+    stage: Callable[[str], Scene], route: str
 ) -> None:
-    place = scene(route)
+    place = stage(route)
     outsider = call_as("outsider", place)
     hidden = outsider.get(place.path(route))
     if hidden.status_code != 404:
@@ -1021,7 +1063,9 @@ def page_path(place: Scene, name: str) -> str:
 
 def browser_of(caller: str, place: Scene) -> Client:
     client = Client()
-    if caller == "nobody":
+    if caller in place.sessions:
+        client.cookies[configured.SESSION_COOKIE_NAME] = place.sessions[caller]
+    if caller == "nobody" or caller in place.sessions:
         return client
     if caller == "outsider":
         who = place.cast.charlie
@@ -1053,41 +1097,45 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR09
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], Scene], name: str) -> None:
+def test_each_person_gets_the_pages_that_the_table_says(stage: Callable[[str], Scene], name: str) -> None:
     for rule in PAGES[name]:
-        answers, wanted, flaws, done = {}, {}, {}, set[str]()
-        event, driven = recorded.PAGES.get((name, rule.method)), (name, rule.method) in recorded.DRIVEN
-        place = scene(name)
-        for caller in ("nobody", "outsider", *ROLES, "admin"):
-            is_act = rule.method != "GET" and caller != "nobody" and expected_page(name, rule, caller) < 400
-            form = {
-                key: place.environment.pk if value == "{environment}" else place.body(value)
-                for key, value in (rule.form or {}).items()
-            }
-            client = browser_of(caller, place)
-            path = page_path(place, name)
-            with undone() if is_act else nullcontext(), recorded.watching() as seen:
-                response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
-                text = shown(response)
-            who = ACTORS.get(caller, f"{caller}-{place.environment.pk}")
-            flaws[caller] = recorded.flaws(
-                seen,
-                response,
-                text,
-                name=name,
-                actor=who,
-                expected=event,
-                idle=rule.least == "anyone" or driven,
-            )
-            done |= seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
-            answers[caller], wanted[caller] = response.status_code, expected_page(name, rule, caller)
-            if caller == "nobody":
-                assert response["Location"].startswith("/sign-in"), response["Location"]
-            if caller in {"nobody", "outsider", "viewer", "admin"}:
-                assert VALUE not in text, caller
-        assert answers == wanted
-        assert {caller: found for caller, found in flaws.items() if found} == {}
-        assert driven or not isinstance(event, Action) or event in done
+        with undone():
+            _each_person_gets_the_page(stage(name), name, rule)
+
+
+def _each_person_gets_the_page(place: Scene, name: str, rule: PageRule) -> None:
+    answers, wanted, flaws, done = {}, {}, {}, set[str]()
+    event, driven = recorded.PAGES.get((name, rule.method)), (name, rule.method) in recorded.DRIVEN
+    for caller in PEOPLE:
+        is_act = rule.method != "GET" and caller != "nobody" and expected_page(name, rule, caller) < 400
+        form = {
+            key: place.environment.pk if value == "{environment}" else place.body(value)
+            for key, value in (rule.form or {}).items()
+        }
+        client = browser_of(caller, place)
+        path = page_path(place, name)
+        with undone() if is_act else nullcontext(), recorded.watching() as seen:
+            response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
+            text = shown(response)
+        who = ACTORS.get(caller, f"{caller}-{place.environment.pk}")
+        flaws[caller] = recorded.flaws(
+            seen,
+            response,
+            text,
+            name=name,
+            actor=who,
+            expected=event,
+            idle=rule.least == "anyone" or driven,
+        )
+        done |= seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
+        answers[caller], wanted[caller] = response.status_code, expected_page(name, rule, caller)
+        if caller == "nobody":
+            assert response["Location"].startswith("/sign-in"), response["Location"]
+        if caller in {"nobody", "outsider", "viewer", "admin"}:
+            assert VALUE not in text, caller
+    assert answers == wanted
+    assert {caller: found for caller, found in flaws.items() if found} == {}
+    assert driven or not isinstance(event, Action) or event in done
 
 
 # --- Stale sessions ------------------------------------------------------------------------------
@@ -1162,12 +1210,12 @@ def do_as(caller: str, place: Scene, name: str, method: str) -> Any:
 
 @pytest.mark.parametrize(("name", "method"), _ACTS, ids=lambda value: value)
 def test_a_stale_session_is_asked_to_confirm_before_what_the_table_says(
-    scene: Callable[[str], Scene], settings: Settings, name: str, method: str
+    stage: Callable[[str], Scene], settings: Settings, name: str, method: str
 ) -> None:
+    place = stage(name)
     settings.KEEPER_REAUTH_SECONDS = -1
-    place = scene(name)
     stale = [asked_as(caller, place, name, method) for caller in ("manager", "admin")]
     assert any(stale) == ((name, method) in ASKS)
     if any(stale):
-        settings.KEEPER_REAUTH_SECONDS = 900
+        settings.KEEPER_REAUTH_SECONDS = DAY_SECONDS
         assert not any(asked_as(caller, place, name, method) for caller in ("manager", "admin"))
