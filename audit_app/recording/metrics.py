@@ -1,6 +1,5 @@
 """What is measured of the audit log. Labels are words of its vocabulary, so that their number is bounded."""
 
-import collections
 from collections.abc import Iterable
 from functools import cache
 from typing import Final, Protocol
@@ -37,7 +36,10 @@ def count_events(drafts: Iterable[Counted]) -> None:
 
 
 def _count(drafts: Iterable[Counted]) -> None:
-    kinds = collections.Counter((draft.action, draft.outcome) for draft in drafts)
+    kinds: dict[tuple[str, str], int] = {}
+    for draft in drafts:
+        kind = draft.action, draft.outcome
+        kinds[kind] = kinds.get(kind, 0) + 1
     for (action, outcome), number in kinds.items():
         _counter_of(action, outcome).inc(number)
 

@@ -111,6 +111,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.text_factory = readable_text
         return connection
 
+    def _start_transaction_under_autocommit(self) -> None:
+        """Begin a transaction by the driver itself, unless someone looks at the statements."""
+        if self.queries_logged or self.execute_wrappers:
+            super()._start_transaction_under_autocommit()
+            return
+        with self.wrap_database_errors:
+            self.connection.execute(f"BEGIN {self.transaction_mode or 'DEFERRED'}")
+
 
 # The driver applies these by the declared type of a column, before Django sees the value.
 sqlite3.register_converter("datetime", readable_time)
