@@ -114,10 +114,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _start_transaction_under_autocommit(self) -> None:
         """Begin a transaction by the driver itself, unless someone looks at the statements."""
         if self.queries_logged or self.execute_wrappers:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stub lacks it
             return
         with self.wrap_database_errors:
-            self.connection.execute(f"BEGIN {self.transaction_mode or 'DEFERRED'}")
+            self.connection.execute(f"BEGIN {self.transaction_mode or 'DEFERRED'}")  # type: ignore[attr-defined]  # as above
 
 
 # The driver applies these by the declared type of a column, before Django sees the value.
