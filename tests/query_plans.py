@@ -36,7 +36,7 @@ def watched() -> Iterator[list[Statement]]:
     with _counting(found) as rows_read:
 
         def watch(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any) -> Any:
-            found.append(Statement(sql, parameters))
+            found.extend(_parts(sql, parameters))
             before = rows_read()
             result = execute(sql, parameters, many, context)
             # MariaDB's own count would take the results of further statements that were sent along.
@@ -63,6 +63,18 @@ def faults(statements: Collection[Statement], tables: Collection[str]) -> dict[s
         if statement.work > _MOST[connection.vendor]:
             found |= dict.fromkeys(set(aliases.values()) & set(tables), text)
     return found
+
+
+def _parts(sql: str, parameters: Any) -> Iterator[Statement]:
+    """Yield each of the statements that go to MariaDB together, with its own parameters."""
+    if not _goes_with_others(sql):
+        yield Statement(sql, parameters)
+        return
+    rest = list(parameters)
+    for part in sql.split("; "):
+        count = part.count("%s")
+        yield Statement(part, rest[:count])
+        rest = rest[count:]
 
 
 def _goes_with_others(sql: str) -> bool:
