@@ -1,8 +1,10 @@
 """Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
 import gc
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -234,6 +236,12 @@ def schema(
     path = tmp_path_factory.mktemp("schema") / "keeper.db"
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("VACUUM INTO %s", [str(path)])
+    with closing(sqlite3.connect(path)) as copied:
+        # What had rows before, and has none, would go on counting where it was.
+        for (table,) in copied.execute("SELECT name FROM sqlite_sequence").fetchall():
+            last = f'SELECT COALESCE(MAX(rowid), 0) FROM "{table}"'
+            copied.execute(f"UPDATE sqlite_sequence SET seq = ({last}) WHERE name = ?", (table,))
+        copied.commit()
     return path
 
 

@@ -19,6 +19,7 @@ import boto3
 
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
+from tests.processes import begin_on
 from tests.servers.__main__ import installation
 from tests.servers.server import Server, accepts, free_port
 
@@ -73,7 +74,13 @@ class Fleet:
     """Two workers; `plan` says how KMS fails, `kms` is the operator's own view of it."""
 
     def __init__(
-        self, directory: Path, moto_url: str, mariadb_url: str, *, module: str = "keeper_project.runtime.cli"
+        self,
+        directory: Path,
+        moto_url: str,
+        mariadb_url: str,
+        *,
+        module: str = "keeper_project.runtime.cli",
+        schema: Path | None = None,
     ) -> None:
         self.plan, self._module = Plan(), module
         self._directory, self._moto_url, self._port = directory, moto_url, free_port()
@@ -91,7 +98,7 @@ class Fleet:
         self._mariadb = (
             urlsplit(mariadb_url)._replace(path=f"/fleet_{uuid4().hex[:8]}") if mariadb_url else None
         )
-        (directory / "var").mkdir()
+        begin_on(schema, directory / "var")
         self.variables = {
             **installation(directory / "var"),
             "KEY_MANAGEMENT_BACKEND": "kms",
@@ -128,17 +135,17 @@ class Fleet:
         if self._mariadb:
             self._on_server(f"CREATE DATABASE {self._mariadb.path[1:]} CHARACTER SET utf8mb4")
         self.run("init_db")
+        for number in range(2):
+            worker = Worker(self._directory / str(number), self.variables, self._module)
+            self._stack.callback(worker.stop)
+            worker.start()
+            self.workers.append(worker)
         self.reader, self.viewer, self.editor = (
             self.run(
                 "issue_token", "--environment", "development", "--role", role, "--name", role
             ).stdout.strip()
             for role in ("reader", "viewer", "editor")
         )
-        for number in range(2):
-            worker = Worker(self._directory / str(number), self.variables, self._module)
-            self._stack.callback(worker.stop)
-            worker.start()
-            self.workers.append(worker)
         for worker in self.workers:
             worker.wait()
         self.secret = self.store("payments/key", VALUE)

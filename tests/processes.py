@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,14 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def begin_on(schema: Path | None, data: Path) -> None:
+    """Make the directory of an installation; its database is a copy of a migrated one, if there is one."""
+    data.mkdir(mode=0o700)
+    if schema:
+        shutil.copyfile(schema, data / "keeper.db")
+        (data / "keeper.db").chmod(0o600)
 
 
 class Process:

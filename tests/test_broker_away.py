@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.processes import begin_on
 from tests.servers.__main__ import installation
 from tests.servers.redis import Redis
 
@@ -50,7 +51,7 @@ class Programs:
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Iterator[Programs]:
+def programs(tmp_path: Path, schema: Path | None) -> Iterator[Programs]:
     server = Redis(tmp_path)
     with ExitStack() as stack:
         stack.callback(server.stop)
@@ -63,6 +64,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
             "REDIS_URL": url,
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
         }
+        begin_on(schema, tmp_path / "var")
         command = [sys.executable, "-m", "keeper_project.runtime.cli", "init-db"]
         subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
         logs = []

@@ -40,8 +40,10 @@ _REVEALED: Final = (
 class FaultyKeeper(Keeper):
     """`keeper run` without a worker, whose read engine can be told to end its thread."""
 
-    def __init__(self, directory: Path, database: MariaDb | None) -> None:
-        super().__init__(directory)
+    roles = ("manager",)
+
+    def __init__(self, directory: Path, database: MariaDb | None, schema: Path | None) -> None:
+        super().__init__(directory, schema=schema)
         self.fault = directory / "fault"
         self.database = database
         self.variables |= {
@@ -133,10 +135,10 @@ class Readers:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[FaultyKeeper]:
+def keeper(tmp_path: Path, schema: Path | None) -> Iterator[FaultyKeeper]:
     # A server of its own: it is killed.
     database = MariaDb(tmp_path) if connection.vendor == "mysql" else None
-    started = FaultyKeeper(tmp_path, database)
+    started = FaultyKeeper(tmp_path, database, schema)
     try:
         if database:
             database.start()

@@ -34,9 +34,9 @@ STALL_SECONDS = patient_run.FINISH_SECONDS / 2
 
 
 @pytest.fixture
-def fleet(moto_url: str, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(moto_url: str, tmp_path: Path, schema: Path | None) -> Iterator[Fleet]:
     server = os.environ["KEEPER_TEST_MARIADB_URL"] if connection.vendor == "mysql" else ""
-    with Fleet(tmp_path, moto_url, server, module=patient_run.__name__) as started:
+    with Fleet(tmp_path, moto_url, server, module=patient_run.__name__, schema=schema) as started:
         yield started
 
 

@@ -192,15 +192,15 @@ class Production:
             f"CREATE USER keeper IDENTIFIED BY '{self._mysql_password}'; GRANT ALL ON keeper.* TO keeper"
         ).check_returncode()
         self.keeper("init-db")
-        self.tokens = {
-            role: self.keeper("issue-token", "--environment", "development", "--role", role, "--name", role)
-            for role in ("reader", "editor", "manager")
-        }
         self.webs = [self.service("keeper", "--port", str(port)) for port in self.ports]
         self.worker = self.service("worker")
         self.beat = self.service("beat")
         for process in (*self.webs, self.worker, self.beat):
             process.start()
+        self.tokens = {
+            role: self.keeper("issue-token", "--environment", "development", "--role", role, "--name", role)
+            for role in ("reader", "editor", "manager")
+        }
         self._stack.callback(self.nginx.stop)
         for port in self.ports:
             self.until(lambda port=port: _ready(port), f"web on {port}")  # type: ignore[misc]

@@ -86,12 +86,13 @@ def _a_rolling_restart_fails_no_read(production: Production) -> None:
         for port, web in zip(production.ports, production.webs, strict=True):
             load.for_more(reads=5)
             assert web.stop() == 0, production.last_lines()
-            # A release: the schema is brought up to date while the other replica serves.
-            production.keeper("init-db")
+            if web is production.webs[0]:
+                # A release: the schema is brought up to date while the other replica serves.
+                production.keeper("init-db")
             web.start()
             production.until(lambda port=port: _ready(port), "the replica came back")  # type: ignore[misc]
         load.for_more(reads=5, writes=3)
-    production.note(f"both webs stopped and started one by one, init-db run twice: {load.said()}")
+    production.note(f"both webs stopped and started one by one, init-db run between: {load.said()}")
     assert not load.unanswered
     assert not load.wrong
     assert not load.lost()

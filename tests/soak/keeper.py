@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import requests
 
+from tests.processes import begin_on
 from tests.servers.__main__ import installation
 from tests.servers.server import Server, accepts
 
@@ -27,15 +28,21 @@ class NotAnswered(Exception):
 
 
 class Keeper(Server):
-    """`keeper run` as `make run` starts it: SQLite, local keys, one worker, no proxy."""
+    """`keeper run` as `make run` starts it: SQLite, local keys, one worker, no proxy.
+
+    It begins on a copy of `schema`, a migrated database, if there is one.
+    """
 
     name: ClassVar[str] = "keeper"
     program: ClassVar[str] = "granian"
     package: ClassVar[str] = "requirements.txt"
+    roles: ClassVar[tuple[str, ...]] = ("reader", "editor", "manager")
 
-    def __init__(self, directory: Path, module: str = "keeper_project.runtime.cli") -> None:
+    def __init__(
+        self, directory: Path, module: str = "keeper_project.runtime.cli", schema: Path | None = None
+    ) -> None:
         super().__init__(directory)
-        self.module = module
+        self.module, self._schema = module, schema
         self.data = self.directory / "var"
         self.tokens: dict[str, str] = {}
         self.variables = {
@@ -56,9 +63,12 @@ class Keeper(Server):
     def environment(self) -> dict[str, str]:
         return {}
 
+    def prepare(self) -> None:
+        begin_on(self._schema, self.data)
+
     def prepare_running(self) -> None:
         """Issue the tokens of the programs that will use it."""
-        for role in ("reader", "editor", "manager"):
+        for role in self.roles:
             options = ["--environment", "development", "--role", role, "--name", role]
             self.tokens[role] = self.run("issue-token", *options).strip()
 

@@ -43,9 +43,9 @@ class Soak:
     sizes: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def run(self, directory: Path) -> list[str]:
+    def run(self, directory: Path, schema: Path | None = None) -> list[str]:
         """Soak a new Keeper, and return what should not have been, if anything."""
-        openbao, keeper = OpenBao(directory), Keeper(directory, self.module)
+        openbao, keeper = OpenBao(directory), Keeper(directory, self.module, schema)
         try:
             for server in (openbao, keeper):
                 server.start()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from pytest_django import Settings
 
 from keeper_project.celery import app
 from keeper_project.management.commands import run as command
+from tests.processes import begin_on
 from tests.servers.server import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -73,9 +73,7 @@ def keeper(
 ) -> Iterator[Served]:
     """Start a Keeper, with a copy of `schema` for its database if there is none, and stop it at the end."""
     if schema and not data.exists():
-        data.mkdir(mode=0o700)
-        shutil.copyfile(schema, data / "keeper.db")
-        (data / "keeper.db").chmod(0o600)
+        begin_on(schema, data)
     port, output = free_port(), data.parent / "output"
     with output.open("w") as out:
         process = subprocess.Popen(
