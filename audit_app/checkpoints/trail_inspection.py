@@ -40,13 +40,13 @@ def since_checkpoint(*, tally: VerificationStats | None = None) -> Iterator[Prob
     if base is not None and not Checkpoint.objects.filter(number=base.number).exists():
         # The audit log was resumed without this one.
         base = None
-    if base is not None and base != _newest_stored():
+    if base is not None and base != newest_checkpoint():
         yield from stored_problems(base.number)
     yield from chain_problems(base)
     tally.checkpoints = Checkpoint.objects.filter(number__gt=base.number if base else 0).count()
     heads = stored_heads()
     tally.streams = len(heads)
-    newest = _newest_stored()
+    newest = newest_checkpoint()
     yield from descent_problems(
         since=base.statement.heads if base else {},
         through=newest.statement.heads if newest else {},
@@ -75,12 +75,13 @@ def _binding(back: ReadBack) -> Iterator[SignedCheckpoint]:
     """Yield the checkpoints whose heads the stored streams must have gone through."""
     left_behind = {discontinuity.digest for discontinuity in resumptions()}
     yield from (a.checkpoint for a in back.anchors if a.checkpoint.digest not in left_behind)
-    newest = _newest_stored()
+    newest = newest_checkpoint()
     if newest is not None:
         yield newest
 
 
-def _newest_stored() -> SignedCheckpoint | None:
+def newest_checkpoint() -> SignedCheckpoint | None:
+    """Return the newest stored checkpoint; None if there is none, or it was edited."""
     row = Checkpoint.objects.order_by("number").last()
     try:
         return signed(row) if row else None

@@ -231,13 +231,13 @@ def _of_object(name: str) -> _Condition:
 
 def _beginning(text: str) -> _Condition:
     def condition(prefix: str) -> Q:
-        names = _begins(f"{prefix}object_name", text) | _begins(f"{prefix}actor_name", text)
+        names = begins(f"{prefix}object_name", text) | begins(f"{prefix}actor_name", text)
         return names | Q(**{f"{prefix}address": text}) | Q(**{f"{prefix}request_id": text})
 
     return condition
 
 
-def _begins(column: str, text: str) -> Q:
+def begins(column: str, text: str) -> Q:
     """Return the condition that a column begins so: a range, which an index answers on every database."""
     return Q(**{f"{column}__gte": text, f"{column}__lt": text + _LAST_CHARACTER})
 

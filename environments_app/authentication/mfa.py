@@ -19,7 +19,7 @@ from audit_app.events.actors import Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.authentication.passkeys import remove_all_passkeys
+from environments_app.authentication.passkeys import remove_all_passkeys, require_own
 from environments_app.authentication.totp import (
     consume,
     is_code,
@@ -32,7 +32,7 @@ from environments_app.authentication.totp import (
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.clock import SLACK
-from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
+from environments_app.errors import Conflict, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
 from environments_app.sessions.service import end_sessions
 from environments_app.users.accounts import record_takeover
@@ -56,7 +56,7 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
     Raises Forbidden for another account, ConfirmationNeeded, or Conflict where single sign-on is
     responsible or a second factor is in use.
     """
-    _require_own(actor, user)
+    require_own(actor, user)
     with lock_authentic(user) as stored:
         _require_none(stored)
         for old in SecondFactor.objects.filter(user=stored):
@@ -73,7 +73,7 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
 
 def pending(*, actor: Principal, user: User) -> Enrolment | None:
     """Return what was begun a few minutes ago, for the page that asks for its first code again."""
-    _require_own(actor, user)
+    require_own(actor, user)
     factor = None if user.second_factor else _begun(user)
     seed = open_seed(factor) if factor else None
     return _enrolment(user, seed) if seed else None
@@ -85,7 +85,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
     It ends all sessions of the person: they began without it.
     Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
     """
-    _require_own(actor, user)
+    require_own(actor, user)
     with lock_authentic(user) as stored:
         _require_none(stored)
         factor = _begun(stored)
@@ -106,7 +106,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
 
     Raises Forbidden, ConfirmationNeeded, or Conflict without a second factor.
     """
-    _require_own(actor, user)
+    require_own(actor, user)
     with transaction.atomic():
         factor = _standing(user, locked=True)
         if factor is None:
@@ -165,12 +165,6 @@ def recovery_codes_left(user: User) -> int:
     """Return how many recovery codes a person has."""
     factor = _standing(user)
     return len(factor.recovery_codes) if factor else 0
-
-
-def _require_own(actor: Principal, user: User) -> None:
-    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
-        raise Forbidden("You don't have permission to do this.")
-    require_confirmed(actor)
 
 
 def _require_none(user: User) -> None:

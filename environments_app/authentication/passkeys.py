@@ -93,7 +93,7 @@ def begin_registration(*, actor: Principal, user: User, party: RelyingParty) -> 
     from webauthn import generate_registration_options, options_to_json  # noqa: PLC0415 - 20 MB, rarely asked
     from webauthn.helpers.structs import PublicKeyCredentialDescriptor  # noqa: PLC0415
 
-    _require_own(actor, user)
+    require_own(actor, user)
     present = passkeys_of(user)
     _require_room(user, present)
     options = generate_registration_options(
@@ -115,7 +115,7 @@ def register(
     `challenge` is None where it was used up or has expired, which is a Conflict.
     Raises as `begin_registration` does, and InvalidField for a name or an answer that is not valid.
     """
-    _require_own(actor, user)
+    require_own(actor, user)
     if challenge is None:
         raise Conflict("Setup has expired. Start again.")
     name = name.strip()
@@ -146,7 +146,7 @@ def remove_passkey(*, actor: Principal, user: User, uuid: str) -> None:
 
     Raises Forbidden, ConfirmationNeeded, or Conflict if it is gone.
     """
-    _require_own(actor, user)
+    require_own(actor, user)
     with lock_authentic(user) as stored:
         passkey = next((each for each in passkeys_of(stored) if str(each.uuid) == uuid), None)
         if passkey is None:
@@ -234,7 +234,8 @@ def _verified_registration(credential: str, challenge: bytes, party: RelyingPart
         raise refusal from error
 
 
-def _require_own(actor: Principal, user: User) -> None:
+def require_own(actor: Principal, user: User) -> None:
+    """Raise Forbidden for another account, or ConfirmationNeeded."""
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         raise Forbidden("You don't have permission to do this.")
     require_confirmed(actor)

@@ -25,7 +25,8 @@ def is_operator(scope: Scope) -> bool:
     return isinstance(scope.viewer, Principal) and scope.viewer.sees_installation
 
 
-def _batched(rows: QuerySet[Any]) -> Iterator[Any]:
+def batched(rows: QuerySet[Any]) -> Iterator[Any]:
+    """Yield rows by their ids, some hundred at a time."""
     last = 0
     while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
         yield from batch
@@ -34,7 +35,7 @@ def _batched(rows: QuerySet[Any]) -> Iterator[Any]:
 
 def _access(scope: Scope) -> Iterator[Row]:
     rows = Membership.objects.filter(environment__in=environments_of(scope))
-    for row in _batched(rows.select_related("environment", "user", "group", "granted_by")):
+    for row in batched(rows.select_related("environment", "user", "group", "granted_by")):
         holder = row.user or row.group
         yield (
             row.environment.name,
@@ -65,7 +66,7 @@ def _tokens(scope: Scope) -> Iterator[Row]:
         mine |= Q(environment__isnull=True)
     # Those of workloads live for minutes: their trusts have a section of their own.
     rows = ServiceToken.objects.filter(mine, trust_uuid=None)
-    for row in _batched(rows.select_related("environment", "created_by")):
+    for row in batched(rows.select_related("environment", "created_by")):
         yield (
             row.environment.name if row.environment else "the installation",
             row.name,
@@ -92,7 +93,7 @@ def _token_state(row: ServiceToken) -> str:
 
 def _trusts(scope: Scope) -> Iterator[Row]:
     rows = Trust.objects.filter(environment__in=environments_of(scope, Action.TRUST_VIEW))
-    for row in _batched(rows.select_related("environment", "created_by")):
+    for row in batched(rows.select_related("environment", "created_by")):
         yield (
             row.environment.name,
             row.name,
@@ -126,7 +127,7 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
     left = User.objects.filter(is_active=False).annotate(
         held=Count("memberships", distinct=True), placed=Count("group_memberships", distinct=True)
     )
-    for user in _batched(left):
+    for user in batched(left):
         yield (
             user.username,
             user.email,
@@ -142,7 +143,7 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
 def _people(scope: Scope) -> Iterator[Row]:
     if not is_operator(scope):
         return
-    for user in _batched(User.objects.all()):
+    for user in batched(User.objects.all()):
         yield (
             user.username,
             user.email,

@@ -15,7 +15,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import Environment, ServiceToken
+from environments_app.models import Environment, ServiceToken, Trust
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 
 EXPIRING: Final = "tokens-expiring"
@@ -38,21 +38,21 @@ def token_status(token: ServiceToken) -> str:
         return "suspended"
     if not token.is_live:
         return "expired"
-    if token.expires_at is not None and token.expires_at <= _soon():
+    if token.expires_at is not None and token.expires_at <= soon():
         return "expiring"
-    return "unused" if (token.last_used_at or token.created_at) <= _long_ago() else "active"
+    return "unused" if (token.last_used_at or token.created_at) <= long_ago() else "active"
 
 
 def expiring(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     """Return those that end soon; one that has a successor is meant to."""
-    return _live(tokens).filter(expires_at__lte=_soon(), successors=None)
+    return _live(tokens).filter(expires_at__lte=soon(), successors=None)
 
 
 def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     """Return the valid ones that were not used for KEEPER_TOKEN_UNUSED_DAYS."""
-    long_ago = _long_ago()
-    never = Q(last_used_at=None, created_at__lte=long_ago)
-    return _live(tokens).filter(never | Q(last_used_at__lte=long_ago))
+    since = long_ago()
+    never = Q(last_used_at=None, created_at__lte=since)
+    return _live(tokens).filter(never | Q(last_used_at__lte=since))
 
 
 def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
@@ -77,11 +77,13 @@ def _live(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     return issued.filter(revoked_at=None, suspended_at=None).order_by("expires_at", "pk")
 
 
-def _soon() -> datetime:
+def soon() -> datetime:
+    """Return until when an end is near enough for an alert."""
     return timezone.now() + timedelta(days=settings.KEEPER_TOKEN_WARNING_DAYS)
 
 
-def _long_ago() -> datetime:
+def long_ago() -> datetime:
+    """Return since when what was not used counts as unused."""
     return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
 
 
@@ -98,13 +100,14 @@ def _tell(kind: str, environment: Environment | None, what: str, tokens: list[Se
         about=about,
         environment=environment,
         subject=f"{place}: {what}",
-        lines=[*(_line(token) for token in shown), *more],
+        lines=[*(line_of(token) for token in shown), *more],
         link=reverse("environment-detail", args=[environment.name]) + "#tokens" if environment else "",
         signature=_signature(token.uuid for token in tokens),
     )
 
 
-def _line(token: ServiceToken) -> str:
+def line_of(token: ServiceToken | Trust) -> str:
+    """Return what an alert has of a token or trust."""
     end = f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "never expires"
     used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
     return f"{token.name} ({token.role}): {end}, {used}"

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit_app.errors import BadEndpoint
 from environments_app.authorization.locked_row import clean_fields
+from environments_app.authorization.policy import Grant
 from environments_app.errors import InvalidField
 from environments_app.models import Trust
 from environments_app.names import refuse_reserved, validate_prefix
@@ -191,10 +192,6 @@ def _within_networks(now: list[str], value: list[str]) -> bool:
     return not now or (bool(value) and set(value) <= set(now))
 
 
-def _inside(now: str, value: str) -> bool:
-    return not now or value == now or value.startswith(f"{now}/")
-
-
 def _lower_role(now: str, value: str) -> bool:
     order = ["viewer", "reader", "editor"]
     return value in order and now in order and order.index(value) <= order.index(now)
@@ -205,7 +202,7 @@ _NARROWER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "name": lambda _now, _value: True,
     "claims": _fewer_claims,
     "cidrs": _within_networks,
-    "prefix": _inside,
+    "prefix": Grant.reaches,
     "role": _lower_role,
     "lifetime_minutes": lambda now, value: value <= now,
     "max_age_minutes": lambda now, value: value <= now,

@@ -1,11 +1,10 @@
 """Scheduled upkeep of trusts: alerts before they expire or if they are unused; removal of ended tokens."""
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from auditlog.context import disable_auditlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
@@ -19,6 +18,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment, ServiceToken, Trust
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
+from environments_app.tokens.expiry_alerts import line_of, long_ago, soon
 from environments_app.trusts.sign_in import purge_used_jwts
 
 EXPIRING: Final = "trusts-expiring"
@@ -32,7 +32,12 @@ def watch_trusts() -> None:
     """Alert, for each environment, about trusts that end soon or are unused."""
     for environment in Environment.objects.order_by("pk"):
         rows = Trust.objects.filter(environment=environment).select_related("environment")
-        _tell(EXPIRING, environment, "trusts expiring soon", verified_rows(_live(rows).filter(_ends_soon())))
+        _tell(
+            EXPIRING,
+            environment,
+            "trusts expiring soon",
+            verified_rows(_live(rows).filter(expires_at__lte=soon())),
+        )
         _tell(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(_is_unused())))
 
 
@@ -44,9 +49,9 @@ def trust_status(trust: Trust) -> str:
         return "suspended"
     if not trust.is_live:
         return "expired"
-    if trust.expires_at is not None and trust.expires_at <= _soon():
+    if trust.expires_at is not None and trust.expires_at <= soon():
         return "expiring"
-    return "unused" if (trust.last_used_at or trust.created_at) <= _long_ago() else "active"
+    return "unused" if (trust.last_used_at or trust.created_at) <= long_ago() else "active"
 
 
 def purge_ended_tokens() -> int:
@@ -88,21 +93,9 @@ def _live(trusts: QuerySet[Trust]) -> QuerySet[Trust]:
     return trusts.filter(standing, disabled_at=None, suspended_at=None).order_by("expires_at", "pk")
 
 
-def _ends_soon() -> Q:
-    return Q(expires_at__lte=_soon())
-
-
 def _is_unused() -> Q:
-    long_ago = _long_ago()
-    return Q(last_used_at=None, created_at__lte=long_ago) | Q(last_used_at__lte=long_ago)
-
-
-def _soon() -> datetime:
-    return timezone.now() + timedelta(days=settings.KEEPER_TOKEN_WARNING_DAYS)
-
-
-def _long_ago() -> datetime:
-    return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
+    since = long_ago()
+    return Q(last_used_at=None, created_at__lte=since) | Q(last_used_at__lte=since)
 
 
 def _tell(kind: str, environment: Environment, what: str, trusts: list[Trust]) -> None:
@@ -117,13 +110,7 @@ def _tell(kind: str, environment: Environment, what: str, trusts: list[Trust]) -
         about=environment.uuid,
         environment=environment,
         subject=f"{environment.name}: {what}",
-        lines=[*map(_line, trusts[: MAX_LINES - 1] if more else trusts), *more],
+        lines=[*map(line_of, trusts[: MAX_LINES - 1] if more else trusts), *more],
         link=reverse("environment-detail", args=[environment.name]),
         signature=hashlib.sha256(names).hexdigest(),
     )
-
-
-def _line(trust: Trust) -> str:
-    end = f"expires {trust.expires_at:%Y-%m-%d %H:%M} UTC" if trust.expires_at else "never expires"
-    used = f"last used {trust.last_used_at:%Y-%m-%d}" if trust.last_used_at else "never used"
-    return f"{trust.name} ({trust.role}): {end}, {used}"

@@ -18,13 +18,13 @@ from audit_app.models import AuditEvent
 from audit_app.parsing import whole_number
 from audit_app.queries import search, search_index
 from audit_app.queries.access_log import record_view
+from audit_app.queries.search import begins
 from environments_app.models import Environment, ServiceToken, Session, User
 from secrets_app.models import Secret
 from sync_app.models import Rotation, Run, Target
 
 SHOWN: Final = 8
 LONGEST: Final = 200
-_LAST_CHARACTER: Final = "\U0010ffff"
 _LARGEST: Final = 2**63 - 1
 
 
@@ -57,14 +57,14 @@ def find(request: HttpRequest, text: str) -> list[Hits]:
 
 def _kinds(text: str) -> Iterator[tuple[QuerySet[Any], Callable[[Any], str]]]:
     number = whole_number(text, largest=_LARGEST)
-    people = _begins("username", text.lower()) | _begins("email", text)
+    people = begins("username", text.lower()) | begins("email", text)
     yield User.objects.filter(people), lambda user: str(user.get_role_display())
-    yield Environment.objects.filter(_begins("name", text)), lambda environment: str(environment.display_name)
-    secrets = Secret.objects.filter(_begins("name", text), live=True).order_by("name")
+    yield Environment.objects.filter(begins("name", text)), lambda environment: str(environment.display_name)
+    secrets = Secret.objects.filter(begins("name", text), live=True).order_by("name")
     yield secrets.select_related("environment"), lambda secret: str(secret.environment)
-    tokens = ServiceToken.objects.filter(_begins("name", text) | Q(public_id=text))
+    tokens = ServiceToken.objects.filter(begins("name", text) | Q(public_id=text))
     yield tokens.select_related("environment"), lambda token: str(token.environment or "installation")
-    targets = Target.objects.filter(_begins("name", text)).order_by("name")
+    targets = Target.objects.filter(begins("name", text)).order_by("name")
     yield targets.select_related("environment"), lambda target: str(target.environment)
     runs = Run.objects.filter(pk=number) if number else Run.objects.none()
     yield runs.select_related("target"), lambda run: f"{run.target}, {run.state}"
@@ -103,11 +103,6 @@ def _events(request: HttpRequest, text: str) -> Hits:
     ]
     listed = f"{_address(AuditEvent, 'changelist')}?{urlencode({'q': text})}"
     return Hits(label="Audit events", rows=rows, url=listed)
-
-
-def _begins(column: str, text: str) -> Q:
-    """Return the condition that a column begins so: a range, which an index answers on every database."""
-    return Q(**{f"{column}__gte": text, f"{column}__lt": text + _LAST_CHARACTER})
 
 
 def _address(row: Model | type[Model], page: str, *arguments: object) -> str:

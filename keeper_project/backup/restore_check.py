@@ -13,15 +13,14 @@ from typing import Any, Final
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
-from audit_app.checkpoints.signing import chain_problems, signed
+from audit_app.checkpoints.signing import chain_problems
+from audit_app.checkpoints.trail_inspection import newest_checkpoint
 from audit_app.crypto.canonical_json import parsed_details
-from audit_app.crypto.checkpoint_statement import SignedCheckpoint
-from audit_app.errors import BadCheckpoint
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.check_registry import Problem, run_checks
-from audit_app.models import AuditEvent, Checkpoint, StreamHead
+from audit_app.models import AuditEvent, StreamHead
 from audit_app.recording import event_store
 from audit_app.verification.stream_verifier import verify
 from audit_app.verification.stream_walker import VerificationStats
@@ -136,7 +135,7 @@ def _opens(sealed: Any) -> bool:
 
 
 def _trail(manifest: Manifest, digest: str) -> Check:
-    newest, tally = _newest_checkpoint(), VerificationStats()
+    newest, tally = newest_checkpoint(), VerificationStats()
     known = {stream: [head] for stream, head in newest.statement.heads.items()} if newest else {}
     doubts = _told(chain(chain_problems(None), verify(known=known, tally=tally)))
     discontinuities = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
@@ -146,15 +145,6 @@ def _trail(manifest: Manifest, digest: str) -> Check:
     counted = f"{tally.events:,} events in {tally.streams} streams"
     said = f"{counted} are sound, and the discontinuity names this backup"
     return _check("trail", said, doubts)
-
-
-def _newest_checkpoint() -> SignedCheckpoint | None:
-    row = Checkpoint.objects.order_by("number").last()
-    try:
-        return signed(row) if row else None
-    except BadCheckpoint:
-        # The chain of checkpoints names it.
-        return None
 
 
 def _nothing_acts() -> Check:

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
-from environments_app.environments.report_sections import environments_of, is_operator
+from environments_app.environments.report_sections import batched, environments_of, is_operator
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.keys import sealed_columns
 from secrets_app.models import DataKey, Secret, SecretVersion
-
-_BATCH: Final = 500
 
 
 def living_secrets(scope: Scope) -> QuerySet[Secret]:
@@ -22,14 +20,6 @@ def living_secrets(scope: Scope) -> QuerySet[Secret]:
     written = SecretVersion.objects.filter(secret=OuterRef("pk"), number=OuterRef("current_number"))
     rows = Secret.objects.filter(live=True, environment__in=environments_of(scope, Action.SECRET_VIEW))
     return rows.annotate(written_at=Subquery(written.values("created_at")[:1])).select_related("environment")
-
-
-def batched(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Yield rows by their ids, some hundred at a time."""
-    last = 0
-    while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
-        yield from batch
-        last = batch[-1].pk
 
 
 def _inventory(scope: Scope) -> Iterator[Row]:

@@ -8,8 +8,7 @@ from django.db.models import Count, Q
 
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
-from environments_app.environments.report_sections import environments_of
-from secrets_app.maintenance.report_sections import batched
+from environments_app.environments.report_sections import batched, environments_of
 from secrets_app.models import Secret
 from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.jobs.leases import database_now
