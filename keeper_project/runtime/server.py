@@ -48,8 +48,8 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Child:
     Loads all of it here, which the worker processes then share.
     """
     wsgi = importlib.import_module("keeper_project.wsgi")
-    # Otherwise the first request would load the views.
-    _ = get_resolver().url_patterns
+    # Otherwise the first request would load the views, and each process collect the names of all pages.
+    _ = get_resolver().reverse_dict
     serve = partial(
         serve_pages, wsgi.application, host=host, port=port, workers=workers, threads=threads,
         make_front=wsgi.recorded_reads,

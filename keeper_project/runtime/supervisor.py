@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Final
 
+from keeper_project.config.kept_pages import keep_shared, limit_arenas
 from keeper_project.runtime import process_states
 
 # What a child may take to finish what it has begun; the units of systemd wait longer (docs/deployment.md).
@@ -81,10 +82,9 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     nothing if a signal came, or a sentence about a required child that ended before it was ever ready. A
     child that does not stop within STOP_SECONDS is killed along with what it started.
     """
-    # The collector would write to every object, and so make each child its own copy of all of them. They stay
-    # set aside: going over them once more would only delay the end.
-    gc.collect()
-    gc.freeze()
+    keep_shared()
+    limit_arenas()
+    # Going over what is set aside once more would only delay the end.
     gc.enable()
     process_states.share([child.name for child in children])
     with _signals_held():
