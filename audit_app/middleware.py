@@ -1,7 +1,7 @@
 """Gives each request its id, its client's address and the name it goes by in the history."""
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from audit_app.network.client_address import client_address, forwarded_name, is_
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# A header is named HTTP_ and more: no client can name this.
+_KEPT_ID = "keeper.request_id"
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_REQUEST_ID")
 
 
@@ -59,7 +61,11 @@ def drop_untrusted_headers(meta: MutableMapping[str, Any]) -> None:
             meta.pop(header, None)
 
 
-def request_id_of(meta: Mapping[str, Any]) -> str:
-    """Return the id that a trusted proxy gave a request, or a new one."""
+def request_id_of(meta: MutableMapping[str, Any]) -> str:
+    """Return the id that a trusted proxy gave a request, or a new one; the same one each time."""
+    kept: str = meta.get(_KEPT_ID, "")
+    if kept:
+        return kept
     given = meta.get("HTTP_X_REQUEST_ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    meta[_KEPT_ID] = request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return request_id

@@ -1,4 +1,4 @@
-"""`keeper run` whose read engine ends its thread in the middle of a batch whenever the file FAULT_FILE is there."""
+"""`keeper run` whose read engine ends between record and answer whenever the file FAULT_FILE is there."""
 
 import os
 from collections.abc import Sequence
@@ -11,32 +11,31 @@ FAULT = Path(os.environ["FAULT_FILE"])
 
 
 def _break_the_engine() -> None:
-    from secrets_app.read_engine.engine import ReadEngine
+    from secrets_app.read_engine.batches import Batches
 
-    answer = ReadEngine._reads
+    answer = Batches.served
 
-    def faulty(engine: ReadEngine, requests: Sequence[Any]) -> Any:
+    def faulty(batches: Batches, requests: Sequence[Any]) -> Any:
+        served = answer(batches, requests)
         if FAULT.exists():
             FAULT.unlink()
-            answer(engine, requests)
             # All of it is recorded, and nobody has got it yet.
             raise SystemExit
-        return answer(engine, requests)
+        return served
 
-    ReadEngine._reads = faulty  # type: ignore[assignment,method-assign]
+    Batches.served = faulty  # type: ignore[assignment,method-assign]
 
 
 def _main() -> None:
     from keeper_project.runtime import server
 
-    web = server.web
+    engine = server.engine
 
-    def faulty_web(**options: Any) -> Any:
-        child = web(**options)
+    def faulty_engine() -> Any:
         _break_the_engine()
-        return child
+        return engine()
 
-    server.web = faulty_web
+    server.engine = faulty_engine
     main()
 
 

@@ -31,7 +31,7 @@ TESTED_BY: Final = {
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/test_restore.py",
     "keeper_project/backup/snapshot.py": "keeper_project/tests/backup/test_backup.py",
     "keeper_project/health/probes.py": "keeper_project/tests/health/test_checking.py",
-    "secrets_app/read_engine/engine.py": "tests/test_reads_under_kills.py",
+    "secrets_app/read_engine/batches.py": "tests/test_reads_under_kills.py",
     "secrets_app/read_engine/recorded_read.py": "tests/test_recorded_read.py",
     "keeper_project/http/problem_details.py": "tests/test_collisions.py",
     "keeper_project/runtime/database_setup.py": "keeper_project/tests/test_init_db.py",

@@ -21,7 +21,8 @@ from secrets_app.models import Secret
 from secrets_app.read_engine import list_polls
 from secrets_app.services import lifecycle, transfer, version_stages, write
 from secrets_app.tests.kept import change, keep
-from tests.test_recorded_read import OTHERS, READERS, FrontedClient, Inline, Told, told
+from secrets_app.tests.read_engine.inline import Inline
+from tests.test_recorded_read import OTHERS, READERS, FrontedClient, Told, told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Bearer = Callable[..., Client]

@@ -29,10 +29,10 @@ from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.read_engine import recorded_read
-from secrets_app.read_engine.engine import ReadEngine
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged, serve
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged, serve
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
+from secrets_app.tests.read_engine.inline import Inline
 
 Bearer = Callable[..., Client]
 # What names the request, and what tells caches of cookies, which a token's read does not look at.
@@ -60,13 +60,6 @@ class Told(NamedTuple):
     body: bytes
     headers: dict[str, str]
     events: list[tuple[Any, ...]]
-
-
-class Inline(ReadEngine):
-    """Serves in the thread that asks, whose transaction is the test's."""
-
-    def read(self, request: Request) -> Served:
-        return serve([request])[0]
 
 
 @pytest.fixture
@@ -248,6 +241,15 @@ def test_a_key_that_has_to_be_opened_is_left_to_the_general_path(
 
 
 @pytest.mark.every_database
+def test_a_read_that_the_general_path_finishes_keeps_its_request_id(cast: Cast, bearer: Bearer) -> None:
+    (path, _), client = paths(keep(cast, NAME)), bearer("reader", cast.development)
+    forget_data_keys()
+    answer = FrontedClient(RecordedReads(Inline()), client.defaults).get(path)
+    recorded = AuditEvent.objects.filter(action=Action.SECRET_REVEAL).values_list("request_id", flat=True)
+    assert (answer.status_code, [*recorded]) == (200, [answer["X-Request-ID"]])
+
+
+@pytest.mark.every_database
 def test_system_keys_that_are_due_for_a_look_are_left_to_the_general_path(
     cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
 ) -> None:
@@ -386,7 +388,7 @@ def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) 
     assert [*map(opened, reads)] == ["canary-4d1f-value"] * number
 
 
-def opened(read: Served) -> str:
+def opened(read: Served) -> str | None:
     """Return the value that was granted."""
     assert isinstance(read, RecordedRead)
     return read.open()

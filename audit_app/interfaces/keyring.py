@@ -114,6 +114,13 @@ class Keyring(Protocol):
         """
         ...
 
+    def refresh(self) -> None:
+        """Open the keys that were made since the others were, and write under the newest.
+
+        Raises KeyringUnavailable, or what the keys' provider or the database raises; what was open stays so.
+        """
+        ...
+
     def open_all(self) -> None:
         """Open every key now; a process that cannot is not ready.
 

@@ -99,14 +99,23 @@ class Receipt:
 
     __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
 
-    def __init__(self, maker: object, draft: EventDraft, fields: EventFields, *, committed: bool) -> None:
+    def __init__(
+        self,
+        maker: object,
+        event: str,
+        stream: str,
+        sequence: int,
+        covers: frozenset[bytes],
+        *,
+        committed: bool,
+    ) -> None:
         if maker is not _MAKER:
             raise TypeError("a receipt is made by recording an event")
-        self._event_uuid = fields.uuid
-        self._stream = fields.stream
-        self._sequence = fields.sequence
+        self._event_uuid = event
+        self._stream = stream
+        self._sequence = sequence
         self._committed = committed
-        self._covers = draft.covers
+        self._covers = covers
 
     @property
     def event_uuid(self) -> UUID:
@@ -140,6 +149,14 @@ class Receipt:
 
 
 _MAKER: Final = object()
+
+
+def receipt_of_peer(*, event: UUID, stream: str, sequence: int, covers: frozenset[bytes]) -> Receipt:
+    """Return the receipt of an event that another process of this Keeper committed for this one.
+
+    Only for what came by a socket that nobody but forks of this program has.
+    """
+    return Receipt(_MAKER, event.hex, stream, sequence, covers, committed=True)
 
 
 def record(
@@ -259,7 +276,7 @@ def _chain(heads: Mapping[str, event_store.Head], ready: Sequence[_Ready], *, co
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
         entries.append(event_store.Entry(link, stored_at, manifest.pk if manifest else None))
-        receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
+        receipts.append(Receipt(_MAKER, uuid, draft.stream, last + 1, draft.covers, committed=committed))
         ends[draft.stream] = (last + 1, link_hash)
     moves = [event_store.Move(stream, since, ends[stream]) for stream, since in heads.items()]
     return _Chained(entries, receipts, moves)

@@ -227,7 +227,7 @@ def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Pri
     if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
     _check_use(token, address)
-    count_request(token.pk)
+    count_request(token.public_id)
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)
 
 

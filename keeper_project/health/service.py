@@ -32,7 +32,8 @@ from keeper_project.runtime import process_states
 from keeper_project.runtime.heartbeat import last_beat
 from secrets_app.errors import SecretError
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
-from secrets_app.read_engine.engine import STUCK_SECONDS, read_engine
+from secrets_app.read_engine.engine import read_engine
+from secrets_app.read_engine.process import STUCK_SECONDS
 
 logger = logging.getLogger(__name__)
 

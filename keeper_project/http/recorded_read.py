@@ -21,6 +21,7 @@ from prometheus_client import Counter
 from audit_app.middleware import drop_untrusted_headers, request_id_of
 from audit_app.network.client_address import client_address
 from environments_app.errors import BadToken
+from environments_app.tokens.request_rate import may_request, take_back_request
 from environments_app.tokens.service import parse
 from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
 from keeper_project.http.problem_details import Problem, log_failure, plain_problem_response, problem_of
@@ -51,7 +52,7 @@ _COMMON: Final = (
     "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
-# A read that is recorded and whose value did not open: no client can name it.
+# A read that is recorded and whose value is not open yet: no client can name it.
 _UNOPENED: Final = "keeper.unopened_read"
 _DOCUMENT: Final = SecretDocument()
 _RENDERER: Final = JsonRenderer()
@@ -110,7 +111,9 @@ class RecordedReads:
         try:
             answer = _answered(asked, read, own)
         except EnvelopeError:
-            # The application records it, by a connection of its own.
+            answer = None
+        if answer is None:
+            # The application opens it by KMS, or records why not, by a connection of its own.
             environ[_UNOPENED] = read, asked
             return None
         times_of(asked.view, asked.method, f"{answer.status[0]}xx").observe(time.perf_counter() - started)
@@ -120,10 +123,18 @@ class RecordedReads:
         return next((asked for door in self._doors if (asked := door(environ))), None)
 
     def _served(self, request: Request) -> Served:
+        """Return what the engine grants, and count the request if it does: else the application counts it."""
+        if not may_request(request.public_id):
+            return None
+        read: Served = None
         try:
-            return self._engine.read(request)
+            read = self._engine.read(request)
         except EngineBusy as busy:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
+        finally:
+            if read is None:
+                take_back_request(request.public_id)
+        return read
 
     def _common_headers(self, environ: Environ) -> Headers | None:
         """Return the headers that every answer has; None if it is another one, such as a redirect."""
@@ -134,7 +145,7 @@ class RecordedReads:
 
 
 class UnopenedReadMiddleware:
-    """Answers a read that the engine has recorded and whose value did not open, and records that."""
+    """Answers a read that the engine has recorded and whose value is not open yet, or does not open."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -160,7 +171,8 @@ class UnopenedReadMiddleware:
                 raise
             log_failure(error, problem)
             return asked.fail(problem)
-        return HttpResponse(asked.body(read.secret, value), content_type=asked.media_type)
+        headers = dict(asked.headers(read.etag))
+        return HttpResponse(asked.body(read.secret, value), content_type=asked.media_type, headers=headers)
 
 
 class Head(HttpRequest):
@@ -243,14 +255,19 @@ def _body(secret: SecretRow, value: str) -> bytes:
     return _RENDERER.render(document)
 
 
-def _answered(asked: PlainRead | PlainPoll, read: RecordedRead | Unchanged, headers: Headers) -> Answer:
-    """Return the answer to what was granted. Raises EnvelopeError."""
+def _answered(
+    asked: PlainRead | PlainPoll, read: RecordedRead | Unchanged, headers: Headers
+) -> Answer | None:
+    """Return the answer to what was granted; None if its data key is not open. Raises EnvelopeError."""
     headers = [*headers, *asked.headers(read.etag)]
     # Who polls a list gets nothing else.
     if isinstance(asked, PlainPoll) or isinstance(read, Unchanged):
         asked.unchanged.inc()
         return Answer("304 Not Modified", [*headers, ("Content-Length", "0")], [b""])
-    body = asked.body(read.secret, read.open())
+    value = read.open()
+    if value is None:
+        return None
+    body = asked.body(read.secret, value)
     own = [("Content-Type", asked.media_type), ("Content-Length", str(len(body)))]
     return Answer("200 OK", [*headers, *own], [body])
 

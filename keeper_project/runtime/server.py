@@ -34,6 +34,7 @@ from keeper_project.runtime.worker_end import FINISH_SECONDS, end_worker
 MakeFront = Callable[[], Front]
 
 WEB_SERVER: Final = "web server"
+READ_ENGINE: Final = "read engine"
 WORKER: Final = "worker"
 # What the head of a request may take, and a connection that is kept for the next one.
 HEAD_SECONDS: Final = 20
@@ -55,6 +56,15 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Child:
         make_front=wsgi.recorded_reads,
     )  # fmt: skip
     return Child(WEB_SERVER, serve, required=True)
+
+
+def engine() -> Child:
+    """Return the read engine, which serves the plain reads of all processes of the web server."""
+    importlib.import_module("keeper_project.wsgi")
+    # They read the models, which the line above has loaded.
+    door = importlib.import_module("secrets_app.read_engine.engine").open_door()
+    serve = importlib.import_module("secrets_app.read_engine.process").serve_reads
+    return Child(READ_ENGINE, partial(serve, door, ready=partial(process_states.note_ready, READ_ENGINE)))
 
 
 def serve_pages(

@@ -33,6 +33,7 @@ _IDLE_SECONDS: Final = 3600.0
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALS: Final = frozenset({*_STOPS, signal.SIGCHLD})
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 _FORK: Final = multiprocessing.get_context("fork")
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class _Supervisor:
                 self._report(Incident(name=kept.child.name, exit_code=None))
 
     def _start(self, kept: _Kept) -> None:
-        kept.process = _fork(partial(_begin, kept.child.run), kept.child.name)
+        kept.process = _fork(kept.child.run, kept.child.name)
         kept.since = time.monotonic()
         state = process_states.state_of(kept.child.name)
         state.started_at, state.starts_at = time.time(), 0.0
@@ -195,8 +196,7 @@ class _Supervisor:
 
     def _report(self, incident: Incident) -> None:
         if self.report is not None:
-            run = partial(_begin, partial(_report_in_time, self.report, incident))
-            self.reports.append(_fork(run, "report"))
+            self.reports.append(_fork(partial(_report_in_time, self.report, incident), "report"))
 
 
 def _report_in_time(report: Report, incident: Incident) -> None:
@@ -205,25 +205,31 @@ def _report_in_time(report: Report, incident: Incident) -> None:
 
 
 def _fork(run: Callable[[], None], name: str) -> BaseProcess:
-    process = _FORK.Process(target=run, name=name)
+    process = _FORK.Process(target=_begin, args=(run, name), name=name)
     process.start()
     return process
 
 
-def _begin(run: Callable[[], None]) -> None:
+def _begin(run: Callable[[], None], name: str) -> None:
     # A session of its own: Ctrl-C reaches the supervisor alone, which ends them in order.
     os.setsid()
     for number in _STOPS:
         signal.signal(number, signal.SIG_DFL)
     _end_with_parent()
+    # What `ps -o comm` and `top` show, which have room for 15 characters.
+    _ask_linux(_PR_SET_NAME, name.encode())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     run()
 
 
 def _end_with_parent() -> None:
     """Have Linux end a child whose supervisor was killed, so that it does not hold the port."""
+    _ask_linux(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ask_linux(option: int, value: int | bytes) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(option, value)
 
 
 def _stop(processes: Sequence[BaseProcess], reports: Sequence[BaseProcess]) -> None:

@@ -1,210 +1,186 @@
-"""One thread that serves the reads of all requests of a process that wait.
+"""How a web process reaches the read engine, which serves the reads of all web processes (`process`).
 
-A batch takes one query for the tokens, one for the secrets, and one transaction for all events
-(`recorded_read`). The thread holds no value and never asks KMS: the waiting threads open what they were
-granted.
+Each read that waits has a channel, a pair of sockets of which the engine has one end. A thread that needs one
+makes it, and sends that end by the door, which the supervisor made for all of them. So nobody but its forks
+reaches the engine, and both sides may be started again: a channel whose engine ended is closed by the system.
 """
 
-import functools
-import logging
-import os
+import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from functools import cache
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, connection
+from secrets_app.read_engine import messages
+from secrets_app.read_engine.process import SOCKET_BYTES
+from secrets_app.read_engine.recorded_read import Request, Served
 
-from audit_app.db.conflicts import is_collision
-from secrets_app.metrics import READ_BATCH
-from secrets_app.read_engine.recorded_read import Request, Serve, Served, serve
-
-MAX_BATCH: Final = 100
-# Those of the batch at hand are among them. Each holds a thread of the server.
+# Each holds a thread of the server.
 MAX_WAITING: Final = 200
-# For this long a request waits. A batch that takes longer than STUCK_SECONDS makes the process unready.
+# For this long a read waits for its answer, and a new channel to be taken.
 WAIT_SECONDS: Final = 15.0
-STUCK_SECONDS: Final = 20.0
-# How often the connection is looked at.
-_CHECK_SECONDS: Final = 10.0
-# After a failure that took longer a batch is not tried again.
-_RETRY_SECONDS: Final = 2.0
-_STOP_SECONDS: Final = 5.0
-logger = logging.getLogger(__name__)
+_GREETING_SECONDS: Final = 1.0
+# An engine that took no channel is not asked again for so long.
+_AWAY_SECONDS: Final = 1.0
 
 
 class EngineBusy(Exception):
     """Too many reads wait, or the engine did not answer in time. Nothing was revealed."""
 
 
-class _Waiting:
-    """A request and the thread that waits for its answer; `read` stays None for the general path."""
+class _Away(Exception):
+    """The engine ended, or did not begin yet."""
 
-    __slots__ = ("answered", "is_abandoned", "read", "request")
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.read: Served = None
-        self.is_abandoned = False
-        self.answered = threading.Lock()
-        self.answered.acquire()
+class _Channel:
+    """A pair of sockets for one read at a time; `asked_at` is when the one at hand was sent."""
+
+    __slots__ = ("asked_at", "ends")
+
+    def __init__(self, door: socket.socket, wait: float) -> None:
+        self.asked_at: float | None = None
+        own, others = socket.socketpair()
+        with others:
+            try:
+                _give_room(own, others)
+                socket.send_fds(door, [b"\0"], [others.fileno()])
+                _limit(own, _GREETING_SECONDS)
+                greeting = own.recv(1)
+            except OSError as error:
+                own.close()
+                raise _Away from error
+        if not greeting:
+            own.close()
+            raise _Away
+        _limit(own, wait)
+        self.ends = own
+
+    def answer(self, request: Request) -> Served:
+        """Ask, and wait for the answer. Raises _Away, and EngineBusy if none came in time."""
+        try:
+            self.ends.sendall(messages.request_text(request))
+            text = messages.received(self.ends)
+        except BlockingIOError as error:
+            raise EngineBusy from error
+        except OSError as error:
+            raise _Away from error
+        if not text:
+            raise _Away
+        return messages.answer_of(text, request)
 
 
 class ReadEngine:
-    """Serves the reads of a process, by one thread that starts with the first of them.
+    """The read engine as a web process sees it; without a `door` all is left to the general path.
 
-    `serve` answers a batch; `clock` is monotonic, in seconds.
+    `clock` is monotonic, in seconds.
     """
 
     def __init__(
-        self, *, serve: Serve = serve, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS
+        self,
+        door: socket.socket | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: float = WAIT_SECONDS,
     ) -> None:
-        self._serve, self._clock, self._wait = serve, clock, wait
-        self._forget()
-        # A child process has none of its parent's threads.
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._door, self._clock, self._wait = door, clock, wait
+        if door:
+            door.setblocking(False)
         self._room = threading.BoundedSemaphore(MAX_WAITING)
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._busy_since: float | None = None
-        self._checked_at = self._clock()
-        self._is_stopped = False
+        self._idle: list[_Channel] = []
+        self._asked: set[_Channel] = set()
+        self._away_until = 0.0
 
     def read(self, request: Request) -> Served:
         """Wait for a read to be granted and recorded; None if the general path has to decide.
 
         Raises EngineBusy.
         """
-        if self._is_stopped:
-            return None
         if not self._room.acquire(blocking=False):
             raise EngineBusy
         try:
-            return self._awaited(_Waiting(request))
+            return self._answered(request)
+        except _Away:
+            return None
         finally:
             self._room.release()
 
-    def _awaited(self, waiting: _Waiting) -> Served:
-        self._queue.put(waiting)
-        self._ensure_thread()
-        if not waiting.answered.acquire(timeout=self._wait):
-            waiting.is_abandoned = True
-            raise EngineBusy
-        return waiting.read
-
     def stuck_seconds(self) -> float:
-        """Return for how long the batch at hand has been worked on, 0 if there is none."""
-        since = self._busy_since
-        return 0.0 if since is None else self._clock() - since
+        """Return for how long the oldest read waits, 0 if none does."""
+        asked = [since for channel in tuple(self._asked) if (since := channel.asked_at) is not None]
+        return self._clock() - min(asked) if asked else 0.0
 
     def stop(self) -> None:
-        """Serve what waits, and end the thread; reads that come later are left to the general path."""
-        self._is_stopped = True
-        thread = self._thread
-        self._queue.put(None)
-        if thread:
-            thread.join(_STOP_SECONDS)
+        """Take no more reads: what comes later is left to the general path."""
+        self._door = None
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().ends.close()
 
-    def _ensure_thread(self) -> None:
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            with self._starting:
-                if self._thread is thread:
-                    self._thread = threading.Thread(target=self._run, name="read-engine", daemon=True)
-                    self._thread.start()
-
-    def _run(self) -> None:
+    def _answered(self, request: Request) -> Served:
+        channel = self._channel()
+        channel.asked_at = self._clock()
+        self._asked.add(channel)
         try:
-            while batch := self._next_batch():
-                self._answer(batch)
+            read = channel.answer(request)
+        except BaseException:
+            # An answer that comes late would be taken for that of the next request.
+            channel.ends.close()
+            raise
         finally:
-            try:
-                connection.close()
-            finally:
-                self._end()
+            self._asked.discard(channel)
+        self._idle.append(channel)
+        return read
 
-    def _end(self) -> None:
-        """Leave requests that came since the last batch, and saw a thread, to another one."""
-        self._thread = None
-        if not self._queue.empty():
-            self._ensure_thread()
-
-    def _next_batch(self) -> list[_Waiting]:
-        """Wait for a request, and return it with all others that wait; none once the engine is stopped."""
-        batch = []
-        waiting = self._queue.get()
-        with suppress(Empty):
-            while waiting:
-                batch.append(waiting)
-                if len(batch) == MAX_BATCH:
-                    break
-                waiting = self._queue.get_nowait()
-        if waiting is None and batch:
-            self._queue.put(None)
-        return batch
-
-    def _answer(self, batch: Sequence[_Waiting]) -> None:
-        self._busy_since = self._clock()
-        wanted = [each for each in batch if not each.is_abandoned]
+    def _channel(self) -> _Channel:
         try:
-            if not wanted:
-                return
-            self._renew_connection()
-            READ_BATCH.observe(len(wanted))
-            for each, read in zip(wanted, self._reads([each.request for each in wanted]), strict=True):
-                each.read = read
-        finally:
-            # Also where the thread ends: the next request starts another.
-            self._busy_since = None
-            for each in batch:
-                each.answered.release()
+            return self._idle.pop()
+        except IndexError:
+            return self._new_channel()
 
-    def _reads(self, requests: Sequence[Request]) -> list[Served]:
-        """Serve a batch; after an error each request alone, and what still fails on the general path."""
+    def _new_channel(self) -> _Channel:
+        if self._door is None or self._clock() < self._away_until:
+            raise _Away
         try:
-            return self._persistently(requests)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("the read engine has no database: %s", type(error).__name__)
-            return [None] * len(requests)
-        except Exception as error:  # noqa: BLE001 - one request must not spoil the batch; the general path judges it
-            return self._singly(requests, error)
-
-    def _singly(self, requests: Sequence[Request], error: Exception) -> list[Served]:
-        if len(requests) > 1:
-            return [read for request in requests for read in self._reads([request])]
-        # Its message may hold what the row holds.
-        logger.error("the read engine left a read to the general path: %s", type(error).__name__)
-        return [None]
-
-    def _persistently(self, requests: Sequence[Request]) -> list[Served]:
-        """Serve a batch, once more after a lost connection or a collision with other writers."""
-        began = self._clock()
-        try:
-            return self._serve(requests)
-        except OperationalError as error:
-            is_slow = self._clock() - began > _RETRY_SECONDS
-            if is_slow or not (is_collision(error) or self._has_lost_connection()):
-                raise
-        return self._serve(requests)
-
-    def _has_lost_connection(self) -> bool:
-        """Return whether the server ended the connection; the next statement opens another."""
-        connection.close_if_unusable_or_obsolete()
-        return connection.connection is None
-
-    def _renew_connection(self) -> None:
-        """Close a connection that is old or lost, as Django does for each request."""
-        if self._clock() - self._checked_at > _CHECK_SECONDS:
-            self._checked_at = self._clock()
-            connection.close_if_unusable_or_obsolete()
+            return _Channel(self._door, self._wait)
+        except _Away:
+            self._away_until = self._clock() + _AWAY_SECONDS
+            raise
 
 
-@functools.cache
+def _give_room(*ends: socket.socket) -> None:
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+
+
+def _limit(end: socket.socket, seconds: float) -> None:
+    """Limit what a thread waits there. A timeout of Python's would ask the system twice."""
+    whole = int(seconds)
+    end.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    )
+
+
+class _Doors:
+    """The ends of the door; made by the supervisor, before it forks."""
+
+    def __init__(self) -> None:
+        self.engine, self.web = socket.socketpair()
+
+
+_doors: list[_Doors] = []
+
+
+def open_door() -> socket.socket:
+    """Make the door of this process's forks, once; return the end that the engine serves."""
+    if not _doors:
+        _doors.append(_Doors())
+    return _doors[0].engine
+
+
+@cache
 def read_engine() -> ReadEngine:
-    """Return the engine of this process."""
-    return ReadEngine()
+    """Return the engine as this process reaches it."""
+    return ReadEngine(_doors[0].web if _doors else None)

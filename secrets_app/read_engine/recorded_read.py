@@ -1,9 +1,8 @@
 """Grants and records reads of values by tokens, any number of them in one transaction.
 
 What is granted is a receipt and a value that is still sealed; a caller that has the current value is granted
-nothing more, and no read is recorded. What cannot be granted at once (a refusal,
-an absent or edited row, a key that would have to be opened) is left to the general path, which decides,
-answers and records.
+nothing more, and no read is recorded. What cannot be granted at once (a refusal, an absent or edited row) is
+left to the general path, which decides, answers and records.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +22,8 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens
 from environments_app.tokens.raw_tokens import TokenRow
-from environments_app.tokens.request_rate import may_request
 from environments_app.tokens.service import verify_row
 from secrets_app.envelope import format as envelope_format
-from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import EnvelopeError
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models.secret import version_context
@@ -63,20 +59,42 @@ class ReadRequest(NamedTuple):
 class RecordedRead(NamedTuple):
     """A read that was granted and recorded; `open` gives the value."""
 
+    request: ReadRequest
     secret: SecretRow
-    draft: EventDraft
+    actor: Actor
     receipt: Receipt
-    value: Sealed
-    key: PlainKey
 
     @property
     def etag(self) -> str:
         """That of the secret."""
         return self.secret.etag
 
-    def open(self) -> str:
-        """Return the value. Raises EnvelopeError if what is stored was tampered with: record that."""
-        return self.value.open_by(self.receipt, self.key).decode()
+    @property
+    def draft(self) -> EventDraft:
+        """The event that was recorded."""
+        return _draft(self.actor, self.secret, self.request.details)
+
+    @property
+    def value(self) -> Sealed:
+        """The value, sealed and bound to its row."""
+        secret = self.secret
+        context = version_context(
+            version=secret.version,
+            secret=secret.uuid,
+            number=secret.current_number,
+            environment=secret.environment.uuid,
+        )
+        return Sealed(secret.envelope, context)
+
+    def open(self) -> str | None:
+        """Return the value; None if its data key is not open in this process, or of another environment.
+
+        Raises EnvelopeError if what is stored was tampered with: record that.
+        """
+        key = data_keys.cache().held(envelope_format.data_key_id(self.secret.envelope))
+        if key is None or key.scope != self.secret.environment.uuid:
+            return None
+        return self.value.open_by(self.receipt, key.plain).decode()
 
     def __repr__(self) -> str:
         return "RecordedRead()"
@@ -95,10 +113,9 @@ Served: TypeAlias = RecordedRead | Unchanged | None
 
 
 class _Granted(NamedTuple):
+    request: ReadRequest
     secret: SecretRow
-    draft: EventDraft
-    value: Sealed
-    key: PlainKey
+    actor: Principal
 
 
 Serve: TypeAlias = Callable[[Sequence[Request]], list[Served]]
@@ -114,13 +131,13 @@ def serve(requests: Sequence[Request]) -> list[Served]:
         return [None] * len(requests)
     rows = _rows(requests)
     granted = [_grant(request, rows) for request in requests]
-    receipts = iter(commit_records([each.draft for each in granted if isinstance(each, _Granted)]))
-    return [
-        RecordedRead(each.secret, each.draft, next(receipts), each.value, each.key)
-        if isinstance(each, _Granted)
-        else each
+    drafts = [
+        _draft(each.actor, each.secret, each.request.details)
         for each in granted
+        if isinstance(each, _Granted)
     ]
+    receipts = iter(commit_records(drafts))
+    return [RecordedRead(*each, next(receipts)) if isinstance(each, _Granted) else each for each in granted]
 
 
 class _Rows(NamedTuple):
@@ -177,12 +194,9 @@ def _grant(request: Request, rows: _Rows) -> _Granted | Unchanged | None:
         )
     except BadToken:
         return None
-    granted: _Granted | Unchanged | None
     if isinstance(request, ListPoll):
-        granted = _unchanged(request, actor, token, rows)
-    else:
-        granted = _grant_value(request, actor, token, rows)
-    return granted if granted and may_request(token.pk) else None
+        return _unchanged(request, actor, token, rows)
+    return _grant_value(request, actor, token, rows)
 
 
 def _unchanged(poll: ListPoll, actor: Principal, token: TokenRow, rows: _Rows) -> Unchanged | None:
@@ -204,18 +218,7 @@ def _grant_value(
         return None
     if is_known(secret.etag, request.known):
         return Unchanged(secret.etag)
-    key = _held_key(secret)
-    return _Granted(secret, _draft(actor, secret, request.details), _sealed(secret), key) if key else None
-
-
-def _held_key(secret: SecretRow) -> PlainKey | None:
-    """Return the data key of a value, if it is open already and one of the secret's environment."""
-    try:
-        key_id = envelope_format.data_key_id(secret.envelope)
-    except EnvelopeError:
-        return None
-    key = data_keys.cache().held(key_id)
-    return key.plain if key and key.scope == secret.environment.uuid else None
+    return _Granted(request, secret, actor)
 
 
 def _draft(actor: Actor, secret: SecretRow, details: Mapping[str, Json]) -> EventDraft:
@@ -226,13 +229,3 @@ def _draft(actor: Actor, secret: SecretRow, details: Mapping[str, Json]) -> Even
         details={**details, "number": secret.current_number},
         covers=frozenset({secret.version.bytes}),
     )
-
-
-def _sealed(secret: SecretRow) -> Sealed:
-    context = version_context(
-        version=secret.version,
-        secret=secret.uuid,
-        number=secret.current_number,
-        environment=secret.environment.uuid,
-    )
-    return Sealed(secret.envelope, context)

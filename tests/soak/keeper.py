@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSWER_SECONDS = 10
 STOP_SECONDS = 90
 # What may be killed: the server's own process, the one that answers requests, and the worker.
-VICTIMS = ("web server", "web process", "worker")
+VICTIMS = ("web server", "web process", "worker", "read engine")
 
 
 class NotAnswered(Exception):
@@ -117,9 +117,9 @@ class Keeper(Server):
         family = _children_by_parent()
         found: dict[str, list[int]] = {victim: [] for victim in VICTIMS}
         for child in family[self.pid or 0]:
-            serves = family[child]
-            found["web server" if serves else "worker"].append(child)
-            found["web process"] += serves
+            if (name := _name_of(child)) in found:
+                found[name].append(child)
+                found["web process"] += family[child] if name == "web server" else []
         return found
 
     @property
@@ -144,6 +144,13 @@ class Keeper(Server):
         """Return all that it wrote: to its standard output, and to its log file as far as that goes back."""
         yield self.log
         yield from self.data.glob("logs/keeper.log*")
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _children_by_parent() -> dict[int, list[int]]:

@@ -146,7 +146,7 @@ def test_a_joined_receipt_is_not_committed() -> None:
 
 def test_nobody_else_makes_a_receipt() -> None:
     with pytest.raises(TypeError):
-        Receipt(object(), draft(), None, committed=True)  # type: ignore[arg-type]
+        Receipt(object(), "", "", 1, frozenset(), committed=True)
 
 
 def test_a_receipt_cannot_be_changed() -> None:

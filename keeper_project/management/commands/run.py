@@ -16,7 +16,7 @@ from keeper_project.health.service import HealthFailure, broker
 from keeper_project.runtime.bootstrap import initialise
 from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
 from keeper_project.runtime.process_reports import deliver, report
-from keeper_project.runtime.server import WORKER, web, worker
+from keeper_project.runtime.server import WORKER, engine, web, worker
 from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
 from secrets_app.keys.providers.registry import forget_provider
 from sync_app.targets import default_targets
@@ -118,7 +118,7 @@ def _report(incident: Incident) -> None:
 
 
 def _children(host: str, port: int, options: dict[str, Any]) -> list[Child]:
-    children = [web(host=host, port=port, workers=options["workers"], threads=WEB_THREADS)]
+    children = [engine(), web(host=host, port=port, workers=options["workers"], threads=WEB_THREADS)]
     if not options["no_worker"]:
         children.append(worker(threads=WORKER_THREADS, level=settings.KEEPER_LOG_LEVEL))
     return children

@@ -19,7 +19,8 @@ from keeper_project.runtime.request_threads import Answer
 from keeper_project.tests.aws.conftest import ADDRESS, Signed, session_of, signed, token
 from secrets_app.models import SecretVersion
 from secrets_app.tests.kept import change, keep
-from tests.test_recorded_read import EVENT, FrontedClient, Inline
+from secrets_app.tests.read_engine.inline import Inline
+from tests.test_recorded_read import EVENT, FrontedClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 # What names the request, and what caches are told of cookies, which a signed read does not look at.

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
@@ -13,10 +13,11 @@ from environments_app.errors import TooManyRequests
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import personal, request_rate
-from environments_app.tokens.service import issue, parse
+from environments_app.tokens.service import issue
+from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.tests.aws.conftest import kind_of, send, session_of, signed
-from secrets_app.read_engine.recorded_read import ReadRequest, serve
 from secrets_app.tests.kept import keep
+from secrets_app.tests.read_engine.inline import Inline
 
 pytestmark = pytest.mark.django_db
 LIMIT = 3
@@ -54,10 +55,8 @@ def by_kv2(token: str) -> Any:
 
 
 def by_engine(token: str) -> bool:
-    request = ReadRequest(
-        *parse(token), address="127.0.0.1", request_id="x", environment="development", name="a"
-    )
-    return serve([request])[0] is not None
+    environ = RequestFactory(headers={"Authorization": f"Bearer {token}"}).get(API).META
+    return RecordedReads(Inline())(environ) is not None
 
 
 def reveals() -> int:
@@ -119,8 +118,10 @@ def test_an_export_that_the_snapshot_leaves_is_one_request(own: str) -> None:
 
 
 def test_who_guesses_uses_up_no_requests(own: str) -> None:
+    guess = f"{own[:-1]}{'A' if own[-1] != 'A' else 'B'}"
     for _ in range(LIMIT + 1):
-        assert by_api(f"{own[:-1]}{'A' if own[-1] != 'A' else 'B'}").status_code == 401
+        assert by_api(guess).status_code == 401
+        assert not by_engine(guess)
     assert by_api(own).status_code == 200
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -23,6 +24,7 @@ from pytest_django import Settings
 
 from keeper_project.celery import app
 from keeper_project.management.commands import run as command
+from secrets_app.read_engine import engine
 from tests.processes import begin_on
 from tests.servers.server import free_port
 
@@ -200,11 +202,19 @@ def test_it_refuses_debug_where_it_would_show_values(settings: Settings, host: s
         call_command("run", host=host, debug=True, skip_checks=True)
 
 
-def test_it_starts_no_worker_where_there_is_another() -> None:
+SERVING = ["read engine", "web server"]
+
+
+def test_it_starts_no_worker_where_there_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    doors: list[Any] = []
+    monkeypatch.setattr(engine, "_doors", doors)
     options = {"workers": 1, "no_worker": True}
-    assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server"]
+    assert [child.name for child in command._children("127.0.0.1", 1, options)] == SERVING
     options["no_worker"] = False
-    assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server", "worker"]
+    assert [child.name for child in command._children("127.0.0.1", 1, options)] == [*SERVING, "worker"]
+    (door,) = doors
+    door.engine.close()
+    door.web.close()
 
 
 @pytest.mark.parametrize(
