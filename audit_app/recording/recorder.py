@@ -154,7 +154,7 @@ _MAKER: Final = object()
 def receipt_of_peer(*, event: UUID, stream: str, sequence: int, covers: frozenset[bytes]) -> Receipt:
     """Return the receipt of an event that another process of this Keeper committed for this one.
 
-    Only for what came by a socket that nobody but forks of this program has.
+    Only for what came by a socket that forks of this program alone have.
     """
     return Receipt(_MAKER, event.hex, stream, sequence, covers, committed=True)
 

@@ -186,7 +186,7 @@ def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
     if token is None:
         return verify(_BY_PUBLIC_ID.first(public_id), secret, address=address, request_id=request_id)
     actor = verify_row(token, secret, address=address, request_id=request_id)
-    count_request(token.pk)
+    count_request(token.public_id)
     return actor
 
 

@@ -1,8 +1,8 @@
 """How a web process reaches the read engine, which serves the reads of all web processes (`process`).
 
 Each read that waits has a channel, a pair of sockets of which the engine has one end. A thread that needs one
-makes it, and sends that end by the door, which the supervisor made for all of them. So nobody but its forks
-reaches the engine, and both sides may be started again: a channel whose engine ended is closed by the system.
+makes it, and sends that end by the door, which the supervisor made for all of them. Its forks alone reach the
+engine, and both sides may be started again: a channel whose engine ended is closed by the system.
 """
 
 import socket

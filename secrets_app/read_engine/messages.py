@@ -1,6 +1,6 @@
 """Requests and answers as bytes, between a web process and the process of the read engine.
 
-Both are forks of one program, and nobody else has their sockets. `marshal` knows plain types alone: what it
+Both are forks of one program, which alone have these sockets. `marshal` knows plain types alone: what it
 reads makes no objects of ours, and runs nothing. A message is its length in four bytes, and its text.
 """
 
