@@ -1,9 +1,11 @@
 """Signing in through an identity provider, and every way in which an answer can be wrong."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,8 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from saml2 import sigver
+from saml2.sigver import CryptoBackendXmlSec1
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
@@ -58,6 +62,16 @@ def provider(keys: Path) -> Provider:
 def stranger(keys: Path) -> Provider:
     """A provider with the same name and another key."""
     return Provider(keys / "stranger")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Read each key and xmlsec1's version once: pysaml2 does for each request, and proves the key's primes."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sigver, "import_rsa_key_from_file", cache(sigver.import_rsa_key_from_file))
+        version = CryptoBackendXmlSec1(shutil.which("xmlsec1") or "xmlsec1").version
+        patched.setattr(CryptoBackendXmlSec1, "version", version)
+        yield
 
 
 @pytest.fixture(autouse=True)
