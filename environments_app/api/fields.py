@@ -87,6 +87,9 @@ class Moment(serializers.DateTimeField):
             raise serializers.ValidationError("This time is out of range.") from error
 
 
+_WITH_PARTS: Final = (serializers.BaseSerializer, serializers.ListField, serializers.DictField)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not know, so that a typing error is not a silent loss."""
 
@@ -99,7 +102,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if type(data) is not dict:
             return super().get_fields()
         return {
-            name: copy.deepcopy(field)
+            name: _copied(field)
             for name, field in self._declared_fields.items()
             if name in data or field.required or field.default is not serializers.empty
         }
@@ -123,6 +126,11 @@ class StrictSerializer(serializers.Serializer[Any]):
         if faults:
             raise serializers.ValidationError(faults)
         return given
+
+
+def _copied(field: Any) -> Any:
+    """Return a field that can be bound to a serializer: one without parts is not made again for that."""
+    return copy.deepcopy(field) if isinstance(field, _WITH_PARTS) else copy.copy(field)
 
 
 def _shown(name: object) -> str:
