@@ -41,6 +41,7 @@ LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 SLOWEST = (
     "tests/production/test_production.py",
     "tests/test_access_matrix.py",
+    "tests/test_page_matrix.py",
     "tests/test_fleet.py",
     "tests/test_admin_matrix.py",
     "tests/browser/test_sync_pages.py",

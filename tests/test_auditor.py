@@ -32,7 +32,9 @@ from environments_app.saml.group_mapping import apply_groups, map_group
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts
 from secrets_app.tests.kept import VALUE, send
-from tests.test_access_matrix import PAGES, TABLE, PageRule, Rule, Scene, page_path, scenes, shown
+from tests.access_scene import Scene, scenes, shown
+from tests.test_access_matrix import TABLE, Rule
+from tests.test_page_matrix import PAGES, PageRule, page_path
 
 _BACKEND: Final = "environments_app.users.password_backend.LocalBackend"
 # What an auditor's call may write: the record of the call itself.

@@ -1,6 +1,6 @@
 """Every act leaves its event: routes and pages that nothing else carries out, use cases, commands, tasks.
 
-What the matrices of rights carry out is held against the trail there (test_access_matrix.py); this
+What the matrices of rights carry out is held against the trail there (test_access_matrix.py, test_page_matrix.py); this
 does the rest, and fails where an act has no entry in the table (recorded.py).
 """
 
@@ -43,9 +43,11 @@ from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from sync_app.tests.worlds import VaultWorld
 from tests import recorded
+from tests.access_scene import Scene, patterns, scenes
 from tests.call_graph import functions, leads_to
 from tests.servers.fixtures import openbao
-from tests.test_access_matrix import RULES, Scene, _patterns, api_routes, page_path, scenes
+from tests.test_access_matrix import api_routes
+from tests.test_page_matrix import RULES, page_path
 
 __all__ = ["openbao"]
 
@@ -467,7 +469,7 @@ def test_whatever_can_be_done_has_its_entry() -> None:
 
 
 def _posting_pages() -> Iterator[str]:
-    for path, pattern in _patterns(get_resolver().url_patterns):
+    for path, pattern in patterns(get_resolver().url_patterns):
         # The KV v2- and AWS-compatible APIs have tests of their own, and call the same use cases.
         if not path.startswith(("api/", "admin/", "static/", "vault/", "aws")) and "POST" in _methods(
             pattern.callback

@@ -32,7 +32,8 @@ from secrets_app.errors import (
 )
 from secrets_app.services.bulk_create import InvalidItems, ItemFault
 from secrets_app.tests.kept import keep, send
-from tests.test_access_matrix import TABLE, Scene, call_as, scene
+from tests.access_scene import Scene, call_as, scene
+from tests.test_access_matrix import TABLE
 
 __all__ = ["scene"]
 
