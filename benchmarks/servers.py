@@ -28,8 +28,11 @@ _A_CALL = 1000
 # OpenBao's log takes the writes of many clients by one commit.
 _FILLING_CLIENTS = 64
 _OBJECT = "/v1/secret/data/whole-environment"
-# What a token of Keeper's editor may do with values: read and write, in one environment.
-_POLICY = 'path "secret/data/*" { capabilities = ["create", "read", "update", "patch"] }'
+# What a token of Keeper's editor may do: read and write values, and list names, in one environment.
+_POLICY = """
+path "secret/data/*" { capabilities = ["create", "read", "update", "patch"] }
+path "secret/metadata/*" { capabilities = ["list"] }
+"""
 _KEYS_PER_PATCH = 250
 _NOT_DURABLE = "--innodb-flush-log-at-trx-commit="
 
