@@ -119,15 +119,19 @@ def test_what_was_taken_is_answered_and_the_other_replica_goes_on(fleet: Fleet) 
             eventually(lambda: len(taken_by(leaving, asking)) >= CLIENTS - 2, "too few", leaving)
             taken = taken_by(leaving, asking)
             os.kill(leaving.pid or 0, signal.SIGTERM)
+            asked_at = time.monotonic()
             time.sleep(HELD_SECONDS)
         eventually(lambda: leaving.has_ended, "it never ended", leaving)
+        ended_after = time.monotonic() - asked_at
         answered = len(beside.statuses)
         eventually(lambda: len(beside.statuses) >= answered + WARM, "the other one stands still", staying)
     finally:
         for clients in (asking, beside):
             clients.end()
     assert not taken & set(asking.dropped)
-    assert "Killing worker" not in leaving.log.read_text()
+    # What Granian has to kill ends after its grace. That it logs a kill proves nothing: on a busy machine it
+    # also takes for alive what has ended, while another of its threads notes the end.
+    assert ended_after < patient_run.FINISH_SECONDS
     assert leaving.exit_code == 0
     assert {status // 100 for status in asking.statuses + beside.statuses} == {HTTPStatus.OK // 100}
     assert not beside.dropped
