@@ -49,9 +49,10 @@ class MariaDb(Server):
             "--skip-name-resolve",
             "--character-set-server=utf8mb4",
             "--innodb-buffer-pool-size=128M",
-            # The log reaches the operating system at each commit, but not the disk: a killed
-            # process loses nothing, and a lost machine takes its tests along.
+            # All reaches the operating system, and nothing waits for the disk, which takes two thirds of a
+            # migration: a killed process loses nothing, and a lost machine takes its tests along.
             "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-flush-method=nosync",
             "--max-connections=200",
         ]
 
