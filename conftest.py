@@ -130,6 +130,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Stable: all other files stay in the order of pytest-randomly, and so do the tests of each file.
     places = {file: place for place, file in enumerate(SLOWEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    for item in items:
+        # Without a test that asks for a database, pytest-django makes none, and there is nothing to copy.
+        asked, marked = getattr(item, "fixturenames", ()), item.get_closest_marker("django_db")
+        if "schema" in asked and "_django_db_helper" not in asked and not marked:
+            item.add_marker(pytest.mark.django_db)
     if config.getoption("--run-torture"):
         return
     long = [item for item in items if item.get_closest_marker("torture")]

@@ -19,7 +19,7 @@ import boto3
 
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
-from tests.processes import begin_on
+from tests.processes import begin_on, copy_schema
 from tests.servers.__main__ import installation
 from tests.servers.server import Server, accepts, free_port
 
@@ -134,6 +134,7 @@ class Fleet:
         self.reach_kms()
         if self._mariadb:
             self._on_server(f"CREATE DATABASE {self._mariadb.path[1:]} CHARACTER SET utf8mb4")
+            copy_schema(self._mariadb)
         self.run("init_db")
         for number in range(2):
             worker = Worker(self._directory / str(number), self.variables, self._module)

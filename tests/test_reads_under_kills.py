@@ -17,11 +17,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import MySQLdb
 import pytest
 from django.db import connection
 
+from tests.processes import copy_schema
 from tests.servers.mariadb import MariaDb
 from tests.soak.keeper import Keeper, NotAnswered
 
@@ -145,6 +147,7 @@ def keeper(tmp_path: Path, schema: Path | None) -> Iterator[FaultyKeeper]:
         if database:
             database.start()
             database.wait()
+            copy_schema(urlsplit(database.environment()["KEEPER_TEST_MARIADB_URL"]))
         started.start()
         started.wait()
         yield started
