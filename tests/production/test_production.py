@@ -3,6 +3,7 @@
 import http.client
 import json
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -163,7 +164,7 @@ def _vault_gets_all_that_was_written_while_it_was_away(production: Production) -
     target = _make_target(production)
     with Load(production, "vault") as load:
         load.for_more(reads=3, writes=3)
-        production.until(lambda: len(_delivered(production, load)) > 1, "the first were delivered")
+        production.until(lambda: sum(_is_delivered(production, load)) > 1, "the first were delivered")
         production.lose_vault()
         load.for_more(reads=5, writes=3)
         production.until(lambda: bool(_target(production, target).get("last_error")), "the loss was noticed")
@@ -175,7 +176,7 @@ def _vault_gets_all_that_was_written_while_it_was_away(production: Production) -
     production.note(f"Vault can be reached again: {load.said()}")
     assert not load.wrong
     assert not load.unanswered
-    production.until(lambda: _delivered(production, load) == set(load.stored), "Vault caught up")
+    production.until(lambda: all(_is_delivered(production, load)), "Vault caught up")
     production.note(f"Vault holds each of the {len(load.stored)} values that were answered")
     assert not load.lost()
 
@@ -199,13 +200,10 @@ def _target(production: Production, target: int) -> dict[str, Any]:
     return production.ask(f"/api/environments/development/targets/{target}", role="manager")[1]
 
 
-def _delivered(production: Production, load: Load) -> set[str]:
-    """Return the names under which Vault holds the very value that was written."""
-    return {
-        name
-        for name, value in dict(load.stored).items()
-        if f'"{value}"' in production.in_vault(f"story/{name}")
-    }
+def _is_delivered(production: Production, load: Load) -> Iterator[bool]:
+    """Yield of each name, the last one first, whether Vault holds the very value that was written."""
+    for name, value in reversed(dict(load.stored).items()):
+        yield f'"{value}"' in production.in_vault(f"story/{name}")
 
 
 def _everything_ends_when_it_is_asked_to_and_no_log_holds_a_value(production: Production) -> None:
