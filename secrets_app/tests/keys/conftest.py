@@ -1,11 +1,14 @@
 """Gives every test of the key layer a process that remembers nothing, and a key file of its own."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from django.core.cache import cache
 from pytest_django import Settings
 
@@ -20,6 +23,14 @@ from tests.servers.fixtures import moto_url, strict_aws
 
 __all__ = ["database", "moto_url", "strict_aws"]
 REGION = "eu-central-1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_loader() -> Iterator[None]:
+    """Read once what botocore knows of AWS: each session reads the files anew, and a test makes several."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(botocore.session, "create_loader", functools.cache(create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)
