@@ -151,6 +151,12 @@ def _document() -> Any:
     return schemathesis.openapi.from_wsgi("/api/schema?format=json", application)
 
 
+def takes_input(method: str, path: str) -> bool:
+    """Return whether an operation takes a body or parameters beside those of its path."""
+    operation = API[path][method.lower()]
+    return "requestBody" in operation or any(each["in"] != "path" for each in operation.get("parameters", []))
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda value: value)
 def test_the_api_answers_as_its_document_says(
     manager: dict[str, str], cast: Cast, document: Any, method: str, path: str
@@ -182,7 +188,8 @@ def test_the_api_answers_as_its_document_says(
 
     fuzz = document[path][method].as_strategy()
     settings(
-        max_examples=20,
+        # Where there is nothing to invent but what the path names, each caller asks twice.
+        max_examples=20 if takes_input(method, path) else 8,
         deadline=None,
         derandomize=True,
         database=None,
