@@ -18,6 +18,8 @@ from secrets_app.read_engine.list_polls import ListPoll
 from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged
 
+# What reading a text raises that is no message, such as the empty one of a sender who is gone.
+BROKEN: Final = (EOFError, ValueError, TypeError, KeyError)
 _LENGTH: Final = struct.Struct("!I")
 _PIECE: Final = 64 * 1024
 _TIMES: Final = tuple(
@@ -43,7 +45,7 @@ def request_text(request: Request) -> bytes:
 
 
 def request_of(text: bytes) -> Request:
-    """Return the request of a message's text."""
+    """Return the request of a message's text. Raises BROKEN."""
     plain = marshal.loads(text)  # noqa: S302 - a fork of this program wrote it
     return _KINDS[len(plain)](*plain)
 

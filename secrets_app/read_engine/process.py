@@ -94,15 +94,12 @@ class EngineServer:
                 self._send(channel, b"\0")
 
     def _request(self, channel: socket.socket) -> Request | None:
-        """Return what a channel asks; None if its process is gone or broke off."""
+        """Return what a channel asks; None if its process is gone, or broke off in the middle."""
         try:
-            text = messages.received(channel)
-        except OSError:
-            text = b""
-        if not text:
+            return messages.request_of(messages.received(channel))
+        except (OSError, *messages.BROKEN):
             self._drop(channel)
             return None
-        return messages.request_of(text)
 
     def _answer(self, asked: list[tuple[socket.socket, Request]]) -> None:
         served = self.batches.served([request for _, request in asked])

@@ -1,5 +1,6 @@
 """How web processes reach the read engine: channels, those who wait, and the engine's end and beginning."""
 
+import marshal
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError
 
+from secrets_app.envelope.format import MAX_ENVELOPE_BYTES
 from secrets_app.read_engine import engine as engine_module
 from secrets_app.read_engine.batches import MAX_BATCH, Batches
 from secrets_app.read_engine.engine import MAX_WAITING, EngineBusy, ReadEngine
@@ -244,6 +246,8 @@ def test_it_serves_until_the_last_web_process_has_ended(world: World) -> None:
         lambda end: end.close(),
         lambda end: end.send(b"\0\0\0"),
         lambda end: end.send(b"\0\0\1\0abc"),
+        lambda end: end.send(b"\0\0\0\3abc"),
+        lambda end: end.send(b"\0\0\0\5" + marshal.dumps(1)),
         lambda end: (end.send(b"\0\0\0\5"), end.close()),
     ],
 )
@@ -290,6 +294,11 @@ def test_every_request_arrives_as_it_was_sent(world: World) -> None:
     ]
     assert [world.web.read(each) for each in sent] == [None] * len(sent)
     assert asked == sent
+
+
+def test_the_longest_value_goes_in_one_piece(world: World) -> None:
+    world.serve(lambda requests: [Unchanged("e" * MAX_ENVELOPE_BYTES)] * len(requests))
+    assert read(world.web, 1) == "e" * MAX_ENVELOPE_BYTES
 
 
 def test_requests_and_reads_show_nothing() -> None:
