@@ -18,7 +18,6 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from keeper_project.config.kept_pages import keep_shared, limit_arenas
 from keeper_project.runtime import process_states
 
 # What a child may take to finish what it has begun; the units of systemd wait longer (docs/deployment.md).
@@ -34,6 +33,8 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALS: Final = frozenset({*_STOPS, signal.SIGCHLD})
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
+_M_ARENA_MAX: Final = -8
+_ARENAS: Final = 2
 _FORK: Final = multiprocessing.get_context("fork")
 logger = logging.getLogger(__name__)
 
@@ -83,13 +84,22 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     nothing if a signal came, or a sentence about a required child that ended before it was ever ready. A
     child that does not stop within STOP_SECONDS is killed along with what it started.
     """
-    keep_shared()
-    limit_arenas()
-    # Going over what is set aside once more would only delay the end.
+    # The collector would write to every object, and so make each child its own copy of all of them. They stay
+    # set aside: going over them once more would only delay the end.
+    gc.collect()
+    gc.freeze()
     gc.enable()
+    _limit_arenas()
     process_states.share([child.name for child in children])
     with _signals_held():
         return _Supervisor(children, report).run()
+
+
+def _limit_arenas() -> None:
+    """Let the threads of a child share two arenas of glibc: each keeps what its largest answer took."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 @dataclass
