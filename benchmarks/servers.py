@@ -34,7 +34,7 @@ path "secret/data/*" { capabilities = ["create", "read", "update", "patch"] }
 path "secret/metadata/*" { capabilities = ["list"] }
 """
 _KEYS_PER_PATCH = 250
-_NOT_DURABLE = "--innodb-flush-log-at-trx-commit="
+_NOT_DURABLE = ("--innodb-flush-log-at-trx-commit=", "--innodb-flush-method=")
 
 
 class DurableMariaDb(MariaDb):
