@@ -125,6 +125,7 @@ class RecordedReads:
     def _served(self, request: Request) -> Served:
         """Return what the engine grants, and count the request if it does: else the application counts it."""
         if not may_request(request.public_id):
+            take_back_request(request.public_id)
             return None
         read: Served = None
         try:

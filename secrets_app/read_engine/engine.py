@@ -23,6 +23,8 @@ MAX_WAITING: Final = 200
 # For this long a read waits for its answer, and a new channel to be taken.
 WAIT_SECONDS: Final = 15.0
 _GREETING_SECONDS: Final = 1.0
+# Where reads wait longer, the process is not ready.
+SLOW_SECONDS: Final = 10.0
 # An engine that took no channel is not asked again for so long.
 _AWAY_SECONDS: Final = 1.0
 
@@ -42,21 +44,21 @@ class _Channel:
 
     def __init__(self, door: socket.socket, wait: float) -> None:
         self.asked_at: float | None = None
-        own, others = socket.socketpair()
-        with others:
-            try:
-                _give_room(own, others)
+        try:
+            self.ends, others = socket.socketpair()
+        except OSError as error:
+            raise _Away from error
+        try:
+            with others:
+                _give_room(self.ends, others)
                 socket.send_fds(door, [b"\0"], [others.fileno()])
-                _limit(own, _GREETING_SECONDS)
-                greeting = own.recv(1)
-            except OSError as error:
-                own.close()
-                raise _Away from error
-        if not greeting:
-            own.close()
-            raise _Away
-        _limit(own, wait)
-        self.ends = own
+            _limit(self.ends, _GREETING_SECONDS)
+            if not self.ends.recv(1):
+                raise ConnectionResetError
+            _limit(self.ends, wait)
+        except OSError as error:
+            self.ends.close()
+            raise _Away from error
 
     def answer(self, request: Request) -> Served:
         """Ask, and wait for the answer. Raises _Away, and EngineBusy if none came in time."""
@@ -158,9 +160,9 @@ def _give_room(*ends: socket.socket) -> None:
 def _limit(end: socket.socket, seconds: float) -> None:
     """Limit what a thread waits there. A timeout of Python's would ask the system twice."""
     whole = int(seconds)
-    end.setsockopt(
-        socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, int((seconds - whole) * 1e6))
-    )
+    limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 class _Doors:

@@ -15,19 +15,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
-from audit_app.interfaces.keyring import KeyringUnavailable, keyring
+from audit_app.errors import AuditError
+from audit_app.interfaces.keyring import keyring
 from secrets_app.errors import SecretError
 from secrets_app.read_engine import messages
 from secrets_app.read_engine.batches import MAX_BATCH, Batches
 from secrets_app.read_engine.recorded_read import Request
 
-# A batch that takes longer ends the process; another one is started then.
-STUCK_SECONDS: Final = 20.0
+# A batch that takes longer ends the process; another one is started then. One that waits for a lock of the
+# database gives up before that.
+STUCK_SECONDS: Final = 30.0
 # Well before reads would be left to the general path (`Keyring.is_at_hand`).
 _LOOK_SECONDS: Final = 20.0
 _WATCH_SECONDS: Final = 1.0
+# After a batch that took longer, some of those who wait may have gone.
+_LATE_SECONDS: Final = 1.0
 # What web processes may take to end, which are asked to stop at the same moment.
 _DRAIN_SECONDS: Final = 20.0
 # More than the longest message: what is sent never waits for who reads it.
@@ -48,9 +52,10 @@ class EngineServer:
         self._selector.register(self._stopping, selectors.EVENT_READ)
         self._channels: set[socket.socket] = set()
         self._ends_at: float | None = None
+        self._is_late = False
 
     def stop(self) -> None:
-        """Ask it to end once no web process is left, or after a while. A handler of signals may call this."""
+        """Ask it to end once no channel is left, or after a while. A handler of signals may call this."""
         self._stop_writer.send(b"\0")
 
     def run(self) -> None:
@@ -86,8 +91,11 @@ class EngineServer:
         """Take the channels that wait at the door, and greet who sent them."""
         with suppress(BlockingIOError):
             while True:
-                _, (descriptor, *_), *_ = socket.recv_fds(self._door, 1, 1)
-                channel = socket.socket(fileno=descriptor)
+                _, descriptors, *_ = socket.recv_fds(self._door, 1, 1)
+                if not descriptors:
+                    # This process may open no more: the sender finds its channel closed.
+                    continue
+                channel = socket.socket(fileno=descriptors[0])
                 channel.setblocking(False)
                 self._channels.add(channel)
                 self._selector.register(channel, selectors.EVENT_READ)
@@ -96,13 +104,18 @@ class EngineServer:
     def _request(self, channel: socket.socket) -> Request | None:
         """Return what a channel asks; None if its process is gone, or broke off in the middle."""
         try:
-            return messages.request_of(messages.received(channel))
+            request = messages.request_of(messages.received(channel))
+            if self._is_late and _is_closed(channel):
+                raise EOFError
         except (OSError, *messages.BROKEN):
             self._drop(channel)
             return None
+        return request
 
     def _answer(self, asked: list[tuple[socket.socket, Request]]) -> None:
+        began = time.monotonic()
         served = self.batches.served([request for _, request in asked])
+        self._is_late = time.monotonic() - began > _LATE_SECONDS
         for (channel, _), read in zip(asked, served, strict=True):
             self._send(channel, messages.answer_text(read))
 
@@ -125,23 +138,40 @@ def serve_reads(door: socket.socket, *, ready: Callable[[], object]) -> None:
     """Serve reads in this process until a signal asks to stop; `ready` is called once they are served."""
     server = EngineServer(door)
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
-    threading.Thread(target=_tend, args=(server.batches,), name="keys", daemon=True).start()
+    threading.Thread(target=_keep_keys, name="keys", daemon=True).start()
+    threading.Thread(target=_watch, args=(server.batches,), name="watchdog", daemon=True).start()
     ready()
     server.run()
     connections.close_all()
 
 
-def _tend(batches: Batches) -> None:
-    """Keep the system keys open in time, which may ask KMS, and end a process that is stuck."""
-    looked_at = float("-inf")
+def _is_closed(channel: socket.socket) -> bool:
+    """Return whether who asked has gone: what it asks is neither read nor recorded."""
+    try:
+        return not channel.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+
+
+def _watch(batches: Batches) -> None:
+    """End a process whose batch is stuck. This thread waits for no database and no KMS."""
     while True:
-        if time.monotonic() - looked_at > _LOOK_SECONDS:
-            looked_at = time.monotonic()
-            _look()
         time.sleep(_WATCH_SECONDS)
         if batches.stuck_seconds() > STUCK_SECONDS:
             logger.error("the read engine is stuck: it ends, and another one is started")
             os._exit(1)
+
+
+def _keep_keys() -> None:
+    """Look in time whether system keys were replaced, which may ask KMS."""
+    try:
+        while True:
+            _look()
+            time.sleep(_LOOK_SECONDS)
+    except BaseException as error:  # noqa: BLE001 - it ends the process
+        # Without this thread all reads would take the general path until a restart.
+        logger.error("the read engine cannot look after its keys and ends: %s", type(error).__name__)  # noqa: TRY400
+        os._exit(1)
 
 
 def _look() -> None:
@@ -149,7 +179,7 @@ def _look() -> None:
         keys = keyring()
         keys.open_all()
         keys.refresh()
-    except (SecretError, KeyringUnavailable, DatabaseError) as error:
+    except (SecretError, AuditError, Error) as error:
         # What is open is as good as it was.
         logger.warning("cannot look whether system keys were replaced: %s", type(error).__name__)
     finally:

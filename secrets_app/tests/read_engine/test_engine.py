@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, InterfaceError, OperationalError
 
 from secrets_app.envelope.format import MAX_ENVELOPE_BYTES
 from secrets_app.read_engine import engine as engine_module
+from secrets_app.read_engine import process
 from secrets_app.read_engine.batches import MAX_BATCH, Batches
 from secrets_app.read_engine.engine import MAX_WAITING, EngineBusy, ReadEngine
 from secrets_app.read_engine.list_polls import ListPoll
@@ -187,6 +188,72 @@ def test_who_waits_too_long_gets_nothing(world: World) -> None:
     assert read(world.web, 2) == "read 2"
     assert web._idle == []
     web.stop()
+
+
+def test_who_went_while_a_batch_took_long_is_not_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_LATE_SECONDS", -1.0)
+    gate = Gate()
+    world.serve(gate)
+    waits, goes, stays = (engine_module._Channel(world.outside, 60) for _ in range(3))
+    waits.ends.sendall(request_text(request(1)))
+    assert gate.entered.wait(60)
+    for number, channel in ((2, goes), (3, stays)):
+        channel.ends.sendall(request_text(request(number)))
+    goes.ends.close()
+    gate.opened.set()
+    for number, channel in ((1, waits), (3, stays)):
+        assert answer_of(received(channel.ends), request(number)) == Unchanged(f"read {number}")
+        channel.ends.close()
+    # Nothing of the second is recorded.
+    assert gate.sizes == [1, 1]
+
+
+class Ended(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the exit codes with which this process would have ended."""
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        raise Ended
+
+    monkeypatch.setattr(process.os, "_exit", end)
+    monkeypatch.setattr(process, "_WATCH_SECONDS", 0)
+    return codes
+
+
+def test_a_batch_that_is_stuck_ends_the_process(ends: list[int]) -> None:
+    now = [100.0]
+    batches = Batches(served, clock=lambda: now[0])
+    batches.busy_since = now[0]
+    now[0] += process.STUCK_SECONDS + 1
+    with pytest.raises(Ended):
+        process._watch(batches)
+    assert ends == [1]
+
+
+def test_keys_that_cannot_be_looked_after_end_the_process(
+    ends: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[Exception] = [RuntimeError("canary"), InterfaceError("canary"), OperationalError("canary")]
+
+    def look() -> None:
+        raise looks.pop()
+
+    monkeypatch.setattr(process, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(process, "keyring", look)
+    monkeypatch.setattr(process.connections, "close_all", lambda: None)
+    with pytest.raises(Ended):
+        process._keep_keys()
+    # The database may come back; an error that is not known may not.
+    assert (ends, looks) == ([1], [])
+    assert "canary" not in caplog.text
 
 
 def test_more_than_a_number_do_not_wait(world: World) -> None:
