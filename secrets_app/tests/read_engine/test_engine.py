@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, connections
 
 from secrets_app.envelope.format import MAX_ENVELOPE_BYTES
 from secrets_app.read_engine import engine as engine_module
@@ -223,7 +223,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         codes.append(code)
         raise Ended
 
-    monkeypatch.setattr(process.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(process, "_WATCH_SECONDS", 0)
     return codes
 
@@ -248,7 +248,7 @@ def test_keys_that_cannot_be_looked_after_end_the_process(
 
     monkeypatch.setattr(process, "_LOOK_SECONDS", 0)
     monkeypatch.setattr(process, "keyring", look)
-    monkeypatch.setattr(process.connections, "close_all", lambda: None)
+    monkeypatch.setattr(connections, "close_all", lambda: None)
     with pytest.raises(Ended):
         process._keep_keys()
     # The database may come back; an error that is not known may not.
