@@ -1,4 +1,4 @@
-"""Serves Keeper: migrates, initialises, then runs the web server and a worker."""
+"""Serves Keeper: migrates, initialises, then runs the web server, the read engine and a worker."""
 
 import ipaddress
 import os
@@ -27,7 +27,7 @@ LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 class Command(BaseCommand):
     """`keeper run`."""
 
-    help = "Serves Keeper with a web server and a worker; initialises a new installation first."
+    help = "Serves Keeper: web server, read engine and worker; initialises a new installation first."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
