@@ -59,6 +59,17 @@ def written_by_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Wri
     return [written for _, written in _at_once(connections[DEFAULT_DB_ALIAS], statements)]
 
 
+def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
+    """Carry out the last statements of a transaction on MariaDB, and commit it by the same message.
+
+    Where one fails, nothing is committed: each has to fail by itself if it does not find what it expects.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    written = [written for _, written in _at_once(database, [*statements, ("COMMIT", [])])]
+    database.connection.committed = True
+    return written[:-1]
+
+
 @contextmanager
 def asked(named: Asking) -> Iterator[None]:
     """Ask queries at once that are asked within the block."""

@@ -240,7 +240,7 @@ def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
     ready = [_Ready(draft, details_text(_details(draft)), _manifest(draft.manifest)) for draft in drafts]
     heads = _locked_heads({draft.stream for draft in drafts})
     chained = _chain(heads, ready, committed=committed)
-    if not event_store.append(chained.entries, chained.moves):
+    if not event_store.append(chained.entries, chained.moves, is_last=committed):
         raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
 

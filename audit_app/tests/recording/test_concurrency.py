@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from audit_app.errors import StreamForked
@@ -122,6 +122,36 @@ def test_events_of_many_reads_are_committed_together() -> None:
     assert list(verify()) == []
 
 
+def test_an_event_is_committed_along_with_what_stores_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "mysql":
+        return
+    from MySQLdb.connections import Connection
+
+    open_stream()
+    sent: list[bytes] = []
+    query, commit = Connection.query, Connection.commit
+
+    def spy(self: Connection, statement: bytes) -> None:
+        sent.append(bytes(statement))
+        query(self, statement)
+
+    def spy_of_commit(self: Connection) -> None:
+        sent.append(b"COMMIT")
+        commit(self)
+
+    monkeypatch.setattr(Connection, "query", spy)
+    monkeypatch.setattr(Connection, "commit", spy_of_commit)
+    record_once()
+    assert [each.partition(b" ")[0] for each in sent] == [b"START", b"INSERT"]
+    assert sent[1].endswith(b"; COMMIT")
+    with transaction.atomic():
+        StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
+    # What is left of one transaction is not for the next.
+    assert sent[-1] == b"COMMIT"
+    connection.close()
+    assert bytes(StreamHead.objects.get(stream=STREAM).hash) == b"x" * 32
+
+
 def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
     open_stream()
     StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
@@ -132,7 +162,10 @@ def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
 def test_what_fails_behind_the_event_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     open_stream()
     statements = event_store._statements(connection.vendor)
-    spoilt = statements._replace(move_head=statements.move_head.replace("SET sequence", "SET nothing"))
+    spoilt = statements._replace(
+        move_head=statements.move_head.replace("SET sequence", "SET nothing"),
+        move_or_fail=statements.move_or_fail.replace("SET sequence", "SET nothing"),
+    )
     with monkeypatch.context() as patched:
         patched.setattr(event_store, "_statements", lambda _: spoilt)
         with pytest.raises(DatabaseError):
@@ -148,8 +181,11 @@ def test_a_head_that_moved_while_it_was_locked_leaves_no_event(
     record_once()
     append = event_store.append
 
-    def elsewhere(entries: Sequence[event_store.Entry], moves: Sequence[event_store.Move]) -> bool:
-        return append(entries, [move._replace(since=(move.since[0] + 5, b"")) for move in moves])
+    def elsewhere(
+        entries: Sequence[event_store.Entry], moves: Sequence[event_store.Move], *, is_last: bool
+    ) -> bool:
+        moved = [move._replace(since=(move.since[0] + 5, b"")) for move in moves]
+        return append(entries, moved, is_last=is_last)
 
     monkeypatch.setattr(event_store, "append", elsewhere)
     with pytest.raises(StreamForked):
