@@ -28,7 +28,7 @@ _ITEMS_PER_INSERT = 500
 _ROWS_PER_FETCH = 500
 # More are stored by the statements of `bulk_sql`.
 _ROWS_AT_ONCE = 100
-# What MariaDB raises where a head stands elsewhere (`move_or_fail`).
+# What MariaDB raises for a head that has moved (`move_or_fail`).
 _NOT_NULL = 1048
 _ITEMS = "audit_app_readmanifestitem"
 _ITEM_COLUMNS = ("manifest_id", "secret_uuid", "number", "name", "row_digest", "version_digest")
@@ -56,8 +56,7 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    rows = joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams))
-    return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
+    return heads_of(joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams)))
 
 
 def heads_to_lock(streams: Collection[str]) -> Statement:
@@ -66,12 +65,15 @@ def heads_to_lock(streams: Collection[str]) -> Statement:
     return Statement(_lock_heads(vendor, len(streams)), sorted(streams))
 
 
-def hashes_of_heads(streams: Collection[str]) -> dict[str, bytes]:
-    """Return the hash at the head of those streams that are open, without a lock."""
+def heads_to_see(streams: Collection[str]) -> Statement:
+    """Return the query of the heads of those streams that are open, without a lock (`heads_of`)."""
     marks = ", ".join(["%s"] * len(streams))
-    sql = f"SELECT stream, hash FROM {_HEADS} WHERE stream IN ({marks})"  # noqa: S608 - our own names
-    rows = raw_sql.all_rows(connections[DEFAULT_DB_ALIAS], sql, [*streams])
-    return {stream: bytes(hashed) for stream, hashed in rows}
+    return Statement(f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks})", [*streams])  # noqa: S608 - our own names
+
+
+def heads_of(rows: joint_queries.Rows) -> dict[str, Head]:
+    """Return the (sequence, hash) of the streams of rows."""
+    return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
 
 
 def open_head(stream: str, genesis: bytes) -> None:
@@ -108,7 +110,8 @@ def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) 
         return [each.changed for each in moved[1:]] == [1] * len(moves)
     move_or_fail = statements.move_or_fail
     try:
-        written_and_committed([stored, *(Statement(move_or_fail, _moved_or_fail(move)) for move in moves)])
+        # Heads first, in the order in which all lock them: what does not follow them is not stored.
+        written_and_committed([*(Statement(move_or_fail, _moved_or_fail(move)) for move in moves), stored])
     except IntegrityError as error:
         if error.args[:1] != (_NOT_NULL,):
             raise
@@ -122,8 +125,7 @@ def _moved(move: Move) -> list[Any]:
 
 
 def _moved_or_fail(move: Move) -> list[Any]:
-    (sequence, hashed), (before, _) = move.to, move.since
-    return [before, sequence, hashed, move.stream]
+    return [*move.since, *move.to, move.stream]
 
 
 def insert_items(manifest_id: int, items: Sequence[Sequence[Any]]) -> None:
@@ -202,7 +204,7 @@ def _streaming_cursor() -> Any:
 class _Statements(NamedTuple):
     open_head: str
     move_head: str
-    # The same, where a head that stands elsewhere is an error: what follows in the message is not carried out.
+    # The same on MariaDB, where another head is an error: what follows in the message is not carried out.
     move_or_fail: str
     links: str
     canonical_links: str
@@ -238,7 +240,10 @@ def _statements(vendor: str) -> _Statements:
     return _Statements(
         open_head=f"INSERT INTO {head} (stream, sequence, hash) VALUES (%s, 0, {binary}) {there}",  # noqa: S608 - our own names
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
-        move_or_fail=f"UPDATE {head} SET sequence = IF(sequence = %s, %s, NULL), hash = {binary} WHERE stream = %s",  # noqa: S608 - our own names
+        move_or_fail=(
+            f"UPDATE {head} SET sequence = IF(sequence = %s AND hash = {binary}, %s, NULL), "  # noqa: S608 - our own names
+            f"hash = {binary} WHERE stream = %s"
+        ),
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )
