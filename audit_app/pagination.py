@@ -60,11 +60,67 @@ class Cursor:
     backwards: bool
 
 
+@dataclass(frozen=True)
+class AskedPage:
+    """Which page of a list is asked for."""
+
+    limit: int
+    ordering: Ordering
+    cursor: Cursor | None
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether the page lies before its cursor, and is read from there."""
+        return self.cursor is not None and self.cursor.backwards
+
+    def narrowed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows from the cursor on, in the order in which they are read."""
+        return _ordered(_after(rows, self.ordering, self.cursor), self.ordering, reverse=self.is_backwards)
+
+    def cut(self, rows: list[Any]) -> tuple[list[Any], str | None, str | None]:
+        """Return the page, and the cursors of the next and the previous one.
+
+        `rows` are those of the page in the order in which they were read, and one more if there are more.
+        """
+        more, rows = len(rows) > self.limit, rows[: self.limit]
+        if self.is_backwards:
+            rows.reverse()
+        has_next = bool(rows) and (self.is_backwards or more)
+        has_previous = bool(rows) and (more if self.is_backwards else self.cursor is not None)
+        return (
+            rows,
+            _encoded(rows[-1], self.ordering, backwards=False) if has_next else None,
+            _encoded(rows[0], self.ordering, backwards=True) if has_previous else None,
+        )
+
+
+def asked_page(parameters: Mapping[str, str], model: type[Model], view: Any) -> AskedPage:
+    """Return which page of a ListView a query asks for: `limit` rows, 1 to 200, by default 50.
+
+    Raises BadQuery.
+    """
+    limit = _limit(parameters.get("limit"))
+    # A form without scripts sends what is not chosen as well, empty.
+    ordering = _ordering(model, view, parameters.get("ordering") or None)
+    return AskedPage(limit, ordering, _decoded(parameters.get("cursor"), ordering))
+
+
+def link_to(url: str, cursor: str | None) -> str | None:
+    """Return the address of another page of the list at `url`; None for none."""
+    if cursor is None:
+        return None
+    parts = urlsplit(url)
+    query = [
+        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "cursor"
+    ]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("cursor", cursor)])))
+
+
 class KeysetPagination(BasePagination):
     """Django REST framework's face of the keyset; pages of HTML use it as well."""
 
     def paginate_queryset(self, queryset: Any, request: Request | HttpRequest, view: Any = None) -> list[Any]:
-        """Return one page of a queryset for a ListView: `limit` rows, 1 to 200, by default 50.
+        """Return one page of a queryset for a ListView, by `asked_page`.
 
         Raises BadQuery if a parameter is not what it can be and, in the API, if one is unknown. A page
         ignores what it does not know: links from chats and e-mails carry parameters of other systems.
@@ -75,28 +131,17 @@ class KeysetPagination(BasePagination):
             known = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
             if any(name not in known for name in parameters):
                 raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(known))}.")
-        limit = _limit(parameters.get("limit"))
-        # A form without scripts sends what is not chosen as well, empty.
-        ordering = _ordering(queryset.model, view, parameters.get("ordering") or None)
-        cursor = _decoded(parameters.get("cursor"), ordering)
-        backwards = bool(cursor and cursor.backwards)
-        rows = list(_ordered(_after(queryset, ordering, cursor), ordering, reverse=backwards)[: limit + 1])
-        more, rows = len(rows) > limit, rows[:limit]
-        if backwards:
-            rows.reverse()
-        has_next = bool(rows) and (backwards or more)
-        has_previous = bool(rows) and (more if backwards else cursor is not None)
-        self._next = _encoded(rows[-1], ordering, backwards=False) if has_next else None
-        self._previous = _encoded(rows[0], ordering, backwards=True) if has_previous else None
+        page = asked_page(parameters, queryset.model, view)
+        rows, self._next, self._previous = page.cut(list(page.narrowed(queryset)[: page.limit + 1]))
         return rows
 
     def get_next_link(self) -> str | None:
         """Return the address of the page after this one, or None."""
-        return self._link(self._next)
+        return link_to(self._url, self._next)
 
     def get_previous_link(self) -> str | None:
         """Return the address of the page before this one, or None."""
-        return self._link(self._previous)
+        return link_to(self._url, self._previous)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
@@ -126,17 +171,6 @@ class KeysetPagination(BasePagination):
                 "ordering", {"type": "string", "enum": names, "default": view.default_ordering}, "The order."
             ),
         ]
-
-    def _link(self, cursor: str | None) -> str | None:
-        if cursor is None:
-            return None
-        parts = urlsplit(self._url)
-        query = [
-            (name, value)
-            for name, value in parse_qsl(parts.query, keep_blank_values=True)
-            if name != "cursor"
-        ]
-        return urlunsplit(parts._replace(query=urlencode([*query, ("cursor", cursor)])))
 
 
 def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ TESTED_BY: Final = {
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/test_restore.py",
     "keeper_project/backup/snapshot.py": "keeper_project/tests/backup/test_backup.py",
     "keeper_project/health/probes.py": "keeper_project/tests/health/test_checking.py",
+    "secrets_app/queries/plain_pages.py": "tests/test_plain_list.py",
     "secrets_app/read_engine/batches.py": "tests/test_reads_under_kills.py",
     "secrets_app/read_engine/recorded_read.py": "tests/test_recorded_read.py",
     "keeper_project/http/problem_details.py": "tests/test_collisions.py",

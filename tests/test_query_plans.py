@@ -1,7 +1,10 @@
 """No statement of a write, a read, a list or the sync's schedule scans what grows, beside 100,000 secrets."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection, models
@@ -11,12 +14,16 @@ from audit_app.db.bulk_sql import insert, insert_into
 from audit_app.db.joint_queries import rows_of_each
 from audit_app.integrity.row_state import latest_digests
 from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.pagination import asked_page
 from audit_app.queries import search
+from environments_app.authorization.principals import grant_in
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from environments_app.tokens import raw_tokens
+from secrets_app.api.secrets import SecretListView
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import Reference, Secret, SecretVersion
+from secrets_app.queries.plain_pages import page_rows
 from secrets_app.read_engine import raw_secrets
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, write
@@ -200,6 +207,18 @@ def lists(client: Client, page: Client) -> Acts:
     yield "search of the top bar", lambda: page.get("/secrets/search?q=a/0")
 
 
+def plain_lists(client: Client, place: Environment) -> Acts:
+    """Yield the pages that are answered in front of Django, of a whole environment and under a prefix."""
+    following = parse_qs(urlsplit(client.get("/api/secrets?limit=50").json()["next"]).query)
+    queries: dict[str, dict[str, str]] = {
+        "list": {}, "list in order of change": {"ordering": "-updated"}, "deep list": {"cursor": following["cursor"][0]}
+    }  # fmt: skip
+    for prefix, (name, query) in product(("", "a"), queries.items()):
+        grant = grant_in(role="viewer", prefix=prefix, id=place.pk, uuid=place.uuid, name=place.name)
+        page = asked_page(query, Secret, SecretListView)
+        yield f"plain {name} under '{prefix}'", partial(page_rows, grant, page)
+
+
 def sync(place: Environment) -> Acts:
     yield "nudge", lambda: schedule.schedule_environment(place.pk, ["a/02", "m/000001", "m/000002"])
     yield "due targets", schedule.queue_due
@@ -242,7 +261,12 @@ def test_nothing_scans_what_grows(
     assert client.get(f"/api/secrets/{own[3].pk}").status_code == 200
     place = cast.development
     found: dict[tuple[str, str], str] = {}
-    own_acts = (writes(client, own, place), reads(client, page, own), lists(client, page))
+    own_acts = (
+        writes(client, own, place),
+        reads(client, page, own),
+        lists(client, page),
+        plain_lists(client, place),
+    )
     for acts in (*own_acts, sync(place), trail(cast, created)):
         for name, act in acts:
             with watched() as statements:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from uuid import UUID, uuid5
 
@@ -216,13 +215,10 @@ def commit_record(
     return commit_records([draft])[0]
 
 
-def commit_records(
-    drafts: Sequence[EventDraft], *, seen: Mapping[str, event_store.Head] = MappingProxyType({})
-) -> list[Receipt]:
+def commit_records(drafts: Sequence[EventDraft]) -> list[Receipt]:
     """Append any number of events, of any streams, in one transaction; return their receipts in this order.
 
-    They are committed when this returns. `seen` are heads as they were a moment ago: a server is not asked
-    to lock them, unless one has moved since. Raises as `commit_record` does; then none is recorded.
+    They are committed when this returns. Raises as `commit_record` does; then none is recorded.
     """
     if not drafts:
         # A batch of refusals must not wait for the lock of the database.
@@ -230,10 +226,8 @@ def commit_records(
     with APPEND_SECONDS.time():
         # Opening the keys may record as well: before any head is locked.
         keyring().open_all()
-        receipts = _append_to_seen(drafts, seen)
-        if receipts is None:
-            with transaction.atomic(durable=True):
-                receipts = _append(drafts, committed=True)
+        with transaction.atomic(durable=True):
+            receipts = _append(drafts, committed=True)
     count_events(drafts)
     return receipts
 
@@ -243,31 +237,12 @@ def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
     if not drafts:
         return []
     # All that can be done before the heads are locked is: others wait for them.
-    ready = [*map(_ready, drafts)]
+    ready = [_Ready(draft, details_text(_details(draft)), _manifest(draft.manifest)) for draft in drafts]
     heads = _locked_heads({draft.stream for draft in drafts})
     chained = _chain(heads, ready, committed=committed)
-    if not event_store.append(chained.entries, chained.moves, is_last=committed):
+    if not event_store.append(chained.entries, chained.moves):
         raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
-
-
-def _append_to_seen(
-    drafts: Sequence[EventDraft], seen: Mapping[str, event_store.Head]
-) -> list[Receipt] | None:
-    """Append events to heads that are not locked; None, with nothing stored, if one has moved.
-
-    The statements of a server's message are carried out in order, and the first one that fails ends it.
-    """
-    streams = {draft.stream for draft in drafts}
-    if connection.vendor != "mysql" or connection.in_atomic_block or not streams <= seen.keys():
-        return None
-    with transaction.atomic(durable=True):
-        heads = {stream: seen[stream] for stream in sorted(streams)}
-        chained = _chain(heads, [*map(_ready, drafts)], committed=True)
-        if event_store.append(chained.entries, chained.moves, is_last=True):
-            return chained.receipts
-        transaction.set_rollback(True)
-    return None
 
 
 def _details(draft: EventDraft) -> Mapping[str, Json] | None:
@@ -281,10 +256,6 @@ class _Ready(NamedTuple):
     draft: EventDraft
     details: str
     manifest: ReadManifest | None = None
-
-
-def _ready(draft: EventDraft) -> _Ready:
-    return _Ready(draft, details_text(_details(draft)), _manifest(draft.manifest))
 
 
 class _Chained(NamedTuple):

@@ -182,12 +182,20 @@ def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
     TooManyRequests beyond the limit of the token.
     """
     public_id, secret = parse(raw)
-    token = _proven(public_id)
-    if token is None:
+    actor = verify_proven(public_id, secret, address=address, request_id=request_id)
+    if actor is None:
         return verify(_BY_PUBLIC_ID.first(public_id), secret, address=address, request_id=request_id)
-    actor = verify_row(token, secret, address=address, request_id=request_id)
-    count_request(token.public_id)
+    count_request(public_id)
     return actor
+
+
+def verify_proven(public_id: str, secret: str, *, address: str, request_id: str = "") -> Principal | None:
+    """Return whom a token stands for whose columns prove themselves, without counting the request.
+
+    Returns None if they do not, or there is none: then the instance has to judge. Raises BadToken.
+    """
+    token = _proven(public_id)
+    return verify_row(token, secret, address=address, request_id=request_id) if token else None
 
 
 def _proven(public_id: str) -> TokenRow | None:

@@ -41,7 +41,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _BY_ID: Final = re.compile(r"/api/secrets/([1-9][0-9]{0,17})")
 _BY_NAME: Final = re.compile(r"/api/environments/([^/]+)/secrets/(.+)")
-_ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
+ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 # The routes' names, and what their views allow.
 _VIEW_BY_ID: Final = ("api-secret", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS")
 _VIEW_BY_NAME: Final = ("api-named-secret", "GET, PUT, DELETE, HEAD, OPTIONS")
@@ -95,13 +95,13 @@ class RecordedReads:
     def __init__(self, engine: ReadEngine, doors: Sequence[Door] = ()) -> None:
         self._engine = engine
         self._doors: tuple[Door, ...] = (rest_read, *doors)
-        self._common: dict[bool, Headers | None] = {}
+        self._common_headers = CommonHeaders()
 
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer, or None. Raises Refused if too many wait."""
         started = time.perf_counter()
         asked = self._asked(environ)
-        common = self._common_headers(environ) if asked else None
+        common = self._common_headers.of(environ) if asked else None
         if asked is None or common is None:
             return None
         read = self._served(asked.request)
@@ -136,13 +136,6 @@ class RecordedReads:
             if read is None:
                 take_back_request(request.public_id)
         return read
-
-    def _common_headers(self, environ: Environ) -> Headers | None:
-        """Return the headers that every answer has; None if it is another one, such as a redirect."""
-        is_secure = Head(environ).is_secure()
-        if is_secure not in self._common:
-            self._common[is_secure] = _headers_of_middlewares(environ)
-        return self._common[is_secure]
 
 
 class UnopenedReadMiddleware:
@@ -240,7 +233,7 @@ def is_plain(environ: Environ) -> bool:
     """Return whether a request asks for nothing besides what its address names."""
     return (
         has_no_body(environ)
-        and environ.get("HTTP_ACCEPT", "") in _ACCEPTED
+        and environ.get("HTTP_ACCEPT", "") in ACCEPTED
         and not environ.get("QUERY_STRING")
     )
 
@@ -271,6 +264,20 @@ def _answered(
     body = asked.body(read.secret, value)
     own = [("Content-Type", asked.media_type), ("Content-Length", str(len(body)))]
     return Answer("200 OK", [*headers, *own], [body])
+
+
+class CommonHeaders:
+    """The headers that every answer has, by the middlewares that give them, which run once."""
+
+    def __init__(self) -> None:
+        self._by_security: dict[bool, Headers | None] = {}
+
+    def of(self, environ: Environ) -> Headers | None:
+        """Return them for the answer to a request; None if it is another one, such as a redirect."""
+        is_secure = Head(environ).is_secure()
+        if is_secure not in self._by_security:
+            self._by_security[is_secure] = _headers_of_middlewares(environ)
+        return self._by_security[is_secure]
 
 
 def _headers_of_middlewares(environ: Environ) -> Headers | None:

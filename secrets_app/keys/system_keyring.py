@@ -127,6 +127,8 @@ class SystemKeyring:
         own, key = b"", None
         made, found = [], []
         for message, tag in tagged:
+            if len(tag) != _TAG_BYTES:
+                return False
             if tag[:16] != own:
                 own = tag[:16]
                 key = keys.get((purpose, own)) or self._load_rotated(purpose, own)
@@ -135,8 +137,7 @@ class SystemKeyring:
             made.append(own + key.hmac_sha256(message))
             found.append(tag)
         # One after another, in one comparison: each is of the same length, or none is right.
-        same_lengths = all(len(tag) == _TAG_BYTES for tag in found)
-        return same_lengths and hmac.compare_digest(b"".join(made), b"".join(found))
+        return hmac.compare_digest(b"".join(made), b"".join(found))
 
     def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
         """Sign for a checkpoint with the active signing key, or with an older one that is named.

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.query import BaseIterable
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.errors import UnauthenticatableValue
 from audit_app.integrity.row_authentication import mac_message, verified_rows
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import dashed
@@ -82,6 +83,20 @@ def genuine(rows: Sequence[ListedSecret | Secret]) -> list[ListedSecret | Secret
     return [row for row in rows if isinstance(row, ListedSecret) or verified_rows([row])]
 
 
+def all_proven(rows: Sequence[Sequence[Any]]) -> list[ListedSecret] | None:
+    """Return the secrets of rows of `listed` as the database gives them; None unless all prove themselves.
+
+    Raises KeyringUnavailable if the keys cannot be opened.
+    """
+    try:
+        found = [_stored(row) for row in rows]
+    except (_Unlike, UnauthenticatableValue):
+        return None
+    if not keyring().verify_all(Purpose.ROW_MAC, [each.proof for each in found]):
+        return None
+    return [each.secret for each in found]
+
+
 class _ListedRows(BaseIterable):  # type: ignore[type-arg]  # generic to the type checker only
     """Reads rows without the converters of their fields."""
 
@@ -102,12 +117,27 @@ def _read(row: Sequence[Any]) -> ListedSecret | int:
     """Return the secret of a row, or its id if an instance has to judge it."""
     try:
         return _proven(row)
-    except _Unlike:
+    except (_Unlike, UnauthenticatableValue):
         return cast("int", row[len(_PROVEN)])
+
+
+class _Stored(NamedTuple):
+    """The secret of a row, if what proves it does: the message of its MAC, and the MAC."""
+
+    secret: ListedSecret
+    proof: tuple[bytes, bytes]
 
 
 def _proven(row: Sequence[Any]) -> ListedSecret:
     """Return the secret of a row. Raises _Unlike unless its MAC proves it and each column is readable."""
+    secret, proof = _stored(row)
+    if not keyring().verify(Purpose.ROW_MAC, *proof):
+        raise _Unlike
+    return secret
+
+
+def _stored(row: Sequence[Any]) -> _Stored:
+    """Return what a row holds, not proved. Raises _Unlike unless each column is readable."""
     place, uuid, row_mac, name, kind, current, previous, pending, live, resolves_as = row[: len(_PROVEN)]
     pk, environment_id, environment, revision, description, owner, tags, facts, *times = row[len(_PROVEN) :]
     texts = (place, uuid, name, kind, resolves_as, environment, description, owner, tags, facts)
@@ -126,14 +156,15 @@ def _proven(row: Sequence[Any]) -> ListedSecret:
         covered["resolves_as"] = resolves_as
     text = _uuid_text(uuid)
     message = mac_message(Secret.MAC_LABEL, text, covered)
-    if type(row_mac) is not bytes or not keyring().verify(Purpose.ROW_MAC, message, row_mac):
+    if type(row_mac) is not bytes:
         raise _Unlike
     expires, rotated, due, created, updated, deleted = map(_time, times)
-    return ListedSecret(
+    secret = ListedSecret(
         pk, text, name, kind, environment_id, Named(environment), current, revision, description,
         [tag for tag in tags.split(SEPARATOR) if tag], owner, expires, bool(resolves_as), _facts(facts),
         rotated, due, created, updated, deleted,
     )  # fmt: skip
+    return _Stored(secret, (message, row_mac))
 
 
 def _uuid_text(stored: str) -> str:

@@ -64,6 +64,8 @@ class TestTags:
         tag = keys.mac(Purpose.ROW_MAC, b"message")
         for other in (b"", tag[:16], tag[:47], tag + b"x"):
             assert not keys.verify(Purpose.ROW_MAC, b"message", other)
+            assert not keys.verify_all(Purpose.ROW_MAC, [(b"message", tag), (b"message", other)])
+        assert keys.verify_all(Purpose.ROW_MAC, [(b"message", tag)] * 2)
 
     def test_an_older_key_still_verifies_and_no_longer_writes(self, db: None) -> None:
         old = SystemKeyring().mac(Purpose.ROW_MAC, b"message")
