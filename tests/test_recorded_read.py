@@ -19,6 +19,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.raw_rows import ProvenRows
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, RefusalCount
+from audit_app.verification.stream_verifier import verify
 from environments_app.authorization.policy import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
@@ -386,6 +387,24 @@ def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) 
     # together.
     assert len(texts) == (3 if connection.vendor == "mysql" else 5), texts
     assert [*map(opened, reads)] == ["canary-4d1f-value"] * number
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.every_database
+def test_a_batch_takes_two_ways_to_a_server(cast: Cast, bearer: Bearer) -> None:
+    """The tokens, the secrets and the heads as they stand; then heads, events and COMMIT."""
+    secrets = [keep(cast, f"{NAME}/{place}") for place in range(2)]
+    client = bearer("reader", cast.development)
+    requests = [asking(client, secret_id=each.pk) for each in secrets]
+    # The use of the token is noted, and where its events go.
+    assert all(serve(requests))
+    with CaptureQueriesContext(connection) as captured:
+        assert [*map(opened, serve(requests))] == ["canary-4d1f-value"] * 2
+    texts = [query["sql"] for query in captured if query["sql"] not in {"BEGIN", "COMMIT", "BEGIN IMMEDIATE"}]
+    assert len(texts) == (2 if connection.vendor == "mysql" else 5), texts
+    change(cast, secrets[0], "another")
+    assert opened(serve(requests)[0]) == "another"
+    assert list(verify()) == []
 
 
 def opened(read: Served) -> str | None:

@@ -46,10 +46,15 @@ class _Answers(threading.local):
 _answers = _Answers()
 
 
+def takes_together() -> bool:
+    """Return whether one more statement costs no way of its own."""
+    return connections[DEFAULT_DB_ALIAS].vendor == "mysql"
+
+
 def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
     """Return the rows of each query, which is its SQL and its values."""
     database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != "mysql":
+    if not takes_together():
         return [raw_sql.all_rows(database, sql, values) for sql, values in queries]
     return [rows for rows, _ in _at_once(database, queries)]
 
@@ -57,6 +62,17 @@ def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
 def written_by_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
     """Carry statements out on MariaDB; return what each has written."""
     return [written for _, written in _at_once(connections[DEFAULT_DB_ALIAS], statements)]
+
+
+def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
+    """Carry out the last statements of a transaction on MariaDB, and commit it by the same message.
+
+    Where one fails, nothing is committed. So each has to fail where it does not find what it expects.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    written = [written for _, written in _at_once(database, [*statements, ("COMMIT", [])])]
+    database.connection.committed = True
+    return written[:-1]
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
 from audit_app.db import bulk_sql, joint_queries, raw_sql
-from audit_app.db.joint_queries import Statement, written_by_each
+from audit_app.db.joint_queries import Statement, written_and_committed, written_by_each
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -28,6 +28,8 @@ _ITEMS_PER_INSERT = 500
 _ROWS_PER_FETCH = 500
 # More are stored by the statements of `bulk_sql`.
 _ROWS_AT_ONCE = 100
+# What MariaDB raises for a head that has moved (`move_or_fail`).
+_NOT_NULL = 1048
 _ITEMS = "audit_app_readmanifestitem"
 _ITEM_COLUMNS = ("manifest_id", "secret_uuid", "number", "name", "row_digest", "version_digest")
 
@@ -54,8 +56,7 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    rows = joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams))
-    return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
+    return heads_of(joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams)))
 
 
 def heads_to_lock(streams: Collection[str]) -> Statement:
@@ -64,12 +65,15 @@ def heads_to_lock(streams: Collection[str]) -> Statement:
     return Statement(_lock_heads(vendor, len(streams)), sorted(streams))
 
 
-def hashes_of_heads(streams: Collection[str]) -> dict[str, bytes]:
-    """Return the hash at the head of those streams that are open, without a lock."""
+def heads_to_see(streams: Collection[str]) -> Statement:
+    """Return the query of the heads of those streams that are open, without a lock (`heads_of`)."""
     marks = ", ".join(["%s"] * len(streams))
-    sql = f"SELECT stream, hash FROM {_HEADS} WHERE stream IN ({marks})"  # noqa: S608 - our own names
-    rows = raw_sql.all_rows(connections[DEFAULT_DB_ALIAS], sql, [*streams])
-    return {stream: bytes(hashed) for stream, hashed in rows}
+    return Statement(f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks})", [*streams])  # noqa: S608 - our own names
+
+
+def heads_of(rows: joint_queries.Rows) -> dict[str, Head]:
+    """Return the (sequence, hash) of the streams of rows."""
+    return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
 
 
 def open_head(stream: str, genesis: bytes) -> None:
@@ -78,10 +82,11 @@ def open_head(stream: str, genesis: bytes) -> None:
         cursor.execute(_statements(connection.vendor).open_head, [stream, genesis])
 
 
-def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
+def append(entries: Sequence[Entry], moves: Sequence[Move], *, is_last: bool = False) -> bool:
     """Store links that follow locked heads, and move the heads; return whether each stood where it was seen.
 
-    If one did not, the caller rolls back.
+    If one did not, the caller rolls back. What is the last of its transaction is committed along with it
+    where that saves a way to a server.
     """
     # The connection itself: its proxy looks the thread's one up at each use.
     database = connections[DEFAULT_DB_ALIAS]
@@ -89,8 +94,7 @@ def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
     move_head = _statements(database.vendor).move_head
     if database.vendor == "mysql" and len(rows) <= _ROWS_AT_ONCE:
         stored = Statement(insert.head + ", ".join([insert.row] * len(rows)), [*chain.from_iterable(rows)])
-        moved = [Statement(move_head, _moved(move)) for move in moves]
-        return [each.changed for each in written_by_each([stored, *moved])[1:]] == [1] * len(moves)
+        return _append_at_once(stored, moves, is_last=is_last and len(database.atomic_blocks) == 1)
     if len(rows) > 1:
         bulk_sql.insert(insert, rows)
     else:
@@ -98,9 +102,30 @@ def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
     return all(raw_sql.execute(database, move_head, _moved(move)) == 1 for move in moves)
 
 
+def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) -> bool:
+    """Store links and move heads by one message to MariaDB."""
+    statements = _statements("mysql")
+    if not is_last:
+        moved = written_by_each([stored, *(Statement(statements.move_head, _moved(move)) for move in moves)])
+        return [each.changed for each in moved[1:]] == [1] * len(moves)
+    move_or_fail = statements.move_or_fail
+    try:
+        # Heads first, in the order in which all lock them: what does not follow them is not stored.
+        written_and_committed([*(Statement(move_or_fail, _moved_or_fail(move)) for move in moves), stored])
+    except IntegrityError as error:
+        if error.args[:1] != (_NOT_NULL,):
+            raise
+        return False
+    return True
+
+
 def _moved(move: Move) -> list[Any]:
     (sequence, hashed), (before, _) = move.to, move.since
     return [sequence, hashed, move.stream, before]
+
+
+def _moved_or_fail(move: Move) -> list[Any]:
+    return [*move.since, *move.to, move.stream]
 
 
 def insert_items(manifest_id: int, items: Sequence[Sequence[Any]]) -> None:
@@ -179,6 +204,8 @@ def _streaming_cursor() -> Any:
 class _Statements(NamedTuple):
     open_head: str
     move_head: str
+    # The same on MariaDB, where another head is an error: what follows in the message is not carried out.
+    move_or_fail: str
     links: str
     canonical_links: str
 
@@ -213,6 +240,10 @@ def _statements(vendor: str) -> _Statements:
     return _Statements(
         open_head=f"INSERT INTO {head} (stream, sequence, hash) VALUES (%s, 0, {binary}) {there}",  # noqa: S608 - our own names
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
+        move_or_fail=(
+            f"UPDATE {head} SET sequence = IF(sequence = %s AND hash = {binary}, %s, NULL), "  # noqa: S608 - our own names
+            f"hash = {binary} WHERE stream = %s"
+        ),
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from uuid import UUID, uuid5
 
@@ -215,10 +216,13 @@ def commit_record(
     return commit_records([draft])[0]
 
 
-def commit_records(drafts: Sequence[EventDraft]) -> list[Receipt]:
+def commit_records(
+    drafts: Sequence[EventDraft], *, seen: Mapping[str, event_store.Head] = MappingProxyType({})
+) -> list[Receipt]:
     """Append any number of events, of any streams, in one transaction; return their receipts in this order.
 
-    They are committed when this returns. Raises as `commit_record` does; then none is recorded.
+    They are committed when this returns. `seen` are heads as they were a moment ago: a server is not asked
+    to lock them, unless one has moved since. Raises as `commit_record` does; then none is recorded.
     """
     if not drafts:
         # A batch of refusals must not wait for the lock of the database.
@@ -226,8 +230,10 @@ def commit_records(drafts: Sequence[EventDraft]) -> list[Receipt]:
     with APPEND_SECONDS.time():
         # Opening the keys may record as well: before any head is locked.
         keyring().open_all()
-        with transaction.atomic(durable=True):
-            receipts = _append(drafts, committed=True)
+        receipts = _append_to_seen(drafts, seen)
+        if receipts is None:
+            with transaction.atomic(durable=True):
+                receipts = _append(drafts, committed=True)
     count_events(drafts)
     return receipts
 
@@ -237,12 +243,31 @@ def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
     if not drafts:
         return []
     # All that can be done before the heads are locked is: others wait for them.
-    ready = [_Ready(draft, details_text(_details(draft)), _manifest(draft.manifest)) for draft in drafts]
+    ready = [*map(_ready, drafts)]
     heads = _locked_heads({draft.stream for draft in drafts})
     chained = _chain(heads, ready, committed=committed)
-    if not event_store.append(chained.entries, chained.moves):
+    if not event_store.append(chained.entries, chained.moves, is_last=committed):
         raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
+
+
+def _append_to_seen(
+    drafts: Sequence[EventDraft], seen: Mapping[str, event_store.Head]
+) -> list[Receipt] | None:
+    """Append events to heads that are not locked; None, with nothing stored, if one has moved.
+
+    The statements of a server's message are carried out in order, and the first one that fails ends it.
+    """
+    streams = {draft.stream for draft in drafts}
+    if connection.vendor != "mysql" or connection.in_atomic_block or not streams <= seen.keys():
+        return None
+    with transaction.atomic(durable=True):
+        heads = {stream: seen[stream] for stream in sorted(streams)}
+        chained = _chain(heads, [*map(_ready, drafts)], committed=True)
+        if event_store.append(chained.entries, chained.moves, is_last=True):
+            return chained.receipts
+        transaction.set_rollback(True)
+    return None
 
 
 def _details(draft: EventDraft) -> Mapping[str, Json] | None:
@@ -256,6 +281,10 @@ class _Ready(NamedTuple):
     draft: EventDraft
     details: str
     manifest: ReadManifest | None = None
+
+
+def _ready(draft: EventDraft) -> _Ready:
+    return _Ready(draft, details_text(_details(draft)), _manifest(draft.manifest))
 
 
 class _Chained(NamedTuple):

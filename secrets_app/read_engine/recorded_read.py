@@ -8,15 +8,15 @@ left to the general path, which decides, answers and records.
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.db.joint_queries import rows_of_each
+from audit_app.db.joint_queries import rows_of_each, takes_together
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import keyring
-from audit_app.recording.event_store import hashes_of_heads
+from audit_app.recording import event_store
 from audit_app.recording.recorder import EventDraft, Receipt, commit_records, stream_and_object
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
@@ -118,6 +118,10 @@ class _Granted(NamedTuple):
     actor: Principal
 
 
+# The streams of tokens by their public ids, as they last were: what is asked along, never what is trusted.
+_streams: dict[str, str] = {}
+_MAX_EXPECTED: Final = 10_000
+
 Serve: TypeAlias = Callable[[Sequence[Request]], list[Served]]
 
 
@@ -136,27 +140,41 @@ def serve(requests: Sequence[Request]) -> list[Served]:
         for each in granted
         if isinstance(each, _Granted)
     ]
-    receipts = iter(commit_records(drafts))
+    receipts = iter(commit_records(drafts, seen=rows.heads))
     return [RecordedRead(*each, next(receipts)) if isinstance(each, _Granted) else each for each in granted]
 
 
 class _Rows(NamedTuple):
-    """What decides a batch: tokens that proved themselves by public ids, secrets, and hashes of heads."""
+    """What decides a batch: tokens that proved themselves by public ids, secrets, and heads of streams."""
 
     tokens: Mapping[str, TokenRow]
     secrets: Mapping[raw_secrets.Key, StoredRow]
-    heads: Mapping[str, bytes]
+    heads: Mapping[str, event_store.Head]
 
 
 def _rows(requests: Sequence[Request]) -> _Rows:
     publics = {request.public_id for request in requests}
-    queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
+    queries: list[tuple[str, Sequence[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
     queries += _queries([request for request in requests if isinstance(request, ReadRequest)])
+    expected = {_streams[each] for each in publics & _streams.keys()} if takes_together() else set()
+    if expected:
+        queries.append(event_store.heads_to_see(expected))
     stored, *found = rows_of_each(queries)
+    heads = event_store.heads_of(found.pop()) if expected else {}
     tokens = {token.public_id: token for token in filter(None, map(raw_tokens.proven, stored))}
+    _expect(tokens)
     polled = {request.public_id for request in requests if isinstance(request, ListPoll)} & tokens.keys()
-    streams = {environment_stream(tokens[public_id].environment.uuid) for public_id in polled}
-    return _Rows(tokens, raw_secrets.keyed(found), hashes_of_heads(streams) if streams else {})
+    if missing := {_streams[public_id] for public_id in polled} - heads.keys():
+        heads |= event_store.heads_of(*rows_of_each([event_store.heads_to_see(missing)]))
+    return _Rows(tokens, raw_secrets.keyed(found), heads)
+
+
+def _expect(tokens: Mapping[str, TokenRow]) -> None:
+    """Note where the events of tokens go, for the next batch to ask for these heads along with the rest."""
+    if len(_streams) > _MAX_EXPECTED:
+        _streams.clear()
+    for public_id, token in tokens.items():
+        _streams[public_id] = environment_stream(token.environment.uuid)
 
 
 def _queries(requests: Sequence[ReadRequest]) -> list[tuple[str, list[Any]]]:
@@ -202,7 +220,7 @@ def _grant(request: Request, rows: _Rows) -> _Granted | Unchanged | None:
 def _unchanged(poll: ListPoll, actor: Principal, token: TokenRow, rows: _Rows) -> Unchanged | None:
     head = rows.heads.get(environment_stream(token.environment.uuid))
     # A token that may export nothing has no state.
-    state = known_state(poll, actor, token.environment, head) if head else None
+    state = known_state(poll, actor, token.environment, head[1]) if head else None
     return Unchanged(state) if state else None
 
 

@@ -25,6 +25,8 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     """
 
     begins = False
+    # Whether COMMIT went along with the last statements of the transaction.
+    committed = False
     # When the server last answered, by the clock of this process.
     answered = -inf
 
@@ -40,11 +42,14 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
         self.answered = monotonic()
 
     def commit(self) -> None:
-        """Commit what was begun."""
-        self._end(super().commit)
+        """Commit what was begun and is not committed yet."""
+        if not self.committed:
+            self._end(super().commit)
+        self.committed = False
 
     def rollback(self) -> None:
         """Take back what was begun."""
+        self.committed = False
         self._end(super().rollback)
 
     def _end(self, end: Callable[[], None]) -> None:

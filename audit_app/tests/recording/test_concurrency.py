@@ -4,9 +4,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from audit_app.db.joint_queries import rows_of_each
 from audit_app.errors import StreamForked
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
@@ -81,6 +82,29 @@ def test_concurrent_writers_do_not_fork_the_chain(
     assert (problems, opened, head) == ([], 1, WRITERS * EACH)
 
 
+def seen_heads() -> dict[str, event_store.Head]:
+    return event_store.heads_of(*rows_of_each([event_store.heads_to_see([STREAM])]))
+
+
+def write_to_seen_heads(_writer: int) -> list[Receipt]:
+    """Record at heads that another writer may move before that."""
+    try:
+        return [commit_records([EventDraft(**EVENT)], seen=seen_heads())[0] for _ in range(EACH)]
+    finally:
+        connection.close()
+
+
+def test_writers_who_have_seen_the_head_do_not_fork_the_chain(on_disk: None) -> None:
+    with ThreadPoolExecutor(WRITERS) as pool:
+        seen = pool.map(write_to_seen_heads, range(WRITERS // 2))
+        locked = pool.map(write_some, [None] * (WRITERS // 2))
+        receipts = [receipt for batch in seen for receipt in batch]
+        receipts += [receipt for batch in locked for receipt, _ in batch]
+        ((problems, opened, head),) = pool.map(damage_and_openings, [0])
+    assert sorted(receipt.sequence for receipt in receipts) == [*range(1, WRITERS * EACH + 1)]
+    assert (problems, opened, head) == ([], 1, WRITERS * EACH)
+
+
 EVENT: dict[str, Any] = {
     "actor": ALICE,
     "action": Action.SECRET_REVEAL,
@@ -122,6 +146,87 @@ def test_events_of_many_reads_are_committed_together() -> None:
     assert list(verify()) == []
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that grows by how each message to MariaDB begins and ends; on SQLite it stays empty."""
+    told: list[bytes] = []
+    if connection.vendor != "mysql":
+        return told
+    from MySQLdb.connections import Connection
+
+    query, commit, rollback = Connection.query, Connection.commit, Connection.rollback
+
+    def spy(self: Connection, statement: bytes) -> None:
+        text = bytes(statement)
+        told.append(b" ".join([*text.split()[:3], b"...", text.split()[-1]]))
+        query(self, statement)
+
+    def spy_of_commit(self: Connection) -> None:
+        told.append(b"COMMIT")
+        commit(self)
+
+    def spy_of_rollback(self: Connection) -> None:
+        told.append(b"ROLLBACK")
+        rollback(self)
+
+    connection.ensure_connection()
+    monkeypatch.setattr(Connection, "query", spy)
+    monkeypatch.setattr(Connection, "commit", spy_of_commit)
+    monkeypatch.setattr(Connection, "rollback", spy_of_rollback)
+    return told
+
+
+def test_an_event_is_committed_along_with_what_stores_it(sent: list[bytes]) -> None:
+    open_stream()
+    sent.clear()
+    record_once()
+    if connection.vendor == "mysql":
+        assert sent == [
+            b"START TRANSACTION; SELECT ... UPDATE",
+            b"UPDATE audit_app_streamhead SET ... COMMIT",
+        ]
+    # What is left of one transaction is not for the next.
+    with transaction.atomic():
+        StreamHead.objects.filter(stream=STREAM).update(sequence=9)
+    connection.close()
+    assert head_sequence() == 9
+
+
+def test_a_head_that_was_seen_is_not_locked(sent: list[bytes]) -> None:
+    open_stream()
+    seen = seen_heads()
+    sent.clear()
+    assert commit_records([EventDraft(**EVENT)] * 2, seen=seen)[1].sequence == 4
+    if connection.vendor == "mysql":
+        assert sent == [b"START TRANSACTION; UPDATE ... COMMIT"]
+    connection.close()
+    assert head_sequence() == 4
+    assert list(verify()) == []
+
+
+@pytest.mark.parametrize("moved", ["by an event", "by its hash"])
+def test_a_head_that_has_moved_since_it_was_seen_is_locked(sent: list[bytes], moved: str) -> None:
+    open_stream()
+    seen = seen_heads()
+    if moved == "by an event":
+        record_once()
+    else:
+        StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
+    at, stood = head_sequence(), StreamHead.objects.get(stream=STREAM).hash
+    sent.clear()
+    assert commit_records([EventDraft(**EVENT)], seen=seen)[0].sequence == at + 1
+    if connection.vendor == "mysql":
+        assert sent == [
+            b"START TRANSACTION; UPDATE ... COMMIT",
+            b"ROLLBACK",
+            b"START TRANSACTION; SELECT ... UPDATE",
+            b"UPDATE audit_app_streamhead SET ... COMMIT",
+        ]
+    event = AuditEvent.objects.get(stream=STREAM, sequence=at + 1)
+    assert bytes(event.previous_hash) == bytes(stood)
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == at + 1
+
+
 def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
     open_stream()
     StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
@@ -132,7 +237,10 @@ def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
 def test_what_fails_behind_the_event_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     open_stream()
     statements = event_store._statements(connection.vendor)
-    spoilt = statements._replace(move_head=statements.move_head.replace("SET sequence", "SET nothing"))
+    spoilt = statements._replace(
+        move_head=statements.move_head.replace("SET sequence", "SET nothing"),
+        move_or_fail=statements.move_or_fail.replace("SET sequence", "SET nothing"),
+    )
     with monkeypatch.context() as patched:
         patched.setattr(event_store, "_statements", lambda _: spoilt)
         with pytest.raises(DatabaseError):
@@ -148,8 +256,11 @@ def test_a_head_that_moved_while_it_was_locked_leaves_no_event(
     record_once()
     append = event_store.append
 
-    def elsewhere(entries: Sequence[event_store.Entry], moves: Sequence[event_store.Move]) -> bool:
-        return append(entries, [move._replace(since=(move.since[0] + 5, b"")) for move in moves])
+    def elsewhere(
+        entries: Sequence[event_store.Entry], moves: Sequence[event_store.Move], *, is_last: bool
+    ) -> bool:
+        moved = [move._replace(since=(move.since[0] + 5, b"")) for move in moves]
+        return append(entries, moved, is_last=is_last)
 
     monkeypatch.setattr(event_store, "append", elsewhere)
     with pytest.raises(StreamForked):
