@@ -97,8 +97,8 @@ install: $(DEV) $(NODE) $(AWS) $(HELM) ## Install everything that development ne
 
 # --- Checking -------------------------------------------------------------------------------
 
-# Two keep both cores busy; a third takes as long.
-WORKERS ?= 2
+# One more than there are cores: with as many, a third of the machine waits for servers and browsers.
+WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # A file is run by one process, which makes its servers once; the next file goes to whichever process is free.
 EACH_FILE := --dist loadfile --no-loadscope-reorder
 .PHONY: test
