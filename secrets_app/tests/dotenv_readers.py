@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -54,16 +56,13 @@ def by_python(file: Path, names: list[str]) -> Read:
     return {name: found.get(name) for name in names}
 
 
-def by_dotenv(file: Path, names: list[str]) -> Read:
-    """Read a file as `require("dotenv").config()` does."""
-    program = "const [module, file] = process.argv.slice(1); process.stdout.write(JSON.stringify("
-    program += "require(module).parse(require('fs').readFileSync(file))))"
-    return _of_node(["-e", program, str(node_modules() / "dotenv"), str(file)], names)
-
-
 def by_node(file: Path, names: list[str]) -> Read:
     """Read a file as `node --env-file` does."""
-    return _of_node([f"--env-file={file}", "-e", "process.stdout.write(JSON.stringify(process.env))"], names)
+    program = "process.stdout.write(JSON.stringify(process.env))"
+    run = subprocess.run(
+        ["node", f"--env-file={file}", "-e", program], check=True, capture_output=True, env=_ENV
+    )
+    return _named(json.loads(run.stdout), names)
 
 
 def by_docker(file: Path, names: list[str]) -> Read:
@@ -90,7 +89,47 @@ def by_docker(file: Path, names: list[str]) -> Read:
 _ENV: Final = {"PATH": os.environ["PATH"]}
 
 
-def _of_node(arguments: list[str], names: list[str]) -> Read:
-    run = subprocess.run(["node", *arguments], check=True, capture_output=True, env=_ENV)
-    found: dict[str, str] = json.loads(run.stdout)
+# Answers each line, a reader and a file as JSON, with a line of what is read.
+_NODE_PROGRAM: Final = """
+const dotenv = require(process.argv[1]);
+const readers = {
+  dotenv: (file) => dotenv.parse(require("fs").readFileSync(file)),
+  node: (file) => {
+    const before = new Set(Object.keys(process.env));
+    process.loadEnvFile(file);
+    const read = { ...process.env };
+    for (const name of Object.keys(read)) if (!before.has(name)) delete process.env[name];
+    return read;
+  },
+};
+require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  const [reader, file] = JSON.parse(line);
+  process.stdout.write(JSON.stringify(readers[reader](file)) + "\\n");
+});
+"""
+
+
+@contextmanager
+def node_readers() -> Iterator[tuple[Callable[[Path, list[str]], Read], Callable[[Path, list[str]], Read]]]:
+    """Yield readers as `require("dotenv").config()` and as `process.loadEnvFile()`, which is `node --env-file`.
+
+    One process of Node.js reads all files: its start takes longer than a hundred of them.
+    """
+    command = ["node", "-e", _NODE_PROGRAM, str(node_modules() / "dotenv")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_ENV) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def ask(reader: str, file: Path, names: list[str]) -> Read:
+            asked.write(json.dumps([reader, str(file)]).encode() + b"\n")
+            asked.flush()
+            return _named(json.loads(answers.readline()), names)
+
+        yield partial(ask, "dotenv"), partial(ask, "node")
+        asked.close()
+        assert process.wait() == 0
+
+
+def _named(found: Mapping[str, str], names: list[str]) -> Read:
     return {name: found.get(name) for name in names}

@@ -1,6 +1,6 @@
 """What a dotenv export gives to real readers: each value as it is, unless the file and a header name it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,19 +16,14 @@ from secrets_app.tests.dotenv_readers import (
     AWKWARD,
     Read,
     by_docker,
-    by_dotenv,
     by_node,
     by_python,
     by_shell,
+    node_readers,
 )
 from secrets_app.tests.kept import keep
 
-READERS: dict[DotenvReader, Callable[[Path, list[str]], Read]] = {
-    DotenvReader.DOCKER: by_docker,
-    DotenvReader.PYTHON: by_python,
-    DotenvReader.DOTENV: by_dotenv,
-    DotenvReader.NODE: by_node,
-}
+Readers = Mapping[DotenvReader, Callable[[Path, list[str]], Read]]
 # A prefix, since node --env-file leaves variables alone that the process has.
 VALUES = {f"V_{name.upper()}": value for name, value in AWKWARD.items()}
 # Of the 69 awkward values, how many a reader reads; shells read all.
@@ -44,6 +39,17 @@ texts = st.lists(
     min_size=1,
     max_size=8,
 )
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Readers]:
+    with node_readers() as (by_dotenv, by_load_env_file):
+        yield {
+            DotenvReader.DOCKER: by_docker,
+            DotenvReader.PYTHON: by_python,
+            DotenvReader.DOTENV: by_dotenv,
+            DotenvReader.NODE: by_load_env_file,
+        }
 
 
 def stored(values: dict[str, str], directory: Path) -> Path:
@@ -72,12 +78,14 @@ def test_a_shell_reads_every_value(shell: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reader", DotenvReader)
-def test_what_a_reader_misreads_is_what_the_file_names(reader: DotenvReader, tmp_path: Path) -> None:
+def test_what_a_reader_misreads_is_what_the_file_names(
+    readers: Readers, reader: DotenvReader, tmp_path: Path
+) -> None:
     """Each value by itself, so that none spoils another."""
     misreads: set[str] = set()
     for name, value in VALUES.items():
         alone = {name: value}
-        misreads |= wrong(READERS[reader](stored(alone, tmp_path), [name]), alone)
+        misreads |= wrong(readers[reader](stored(alone, tmp_path), [name]), alone)
     says = {name for name, value in VALUES.items() if named({name: value}, reader)}
     # Whether a backslash at the end takes the closing quote along depends, for dotenv, on the next line.
     assert misreads <= says
@@ -85,9 +93,14 @@ def test_what_a_reader_misreads_is_what_the_file_names(reader: DotenvReader, tmp
 
 
 @pytest.mark.parametrize("reader", DotenvReader)
-def test_a_file_that_no_value_spoils_gives_all_others(reader: DotenvReader, tmp_path: Path) -> None:
+def test_a_file_that_no_value_spoils_gives_all_others(
+    readers: Readers, reader: DotenvReader, tmp_path: Path
+) -> None:
     kept = {name: value for name, value in VALUES.items() if not _spoils(value, reader)}
-    read = READERS[reader](stored(kept, tmp_path), list(kept))
+    file = stored(kept, tmp_path)
+    read = readers[reader](file, list(kept))
+    if reader == DotenvReader.NODE:
+        assert read == by_node(file, list(kept))
     assert wrong(read, kept) <= named(kept, reader)
     assert len(kept) - len(named(kept, reader)) == READ[reader]
 
@@ -99,10 +112,12 @@ def _spoils(value: str, reader: DotenvReader) -> bool:
 
 @settings(max_examples=40)
 @given(texts)
-def test_whatever_is_not_named_is_read(tmp_path_factory: pytest.TempPathFactory, some: list[str]) -> None:
+def test_whatever_is_not_named_is_read(
+    readers: Readers, tmp_path_factory: pytest.TempPathFactory, some: list[str]
+) -> None:
     values = {f"V{number}": text for number, text in enumerate([*some, "plain", "it's", "#'"])}
     file = stored(values, tmp_path_factory.mktemp("export"))
-    for reader, read in READERS.items():
+    for reader, read in readers.items():
         assert wrong(read(file, list(values)), values) <= named(values, reader), reader
     for shell in ("bash", "dash"):
         assert not wrong(by_shell(shell)(file, list(values)), values)
