@@ -19,7 +19,7 @@ import boto3
 
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
-from tests.processes import begin_on, copy_schema
+from tests.processes import begin_on, commands_for_tokens, copy_schema, run_commands
 from tests.servers.__main__ import installation
 from tests.servers.server import Server, accepts, free_port
 
@@ -135,18 +135,14 @@ class Fleet:
         if self._mariadb:
             self._on_server(f"CREATE DATABASE {self._mariadb.path[1:]} CHARACTER SET utf8mb4")
             copy_schema(self._mariadb)
-        self.run("init_db")
+        _, self.reader, self.viewer, self.editor = run_commands(
+            self.variables, ["init_db"], *commands_for_tokens("reader", "viewer", "editor")
+        )
         for number in range(2):
             worker = Worker(self._directory / str(number), self.variables, self._module)
             self._stack.callback(worker.stop)
             worker.start()
             self.workers.append(worker)
-        self.reader, self.viewer, self.editor = (
-            self.run(
-                "issue_token", "--environment", "development", "--role", role, "--name", role
-            ).stdout.strip()
-            for role in ("reader", "viewer", "editor")
-        )
         for worker in self.workers:
             worker.wait()
         self.secret = self.store("payments/key", VALUE)

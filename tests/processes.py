@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -24,6 +24,24 @@ def begin_on(schema: Path | None, data: Path) -> None:
     if schema:
         shutil.copyfile(schema, data / "keeper.db")
         (data / "keeper.db").chmod(0o600)
+
+
+def run_commands(variables: Mapping[str, str], *commands: Sequence[str]) -> list[str]:
+    """Run several commands of a Keeper to their ends, in one process, and return what each one printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.several_commands", json.dumps(commands)],
+        env={**variables, "DJANGO_SETTINGS_MODULE": "keeper_project.settings"},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    # What comes before is the log, where it goes to standard output.
+    printed: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+def commands_for_tokens(*roles: str) -> list[list[str]]:
+    """Return the commands that issue a token for `development` to each role, named like its role."""
+    return [["issue_token", "--environment", "development", "--role", role, "--name", role] for role in roles]
 
 
 class Process:

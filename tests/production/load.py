@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tests.production.stack import Production
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.1
 
 
 @dataclass

@@ -22,6 +22,7 @@ import boto3
 from sync_app.tests.rotation.lines import Fault, Line
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
+from tests.processes import commands_for_tokens, run_commands
 from tests.production.compose import ROOT, Composition
 from tests.servers.__main__ import installation
 from tests.servers.certificates import write_certificates
@@ -197,10 +198,9 @@ class Production:
         self.beat = self.service("beat")
         for process in (*self.webs, self.worker, self.beat):
             process.start()
-        self.tokens = {
-            role: self.keeper("issue-token", "--environment", "development", "--role", role, "--name", role)
-            for role in ("reader", "editor", "manager")
-        }
+        roles = ("reader", "editor", "manager")
+        printed = run_commands(self.variables("keeper"), *commands_for_tokens(*roles))
+        self.tokens = dict(zip(roles, printed, strict=True))
         self._stack.callback(self.nginx.stop)
         for port in self.ports:
             self.until(lambda port=port: _ready(port), f"web on {port}")  # type: ignore[misc]

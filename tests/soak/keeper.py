@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import requests
 
-from tests.processes import begin_on
+from tests.processes import begin_on, commands_for_tokens, run_commands
 from tests.servers.__main__ import installation
 from tests.servers.server import Server, accepts
 
@@ -68,9 +68,8 @@ class Keeper(Server):
 
     def prepare_running(self) -> None:
         """Issue the tokens of the programs that will use it."""
-        for role in self.roles:
-            options = ["--environment", "development", "--role", role, "--name", role]
-            self.tokens[role] = self.run("issue-token", *options).strip()
+        printed = run_commands({**os.environ, **self.variables}, *commands_for_tokens(*self.roles))
+        self.tokens = dict(zip(self.roles, printed, strict=True))
 
     def run(self, *arguments: str) -> str:
         """Run a command of this Keeper to its end and return what it printed."""

@@ -14,7 +14,8 @@ import pytest
 from django.test import Client
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from keeper_project.tests.management.commands.test_run import ROOT, environment, keeper
+from keeper_project.tests.management.commands.test_run import environment, keeper
+from tests.processes import commands_for_tokens, run_commands
 
 from kpr.api import Answer, Api
 
@@ -53,7 +54,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory, schema: Path | None) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("served") / "var"
     with keeper(data, "--no-worker", schema=schema) as served:
-        reader, editor = _token(data, "reader"), _token(data, "editor")
+        reader, editor = run_commands(environment(data), *commands_for_tokens("reader", "editor"))
         found = Server(f"http://127.0.0.1:{served.port}", data, reader, editor, served.output)
         found.keep({"app/db-url": CANARY, "app/tls/key": MULTILINE, "app/plain": "plain value"})
         found.keep({f"many/value-{number:04}": f"{number} of many" for number in range(1000)})
@@ -63,21 +64,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, schema: Path | None) -> Ite
             {"clash/a-b": "1", "clash/a_b": "2", "loader/ld_preload": "evil.so", "loader/path": "/evil"}
         )
         yield found
-
-
-def _token(data: Path, role: str) -> str:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "keeper_project.runtime.cli", "issue-token"),
-            *("--environment", "development", "--role", role, "--name", f"kpr-{role}"),
-        ],
-        cwd=ROOT,
-        env=environment(data),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
 
 
 @dataclass

@@ -73,7 +73,7 @@ def test_sign_in_stores_the_token_for_its_server_until_sign_out(tmp_path: Path, 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     del kpr.variables["KPR_SERVER"]
     who = json.loads(kpr("whoami", "--format", "json").stdout)
-    assert (who["name"], who["server"]) == ("kpr-reader", server.url)
+    assert (who["name"], who["server"]) == ("reader", server.url)
     assert kpr("logout").returncode == 0
     assert server.reader not in path.read_text()
     assert kpr("whoami").returncode == Exit.SIGN_IN

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keeper_project.runtime.cli import translate
+from tests.processes import begin_on
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -93,13 +94,12 @@ def test_a_database_without_tables_is_not_set_up(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["keeper.db"]
 
 
-def test_a_new_folder_for_a_database_that_is_set_up_gets_its_files(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert keeper("migrate", "--verbosity", "0", data=first).returncode == 0
-    (second).mkdir()
-    (first / "keeper.db").rename(second / "keeper.db")
-    assert "has not been set up" not in keeper("approvals", "list", data=second).stderr
-    assert {"secret_key", "token_pepper"} < {path.name for path in second.iterdir()}
+def test_a_new_folder_for_a_database_that_is_set_up_gets_its_files(
+    tmp_path: Path, schema: Path | None
+) -> None:
+    begin_on(schema, tmp_path / "var")
+    assert "has not been set up" not in keeper("approvals", "list", data=tmp_path / "var").stderr
+    assert {"secret_key", "token_pepper"} < {path.name for path in (tmp_path / "var").iterdir()}
 
 
 def test_manage_py_takes_the_same_words(tmp_path: Path) -> None:

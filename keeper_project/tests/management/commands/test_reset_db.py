@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from keeper_project.management.commands import reset_db
+from tests.processes import begin_on
 
 ROOT = Path(__file__).resolve().parents[4]
 ON_SQLITE = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
@@ -79,21 +80,23 @@ def keeper(data: Path, url: str, *command: str, answer: str = "") -> None:
 
 
 @pytest.mark.skipif(not ON_SQLITE, reason="the test below is MariaDB's")
-def test_nothing_survives_on_sqlite(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/keeper.db"
+def test_nothing_survives_on_sqlite(tmp_path: Path, schema: Path | None) -> None:
+    begin_on(schema, tmp_path / "var")
+    path = tmp_path / "var" / "keeper.db"
+    url = f"sqlite:///{path}"
 
     def deployments() -> list[tuple[str]]:
-        connection = sqlite3.connect(tmp_path / "keeper.db")
+        connection = sqlite3.connect(path)
         rows = connection.execute("SELECT uuid FROM audit_app_deployment").fetchall()
         connection.close()
         return rows
 
-    keeper(tmp_path, url, "init-db")
+    keeper(path.parent, url, "init-db")
     before = deployments()
-    keeper(tmp_path, url, "reset-db", answer="keeper.db\n")
+    keeper(path.parent, url, "reset-db", answer="keeper.db\n")
     assert len(before) == len(deployments()) == 1
     assert before != deployments()
-    keeper(tmp_path, url, "verify-audit")
+    keeper(path.parent, url, "verify-audit")
 
 
 @pytest.mark.every_database
