@@ -59,6 +59,13 @@ def is_serving(port: int) -> bool:
         return False
 
 
+def embedded(data: Path) -> dict[str, str]:
+    """Return the variables of a Keeper on its own database, which is not that of the tests."""
+    return {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {
+        "KEEPER_DATA_DIR": str(data)
+    }
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("version", ["3.11", "3.12"])
 def test_keeper_serves_on_older_pythons(tmp_path: Path, version: str) -> None:
@@ -68,7 +75,7 @@ def test_keeper_serves_on_older_pythons(tmp_path: Path, version: str) -> None:
     running = subprocess.Popen(
         ["make", "run", *given],
         cwd=tmp_path / "checkout",
-        env={**os.environ, "KEEPER_DATA_DIR": str(tmp_path / "data")},
+        env=embedded(tmp_path / "data"),
         start_new_session=True,
     )
     try:
@@ -81,5 +88,6 @@ def test_keeper_serves_on_older_pythons(tmp_path: Path, version: str) -> None:
         told = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
         assert told.startswith(f"Python {version}.")
     finally:
-        os.killpg(running.pid, signal.SIGTERM)
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGTERM)
         running.wait(60)
