@@ -1,6 +1,7 @@
 """Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
 import gc
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +16,10 @@ import pytest_socket
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import cache
 from django.db import connection, connections, transaction
-from django.test import Client, TransactionTestCase
+from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import DjangoDbBlocker
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
@@ -37,6 +38,10 @@ _BUSY = threading.Lock()
 _BUSY.acquire()
 PATIENCE_SECONDS = 60
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+# Found out once a process, and not before each test.
+_ADDRESSES: dict[str, set[str]] = {}
+# A module's tests bear these by its own text alone.
+_MARKS_IN_THE_TEXT = {"every_database", "every_database_weekly"}
 # What takes longest, longest first: a file that begins last must not leave the other processes alone.
 SLOWEST = (
     "tests/production/test_production.py",
@@ -125,6 +130,25 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("torture" if config.getoption("--run-torture") else "keeper")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Load no module of which `-m every_database` leaves no test."""
+    wanted = set(re.split(r"\W+or\W+", config.getoption("markexpr")))
+    if not wanted <= _MARKS_IN_THE_TEXT or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return None if any(re.search(rf"\bmark\.{mark}\b", text) for mark in wanted) else True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    # What is loaded and collected stays: the collector would go over all of it, and free nothing.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Stable: all other files stay in the order of pytest-randomly, and so do the tests of each file.
@@ -150,7 +174,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_setup() -> None:
-    pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+    pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True, resolution_cache=_ADDRESSES)
 
 
 @pytest.fixture(autouse=True)
@@ -170,13 +194,21 @@ def _is_of_a_test(thread: threading.Thread) -> bool:
     return "tests" in module.split(".")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_all() -> Iterator[None]:
+    """Set once what every test has; one that wants it otherwise says so."""
+    with override_settings(
+        SECURE_SSL_REDIRECT=False,
+        # Each client loads the middleware anew; WhiteNoise would look at every static file each time.
+        WHITENOISE_AUTOREFRESH=True,
+        KEEPER_AUDIT_SINKS=[],
+        KEEPER_EVENT_SINKS=[],
+    ):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _fresh_process(settings: Settings) -> Iterator[None]:
-    settings.SECURE_SSL_REDIRECT = False
-    # Each client loads the middleware anew; WhiteNoise would look at every static file each time.
-    settings.WHITENOISE_AUTOREFRESH = True
-    # A test that wants anchors says where.
-    settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS = []
+def _fresh_process() -> Iterator[None]:
     _forget()
     yield
     _forget()

@@ -13,7 +13,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.models import Group
 from django.core.management import get_commands
 from django.db import models
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, reverse
 from pytest_django import Settings
@@ -186,20 +186,21 @@ def test_nobody_but_administrators_gets_in(cast: Cast, caller: str) -> None:
         who = cast.alice if caller == "manager" else cast.charlie
         client.force_login(who, backend="environments_app.users.password_backend.LocalBackend")
     answers: dict[str, set[tuple[int, str]]] = {"get": set(), "post": set()}
+    paths = [reverse("admin:search")]
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         # A page of nothing, a new one, and one that is there or not: all say the same.
-        for path in (
+        paths += [
             reverse(f"{name}_changelist"),
             reverse(f"{name}_add"),
             reverse(f"{name}_change", args=[1]),
             reverse(f"{name}_history", args=[1]),
             reverse(f"{name}_changelist") + "export.csv",
-            reverse("admin:search"),
-        ):
-            for method, response in (("get", client.get(path)), ("post", client.post(path, {}))):
-                leads_to = response.headers.get("Location", "").partition("?")[0]
-                answers[method].add((response.status_code, leads_to))
+        ]
+    for path in paths:
+        for method, response in (("get", client.get(path)), ("post", client.post(path, {}))):
+            leads_to = response.headers.get("Location", "").partition("?")[0]
+            answers[method].add((response.status_code, leads_to))
     # What was sent is not sent again by signing in: that leads to a page.
     assert answers == {"get": {(302, "/admin/login/")}, "post": {(302, "/sign-in")}}
 
@@ -228,6 +229,10 @@ def _looking(cast: Cast, role: UserRole) -> Client:
         user = User.objects.create_user(f"one-{role}", role=role)
     client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
     return client
+
+
+def _no_sidebar(request: HttpRequest, app_label: str | None = None) -> list[Any]:
+    return []
 
 
 def _list_of(model: Any) -> str:
@@ -261,12 +266,17 @@ def _ways_to(model: Any) -> list[str]:
 
 @pytest.mark.parametrize("role", _LOOKING)
 @pytest.mark.parametrize("model", _HERE)
-def test_who_looks_lists_searches_filters_and_takes_the_file(cast: Cast, model: Any, role: UserRole) -> None:
+def test_who_looks_lists_searches_filters_and_takes_the_file(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, model: Any, role: UserRole
+) -> None:
     page, root = admin.site.get_model_admin(model), _looking(cast, role)
-    answers = [root.get(_list_of(model)).status_code]
+    listed: Any = root.get(_list_of(model))
+    assert listed.status_code == 200
+    answers, changes = [], listed.context["cl"]
+    # The sidebar, which takes most of a page's time, is the same beside what is searched and filtered.
+    monkeypatch.setattr(admin.site, "get_app_list", _no_sidebar)
     if page.search_fields:
         answers.append(root.get(_list_of(model), {"q": "x"}).status_code)
-    changes = root.get(_list_of(model)).context["cl"]
     for shown in changes.filter_specs:
         answers.extend(
             root.get(_list_of(model) + str(choice["query_string"])).status_code
@@ -274,7 +284,7 @@ def test_who_looks_lists_searches_filters_and_takes_the_file(cast: Cast, model: 
         )
     if hasattr(page, "export_view"):
         answers.append(root.get(_list_of(model) + "export.csv").status_code)
-    assert set(answers) == {200}
+    assert set(answers) <= {200}
 
 
 @pytest.mark.parametrize("role", _LOOKING)
@@ -295,7 +305,10 @@ def _is_refused(page: Any, request: Any, lookup: str) -> bool:
 
 
 @pytest.mark.parametrize("model", _HERE)
-def test_no_address_of_a_list_asks_for_a_sealed_column(root: Client, model: Any) -> None:
+def test_no_address_of_a_list_asks_for_a_sealed_column(
+    root: Client, monkeypatch: pytest.MonkeyPatch, model: Any
+) -> None:
+    monkeypatch.setattr(admin.site, "get_app_list", _no_sidebar)
     page, ways = admin.site.get_model_admin(model), _ways_to(model)
     lookups = [way + more for way in ways for more in ("", "__startswith", "__regex", "__isnull")]
     request = root.get(_list_of(model)).wsgi_request
