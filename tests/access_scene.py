@@ -223,6 +223,11 @@ def ask_there(place: Scene, route: str) -> None:
         ).pk
 
 
+@pytest.fixture
+def scene(cast: Cast) -> Callable[[str], Scene]:
+    return scenes(cast)
+
+
 def scenes(cast: Cast) -> Callable[[str], Scene]:
     """Return what makes the objects that a route or page is about."""
     count = iter(range(1000))
