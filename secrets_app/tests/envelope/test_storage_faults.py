@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
@@ -12,9 +13,11 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import run_checks
+from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.models import GroupMember, Membership, ServiceToken
@@ -52,11 +55,22 @@ class Place:
         return client.get(f"/api/secrets/{self.secret.pk}")
 
 
+@pytest.fixture(scope="module")
+def kept(module_cast: Cast, django_db_blocker: DjangoDbBlocker) -> tuple[Secret, Secret, Secret]:
+    with django_db_blocker.unblock():
+        return (
+            change(module_cast, keep(module_cast, value="first value"), VALUE),
+            keep(module_cast, "payments/other", "another value"),
+            keep(module_cast, "payments/key", "value of production", environment=module_cast.production),
+        )
+
+
 @pytest.fixture
-def place(cast: Cast, signed_in: SignedIn, sql: Sql) -> Iterator[Place]:
-    secret = change(cast, keep(cast, value="first value"), VALUE)
-    other = keep(cast, "payments/other", "another value")
-    elsewhere = keep(cast, "payments/key", "value of production", environment=cast.production)
+def place(
+    module_cast: Cast, kept: tuple[Secret, Secret, Secret], db: None, signed_in: SignedIn, sql: Sql
+) -> Iterator[Place]:
+    keyring().open_all()
+    cast, (secret, other, elsewhere) = deepcopy((module_cast, kept))
     yield Place(cast, secret, other, elsewhere, signed_in, sql)
     connection.check_constraints()
 
