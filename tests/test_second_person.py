@@ -1,6 +1,7 @@
 """Every act that takes a second person in a protected environment, from one table."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -8,8 +9,10 @@ from typing import Any, Final
 import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
+from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import keyring
 from environments_app.approvals import executors
 from environments_app.approvals import service as approvals
 from environments_app.approvals.gate import GUARDED
@@ -94,8 +97,20 @@ def _policy(cast: Cast, name: str) -> RotationPolicy:
     return policies.create(actor=alice, secret=secret, rotator="generated", settings={}, credentials={})
 
 
+@pytest.fixture(scope="module")
+def furnished(module_cast: Cast, django_db_blocker: DjangoDbBlocker) -> Stage:
+    with django_db_blocker.unblock():
+        return _furnish(module_cast)
+
+
 @pytest.fixture
-def stage(cast: Cast) -> Stage:
+def stage(furnished: Stage, db: None) -> Stage:
+    """Return the stage of the module; the test forgets what it changes there."""
+    keyring().open_all()
+    return deepcopy(furnished)
+
+
+def _furnish(cast: Cast) -> Stage:
     place = cast.production
     for user, role in ((cast.erin, Role.MANAGER), (cast.bob, Role.EDITOR)):
         Membership.objects.create(environment=place, user=user, role=role)
