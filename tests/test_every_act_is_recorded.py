@@ -577,6 +577,7 @@ SILENT: Final[dict[str, str]] = {
     "*.approvers_among": _ASKS,
     "*.can_in_any_scope": _ASKS,
     "*.environments_where": _ASKS,
+    "secrets_app.queries.plain_pages.only_grant": _ASKS,
     "*.require*": _ASKS,
     "*.refuse_*": _ASKS,
     "*.load_approval": _ASKS,
