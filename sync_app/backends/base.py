@@ -9,6 +9,7 @@ import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
@@ -41,10 +42,16 @@ class Mark:
 def parse_mark(labels: Mapping[str, str]) -> Mark | None:
     """Return the mark among labels; None without one, or for one that Keeper did not write."""
     try:
-        deployment, target, secret = (UUID(labels[key]) for key in MARK_KEYS)
+        deployment, target, secret = (labels[key] for key in MARK_KEYS)
+        return Mark(deployment=_cached_uuid(deployment), target=_cached_uuid(target), secret=UUID(secret))
     except (KeyError, ValueError):
         return None
-    return Mark(deployment=deployment, target=target, secret=secret)
+
+
+@lru_cache(maxsize=64)
+def _cached_uuid(text: str) -> UUID:
+    """Return a UUID that many secrets of a list have in their marks."""
+    return UUID(text)
 
 
 @dataclass(frozen=True, kw_only=True)

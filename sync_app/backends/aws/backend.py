@@ -25,7 +25,12 @@ from sync_app.backends.aws.destination import (
     resolve_endpoints,
 )
 from sync_app.backends.aws.errors import NotFound
-from sync_app.backends.aws.metadata import CURRENT, parse_description, parse_list_entry
+from sync_app.backends.aws.metadata import (
+    CURRENT,
+    parse_description,
+    parse_list_entry,
+    take_lists_as_json,
+)
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
@@ -103,6 +108,7 @@ class AwsSecretsManager(Backend):
             destination=self.destination, credentials=self._credentials, seconds=self.timeout_seconds
         )
         self._client = self._aws.client
+        take_lists_as_json(self._client)
 
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from sync_app.backends.base import (
     version_matches,
 )
 from sync_app.backends.numbered_versions import format_version, version_number
+from sync_app.backends.parallel import read_in_parallel
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.backends.rest_backend import RestBackend
@@ -58,6 +59,8 @@ _WORTH_A_LIST: Final = 4
 _BETWEEN: Final = 10
 # The metadata of so many secrets is some 20 MB once it is read.
 _PAGE: Final = 5_000
+# Of a list. Each may have a page in memory.
+_FOLDERS_AT_A_TIME: Final = 4
 _FIRST: Final = 1
 # Vault API, "Namespaces": the name of the one that is meant where none is given.
 _ROOT: Final = "root"
@@ -182,22 +185,14 @@ class VaultKv2(RestBackend):
         return vault_permissions.parse_capabilities(self._mount, self._prefix.start, answer)
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
-        """Yield all secrets below the prefix, from their metadata; no value is read."""
+        """Yield all secrets below the prefix, from their metadata, some folders at a time; reads no value."""
         folders = [self._prefix.start]
         while folders:
-            folder = folders.pop()
-            for key, metadata in self._list_folder(folder):
-                if key.endswith("/"):
-                    folders.append(folder + key)
-                    continue
-                name = (folder + key).removeprefix(self._prefix.start)
-                seen = (
-                    self._get_metadata(name, folder + key)
-                    if metadata is None
-                    else self._parse(name, metadata)
-                )
-                if seen.presence is not Presence.ABSENT:
-                    yield seen
+            deeper: list[str] = []
+            for below, found in read_in_parallel(self._read_folder, folders, threads=_FOLDERS_AT_A_TIME):
+                deeper += below
+                yield from found
+            folders = deeper
 
     def get_metadata(self, name: str) -> SecretMetadata:
         return self._get_metadata(name, self._prefix.path(name))
@@ -371,6 +366,20 @@ class VaultKv2(RestBackend):
             return
         if older is not None and self.values_equal(value, older[0].value):
             self.revert_write(seen, older[0].metadata.version)
+
+    def _read_folder(self, folder: str) -> tuple[list[str], list[SecretMetadata]]:
+        """Return the folders below a folder, and the secrets in it."""
+        deeper: list[str] = []
+        found: list[SecretMetadata] = []
+        for key, metadata in self._list_folder(folder):
+            if key.endswith("/"):
+                deeper.append(folder + key)
+                continue
+            name = (folder + key).removeprefix(self._prefix.start)
+            seen = self._get_metadata(name, folder + key) if metadata is None else self._parse(name, metadata)
+            if seen.presence is not Presence.ABSENT:
+                found.append(seen)
+        return deeper, found
 
     def _api_path(self, kind: str, path: str) -> str:
         return self._writes.api_path(kind, path)
