@@ -40,7 +40,7 @@ from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
-from sync_app.state import local_state
+from sync_app.state import entry_rows, local_state
 from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import mark_for, write_token
 from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
@@ -67,7 +67,7 @@ class Batch:
         self._plan, self._target = tools.plan, tools.plan.target
         names = [item.name for item in items]
         local_secrets = local_state.find_local(self._target.environment, names)
-        known = sync_entries.load_entries(self._target, names)
+        known = entry_rows.load_named(self._target, names)
         self._works = [
             ItemContext(item=item, local=local_secrets.get(item.name), entry=known.get(item.name))
             for item in items

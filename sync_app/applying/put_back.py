@@ -27,7 +27,7 @@ from sync_app.jobs.leases import Lease
 from sync_app.jobs.worker_pool import run_each
 from sync_app.models import KeptCopy, Plan, SyncEntry, Target
 from sync_app.planning import sync_entries
-from sync_app.state import local_state
+from sync_app.state import entry_rows, local_state
 from sync_app.state.ownership import mark_for
 from sync_app.state.same_values import Comparison, ValueMatcher
 
@@ -125,9 +125,7 @@ def find_unsettled(target: Target) -> list[SyncEntry]:
     rows = SyncEntry.objects.filter(target=target, state=DeliveryState.OWNERSHIP_LOST).exclude(
         intended_target=""
     )
-    return (
-        list(sync_entries.load_entries(target, rows.values_list("name", flat=True)).values()) if rows else []
-    )
+    return list(entry_rows.load_named(target, rows.values_list("name", flat=True)).values()) if rows else []
 
 
 def revert_unsettled(

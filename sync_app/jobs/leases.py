@@ -11,8 +11,8 @@ from typing import Final
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Greatest
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Greatest
 
 from audit_app.db.claims import claim as claim_row
 from audit_app.db.claims import unleased
@@ -78,10 +78,10 @@ def claim(run_id: int, *, owner: str) -> "Lease | None":
         lease_until=now + LEASE,
         epoch=F("epoch") + 1,
         attempts=F("attempts") + 1,
+        started_at=Coalesce("started_at", Value(now)),
     )
     if run is None:
         return None
-    Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
     # A clock that was put back since then takes no time from the run.
     spent = max((now - (run.started_at or now)).total_seconds(), 0)
     return Lease(run_id, run.epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)

@@ -161,6 +161,49 @@ class RunningBatch(Generic[Item, Answer]):
             raise
 
 
+class ReadAhead(Generic[Item]):
+    """Reads an iterable to its end in a thread of its own while the caller does something else."""
+
+    def __init__(self, read: Callable[[], Iterable[Item]]) -> None:
+        self._read = read
+        self._parts: SimpleQueue[list[Item]] = SimpleQueue()
+        self.is_over = Event()
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="keeper-sync")
+        self._reading = self._pool.submit(copy_context().run, self._read_parts)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the request that is under way end; no other one is begun."""
+        self.is_over.set()
+        self._pool.shutdown()
+
+    def items(self, *, heartbeat: Callable[[], None]) -> Iterator[Item]:
+        """Yield all items; `heartbeat` is called as in `run_each`. Raises whatever reading them raised."""
+        while True:
+            heartbeat()
+            try:
+                part = self._parts.get(timeout=_HEARTBEAT_SECONDS)
+            except Empty:
+                continue
+            yield from part
+            if not part:
+                self._reading.result()
+                return
+
+    def _read_parts(self) -> None:
+        try:
+            waiting = iter(self._read())
+            while not self.is_over.is_set() and (part := list(islice(waiting, BATCH))):
+                self._parts.put(part)
+        finally:
+            # Nothing more comes.
+            self._parts.put([])
+
+
 class _NotStarted(Exception):
     """An item was not begun."""
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from audit_app.integrity.row_authentication import verified_rows
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
 from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import (
@@ -23,17 +22,24 @@ from sync_app.domain.reconciliation import (
     needs_value_comparison,
 )
 from sync_app.errors import BackendError
-from sync_app.jobs.worker_pool import no_heartbeat, run_each
+from sync_app.jobs.worker_pool import ReadAhead, no_heartbeat, run_each
 from sync_app.models import SyncEntry, Target
-from sync_app.state import local_state
+from sync_app.state import entry_rows, local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import intended_base, is_same_secret, last_synced, prove_ownership, target_side
 from sync_app.state.same_values import AT_A_TIME, Comparison, ValueMatcher
 from sync_app.state.tag_selection import TagVerdict, judge_tags
-from sync_app.state.value_forms import keeper_side
+from sync_app.state.value_forms import is_in_other_form, keeper_side
 
-_HEARTBEAT_EVERY: Final = 500
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
+_SEEN: Final = Side(presence=Presence.PRESENT, version="synced")
+# What `reconcile` needs to know of a secret that is as it was synced, whatever its versions are.
+IN_STEP: Final = Item(
+    keeper=_SEEN,
+    target=_SEEN,
+    base=Base(keeper=_SEEN.version, target=_SEEN.version),
+    ownership=Ownership.CREATED,
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,6 +65,8 @@ class Finding:
     released_entry: SyncEntry | None = None
     # Whether the entry was claimed for creation, and its former data of the existing secret were restored.
     existed_before: bool = False
+    # Whether the versions of both sides, and what proves them, are those of the entry (`_is_in_step`).
+    in_step: bool = False
 
     @property
     def base(self) -> Base | None:
@@ -72,11 +80,16 @@ class Finding:
 
     def was_owned(self, target: Target) -> bool:
         """Return whether our entry records it as owned, and the existing secret does not prove it."""
+        if self.in_step:
+            return False
         claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
         return claimed and self.ownership(target) is Ownership.NONE
 
     def to_item(self, target: Target) -> Item:
         """Return both sides for `reconcile`."""
+        return IN_STEP if self.in_step else self._compare_sides(target)
+
+    def _compare_sides(self, target: Target) -> Item:
         return Item(
             keeper=self._keeper_side(target),
             target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
@@ -100,32 +113,54 @@ def discover(
     Raises a BackendError if the target cannot be listed to its end: nothing is concluded from a
     part. Reads no value.
     """
+    # The list is a wait for the target, and Keeper's side one for the database.
+    with ReadAhead(backend.list_secrets) as listed:
+        found = _look_at_keeper(target)
+        _note_listed(target, backend, found, listed.items(heartbeat=heartbeat))
+    found = {name: each for name, each in found.items() if not _is_elsewhere(each)}
+    for finding in found.values():
+        finding.in_step = _is_in_step(target, finding)
+    others = [finding for finding in found.values() if not finding.in_step]
+    if backend.capabilities.list_is_complete:
+        # Nothing is at names that a whole list does not show, and that were never known there.
+        for finding in others:
+            if finding.remote is None and not _is_known(finding.entry):
+                finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
+    doubtful = [each for each in others if _is_doubtful(target, each)]
+    refresh(backend, doubtful, heartbeat=heartbeat)
+    _correct_claims(target, others)
+    _mark_lost(target, found)
+    return found
+
+
+def _look_at_keeper(target: Target) -> dict[str, Finding]:
+    """Return what Keeper has of each name, in the target's scope: its secret and our entry."""
     found: dict[str, Finding] = {}
     for held in local_state.list_local(target.environment, scope=str(target.scope)):
         found[held.name] = Finding(name=held.name, local=held)
-    for entry in _load_entries(target):
-        found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
+    for entry in entry_rows.load_under(target, str(target.scope)):
+        known = found.get(entry.name)
+        if known is None:
+            found[entry.name] = Finding(name=entry.name, entry=entry)
+        else:
+            known.entry = entry
     _leave_out_by_tags(target, found.values())
-    known = {backend.remote_name(name): name for name in found}
-    for count, listed in enumerate(backend.list_secrets()):
-        # Another client's secret may have the name that one of Keeper's becomes there.
-        name = known.get(backend.remote_name(listed.name), listed.name)
-        seen = listed if name == listed.name else replace(listed, name=name)
-        if local_state.is_in_scope(str(target.scope), seen.name):
-            found.setdefault(seen.name, Finding(name=seen.name)).remote = seen
-        if count % _HEARTBEAT_EVERY == 0:
-            heartbeat()
-    found = {name: each for name, each in found.items() if not _is_elsewhere(each)}
-    if backend.capabilities.list_is_complete:
-        # Nothing is at names that a whole list does not show, and that were never known there.
-        for finding in found.values():
-            if finding.remote is None and not _is_known(finding.entry):
-                finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
-    doubtful = [each for each in found.values() if _is_doubtful(target, each)]
-    refresh(backend, doubtful, heartbeat=heartbeat)
-    _correct_claims(target, found.values())
-    _mark_lost(target, found)
     return found
+
+
+def _note_listed(
+    target: Target, backend: Backend, found: dict[str, Finding], listed: Iterable[SecretMetadata]
+) -> None:
+    """Note what the target shows of each name in its scope."""
+    known, scope = {backend.remote_name(name): name for name in found}, str(target.scope)
+    for each in listed:
+        # Another client's secret may have the name that one of Keeper's becomes there.
+        name = known.get(backend.remote_name(each.name), each.name)
+        seen = each if name == each.name else replace(each, name=name)
+        if (finding := found.get(name)) is not None:
+            finding.remote = seen
+        elif local_state.is_in_scope(scope, name):
+            found[name] = Finding(name=name, remote=seen)
 
 
 def discover_names(
@@ -134,9 +169,8 @@ def discover_names(
     """Return the state of some names, each read separately."""
     local_secrets = local_state.find_local(target.environment, list(names))
     found = {name: Finding(name=name, local=local_secrets.get(name)) for name in names}
-    for entry in _load_entries(target):
-        if entry.name in found:
-            found[entry.name].entry = entry
+    for name, entry in entry_rows.load_named(target, found).items():
+        found[name].entry = entry
     _leave_out_by_tags(target, found.values())
     refresh(backend, found.values(), heartbeat=heartbeat)
     _correct_claims(target, found.values())
@@ -175,7 +209,7 @@ def compare_values(
     questions = [
         finding
         for finding in findings.values()
-        if needs_value(target, finding) or (everything and _is_in_both(finding))
+        if (not finding.in_step and needs_value(target, finding)) or (everything and _is_in_both(finding))
     ]
     for finding, answer in run_each(
         lambda finding: matcher.backend.read_value(finding.name), questions, heartbeat=heartbeat
@@ -286,13 +320,22 @@ def _comparison(finding: Finding, copy: SecretValue | None) -> Comparison | None
     )
 
 
-def _load_entries(target: Target) -> list[SyncEntry]:
-    """Return the entries that Keeper wrote; the others prove nothing, and are reported."""
-    rows = SyncEntry.objects.filter(local_state.in_scope(str(target.scope)), target=target)
-    entries = list(rows)
-    for entry in entries:
-        entry.target = target
-    return verified_rows(entries)
+def _is_in_step(target: Target, finding: Finding) -> bool:
+    """Return whether both sides are as they were synced last, by versions and proofs alone.
+
+    No other step asks more of such a secret: no read settles anything, and any rules leave it as it is.
+    """
+    local, seen, entry = finding.local, finding.remote, finding.entry
+    if local is None or seen is None or entry is None or finding.unproved:
+        return False
+    return (
+        local.presence is seen.presence is Presence.PRESENT
+        and local.version == entry.base_keeper != ""
+        and seen.version == entry.base_target != ""
+        and not (entry.intended_keeper or entry.intended_target or entry.claimed_from)
+        and finding.ownership(target) is not Ownership.NONE
+        and not is_in_other_form(target, local, entry)
+    )
 
 
 def _is_known(entry: SyncEntry | None) -> bool:

@@ -17,7 +17,7 @@ from secrets_app.views.presenters import value_fields
 from sync_app.errors import MembersUnknown
 from sync_app.models import PlanItem
 from sync_app.models.plan import Act, ItemState
-from sync_app.planning import sync_entries
+from sync_app.state import entry_rows
 
 WITH_MEMBERS: Final = frozenset({SecretType.JSON, SecretType.YAML})
 
@@ -58,7 +58,7 @@ def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:
         raise MembersUnknown("only an update that is still planned, of JSON or YAML, has members to tell of")
     if secret.uses_references:
         raise MembersUnknown("what this refers to is filled in when it is delivered")
-    entry = sync_entries.load_entries(item.plan.target, [item.name]).get(item.name)
+    entry = entry_rows.load_named(item.plan.target, [item.name]).get(item.name)
     if entry is None or not entry.base_keeper or entry.base_target != item.target_version:
         raise MembersUnknown("what stands there was not written by Keeper, which cannot tell its members")
     return _number(secret, entry.base_keeper), _number(secret, item.keeper_version)

@@ -68,6 +68,7 @@ def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = No
     # If only the values, or the next pass, can decide, the last pass's result is kept.
     told = [each for each in drawn if not _is_undetermined(target, each.finding)]
     sync_entries.record_states(target, told, lease=lease, forget=True)
+    sync_entries.note_check(target)
     return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
 
 
@@ -185,11 +186,7 @@ def build_plan(
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_snapshot(plan.target)
-    with transaction.atomic():
-        if lease:
-            lease.renew()
-        # Of an earlier attempt, which stored a part.
-        PlanItem.objects.filter(plan=plan).delete()
+    _remove_earlier_items(plan, lease)
     stored = _items_to_store(drawn)
     for start in range(0, len(stored), _ROWS):
         _store_items(plan, stored[start : start + _ROWS], lease)
@@ -302,6 +299,18 @@ def _attach_plan(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     return run.plan
 
 
+def _remove_earlier_items(plan: Plan, lease: Lease | None) -> None:
+    """Remove the items that an earlier attempt stored before it stopped."""
+    items = PlanItem.objects.filter(plan=plan)
+    # No other worker stores any, since the lease is this one's.
+    if not items.exists():
+        return
+    with transaction.atomic():
+        if lease:
+            lease.renew()
+        items.delete()
+
+
 def _items_to_store(drawn: list[PlanItemDraft]) -> list[PlanItemDraft]:
     """Return what is stored one by one; what stays as it is, and most of what is not ours, is counted."""
     listed = [
@@ -351,6 +360,7 @@ def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     with transaction.atomic():
         if lease:
             lease.renew()
+        sync_entries.note_check(target)
         older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
         older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
         plan.save(update_fields=_MADE)

@@ -1,6 +1,7 @@
 """Writes entries: what Keeper stores of each name at a target, and its state."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from django.db import transaction
@@ -31,6 +32,8 @@ _COVERED: Final = (
     "ownership",
 )
 _UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at")
+_covered: Final = attrgetter(*_COVERED)
+_uncovered: Final = attrgetter(*_UNCOVERED)
 _INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_mac"]
 _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
@@ -59,13 +62,12 @@ def record_states(
         elif entry is None and draft.finding.local is not None:
             new.append(_apply_draft(target, _new_entry(target, draft), draft))
         elif entry is not None:
-            before = _column_values(entry, _COVERED), _column_values(entry, _UNCOVERED)
+            before = _covered(entry), _uncovered(entry)
             _apply_draft(target, entry, draft)
-            if draft.finding.existed_before or before[0] != _column_values(entry, _COVERED):
+            if draft.finding.existed_before or before[0] != _covered(entry):
                 changed.append(entry)
-            elif before[1] != _column_values(entry, _UNCOVERED):
+            elif before[1] != _uncovered(entry):
                 stated.append(entry)
-    now = database_now()
     for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
         part = slice(start, start + _ROWS)
         with transaction.atomic():
@@ -79,7 +81,11 @@ def record_states(
     settled = was_open - _with_intents(drafts)
     if settled:
         KeptCopy.objects.filter(target=target, name__in=settled).delete()
-    SyncEntry.objects.filter(target=target).update(checked_at=now)
+
+
+def note_check(target: Target) -> None:
+    """Note that a target was looked at just now for each secret that it has or should have."""
+    SyncEntry.objects.filter(target=target).update(checked_at=database_now())
 
 
 def _with_intents(drafts: Iterable[PlanItemDraft]) -> set[str]:
@@ -110,12 +116,6 @@ def _save(entries: Sequence[SyncEntry], columns: Sequence[str]) -> None:
     update_rows(entries, columns)
 
 
-def load_entries(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
-    """Return the genuine entries of some names."""
-    rows = SyncEntry.objects.filter(target=target, name__in=list(names))
-    return {entry.name: entry for entry in _verify_entries(target, rows)}
-
-
 def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     """Return how many secrets of a target are ours, by genuine entries.
 
@@ -124,15 +124,11 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
     gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
     rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
-    return len(_verify_entries(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
-
-
-def _verify_entries(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
-    found = list(rows)
+    found = list(rows.exclude(gone & ~Q(name__in=mine.values("name"))))
     for row in found:
         # One object for all, so that no row asks for its target again.
         row.target = target
-    return verified_rows(found)
+    return len(verified_rows(found))
 
 
 def _new_entry(target: Target, draft: PlanItemDraft) -> SyncEntry:
@@ -152,10 +148,6 @@ def _is_shown(draft: PlanItemDraft) -> bool:
 def _is_removable(entry: SyncEntry, *, shows: bool) -> bool:
     # One look may have met another system, or a node that lags.
     return entry.ownership == Ownership.NONE or (shows and entry.reason == Reason.NOWHERE)
-
-
-def _column_values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
-    return [getattr(entry, name) for name in columns]
 
 
 def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> SyncEntry:

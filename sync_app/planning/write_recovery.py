@@ -40,7 +40,7 @@ def recover_unacknowledged_writes(
     found = {
         name: claim
         for name, finding in findings.items()
-        if (claim := claimed_base(target, finding)) is not None
+        if not finding.in_step and (claim := claimed_base(target, finding)) is not None
     }
     known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []

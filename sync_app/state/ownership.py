@@ -49,7 +49,7 @@ def prove_ownership(
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
     if not gone and not capabilities_of(target.backend).keeps_marks:
         return _prove_by_entry(entry, seen)
-    if gone or (_is_marked(target, seen, {entry.secret_uuid, secret}) and is_same_secret(entry, seen)):
+    if gone or (_is_marked(target, seen, (entry.secret_uuid, secret)) and is_same_secret(entry, seen)):
         return Ownership(entry.ownership)
     return Ownership.NONE
 
@@ -104,7 +104,7 @@ def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
     )
 
 
-def _is_marked(target: Target, seen: SecretMetadata | None, secrets: set[UUID | None]) -> bool:
+def _is_marked(target: Target, seen: SecretMetadata | None, secrets: tuple[UUID | None, UUID | None]) -> bool:
     mark = seen.mark if seen else None
     return (
         mark is not None

@@ -6,6 +6,10 @@ from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import item_actions
+from sync_app.models import Target
+from sync_app.planning import discovery
+from sync_app.planning.discovery import Finding
+from sync_app.tests.applying.in_step import assert_in_step
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import World
 from tests.processes import database
@@ -26,6 +30,20 @@ def nudges(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[st
 def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look count for as long as a busy machine takes; test_many.py looks at what is too old."""
     monkeypatch.setattr(item_actions, "FRESH_SECONDS", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def _short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold each finding that a pass takes for in step against what every step would find out about it."""
+    is_in_step = discovery._is_in_step
+
+    def checked(target: Target, finding: Finding) -> bool:
+        found = is_in_step(target, finding)
+        if found:
+            assert_in_step(target, finding)
+        return found
+
+    monkeypatch.setattr(discovery, "_is_in_step", checked)
 
 
 @pytest.fixture
