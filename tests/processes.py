@@ -104,14 +104,27 @@ def database(tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbB
 def copy_schema(url: SplitResult) -> None:
     """Fill an empty database of MariaDB with what the suite's own one holds: tables, and what migrations left."""
     own = connection.settings_dict
-    dump = _at("mariadb-dump", own["HOST"], own["PORT"], own["USER"], "--single-transaction", own["NAME"])
-    environment = {**os.environ, "MYSQL_PWD": own["PASSWORD"] or ""}
-    dumped = subprocess.run(dump, env=environment, capture_output=True, check=True)
+    statements = _dump(own["HOST"], own["PORT"], own["USER"], own["PASSWORD"] or "", own["NAME"])
     # As after a first migration, each table begins to count at one.
-    tables = re.sub(rb" AUTO_INCREMENT=\d+", b"", dumped.stdout)
-    load = _at("mariadb", url.hostname, url.port, url.username, url.path[1:])
-    environment["MYSQL_PWD"] = url.password or ""
-    subprocess.run(load, env=environment, input=tables, check=True)
+    load(url, re.sub(rb" AUTO_INCREMENT=\d+", b"", statements))
+
+
+def dumped(url: SplitResult) -> bytes:
+    """Return a database of MariaDB as statements."""
+    return _dump(url.hostname, url.port, url.username, url.password or "", url.path[1:])
+
+
+def _dump(host: object, port: object, user: object, password: str, name: str) -> bytes:
+    command = _at("mariadb-dump", host, port, user, "--single-transaction", name)
+    environment = {**os.environ, "MYSQL_PWD": password}
+    return subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+
+
+def load(url: SplitResult, statements: bytes) -> None:
+    """Run statements in a database of MariaDB."""
+    command = _at("mariadb", url.hostname, url.port, url.username, url.path[1:])
+    environment = {**os.environ, "MYSQL_PWD": url.password or ""}
+    subprocess.run(command, env=environment, input=statements, check=True)
 
 
 def _at(program: str, host: object, port: object, user: object, *arguments: str) -> list[str]:

@@ -33,6 +33,7 @@ SERVING: Final = ("read engine", "web process", "web server")
 SECRETS: Final = 50
 VALUE: Final = "canary-3c6d-value"
 REVOKE_SECONDS: Final = 0.7
+REST_SECONDS: Final = 0.3
 VALUES_FOR_EACH_KILL: Final = 50
 TOKENS: Final = 5
 PATIENCE_SECONDS: Final = 300
@@ -115,6 +116,8 @@ class Readers:
             with closing(asking), suppress(OSError, http.client.HTTPException):
                 while not self.ends.is_set():
                     self._read(asking, draw)
+                    # Each rests, so that together they leave the machine some time.
+                    time.sleep(draw.random() * REST_SECONDS)
             time.sleep(0.05)
 
     def _read(self, asking: http.client.HTTPConnection, draw: random.Random) -> None:

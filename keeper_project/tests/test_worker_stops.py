@@ -206,19 +206,16 @@ def lines_of(output: Path) -> list[str]:
     return output.read_text().splitlines()
 
 
-def test_tasks_that_end_their_process_take_no_place_of_the_pool(alone: Keeper) -> None:
-    """As many as the worker fetches ahead, and more."""
+def test_tasks_that_end_their_process_take_no_place_and_a_dead_beat_starts_the_worker_again(
+    alone: Keeper,
+) -> None:
+    """As many tasks as the worker fetches ahead, and more."""
     alone.let_go()
     alone.start()
     alone.want([ENDS] * (5 * THREADS) + TASKS)
     until(lambda: alone.lines("ended") == TASKS, "the worker takes no task any more")
-    alone.signal(signal.SIGTERM)
-    assert alone.wait() == 0
     assert "starts again" not in alone.output.read_text()
-
-
-def test_a_worker_whose_beat_dies_is_started_again(alone: Keeper) -> None:
-    alone.start()
+    (alone.folder / WANTED).unlink()
     (alone.folder / BEAT_DIES).touch()
     until(lambda: "the worker ended with exit code 70" in alone.output.read_text(), "nobody noticed")
     until(lambda: alone.output.read_text().count(" ready.") > 1, "it was not started again")
