@@ -1,7 +1,6 @@
 """The user's own pages: the profile with sessions and password, and the confirmation of identity."""
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib import messages
@@ -27,7 +26,7 @@ from environments_app.sessions.service import active_sessions, end_other_session
 from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_own_name, set_password
 from environments_app.users.password_links import choose_reset, resets_are_on
-from environments_app.users.preferences import choose_time_zone
+from environments_app.users.preferences import choose_time_zone, time_zones
 from environments_app.views.sign_in import target_of
 
 
@@ -174,7 +173,7 @@ def _profile(
         "grants": sorted(
             principal_of(request).grants, key=lambda grant: (grant.environment_name, grant.prefix)
         ),
-        "zones": sorted(available_timezones()),
+        "zones": time_zones(),
         "sessions": list(active_sessions(user)),
         "tokens": list(active_tokens(user)),
         "token_form": token_form or PersonalTokenForm(environments=names),
