@@ -6,6 +6,7 @@ from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import item_actions
+from sync_app.jobs import worker_pool
 from sync_app.models import Target
 from sync_app.planning import discovery
 from sync_app.planning.discovery import Finding
@@ -44,6 +45,13 @@ def _short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(discovery, "_is_in_step", checked)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write without the pauses that systems ask for: GitHub takes one write a second; test_pauses.py looks at them."""
+    if "test_pauses" not in request.module.__name__:
+        monkeypatch.setattr(worker_pool.RateLimiter, "wait", lambda _: None)
 
 
 @pytest.fixture
