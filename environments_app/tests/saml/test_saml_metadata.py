@@ -80,7 +80,7 @@ class Served(BaseHTTPRequestHandler):
 def _served(settings: Settings) -> Iterator[None]:
     Served.answer, Served.asked = (200, FIRST), 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Served)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     settings.KEEPER_SAML_METADATA_FILE = ""
     settings.KEEPER_SAML_METADATA_URL = f"http://127.0.0.1:{server.server_port}/metadata"

@@ -20,7 +20,7 @@ from django.db import transaction
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
-from environments_app.tests.cast import make_cast
+from environments_app.tests.cast import Cast, make_cast
 from secrets_app.keys.data_keys import forget_data_keys
 from sync_app.backends.registry import BACKENDS
 from sync_app.tests.adversary.combinations import Combination, every, factors, pairwise
@@ -62,12 +62,12 @@ def test_every_backend_has_its_adversary() -> None:
 
 @pytest.mark.parametrize(("backend", "number"), SHORT)
 def test_nobodys_last_value_goes_and_nothing_is_silent(
-    make_world: Make, backend: str, number: int, caplog: pytest.LogCaptureFixture
+    make_world: Make, cast: Cast, backend: str, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     seed = int(os.environ.get("ADVERSARY_SEED") or number)
     combination = pairwise(choices(backend))[number]
     with undone():
-        play(make_world, combination, seed, ROUNDS, Book(), caplog)
+        play(make_world, cast, combination, seed, ROUNDS, Book(), caplog)
 
 
 @contextmanager
@@ -85,6 +85,7 @@ def undone() -> Iterator[None]:
 
 def play(
     make_world: Make,
+    cast: Cast,
     combination: Combination,
     seed: int,
     rounds: int,
@@ -97,7 +98,7 @@ def play(
     with pytest.MonkeyPatch.context() as monkeypatch:
         world = make_world(combination["variant"], random, book.strangers)
         episode = Episode(
-            cast=make_cast(),
+            cast=cast,
             world=world,
             combination=combination,
             random=random,
@@ -132,6 +133,7 @@ def test_nobodys_last_value_goes_under_any_combination(
             with undone():
                 play(
                     make_world,
+                    make_cast(),
                     combinations[seed * STRIDE % len(combinations)],
                     seed,
                     LONG_ROUNDS,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 
+from environments_app.tests.cast import make_cast
 from sync_app.applying import item_actions
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.registry import BACKENDS
@@ -109,7 +110,7 @@ def test_it_is_found(
         combination = combinations[seed * STRIDE % len(combinations)]
         try:
             with undone():
-                play(make_world, combination, seed, LONG_ROUNDS, Book(), caplog)
+                play(make_world, make_cast(), combination, seed, LONG_ROUNDS, Book(), caplog)
         except Violation as found:
             with capsys.disabled():
                 print(f"\n{broken.__name__}, {backend}, episode {seed}: {str(found)[:100]}")  # noqa: T201
