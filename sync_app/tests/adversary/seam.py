@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pytest
 
+from sync_app.backends import parallel
 from sync_app.jobs import worker_pool
 
 
@@ -63,5 +64,6 @@ class Inline:
 
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Keeper ask for one thing after the other, in this thread."""
-    monkeypatch.setattr(worker_pool, "ThreadPoolExecutor", Inline)
+    for module in (worker_pool, parallel):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(worker_pool.RateLimiter, "wait", lambda _: None)
