@@ -8,7 +8,6 @@ import pytest
 from environments_app.tests.cast import make_cast
 from sync_app.applying import item_actions
 from sync_app.backends.aws.backend import AwsSecretsManager
-from sync_app.backends.registry import BACKENDS
 from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import DeletionBudget, Item
@@ -18,6 +17,7 @@ from sync_app.state import ownership
 from sync_app.targets import credentials
 from sync_app.tests.adversary.combinations import every
 from sync_app.tests.adversary.judge import Book, Violation
+from sync_app.tests.adversary.registry import WORLDS
 from sync_app.tests.adversary.test_adversary import LONG_ROUNDS, STRIDE, Make, choices, play, undone
 
 pytestmark = [pytest.mark.django_db, pytest.mark.torture]
@@ -78,11 +78,11 @@ def forgetting_at_once(patch: pytest.MonkeyPatch) -> None:
 BREAKS: Final[Mapping[Break, tuple[tuple[str, ...], Mapping[str, str]]]] = {
     no_proof_around_a_write: (("vault_kv2",), {"direction": "push"}),
     no_compare_and_set: (("aws_secrets_manager",), {"direction": "push"}),
-    no_ownership_before_a_deletion: (tuple(BACKENDS), {"direction": "push", "deletion": "recoverable"}),
-    no_deletion_budget: (tuple(BACKENDS), {"direction": "push", "deletion": "recoverable"}),
-    no_base: (tuple(BACKENDS), {"direction": "push", "conflict": "ask"}),
-    no_proof_of_the_system: (tuple(BACKENDS), {"direction": "push"}),
-    silence_about_what_is_lost: (tuple(BACKENDS), {"direction": "push"}),
+    no_ownership_before_a_deletion: (tuple(WORLDS), {"direction": "push", "deletion": "recoverable"}),
+    no_deletion_budget: (tuple(WORLDS), {"direction": "push", "deletion": "recoverable"}),
+    no_base: (tuple(WORLDS), {"direction": "push", "conflict": "ask"}),
+    no_proof_of_the_system: (tuple(WORLDS), {"direction": "push"}),
+    silence_about_what_is_lost: (tuple(WORLDS), {"direction": "push"}),
     forgetting_at_once: (("vault_kv2",), {"direction": "push"}),
 }
 

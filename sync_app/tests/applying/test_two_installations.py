@@ -98,13 +98,13 @@ def test_of_a_deployment_one_installation_acts_and_two_come_to_rest(
     # A copy does nothing.
     first.ask("keep", values={"app/one": "second"})
     copied = copy.ask("sync")
-    assert (copied["state"], "not the active installation" in copied["error"]) == ("failed", True)
+    assert (copied["state"], "installation is not active" in copied["error"]) == ("failed", True)
     assert copy.ask("scheduled") == {"active": False, "due": 0}
     assert first.ask("sync")["counts"] == {"unchanged": 2, "update": 1}
     # Once it is activated, the original stands still.
     copy.ask("act")
     refused = first.ask("sync")
-    assert (refused["state"], "not the active installation" in refused["error"]) == ("failed", True)
+    assert (refused["state"], "installation is not active" in refused["error"]) == ("failed", True)
     assert first.ask("scheduled") == {"active": False, "due": 0}
     # Where the two see no common file, both act: they disagree, and that is a fight like any other.
     lease.unlink()
