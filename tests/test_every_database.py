@@ -50,6 +50,7 @@ TESTED_BY: Final = {
     "sync_app/jobs/leases.py": "sync_app/tests/applying/test_due.py",
     "sync_app/rotation/execution/schedule.py": "sync_app/tests/rotation/test_workers.py",
     "sync_app/runs/schedule.py": "sync_app/tests/applying/test_due.py",
+    "sync_app/state/entry_rows.py": "sync_app/tests/applying/test_entry_rows.py",
 }
 
 
