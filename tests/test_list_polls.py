@@ -173,13 +173,15 @@ def test_a_poll_costs_two_statements_once_the_state_is_known(
         with CaptureQueriesContext(connection) as captured:
             assert front.get(PATHS[0], headers=environ).status_code == 304
         costs.append(len(captured))
-    # The token with its environment, and the head; at first the rows as well.
-    assert costs == [3, 2, 2]
+    # The token with its environment, and the head, for which a server is asked along once the stream is
+    # known; at first the rows as well.
+    asked = 1 if connection.vendor == "mysql" else 2
+    assert costs == [3, asked, asked]
     both(client, f"{BASE}/export", '"0"')
     with CaptureQueriesContext(connection) as captured:
         assert front.get(PATHS[0], headers=environ).status_code == 304
     # The head has moved by the record of a read.
-    assert len(captured) == 3
+    assert len(captured) == asked + 1
 
 
 def test_what_is_kept_of_states_is_bounded(
