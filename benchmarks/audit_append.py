@@ -37,7 +37,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
         found = keeper.inside("append", str(scale.rounds), str(scale.seconds), str(CLIENTS))
         rows.append(
             Comparison(
-                work=f"append to the trail, {CLIENTS} writers",
+                work=f"append to the audit log, {CLIENTS} writers",
                 database=database,
                 unit="rows/s",
                 keeper=found["chained"],
