@@ -7,9 +7,14 @@ execute wrappers are active.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+# SQLite's driver gives up the interpreter's lock at each row: threads that fetch at the same moment would
+# take it from each other at every row.
+_ROWS: Final = Lock()
 
 
 def first_row(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Any] | None:
@@ -30,7 +35,7 @@ def all_rows(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> 
             cursor.execute(sql, values)
             return cursor.fetchall()  # type: ignore[no-any-return]  # the stub knows no types of rows
     _make_ready(database)
-    with database.wrap_database_errors:
+    with database.wrap_database_errors, _ROWS:
         return database.connection.execute(_marked(sql), values).fetchall()  # type: ignore[no-any-return]  # as above
 
 
