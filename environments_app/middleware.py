@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 
 from environments_app.authentication.drf import session_principal
 from environments_app.clock import ZONE
-from environments_app.views.origin_page import origin_page
+from environments_app.views.account.origin_page import origin_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 EXPIRED: Final = "Your session has expired. Sign in again."

@@ -10,11 +10,11 @@ from environments_app.views import audit_trail as audit_trail_views
 from environments_app.views import environments as pages
 from environments_app.views import memberships as memberships_views
 from environments_app.views import people as people_views
-from environments_app.views import profile as profile_views
-from environments_app.views import second_factor as second_factor_views
-from environments_app.views import sessions as sessions_views
-from environments_app.views import sign_in as sign_in_views
 from environments_app.views import tokens as tokens_views
+from environments_app.views.account import profile as profile_views
+from environments_app.views.account import second_factor as second_factor_views
+from environments_app.views.account import sessions as sessions_views
+from environments_app.views.account import sign_in as sign_in_views
 from environments_app.views.recovery import password_links as password_links_views
 from environments_app.views.workloads import trusts as trusts_views
 

@@ -14,7 +14,7 @@ from keeper_project.errors import KeeperError
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
 TRANSPORT_ALIASES.update(
-    dict.fromkeys(("redis", "rediss"), "keeper_project.runtime.redis_transport:Transport")
+    dict.fromkeys(("redis", "rediss"), "keeper_project.runtime.worker.redis_transport:Transport")
 )
 
 
@@ -50,7 +50,7 @@ class ContainedTask(Task[Any, Any]):
         except MemoryError:
             if not self.request.called_directly:
                 # A worker has loaded it, below. The web server needs nothing of Celery's worker.
-                from keeper_project.runtime.worker_end import end_worker  # noqa: PLC0415
+                from keeper_project.runtime.worker.worker_end import end_worker  # noqa: PLC0415
 
                 end_worker()
             raise
@@ -64,12 +64,12 @@ class Keeper(Celery):
     @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The class of `celery worker`, loaded when it is asked for."""
-        return self.subclass_with_self("keeper_project.runtime.celery_programs:Worker")  # type: ignore[arg-type]  # stubs
+        return self.subclass_with_self("keeper_project.runtime.worker.celery_programs:Worker")  # type: ignore[arg-type]  # stubs
 
     @cached_property
     def Beat(self) -> Any:  # noqa: N802 - Celery's name
         """The class of `celery beat`, loaded when it is asked for."""
-        return self.subclass_with_self("keeper_project.runtime.celery_programs:Beat")  # type: ignore[arg-type]  # stubs
+        return self.subclass_with_self("keeper_project.runtime.worker.celery_programs:Beat")  # type: ignore[arg-type]  # stubs
 
 
 app = Keeper("keeper", task_cls=ContainedTask)
@@ -80,7 +80,7 @@ app.autodiscover_tasks()
 @worker_init.connect
 def _load_end(**_kwargs: Any) -> None:
     # While there is memory for it.
-    importlib.import_module("keeper_project.runtime.worker_end")
+    importlib.import_module("keeper_project.runtime.worker.worker_end")
 
 
 @worker_init.connect

@@ -15,7 +15,7 @@ from keeper_project.health import checker
 from keeper_project.inbox import digest
 from keeper_project.operations import schedule_runs
 from keeper_project.reports import mail as reports_mail
-from keeper_project.runtime.heartbeat import beat
+from keeper_project.runtime.worker.heartbeat import beat
 
 _SEND_REPORT: Final = "keeper_project.tasks.send_report"
 _SEND_DIGEST: Final = "keeper_project.tasks.send_digest"

@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from environments_app.admin import login as admin_login
-from environments_app.views.sign_in import sign_out
+from environments_app.views.account.sign_in import sign_out
 from keeper_project.api.reference import ApiReferenceView
 from keeper_project.api.reports import ReportListView, ReportView
 from keeper_project.api.version import ServerVersionView

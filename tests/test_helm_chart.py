@@ -10,7 +10,7 @@ import yaml
 
 from keeper_project.config.variables import GROUPS
 from keeper_project.runtime.supervisor import STOP_SECONDS
-from keeper_project.runtime.worker_end import FINISH_SECONDS
+from keeper_project.runtime.worker.worker_end import FINISH_SECONDS
 from tests.servers.helm import helm, kubernetes_validate
 
 ROOT = Path(__file__).resolve().parents[1]

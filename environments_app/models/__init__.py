@@ -11,12 +11,11 @@ from environments_app.models.access import (
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalEntry, ApprovalState, EntryKind
 from environments_app.models.authentication import FailedSignIns, KnownNetwork, Passkey, SecondFactor, Session
-from environments_app.models.device_sign_in import DeviceSignIn
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
 from environments_app.models.password_link import LinkPurpose, PasswordLink
-from environments_app.models.personal_token import PersonalToken
+from environments_app.models.personal_token import DeviceSignIn, PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
     SamlAssertion,
@@ -25,8 +24,7 @@ from environments_app.models.saml import (
     SamlRole,
 )
 from environments_app.models.trust import Trust, TrustAlgorithm, TrustPreset, TrustRole, UsedJwt
-from environments_app.models.user import GroupMember, User, UserRole
-from environments_app.models.user_preferences import NoticeKind, PersonalSettings
+from environments_app.models.user import GroupMember, NoticeKind, PersonalSettings, User, UserRole
 
 __all__ = [
     "INSTALLATION_ROLES",

@@ -22,8 +22,8 @@ from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
 from environments_app.users.lookup import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
+from environments_app.views.account.profile import confirm_first
 from environments_app.views.base import render_page
-from environments_app.views.profile import confirm_first
 
 
 @login_required

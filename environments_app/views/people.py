@@ -29,8 +29,8 @@ from environments_app.sessions.service import active_sessions, end_other_session
 from environments_app.users import accounts
 from environments_app.users.password_backend import named_user
 from environments_app.users.password_links import can_send, invitation_of, invite, withdraw_invitation
+from environments_app.views.account.profile import confirm_first
 from environments_app.views.base import attempt
-from environments_app.views.profile import confirm_first
 from environments_app.views.recovery.password_links import SENDING
 
 

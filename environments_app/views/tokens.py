@@ -26,8 +26,8 @@ from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.tokens.personal import issue_personal
+from environments_app.views.account.profile import profile_page
 from environments_app.views.base import attempt, render_page
-from environments_app.views.profile import profile_page
 
 _SHOWN: Final = 200
 # So many environments the menu of the list offers; each environment's page issues tokens as well.

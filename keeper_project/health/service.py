@@ -29,7 +29,7 @@ from keeper_project.celery import app
 from keeper_project.errors import KeeperError
 from keeper_project.health.status import failing_systems
 from keeper_project.runtime import process_states
-from keeper_project.runtime.heartbeat import last_beat
+from keeper_project.runtime.worker.heartbeat import last_beat
 from secrets_app.errors import SecretError
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 from secrets_app.read_engine.engine import SLOW_SECONDS, read_engine

@@ -19,7 +19,7 @@ from secrets_app.errors import InvalidName
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.queries.states import known_etags
 from secrets_app.read_engine.list_polls import ListPoll
-from secrets_app.services.export_formats import EXPORT_RENDERERS
+from secrets_app.services.exporting.formats import EXPORT_RENDERERS
 from secrets_app.values.names import validate_prefix
 
 _LIST: Final = re.compile(r"/api/environments/([^/]+)/(manifest|export)")

@@ -17,7 +17,7 @@ from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
 from environments_app.models.notification import Delivery, DeliveryState
 from keeper_project.models import ExternalSystem, SystemState
 from keeper_project.observability.gauges import age, gauge
-from keeper_project.runtime.heartbeat import last_beat
+from keeper_project.runtime.worker.heartbeat import last_beat
 from secrets_app.key_operations.key_check import failing_data_keys
 from sync_app.domain.rotation_state import Slot, Step, slot_of
 from sync_app.models import Rotation, RotationPolicy, Run, Target

@@ -29,7 +29,7 @@ from keeper_project.runtime import process_states
 from keeper_project.runtime.request_threads import Front, RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
-from keeper_project.runtime.worker_end import FINISH_SECONDS, end_worker
+from keeper_project.runtime.worker.worker_end import FINISH_SECONDS, end_worker
 
 MakeFront = Callable[[], Front]
 

@@ -15,7 +15,7 @@ from audit_app import tasks as audit_tasks
 from audit_app.interfaces import worker_slots
 from environments_app.models import Session
 from keeper_project import tasks as project_tasks
-from keeper_project.runtime.heartbeat import last_beat
+from keeper_project.runtime.worker.heartbeat import last_beat
 from keeper_project.tasks import beat_heartbeat, clear_sessions
 from secrets_app import tasks as secrets_tasks
 

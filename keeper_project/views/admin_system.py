@@ -16,7 +16,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.errors import ConfirmationNeeded, InvalidField
-from environments_app.views.profile import confirm_first
+from environments_app.views.account.profile import confirm_first
 from keeper_project.backup import service as backup
 from keeper_project.backup.download import open_sealed
 from keeper_project.backup.errors import BackupError, Malformed
@@ -28,7 +28,7 @@ from keeper_project.operations.queues import leases, queues
 from keeper_project.operations.schedule_runs import request_run
 from keeper_project.operations.schedules import schedules
 from keeper_project.operations.settings_view import Setting, shown_settings
-from keeper_project.runtime.heartbeat import last_beat
+from keeper_project.runtime.worker.heartbeat import last_beat
 
 _BACKUPS_SHOWN: Final = 10
 

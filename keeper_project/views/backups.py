@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.integrity.active_installation import current, is_active
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
-from environments_app.views.profile import confirm_first
+from environments_app.views.account.profile import confirm_first
 from keeper_project.backup import recovery
 from keeper_project.backup import service as backup
 from keeper_project.backup.errors import Malformed

@@ -21,9 +21,9 @@ from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.queries.states import is_unchanged, state_of
 from secrets_app.services import lifecycle, write
 from secrets_app.services.compare import compare
-from secrets_app.services.dotenv_file import HEADER
-from secrets_app.services.export_formats import EXPORT_RENDERERS, export_renderer
-from secrets_app.services.export_names import export_values
+from secrets_app.services.exporting.dotenv_file import HEADER
+from secrets_app.services.exporting.formats import EXPORT_RENDERERS, export_renderer
+from secrets_app.services.exporting.names import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.names import validate_prefix, validate_secret_name
 

@@ -11,7 +11,7 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
 from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
 from secrets_app.secret_types.registry import SecretType, parse_secret_type
-from secrets_app.services.export_formats import EXPORT_RENDERERS
+from secrets_app.services.exporting.formats import EXPORT_RENDERERS
 from secrets_app.values.names import validate_prefix
 
 # Of a table; a form has at most 1,000 fields.

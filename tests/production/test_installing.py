@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from keeper_project.runtime import supervisor, worker_end
+from keeper_project.runtime import supervisor
+from keeper_project.runtime.worker import worker_end
 from tests.production.compose import ROOT, Composition
 from tests.production.stack import Nginx
 from tests.servers.certificates import write_certificates

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from environments_app.models import Session, User
 from environments_app.sessions.store import stored_key
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.views.origin_page import opens_by_get
+from environments_app.views.account.origin_page import opens_by_get
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,7 @@ from keeper_project.health import service as health
 from keeper_project.health.service import HealthFailure, probes, results, warnings
 from keeper_project.models import ExternalSystem, System
 from keeper_project.runtime import process_states
-from keeper_project.runtime.heartbeat import beat
+from keeper_project.runtime.worker.heartbeat import beat
 from secrets_app.models import DataKey
 
 HERE = "keeper_project.tests.health.test_service"

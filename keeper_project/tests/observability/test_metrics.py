@@ -27,7 +27,7 @@ from audit_app.sinks.delivery import deliver_events
 from environments_app.tests.cast import Cast
 from keeper_project.models import ExternalSystem
 from keeper_project.observability.metrics import registry
-from keeper_project.runtime.heartbeat import beat
+from keeper_project.runtime.worker.heartbeat import beat
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.write import put
 from sync_app.domain.rotation_state import Slot, Step

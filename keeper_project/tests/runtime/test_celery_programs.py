@@ -11,7 +11,7 @@ from celery.worker import state
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
-from keeper_project.runtime import worker_end
+from keeper_project.runtime.worker import worker_end
 
 
 @pytest.fixture(autouse=True)

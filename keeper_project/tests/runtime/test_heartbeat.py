@@ -5,7 +5,7 @@ from pathlib import Path
 from django.utils import timezone
 from pytest_django import Settings
 
-from keeper_project.runtime.heartbeat import beat, last_beat
+from keeper_project.runtime.worker.heartbeat import beat, last_beat
 
 
 def test_it_is_a_file_without_redis(settings: Settings, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from secrets_app.services import dotenv_file
-from secrets_app.services.dotenv_file import HEADER, DotenvReader, misread
+from secrets_app.services.exporting import dotenv_file
+from secrets_app.services.exporting.dotenv_file import HEADER, DotenvReader, misread
 from secrets_app.tests.dotenv_readers import (
     AWKWARD,
     Read,

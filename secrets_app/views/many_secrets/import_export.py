@@ -22,8 +22,8 @@ from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_im
 from secrets_app.importing.service import import_entries, left_over
 from secrets_app.queries.lookup import environments_where
 from secrets_app.services.bulk_create import MAX_ITEMS
-from secrets_app.services.export_formats import export_renderer
-from secrets_app.services.export_names import export_values
+from secrets_app.services.exporting.formats import export_renderer
+from secrets_app.services.exporting.names import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_prefix

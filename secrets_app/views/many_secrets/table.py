@@ -20,7 +20,7 @@ from secrets_app.forms.transfer import MAX_ROWS, TableForm
 from secrets_app.queries.filters import narrow
 from secrets_app.queries.lookup import environments_where, visible_secrets
 from secrets_app.services.read import reveal_environment
-from secrets_app.views.import_export import import_of
+from secrets_app.views.many_secrets.import_export import import_of
 
 # The rest of the rows is for new names.
 MAX_STORED: Final = 100

@@ -35,12 +35,12 @@ from secrets_app.services.bulk_actions import (
     execute,
     preview,
 )
-from secrets_app.services.export_names import export_values
+from secrets_app.services.exporting.names import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_tags
-from secrets_app.views.import_export import file_of
 from secrets_app.views.listing.page import matching_secrets
+from secrets_app.views.many_secrets.import_export import file_of
 
 _MAX_ID: Final = 2**63 - 1
 # Of a long preview so many are listed; the rest is counted.

@@ -27,7 +27,7 @@ from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_own_name, set_password
 from environments_app.users.password_links import choose_reset, resets_are_on
 from environments_app.users.preferences import choose_time_zone, time_zones
-from environments_app.views.sign_in import target_of
+from environments_app.views.account.sign_in import target_of
 
 
 @login_required

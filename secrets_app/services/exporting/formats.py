@@ -13,8 +13,8 @@ import yaml
 from rest_framework.renderers import BaseRenderer
 
 from secrets_app.errors import InvalidInput
-from secrets_app.services import dotenv_file
-from secrets_app.services.export_names import DOTENV, KUBERNETES
+from secrets_app.services.exporting import dotenv_file
+from secrets_app.services.exporting.names import DOTENV, KUBERNETES
 
 _NEVER_FOLDED: Final = 2**31 - 1
 # The cells of CSV that its column `escaped` may name.

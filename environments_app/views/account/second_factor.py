@@ -20,7 +20,7 @@ from environments_app.authentication import mfa, passkeys
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import User
-from environments_app.views.profile import confirm_first
+from environments_app.views.account.profile import confirm_first
 
 View = Callable[[HttpRequest], HttpResponse]
 _MODULE_PIXELS = 5

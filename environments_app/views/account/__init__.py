@@ -1,0 +1,1 @@
+"""Pages of a user's own account: sign-in, second factor, sessions, profile."""

@@ -1,0 +1,1 @@
+"""Exports: formats, names in them, .env files."""

@@ -1,0 +1,1 @@
+"""Pages that change many secrets at once: bulk actions, the table, import and export."""
