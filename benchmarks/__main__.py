@@ -9,33 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import (
-    admin_lists,
-    audit_append,
-    beside_export,
-    bulk_creation,
-    chart,
-    conditions,
-    fan_out,
-    idle,
-    load,
-    long_list,
-    long_pages,
-    memory,
-    one_secret,
-    one_write,
-    polling,
-    protocols,
-    resealing,
-    rewrapping,
-    sync_push,
-    table,
-    whole_environment,
-)
-from benchmarks.scale import BY_ID, BY_NAME, OWN, PEERS, QUICK, USUAL, WRK, Scale
+from benchmarks import idle, load, memory
+from benchmarks.lists import admin_lists, long_list, long_pages
+from benchmarks.measuring import chart, conditions, table
+from benchmarks.measuring.scale import BY_ID, BY_NAME, OWN, PEERS, QUICK, USUAL, WRK, Scale
+from benchmarks.measuring.stage import MARIADB, SQLITE, Stage
+from benchmarks.measuring.table import Row
+from benchmarks.reads import beside_export, one_secret, polling, protocols, whole_environment
 from benchmarks.servers import ROOT
-from benchmarks.stage import MARIADB, SQLITE, Stage
-from benchmarks.table import Row
+from benchmarks.sync import fan_out, sync_push
+from benchmarks.writes import audit_append, bulk_creation, one_write, resealing, rewrapping
 from tests.servers.__main__ import stops
 
 DOCUMENT = ROOT / "docs" / "performance.md"

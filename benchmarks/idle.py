@@ -3,11 +3,11 @@
 import time
 from typing import ClassVar
 
-from benchmarks.processes import memory_mb
-from benchmarks.scale import Scale
+from benchmarks.measuring.processes import memory_mb
+from benchmarks.measuring.scale import Scale
+from benchmarks.measuring.stage import Stage
+from benchmarks.measuring.table import Comparison, Figure, Row
 from benchmarks.servers import Keeper
-from benchmarks.stage import Stage
-from benchmarks.table import Comparison, Figure, Row
 
 # What starting leaves behind is given back by then.
 _REST_SECONDS = 5.0

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from benchmarks.client import Endpoint, Mixed, mixed
 from benchmarks.idle import WholeKeeper
-from benchmarks.processes import memory_mb
-from benchmarks.scale import CLIENTS, Scale
+from benchmarks.measuring.client import Endpoint, Mixed, mixed
+from benchmarks.measuring.processes import memory_mb
+from benchmarks.measuring.scale import CLIENTS, Scale
+from benchmarks.measuring.stage import Stage
+from benchmarks.measuring.table import Figure, Row, Times
+from benchmarks.measuring.values import secret_name, secret_value
 from benchmarks.servers import ROOT, SECRETS
-from benchmarks.stage import Stage
-from benchmarks.table import Figure, Row, Times
-from benchmarks.values import secret_name, secret_value
 
 # Of so many requests, how many are of a kind.
 MIX: Final = {"hot read": 120, "read": 40, "write": 20, "list": 14, "search": 4, "whole environment": 2}

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator
 from random import Random
 
-from benchmarks.client import mixed
 from benchmarks.idle import WholeKeeper
 from benchmarks.load import MIX
-from benchmarks.processes import memory_alone_mb, memory_mb, resident_mb
-from benchmarks.scale import CLIENTS, Scale
+from benchmarks.measuring.client import mixed
+from benchmarks.measuring.processes import memory_alone_mb, memory_mb, resident_mb
+from benchmarks.measuring.scale import CLIENTS, Scale
+from benchmarks.measuring.stage import Stage
+from benchmarks.measuring.table import Comparison, Row, Target
+from benchmarks.measuring.values import secret_value
 from benchmarks.servers import FilledOpenBao, Keeper, openbao_path
-from benchmarks.stage import Stage
-from benchmarks.table import Comparison, Row, Target
-from benchmarks.values import secret_value
 from tests.servers.server import Server
 
 TARGET = Target(1.3, 1.0, at_most=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, ClassVar
 
-from benchmarks.client import Endpoint, UnexpectedAnswer, all_of
-from benchmarks.scale import BY_NAME
-from benchmarks.values import secret_name, secret_value
+from benchmarks.measuring.client import Endpoint, UnexpectedAnswer, all_of
+from benchmarks.measuring.scale import BY_NAME
+from benchmarks.measuring.values import secret_name, secret_value
 from tests.servers.__main__ import installation
 from tests.servers.mariadb import MariaDb
 from tests.servers.openbao import OpenBao

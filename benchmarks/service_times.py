@@ -11,11 +11,11 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 
-from benchmarks.client import Load, random_for_seconds
-from benchmarks.one_write import writes_to
-from benchmarks.processes import cpu_seconds, descendants
+from benchmarks.measuring.client import Load, random_for_seconds
+from benchmarks.measuring.processes import cpu_seconds, descendants
+from benchmarks.measuring.stage import MARIADB, Stage
 from benchmarks.servers import Keeper
-from benchmarks.stage import MARIADB, Stage
+from benchmarks.writes.one_write import writes_to
 from tests.servers.__main__ import stops
 
 SECRETS = 10_000

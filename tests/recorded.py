@@ -38,7 +38,7 @@ class Nothing:
 Expected = Action | Nothing
 _GENERATES: Final = Nothing("a value that nobody has stored is nobody's secret yet")
 _REBUILT: Final = Nothing(
-    "no cluster was rebuilt here; one is confirmed in sync_app/tests/applying/test_another_system.py"
+    "no cluster was rebuilt here; one is confirmed in sync_app/tests/applying/ownership/test_another_system.py"
 )
 # By route; all other methods than GET, and what is read by GET besides values.
 API: Final[dict[tuple[str, str], Expected]] = {
@@ -46,7 +46,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-device-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
     ("api-loopback-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
     ("api-current-token", "DELETE"): Nothing(
-        "no caller here has a personal token; see tests/test_personal_tokens.py"
+        "no caller here has a personal token; see tests/people/test_personal_tokens.py"
     ),
     ("api-events", "GET"): Action.TRAIL_VIEW,
     ("api-event-items", "GET"): Action.TRAIL_VIEW,
@@ -120,12 +120,12 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-rotation-roll-back", "POST"): Action.ROTATION_RESOLVE,
     ("api-rotation-abandon", "POST"): Action.ROTATION_RESOLVE,
     ("api-rotation-retire", "POST"): Nothing(
-        "no retirement has stopped here; one is carried out in sync_app/tests/rotation/test_left_behind.py"
+        "no retirement has stopped here; one is carried out in sync_app/tests/rotation/emergency/test_left_behind.py"
     ),
     ("api-rotation-cut-grace", "POST"): Action.ROTATION_CUT,
     ("api-acknowledge", "POST"): Action.ROTATION_ACKNOWLEDGE,
     ("api-acknowledge", "DELETE"): Nothing(
-        "nobody has confirmed anything here; a word is taken back in sync_app/tests/rotation/test_api.py"
+        "nobody has confirmed anything here; a word is taken back in sync_app/tests/rotation/policies/test_api.py"
     ),
     ("api-approval", "PATCH"): Action.APPROVAL_ASK,
     ("api-approval-comments", "POST"): Action.APPROVAL_COMMENT,
@@ -155,7 +155,9 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("report-file", "GET"): Action.REPORT_GENERATE,
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,
     ("personal-token-issue", "POST"): Action.TOKEN_ISSUE,
-    ("personal-token-revoke", "POST"): Nothing("there is none of this id; see tests/test_personal_tokens.py"),
+    ("personal-token-revoke", "POST"): Nothing(
+        "there is none of this id; see tests/people/test_personal_tokens.py"
+    ),
     ("device", "POST"): Nothing("it shows which client waits"),
     ("device-approve", "POST"): Nothing("none waits here; see environments_app/tests/tokens/test_device.py"),
     ("device-deny", "POST"): Nothing("a sign-in that is denied opened nothing"),
@@ -194,7 +196,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("sign-in-code", "POST"): Action.SIGN_IN,
     ("sign-out", "POST"): Action.SIGN_OUT,
     ("session-state", "POST"): Nothing("it keeps one's own session open, as any page does"),
-    ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/test_saml.py"),
+    ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/people/test_saml.py"),
     ("password-change", "POST"): Action.USER_CHANGE,
     ("session-end", "POST"): Action.SESSION_END,
     ("sessions-end-others", "POST"): Action.SESSION_END,

@@ -69,7 +69,7 @@ BREAKS: Final = (
         file="audit_app/integrity/raw_rows.py",
         line="def is_authentic(",
         broken="def is_authentic(self, *_: object, **__: object) -> bool:\n        return True\n\n    def unused(",
-        tests="tests/test_recorded_read.py",
+        tests="tests/api/test_recorded_read.py",
     ),
     Break(
         what="envelope: what it is bound to is left out",
@@ -119,7 +119,7 @@ BREAKS: Final = (
         file="secrets_app/read_engine/recorded_read.py",
         line="    if secret is None or not allows(",
         broken="    if secret is None or False and not allows(",
-        tests="tests/test_recorded_read.py",
+        tests="tests/api/test_recorded_read.py",
     ),
     Break(
         what="browsers: no CSRF token is asked for",
@@ -189,7 +189,7 @@ BREAKS: Final = (
         file="sync_app/jobs/leases.py",
         line='        if not changed:\n            raise LeaseLost("another worker carries this run on")',
         broken='        if False:\n            raise LeaseLost("another worker carries this run on")',
-        tests="sync_app/tests/applying/test_resilience.py sync_app/tests/applying/test_overtaken.py",
+        tests="sync_app/tests/applying/recovery/test_resilience.py sync_app/tests/applying/vault/test_overtaken.py",
     ),
     Break(
         what="Vault: a write does not say which version it follows",
@@ -210,7 +210,7 @@ BREAKS: Final = (
         file="sync_app/rotation/execution/steps.py",
         line="        if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):",
         broken="        if False and (slow := find_unacknowledged(policy.secret)):",
-        tests="sync_app/tests/rotation/test_delivery.py sync_app/tests/rotation/test_api.py",
+        tests="sync_app/tests/rotation/test_delivery.py sync_app/tests/rotation/policies/test_api.py",
     ),
     Break(
         what="outbound: private addresses are reached",

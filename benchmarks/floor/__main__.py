@@ -14,7 +14,7 @@ def main() -> None:
     from django.db import connection  # noqa: PLC0415 - Django must be set up
 
     from benchmarks.floor.models import Access, PlainSecret, Token  # noqa: PLC0415
-    from benchmarks.values import secret_name, secret_value  # noqa: PLC0415
+    from benchmarks.measuring.values import secret_name, secret_value  # noqa: PLC0415
 
     count, token = int(sys.argv[1]), sys.argv[2]
     with connection.schema_editor() as editor:

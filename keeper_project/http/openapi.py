@@ -2,7 +2,7 @@
 
 The statuses follow from what an operation takes and does, by the same table that maps errors to HTTP
 (api_errors.py): a body may be invalid, a path may lead to what the caller may not see, a write may meet
-another one. tests/test_openapi.py sends generated requests and refuses an answer that is not described.
+another one. tests/api/test_openapi.py sends generated requests and refuses an answer that is not described.
 """
 
 import re

@@ -11,7 +11,7 @@ from typing import Final
 
 from dotenv import dotenv_values
 
-from tests.servers.node_packages import node_modules
+from tests.servers.packages.node_packages import node_modules
 
 AWKWARD: Final = {
     "word": "abc123", "url": "postgres://app@db.internal:5432/app", "blanks": "two words", "leading": " lead",

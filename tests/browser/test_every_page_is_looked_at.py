@@ -12,10 +12,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 
 from environments_app.tests.cast import Cast
 from tests.browser import test_accessible_pages as general
-from tests.browser import test_approval_pages as approvals
-from tests.browser import test_rotation_pages as rotation
-from tests.browser import test_sync_pages as sync
-from tests.browser import test_trust_pages as trusts
+from tests.browser.environments import test_approval_pages as approvals
+from tests.browser.environments import test_trust_pages as trusts
+from tests.browser.sync import test_rotation_pages as rotation
+from tests.browser.sync import test_sync_pages as sync
 
 LOOKED_AT: Final = (
     *general.PAGES.values(),

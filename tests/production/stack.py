@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from sync_app.tests.rotation.lines import Fault, Line
+from sync_app.tests.rotation.processes.lines import Fault, Line
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
 from tests.processes import commands_for_tokens, run_commands

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import memory_mb
+from benchmarks.measuring.processes import memory_mb
 from tests.servers.openbao import OpenBao
 from tests.soak.keeper import VICTIMS, Keeper, NotAnswered
 from tests.soak.uses import NAMES, Uses

@@ -15,7 +15,7 @@ from environments_app.tests.trusts.made import make_trust
 from environments_app.trusts import key_source
 from environments_app.trusts.key_source import forget_keys
 from environments_app.trusts.sign_in import sign_in
-from tests.servers.node_packages import node_modules
+from tests.servers.packages.node_packages import node_modules
 
 pytestmark = pytest.mark.django_db
 WAIT_SECONDS: Final = 60

@@ -24,8 +24,8 @@ from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import revoke
 from keeper_project.tests.aws.conftest import token
 from secrets_app.tests.kept import change, keep
-from tests.servers.node_packages import node_modules
-from tests.servers.python_packages import aws_program
+from tests.servers.packages.node_packages import node_modules
+from tests.servers.packages.python_packages import aws_program
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WAIT_SECONDS = 120

@@ -20,7 +20,7 @@ from keeper_project.tests.aws.conftest import ADDRESS, Signed, session_of, signe
 from secrets_app.models import SecretVersion
 from secrets_app.tests.kept import change, keep
 from secrets_app.tests.read_engine.inline import Inline
-from tests.test_recorded_read import EVENT, FrontedClient
+from tests.api.test_recorded_read import EVENT, FrontedClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 # What names the request, and what caches are told of cookies, which a signed read does not look at.

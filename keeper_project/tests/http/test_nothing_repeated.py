@@ -9,8 +9,8 @@ import pytest
 
 from audit_app.models import AuditEvent
 from secrets_app.tests.kept import send
-from tests.access_scene import Scene, call_as, shared_scene, stage
-from tests.test_access_matrix import TABLE
+from tests.access.access_scene import Scene, call_as, shared_scene, stage
+from tests.access.test_access_matrix import TABLE
 
 __all__ = ["shared_scene", "stage"]
 

@@ -22,7 +22,7 @@ from keeper_project.tests.kv2.conftest import token
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.tests.kept import change, keep
-from tests.servers.node_packages import node_modules
+from tests.servers.packages.node_packages import node_modules
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Bao = Callable[..., subprocess.CompletedProcess[str]]

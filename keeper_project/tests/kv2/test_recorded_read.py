@@ -18,7 +18,7 @@ from secrets_app.models import SecretVersion
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.tests.kept import change, keep
 from secrets_app.tests.read_engine.inline import Inline
-from tests.test_recorded_read import EVENT, FrontedClient
+from tests.api.test_recorded_read import EVENT, FrontedClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 # What names the request, and what is said of cookies, which a token's read does not look at.

@@ -10,7 +10,7 @@ import pytest
 
 from keeper_project.runtime.request_threads import MAX_BODIES
 from keeper_project.tests.management.commands.test_run import Served, keeper
-from keeper_project.tests.test_stopping import until
+from keeper_project.tests.processes.test_stopping import until
 
 # More than there are threads, and than are kept for bodies.
 ATTACKERS = (16, 200)
@@ -24,7 +24,9 @@ ESTABLISHED, CLIENT_LEFT = "01", "08"
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory, schema: Path | None) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("attacked") / "var"
-    with keeper(data, "--no-worker", module="keeper_project.tests.impatient", schema=schema) as running:
+    with keeper(
+        data, "--no-worker", module="keeper_project.tests.processes.impatient", schema=schema
+    ) as running:
         yield running
         # Nothing that the attackers left holds it up.
         assert running.stop() == 0

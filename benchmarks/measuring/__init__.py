@@ -1,0 +1,1 @@
+"""How it is measured: clients, turns, counts, the table."""

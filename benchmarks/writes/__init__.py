@@ -1,0 +1,1 @@
+"""Writes, the audit log, and sealing anew."""

@@ -1,0 +1,1 @@
+"""Keeper's processes: stopped, killed, out of memory, among slow systems."""

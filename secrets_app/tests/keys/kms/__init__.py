@@ -1,0 +1,1 @@
+"""Key providers, KMS above all, and their faults."""

@@ -1,0 +1,1 @@
+"""From the key file or an older scheme to KMS, and back."""

@@ -1,0 +1,1 @@
+"""Replacing keys, and looking at them."""

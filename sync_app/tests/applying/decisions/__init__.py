@@ -1,0 +1,1 @@
+"""What people choose, and what a plan shows them before."""

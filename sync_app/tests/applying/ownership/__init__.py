@@ -1,0 +1,1 @@
+"""Nothing is written or deleted that Keeper does not own."""

@@ -1,0 +1,1 @@
+"""Passes by processes: killed, stopped, late, slow, and two installations at one place."""

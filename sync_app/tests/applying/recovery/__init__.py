@@ -1,0 +1,1 @@
+"""What a pass makes of failures, lost answers and other writers."""

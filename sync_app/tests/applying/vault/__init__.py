@@ -1,0 +1,1 @@
+"""What only Vault's versions and objects can do to a pass."""

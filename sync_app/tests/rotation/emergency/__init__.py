@@ -1,0 +1,1 @@
+"""Emergencies, and logins that are left valid."""

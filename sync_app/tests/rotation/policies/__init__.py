@@ -1,0 +1,1 @@
+"""Policies: who sets them, when they are due, and no way around them."""

@@ -1,0 +1,1 @@
+"""Rotations by processes: killed, stopped, cut off, with wrong clocks."""

@@ -1,0 +1,134 @@
+"""What goes wrong on the server's side: each ends as docs/rotation.md says, and what is served stays untouched."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from environments_app.tests.cast import Cast
+from sync_app.domain.rotation_state import Step
+from sync_app.models import Rotation
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.execution.runner import MAX_ATTEMPTS
+from sync_app.rotation.policies import service as policies
+from sync_app.tests.rotation.making import (
+    asked,
+    grace_over,
+    made_policy,
+    made_secret,
+    stages,
+    waited,
+    worked,
+)
+from sync_app.tests.rotation.processes.lines import Line
+from sync_app.tests.rotators.worlds import DatabaseWorld
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.every_database,
+    pytest.mark.parametrize("database", ["mariadb", "postgres"], indirect=True),
+]
+
+
+@pytest.fixture
+def line(database: DatabaseWorld) -> Iterator[Line]:
+    made = Line(database.port)
+    yield made
+    made.close()
+
+
+def test_a_grant_that_b_lacks_stops_before_anything_is_served(cast: Cast, database: DatabaseWorld) -> None:
+    secret = made_secret(cast, database)
+    database.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
+    assert "lacks permissions of the current login" in rotation.problem
+    assert stages(cast, secret)["current"] == database.current
+    assert database.works(database.current)
+    pending = stages(cast, secret)["pending"] or ""
+    # An operator grants it and retries; the same value is served.
+    database.grant_to_b_too()
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    assert (rotation.step, stages(cast, secret)["current"]) == (Step.GRACE, pending)
+
+
+def test_what_was_set_and_never_served_is_made_useless_when_it_is_abandoned(
+    cast: Cast, database: DatabaseWorld
+) -> None:
+    secret = made_secret(cast, database)
+    database.grant_to_a_alone()
+    policy = made_policy(cast, database, secret=secret)
+    rotation = worked(asked(cast, policy))
+    pending = stages(cast, secret)["pending"] or ""
+    assert database.works(pending)
+    rotation = worked(operator_actions.abandon(actor=cast.principal(cast.erin), rotation=rotation))
+    assert (rotation.step, rotation.problem) == (Step.ABANDONED, "")
+    assert stages(cast, secret) == {"current": database.current, "previous": None, "pending": None}
+    assert database.works(database.current)
+    assert not database.works(pending)
+    database.grant_to_b_too()
+    assert worked(asked(cast, policy)).step == Step.GRACE
+
+
+def test_an_administrator_who_is_revoked_in_the_middle_is_replaced_and_it_goes_on(
+    cast: Cast, database: DatabaseWorld
+) -> None:
+    secret = made_secret(cast, database)
+    policy = made_policy(cast, database, secret=secret)
+    rotation = worked(asked(cast, policy))
+    database.set_password(database.administrator, "revoked")
+    rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.RETIRE, True)
+    for value in (stages(cast, secret)["current"], database.current):
+        assert database.works(value or "")
+    alice = cast.principal(cast.alice)
+    credentials = {"username": database.administrator, "password": "revoked"}
+    policies.change_connection(actor=alice, policy=policy, credentials=credentials)
+    rotation = worked(operator_actions.retry(actor=alice, rotation=rotation))
+    assert (rotation.step, rotation.problem) == (Step.DONE, "")
+    assert not database.works(database.current)
+
+
+def test_a_server_that_is_down_for_a_while_is_waited_for_and_one_that_stays_down_stops_it(
+    cast: Cast, database: DatabaseWorld, line: Line
+) -> None:
+    secret = made_secret(cast, database)
+    settings = database.settings() | {"port": str(line.port)}
+    policy = made_policy(cast, database, secret=secret, settings=settings)
+    line.dead = True
+    rotation = worked(asked(cast, policy))
+    assert (rotation.step, rotation.stopped_at) == (Step.PREPARE, None)
+    assert rotation.not_before is not None
+    Rotation.objects.update(attempts=MAX_ATTEMPTS - 1)
+    rotation = worked(waited(rotation))
+    assert rotation.stopped_at is not None
+    assert worked(waited(rotation)).attempts == MAX_ATTEMPTS
+    line.dead = False
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    assert (rotation.step, rotation.problem) == (Step.GRACE, "")
+    # Down at the end of the grace: the value before lives on until it is seen to be refused.
+    line.dead = True
+    rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.stopped_at) == (Step.RETIRE, None)
+    assert database.works(stages(cast, secret)["current"] or "")
+    line.dead = False
+    assert worked(waited(rotation)).step == Step.DONE
+
+
+def test_somebody_who_changes_the_idle_login_meanwhile_strands_nobody(
+    cast: Cast, database: DatabaseWorld
+) -> None:
+    secret = made_secret(cast, database)
+    database.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
+    login = json.loads(stages(cast, secret)["pending"] or "")["username"]
+    database.set_password(login, "somebody else's")
+    database.grant_to_b_too()
+    Rotation.objects.update(stopped_at=None)
+    rotation = worked(rotation)
+    # The pending value is refused: nothing is served. Retrying sets it once more.
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
+    assert stages(cast, secret)["current"] == database.current
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    assert rotation.step == Step.GRACE
+    assert database.works(stages(cast, secret)["current"] or "")

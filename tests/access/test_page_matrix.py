@@ -1,0 +1,418 @@
+"""Who may open which page: each page and role, against one table, as test_access_matrix.py has the API's."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from django.urls import get_resolver, reverse
+
+from audit_app.events.actions import Action, Outcome
+from environments_app.tests.cast import PASSWORD
+from secrets_app.tests.kept import VALUE
+from tests import recorded
+from tests.access.access_scene import (
+    ACTORS,
+    PEOPLE,
+    ROLES,
+    Scene,
+    browser_of,
+    patterns,
+    shared_scene,
+    shown,
+    stage,
+    undone,
+)
+
+__all__ = ["shared_scene", "stage"]
+
+
+@dataclass(frozen=True)
+class PageRule:
+    """Who may open a page: the least role in the environment, what an administrator gets."""
+
+    least: str
+    ok: int = 200
+    admin: int = 403
+    method: str = "GET"
+    form: dict[str, Any] | None = None
+
+
+RULES: Final = {
+    "direction": "push",
+    "conflict": "ask",
+    "deletion": "never",
+    "budget_number": "1",
+    "budget_percent": "1",
+    "interval_seconds": "0",
+}
+NEW_PASSWORD: Final = {"current": PASSWORD, "password": f"{PASSWORD}-2", "again": f"{PASSWORD}-2"}
+PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
+    "dashboard": (PageRule("anyone", admin=200),),
+    "activity": (PageRule("anyone", admin=200),),
+    "activity-charts": (PageRule("anyone", admin=200),),
+    "activity-event": (PageRule("its manager", admin=200),),
+    "activity-export": (PageRule("anyone", admin=200),),
+    "secret-list": (PageRule("anyone", admin=200),),
+    "secret-new": (PageRule("anyone", admin=200),),
+    "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    "secret-matrix": (PageRule("anyone", admin=200),),
+    "secret-check": (PageRule("anyone", admin=200, method="POST", form={"secret_type": "JSON", "value": "{}"}),),
+    "secret-search": (PageRule("anyone", admin=200),),
+    # It does what one may to each of the chosen.
+    "secret-bulk": (PageRule("anyone", admin=200, method="POST", form={"act": "delete", "step": "apply", "pick": "{pick}"}),),
+    "secret-diff": (PageRule("viewer", admin=200), PageRule("reader", method="POST", form={"old": "1", "new": "1"})),
+    "secret-share": (PageRule("reader"),),
+    # Both answer about a share that is not there.
+    "share-revoke": (PageRule("absent", admin=404, method="POST"),),
+    "share": (PageRule("absent", admin=404),),
+    # They offer the environments in which one may, and take no other.
+    "environment-compare": (PageRule("anyone", admin=200),),
+    "secret-import": (PageRule("anyone", admin=200),),
+    "secret-table": (PageRule("anyone", admin=200),),
+    "secret-export": (PageRule("anyone", admin=200),),
+    "offboarding": (PageRule("nobody", admin=200),),
+    "offboard": (PageRule("nobody", admin=302, method="POST"),),
+    "activity-view-save": (PageRule("anyone", 302, admin=302, method="POST", form={"name": "mine", "query": "period=7d"}),),
+    # There is none of this id.
+    "activity-view-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "people": (PageRule("nobody", admin=200),),
+    "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"}),),
+    # There is no mail server: they lead back with the reason.
+    "person-invite": (PageRule("nobody", admin=302, method="POST"),),
+    "person-invite-withdraw": (PageRule("nobody", admin=302, method="POST"),),
+    "password-reset-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "person": (PageRule("nobody", admin=200),),
+    "person-update": (PageRule("nobody", admin=302, method="POST", form={"role": "user", "display_name": "New"}),),
+    "person-disable": (PageRule("nobody", admin=302, method="POST"),),
+    "person-enable": (PageRule("nobody", admin=302, method="POST"),),
+    "person-reset-mfa": (PageRule("nobody", admin=302, method="POST"),),
+    "person-end-sessions": (PageRule("nobody", admin=302, method="POST"),),
+    "secret-detail": (PageRule("viewer", admin=200),),
+    "secret-reveal": (PageRule("reader", method="POST"),),
+    "secret-copy": (PageRule("reader", method="POST"),),
+    "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),
+    "secret-rollback": (PageRule("editor", 302, method="POST", form={"version": "1"}),),
+    "secret-star": (PageRule("viewer", admin=200, method="POST", form={"starred": "1"}),),
+    "secret-rename": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/renamed"})),
+    "secret-duplicate": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/copied"})),
+    "secret-delete": (PageRule("editor", 302, method="POST"),),
+    "secret-restore": (PageRule("editor", 302, method="POST"),),
+    "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
+    # Managers get those of their environments; whoever manages none as a whole is refused.
+    "notices": (PageRule("anyone", admin=200),),
+    "notices-seen": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "digest-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "first-steps-hide": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "reports": (PageRule("manager of any", admin=200),),
+    "report-detail": (PageRule("manager of any", admin=200),),
+    "report-file": (PageRule("manager of any", admin=200),),
+    "integrity": (PageRule("nobody", admin=200),),
+    "health": (PageRule("nobody", admin=200),),
+    "trail": (PageRule("nobody", admin=200),),
+    "trail-verify": (PageRule("nobody", 200, admin=200, method="POST"),),
+    "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "operations": (PageRule("nobody", admin=200),),
+    "backups": (PageRule("nobody", admin=200),),
+    "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),
+    # There is no backup of this name; who may not ask is told so first.
+    "backup-verify": (PageRule("nobody", 302, admin=404, method="POST"),),
+    "restore-release": (PageRule("nobody", 302, admin=404, method="POST"),),
+    "profile": (PageRule("anyone", admin=200),),
+    # They carry no form of an environment: each is about oneself.
+    "password-change": (PageRule("anyone", 302, admin=302, method="POST", form=NEW_PASSWORD),),
+    "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "sessions-end-others": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "time-zone-change": (PageRule("anyone", 302, admin=302, method="POST", form={"time_zone": "Europe/Berlin"}),),
+    "name-change": (PageRule("anyone", 302, admin=302, method="POST", form={"display_name": "New"}),),
+    "personal-token-issue": (PageRule("anyone", admin=200, method="POST", form={"name": "laptop", "hours": "12"}),),
+    # There is none of this id.
+    "personal-token-revoke": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "device": (PageRule("anyone", admin=200),),
+    # Without the parameters of a program there is nothing to confirm.
+    "loopback": (PageRule("anyone", 400, admin=400),),
+    "loopback-answer": (PageRule("anyone", 400, admin=400, method="POST"),),
+    # No sign-in waits under an empty code.
+    "device-approve": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "device-deny": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "confirm": (PageRule("anyone", admin=200),),
+    "signed-in": (PageRule("anyone", admin=200),),
+    # People without a password are led back; the administrator has one.
+    "second-factor": (PageRule("anyone", admin=200),),
+    "second-factor-start": (PageRule("anyone", 302, admin=200, method="POST"),),
+    "second-factor-enrol": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "second-factor-codes": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "second-factor-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-start": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-register": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "passkey-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "environment-list": (PageRule("anyone", admin=200),),
+    "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
+    "environment-detail": (PageRule("viewer", admin=200),),
+    "environment-update": (PageRule("manager", 302, admin=302, method="POST", form={"display_name": "New", "colour": "blue", "position": "1"}),),
+    "environment-access": (PageRule("manager", admin=200),),
+    "access-confirm": (PageRule("manager", 302, method="POST"),),
+    "mapping-confirm": (PageRule("manager", 302, method="POST"),),
+    "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
+    "member-change": (PageRule("manager", admin=200), PageRule("manager", 302, admin=302, method="POST", form={"role": "reader"})),
+    "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
+    "token-list": (PageRule("anyone", admin=200),),
+    # Those of the installation are its administrators' alone.
+    "admin-tokens": (PageRule("nobody", admin=200),),
+    "admin-token-issue": (PageRule("nobody", 200, admin=200, method="POST", form={"name": "ops"}),),
+    "admin-token-detail": (PageRule("nobody", admin=200),),
+    "admin-token-narrow": (PageRule("nobody", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
+    "admin-token-rotate": (PageRule("nobody", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
+    "admin-token-revoke": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "token-detail": (PageRule("manager", admin=200),),
+    "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
+    "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
+    "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-new": (
+        PageRule("manager", admin=200),
+        PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),
+    ),
+    "trust-detail": (PageRule("manager", admin=200),),
+    "trust-change": (PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),),
+    "trust-toggle": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-delete": (PageRule("manager", 302, admin=302, method="POST"),),
+    "trust-test": (PageRule("manager", admin=200, method="POST", form={"jwt": "x"}),),
+    "approval-list": (PageRule("anyone", admin=200),),
+    "approval-detail": (PageRule("manager", admin=200),),
+    "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
+    "approval-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
+    "approval-comment": (PageRule("manager", 302, admin=302, method="POST", form={"text": "why?"}),),
+    # Whoever asked does these, and nobody else.
+    "approval-withdraw": (PageRule("another", 403, method="POST"),),
+    "approval-explain": (PageRule("another", 403, method="POST"),),
+    "approval-carry-out": (PageRule("another", 403, method="POST"),),
+    "access-request-new": (PageRule("anyone", admin=200), PageRule("anyone", 302, admin=302, method="POST", form={"environment": "nowhere", "role": "reader", "minutes": "60"})),
+    "access-request-detail": (PageRule("manager", admin=200),),
+    "access-request-grant": (PageRule("manager", 302, admin=302, method="POST", form={"role": "viewer"}),),
+    "access-request-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
+    "access-request-withdraw": (PageRule("another", 403, method="POST"),),
+    "sync": (PageRule("anyone", admin=200),),
+    "sync-overview": (PageRule("anyone", admin=200),),
+    "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "sync-resume": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "target-new": (PageRule("anyone", admin=200),),
+    "target-detail": (PageRule("viewer", admin=200),),
+    "target-rules": (PageRule("manager"), PageRule("manager", 302, method="POST", form=RULES)),
+    "target-credentials": (PageRule("manager"),),
+    "target-system": (PageRule("manager"),),
+    "target-test": (PageRule("manager", method="POST"),),
+    "rotation": (PageRule("anyone", admin=200),),
+    "exposure": (
+        PageRule("manager of any", admin=200),
+        PageRule("manager of any", admin=200, method="POST", form={"who": "newcomer", "typed": "newcomer"}),
+    ),
+    "rotation-new": (PageRule("manager"),),
+    "rotation-policy": (PageRule("viewer", admin=200),),
+    "rotation-rules": (PageRule("manager"),),
+    "rotation-connection": (PageRule("manager"),),
+    "rotation-rotate": (PageRule("editor", 302, method="POST"),),
+    "rotation-dry-run": (PageRule("editor", method="POST"),),
+    "rotation-suspend": (PageRule("manager", 302, admin=302, method="POST"),),
+    "rotation-resume": (PageRule("manager", 302, admin=302, method="POST"),),
+    "rotation-remove": (PageRule("manager", 302, method="POST"),),
+    "rotation-act": (PageRule("editor", 302, method="POST"),),
+    "target-pause": (PageRule("manager", 302, admin=302, method="POST"),),
+    "target-resume": (PageRule("manager", 302, admin=302, method="POST"),),
+    "target-remove": (PageRule("manager", 302, method="POST"),),
+    "target-plan": (PageRule("editor", 302, method="POST"),),
+    "target-sync": (PageRule("editor", 302, method="POST"),),
+    "target-check": (PageRule("editor", 302, method="POST"),),
+    "target-adopt": (PageRule("manager"),),
+    "target-disconnect": (PageRule("manager"),),
+    "plan-detail": (PageRule("viewer", admin=200),),
+    "plan-apply": (PageRule("editor", 302, method="POST"),),
+    "plan-again": (PageRule("editor", 302, method="POST"),),
+    "plan-item": (PageRule("viewer", admin=200), PageRule("editor", 302, method="POST", form={"choice": "keep_ours"})),
+    "plan-item-members": (PageRule("viewer", admin=200), PageRule("reader", 302, method="POST")),
+    "consents": (PageRule("manager", admin=200),),
+    "consent-give": (PageRule("manager", 422, method="POST", form={"target": "nowhere/none"}),),
+    "consent-withdraw": (PageRule("manager", 302, method="POST"),),
+    "notifications": (PageRule("manager", admin=200),),
+    "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
+    "recipient-remove": (PageRule("manager", 302, admin=302, method="POST"),),
+    "recipient-test": (PageRule("manager", 302, admin=302, method="POST"),),
+    "webhook-add": (PageRule("manager", 200, admin=200, method="POST", form={"name": "new", "url": "https://hooks.example/x", "style": "slack"}),),
+    "webhook-remove": (PageRule("manager", 302, admin=302, method="POST"),),
+    "webhook-test": (PageRule("manager", 302, admin=302, method="POST"),),
+}  # fmt: skip
+# Who is not signed in comes in by these, or they show nothing of anybody.
+OPEN_PAGES: Final = {
+    "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
+    "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
+}  # fmt: skip
+
+
+def page_names() -> set[str]:
+    return {
+        str(pattern.name)
+        for path, pattern in patterns(get_resolver().url_patterns)
+        if not path.startswith(("api/", "admin/", "static/", "vault/", "aws"))
+    }
+
+
+def test_every_page_has_its_rule() -> None:
+    assert page_names() == PAGES.keys() | OPEN_PAGES
+
+
+IN_ENVIRONMENT: Final = {
+    "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
+    "webhook-add", "consents", "consent-give",
+}  # fmt: skip
+_OF_NO_SECRET: Final = {
+    "secret-list",
+    "secret-new",
+    "secret-generate",
+    "secret-check",
+    "secret-matrix",
+    "secret-table",
+    "secret-import",
+    "secret-export",
+    "environment-compare",
+    "secret-search",
+    "secret-bulk",
+}
+
+
+def page_path(place: Scene, name: str) -> str:
+    of_none: dict[str, dict[str, Any]] = {
+        "offboarding": {"username": "newcomer"},
+        "offboard": {"username": "newcomer"},
+        "person": {"username": "newcomer"},
+        "person-update": {"username": "newcomer"},
+        "person-disable": {"username": "newcomer"},
+        "person-enable": {"username": "newcomer"},
+        "person-reset-mfa": {"username": "newcomer"},
+        "person-end-sessions": {"username": "newcomer"},
+        "person-invite": {"username": "newcomer"},
+        "person-invite-withdraw": {"username": "newcomer"},
+        "trust-new": {"name": place.environment.name, "preset": "oidc"},
+        "report-detail": {"key": "access"},
+        "report-file": {"key": "access", "form": "csv"},
+        "activity-export": {"form": "csv"},
+        "backup-verify": {"name": "keeper-none.kbk"},
+        "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
+        "personal-token-revoke": {"uuid": place.secret.uuid},
+        "activity-view-save": {},
+        "activity-view-remove": {"id": 987654},
+    }
+    if (
+        name in {"target-new", "rotation", "exposure"}
+        or name.startswith("sync")
+        or name in of_none
+        or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
+    ):
+        return reverse(name, kwargs=of_none.get(name))
+    by_id = {
+        "activity-event": place.event_id,
+        "admin-token-": place.admin_token_id,
+        "target-": place.target_id,
+        "plan-": place.plan_id,
+        "approval-": place.approval_id,
+        "access-request-": place.request_id,
+        "rotation-new": place.secret.pk,
+        "rotation-act": place.rotation_id,
+        "rotation-": place.policy_id,
+    }
+    for start, pk in by_id.items():
+        if name.startswith(start):
+            more: dict[str, dict[str, Any]] = {
+                "plan-item": {"item": place.item_id},
+                "plan-item-members": {"item": place.item_id},
+                "rotation-act": {"act": "retry"},
+            }
+            return reverse(name, kwargs={"id": pk, **more.get(name, {})})
+    rows = {
+        "member-change": place.member.pk,
+        "member-revoke": place.member.pk,
+        "trust-detail": place.trust_id,
+        "trust-change": place.trust_id,
+        "trust-toggle": place.trust_id,
+        "trust-delete": place.trust_id,
+        "trust-test": place.trust_id,
+        "token-detail": place.token_id,
+        "token-narrow": place.token_id,
+        "token-rotate": place.token_id,
+        "token-revoke": place.token_id,
+        "mapping-confirm": place.mapping_id,
+        "recipient-remove": place.recipient_id,
+        "recipient-test": place.recipient_id,
+        "webhook-remove": place.webhook_id,
+        "webhook-test": place.webhook_id,
+        "consent-withdraw": place.consent_id,
+    }
+    if name in rows:
+        return reverse(name, kwargs={"name": place.environment.name, "id": rows[name]})
+    if name in {"share", "share-revoke"}:
+        arguments = {"link": "unknown"} if name == "share" else {"id": place.secret.pk, "share": 987654}
+        return reverse(name, kwargs=arguments)
+    if name in IN_ENVIRONMENT:
+        return reverse(name, kwargs={"name": place.environment.name})
+    of_secret = name.startswith("secret-") and name not in _OF_NO_SECRET
+    return reverse(name, kwargs={"id": place.secret.pk} if of_secret else {})
+
+
+def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR0911 - it reads as the rules do
+    if caller == "nobody":
+        return 302
+    if caller == "admin":
+        return rule.admin
+    if rule.least == "anyone":
+        return rule.ok
+    if rule.least in {"nobody", "manager of any"}:
+        return rule.ok if rule.least != "nobody" and caller == "manager" else 403
+    if caller == "outsider" or rule.least == "absent":
+        return 404
+    if rule.least == "its manager":
+        return rule.ok if caller == "manager" else 404
+    if rule.least == "another":
+        return rule.ok
+    return rule.ok if ROLES.index(caller) >= ROLES.index(rule.least) else 403
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_person_gets_the_pages_that_the_table_says(stage: Callable[[str], Scene], name: str) -> None:
+    for rule in PAGES[name]:
+        with undone():
+            _each_person_gets_the_page(stage(name), name, rule)
+
+
+def _each_person_gets_the_page(place: Scene, name: str, rule: PageRule) -> None:
+    answers, wanted, flaws, done = {}, {}, {}, set[str]()
+    event, driven = recorded.PAGES.get((name, rule.method)), (name, rule.method) in recorded.DRIVEN
+    for caller in PEOPLE:
+        is_act = rule.method != "GET" and caller != "nobody" and expected_page(name, rule, caller) < 400
+        form = {
+            key: place.environment.pk if value == "{environment}" else place.body(value)
+            for key, value in (rule.form or {}).items()
+        }
+        client = browser_of(caller, place)
+        path = page_path(place, name)
+        with undone() if is_act else nullcontext(), recorded.watching() as seen:
+            response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
+            text = shown(response)
+        who = ACTORS.get(caller, f"{caller}-{place.environment.pk}")
+        flaws[caller] = recorded.flaws(
+            seen,
+            response,
+            text,
+            name=name,
+            actor=who,
+            expected=event,
+            idle=rule.least == "anyone" or driven,
+        )
+        done |= seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
+        answers[caller], wanted[caller] = response.status_code, expected_page(name, rule, caller)
+        if caller == "nobody":
+            assert response["Location"].startswith("/sign-in"), response["Location"]
+        if caller in {"nobody", "outsider", "viewer", "admin"}:
+            assert VALUE not in text, caller
+    assert answers == wanted
+    assert {caller: found for caller, found in flaws.items() if found} == {}
+    assert driven or not isinstance(event, Action) or event in done

@@ -1,0 +1,1 @@
+"""Pages of environments: members, approvals, trusts."""

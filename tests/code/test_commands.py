@@ -1,0 +1,29 @@
+"""Every management command has a test module, and help that says what it does."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+COMMANDS = [
+    (path.parts[-4], path.stem)
+    for app in APPS
+    for path in sorted((ROOT / app / "management" / "commands").glob("*.py"))
+    if path.stem != "__init__"
+]
+
+
+def test_there_are_commands() -> None:
+    assert {name for _, name in COMMANDS} >= {"run", "init_db", "reset_db", "issue_token", "verify_audit"}
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_it_has_a_test_module(app: str, name: str) -> None:
+    assert list((ROOT / app / "tests").rglob(f"test_{name}*.py")), f"{app}/tests/test_{name}.py"
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_it_has_help(app: str, name: str) -> None:
+    assert load_command_class(app, name).help

@@ -1,0 +1,1 @@
+"""The database: plans and counts of statements, collisions, edited rows."""

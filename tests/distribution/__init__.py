@@ -1,0 +1,1 @@
+"""What is shipped around the code: licences, assets, charts, alerts, the demo, the servers of the tests."""

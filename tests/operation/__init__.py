@@ -1,0 +1,1 @@
+"""Keeper in operation: processes that are killed or stopped, slow neighbours, memory."""

@@ -1,0 +1,1 @@
+"""People from their sign-in to the day they leave."""

@@ -1,0 +1,1 @@
+"""Packages that the tests install: of Node.js, of Python in environments of their own, helm."""
