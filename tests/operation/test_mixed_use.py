@@ -10,7 +10,7 @@ SEED = 20_261_127
 def test_it_serves_on_when_its_processes_are_killed(tmp_path: Path, schema: Path | None) -> None:
     lines: list[str] = []
     soak = Soak(
-        seconds=20, kill_every=8, seed=SEED, say=lines.append, report_every=4, module="tests.soak.hasty"
+        seconds=14, kill_every=5, seed=SEED, say=lines.append, report_every=4, module="tests.soak.hasty"
     )
     problems = soak.run(tmp_path, schema)
     assert not problems, "\n".join([*problems, *lines])

@@ -252,7 +252,7 @@ def check(keeper: FaultyKeeper, seconds: float, kill_every: float) -> None:
 
 @pytest.mark.every_database
 def test_each_value_has_its_event_whatever_is_killed(keeper: FaultyKeeper) -> None:
-    check(keeper, seconds=18 if keeper.database else 15, kill_every=3)
+    check(keeper, seconds=12 if keeper.database else 10, kill_every=2)
     assert not keeper.fault.exists()
 
 

@@ -17,7 +17,7 @@ KILLED = "killed"
 ROOM = 64 * 1024 * 1024
 HELD_SECONDS = 3
 # Instead of 60: a run whose worker died is claimed again sooner.
-LEASE_SECONDS = 10
+LEASE_SECONDS = 6
 
 
 def exhaust() -> None:
