@@ -30,7 +30,7 @@ from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
 from secrets_app.persistence import environment_snapshot
-from tests import bytecode, requests_under_way
+from tests import bytecode, page_context, requests_under_way
 from tests.template import Template, make_template, put_back, stored_tables
 
 # Held for ever: nobody stores a snapshot beside an answer.
@@ -234,6 +234,13 @@ def _settings_of_all() -> Iterator[None]:
         KEEPER_AUDIT_SINKS=[],
         KEEPER_EVENT_SINKS=[],
     ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _page_context(django_test_environment: None) -> Iterator[None]:
+    """Spare each page eighty copies of its context."""
+    with page_context.noted_once():
         yield
 
 
