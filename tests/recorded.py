@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db.models import Sum
+from django.db.models import BigIntegerField
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, RefusalCount
 from secrets_app.tests.kept import VALUE
@@ -380,13 +381,21 @@ class Seen:
 _APPLIES: Final = frozenset({"api-approval-approve", "approval-approve"})
 
 
+# Asked around each of thousands of requests: Django composes them once.
+_AFTER: Final = PreparedQuery(
+    lambda: AuditEvent.objects.filter(id__gt=Argument(0, BigIntegerField())).order_by("id")
+)
+_NEWEST: Final = PreparedQuery(lambda: AuditEvent.objects.order_by("-id").values_list("id")[:1])
+_COUNTS: Final = PreparedQuery(lambda: RefusalCount.objects.order_by().values_list("count"))
+
+
 @contextmanager
 def watching() -> Iterator[Seen]:
     """Give what is appended to the trail until the end of the block."""
-    newest = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    (newest,) = _NEWEST.first() or (0,)
     before, seen = _refusals(), Seen()
     yield seen
-    seen.events = list(AuditEvent.objects.filter(id__gt=newest).order_by("id"))
+    seen.events = _AFTER.all(newest)
     seen.refusals = _refusals() - before
 
 
@@ -438,4 +447,4 @@ def _success(seen: Seen, expected: Expected | None) -> list[str]:
 
 
 def _refusals() -> int:
-    return int(RefusalCount.objects.aggregate(total=Sum("count"))["total"] or 0)
+    return sum(count for (count,) in _COUNTS.all())

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 from django.contrib.auth.hashers import make_password
+from django.db.models import BigIntegerField
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Environment, Membership, Role, User, UserRole
 
 PASSWORD = "correct-horse-battery-staple"
+_USER: Final = PreparedQuery(lambda: User.objects.filter(pk=Argument(0, BigIntegerField())).order_by())
 
 
 @dataclass
@@ -31,7 +35,9 @@ class Cast:
 
     def principal(self, user: User) -> Principal:
         """Return what `user` may do at this moment."""
-        return user_principal(User.objects.get(pk=user.pk), address="192.0.2.1", request_id="test")
+        stored = _USER.first(user.pk)
+        assert stored
+        return user_principal(stored, address="192.0.2.1", request_id="test")
 
 
 def make_cast() -> Cast:

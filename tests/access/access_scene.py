@@ -265,7 +265,7 @@ def shared_scene(module_cast: Cast, django_db_blocker: DjangoDbBlocker) -> Scene
             for caller, each in people.items()
             if each.cookies
         }
-        programs = {caller: call_as(caller, place) for caller in CALLERS if caller not in place.sessions}
+        programs = {caller: call_as(caller, place) for caller in CALLERS if caller not in ACTORS}
         place.tokens = {
             caller: each.headers["authorization"] for caller, each in programs.items() if each.headers
         }
