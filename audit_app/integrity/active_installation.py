@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from audit_app.crypto.canonical_json import canonical_json, utc_text
+from audit_app.db.prepared import PreparedQuery
 from audit_app.errors import LeaseUnwritable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
@@ -59,9 +60,12 @@ def restored_at() -> datetime | None:
     return row.restored_at if row else None
 
 
+_CURRENT: Final = PreparedQuery(lambda: Installation.objects.order_by("pk")[:1])
+
+
 def current() -> Installation | None:
     """Return which installation was activated last, or restored; its MAC is not yet checked."""
-    return Installation.objects.first()
+    return _CURRENT.first()
 
 
 def problems() -> Iterator[Problem]:
@@ -77,15 +81,21 @@ def problems() -> Iterator[Problem]:
         yield _problem("replayed", "another installation was activated or restored last than the row says")
 
 
+# By the acts alone, which are few: with a condition on the stream, databases walk all of the stream.
+_CHANGED: Final = PreparedQuery(
+    lambda: (
+        AuditEvent.objects.filter(action__in=_CHANGES)
+        .order_by()
+        .values_list("sequence", "action", "object_uuid", "stream", "outcome")
+    )
+)
+
+
 def _last_change() -> tuple[str, UUID] | None:
     """Return the newest event that made an installation the active one, or none: its action and object."""
-    # By the acts alone, which are few: with a condition on the stream, databases walk all of the stream.
-    events = AuditEvent.objects.filter(action__in=_CHANGES).values_list(
-        "sequence", "action", "object_uuid", "stream", "outcome"
-    )
     allowed = [
         (sequence, action, uuid)
-        for sequence, action, uuid, stream, outcome in events
+        for sequence, action, uuid, stream, outcome in _CHANGED.all()
         if (stream, outcome) == (streams.SYSTEM, Outcome.ALLOWED)
     ]
     return max(allowed)[1:] if allowed else None

@@ -10,7 +10,9 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import BigIntegerField
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.policy import Principal
@@ -120,12 +122,20 @@ def revert_overwrite(
 # --- What an earlier run left -----------------------------------------------------------------
 
 
+_UNSETTLED: Final = PreparedQuery(
+    lambda: (
+        SyncEntry.objects.filter(target_id=Argument(0, BigIntegerField()), state=DeliveryState.OWNERSHIP_LOST)
+        .exclude(intended_target="")
+        .order_by()
+        .values_list("name")
+    )
+)
+
+
 def find_unsettled(target: Target) -> list[SyncEntry]:
     """Return the entries of secrets that are not ours any more, and may hold a write of unknown outcome."""
-    rows = SyncEntry.objects.filter(target=target, state=DeliveryState.OWNERSHIP_LOST).exclude(
-        intended_target=""
-    )
-    return list(entry_rows.load_named(target, rows.values_list("name", flat=True)).values()) if rows else []
+    names = [name for (name,) in _UNSETTLED.all(target.pk)]
+    return list(entry_rows.load_named(target, names).values()) if names else []
 
 
 def revert_unsettled(

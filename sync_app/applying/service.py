@@ -1,13 +1,15 @@
 """Carries out plans: item by item, intent before act, and nothing where either side moved since."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import BigIntegerField, Count, QuerySet
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record, stream_and_object
@@ -221,20 +223,30 @@ def _apply_phase(tools: ApplyContext, acts: tuple[Act, ...]) -> None:
 def _prepare_batches(tools: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Batch]:
     """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
-    while True:
+    while items := _next_items(acts, BATCH).all(tools.plan.pk, last):
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
             raise SyncPaused("syncing was paused: the remaining changes wait")
         raise_if_shutdown_requested()
         # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
         require_target_access(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
-        items = list(_waiting_items(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
-        if not items:
-            return
         last = items[-1].pk
         batch = Batch(tools, items)
         batch.prepare()
         yield batch
+
+
+@cache
+def _next_items(acts: tuple[Act, ...], number: int) -> PreparedQuery[PlanItem]:
+    """Return the query of a plan's waiting items of some acts: so many of those after an id."""
+    return PreparedQuery(
+        lambda: PlanItem.objects.filter(
+            plan_id=Argument(0, BigIntegerField()),
+            state__in=WAITING,
+            act__in=[act for act in acts if act in ACTING],
+            pk__gt=Argument(1, BigIntegerField()),
+        ).order_by("pk")[:number]
+    )
 
 
 def _finish_batch(under_way: Batch | None) -> None:

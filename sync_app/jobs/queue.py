@@ -4,6 +4,7 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 
+from audit_app.db.prepared import PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.interfaces.nudges import nudge
@@ -61,14 +62,22 @@ def _record_request(actor: Principal, run: Run) -> None:
         )
 
 
+_PAUSE: Final = PreparedQuery(lambda: SyncPause.objects.order_by().values_list("pk")[:1])
+
+
+def is_all_paused() -> bool:
+    """Return whether all of the sync is paused."""
+    return _PAUSE.first() is not None
+
+
 def is_paused(target: Target) -> bool:
     """Return whether nothing may be written for a target now."""
-    return target.paused_at is not None or SyncPause.objects.exists()
+    return target.paused_at is not None or is_all_paused()
 
 
 def require_not_paused(target: Target) -> None:
     """Raise SyncPaused if the target, or all of the sync, is paused."""
     if target.paused_at is not None:
         raise SyncPaused("the target is paused: resume it first")
-    if SyncPause.objects.exists():
+    if is_all_paused():
         raise SyncPaused("syncing is paused: resume it first")

@@ -10,8 +10,9 @@ from typing import Final
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import BigIntegerField, F
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
@@ -80,6 +81,15 @@ def request_test(*, actor: Principal, target: Target) -> Run:
     return enqueue(actor=actor, target=target, kind=RunKind.TEST, trigger=Trigger.PERSON)
 
 
+_RUN: Final = PreparedQuery(
+    lambda: (
+        Run.objects.select_related("target__environment", "plan")
+        .filter(pk=Argument(0, BigIntegerField()))
+        .order_by()
+    )
+)
+
+
 def execute(run_id: int) -> Run | None:
     """Carry a run out, or carry it on; None if it is done, waits, or another worker has it.
 
@@ -93,7 +103,7 @@ def _execute(run_id: int) -> Run | None:
     lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
     if lease is None:
         return None
-    run = Run.objects.select_related("target__environment", "plan").filter(pk=run_id).first()
+    run = _RUN.first(run_id)
     if run is None:
         # Only SQL takes them away; the run would be tried for ever.
         lease.end(RunState.FAILED, error=_GONE)
@@ -104,8 +114,10 @@ def _execute(run_id: int) -> Run | None:
             _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
-        return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
-    left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+        return _RUN.first(run_id)
+    left = _RUN.first(run_id)
+    if left is None:
+        return None
     count_run(left)
     if left.kind != RunKind.TEST:
         alerts.update_after_run(left)

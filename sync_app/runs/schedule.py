@@ -19,8 +19,8 @@ from secrets_app.persistence.references import dependent_environments, queries_f
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.jobs.leases import claimable, database_now
-from sync_app.jobs.queue import RUN_DUE, enqueue
-from sync_app.models import Run, SyncPause, Target
+from sync_app.jobs.queue import RUN_DUE, enqueue, is_all_paused
+from sync_app.models import Run, Target
 from sync_app.models.run import RunKind, Trigger
 from sync_app.targets.principals import target_principal
 
@@ -41,7 +41,7 @@ def queue_due() -> list[int]:
     if not is_active():
         return []
     now = database_now()
-    if not SyncPause.objects.exists():
+    if not is_all_paused():
         for target in _due_targets(now):
             retry_collisions(partial(_start, target, now))
     runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
