@@ -50,6 +50,17 @@ QUIET: Final = {
 }
 
 
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Renders a record once for all that write it; the file asks for the line twice, to measure it first."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, which its filters have left as it is written."""
+        lines: dict[LineFormatter, str] = record.__dict__.setdefault("rendered_lines", {})
+        if self not in lines:
+            lines[self] = super().format(record)
+        return lines[self]
+
+
 def configure(config: dict[str, Any]) -> None:
     """Configure the standard library's logging and structlog alike.
 
@@ -127,7 +138,7 @@ def _tell_refused(record: logging.LogRecord) -> bool:
 
 def _formatter(renderers: list[Processor]) -> dict[str, Any]:
     return {
-        "()": structlog.stdlib.ProcessorFormatter,
+        "()": LineFormatter,
         "foreign_pre_chain": _shared(),
         "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers, redact_line],
     }

@@ -57,6 +57,22 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def test_it_renders_a_line_once_for_the_console_and_the_file(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered, render = [], structlog.stdlib.ProcessorFormatter.format
+
+    def noted(formatter: structlog.stdlib.ProcessorFormatter, record: logging.LogRecord) -> str:
+        rendered.append(record.getMessage())
+        return render(formatter, record)
+
+    monkeypatch.setattr(structlog.stdlib.ProcessorFormatter, "format", noted)
+    logging.getLogger("keeper").info("once")
+    logging.getLogger("keeper").info("twice")
+    assert rendered == ["once", "twice"]
+    assert [line["message"] for line in lines(log)] == rendered
+
+
 def test_it_writes_one_json_object_a_line(log: Path) -> None:
     logging.getLogger("keeper.test").warning("two\nlines of %s", "text")
     (line,) = lines(log)
