@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
@@ -75,12 +77,20 @@ def cast(module_cast: Cast, db: None) -> Cast:
     return deepcopy(module_cast)
 
 
-def _auditor(place: Scene) -> Client:
-    """Return a browser of an auditor who was made a manager of the place."""
-    user = User.objects.create_user(f"auditor-{place.environment.pk}", role=UserRole.AUDITOR)
-    Membership.objects.create(environment=place.environment, user=user, role=Role.MANAGER)
+@pytest.fixture(scope="module")
+def session_key(shared_scene: Scene, django_db_blocker: DjangoDbBlocker) -> str:
+    """Return the session of an auditor who was made a manager of the place."""
+    with django_db_blocker.unblock():
+        user = User.objects.create_user("auditor-of-all", role=UserRole.AUDITOR)
+        Membership.objects.create(environment=shared_scene.environment, user=user, role=Role.MANAGER)
+        client = Client()
+        client.force_login(user, backend=_BACKEND)
+        return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def _browser(session_key: str) -> Client:
     client = Client()
-    client.force_login(user, backend=_BACKEND)
+    client.cookies[settings.SESSION_COOKIE_NAME] = session_key
     return client
 
 
@@ -102,10 +112,10 @@ def _rows(cursor: Any, table: str) -> list[Any]:
 
 @pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
 def test_no_route_of_the_api_changes_or_reveals_anything_for_an_auditor(
-    stage: Callable[[str], Scene], route: str, method: str
+    stage: Callable[[str], Scene], session_key: str, route: str, method: str
 ) -> None:
     rule, place = TABLE[route, method], stage(route)
-    client, path, body = _auditor(place), place.path(route), place.body(rule.body)
+    client, path, body = _browser(session_key), place.path(route), place.body(rule.body)
     before = _stored()
 
     response = send(client, method, path, body)
@@ -128,14 +138,16 @@ def _read(rule: Rule, route: str) -> int:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_changes_or_reveals_anything_for_an_auditor(stage: Callable[[str], Scene], name: str) -> None:
+def test_no_page_changes_or_reveals_anything_for_an_auditor(
+    stage: Callable[[str], Scene], session_key: str, name: str
+) -> None:
     for rule in PAGES[name]:
         with undone():
-            _changes_and_reveals_nothing(stage(name), name, rule)
+            _changes_and_reveals_nothing(_browser(session_key), stage(name), name, rule)
 
 
-def _changes_and_reveals_nothing(place: Scene, name: str, rule: PageRule) -> None:
-    client, path, form = _auditor(place), page_path(place, name), _form(place, rule)
+def _changes_and_reveals_nothing(client: Client, place: Scene, name: str, rule: PageRule) -> None:
+    path, form = page_path(place, name), _form(place, rule)
     before = _stored()
 
     response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
