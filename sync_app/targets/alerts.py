@@ -4,10 +4,11 @@ import hashlib
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import BigIntegerField, Count
 from django.urls import reverse
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import record, stream_and_object
@@ -39,6 +40,16 @@ _ATTEMPTS: Final = 5
 KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
 
 
+_COUNTS: Final = PreparedQuery(
+    lambda: (
+        SyncEntry.objects.filter(target_id=Argument(0, BigIntegerField()), state__in=list(_WORDS))
+        .order_by()
+        .values_list("state")
+        .annotate(Count("id"))
+    )
+)
+
+
 def update_after_run(run: Run) -> None:
     """Raise and close alerts after a worker's turn on a run.
 
@@ -48,8 +59,7 @@ def update_after_run(run: Run) -> None:
     if run.state == RunState.FAILED or _keeps_failing(run):
         _raise_alert(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
     elif run.state == RunState.DONE:
-        rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
-        counts = dict(rows.values_list("state").annotate(Count("id")))
+        counts: dict[str, int] = dict(_COUNTS.all(target.pk))
         for state in _WORDS:
             if counts.get(state):
                 _raise_state_alert(target, state, counts[state])

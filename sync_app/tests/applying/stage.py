@@ -1,8 +1,11 @@
 """A target in a system, and what tests do with it in a few words."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
+from django.db.models import BigIntegerField
+
+from audit_app.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
@@ -16,6 +19,10 @@ from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.tests.worlds import World
+
+_TARGET: Final = PreparedQuery(
+    lambda: Target.objects.select_related("environment").filter(pk=Argument(0, BigIntegerField())).order_by()
+)
 
 
 def target_in(world: World, environment: Environment, *, actor: Principal, **fields: Any) -> Target:
@@ -108,7 +115,9 @@ class Stage:
 
     def fresh(self) -> Target:
         """Return the target as it is stored."""
-        return Target.objects.select_related("environment").get(pk=self.target.pk)
+        stored = _TARGET.first(self.target.pk)
+        assert stored
+        return stored
 
     def _executed(self, run: Run) -> Plan:
         done = runs_runner.execute(run.pk)
