@@ -163,7 +163,7 @@ def test_tests_of_a_system_that_drips_leave_threads_to_everybody_else(
 ) -> None:
     # Whoever waits does so until the system is gone.
     monkeypatch.setenv("KEEPER_OUTBOUND_SECONDS", "600")
-    with keeper(data, schema=schema) as served, hostile.serving(DRIP) as slow:
+    with keeper(data, "--no-worker", schema=schema) as served, hostile.serving(DRIP) as slow:
         wanted = ["--environment", "development", "--role", "manager", "--name", "test"]
         token = subprocess.run(
             [sys.executable, "-m", "keeper_project.runtime.cli", "issue-token", *wanted],
