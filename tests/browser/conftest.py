@@ -29,6 +29,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # No page lives as long as it takes for compiling its scripts twice to pay.
+    "--js-flags=--no-opt",
 ]
 
 
