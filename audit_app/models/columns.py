@@ -1,6 +1,7 @@
 """The columns that most rows have: times that Keeper sets, and what is empty until there is something."""
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from django.db import models
@@ -31,3 +32,18 @@ def optional_text(
     return models.CharField(
         verbose_name, max_length=max_length, blank=True, default="", help_text=help_text, **options
     )
+
+
+def choice(
+    choices: type[StrEnum], help_text: str, *, max_length: int, **options: Any
+) -> "models.CharField[str | int | Combinable, str]":
+    """Return the column of one word of an enumeration."""
+    words = [(word, word) for word in choices]
+    return models.CharField(max_length=max_length, choices=words, help_text=help_text, **options)
+
+
+def optional_number(
+    verbose_name: str, help_text: str
+) -> "models.PositiveIntegerField[float | int | str | Combinable | None, int | None]":
+    """Return the column of a number that is empty until there is one."""
+    return models.PositiveIntegerField(verbose_name, null=True, blank=True, help_text=help_text)

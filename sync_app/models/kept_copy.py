@@ -31,7 +31,6 @@ class KeptCopy(Identified):
         help_text="The environment whose key encrypts the copy.",
     )
     name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
-    # The target's version that held it.
     version = models.CharField(
         max_length=64,
         verbose_name="version in the target",

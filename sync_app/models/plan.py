@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import choice, optional_number, optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
@@ -87,21 +87,19 @@ class Plan(AuthenticatedRow):
     target = models.ForeignKey(
         Target, on_delete=models.PROTECT, related_name="plans", help_text="The target that the plan is for."
     )
-    kind = models.CharField(
+    kind = choice(
+        PlanKind,
+        "Whether the plan syncs, adopts existing secrets or disconnects the target.",
         max_length=12,
-        choices=[(k, k) for k in PlanKind],
         default=PlanKind.SYNC,
-        help_text="Whether the plan syncs, adopts existing secrets or disconnects the target.",
     )
-    state = models.CharField(
+    state = choice(
+        PlanState,
+        "Whether the plan is in preparation, ready, applied, failed or superseded.",
         max_length=12,
-        choices=[(s, s) for s in PlanState],
         default=PlanState.MAKING,
-        help_text="Whether the plan is in preparation, ready, applied, failed or superseded.",
     )
-    # The options of an adoption or a disconnection.
     options = models.JSONField(default=dict, blank=True, help_text="Options of an adoption or disconnection.")
-    # The rules that it was made under, as they were then.
     rules = models.JSONField(
         default=dict, blank=True, help_text="Rules of the target when the plan was made."
     )
@@ -152,18 +150,13 @@ class PlanItem(models.Model):
         Plan, on_delete=models.CASCADE, related_name="items", help_text="The plan that the item belongs to."
     )
     name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
-    act = models.CharField(
-        max_length=16,
-        choices=[(a, a) for a in Act],
-        verbose_name="action",
-        help_text="What is done with this secret.",
-    )
+    act = choice(Act, "What is done with this secret.", max_length=16, verbose_name="action")
     reason = optional_text(help_text="Why this action was planned.", max_length=200)
-    state = models.CharField(
+    state = choice(
+        ItemState,
+        "Whether the action is planned, started, done, failed or skipped.",
         max_length=12,
-        choices=[(s, s) for s in ItemState],
         default=ItemState.PLANNED,
-        help_text="Whether the action is planned, started, done, failed or skipped.",
     )
     secret_uuid = models.UUIDField(
         null=True,
@@ -174,15 +167,9 @@ class PlanItem(models.Model):
     keeper_version = optional_text(
         "version in Keeper", "Version in Keeper when the plan was made.", max_length=64
     )
-    keeper_number = models.PositiveIntegerField(
-        null=True, blank=True, verbose_name="number in Keeper", help_text="Number of that version in Keeper."
-    )
-    # Keeper's version in the target at that time, as far as known.
-    there_number = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        verbose_name="number in the target",
-        help_text="Number of Keeper's version that the target held, if known.",
+    keeper_number = optional_number("number in Keeper", "Number of that version in Keeper.")
+    there_number = optional_number(
+        "number in the target", "Number of Keeper's version that the target held, if known."
     )
     target_version = optional_text(
         "version in the target", "The target's own version when the plan was made.", max_length=64
@@ -191,17 +178,16 @@ class PlanItem(models.Model):
     remote_id = optional_text(
         "remote ID", "Identifier of the secret in the target, such as an ARN.", max_length=2048
     )
-    # How many versions the target keeps of this secret, if that was set for it.
     target_keeps = models.PositiveIntegerField(
         default=0,
         verbose_name="versions kept",
         help_text="How many versions the target keeps. 0: not set for this secret.",
     )
-    ownership = models.CharField(
+    ownership = choice(
+        Ownership,
+        "Whether Keeper created, adopted or does not own the secret in the target.",
         max_length=8,
-        choices=[(o, o) for o in Ownership],
         default=Ownership.NONE,
-        help_text="Whether Keeper created, adopted or does not own the secret in the target.",
     )
     # Makes a repeated write idempotent: stored before the call, and recomputed by a repetition.
     token = optional_text("write token", "Makes a repeated write harmless. Never shown.", max_length=64)

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import ClassVar
-from uuid import UUID
 
 from django.db import models
 from django.utils import timezone
@@ -10,7 +9,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import choice, optional_number, optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import LiveField
 from environments_app.models import Environment
@@ -60,7 +59,6 @@ class RotationPolicy(AuthenticatedRow):
         help_text="The secret whose value is rotated.",
     )
     rotator = models.CharField(max_length=32, help_text="The kind of system whose credential is rotated.")
-    # The rotator's settings, each of them, without credentials.
     settings = models.JSONField(default=dict, help_text="Settings of the rotator, without credentials.")
     # The normalised address that the administrator's credential may be sent to; it is sealed for it.
     endpoint = optional_text(
@@ -90,7 +88,6 @@ class RotationPolicy(AuthenticatedRow):
         "When rotations are due, as five cron fields. Empty: by the interval.",
         max_length=100,
     )
-    # When scheduled rotations may begin, such as "mon-fri 01:00-05:00"; empty: at any time.
     window = optional_text(
         help_text="When scheduled rotations may begin, such as mon-fri 01:00-05:00. Empty: at any time.",
         max_length=64,
@@ -98,13 +95,11 @@ class RotationPolicy(AuthenticatedRow):
     time_zone = models.CharField(
         max_length=64, default="UTC", help_text="Time zone of the cron expression and the window."
     )
-    # How long the previous value keeps working.
     grace_seconds = models.PositiveIntegerField(
         default=24 * 3600,
         verbose_name="overlap (seconds)",
         help_text="How long the previous value keeps working.",
     )
-    # Whether the previous value is retired only once every consumer confirmed the current one.
     waits_for_consumers = models.BooleanField(
         default=False,
         help_text="Whether the previous value is retired only after every consumer confirmed the new one.",
@@ -142,21 +137,14 @@ class RotationPolicy(AuthenticatedRow):
         return AuditObject(kind="rotation-policy", uuid=self.uuid, name=name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope of the credential is bound to: this row and the endpoint."""
-        return rotator_context(
-            policy=self.uuid, environment=self.environment.uuid, endpoint=str(self.endpoint)
+        """Return what the envelope of the credential is bound to: this row and one endpoint."""
+        return Context(
+            deployment=deployment_uuid(),
+            label=ROTATOR_CREDENTIALS,
+            row=self.uuid,
+            environment=self.environment.uuid,
+            parent=(str(self.endpoint).encode(),),
         )
-
-
-def rotator_context(*, policy: UUID, environment: UUID, endpoint: str) -> Context:
-    """Return the context of an administrator's credential, which opens for one endpoint only."""
-    return Context(
-        deployment=deployment_uuid(),
-        label=ROTATOR_CREDENTIALS,
-        row=policy,
-        environment=environment,
-        parent=(endpoint.encode(),),
-    )
 
 
 class Rotation(AuthenticatedRow):
@@ -192,12 +180,7 @@ class Rotation(AuthenticatedRow):
         related_name="rotations",
         help_text="The policy that the rotation follows.",
     )
-    step = models.CharField(
-        max_length=12,
-        choices=[(s, s) for s in Step],
-        default=Step.WAITING,
-        help_text="How far the rotation has come.",
-    )
+    step = choice(Step, "How far the rotation has come.", max_length=12, default=Step.WAITING)
     slot = models.CharField(  # noqa: DJ001  NULLs are distinct
         max_length=8,
         choices=[(s, s) for s in Slot],
@@ -205,11 +188,7 @@ class Rotation(AuthenticatedRow):
         default=Slot.WAITING,
         help_text="Whether it is running or waits behind another one. Empty once it has ended.",
     )
-    trigger = models.CharField(
-        max_length=12,
-        choices=[(t, t) for t in Trigger],
-        help_text="Whether the schedule, a change or a person started it.",
-    )
+    trigger = choice(Trigger, "Whether the schedule, a change or a person started it.", max_length=12)
     # Without a grace period, and regardless of windows and targets: explicitly requested.
     emergency = models.BooleanField(
         default=False, help_text="Whether it ignores windows and leaves no overlap."
@@ -218,7 +197,6 @@ class Rotation(AuthenticatedRow):
     leaves = optional_text(
         "abandoned in step", "Step at which it was abandoned with a login that is still valid.", max_length=12
     )
-    # The previous value is served again, and the new one will be retired.
     reverted = models.BooleanField(
         default=False, verbose_name="rolled back", help_text="Whether the previous value is delivered again."
     )
@@ -245,18 +223,8 @@ class Rotation(AuthenticatedRow):
     request_id = optional_text("request ID", "Identifier of the request that started it.", max_length=64)
     reason = optional_text(help_text="Why it was requested.", max_length=200)
     # The versions before and after; the latter is the pending one until it is served.
-    from_number = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        verbose_name="previous version",
-        help_text="Number of the version before the rotation.",
-    )
-    to_number = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        verbose_name="new version",
-        help_text="Number of the version that the rotation writes.",
-    )
+    from_number = optional_number("previous version", "Number of the version before the rotation.")
+    to_number = optional_number("new version", "Number of the version that the rotation writes.")
     # What was written down before `set`: the login that gets a new secret, the ids of keys that were there.
     login = optional_text(help_text="Name of the login that gets the new value.", max_length=255)
     keys_before = models.JSONField(
@@ -278,7 +246,6 @@ class Rotation(AuthenticatedRow):
     # Of the present step.
     attempts = models.PositiveIntegerField(default=0, help_text="Number of attempts at the present step.")
     not_before = optional_timestamp("next attempt", "When the next attempt may begin, in UTC.")
-    # The operator's sentence: why it waits, tries again, or stopped.
     problem = optional_text(help_text="Why the rotation waits, retries or stopped.", max_length=500)
     stopped_at = optional_timestamp("stopped", "When the rotation stopped for an operator, in UTC.")
     queued_at = timestamp("requested", "When the rotation was requested, in UTC.")
@@ -307,7 +274,6 @@ class Rotation(AuthenticatedRow):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be done."""
         return Step(self.step) in ENDED
 
     @property
@@ -317,7 +283,6 @@ class Rotation(AuthenticatedRow):
 
     @property
     def allowed_actions(self) -> frozenset[OperatorAction]:
-        """What an operator may do about it now."""
         stopped = self.stopped_at is not None
         return allowed_actions(
             Step(self.step), stopped=stopped, reverted=self.reverted, leaves=str(self.leaves)
@@ -391,7 +356,6 @@ class Acknowledgement(AuthenticatedRow):
     consumer_name = models.CharField(
         max_length=150, verbose_name="consumer", help_text="Name of the account or token that confirmed."
     )
-    # Which of several processes with the same token; the consumer's own word.
     instance = optional_text(
         help_text="Which of several processes with the same token, in the consumer's own words.",
         max_length=100,

@@ -7,7 +7,7 @@ from django.db import models
 
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import choice, optional_text, optional_timestamp, timestamp
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 
@@ -71,23 +71,17 @@ class Run(AuthenticatedRow):
         related_name="runs",
         help_text="The plan that the run makes or applies.",
     )
-    kind = models.CharField(
-        max_length=8,
-        choices=[(k, k) for k in RunKind],
-        help_text="Whether the run plans, applies, syncs, checks or tests the connection.",
+    kind = choice(
+        RunKind, "Whether the run plans, applies, syncs, checks or tests the connection.", max_length=8
     )
-    state = models.CharField(
+    state = choice(
+        RunState,
+        "Whether the run is queued, running, done, failed or canceled.",
         max_length=12,
-        choices=[(s, s) for s in RunState],
         default=RunState.QUEUED,
-        help_text="Whether the run is queued, running, done, failed or canceled.",
     )
     active = models.BooleanField(null=True, default=True, help_text="Yes while the run is queued or running.")
-    trigger = models.CharField(
-        max_length=12,
-        choices=[(t, t) for t in Trigger],
-        help_text="Whether the schedule, a change or a person started it.",
-    )
+    trigger = choice(Trigger, "Whether the schedule, a change or a person started it.", max_length=12)
     # Who started it; asked again what they may do when it runs.
     actor_kind = models.CharField(
         max_length=16,

@@ -10,7 +10,7 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import choice, optional_number, optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, LiveField, path_prefix
 from environments_app.models import Environment
@@ -71,7 +71,6 @@ class Target(AuthenticatedRow):
     system = ExactCharField(
         max_length=400, help_text="The system behind the address, such as an AWS account and region."
     )
-    # The path below which the target's secrets lie in the system.
     place = path_prefix("Path in the system below which the secrets are written.", verbose_name="path")
     # JSON of the backend's credential fields; an empty object: what the machine has.
     credentials = EncryptedField(
@@ -87,7 +86,6 @@ class Target(AuthenticatedRow):
         related_name="targets",
         help_text="The key that encrypts the credentials.",
     )
-    # Only secrets whose names lie under this prefix (whole segments) take part; empty: all.
     scope = path_prefix("Only secrets under this path are synced. Empty: all secrets of the environment.")
     # Only secrets with one of these tags take part, separated by commas; empty: all. Chosen once.
     only_tags = ExactCharField(
@@ -97,25 +95,25 @@ class Target(AuthenticatedRow):
         verbose_name="tags",
         help_text="Only secrets with one of these tags are synced. Empty: all secrets under the path.",
     )
-    direction = models.CharField(
+    direction = choice(
+        Direction,
+        "Whether values go to the target, come from it, or both.",
         max_length=8,
-        choices=[(d, d) for d in Direction],
         default=Direction.PUSH,
-        help_text="Whether values go to the target, come from it, or both.",
     )
-    conflict = models.CharField(
+    conflict = choice(
+        Conflict,
+        "What happens if both sides changed.",
         max_length=16,
-        choices=[(c, c) for c in Conflict],
         default=Conflict.ASK,
         verbose_name="conflicts",
-        help_text="What happens if both sides changed.",
     )
-    deletion = models.CharField(
+    deletion = choice(
+        Deletion,
+        "What happens in the target if a secret is deleted in Keeper.",
         max_length=16,
-        choices=[(d, d) for d in Deletion],
         default=Deletion.NEVER,
         verbose_name="deletions",
-        help_text="What happens in the target if a secret is deleted in Keeper.",
     )
     budget_number = models.PositiveIntegerField(
         default=10,
@@ -127,13 +125,11 @@ class Target(AuthenticatedRow):
         verbose_name="deletion limit (percent)",
         help_text="Highest share of secrets that one run may delete.",
     )
-    # 0: synced on change and by hand only.
     interval_seconds = models.PositiveIntegerField(
         default=300,
         verbose_name="interval (seconds)",
         help_text="Time between two scheduled runs. 0: after changes and manually.",
     )
-    # Whether scheduled passes apply what they plan; else they only watch for drift.
     automatic = models.BooleanField(
         default=False,
         verbose_name="applies automatically",
@@ -145,7 +141,6 @@ class Target(AuthenticatedRow):
     due_at = optional_timestamp("next run", "When the next run is due, in UTC.", db_index=True)
     last_success_at = optional_timestamp("last success", "When a run last succeeded, in UTC.")
     last_failure_at = optional_timestamp("last failure", "When a run last failed, in UTC.")
-    # The operator's sentence of the last failure; empty once a pass succeeded.
     last_error = optional_text(help_text="Why the last run failed. Empty after a success.", max_length=500)
     failures = models.PositiveIntegerField(
         default=0, help_text="Number of failed runs since the last success."
@@ -182,7 +177,6 @@ class Target(AuthenticatedRow):
 
     @property
     def budget(self) -> DeletionBudget:
-        """How much one pass may delete."""
         return DeletionBudget(number=self.budget_number, percent=self.budget_percent)
 
     @property
@@ -190,21 +184,14 @@ class Target(AuthenticatedRow):
         return AuditObject(kind="target", uuid=self.uuid, name=self.name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope of the credentials is bound to: this row and the endpoint."""
-        return credentials_context(
-            target=self.uuid, environment=self.environment.uuid, endpoint=str(self.endpoint)
+        """Return what the envelope of the credentials is bound to: this row and one endpoint."""
+        return Context(
+            deployment=deployment_uuid(),
+            label=TARGET_CREDENTIALS,
+            row=self.uuid,
+            environment=self.environment.uuid,
+            parent=(str(self.endpoint).encode(),),
         )
-
-
-def credentials_context(*, target: UUID, environment: UUID, endpoint: str) -> Context:
-    """Return the context of a target's credentials, which open for one endpoint only."""
-    return Context(
-        deployment=deployment_uuid(),
-        label=TARGET_CREDENTIALS,
-        row=target,
-        environment=environment,
-        parent=(endpoint.encode(),),
-    )
 
 
 class Intent(NamedTuple):
@@ -252,7 +239,6 @@ class SyncEntry(AuthenticatedRow):
         help_text="The target that holds or will hold the secret.",
     )
     name = ExactCharField(max_length=MAX_NAME_LENGTH, help_text="Name of the secret.")
-    # Null while Keeper has no such secret.
     secret_uuid = models.UUIDField(
         null=True,
         db_index=True,
@@ -263,11 +249,11 @@ class SyncEntry(AuthenticatedRow):
     remote_id = optional_text(
         "remote ID", "Identifier of the secret in the target, such as an ARN.", max_length=2048
     )
-    ownership = models.CharField(
+    ownership = choice(
+        Ownership,
+        "Whether Keeper created, adopted or does not own the secret in the target.",
         max_length=8,
-        choices=[(o, o) for o in Ownership],
         default=Ownership.NONE,
-        help_text="Whether Keeper created, adopted or does not own the secret in the target.",
     )
     base_keeper = optional_text(
         "synced version in Keeper",
@@ -279,12 +265,7 @@ class SyncEntry(AuthenticatedRow):
         "Version in the target when both sides last held the same value.",
         max_length=64,
     )
-    base_number = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        verbose_name="synced number",
-        help_text="Number of the version that both sides last held.",
-    )
+    base_number = optional_number("synced number", "Number of the version that both sides last held.")
     # The form in which a JSON object was written (Backend.value_form).
     base_form = optional_text(
         "form of objects",
@@ -298,12 +279,7 @@ class SyncEntry(AuthenticatedRow):
     intended_target = optional_text(
         "version being replaced", "Version in the target that a write under way replaces.", max_length=64
     )
-    intended_number = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        verbose_name="number being written",
-        help_text="Number of the version that is being written.",
-    )
+    intended_number = optional_number("number being written", "Number of the version that is being written.")
     # What the entry knew of a secret that was not found there and is about to be created, as JSON; empty
     # once that is settled. A system that answers 404 for a while has it all the same.
     claimed_from = models.TextField(
@@ -322,11 +298,11 @@ class SyncEntry(AuthenticatedRow):
         "pending version in the target", "The target's own version of the pending value.", max_length=64
     )
     pending_at = optional_timestamp("pending since", "When the pending version was written, in UTC.")
-    state = models.CharField(
+    state = choice(
+        DeliveryState,
+        "State of the secret in the target at the last check.",
         max_length=16,
-        choices=[(s, s) for s in DeliveryState],
         default=DeliveryState.PENDING,
-        help_text="State of the secret in the target at the last check.",
     )
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
     reason = optional_text(help_text="Why the secret has this state.", max_length=500)
