@@ -39,44 +39,38 @@ class BackendError(SyncError):
 # --- Trying again may help --------------------------------------------------------------------
 
 
-class TargetUnreachable(BackendError):
+class TransientError(BackendError):
+    """The same request may succeed later."""
+
+    permanent = False
+
+
+class TargetUnreachable(TransientError):
     """No answer, or not a whole one; whether a write took place is not known."""
 
-    permanent = False
 
-
-class AnswerUnexpected(BackendError):
+class AnswerUnexpected(TransientError):
     """The other system answered something that is no answer of such a system: a proxy, or another service."""
 
-    permanent = False
 
-
-class TargetBusy(BackendError):
+class TargetBusy(TransientError):
     """The target asks to slow down, or fails on its own side; `retry_after` is the time that it asked for."""
-
-    permanent = False
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class TargetSealed(BackendError):
+class TargetSealed(TransientError):
     """Vault is sealed: an operator must unseal it; then the work continues automatically."""
 
-    permanent = False
 
-
-class TargetStandby(BackendError):
+class TargetStandby(TransientError):
     """The node answers for no cluster: a standby, or one that was not initialised."""
 
-    permanent = False
 
-
-class ChangedSinceRead(BackendError):
+class ChangedSinceRead(TransientError):
     """The target's secret is not the one that was read; nothing was overwritten. Plan again."""
-
-    permanent = False
 
 
 class UpdateConflict(ChangedSinceRead):
@@ -202,10 +196,8 @@ class RotationInProgress(RotationConflict):
     """A rotation of the secret is at work, and has to end first."""
 
 
-class StillAccepted(BackendError):
+class StillAccepted(TransientError):
     """What was retired still logs in: the change may take a while to spread. Try again."""
-
-    permanent = False
 
 
 class ClientMissing(BackendError):
@@ -244,10 +236,8 @@ class CurrentVersionChanged(BackendError):
     """The secret's current value is not the one that the rotation began with: nothing was changed."""
 
 
-class NotYetAccepted(BackendError):
+class NotYetAccepted(TransientError):
     """A new value is not accepted yet; where changes spread slowly, it soon will be."""
-
-    permanent = False
 
 
 class ShutdownRequested(SyncError):

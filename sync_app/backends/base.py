@@ -250,21 +250,21 @@ class Backend(ABC):
         """
         return name
 
-    def explain_refusal(self, act: str, name: str) -> str:  # noqa: ARG002 - for those that refuse some
+    def explain_refusal(self, act: str, name: str) -> str:
         """Return why this target takes no `create`, `update`, `adopt` or `delete` of a name; else empty.
 
         The plan shows it. Raises nothing, and asks the system nothing.
         """
         return ""
 
-    def explain_type_refusal(self, secret_type: str, *, has_references: bool) -> str:  # noqa: ARG002 - for those that refuse some
+    def explain_type_refusal(self, secret_type: str, *, has_references: bool) -> str:
         """Return why the system is to hold no value of this type, or with references; else empty.
 
         A plan asks it where it asks `explain_value_refusal`.
         """
         return ""
 
-    def explain_value_refusal(self, size: int, secret_type: str) -> str:  # noqa: ARG002 - for those that refuse some types
+    def explain_value_refusal(self, size: int, secret_type: str) -> str:
         """Return why the system takes no value of so many bytes and of this type; else empty.
 
         A plan asks it, and opens no value; only where `max_value_bytes` is below LARGEST_VALUE.
@@ -273,7 +273,7 @@ class Backend(ABC):
             return f"its value has {size:,} bytes, and the target takes {self.max_value_bytes:,} at most"
         return ""
 
-    def reformats(self, remote: str) -> bool:  # noqa: ARG002 - for those that do
+    def reformats(self, remote: str) -> bool:
         """Return whether a value that was read may be one of Keeper's although its text is another."""
         return False
 
@@ -300,7 +300,7 @@ class Backend(ABC):
     def get_metadata(self, name: str) -> SecretMetadata:
         """Return the metadata of a name by a direct read; an absent secret has the presence ABSENT."""
 
-    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:  # noqa: ARG002 - a system may have no such list
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
         """Return the metadata of many names by few requests.
 
         Names may be missing from the result, and the metadata may be stale. A match with the expected
@@ -357,7 +357,7 @@ class Backend(ABC):
         Overwritten as `revert_write` does; returns where there is none, or it was over the right one.
         """
 
-    def may_destroy_version(self, seen: SecretMetadata) -> bool:  # noqa: ARG002 - a system may keep the version before
+    def may_destroy_version(self, seen: SecretMetadata) -> bool:
         """Return whether an `update` would destroy the present version, or may."""
         return False
 

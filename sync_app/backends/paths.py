@@ -28,12 +28,8 @@ class Prefix:
             raise BadDestination(
                 "segments of letters, digits and _.+=@- joined by /, none of them . or ..", field=field
             )
-        self._start = f"{self.text}/" if self.text else ""
-
-    @property
-    def start(self) -> str:
-        """What every path below the prefix starts with."""
-        return self._start
+        # What every path below the prefix starts with.
+        self.start = f"{self.text}/" if self.text else ""
 
     def path(self, name: str) -> str:
         """Return the path of a name in the target.
@@ -42,8 +38,8 @@ class Prefix:
         """
         if not is_plain(name):
             raise NameUnusable("the name would leave the target's prefix, or means something else there")
-        return self._start + name
+        return self.start + name
 
     def name(self, path: str) -> str | None:
         """Return the name that a path stands for, or None if it is not below the prefix."""
-        return path.removeprefix(self._start) if path.startswith(self._start) else None
+        return path.removeprefix(self.start) if path.startswith(self.start) else None

@@ -1,5 +1,6 @@
 """What the backends of systems with one address share, and those whose secrets are variables."""
 
+import ssl
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -28,7 +29,6 @@ class RestBackend(Backend):
             raise BadDestination(str(error), field="address") from error
 
     def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
-        """Return what a list shows of names."""
         wanted = {self.remote_name(name): name for name in names}
         found = {}
         for seen in self.list_secrets():
@@ -50,14 +50,12 @@ class VariableBackend(RestBackend):
 
     @property
     def path_prefix(self) -> str:
-        """The prefix, as it is found in names of variables."""
         return self._names.path
 
     def remote_name(self, name: str) -> str:
         return self._names.variable(name)
 
     def explain_refusal(self, act: str, name: str) -> str:
-        """Refuse names that the system does not take, for new variables."""
         if act != "create":
             return ""
         variable = self.remote_name(name)
@@ -70,6 +68,15 @@ class VariableBackend(RestBackend):
     def _find(self, name: str) -> SecretMetadata | None:
         """Return the metadata of a variable; None if there is none."""
 
-    def _explain_name(self, variable: str) -> str:  # noqa: ARG002 - for those with rules of their own
+    def _explain_name(self, variable: str) -> str:
         """Return why the system takes no variable of this name; empty if it does."""
         return ""
+
+
+def refuse_unreadable(ca: str) -> None:
+    """Raise BadDestination for what is no certificate in PEM; nothing is none of them."""
+    try:
+        if ca:
+            ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError):
+        raise BadDestination("enter certificates in PEM", field="ca_certificate") from None

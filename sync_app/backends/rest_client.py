@@ -66,7 +66,6 @@ class RestClient:
 
     @property
     def busy_seconds(self) -> float:
-        """For how many seconds the system asked for no request."""
         return max(0.0, self._free_at - time.monotonic())
 
     def close(self) -> None:
@@ -121,7 +120,9 @@ class RestClient:
     def _translate(self, method: str, reply: Reply) -> BackendError:  # noqa: PLR0911  one return a meaning
         status, label = reply.status, self._label
         if _is_limit(reply):
-            self._pause(_asked_pause(reply))
+            free_at = time.monotonic() + _asked_pause(reply)
+            with self._lock:
+                self._free_at = max(self._free_at, free_at)
             return self._busy()
         if status == HTTPStatus.UNAUTHORIZED:
             return CredentialsRejected(f"{label} does not accept the credentials: renew them")
@@ -134,10 +135,6 @@ class RestClient:
         if status < HTTPStatus.BAD_REQUEST:
             return MountMissing(f"{label} sends clients elsewhere: it was renamed or moved")
         return RequestRefused(f"{label} refused {method} ({status})")
-
-    def _pause(self, seconds: float) -> None:
-        with self._lock:
-            self._free_at = max(self._free_at, time.monotonic() + seconds)
 
     def _busy(self) -> TargetBusy:
         seconds = self.busy_seconds

@@ -71,19 +71,16 @@ class AbLogins(Rotator):
         return frozenset(Login(settings[field]) for field in ("login_a", "login_b"))
 
     def idle_login(self, current: str) -> str:
-        """Return the other one of the two logins."""
         username = self._credential(current).username
         return self.logins[1 - self.logins.index(username)]
 
     def prepare(self, current: str) -> PendingCredential:
-        """Return the current value with the idle login and a new password."""
         login = self.idle_login(current)
         return PendingCredential(
             login=login, value=replace_fields(current, username=login, password=generate_password())
         )
 
     def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
-        """Give the idle login the password in `pending`."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         credential = self._credential(pending.value)
@@ -92,7 +89,6 @@ class AbLogins(Rotator):
         return pending.value
 
     def probe(self, value: str) -> LoginProbe:
-        """Log in with a value at the policy's server."""
         credential = self._credential(value)
         try:
             self._log_in(credential)
@@ -114,7 +110,6 @@ class AbLogins(Rotator):
             )
 
     def revoke_unserved(self, pending: PendingCredential, *, current: str, fence: Fence) -> None:
-        """Give the idle login a random password that is not stored."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         self.retire(pending.value, current=current, fence=fence)

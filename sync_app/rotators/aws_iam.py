@@ -17,15 +17,13 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from audit_app.errors import BadEndpoint, OutboundError
-from audit_app.network.outbound import normalised_endpoint
+from audit_app.errors import OutboundError
 from sync_app.backends.answers import PARSE_ERRORS, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
+from sync_app.backends.aws.destination import normalize_endpoint, require_region
 from sync_app.backends.aws.errors import translate_error, translate_no_answer
 from sync_app.backends.base import FormField
 from sync_app.errors import (
-    BackendError,
-    BadDestination,
     CredentialInUse,
     LoginMissing,
     OutcomeAmbiguous,
@@ -40,7 +38,6 @@ from sync_app.rotators.credential_json import parse_object, replace_fields, requ
 Reply = TypeVar("Reply")
 
 LIMIT: Final = 2
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 # No key has this id: a permission to change keys is tried on it.
 _NO_KEY: Final = "AKIAKEEPERCHECKSONLY"
 # A refusal because of a wrong clock, without a result for the key.
@@ -70,9 +67,11 @@ class AwsIam(Rotator):
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
         super().__init__(settings=settings, admin=admin)
-        if not _REGION.fullmatch(self.settings["region"]):
-            raise BadDestination("enter a region, for example eu-central-1", field="region")
-        self._places = {service: self._endpoint_field(f"{service}_endpoint") for service in ("iam", "sts")}
+        require_region(self.settings["region"])
+        self._places = {
+            service: normalize_endpoint(self.settings, f"{service}_endpoint") or None
+            for service in ("iam", "sts")
+        }
         self._user = self.settings["user_name"]
 
     @property
@@ -155,7 +154,6 @@ class AwsIam(Rotator):
         return LoginProbe(LoginAnswer.ACCEPTED)
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        """Return nothing: both keys are the same user's."""
         return ()
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
@@ -222,7 +220,6 @@ class AwsIam(Rotator):
             )
 
     def _list_keys(self) -> dict[str, str]:
-        """Return the user's keys and whether each is Active or Inactive."""
         reply = self._call("iam", "ListAccessKeys", UserName=self._user)
         return {key["AccessKeyId"]: key["Status"] for key in reply["AccessKeyMetadata"]}
 
@@ -268,12 +265,6 @@ class AwsIam(Rotator):
             connections=1,
         )
 
-    def _endpoint_field(self, field: str) -> str | None:
-        try:
-            return normalised_endpoint(self.settings[field]) if self.settings[field] else None
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field=field) from error
-
 
 def _send(operation: str, request: Callable[[], Reply]) -> Reply:
     try:
@@ -281,17 +272,13 @@ def _send(operation: str, request: Callable[[], Reply]) -> Reply:
     except OutboundError as error:
         raise TargetUnreachable(str(error)) from None
     except ClientError as error:
-        raise _translate_error(operation, error) from None
+        code = error.response.get("Error", {}).get("Code")
+        if code == "NoSuchEntity":
+            raise LoginMissing(f"{operation}: IAM does not know the user or key") from None
+        if code == "LimitExceeded":
+            raise QuotaExceeded(f"{operation}: the user has as many access keys as AWS allows") from None
+        raise translate_error(operation, error) from None
     except BotoCoreError as error:
         raise translate_no_answer(operation, error) from None
     except (ResponseParserError, *PARSE_ERRORS):
         raise unexpected_answer(operation) from None
-
-
-def _translate_error(operation: str, error: ClientError) -> BackendError:
-    code = error.response.get("Error", {}).get("Code")
-    if code == "NoSuchEntity":
-        return LoginMissing(f"{operation}: IAM does not know the user or key")
-    if code == "LimitExceeded":
-        return QuotaExceeded(f"{operation}: the user has as many access keys as AWS allows")
-    return translate_error(operation, error)

@@ -35,26 +35,22 @@ class GeneratedValue(Rotator):
 
     @property
     def endpoint(self) -> str:
-        """Nowhere: nothing is sent."""
         return ""
 
     @classmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:  # noqa: ARG003 - there are none
-        """Return nothing: a value is no login."""
         return frozenset()
 
     def check_setup(self, current: str) -> None:
         """Do nothing: there is nothing that could be missing."""
 
     def idle_login(self, current: str) -> str:
-        """Return no name: there are no logins."""
         return ""
 
     def prepare(self, current: str) -> PendingCredential:
         return PendingCredential(login="", value=generate(self.settings["kind"], self._options).value)
 
     def set(self, pending: PendingCredential, *, current: str, fence: Fence) -> str:
-        """Return the value in `pending`; no request is sent."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         fence.require_held()
@@ -64,7 +60,6 @@ class GeneratedValue(Rotator):
         return LoginProbe(LoginAnswer.UNKNOWN, "a generated value is not tied to a login that could be tried")
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        """Return nothing: a value has no rights."""
         return ()
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:

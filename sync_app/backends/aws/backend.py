@@ -12,18 +12,13 @@ minutes (Secrets Manager quotas, "PutSecretValue").
 import contextlib
 import functools
 import os.path
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sync_app.backends.aws import pending_stage
-from sync_app.backends.aws import permissions as aws_permissions
-from sync_app.backends.aws.connection import AwsConnection
-from sync_app.backends.aws.destination import (
-    parse_recovery_window,
-    require_complete_credentials,
-    resolve_endpoints,
-)
+from sync_app.backends.aws import pending_stage, permissions
+from sync_app.backends.aws.connection import AwsBackend, mark_tags
+from sync_app.backends.aws.destination import parse_recovery_window
 from sync_app.backends.aws.errors import NotFound
 from sync_app.backends.aws.metadata import (
     CURRENT,
@@ -33,7 +28,6 @@ from sync_app.backends.aws.metadata import (
 )
 from sync_app.backends.base import (
     MARK_KEYS,
-    Backend,
     Capabilities,
     FormField,
     Mark,
@@ -41,7 +35,6 @@ from sync_app.backends.base import (
     SecretValue,
     fill_defaults,
 )
-from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -54,6 +47,9 @@ from sync_app.errors import (
     ValueUnusable,
 )
 
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
 # Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
 PENDING: Final = "KEEPER_PENDING"
 MAX_NAME_LENGTH: Final = 512
@@ -61,10 +57,11 @@ MAX_NAME_LENGTH: Final = 512
 _FILTER_VALUES: Final = 10
 
 
-class AwsSecretsManager(Backend):
+class AwsSecretsManager(AwsBackend):
     """The secrets of one account and region below one prefix."""
 
     label: ClassVar[str] = "AWS Secrets Manager"
+    service: ClassVar[str] = "secretsmanager"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="region", label="Region", required=True, fixed=True),
         FormField(name="prefix", label="Prefix", fixed=True, help="Added before every secret name."),
@@ -92,52 +89,30 @@ class AwsSecretsManager(Backend):
     )
     writes_per_second: ClassVar[float] = 50
     seconds_between_versions: ClassVar[float] = 600
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = 100
     capabilities: ClassVar[Capabilities] = Capabilities(
         predicted_version_is_unique=True, supports_pending=True
     )
+    _client: "SecretsManagerClient"
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        filled = fill_defaults(self.destination_fields, destination)
+        self._window = parse_recovery_window(filled["recovery_window_days"])
         super().__init__(destination=destination, credentials=credentials)
-        self._prefix = Prefix(self.destination["prefix"])
-        self._window = parse_recovery_window(self.destination["recovery_window_days"])
-        require_complete_credentials(self._credentials)
-        self._aws = AwsConnection(
-            destination=self.destination, credentials=self._credentials, seconds=self.timeout_seconds
-        )
-        self._client = self._aws.client
         take_lists_as_json(self._client)
-
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the addresses of Secrets Manager and of STS."""
-        return " ".join(resolve_endpoints(fill_defaults(cls.destination_fields, destination)).values())
-
-    @property
-    def path_prefix(self) -> str:
-        return self._prefix.text
 
     def identify_system(self) -> str:
         return f"aws/{self._aws.resolve_account()}/{self.destination['region']}"
-
-    def close(self) -> None:
-        self._aws.close()
 
     def check_connection(self) -> None:
         self._aws.call("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
 
     def probe_permissions(self) -> Iterator[Permission]:
-        """Try each operation on a secret that does not exist."""
-
-        def ask(operation: str, request: Callable[[], object]) -> None:
-            with contextlib.suppress(NotFound):
-                self._aws.call(operation, request)
-
-        own_key = bool(self.destination["kms_key_id"])
-        return aws_permissions.probe_permissions(
-            self._client, start=self._prefix.start, own_key=own_key, ask=ask
+        return permissions.probe_permissions(
+            permissions.secret_requests(self._client, self._prefix.start),
+            permissions.SECRETS,
+            own_key=bool(self.destination["kms_key_id"]),
+            call=self._aws.call,
         )
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
@@ -154,7 +129,6 @@ class AwsSecretsManager(Backend):
             token = {"NextToken": page["NextToken"]}
 
     def get_metadata(self, name: str) -> SecretMetadata:
-        """Return the result of DescribeSecret for a name."""
         path = self._path(name)
         return self._describe(name, path) or SecretMetadata(name=name, presence=Presence.ABSENT)
 
@@ -179,7 +153,6 @@ class AwsSecretsManager(Backend):
         return found
 
     def read_value(self, name: str) -> SecretValue | None:
-        """Return the version labelled AWSCURRENT."""
         path = self._path(name)
         try:
             reply = self._aws.call(
@@ -194,7 +167,7 @@ class AwsSecretsManager(Backend):
         )
         return SecretValue(metadata=seen, value=reply["SecretString"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a secret with its mark and first version in one call; `token` is its VersionId."""
         path = self._path(name)
         key = self.destination["kms_key_id"]
@@ -205,7 +178,7 @@ class AwsSecretsManager(Backend):
                 Name=path,
                 SecretString=value,
                 ClientRequestToken=token,
-                Tags=[{"Key": key, "Value": text} for key, text in mark.labels().items()],
+                Tags=mark_tags(mark),  # type: ignore[arg-type]  # a TypedDict in the stub
                 **options,
             ),
         )
@@ -218,13 +191,7 @@ class AwsSecretsManager(Backend):
         )
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,
-        known: bool = False,
-        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
 
@@ -251,7 +218,7 @@ class AwsSecretsManager(Backend):
             raise refusal
         raise UpdateConflict("the secret changed in AWS after it was read: refresh the plan")
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
         return token
 
@@ -272,13 +239,12 @@ class AwsSecretsManager(Backend):
             raise ChangedSinceRead("the secret was changed in AWS while it was deleted: it was restored")
 
     def restore(self, name: str) -> SecretMetadata:
-        """Cancel a planned deletion."""
         path = self._path(name)
         self._aws.call("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
         return self.get_metadata(name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
+        tags = mark_tags(mark)
         self._aws.call(
             "TagResource",
             lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]  # a TypedDict in the stub
@@ -295,7 +261,6 @@ class AwsSecretsManager(Backend):
         return pending_stage.put_pending(self._client, self._aws.call, seen, value, token=token)
 
     def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
-        """Take AWSPENDING off our version."""
         with contextlib.suppress(NotFound, NameReserved):
             pending_stage.remove_pending(self._client, self._aws.call, seen, token=token)
 

@@ -1,7 +1,7 @@
 """Asks AWS in the name of a target: with its keys or a role that they assume, over guarded connections."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -9,13 +9,13 @@ from botocore.parsers import ResponseParserError
 from audit_app.errors import EndpointRefused, OutboundError
 from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
-from sync_app.backends.aws.destination import resolve_endpoints
+from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints
 from sync_app.backends.aws.errors import NOT_FOUND, NotFound, translate_error, translate_no_answer
+from sync_app.backends.base import Backend, Mark, fill_defaults
+from sync_app.backends.paths import Prefix
 from sync_app.errors import TargetUnreachable
 
 if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
     from audit_app.network.outbound_aws import PermittedSession
 
 Answer = TypeVar("Answer")
@@ -33,7 +33,7 @@ class AwsConnection:
         destination: Mapping[str, str],
         credentials: Mapping[str, str],
         seconds: float | None,
-        service: str = "secretsmanager",
+        service: str,
     ) -> None:
         """Take complete fields as AwsSecretsManager names them, the time for each attempt, and the service.
 
@@ -45,7 +45,7 @@ class AwsConnection:
         # Known from the credentials where a role gave them; else STS is asked.
         self._account = ""
         self._lent = self._credential_options()
-        self.client: SecretsManagerClient = self._create_client(service, self._lent)
+        self.client = self._create_client(service, self._lent)
 
     def close(self) -> None:
         for session in self._sessions:
@@ -117,3 +117,41 @@ class AwsConnection:
         )
         self._sessions.append(session)
         return client
+
+
+class AwsBackend(Backend):
+    """What one service of AWS keeps in one account and region below one prefix."""
+
+    # As endpoints and clients name it.
+    service: ClassVar[str]
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._prefix = Prefix(self.destination["prefix"])
+        require_complete_credentials(self._credentials)
+        self._aws = AwsConnection(
+            destination=self.destination,
+            credentials=self._credentials,
+            seconds=self.timeout_seconds,
+            service=self.service,
+        )
+        self._client: Any = self._aws.client
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        given = fill_defaults(cls.destination_fields, destination)
+        return " ".join(resolve_endpoints(given, cls.service).values())
+
+    @property
+    def path_prefix(self) -> str:
+        return self._prefix.text
+
+    def close(self) -> None:
+        self._aws.close()
+
+
+def mark_tags(mark: Mark) -> list[dict[str, str]]:
+    """Return a mark as the tags of a request."""
+    return [{"Key": key, "Value": text} for key, text in mark.labels().items()]

@@ -23,23 +23,29 @@ def parse_recovery_window(text: str) -> int:
     return int(text)
 
 
-def resolve_endpoints(destination: Mapping[str, str], service: str = "secretsmanager") -> dict[str, str]:
+def resolve_endpoints(destination: Mapping[str, str], service: str) -> dict[str, str]:
     """Return the address of a service and of STS: the given one, or else that of the region.
 
     Raises BadDestination.
     """
     region = destination["region"]
-    if not _REGION.fullmatch(region):
-        raise BadDestination("enter a region, for example eu-central-1", field="region")
+    require_region(region)
     # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return {
-        each: _normalize_endpoint(destination, field) or f"https://{each}.{region}.{domain}"
+        each: normalize_endpoint(destination, field) or f"https://{each}.{region}.{domain}"
         for each, field in ((service, "endpoint"), ("sts", "sts_endpoint"))
     }
 
 
-def _normalize_endpoint(destination: Mapping[str, str], field: str) -> str:
+def require_region(region: str) -> None:
+    """Raise BadDestination for what is no name of a region."""
+    if not _REGION.fullmatch(region):
+        raise BadDestination("enter a region, for example eu-central-1", field="region")
+
+
+def normalize_endpoint(destination: Mapping[str, str], field: str) -> str:
+    """Return the address in a field; empty if there is none. Raises BadDestination."""
     text = destination[field]
     try:
         return normalised_endpoint(text) if text else ""

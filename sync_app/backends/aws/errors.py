@@ -90,7 +90,7 @@ def translate_error(operation: str, error: ClientError) -> BackendError:  # noqa
         if "KMS" in message:
             return KeyUnusable(f"{operation}: allow these credentials to use the KMS key")
         found = _PERMISSION.search(message)
-        permission = found.group(1) if found else _permission(operation)
+        permission = found.group(1) if found else permission_for(operation)
         return PermissionMissing(f"the credentials lack the permission {permission}")
     if code in _KEY:
         return KeyUnusable(f"{operation}: the KMS key is missing, disabled or not allowed: check it")
@@ -114,5 +114,6 @@ def translate_no_answer(operation: str, error: BotoCoreError) -> BackendError:
     return TargetUnreachable(f"{operation} got no answer ({type(error).__name__}): check network and region")
 
 
-def _permission(operation: str) -> str:
+def permission_for(operation: str) -> str:
+    """Return the permission of an operation; one of Secrets Manager is given without its service."""
     return operation if ":" in operation else f"secretsmanager:{operation}"

@@ -16,25 +16,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final, NoReturn
 
-from sync_app.backends.aws import parameter_permissions
+from sync_app.backends.aws import permissions
 from sync_app.backends.aws.backend import AwsSecretsManager
-from sync_app.backends.aws.connection import AwsConnection
-from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints
+from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.errors import NotFound
-from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter, parse_tags
+from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter
 from sync_app.backends.base import (
     MARK_KEYS,
-    Backend,
     Capabilities,
     FormField,
     Mark,
     SecretMetadata,
     SecretValue,
-    fill_defaults,
+    parse_mark,
     version_matches,
 )
 from sync_app.backends.numbered_versions import version_number, version_time
-from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -46,7 +43,6 @@ from sync_app.errors import (
     RequestRefused,
 )
 
-SERVICE: Final = "ssm"
 _SECURE: Final = "SecureString"
 # PutParameter, "Value": bytes by tier.
 _LARGEST: Final = {"standard": 4096, "advanced": 8192, "intelligent": 8192}
@@ -57,10 +53,11 @@ _CHANGED: Final = "the parameter changed in AWS after it was read: refresh the p
 _KEPT_BY_HISTORY: Final = ("Description", "AllowedPattern", "DataType")
 
 
-class AwsParameterStore(Backend):
+class AwsParameterStore(AwsBackend):
     """The parameters of one account and region below one path."""
 
     label: ClassVar[str] = "AWS SSM Parameter Store"
+    service: ClassVar[str] = "ssm"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         *(field for field in AwsSecretsManager.destination_fields if field.name in {"region", "prefix"}),
         FormField(name="kms_key_id", label="KMS key", help="Leave blank for aws/ssm."),
@@ -85,62 +82,27 @@ class AwsParameterStore(Backend):
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = AwsSecretsManager.credential_fields
     writes_per_second: ClassVar[float] = 3
-    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
-    timeout_seconds: ClassVar[float | None] = None
     capabilities: ClassVar[Capabilities] = Capabilities(may_overwrite=True, deletes_recoverably=False)
-
-    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
-        super().__init__(destination=destination, credentials=credentials)
-        self._prefix = Prefix(self.destination["prefix"])
-        require_complete_credentials(self._credentials)
-        self._aws = AwsConnection(
-            destination=self.destination,
-            credentials=self._credentials,
-            seconds=self.timeout_seconds,
-            service=SERVICE,
-        )
-        self._client: Any = self._aws.client
-
-    @classmethod
-    def endpoint(cls, destination: Mapping[str, str]) -> str:
-        """Return the addresses of SSM and of STS."""
-        given = fill_defaults(cls.destination_fields, destination)
-        return " ".join(resolve_endpoints(given, SERVICE).values())
-
-    @property
-    def path_prefix(self) -> str:
-        return self._prefix.text
 
     @property
     def max_value_bytes(self) -> int:
-        """How many bytes a value may have, by the tier."""
         return _LARGEST[self.destination["tier"]]
 
     def identify_system(self) -> str:
         return f"aws-ssm/{self._aws.resolve_account()}/{self.destination['region']}"
 
-    def close(self) -> None:
-        self._aws.close()
-
     def explain_refusal(self, act: str, name: str) -> str:
-        """Refuse names that Parameter Store does not take."""
         return explain_bad_name(f"/{self._prefix.start}{name}") if act == "create" else ""
 
     def check_connection(self) -> None:
         self._describe(self._below(), most=1)
 
     def probe_permissions(self) -> Iterator[Permission]:
-        """Try each operation on a parameter that does not exist."""
-
-        def ask(operation: str, request: Callable[[], object]) -> None:
-            with contextlib.suppress(NotFound):
-                self._aws.call(operation, request)
-
-        return parameter_permissions.probe_permissions(
-            self._client,
-            start=f"/{self._prefix.start}",
+        return permissions.probe_permissions(
+            permissions.parameter_requests(self._client, f"/{self._prefix.start}"),
+            permissions.PARAMETERS,
             own_key=bool(self.destination["kms_key_id"]),
-            ask=ask,
+            call=self._aws.call,
         )
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
@@ -182,18 +144,17 @@ class AwsParameterStore(Backend):
         return found
 
     def read_value(self, name: str) -> SecretValue | None:
-        """Return the current version, decrypted."""
         entry = self._read(self._path(name), decrypt=True)
         if entry is None:
             return None
         return SecretValue(metadata=parse_parameter(name, entry), value=entry["Value"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a parameter with its tags in one call, only if there is none of the name."""
         path = self._path(name)
         tier = _TIERS.get(self.destination["tier"], "Standard")
         number = self._put(
-            path, value, Type=_SECURE, Tier=tier, Tags=_tags(mark), Overwrite=False, **self._key()
+            path, value, Type=_SECURE, Tier=tier, Tags=mark_tags(mark), Overwrite=False, **self._key()
         )
         made = self._version(path, number)
         if made is None:
@@ -202,13 +163,7 @@ class AwsParameterStore(Backend):
         return replace(parse_parameter(name, made), mark=mark)
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,
-        known: bool = False,  # noqa: ARG002 - every backend's signature
-        repeated: bool = False,
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, write a version if the one in `seen` is there, and look at what it came over.
 
@@ -237,7 +192,6 @@ class AwsParameterStore(Backend):
 
         Another writer's version in between took the number in `makes`: every version since is looked at.
         """
-        del makes, kept
         path, before = self._path(over.name), ""
         for entry in list(self._history(path)):
             version = parse_parameter(over.name, entry).version
@@ -246,7 +200,7 @@ class AwsParameterStore(Backend):
                 self._restore(path, int(entry["Version"]))
             before = version
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
         return str(version_number(version) + 1)
 
@@ -269,7 +223,7 @@ class AwsParameterStore(Backend):
         self._aws.call(
             "ssm:AddTagsToResource",
             lambda: self._client.add_tags_to_resource(
-                ResourceType="Parameter", ResourceId=path, Tags=_tags(mark)
+                ResourceType="Parameter", ResourceId=path, Tags=mark_tags(mark)
             ),
         )
 
@@ -312,7 +266,7 @@ class AwsParameterStore(Backend):
             )
         except NotFound:
             return None
-        return replace(seen, mark=parse_tags(reply["TagList"]))
+        return replace(seen, mark=parse_mark({tag["Key"]: tag["Value"] for tag in reply["TagList"]}))
 
     def _read(self, selector: str, *, decrypt: bool = False) -> Mapping[str, Any] | None:
         """Return a parameter, or a version of it, with a readable value only if `decrypt`."""
@@ -326,8 +280,8 @@ class AwsParameterStore(Backend):
         entry: Mapping[str, Any] = reply["Parameter"]
         return entry
 
-    def _version(self, path: str, number: int, *, decrypt: bool = False) -> Mapping[str, Any] | None:
-        return self._read(f"{path}:{number}", decrypt=decrypt) if number > 0 else None
+    def _version(self, path: str, number: int) -> Mapping[str, Any] | None:
+        return self._read(f"{path}:{number}") if number > 0 else None
 
     def _put(self, path: str, value: str, **options: Any) -> int:
         if len(value.encode()) > self.max_value_bytes:
@@ -427,7 +381,3 @@ class AwsParameterStore(Backend):
 
     def _history_page(self, path: str, token: Mapping[str, str]) -> Any:
         return self._client.get_parameter_history(Name=path, WithDecryption=True, MaxResults=_PAGE, **token)
-
-
-def _tags(mark: Mark) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": text} for key, text in mark.labels().items()]

@@ -1,11 +1,11 @@
 """Parses parameters of Parameter Store, and judges their names."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sync_app.backends.base import Mark, SecretMetadata, parse_mark
+from sync_app.backends.base import SecretMetadata
 from sync_app.backends.numbered_versions import format_version
 from sync_app.domain.reconciliation import Presence
 
@@ -39,8 +39,3 @@ def parse_parameter(name: str, entry: Mapping[str, Any]) -> SecretMetadata:
         remote_id=entry["Name"],
         version=format_version(int(entry["Version"]), f"{changed.timestamp():.3f}"),
     )
-
-
-def parse_tags(tags: Iterable[Mapping[str, str]]) -> Mark | None:
-    """Return the mark among the tags."""
-    return parse_mark({tag["Key"]: tag["Value"] for tag in tags})

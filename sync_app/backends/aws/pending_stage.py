@@ -37,7 +37,9 @@ def put_pending(
     )
     if STAGE not in _read_stages(client, ask, seen).get(token, ()):
         # The version was there already, under another label, and the request was taken for a repetition.
-        _move_stage(client, ask, seen, MoveToVersionId=token, **_source_version(holders, token))
+        others = [version for version in holders if version != token]
+        source = {"RemoveFromVersionId": others[0]} if others else {}
+        _move_stage(client, ask, seen, MoveToVersionId=token, **source)
     return True
 
 
@@ -65,8 +67,3 @@ def _move_stage(client: "SecretsManagerClient", ask: Ask, seen: SecretMetadata, 
         "UpdateSecretVersionStage",
         lambda: client.update_secret_version_stage(SecretId=seen.remote_id, VersionStage=STAGE, **versions),
     )
-
-
-def _source_version(holders: Sequence[str], token: str) -> dict[str, str]:
-    others = [version for version in holders if version != token]
-    return {"RemoveFromVersionId": others[0]} if others else {}

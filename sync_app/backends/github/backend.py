@@ -66,7 +66,7 @@ class GitHubActions(GitHubPlace):
             return None
         raise ValueUnusable(_UNSEEN)
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a secret, only if there is none of the name.
 
         Raises Overwritten if another client created it in the milliseconds between: GitHub answers that it
@@ -83,13 +83,7 @@ class GitHubActions(GitHubPlace):
         return made
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,  # noqa: ARG002 - every backend's signature
-        known: bool = False,  # noqa: ARG002 - every backend's signature
-        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, write if the secret is as it was seen, and look at the time of the write."""
         at = self._require_unchanged(seen)

@@ -26,7 +26,6 @@ class Limits:
     organization: int
 
     def of(self, destination: Mapping[str, str]) -> int:
-        """Return the limit of a destination's place."""
         if destination["environment"]:
             return self.environment
         return self.repository if destination["repository"] else self.organization

@@ -101,7 +101,6 @@ class GitHubPlace(VariableBackend):
 
     @property
     def max_value_bytes(self) -> int:
-        """How many bytes a value may have."""
         return LARGEST
 
     @property
@@ -128,7 +127,6 @@ class GitHubPlace(VariableBackend):
         return f"{place}/environments/{quote(environment, safe='')}" if environment else place
 
     def close(self) -> None:
-        """Give back what was borrowed, and close the connections."""
         self._github.close()
 
     def check_connection(self) -> None:
@@ -164,7 +162,7 @@ class GitHubPlace(VariableBackend):
                 raise TargetUnreachable("GitHub's list changed while it was read: try again")
             number += 1
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return nothing: the time of a write is GitHub's."""
         return ""
 

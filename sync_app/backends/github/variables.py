@@ -64,14 +64,12 @@ class GitHubVariables(GitHubPlace):
         return f"variables of GitHub are readable, and its type is {label}: sync it to GitHub Actions secrets"
 
     def read_value(self, name: str) -> SecretValue | None:
-        """Return the value of a variable."""
         found, _ = self._read(name)
         if found is None:
             return None
         return SecretValue(metadata=self._parse(name, found), value=found["value"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
-        """Create a variable, only if there is none of the name."""
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         if problem := self.explain_refusal("create", name):
             raise NameUnusable(problem)
         if self._find(name) is not None:
@@ -86,13 +84,7 @@ class GitHubVariables(GitHubPlace):
             raise
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,  # noqa: ARG002 - every backend's signature
-        known: bool = False,  # noqa: ARG002 - every backend's signature
-        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, write if the variable is as it was seen, and read it again. Who sees it stays as it is."""
         self._require_unchanged(seen)

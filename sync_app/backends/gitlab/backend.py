@@ -15,7 +15,6 @@ from uuid import uuid4
 
 from audit_app.interfaces.keyring import Purpose, keyring
 from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
-from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.gitlab.variables import (
     LARGEST,
     MAX_NAME_LENGTH,
@@ -28,7 +27,7 @@ from sync_app.backends.gitlab.variables import (
     parse_metadata,
 )
 from sync_app.backends.permissions import Grant, Need, Permission
-from sync_app.backends.rest_backend import VariableBackend
+from sync_app.backends.rest_backend import VariableBackend, refuse_unreadable
 from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
 from sync_app.errors import (
     BadDestination,
@@ -178,7 +177,7 @@ class GitLabVariables(VariableBackend):
             raise ValueUnusable("the variable is hidden in GitLab, which shows its value to nobody")
         return SecretValue(metadata=self._parse(name, found), value=found["value"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a variable with its mark, only if there is none of the name in the scope."""
         variable = self._variable(name)
         if problem := self.explain_refusal("create", name):
@@ -196,13 +195,7 @@ class GitLabVariables(VariableBackend):
         return self._parse(name, made.content)
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,
-        known: bool = False,  # noqa: ARG002 - every backend's signature
-        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, and write if the variable is as it was seen.
 
@@ -219,7 +212,7 @@ class GitLabVariables(VariableBackend):
             return now
         raise ChangedSinceRead(_CHANGED)
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the name of the write; the digest of its value follows."""
         return token[:WRITE_DIGITS]
 
@@ -229,13 +222,11 @@ class GitLabVariables(VariableBackend):
         self._ask("DELETE", self._variable(seen.name))
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        """Put our mark behind the variable's description."""
         found = self._require_unchanged(seen)
         write = parse_mark(found["description"])[1]
         self._change(seen.name, {"description": describe(found["description"], mark, write)})
 
     def unmark(self, seen: SecretMetadata) -> None:
-        """Take our mark out of the variable's description."""
         found = self._require_unchanged(seen)
         self._change(seen.name, {"description": describe(found["description"], None)})
 
@@ -266,7 +257,6 @@ class GitLabVariables(VariableBackend):
             raise MountMissing("GitLab shows no such project or group to these credentials") from None
 
     def _ask(self, method: str, variable: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
-        """Send a request about one variable of the scope."""
         path = f"{_API}/{self._owner}/variables/{variable}"
         return self._rest.request(
             method, path, headers=self._headers, query={_FILTER: self._scope}, body=body

@@ -24,7 +24,6 @@ from sync_app.backends.base import (
     SecretMetadata,
     SecretValue,
 )
-from sync_app.backends.certificates import refuse_unreadable
 from sync_app.backends.kubernetes.connection import KubernetesConnection, NotFound
 from sync_app.backends.kubernetes.objects import (
     MANAGER,
@@ -45,7 +44,7 @@ from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Grant, Need, Permission
-from sync_app.backends.rest_backend import RestBackend
+from sync_app.backends.rest_backend import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination, ChangedSinceRead, NameUnusable, RequestRefused
 
@@ -150,7 +149,6 @@ class KubernetesSecrets(RestBackend):
 
     @classmethod
     def value_form(cls, destination: Mapping[str, str]) -> str:
-        """Return the rule for JSON objects; empty for one text."""
         rule = destination.get("objects") or Objects.KEYS
         return "" if rule == Objects.VALUE else rule
 
@@ -158,7 +156,6 @@ class KubernetesSecrets(RestBackend):
         return object_name(self._prefix.start + name)
 
     def explain_refusal(self, act: str, name: str) -> str:
-        """Refuse names that Kubernetes does not take."""
         return explain_bad_name(self.remote_name(name)) if act == "create" else ""
 
     def reformats(self, remote: str) -> bool:
@@ -171,7 +168,6 @@ class KubernetesSecrets(RestBackend):
         return super().values_equal(local, remote) or (theirs is not None and includes(theirs, ours))
 
     def settled(self, seen: SecretMetadata) -> SecretMetadata:
-        """Return what was seen, with the version that our own marking left."""
         return replace(seen, version=self._marked.get(seen.version, seen.version))
 
     def close(self) -> None:
@@ -181,7 +177,6 @@ class KubernetesSecrets(RestBackend):
         self._list_page({"limit": "1"})
 
     def probe_permissions(self) -> Iterator[Permission]:
-        """Ask the API server what the token may do."""
         needed = [("", "secrets", verb, need) for verb, need in _NEEDED]
         if self._restarts:
             needed += [("apps", kind, verb, Need.WRITE) for kind in KINDS for verb in ("list", "patch")]
@@ -216,27 +211,19 @@ class KubernetesSecrets(RestBackend):
         return parse_metadata(name, found) if found else SecretMetadata(name=name, presence=Presence.ABSENT)
 
     def read_value(self, name: str) -> SecretValue | None:
-        """Return the keys of an object as one value."""
         found = self._read(name)
         if found is None:
             return None
         return SecretValue(metadata=parse_metadata(name, found), value=to_text(found.get("data") or {}))
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
-        """Create an object with its label, only if there is none of the name."""
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         body = self._content(name, value, mark=mark, token=token)
         self._path(name)
         made = self._cluster.request("POST", self._collection(), body=body, query={"fieldManager": MANAGER})
         return parse_metadata(name, made)
 
     def update(
-        self,
-        seen: SecretMetadata,
-        value: str,
-        *,
-        token: str,
-        known: bool = False,  # noqa: ARG002 - every backend's signature
-        repeated: bool = False,
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Apply the keys over the resource version in `seen`, which Kubernetes compares.
 
@@ -253,15 +240,13 @@ class KubernetesSecrets(RestBackend):
                 value, to_text(found.get("data") or {})
             ):
                 return now
-        del repeated
         raise ChangedSinceRead(_CHANGED)
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the name of the write; Kubernetes adds the resource version."""
         return token[:WRITE_DIGITS]
 
     def delete(self, seen: SecretMetadata) -> None:
-        """Delete exactly the version that was seen."""
         found = self._read(seen.name)
         if found is None:
             raise ChangedSinceRead(_CHANGED)

@@ -94,20 +94,16 @@ def _reason(data: bytes) -> str:
     return str(status.get("reason", "")) if isinstance(status, dict) else ""
 
 
-def _resource(path: str) -> str:
-    """Return the resource in a path of the API."""
-    # /api/v1/namespaces/NAMESPACE/RESOURCE, or /apis/GROUP/v1/namespaces/NAMESPACE/RESOURCE.
-    parts = path.strip("/").split("/")
-    place = 4 if parts[0] == "api" else 5
-    return parts[place] if len(parts) > place else "namespaces"
-
-
 def _translate(method: str, path: str, status: int, reason: str) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an answer means (Kubernetes API conventions, "HTTP Status codes")."""
     if status == HTTPStatus.UNAUTHORIZED:
         return CredentialsRejected("the API server does not accept the token: renew it")
     if status == HTTPStatus.FORBIDDEN:
-        return PermissionMissing(f"the token's role lacks {_VERBS.get(method, method)} on {_resource(path)}")
+        # /api/v1/namespaces/NAMESPACE/RESOURCE, or /apis/GROUP/v1/namespaces/NAMESPACE/RESOURCE.
+        parts = path.strip("/").split("/")
+        place = 4 if parts[0] == "api" else 5
+        resource = parts[place] if len(parts) > place else "namespaces"
+        return PermissionMissing(f"the token's role lacks {_VERBS.get(method, method)} on {resource}")
     if status == HTTPStatus.NOT_FOUND:
         return NotFound("the Secret is gone from Kubernetes: refresh the plan")
     if status == HTTPStatus.CONFLICT:

@@ -55,7 +55,7 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        raise_exception: bool = False,  # noqa: ARG002, FBT001, FBT002 - hvac's signature
+        raise_exception: bool = False,  # noqa: FBT001, FBT002 - hvac's signature
         *,
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,

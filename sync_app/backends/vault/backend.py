@@ -150,13 +150,11 @@ class VaultKv2(RestBackend):
 
     @classmethod
     def value_form(cls, destination: Mapping[str, str]) -> str:
-        """Return the rule for JSON objects; empty for one text."""
         rule = destination.get("objects") or Objects.VALUE
         return "" if rule == Objects.VALUE else rule
 
     def explain_refusal(self, act: str, name: str) -> str:
         """Refuse to delete a secret that other writers may share."""
-        del name
         return _SHARED if act == "delete" and self._objects is Objects.MERGE else ""
 
     def reformats(self, remote: str) -> bool:
@@ -168,11 +166,9 @@ class VaultKv2(RestBackend):
         return values_equal(local, remote, self._objects)
 
     def close(self) -> None:
-        """Revoke a token that an AppRole gave, and close the connections."""
         self._vault.close()
 
     def check_connection(self) -> None:
-        """Sign in, look at the mount, and list the prefix."""
         self._vault.request("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
 
     def probe_permissions(self) -> Iterator[Permission]:
@@ -217,11 +213,10 @@ class VaultKv2(RestBackend):
         return found
 
     def read_value(self, name: str) -> SecretValue | None:
-        """Return value and version from one read of the data."""
         found = self._read_version(name)
         return found[0] if found else None
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
@@ -304,7 +299,7 @@ class VaultKv2(RestBackend):
         """Return whether the secret or the mount keeps one version, or the token may not ask."""
         return self._writes.keeps_single_version(seen)
 
-    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
         return str(version_number(version) + 1)
 
@@ -322,7 +317,6 @@ class VaultKv2(RestBackend):
             raise ChangedSinceRead("the secret was changed in Vault while it was deleted: it was restored")
 
     def restore(self, name: str) -> SecretMetadata:
-        """Undelete the newest version."""
         seen = self.get_metadata(name)
         if seen.version:
             path = self._api_path("undelete", self._prefix.path(name))
@@ -339,7 +333,6 @@ class VaultKv2(RestBackend):
             self._set_labels(seen.name, labels)
 
     def unmark(self, seen: SecretMetadata) -> None:
-        """Take our keys out of the custom metadata."""
         self._set_labels(seen.name, dict.fromkeys(MARK_KEYS))
 
     # --- How ----------------------------------------------------------------------------------
@@ -368,7 +361,6 @@ class VaultKv2(RestBackend):
             self.revert_write(seen, older[0].metadata.version)
 
     def _read_folder(self, folder: str) -> tuple[list[str], list[SecretMetadata]]:
-        """Return the folders below a folder, and the secrets in it."""
         deeper: list[str] = []
         found: list[SecretMetadata] = []
         for key, metadata in self._list_folder(folder):
@@ -490,7 +482,6 @@ def _is_usable(content: Content) -> bool:
 
 
 def _version_of(told: Mapping[str, Any]) -> str:
-    """Return the version that an answer of the data is about."""
     return format_version(told["version"], told["created_time"])
 
 

@@ -128,25 +128,24 @@ class VaultConnection:
     def _sign_in(self) -> None:
         """Take a token from the AppRole, or prolong the given one if half of its time is over."""
         if not self._credentials["token"]:
-            self._login()
+            body = {"role_id": self._credentials["role_id"], "secret_id": self._credentials["secret_id"]}
+            try:
+                reply = self._send("POST", f"auth/{self._approle}/login", json=body)
+            except BackendError as error:
+                if error.permanent:
+                    raise CredentialsRejected(
+                        "Vault does not accept the AppRole: renew its secret id"
+                    ) from None
+                raise
+            if reply is None:
+                raise MountMissing(f"Vault has no AppRole at {self._approle}")
+            self._adapter.token = reply["auth"]["client_token"]
             return
         reply = self._send("GET", "auth/token/lookup-self") or {"data": {}}
         token = reply["data"]
         granted = token.get("period") or token.get("creation_ttl") or 0
         if token.get("renewable") and token.get("ttl", 0) * 2 < granted:
             self._send("POST", "auth/token/renew-self")
-
-    def _login(self) -> None:
-        body = {"role_id": self._credentials["role_id"], "secret_id": self._credentials["secret_id"]}
-        try:
-            reply = self._send("POST", f"auth/{self._approle}/login", json=body)
-        except BackendError as error:
-            if error.permanent:
-                raise CredentialsRejected("Vault does not accept the AppRole: renew its secret id") from None
-            raise
-        if reply is None:
-            raise MountMissing(f"Vault has no AppRole at {self._approle}")
-        self._adapter.token = reply["auth"]["client_token"]
 
     def _refuse_other_engines(self) -> None:
         """Refuse a mount that is not KV version 2: in version 1 `data/x` would be a secret's name."""
@@ -163,7 +162,6 @@ class VaultConnection:
             raise MountMissing(f"the mount {self._mount} is not a KV version 2 secrets engine")
 
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
-        """Send a request and return its answer; None is Vault's word for nothing there."""
         response = self._exchange(method, path, **options)
         body = _json_body(response)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -211,7 +209,6 @@ def _cluster_id(health: Mapping[str, Any]) -> str:
 
 
 def _json_body(response: Reply) -> dict[str, Any]:
-    """Return the JSON object of a reply; an empty one for anything else."""
     return _object(response.data)
 
 

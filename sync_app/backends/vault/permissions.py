@@ -3,7 +3,7 @@
 See Vault's API, "/sys/capabilities-self".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sync_app.backends.permissions import Grant, Need, Permission
@@ -45,13 +45,10 @@ def parse_capabilities(mount: str, start: str, answer: Mapping[str, Any] | None)
             note = "the token may not ask: allow update on sys/capabilities-self"
             yield Permission(name=shown, need=need, grant=Grant.UNPROVEN, note=note)
             continue
-        has = _has(answer.get(path) or (), capability)
+        held = answer.get(path) or ()
+        has = "root" in held or (capability in held and "deny" not in held)
         grant = Grant.GRANTED if has else Grant.MISSING
         yield Permission(name=shown, need=need, grant=grant, note="" if has else _NOTES.get(kind, ""))
-
-
-def _has(capabilities: Sequence[str], capability: str) -> bool:
-    return "root" in capabilities or (capability in capabilities and "deny" not in capabilities)
 
 
 def _path(mount: str, kind: str, start: str, name: str) -> str:

@@ -5,6 +5,7 @@ created again, or a snapshot restored, the number is the same and the secret is 
 afterwards, by the times at which the secret and its versions were made.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from sync_app.errors import (
 )
 
 Content = Mapping[str, Any]
+
 # Vault API, "Configure the KV engine": what 0 stands for.
 _DEFAULT_KEPT: Final = 10
 
@@ -38,7 +40,6 @@ class VaultWrites:
         self._settings: Mapping[str, Any] | None = None
 
     def api_path(self, kind: str, path: str) -> str:
-        """Return the address of a path in a part of the engine."""
         return f"{self._mount}/{kind}/{quote(path, safe='/')}"
 
     def write(self, path: str, content: Content, *, cas: int) -> Mapping[str, Any]:
@@ -112,21 +113,15 @@ class VaultWrites:
         if metadata["created_time"] != over.remote_id:
             # What is kept was in another secret.
             kept = None
-        restored = current > number or self._rewrite_previous(path, number, kept)
+        restored = current > number
+        content = None if restored else self._read_version(path, number - 1) or kept
+        if content is not None:
+            restored = True
+            # Else their newer version is there.
+            with contextlib.suppress(ChangedSinceRead):
+                self.write(path, content, cas=number)
         outcome = "restored" if restored else "could not be restored: Vault kept no older version"
         raise Overwritten(f"{OVERWROTE}; {outcome}{self._destroy_version(path, number)}")
-
-    def _rewrite_previous(self, path: str, number: int, kept: Content | None) -> bool:
-        """Restore the content before a version, unless that was done; False if there is none."""
-        content = self._read_version(path, number - 1) or kept
-        if content is None:
-            return False
-        try:
-            self.write(path, content, cas=number)
-        except ChangedSinceRead:
-            # Their newer version is there.
-            return True
-        return True
 
     def _read_version(self, path: str, number: int) -> Content | None:
         """Return what a version holds; None if it is not there any more."""
@@ -156,16 +151,12 @@ class VaultWrites:
         """Return the settings of the mount, asked for once; none if the token may not ask."""
         with self._lock:
             if self._settings is None:
-                self._settings = self._read_config()
+                try:
+                    reply = self._vault.request("GET", f"{self._mount}/config")
+                except PermissionMissing:
+                    reply = None
+                self._settings = reply["data"] if reply else {}
             return self._settings
-
-    def _read_config(self) -> Mapping[str, Any]:
-        try:
-            reply = self._vault.request("GET", f"{self._mount}/config")
-        except PermissionMissing:
-            return {}
-        settings: Mapping[str, Any] = reply["data"] if reply else {}
-        return settings
 
 
 def _version_at(metadata: Mapping[str, Any], number: int) -> str:

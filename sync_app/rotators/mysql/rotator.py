@@ -37,12 +37,10 @@ class MySql(AbLogins):
 
     @property
     def endpoint(self) -> str:
-        """The server, as host and port."""
         return f"mysql://{self.server.host}:{self.server.port}"
 
     @classmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
-        """Return the accounts A and B."""
         accounts = (Account.parse(settings[field], field=field) for field in ("login_a", "login_b"))
         return frozenset(Login(account.user, account.host or "") for account in accounts)
 
@@ -58,7 +56,14 @@ class MySql(AbLogins):
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
         """Compare the results of SHOW GRANTS for each login."""
-        new, old = (self._own_grants(self._credential(text)) for text in (value, current))
+        granted = []
+        for login in map(self._credential, (value, current)):
+            with (
+                self._connect(login.username, login.password, self.probe_seconds) as connection,
+                connection.cursor() as cursor,
+            ):
+                granted.append(_grants(cursor))
+        new, old = granted
         return describe_missing_privileges(old, new)
 
     def _usernames(self) -> tuple[str, str]:
@@ -83,13 +88,6 @@ class MySql(AbLogins):
     def _log_in(self, credential: DatabaseCredential) -> None:
         with self._connect(credential.username, credential.password, self.probe_seconds):
             return
-
-    def _own_grants(self, credential: DatabaseCredential) -> set[tuple[str, str]]:
-        with (
-            self._connect(credential.username, credential.password, self.probe_seconds) as connection,
-            connection.cursor() as cursor,
-        ):
-            return _grants(cursor)
 
     def _hosts(self, cursor: "Cursor", username: str) -> list[tuple[str, str]]:
         """Return host part and plug-in of each account that the policy means by a user name.

@@ -80,7 +80,6 @@ class PostgreSql(AbLogins):
 
     @property
     def endpoint(self) -> str:
-        """The server, as host and port."""
         return f"postgresql://{self.server.host}:{self.server.port}"
 
     def check_setup(self, current: str) -> None:
@@ -125,6 +124,8 @@ class PostgreSql(AbLogins):
         """
         del locked
         with self._session(fence.seconds) as connection:
+            from psycopg import sql
+
             from sync_app.rotators.postgresql.client import compute_verifier
 
             hashed = compute_verifier(connection, username=username, password=password)
@@ -135,7 +136,12 @@ class PostgreSql(AbLogins):
                 key = int.from_bytes(self._lock_digest()[:8], signed=True)
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
                 fence.require_held()
-                connection.execute(_alter_role(username, hashed))
+
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} WITH PASSWORD {}").format(
+                        sql.Identifier(username), sql.Literal(hashed)
+                    )
+                )
 
     def _log_in(self, credential: DatabaseCredential) -> None:
         with self._open_session(credential):
@@ -166,9 +172,3 @@ class PostgreSql(AbLogins):
             self.server, username=username, password=password, seconds=seconds, database=database
         ) as connection:
             yield connection
-
-
-def _alter_role(username: str, verifier: str) -> Any:
-    from psycopg import sql
-
-    return sql.SQL("ALTER ROLE {} WITH PASSWORD {}").format(sql.Identifier(username), sql.Literal(verifier))
