@@ -1,7 +1,8 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
 from datetime import timedelta
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.admin_pages.attention import Attention
-from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
+from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
 from audit_app.admin_pages.columns import state
 from audit_app.admin_pages.filters import period_of
 from environments_app.admin.base import ServiceAdmin
@@ -64,12 +65,6 @@ def _failed_runs(rows: QuerySet[Run]) -> QuerySet[Run]:
         state=RunState.FAILED,
         created_at__gte=timezone.now() - timedelta(days=1),
     )
-
-
-def with_secret_name(rows: Any, key: str = "secret_id") -> Any:
-    """Return rows with the name of their secret, which may be purged: a join would leave those out."""
-    names = Secret.objects.filter(uuid=OuterRef(key)).values("name")
-    return rows.annotate(secret_name=Subquery(names[:1]))
 
 
 def _run_page(run: Run) -> str:
@@ -210,8 +205,24 @@ read_only(
 )
 
 
+class SecretNamed(OperatorAdmin):
+    """Rows by the names of their secrets, of which a purged one leaves its UUID."""
+
+    # How a row leads to that UUID.
+    uuid_path: ClassVar[str] = "secret_id"
+
+    @admin.display(description="secret")
+    def secret_name(self, row: Any) -> str:
+        return getattr(row, "secret_name", None) or str(attrgetter(self.uuid_path.replace("__", "."))(row))
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return rows with the name of their secret: a join would leave out those of a purged one."""
+        names = Secret.objects.filter(uuid=OuterRef(self.uuid_path)).values("name")
+        return super().get_queryset(request).annotate(secret_name=Subquery(names[:1]))
+
+
 @admin.register(RotationPolicy)
-class RotationPolicyAdmin(ServiceAdmin):
+class RotationPolicyAdmin(SecretNamed, ServiceAdmin):
     """Rotation policies, living and removed."""
 
     list_display = (
@@ -233,20 +244,16 @@ class RotationPolicyAdmin(ServiceAdmin):
     def page_of(self, obj: Any) -> str | None:
         return reverse("rotation-policy", args=[obj.pk])
 
-    @admin.display(description="secret")
-    def secret_name(self, policy: RotationPolicy) -> str:
-        """Return the name of the secret, or its UUID once it is purged."""
-        return getattr(policy, "secret_name", None) or str(policy.secret_id)
-
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Name the secret, and leave the sealed credential in the database."""
-        return with_secret_name(super().get_queryset(request).defer("credentials"))
+        """Leave the sealed credential in the database."""
+        return super().get_queryset(request).defer("credentials")
 
 
 @admin.register(Rotation)
-class RotationAdmin(ReadOnlyAdmin):
+class RotationAdmin(SecretNamed, ReadOnlyAdmin):
     """Rotations, newest first, by the secrets that they rotate."""
 
+    uuid_path = "policy__secret_id"
     list_display = (
         "__str__",
         "secret_name",
@@ -267,31 +274,15 @@ class RotationAdmin(ReadOnlyAdmin):
     def page_of(self, obj: Any) -> str | None:
         return reverse("rotation-policy", args=[obj.policy_id])
 
-    @admin.display(description="secret")
-    def secret_name(self, row: Rotation) -> str:
-        """Return the name of the secret, or its UUID once it is purged."""
-        return getattr(row, "secret_name", None) or str(row.policy.secret_id)
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return with_secret_name(super().get_queryset(request), "policy__secret_id")
-
 
 @admin.register(Acknowledgement)
-class AcknowledgementAdmin(ReadOnlyAdmin):
+class AcknowledgementAdmin(SecretNamed, ReadOnlyAdmin):
     """Which version each consumer uses."""
 
     list_display = ("consumer_name", "instance", "secret_name", "number", "acknowledged_at")
     search_fields = ("=consumer_name", "=instance")
     ordering = ("-pk",)
     sortable_by = ()
-
-    @admin.display(description="secret")
-    def secret_name(self, row: Acknowledgement) -> str:
-        """Return the name of the secret, or its UUID once it is purged."""
-        return getattr(row, "secret_name", None) or str(row.secret_id)
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return with_secret_name(super().get_queryset(request))
 
 
 read_only(KeptCopy, "name target version created_at", joined="target")

@@ -16,7 +16,7 @@ from sync_app.forms.target_acts import credentials_form, new_target_form, rules_
 from sync_app.models import Plan, RotationPolicy, Run, Target
 from sync_app.models.plan import PlanState
 from sync_app.planning.service import request_plan
-from sync_app.rotation.execution.dry_run import DryRunResult, run_dry_run
+from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.runs import runner
@@ -35,20 +35,8 @@ def _place(target: Target) -> Place:
     return Place(environment_id=target.environment_id, name=target.scope)
 
 
-def _place_of_plan(plan: Plan) -> Place:
-    return _place(plan.target)
-
-
-def _place_of_policy(policy: RotationPolicy) -> Place:
-    return Place(environment_id=policy.environment_id, name=policy.secret.name)
-
-
 def _named(target: Target) -> str:
     return f"{target.environment.name}/{target.name}"
-
-
-def _named_policy(policy: RotationPolicy) -> str:
-    return f"{policy.environment.name}/{policy.secret.name}"
 
 
 def _removed(row: Target | RotationPolicy) -> str:
@@ -59,20 +47,6 @@ def _shown_run(run: Run) -> Shown:
     return Shown(
         lines=(f"Run {run.pk} is queued: {run.kind} of {run.target.name}.",),
         url=reverse("admin:sync_app_run_change", args=[run.pk]),
-    )
-
-
-def _shown_dry_run(found: DryRunResult) -> Shown:
-    lines = [f"{'FAILS' if each.fails else 'OK'}: {each.what}. {each.detail}" for each in found.findings]
-    return Shown(lines=lines, ok=found.ok)
-
-
-def _shown_target(target: Target) -> Shown:
-    return Shown(
-        lines=(
-            f"{_named(target)} leads to {target.system}. Nothing has been written yet.",
-            "Create a plan on its page to see what a sync would do, or sync at once.",
-        )
     )
 
 
@@ -87,7 +61,12 @@ NEW_TARGETS: Final = tuple(
         confirmation="Keeper signs in and lists the destination before it stores the target. Credentials are "
         "sealed and never shown again. Nothing is written there until a plan is applied.",
         done="Target created",
-        show=_shown_target,
+        show=lambda target: Shown(
+            lines=(
+                f"{_named(target)} leads to {target.system}. Nothing has been written yet.",
+                "Create a plan on its page to see what a sync would do, or sync at once.",
+            )
+        ),
         listed=False,
     )
     for name, kind in BACKENDS.items()
@@ -171,7 +150,7 @@ _PLANS: Final = (
         permission=Action.TARGET_APPLY,
         use_case=request_apply,
         takes="plan",
-        place=_place_of_plan,
+        place=lambda plan: _place(plan.target),
         against=lambda plan: "" if plan.state == PlanState.READY else "It is not ready to be applied.",
         confirmation="A worker carries the plan out. Each item is checked again before it is written; "
         "conflicts are left for a decision on the plan's page.",
@@ -181,7 +160,11 @@ _PLANS: Final = (
     ),
 )
 _policy_act: Final = partial(
-    Act, takes="policy", place=_place_of_policy, against=_removed, named=_named_policy
+    Act,
+    takes="policy",
+    place=lambda policy: Place(environment_id=policy.environment_id, name=policy.secret.name),
+    against=_removed,
+    named=lambda policy: f"{policy.environment.name}/{policy.secret.name}",
 )
 _POLICIES: Final = (
     _policy_act(
@@ -192,7 +175,12 @@ _POLICIES: Final = (
         confirmation="Keeper signs in to the server and looks at the logins and their rights. "
         "Nothing is changed.",
         done="Dry run finished",
-        show=_shown_dry_run,
+        show=lambda found: Shown(
+            lines=[
+                f"{'FAILS' if each.fails else 'OK'}: {each.what}. {each.detail}" for each in found.findings
+            ],
+            ok=found.ok,
+        ),
         bulk=False,
     ),
     _policy_act(

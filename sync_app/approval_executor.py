@@ -1,7 +1,8 @@
 """Carries out approved acts of the sync: applying plans, settling conflicts, changing rules."""
 
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
@@ -23,30 +24,28 @@ from sync_app.targets.approval import changing_items
 
 # The number of names on the page of a request; the plan's own page lists them all.
 _SHOWN: Final = 20
-_GONE: Final = "The plan no longer exists: create a new one."
+Row = TypeVar("Row", bound=Model)
+
+
+def _stored(rows: QuerySet[Row], key: Any, **conditions: Any) -> Row:
+    """Return the row that an approval is about. Raises ApprovalVoid if it is gone."""
+    row = rows.filter(pk=key, **conditions).first()
+    if row is None:
+        raise ApprovalVoid("The plan no longer exists: create a new one.")
+    return row
 
 
 def _apply(actor: Principal, approval: Approval) -> ExecutionResult:
-    plan = (
-        Plan.objects.select_related("target__environment")
-        .filter(pk=approval.arguments["plan"], target__environment=approval.environment)
-        .first()
-    )
-    if plan is None:
-        raise ApprovalVoid(_GONE)
+    plans = Plan.objects.select_related("target__environment")
+    plan = _stored(plans, approval.arguments["plan"], target__environment=approval.environment)
     choices = {int(item): choice for item, choice in approval.arguments.get("choices", {}).items()}
     applying.request_apply(actor=actor, plan=plan, choices=choices)
     return ExecutionResult(sentence="The plan is being applied.", link=reverse("plan-detail", args=[plan.pk]))
 
 
 def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
-    item = (
-        PlanItem.objects.select_related("plan__target__environment")
-        .filter(pk=approval.arguments["item"], plan__target__environment=approval.environment)
-        .first()
-    )
-    if item is None:
-        raise ApprovalVoid(_GONE)
+    items = PlanItem.objects.select_related("plan__target__environment")
+    item = _stored(items, approval.arguments["item"], plan__target__environment=approval.environment)
     run = applying.request_resolution(actor=actor, item=item, choice=approval.arguments["choice"])
     return ExecutionResult(
         sentence="Your choice is being applied.", link=reverse("target-detail", args=[run.target_id])
@@ -54,18 +53,14 @@ def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _change(actor: Principal, approval: Approval) -> ExecutionResult:
-    rows = Target.objects.select_related("environment").filter(environment=approval.environment, live=True)
-    target = rows.filter(pk=approval.arguments["target"]).first()
-    if target is None:
-        raise ApprovalVoid(_GONE)
+    living = Target.objects.select_related("environment").filter(live=True)
+    target = _stored(living, approval.arguments["target"], environment=approval.environment)
+    link = reverse("target-detail", args=[target.pk])
     if "system" in approval.arguments:
-        run = request_confirmation(actor=actor, target=target, system=approval.arguments["system"])
-        return ExecutionResult(
-            sentence="System confirmed. Creating a plan.",
-            link=reverse("target-detail", args=[run.target_id]),
-        )
+        request_confirmation(actor=actor, target=target, system=approval.arguments["system"])
+        return ExecutionResult(sentence="System confirmed. Creating a plan.", link=link)
     targets.change(actor=actor, target=target, **approval.arguments["rules"])
-    return ExecutionResult(sentence="Rules changed.", link=reverse("target-detail", args=[target.pk]))
+    return ExecutionResult(sentence="Rules changed.", link=link)
 
 
 def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -79,10 +74,8 @@ def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
 
 def _decide(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
-    rows = Rotation.objects.select_related("policy__environment", "policy__secret__environment")
-    rotation = rows.filter(pk=given["rotation"], policy__environment=approval.environment).first()
-    if rotation is None:
-        raise ApprovalVoid(_GONE)
+    rotations = Rotation.objects.select_related("policy__environment", "policy__secret__environment")
+    rotation = _stored(rotations, given["rotation"], policy__environment=approval.environment)
     DECISIONS[OperatorAction(given["act"])](actor=actor, rotation=rotation)
     return ExecutionResult(sentence="Your decision was applied.")
 
@@ -93,11 +86,8 @@ def _resume(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _policy(approval: Approval) -> RotationPolicy:
-    rows = RotationPolicy.objects.select_related("environment", "secret__environment").filter(live=True)
-    policy = rows.filter(pk=approval.arguments["policy"], environment=approval.environment).first()
-    if policy is None:
-        raise ApprovalVoid(_GONE)
-    return policy
+    living = RotationPolicy.objects.select_related("environment", "secret__environment").filter(live=True)
+    return _stored(living, approval.arguments["policy"], environment=approval.environment)
 
 
 class SyncApprovalExecutor(ApprovalExecutor):

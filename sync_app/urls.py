@@ -4,7 +4,6 @@ from django.urls import path
 
 from sync_app.views import consents as consents_views
 from sync_app.views import exposure as exposure_views
-from sync_app.views import overview as overview_views
 from sync_app.views import plans as plans_views
 from sync_app.views import rotation as rotation_views
 from sync_app.views import rotation_forms as rotation_forms_views
@@ -13,7 +12,7 @@ from sync_app.views import targets as targets_views
 
 urlpatterns = [
     path("sync", targets_views.sync_list, name="sync"),
-    path("sync/overview", overview_views.sync_overview, name="sync-overview"),
+    path("sync/overview", targets_views.sync_overview, name="sync-overview"),
     path("sync/pause", targets_views.pause_all, name="sync-pause"),
     path("sync/resume", targets_views.resume_all, name="sync-resume"),
     path("sync/new", form_views.target_new, name="target-new"),

@@ -26,7 +26,6 @@ class ConsentDocument(serializers.ModelSerializer[ReferenceConsent]):
         read_only_fields = fields
 
     def get_target(self, consent: ReferenceConsent) -> str:
-        """Return the target with its environment."""
         return f"{consent.target.environment.name}/{consent.target.name}"
 
 

@@ -37,7 +37,6 @@ class ExposedDocument(serializers.Serializer[Any]):
     )
 
     def get_by_hand(self, exposed: Any) -> bool:
-        """Return whether no policy rotates it."""
         return exposed.policy is None
 
 

@@ -6,32 +6,22 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 
+from audit_app.events.actions import Action
 from environments_app.api.environments import NO_CONTENT
-from secrets_app.queries.lookup import find_secret, find_secret_by_name
+from secrets_app.queries.lookup import find_secret, find_secret_by_name, require_on
 from sync_app.api import rotation_serializers as documents
-from sync_app.api.base import SyncView, filter_choice, filter_parameter
+from sync_app.api.base import SyncView, act_view, filter_choice, filter_parameter
 from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
-from sync_app.rotation.execution import acknowledgements, operator_actions
+from sync_app.rotation.execution import consumers, operator_actions
 from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
-from sync_app.rotation.lookup import find_policy, find_rotation, visible_policies
+from sync_app.rotation.lookup import visible_policies
 from sync_app.rotation.policies import service as policies
 
 
-class RotationView(SyncView):
-    """The base of these views."""
-
-    def find_policy(self, environment: str, id: int) -> RotationPolicy:
-        return find_policy(actor=self.actor, environment=self.find_environment(environment), id=id)
-
-    def find_rotation(self, environment: str, id: int) -> Rotation:
-        return find_rotation(actor=self.actor, environment=self.find_environment(environment), id=id)
-
-
-class PolicyListView(RotationView):
+class PolicyListView(SyncView):
     """The rotation policies of an environment, and new ones."""
 
     queryset = RotationPolicy.objects.none()
@@ -59,7 +49,7 @@ class PolicyListView(RotationView):
         return Response(documents.PolicyDocument(made).data, status=status.HTTP_201_CREATED)
 
 
-class PolicyView(RotationView):
+class PolicyView(SyncView):
     """One policy."""
 
     queryset = RotationPolicy.objects.none()
@@ -88,53 +78,35 @@ class PolicyView(RotationView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ConnectionView(RotationView):
-    """The administrator's credential of a policy."""
-
-    serializer_class = documents.PolicyDocument
-    pagination_class = None
-
-    @extend_schema(
-        summary="Replace a rotator's credential",
-        request=documents.NewConnection,
-        responses=documents.PolicyDocument,
-    )
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Replace the credential, once it was seen to work."""
-        policy = self.find_policy(environment, id)
-        changed = policies.change_connection(
-            actor=self.actor, policy=policy, **self.given(documents.NewConnection)
-        )
-        return Response(documents.PolicyDocument(changed).data)
+ConnectionView = act_view(
+    "policy",
+    policies.change_connection,
+    summary="Replace a rotator's credential",
+    about="Replace the credential, once it was seen to work.",
+    answer=documents.PolicyDocument,
+    body=documents.NewConnection,
+)
 
 
-class SuspendView(RotationView):
-    """Suspending a policy."""
-
-    serializer_class = documents.PolicyDocument
-    pagination_class = None
-
-    @extend_schema(summary="Suspend a rotation policy", request=None, responses=documents.PolicyDocument)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Let no rotation begin until the policy is resumed."""
-        policy = policies.suspend(actor=self.actor, policy=self.find_policy(environment, id))
-        return Response(documents.PolicyDocument(policy).data)
+SuspendView = act_view(
+    "policy",
+    policies.suspend,
+    summary="Suspend a rotation policy",
+    about="Let no rotation begin until the policy is resumed.",
+    answer=documents.PolicyDocument,
+)
 
 
-class ResumePolicyView(RotationView):
-    """Resuming a policy."""
-
-    serializer_class = documents.PolicyDocument
-    pagination_class = None
-
-    @extend_schema(summary="Resume a rotation policy", request=None, responses=documents.PolicyDocument)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Let a suspended policy rotate again."""
-        policy = policies.resume(actor=self.actor, policy=self.find_policy(environment, id))
-        return Response(documents.PolicyDocument(policy).data)
+ResumePolicyView = act_view(
+    "policy",
+    policies.resume,
+    summary="Resume a rotation policy",
+    about="Let a suspended policy rotate again.",
+    answer=documents.PolicyDocument,
+)
 
 
-class RotateView(RotationView):
+class RotateView(SyncView):
     """Asking for a rotation."""
 
     serializer_class = documents.RotationDocument
@@ -153,20 +125,16 @@ class RotateView(RotationView):
         return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)
 
 
-class RehearseView(RotationView):
-    """The dry run."""
-
-    serializer_class = documents.DryRunReport
-    pagination_class = None
-
-    @extend_schema(summary="Try a rotation", request=None, responses=documents.DryRunReport)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Look whether a rotation would get through, and change nothing."""
-        found = run_dry_run(actor=self.actor, policy=self.find_policy(environment, id))
-        return Response(documents.DryRunReport(found).data)
+RehearseView = act_view(
+    "policy",
+    run_dry_run,
+    summary="Try a rotation",
+    about="Look whether a rotation would get through, and change nothing.",
+    answer=documents.DryRunReport,
+)
 
 
-class RotationListView(RotationView):
+class RotationListView(SyncView):
     """The rotations under a policy."""
 
     queryset = Rotation.objects.none()
@@ -189,7 +157,7 @@ class RotationListView(RotationView):
         return self.respond_page(filter_choice(request, rows, "step", Step), documents.RotationDocument)
 
 
-class OneRotationView(RotationView):
+class OneRotationView(SyncView):
     """One rotation."""
 
     queryset = Rotation.objects.none()
@@ -201,55 +169,23 @@ class OneRotationView(RotationView):
         return Response(documents.RotationDocument(self.find_rotation(environment, id)).data)
 
 
-class ActView(RotationView):
-    """What an operator decides about a rotation; one class an act."""
-
-    act: ClassVar[OperatorAction]
-    serializer_class: type[BaseSerializer[Rotation]] = documents.RotationDocument
-    pagination_class = None
-
-    @extend_schema(request=None, responses=documents.RotationDocument)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Decide, if the rotation offers it now."""
-        decided = operator_actions.DECISIONS[self.act](
-            actor=self.actor, rotation=self.find_rotation(environment, id)
-        )
-        return Response(documents.RotationDocument(decided).data)
-
-
-@extend_schema(summary="Retry a rotation")
-class RetryView(ActView):
-    """Trying a step again at once."""
-
-    act = OperatorAction.RETRY
-
-
-@extend_schema(summary="Roll a rotation back")
-class RollBackView(ActView):
-    """Serving the value before again, if it logs in."""
-
-    act = OperatorAction.ROLL_BACK
-
-
-@extend_schema(summary="Abandon a rotation")
-class AbandonView(ActView):
-    """Giving a rotation up before its value is served."""
-
-    act = OperatorAction.ABANDON
-
-
-@extend_schema(summary="Cut a grace")
-class CutGraceView(ActView):
-    """Ending a grace now."""
-
-    act = OperatorAction.CUT_GRACE
-
-
-@extend_schema(summary="Retire what an abandoned rotation left")
-class RetireView(ActView):
-    """Ending a login that was left valid."""
-
-    act = OperatorAction.RETIRE
+# What an operator decides about a rotation, by the name in the address.
+DECISION_VIEWS: Final = {
+    act.replace("_", "-"): act_view(
+        "rotation",
+        operator_actions.DECISIONS[act],
+        summary=summary,
+        about="Decide, if the rotation offers it now.",
+        answer=documents.RotationDocument,
+    )
+    for act, summary in {
+        OperatorAction.RETRY: "Retry a rotation",
+        OperatorAction.ROLL_BACK: "Roll a rotation back",
+        OperatorAction.ABANDON: "Abandon a rotation",
+        OperatorAction.RETIRE: "Retire what an abandoned rotation left",
+        OperatorAction.CUT_GRACE: "Cut a grace",
+    }.items()
+}
 
 
 _INSTANCE: Final = OpenApiParameter("instance", str, description="Which of several that share a token.")
@@ -267,7 +203,7 @@ class AcknowledgeView(SyncView):
     def get(self, request: Request, id: int) -> Response:
         """List which version each consumer confirmed last."""
         secret = find_secret(actor=self.actor, id=id)
-        acknowledgements.require_visible(actor=self.actor, secret=secret)
+        require_on(actor=self.actor, action=Action.ROTATION_VIEW, secret=secret)
         rows = Acknowledgement.objects.filter(secret=secret)
         return self.respond_page(rows, documents.AcknowledgementDocument)
 
@@ -280,7 +216,7 @@ class AcknowledgeView(SyncView):
         """Confirm the version that the caller uses, so retiring can wait for the slowest consumer."""
         secret = find_secret(actor=self.actor, id=id)
         given = self.given(documents.AcknowledgementRequest)
-        said = acknowledgements.acknowledge(
+        said = consumers.acknowledge(
             actor=self.actor, secret=secret, number=given["version"], instance=given.get("instance", "")
         )
         return Response(documents.AcknowledgementDocument(said).data)
@@ -292,5 +228,5 @@ class AcknowledgeView(SyncView):
         """Remove a consumer, or an instance of it: retiring no longer waits for it."""
         secret = find_secret(actor=self.actor, id=id)
         instance = request.query_params.get("instance", "")
-        acknowledgements.remove_acknowledgement(actor=self.actor, secret=secret, instance=instance)
+        consumers.remove_acknowledgement(actor=self.actor, secret=secret, instance=instance)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -6,9 +6,10 @@ from rest_framework import serializers
 
 from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumber
 from secrets_app.models import MAX_NAME_LENGTH
-from sync_app.api.target_serializers import Texts
+from sync_app.api.target_serializers import GovernedDocument, Texts
 from sync_app.domain.cadence import MAX_SECONDS
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
+from sync_app.rotation.rules import CHANGEABLE
 from sync_app.rotators.registry import ROTATORS
 
 _MAX_REASON = 200
@@ -69,17 +70,11 @@ class AcknowledgementRequest(StrictSerializer):
     instance = Text(max_length=100, required=False, allow_blank=True, help_text="Which of several processes.")
 
 
-class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
+class PolicyDocument(GovernedDocument):
     """A policy as it is answered."""
 
-    environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="name", read_only=True
-    )
     secret = serializers.CharField(source="secret.name", read_only=True)
     secret_uuid = serializers.UUIDField(source="secret_id", read_only=True)
-    verified = serializers.SerializerMethodField(
-        help_text="False: modified outside Keeper, and does nothing."
-    )
 
     class Meta:
         model = RotationPolicy
@@ -92,12 +87,7 @@ class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
             "rotator",
             "settings",
             "endpoint",
-            "interval_seconds",
-            "cron",
-            "window",
-            "time_zone",
-            "grace_seconds",
-            "waits_for_consumers",
+            *CHANGEABLE,
             "suspended_at",
             "due_at",
             "last_rotated_at",
@@ -106,10 +96,6 @@ class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
             "verified",
         ]
         read_only_fields = fields
-
-    def get_verified(self, policy: RotationPolicy) -> bool:
-        """Return whether the row proves itself."""
-        return policy.is_authentic()
 
 
 class RotationDocument(serializers.ModelSerializer[Rotation]):
@@ -163,11 +149,9 @@ class RotationDocument(serializers.ModelSerializer[Rotation]):
         read_only_fields = fields
 
     def get_left_valid(self, rotation: Rotation) -> int | None:
-        """Return the number of the version, if one was left."""
         return rotation.left_number if rotation.leaves else None
 
     def get_acts(self, rotation: Rotation) -> list[str]:
-        """Return the names of the acts."""
         return sorted(rotation.allowed_actions)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumber
 from environments_app.names import MAX_PREFIX
 from secrets_app.models import MAX_NAME_LENGTH
@@ -14,6 +15,7 @@ from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
 from sync_app.planning.service import MAX_NAMES
+from sync_app.targets.rules import CHANGEABLE
 
 _MAX_NUMBER = 2**31 - 1
 MAX_TEXT = 8192
@@ -119,21 +121,29 @@ class ChoiceRequest(StrictSerializer):
     choice = serializers.ChoiceField(choices=[str(choice) for choice in ConflictChoice])
 
 
-class TargetDocument(serializers.ModelSerializer[Target]):
-    """A target as it is answered."""
+class GovernedDocument(serializers.ModelSerializer[Any]):
+    """A row of an environment that decides where values go, and whether it proves itself."""
 
     environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         slug_field="name", read_only=True
     )
+    verified = serializers.SerializerMethodField(
+        help_text="False: modified outside Keeper, and does nothing."
+    )
+
+    def get_verified(self, row: AuthenticatedRow) -> bool:
+        return row.is_authentic()
+
+
+class TargetDocument(GovernedDocument):
+    """A target as it is answered."""
+
     backend = serializers.CharField(read_only=True)
     direction = serializers.CharField(read_only=True)
     conflict = serializers.CharField(read_only=True)
     deletion = serializers.CharField(read_only=True)
     only_tags = serializers.ListField(
         source="tags", child=serializers.CharField(), read_only=True, help_text="Empty: tags select nothing."
-    )
-    verified = serializers.SerializerMethodField(
-        help_text="False: modified outside Keeper, and does nothing."
     )
 
     class Meta:
@@ -149,13 +159,7 @@ class TargetDocument(serializers.ModelSerializer[Target]):
             "system",
             "scope",
             "only_tags",
-            "direction",
-            "conflict",
-            "deletion",
-            "budget_number",
-            "budget_percent",
-            "interval_seconds",
-            "automatic",
+            *CHANGEABLE,
             "paused_at",
             "due_at",
             "last_success_at",
@@ -167,10 +171,6 @@ class TargetDocument(serializers.ModelSerializer[Target]):
             "verified",
         ]
         read_only_fields = fields
-
-    def get_verified(self, target: Target) -> bool:
-        """Return whether the row proves itself."""
-        return target.is_authentic()
 
 
 class EntryDocument(serializers.ModelSerializer[SyncEntry]):
@@ -227,7 +227,6 @@ class PlanDocument(serializers.ModelSerializer[Plan]):
         read_only_fields = fields
 
     def get_notice(self, plan: Plan) -> str:
-        """Return the notice of the target's system."""
         return plan_notice_of(str(plan.target.backend))
 
 

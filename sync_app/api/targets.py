@@ -1,16 +1,17 @@
-"""The API of targets: thin over the use cases."""
+"""The API of targets, and of an environment's secrets at all of them: thin over the use cases."""
 
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 
 from environments_app.api.environments import NO_CONTENT
+from environments_app.errors import InvalidField
+from secrets_app.models import Secret
 from sync_app.api import target_serializers as documents
-from sync_app.api.base import ACCEPTED, SyncView, filter_choice, filter_parameter, respond_accepted
+from sync_app.api.base import ACCEPTED, SyncView, act_view, filter_choice, filter_parameter, respond_accepted
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Deletion, Direction
 from sync_app.models import Plan, Run, SyncEntry, Target
@@ -20,6 +21,7 @@ from sync_app.runs.runner import request_sync
 from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import visible_targets
+from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
 
 
 class TargetListView(SyncView):
@@ -104,83 +106,62 @@ class TargetView(SyncView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class TargetActView(SyncView):
-    """The base of what is done with one target."""
+TestView = act_view(
+    "target",
+    connection_test.test,
+    summary="Test a target",
+    about="Ask the other system what the credentials may do, and change nothing there.",
+    answer=documents.ReportDocument,
+)
 
-    serializer_class: type[BaseSerializer[Any]] | None = documents.TargetDocument
+
+PauseView = act_view(
+    "target",
+    targets.pause,
+    summary="Pause a target",
+    about="Let nothing be synced until the target is resumed.",
+    answer=documents.TargetDocument,
+)
+
+
+ResumeView = act_view(
+    "target",
+    targets.resume,
+    summary="Resume a target",
+    about="Let a paused target be synced again.",
+    answer=documents.TargetDocument,
+)
+
+
+CredentialsView = act_view(
+    "target",
+    targets.change_credentials,
+    summary="Replace credentials",
+    about="Replace the credentials, perhaps with an address of the same system; they are never answered.",
+    answer=documents.TargetDocument,
+    body=documents.NewCredentials,
+)
+
+
+SystemView = act_view(
+    "target",
+    request_confirmation,
+    summary="Confirm a rebuilt system",
+    about="Have the target be in the system that answers, if it is this one; automatic goes off; plan.",
+    answer=documents.RunDocument,
+    body=documents.SystemConfirmation,
+    code=status.HTTP_202_ACCEPTED,
+)
+
+
+class WorkView(SyncView):
+    """The base of what queues the making of a plan."""
+
+    serializer_class = documents.RunDocument
     pagination_class = None
-
-
-class TestView(TargetActView):
-    """A test of a target."""
-
-    serializer_class = documents.ReportDocument
-
-    @extend_schema(summary="Test a target", request=None, responses={200: documents.ReportDocument})
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Ask the other system what the credentials may do, and change nothing there."""
-        report = connection_test.test(actor=self.actor, target=self.find_target(environment, id))
-        return Response(documents.ReportDocument(report).data)
-
-
-class PauseView(TargetActView):
-    """Pausing."""
-
-    @extend_schema(summary="Pause a target", request=None, responses={200: documents.TargetDocument})
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Let nothing be synced until the target is resumed."""
-        paused = targets.pause(actor=self.actor, target=self.find_target(environment, id))
-        return Response(documents.TargetDocument(paused).data)
-
-
-class ResumeView(TargetActView):
-    """Resuming."""
-
-    @extend_schema(summary="Resume a target", request=None, responses={200: documents.TargetDocument})
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Let a paused target be synced again."""
-        resumed = targets.resume(actor=self.actor, target=self.find_target(environment, id))
-        return Response(documents.TargetDocument(resumed).data)
-
-
-class CredentialsView(TargetActView):
-    """Other credentials."""
-
-    @extend_schema(
-        summary="Replace credentials",
-        request=documents.NewCredentials,
-        responses={200: documents.TargetDocument},
-    )
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Replace the credentials, perhaps with an address of the same system; they are never answered."""
-        changed = targets.change_credentials(
-            actor=self.actor, target=self.find_target(environment, id), **self.given(documents.NewCredentials)
-        )
-        return Response(documents.TargetDocument(changed).data)
-
-
-class SystemView(TargetActView):
-    """A rebuilt system."""
-
-    serializer_class = documents.RunDocument
-
-    @extend_schema(
-        summary="Confirm a rebuilt system", request=documents.SystemConfirmation, responses=ACCEPTED
-    )
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Have the target be in the system that answers, if it is this one; automatic goes off; plan."""
-        target, given = self.find_target(environment, id), self.given(documents.SystemConfirmation)
-        return respond_accepted(request_confirmation(actor=self.actor, target=target, system=given["system"]))
-
-
-class WorkView(TargetActView):
-    """The base of what queues work on a target."""
-
-    serializer_class = documents.RunDocument
     kind: ClassVar[PlanKind] = PlanKind.SYNC
 
     def request_work(self, environment: str, id: int, options: dict[str, Any]) -> Response:
-        """Queue the making of a plan."""
         target = self.find_target(environment, id)
         return respond_accepted(
             request_plan(actor=self.actor, target=target, kind=self.kind, options=options)
@@ -277,3 +258,52 @@ class RunListView(SyncView):
         return self.respond_page(
             Run.objects.filter(target=self.find_target(environment, id)), documents.RunDocument
         )
+
+
+class TargetDeliveryDocument(serializers.Serializer[Any]):
+    """The state of a secret at one target. A new secret is `pending` before the first look at the target."""
+
+    target = serializers.IntegerField(source="target.pk", read_only=True)
+    name = serializers.CharField(source="target.name", read_only=True)
+    state = serializers.CharField(read_only=True)
+    reason = serializers.CharField(source="entry.reason", read_only=True, default="")
+    base_number = serializers.IntegerField(
+        source="entry.base_number", read_only=True, allow_null=True, default=None
+    )
+    synced_at = serializers.DateTimeField(
+        source="entry.synced_at", read_only=True, allow_null=True, default=None
+    )
+
+
+class DeliveryDocument(serializers.Serializer[Any]):
+    """One secret with its state at each target whose scope covers it."""
+
+    id = serializers.IntegerField(source="secret.pk", read_only=True)
+    secret = serializers.CharField(source="secret.name", read_only=True)
+    number = serializers.IntegerField(source="secret.current_number", read_only=True)
+    targets = TargetDeliveryDocument(source="covered", many=True, read_only=True)
+
+
+class DeliveryListView(SyncView):
+    """The secrets of an environment at its targets."""
+
+    queryset = Secret.objects.none()
+    serializer_class = DeliveryDocument
+    ordering_fields = {"name": "name"}
+    default_ordering = "name"
+    filter_names = ("state",)
+
+    @extend_schema(
+        summary="List secrets at all targets",
+        parameters=[filter_parameter("state", DeliveryState)],
+        responses=DeliveryDocument(many=True),
+    )
+    def get(self, request: Request, environment: str) -> Response:
+        """List the secrets that the actor may see, with their state at each target that the actor may see."""
+        place, state = self.find_environment(environment), request.query_params.get("state", "")
+        if state and state not in set(DeliveryState):
+            raise InvalidField("state", f"Choose one of {', '.join(DeliveryState)}.")
+        targets = overview_targets(self.actor, place)
+        page = self.page(overview_secrets(self.actor, place, targets, state=state))
+        rows = overview_rows(page, targets)
+        return self.get_paginated_response(DeliveryDocument(rows, many=True).data)

@@ -4,7 +4,6 @@ from django.urls import path
 
 from sync_app.api import consents as consents_api
 from sync_app.api import exposure as exposure_api
-from sync_app.api import overview as overview_api
 from sync_app.api import plans as plans_api
 from sync_app.api import rotation as rotation_api
 from sync_app.api import targets as targets_api
@@ -18,7 +17,7 @@ _POLICY = f"{_POLICIES}/<int:id>"
 _ROTATION = f"{_ENVIRONMENT}/rotations/<int:id>"
 
 urlpatterns = [
-    path(f"{_ENVIRONMENT}/deliveries", overview_api.DeliveryListView.as_view(), name="api-deliveries"),
+    path(f"{_ENVIRONMENT}/deliveries", targets_api.DeliveryListView.as_view(), name="api-deliveries"),
     path(_TARGETS, targets_api.TargetListView.as_view(), name="api-targets"),
     path(f"{_TARGETS}/test", targets_api.DraftTestView.as_view(), name="api-targets-test"),
     path(_TARGET, targets_api.TargetView.as_view(), name="api-target"),
@@ -50,11 +49,10 @@ urlpatterns = [
     path(f"{_POLICY}/dry-run", rotation_api.RehearseView.as_view(), name="api-rotation-dry-run"),
     path(f"{_POLICY}/rotations", rotation_api.RotationListView.as_view(), name="api-rotations"),
     path(_ROTATION, rotation_api.OneRotationView.as_view(), name="api-rotation"),
-    path(f"{_ROTATION}/retry", rotation_api.RetryView.as_view(), name="api-rotation-retry"),
-    path(f"{_ROTATION}/roll-back", rotation_api.RollBackView.as_view(), name="api-rotation-roll-back"),
-    path(f"{_ROTATION}/abandon", rotation_api.AbandonView.as_view(), name="api-rotation-abandon"),
-    path(f"{_ROTATION}/retire", rotation_api.RetireView.as_view(), name="api-rotation-retire"),
-    path(f"{_ROTATION}/cut-grace", rotation_api.CutGraceView.as_view(), name="api-rotation-cut-grace"),
+    *(
+        path(f"{_ROTATION}/{act}", view.as_view(), name=f"api-rotation-{act}")
+        for act, view in rotation_api.DECISION_VIEWS.items()
+    ),
     path("exposure", exposure_api.ExposureView.as_view(), name="api-exposure"),
     path("secrets/<int:id>/acknowledge", rotation_api.AcknowledgeView.as_view(), name="api-acknowledge"),
 ]

@@ -72,13 +72,10 @@ class CadenceForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in ("interval_seconds", "grace_seconds"):
-            self._offer_own(name)
-
-    def _offer_own(self, name: str) -> None:
-        """Offer a time that the API set and that is not among the choices."""
-        seconds, field = self.initial.get(name), self.fields[name]
-        if seconds is not None and seconds <= MAX_SECONDS and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
-            field.choices = [*field.choices, (seconds, f"{seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
+            # Offer a time that the API set and that is not among the choices.
+            seconds, field = self.initial.get(name), self.fields[name]
+            if seconds is not None and seconds <= MAX_SECONDS and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+                field.choices = [*field.choices, (seconds, f"{seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -108,18 +105,15 @@ class ConnectionForm(forms.Form):
 
     @property
     def settings(self) -> dict[str, str]:
-        """What was entered, by the rotator's names."""
         if self._generates:
             return generator_fields.settings_of(self.cleaned_data, prefix=_SETTING)
         return self._named(_SETTING)
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What was entered, by the rotator's names."""
         return self._named(_CREDENTIAL)
 
     def setting_fields(self) -> list[forms.BoundField]:
-        """Return the fields of location and logins."""
         return [self[name] for name in self.fields if name.startswith(_SETTING)]
 
     def credential_fields(self) -> list[forms.BoundField]:

@@ -13,16 +13,8 @@ from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Target
 from sync_app.models.target import MAX_TAGS_TEXT
+from sync_app.targets.rules import CHANGEABLE
 
-RULES: Final = (
-    "direction",
-    "conflict",
-    "deletion",
-    "budget_number",
-    "budget_percent",
-    "interval_seconds",
-    "automatic",
-)
 SIGN_IN: Final = "sign_in"
 _DESTINATION: Final = "destination-"
 _CREDENTIAL: Final = "credential-"
@@ -89,7 +81,11 @@ class RulesForm(forms.Form):
 
     def __init__(self, *args: Any, target: Target | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._offer_own_interval()
+        # Offer an interval that the API set and that is not among the choices.
+        seconds = self.initial.get("interval_seconds")
+        field = self.fields["interval_seconds"]
+        if seconds is not None and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+            field.choices = [*field.choices, (seconds, f"every {seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
         for each in backend_rules(target.backend) if target else ():
             self.fields[_DESTINATION + each.name] = input_of(each)
 
@@ -97,16 +93,9 @@ class RulesForm(forms.Form):
     def backend_rules(self) -> dict[str, str]:
         return {name: text for name, text in _named(self.cleaned_data, _DESTINATION).items() if text}
 
-    def _offer_own_interval(self) -> None:
-        """Offer an interval that the API set and that is not among the choices."""
-        seconds = self.initial.get("interval_seconds")
-        field = self.fields["interval_seconds"]
-        if seconds is not None and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
-            field.choices = [*field.choices, (seconds, f"every {seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
-
     @property
     def rules(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in RULES}
+        return {name: self.cleaned_data[name] for name in CHANGEABLE}
 
     @staticmethod
     def initial_of(target: Target) -> dict[str, Any]:
@@ -114,7 +103,7 @@ class RulesForm(forms.Form):
             _DESTINATION + each.name: target.destination.get(each.name, each.default)
             for each in backend_rules(target.backend)
         }
-        return {name: getattr(target, name) for name in RULES} | chosen
+        return {name: getattr(target, name) for name in CHANGEABLE} | chosen
 
 
 class DestinationForm(forms.Form):
@@ -138,7 +127,6 @@ class DestinationForm(forms.Form):
 
     @property
     def destination(self) -> dict[str, str]:
-        """What was entered, by the backend's names."""
         return _named(self.cleaned_data, _DESTINATION)
 
     @property
@@ -157,10 +145,8 @@ class DestinationForm(forms.Form):
 
     def field_of(self, name: str) -> str | None:
         """Return the form's name of a field that a use case refuses, if there is one."""
-        for candidate in (name, _DESTINATION + name, _CREDENTIAL + name):
-            if candidate in self.fields:
-                return candidate
-        return None
+        candidates = (name, _DESTINATION + name, _CREDENTIAL + name)
+        return next((candidate for candidate in candidates if candidate in self.fields), None)
 
 
 class CredentialsForm(DestinationForm):
@@ -221,7 +207,7 @@ class TargetForm(RulesForm, DestinationForm):
         return [bound for bound in super().destination_fields() if bound.name not in self._rules]
 
     def rule_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("scope", "only_tags", *RULES, *self._rules)]
+        return [self[name] for name in ("scope", "only_tags", *CHANGEABLE, *self._rules)]
 
 
 class EntryFilterForm(forms.Form):

@@ -41,7 +41,6 @@ class ConsentPanel:
     """The consents' part of the page of an environment."""
 
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
-        """Return where an environment's values may go by reference."""
         return {
             "template": "sync_app/_consent_panel.html",
             "anchor": "consents",
@@ -64,10 +63,19 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     """Consent to a target."""
     place = _place(request, name, Action.CONSENT_GIVE)
     form = ConsentForm(request.POST)
-    if not (form.is_valid() and _give(request, place, form)):
-        return _page(request, place, form, refused=True)
-    messages.success(request, "Reference allowed.")
-    return redirect("consents", name=name)
+    if form.is_valid():
+        actor, given = principal_of(request), form.cleaned_data
+        try:
+            target = consents.find_destination(actor=actor, text=given["target"])
+            consents.give_consent(actor=actor, environment=place, target=target, prefix=given["names"])
+        except (InvalidField, BadName) as error:
+            form.add_error({"target": "target", "prefix": "names"}.get(error.field), error.reason)
+        except Conflict as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, "Reference allowed.")
+            return redirect("consents", name=name)
+    return _page(request, place, form, refused=True)
 
 
 @login_required
@@ -90,20 +98,6 @@ def _place(request: HttpRequest, name: str, action: Action) -> Environment:
     place = find_environment(actor=actor, name=name)
     require(actor=actor, action=action, environment=place)
     return place
-
-
-def _give(request: HttpRequest, place: Environment, form: ConsentForm) -> bool:
-    actor, given = principal_of(request), form.cleaned_data
-    try:
-        target = consents.find_destination(actor=actor, text=given["target"])
-        consents.give_consent(actor=actor, environment=place, target=target, prefix=given["names"])
-    except (InvalidField, BadName) as error:
-        form.add_error({"target": "target", "prefix": "names"}.get(error.field), error.reason)
-    except Conflict as error:
-        form.add_error(None, str(error))
-    else:
-        return True
-    return False
 
 
 def _rows(place: Environment) -> list[ReferenceConsent]:

@@ -11,7 +11,6 @@ from django.views.decorators.http import require_http_methods
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import InvalidField, Invisible
 from sync_app.rotation.execution.compromise_response import (
-    ExposedSecret,
     find_reader,
     preview,
     require_managing,
@@ -57,16 +56,13 @@ def exposure(request: HttpRequest) -> HttpResponse:
             context["asked"] = asked
             context["done"] = sum(result.done for result in asked.results)
         else:
-            context |= _add_preview(preview(actor=actor, reader=reader, emergency=emergency))
-            context["mistyped"] = request.method == "POST"
+            looked = preview(actor=actor, reader=reader, emergency=emergency)
+            context |= {
+                "looked": looked,
+                "rotated": sum(each.policy is not None and not each.reason for each in looked),
+                "by_hand": sum(each.policy is None for each in looked),
+                "can": any(not each.reason for each in looked),
+                "mistyped": request.method == "POST",
+            }
     status = 422 if form.errors or context.get("mistyped") else 200
     return render(request, "sync_app/exposure.html", context, status=status)
-
-
-def _add_preview(looked: list[ExposedSecret]) -> dict[str, Any]:
-    return {
-        "looked": looked,
-        "rotated": sum(each.policy is not None and not each.reason for each in looked),
-        "by_hand": sum(each.policy is None for each in looked),
-        "can": any(not each.reason for each in looked),
-    }

@@ -1,6 +1,7 @@
 """The pages of plans: what will happen, what happens, what became of it; thin over the use cases."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
@@ -90,7 +91,7 @@ _LEAVINGS: Final = (
 def target_plan(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan made, also one with more deletions than the budget allows."""
     options: dict[str, Json] = {BEYOND_BUDGET: True} if request.POST.get(BEYOND_BUDGET) == "on" else {}
-    return _queue_and_redirect(request, id, lambda target: _request(request, target, PlanKind.SYNC, options))
+    return _queue_plan(request, id, PlanKind.SYNC, options)
 
 
 @login_required
@@ -301,12 +302,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         everything = request.POST.get("all") == "on"
         names = list(items.values_list("name", flat=True)) if everything else request.POST.getlist("names")
         options: dict[str, Json] = {"names": [*names], "mode": request.POST.get("mode", "")}
-        return _queue_and_redirect(
-            request,
-            id,
-            lambda target: _request(request, target, PlanKind.ADOPT, options),
-            back=reverse("target-adopt", args=[id]),
-        )
+        return _queue_plan(request, id, PlanKind.ADOPT, options, back=reverse("target-adopt", args=[id]))
     after = request.GET.get("after", "")
     shown = list(items.filter(name__gt=after)[: _NAMES + 1])
     context = {
@@ -315,7 +311,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "where": where(target),
         "plan": latest,
         "items": shown[:_NAMES],
-        "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
+        "next_url": f"?{urlencode({'after': shown[_NAMES - 1].name})}" if len(shown) > _NAMES else "",
         "run": Run.objects.filter(target=target, active=True, kind=RunKind.PLAN).first(),
         "count": _count_adoptable(latest, name) - adopted.count() if latest else 0,
         "name": name,
@@ -344,12 +340,8 @@ def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
     target = require_target(request, id, Action.TARGET_REMOVE)
     if request.method == "POST":
         options: dict[str, Json] = {"mode": request.POST.get("mode", "")}
-        return _queue_and_redirect(
-            request,
-            id,
-            lambda target: _request(request, target, PlanKind.DISCONNECT, options),
-            back=reverse("target-disconnect", args=[id]),
-        )
+        back = reverse("target-disconnect", args=[id])
+        return _queue_plan(request, id, PlanKind.DISCONNECT, options, back=back)
     context = {
         "target": target,
         "environment": target.environment,
@@ -362,14 +354,16 @@ def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/disconnect.html", context)
 
 
-def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Run:
-    return planning.request_plan(actor=principal_of(request), target=target, kind=kind, options=options)
+def _queue_plan(
+    request: HttpRequest, id: int, kind: PlanKind, options: Mapping[str, Json], *, back: str = ""
+) -> HttpResponse:
+    plan = partial(planning.request_plan, actor=principal_of(request), kind=kind, options=options)
+    return _queue_and_redirect(request, id, lambda target: plan(target=target), back=back)
 
 
 def _queue_and_redirect(
     request: HttpRequest, id: int, use_case: Callable[[Target], Run], *, back: str = ""
 ) -> HttpResponse:
-    """Queue work on a target and redirect to the page that shows its progress."""
     target = require_target(request, id)
     try:
         run = use_case(target)
@@ -411,10 +405,7 @@ def _items(
         return first_items(matching), ""
     items = matching.filter(act=act, name__gt=request.GET.get("after", ""))
     rows = list(items.order_by("name")[: _LINES + 1])
-    query = {"q": searched} if searched else {}
-    more = _next(act=act, after=rows[_LINES - 1].name, **query) if len(rows) > _LINES else ""
-    return rows[:_LINES], more
-
-
-def _next(**query: str) -> str:
-    return f"?{urlencode(query)}"
+    if len(rows) <= _LINES:
+        return rows, ""
+    query = {"act": act, "after": rows[_LINES - 1].name} | ({"q": searched} if searched else {})
+    return rows[:_LINES], f"?{urlencode(query)}"

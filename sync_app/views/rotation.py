@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for
 from environments_app.errors import Invisible
@@ -33,7 +32,7 @@ from sync_app.rotation.lookup import (
 )
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
-from sync_app.views.presenters.page_helpers import REFUSALS, refused
+from sync_app.views.presenters.page_helpers import REFUSALS, page_of, refused
 from sync_app.views.presenters.rotation_text import words_of
 
 _SHOWN: Final = 12
@@ -48,14 +47,6 @@ _RIGHTS: Final = {
 }
 
 
-class _Order:
-    """The order of the list."""
-
-    ordering_fields = {"id": "id"}
-    default_ordering = "id"
-    filter_names = ("state", "environment")
-
-
 @login_required
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
@@ -66,8 +57,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
     state = form.cleaned_data["state"] if form.is_valid() else ""
     found = found.filter(environment__name=named) if named else found
     found = found.filter(status_condition(state, now)) if state else found
-    paginator = KeysetPagination()
-    page = paginator.paginate_queryset(found, request, view=_Order()) or []
+    page, links = page_of(request, found, by="id")
     working = working_rotations(page)
     context = {
         "rows": [
@@ -84,10 +74,8 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
         "filters": form,
         "filtered": bool(state),
         "manages": environments_for(principal_of(request), Action.TRAIL_VIEW) is not None,
-        "next_url": paginator.get_next_link(),
-        "previous_url": paginator.get_previous_link(),
     }
-    return render(request, "sync_app/rotation_list.html", context)
+    return render(request, "sync_app/rotation_list.html", context | links)
 
 
 @login_required
@@ -239,7 +227,6 @@ def _words(seconds: int) -> str:
 
 
 def _steps(rotation: Rotation) -> list[dict[str, Any]]:
-    """Return the path of a rotation, and where on it that is."""
     step, words = Step(rotation.step), words_of(rotator_of(rotation.policy.rotator)).steps
     if step is Step.WITHDRAW:
         return [{"words": "Revoke the unused new value", "state": "now"}]
@@ -251,7 +238,6 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
 
 
 def _list_actions(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
-    """Return the actions that the actor may take on a rotation."""
     can = rights(actor, rotation.policy)
     words = words_of(rotator_of(rotation.policy.rotator)).acts
     return [

@@ -88,7 +88,6 @@ def target_new(request: HttpRequest) -> HttpResponse:
 
 
 def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
-    """Ask which kind of system it is."""
     given = {"environment": named, **({"purpose": IMPORT} if imports else {})}
     kinds = [
         {"label": each.label, "url": f"?{urlencode({'backend': name, **given})}", "name": name}

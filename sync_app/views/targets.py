@@ -1,5 +1,6 @@
-"""The pages of targets: the list, and one with the state of each secret there."""
+"""The pages of targets: the list, the secrets of one, and those of an environment at all its targets."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -12,18 +13,22 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
+from environments_app.environments.service import find_environment
+from environments_app.models import Environment
 from environments_app.views.base import render_page
 from sync_app.forms.target import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import visible_targets
+from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
 from sync_app.views.presenters.page_helpers import (
     IMPORT,
     REFUSALS,
     environments_for_new_targets,
+    page_of,
     refused,
     require_target,
     rights,
@@ -31,6 +36,7 @@ from sync_app.views.presenters.page_helpers import (
 )
 from sync_app.views.presenters.plans import entry_rows, progress
 from sync_app.views.presenters.targets import (
+    STATE_ORDER,
     backend_label,
     destination_facts,
     shown_counts,
@@ -40,14 +46,6 @@ from sync_app.views.presenters.targets import (
 )
 
 _RUNS_SHOWN: Final = 8
-
-
-class _EntryOrder:
-    """The order of a target's secrets."""
-
-    ordering_fields = {"name": "name"}
-    default_ordering = "name"
-    filter_names = ("q", "state")
 
 
 @login_required
@@ -101,8 +99,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     target = require_target(request, id)
     form = EntryFilterForm(request.GET)
-    paginator = KeysetPagination()
-    entries = paginator.paginate_queryset(_filter_entries(target, request), request, view=_EntryOrder())
+    entries, links = page_of(request, _filter_entries(target, request), by="name")
     counts = state_counts([target])[target.pk]
     latest = list(Run.objects.filter(target=target).select_related("plan")[:_RUNS_SHOWN])
     active = next((run for run in latest if run.active), None)
@@ -117,8 +114,6 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "rows": entry_rows(entries),
         "filters": form,
         "filtered": bool(request.GET.get("q") or request.GET.get("state")),
-        "next_url": paginator.get_next_link(),
-        "previous_url": paginator.get_previous_link(),
         "runs": latest,
         "run": active,
         "progress": progress(active),
@@ -130,7 +125,9 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "urls": target_urls(target),
         "removable": not counts and not SyncEntry.objects.filter(target=target).exists(),
     }
-    return render_page(request, "sync_app/target_detail.html", context, partial="sync_app/_target.html")
+    return render_page(
+        request, "sync_app/target_detail.html", context | links, partial="sync_app/_target.html"
+    )
 
 
 @login_required
@@ -176,3 +173,48 @@ def _filter_entries(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]
     if state:
         entries = entries.filter(state=state)
     return entries.filter(name__contains=text) if text else entries
+
+
+@login_required
+@require_GET
+def sync_overview(request: HttpRequest) -> HttpResponse:
+    """Show the state of each secret at each target of one environment."""
+    actor = principal_of(request)
+    places = list(
+        Environment.objects.filter(pk__in=visible_targets(actor).values("environment")).order_by(
+            "position", "name"
+        )
+    )
+    named = request.GET.get("environment", "")
+    environment = find_environment(actor=actor, name=named) if named else next(iter(places), None)
+    context: dict[str, Any] = {
+        "places": places,
+        "environment": environment,
+        "filters": EntryFilterForm(request.GET),
+        "filtered": bool(request.GET.get("q") or request.GET.get("state")),
+    }
+    if environment is not None:
+        context |= _matrix(request, actor, environment)
+    return render_page(request, "sync_app/overview.html", context)
+
+
+def _matrix(request: HttpRequest, actor: Principal, environment: Environment) -> dict[str, Any]:
+    """Return the page of secrets with their states, and the numbers of each state over all targets."""
+    targets = overview_targets(actor, environment)
+    secrets = overview_secrets(
+        actor, environment, targets, state=request.GET.get("state", ""), text=request.GET.get("q", "")
+    )
+    page, links = page_of(request, secrets, by="name")
+    start = f"{request.path}?{urlencode({'environment': environment.name})}"
+    totals: Counter[str] = Counter()
+    for counts in state_counts(targets).values():
+        totals.update(counts)
+    return {
+        "targets": targets,
+        "rows": overview_rows(page, targets),
+        # Those that need someone first.
+        "counts": [
+            (state, totals[state], f"{start}&state={state}") for state in STATE_ORDER if totals[state]
+        ],
+        "clear_url": start,
+    } | links

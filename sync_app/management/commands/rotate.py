@@ -18,7 +18,7 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution import schedule
 from sync_app.rotation.execution.compromise_response import SecretReader, find_exposed, reader_for_operator
-from sync_app.rotation.execution.consumer_lag import find_unacknowledged
+from sync_app.rotation.execution.consumers import find_unacknowledged
 from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies.principals import policy_principal
@@ -61,11 +61,11 @@ class Command(BaseCommand):
             if code:
                 sys.exit(code)
             return
-        policies = [_policy(*options["secret"])] if options["secret"] else list(_due(options))
+        named = [_policy(*options["secret"])] if options["secret"] else []
         if options["dry_run"]:
-            code = self._rehearse(policies)
-        elif options["secret"]:
-            code = self._rotate(policies, options["reason"], emergency=options["emergency"])
+            code = self._rehearse(named or schedule.due_policies(database_now()))
+        elif named:
+            code = self._rotate(named, options["reason"], emergency=options["emergency"])
         else:
             code = self._show([execution_runner.execute(number) for number in schedule.queue_due()])
         if code:
@@ -161,11 +161,6 @@ def _policy(environment: str, name: str) -> RotationPolicy:
     if found is None:
         raise CommandError("No secret of this name is under a rotation policy.", returncode=2)
     return found
-
-
-def _due(options: dict[str, Any]) -> Iterable[RotationPolicy]:
-    """Return what would be rotated by --due, for the dry run alone."""
-    return schedule.due_policies(database_now()) if options["dry_run"] else ()
 
 
 def _request(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:

@@ -113,14 +113,12 @@ class DeliveryPanel:
                 else:
                     hidden[entry.secret_uuid].append(state)
         for uuid, states in hidden.items():
-            found[uuid].append(_hidden_cell(states))
+            # One cell for all of them, in the state that needs most attention.
+            worst = max(states, key=lambda state: (state in ALERTING, state != DeliveryState.IN_SYNC))
+            found[uuid].append(
+                Cell(state=worst, label=_HIDDEN if len(states) == 1 else f"{len(states)} other targets")
+            )
         return found
-
-
-def _hidden_cell(states: Sequence[str]) -> Cell:
-    """Return the cell of the targets that a reader may not see, in the state that needs most attention."""
-    worst = max(states, key=lambda state: (state in ALERTING, state != DeliveryState.IN_SYNC))
-    return Cell(state=worst, label=_HIDDEN if len(states) == 1 else f"{len(states)} other targets")
 
 
 def _has_state(state: str) -> Q:
@@ -139,10 +137,6 @@ def _adopt_url(target: Target, entry: SyncEntry | None) -> str:
     return f"{reverse('target-adopt', args=[target.pk])}?{urlencode({'name': entry.name})}"
 
 
-def _taken_name(target: Target) -> str:
-    return f"{target.name} already has a secret of this name that Keeper did not write"
-
-
 def _row(
     actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
 ) -> dict[str, Any]:
@@ -151,6 +145,7 @@ def _row(
     fails = entry is not None and entry.state == DeliveryState.FAILED and not target.paused_at
     delivered = entry.base_number if entry else None
     taken = entry is not None and entry.reason == Reason.NOT_OURS and not target.paused_at
+    taken_name = f"{target.name} already has a secret of this name that Keeper did not write"
     state = "paused" if target.paused_at else entry.state if entry else DeliveryState.PENDING
     return {
         "name": target.name if may_look else _HIDDEN,
@@ -160,7 +155,7 @@ def _row(
         else shown_state(state, delivered=delivered, current=secret.current_number),
         "entry": entry,
         # A system's own words name what was asked of it, such as a path.
-        "reason": "" if not entry or not may_look else _taken_name(target) if taken else entry.reason,
+        "reason": "" if not entry or not may_look else taken_name if taken else entry.reason,
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
         "adopt_url": _adopt_url(target, entry) if can["adopt"] else "",

@@ -14,7 +14,7 @@ from secrets_app.models import Secret
 from sync_app.forms.rotation import rotator_label, rotator_of
 from sync_app.jobs.leases import database_now
 from sync_app.models import RotationPolicy
-from sync_app.rotation.execution.consumer_lag import find_unacknowledged
+from sync_app.rotation.execution.consumers import find_unacknowledged
 from sync_app.rotation.lookup import find_orphaned_login
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.views.presenters.rotation_text import words_of

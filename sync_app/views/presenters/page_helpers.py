@@ -1,13 +1,16 @@
 """What the pages of the sync share: the target, the user's rights there, the reason of a refusal."""
 
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from audit_app.events.actions import Action
+from audit_app.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import AccessError, ApprovalNeeded, Forbidden, Invisible
@@ -59,6 +62,15 @@ def target_urls(target: Target) -> dict[str, str]:
         "remove", "system",
     )  # fmt: skip
     return {name: reverse(f"target-{name}", args=[target.pk]) for name in names}
+
+
+def page_of(request: HttpRequest, rows: QuerySet[Any], *, by: str) -> tuple[list[Any], dict[str, str | None]]:
+    """Return a page of rows in the order of a field, and the links to the pages beside it."""
+    order = SimpleNamespace(ordering_fields={by: by}, default_ordering=by)
+    paginator = KeysetPagination()
+    page = paginator.paginate_queryset(rows, request, view=order)
+    links = {"next_url": paginator.get_next_link(), "previous_url": paginator.get_previous_link()}
+    return page, links
 
 
 def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:

@@ -76,6 +76,7 @@ def is_live(plan: Plan, run: Run | None) -> bool:
 
 def summary(plan: Plan) -> list[dict[str, Any]]:
     """Return a plan's counts in words, in the order in which a person asks."""
+    is_off = plan.kind == PlanKind.SYNC and plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER
     found = []
     for act, look in ACT_LOOKS.items():
         count = int(plan.counts.get(act, 0))
@@ -85,7 +86,7 @@ def summary(plan: Plan) -> list[dict[str, Any]]:
                     "act": act,
                     "look": look,
                     "count": count,
-                    "note": _deletion_note(plan) if act is Act.DELETE else "",
+                    "note": "deletion is off" if is_off and act is Act.DELETE else "",
                     "listed": bool(count) and act is not Act.UNCHANGED,
                 }
             )
@@ -110,11 +111,6 @@ def budget_words(plan: Plan) -> str:
     )
 
 
-def _deletion_note(plan: Plan) -> str:
-    off = plan.kind == PlanKind.SYNC and plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER
-    return "deletion is off" if off else ""
-
-
 def plan_sections(
     plan: Plan,
     items: Sequence[PlanItem],
@@ -129,6 +125,7 @@ def plan_sections(
     `chosen` are the choices about conflicts that the page begins with, by the ids of items.
     `may_reveal` returns whether the reader may reveal a name, and so request its members.
     """
+    search = {"q": searched} if searched else {}
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     secrets = _secrets_of(items)
     for item in items:
@@ -145,7 +142,7 @@ def plan_sections(
             "lines": lines[act],
             "count": int(counts.get(act, 0)),
             "more": int(counts.get(act, 0)) > len(lines[act]),
-            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?{_query(act, searched)}",
+            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?{urlencode({'act': act} | search)}",
         }
         for act, look in ACT_LOOKS.items()
         if lines[act]
@@ -217,10 +214,6 @@ def _shown(entry: SyncEntry, secret: Secret | None) -> ShownState:
 
 def _secret_url(secret: Secret | None) -> str:
     return reverse("secret-detail", args=[secret.pk]) if secret else ""
-
-
-def _query(act: Act, searched: str) -> str:
-    return urlencode({"act": act, **({"q": searched} if searched else {})})
 
 
 def _secrets_of(items: Sequence[PlanItem] | Sequence[SyncEntry]) -> dict[UUID, Secret]:

@@ -77,15 +77,7 @@ _LOGINS: Final = Words(
 )
 _VALUES: Final = replace(
     _LOGINS,
-    steps={
-        Step.PREPARE: "Generate the next value",
-        Step.SET: "No system to update",
-        Step.TEST: "No login to test",
-        Step.PROMOTE: "Make it current",
-        Step.GRACE: "Overlap with the previous value",
-        Step.RETIRE: "Retire the previous value",
-        Step.DONE: "Done",
-    },
+    steps={**_LOGINS.steps, Step.SET: "No system to update", Step.TEST: "No login to test"},
     acts={
         **_LOGINS.acts,
         OperatorAction.ROLL_BACK: (
