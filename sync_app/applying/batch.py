@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import F, Q
 
 from audit_app.crypto.canonical_json import Json
@@ -34,7 +33,7 @@ from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BackendError, CreateConflict
 from sync_app.jobs.bulk_rows import update_rows
-from sync_app.jobs.leases import database_now
+from sync_app.jobs.leases import database_now, fenced
 from sync_app.jobs.worker_pool import STOPPING, RunningBatch, WorkerPool, run_each
 from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
@@ -98,7 +97,9 @@ class Batch:
 
         The target is only looked at, and what an earlier attempt came over is put back.
         """
-        copies = self._open_kept_copies()
+        names = [work.item.name for work in self._works if work.item.pk in self._repeated]
+        copies = put_back.open_kept_copies(self._tools.actor, self._target, names) if names else {}
+        self._kept |= copies.keys()
         ready = [work for work in self._works if self._is_ready(work, copies)]
         self._commit_intents(ready)
         self._open_values(ready, copies)
@@ -142,16 +143,13 @@ class Batch:
             if isinstance(answer, CreateConflict) and not work.existed_before:
                 overtaken.append(job)
         self._save()
-        self._release_marks(overtaken)
+        # After `_save`, which a worker that was overtaken itself does not survive: the mark may be that of
+        # the worker in its place. One that stays proves nothing, since no entry claims it.
+        for job, released in run_each(partial(item_actions.release_mark, self._tools.backend), overtaken):
+            if isinstance(released, BackendError):
+                logger.warning("our mark stays on %s, which is not ours: %s", job.name, released)
 
     # --- Before -------------------------------------------------------------------------------
-
-    def _open_kept_copies(self) -> Mapping[str, tuple[str, str]]:
-        """Return what earlier attempts kept of what they were going to write over."""
-        names = [work.item.name for work in self._works if work.item.pk in self._repeated]
-        found = put_back.open_kept_copies(self._tools.actor, self._target, names) if names else {}
-        self._kept |= found.keys()
-        return found
 
     def _keep_copies(self, going: list[ItemContext], shown: Mapping[str, Observation]) -> None:
         """Keep what the target would lose where a write came over what is not ours."""
@@ -232,17 +230,24 @@ class Batch:
         """Commit the intents, so a later worker knows that the writes may have happened."""
         for work in ready:
             # Made again: a stored one proves nothing, and that of the same write is the same.
-            work.item.token = self._write_token(work)
+            item = work.item
+            work.item.token = write_token(
+                self._target,
+                place=item.remote_id or item.name,
+                keeper_version=item.keeper_version,
+                target_version=item.target_version,
+            )
             work.item.state = ItemState.INTENDED
-        with transaction.atomic():
-            self._tools.renew_lease()
+        with fenced(self._tools.lease):
             update_rows([work.item for work in ready], ["state", "token"])
             known, new = [], []
             for work in ready:
                 if work.item.act == Act.UPDATE and work.entry is not None:
                     known.append(self._record_intent(work, work.entry))
                 elif work.item.act == Act.CREATE:
-                    new.append(self._record_intent(work, self._claim_entry(work)))
+                    entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
+                    work.claimed_from = entry.claim(work.local.secret_uuid if work.local else None)
+                    new.append(self._record_intent(work, entry))
             self._store(new)
             sync_entries.save_intents(known)
 
@@ -255,21 +260,6 @@ class Batch:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
         return entry
-
-    def _claim_entry(self, work: ItemContext) -> SyncEntry:
-        """Return the entry of a secret that is about to be created: ours, should the answer be lost."""
-        entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
-        work.claimed_from = entry.claim(work.local.secret_uuid if work.local else None)
-        return entry
-
-    def _write_token(self, work: ItemContext) -> str:
-        item = work.item
-        return write_token(
-            self._target,
-            place=item.remote_id or item.name,
-            keeper_version=item.keeper_version,
-            target_version=item.target_version,
-        )
 
     def _open_values(self, ready: list[ItemContext], copies: Mapping[str, tuple[str, str]]) -> None:
         wanted = {
@@ -327,7 +317,6 @@ class Batch:
         )
 
     def _expected_marks(self, work: ItemContext) -> frozenset[Mark]:
-        """Return the marks that prove a secret ours."""
         return frozenset(mark_for(self._target, uuid) for uuid in _secret_uuids(work))
 
     def _build_job(self, work: ItemContext, shown: Observation | None, kept: str | None) -> ItemJob:
@@ -386,24 +375,13 @@ class Batch:
             for (task, _), answer in crew.start(confirm, unseen).results(heartbeat=self._tools.heartbeat):
                 yield task, answer
 
-    def _release_marks(self, overtaken: list[ItemJob]) -> None:
-        """Remove our marks from secrets that another writer created first.
-
-        Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
-        be that of the worker in its place. One that stays proves nothing, since no entry claims it.
-        """
-        for job, answer in run_each(partial(item_actions.release_mark, self._tools.backend), overtaken):
-            if isinstance(answer, BackendError):
-                logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
-
     def _save(self) -> None:
         """Store what became of every item, if this worker still holds the run."""
         items = [work.item for work in self._works]
         ended = [item for item in items if item.finished_at]
         failed = sum(item.state == ItemState.FAILED for item in ended)
-        with transaction.atomic():
-            progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
-            self._tools.renew_lease(**progress, **({"attempts": 0} if ended else {}))
+        progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
+        with fenced(self._tools.lease, **progress, **({"attempts": 0} if ended else {})):
             update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
             if self._kept:

@@ -123,7 +123,6 @@ class Outcomes:
         self._set_state(work, DeliveryState.PENDING, str(error))
 
     def fail(self, work: ItemContext, error: str, *, permanent: bool) -> None:
-        """End an item that could not be carried out."""
         work.item.permanent = permanent
         self._end_item(work, ItemState.FAILED, error)
         self._set_state(work, DeliveryState.FAILED, error)

@@ -25,11 +25,6 @@ class ApplyContext:
     # What the look that the plan was drawn from showed, where it has only just been drawn.
     observations: Mapping[str, Observation]
 
-    def renew_lease(self, **changes: object) -> None:
-        """Make sure, in a transaction, that this worker is still the one that may write."""
-        if self.lease:
-            self.lease.renew(**changes)
-
     def heartbeat(self) -> None:
         """Keep the lease while the target is slow."""
         (self.lease.heartbeat if self.lease else no_heartbeat)()

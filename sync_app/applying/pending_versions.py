@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import F, FilteredRelation, Q
 
 from audit_app.crypto.canonical_json import Json
@@ -25,7 +24,7 @@ from secrets_app.models import Secret
 from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.domain.reconciliation import Direction, Ownership, Presence
 from sync_app.errors import BackendError, ChangedSinceRead
-from sync_app.jobs.leases import Lease, database_now
+from sync_app.jobs.leases import Lease, database_now, fenced
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
@@ -44,7 +43,6 @@ _TOLD: Final = 3
 class PendingVersion:
     """A secret's pending version, and the entry of what the target holds of that secret."""
 
-    secret: Secret
     version: UUID
     entry: SyncEntry
 
@@ -95,7 +93,10 @@ class _MirrorPass:
         put: list[Json] = []
         for entry in stale:
             try:
-                self._remove(entry)
+                seen = self._get_owned(entry)
+                if seen is not None:
+                    self.backend.remove_pending(seen, token=entry.pending_target)
+                self._record_pending(entry, "", "", None)
                 taken.append(entry.name)
             except BackendError as error:
                 failed[entry.name] = error
@@ -108,12 +109,6 @@ class _MirrorPass:
         if taken or put:
             self._record(put, taken)
         return failed
-
-    def _remove(self, entry: SyncEntry) -> None:
-        seen = self._get_owned(entry)
-        if seen is not None:
-            self.backend.remove_pending(seen, token=entry.pending_target)
-        self._record_pending(entry, "", "", None)
 
     def _put_version(self, pending: PendingVersion, value: str) -> bool:
         """Put one, the intent noted before; False where it is left alone."""
@@ -152,9 +147,7 @@ class _MirrorPass:
         return [(each, opened.values[each.version]) for each in due if each.version in opened.values]
 
     def _record_pending(self, entry: SyncEntry, keeper: str, target: str, at: datetime | None) -> None:
-        with transaction.atomic():
-            if self.lease:
-                self.lease.renew()
+        with fenced(self.lease):
             entry.pending_keeper, entry.pending_target = keeper, target
             # The time of the last version that was made stays: the system's quota counts it.
             entry.pending_at = at or (entry.pending_at if not target else None)
@@ -205,7 +198,7 @@ def _load_pending(target: Target, actor: Principal) -> list[PendingVersion]:
         if version is None or not holds or not may or not is_selected(target, secret):
             continue
         if secret.is_authentic():
-            found.append(PendingVersion(secret=secret, version=version, entry=entry))
+            found.append(PendingVersion(version=version, entry=entry))
     return found
 
 

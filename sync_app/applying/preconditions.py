@@ -68,7 +68,6 @@ class ItemContext:
 
     @property
     def is_owned(self) -> bool:
-        """Return whether our entry calls the secret ours."""
         return self.entry is not None and self.entry.ownership != Ownership.NONE
 
 
@@ -79,10 +78,18 @@ def check_preconditions(
 
     Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
     """
-    _refuse_unselected(work)
+    # What the target's tags do not select is neither delivered nor fetched, whatever the plan has.
+    if work.unselected and work.item.act not in {Act.DELETE, Act.RELEASE}:
+        raise PlanOutdated(f"{LEFT_OUT}: refresh the plan")
     _CHECKS[Act(work.item.act)](work, plan)
-    _refuse_unproved(work, plan)
-    for right in _required_rights(work, plan):
+    # Without marks only our entry proves which secret it is.
+    unmarked = not capabilities_of(plan.target.backend).keeps_marks
+    known = work.entry is not None and work.entry.remote_id == work.item.remote_id
+    if unmarked and not known and work.item.act in {Act.UPDATE, Act.DELETE}:
+        raise PlanOutdated("it is not known to be as this target wrote it: it is left alone")
+    delivers = is_push(work, plan)
+    if delivers or is_pull(work, plan):
+        right = Action.SECRET_DELIVER if delivers else Action.SECRET_PULL
         require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
     _refuse_too_soon(work, plan, now, apart)
 
@@ -104,12 +111,6 @@ def is_pull(work: ItemContext, plan: Plan) -> bool:
     return keeps or work.item.act == Act.PULL
 
 
-def _required_rights(work: ItemContext, plan: Plan) -> list[Action]:
-    if is_push(work, plan):
-        return [Action.SECRET_DELIVER]
-    return [Action.SECRET_PULL] if is_pull(work, plan) else []
-
-
 def _check_write(work: ItemContext, plan: Plan) -> None:
     _refuse_changed(work)
     if work.item.act == Act.UPDATE and not work.is_owned:
@@ -121,7 +122,8 @@ def _check_pull(work: ItemContext, plan: Plan) -> None:
     _refuse_unreadable(work)
     # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
     asked = "choice" in plan.options or work.item.name in staged_choices.chosen_by(plan.options)
-    if _local_version(work) == work.item.keeper_version or asked:
+    version = work.local.version if work.local else ""
+    if version == work.item.keeper_version or asked:
         _refuse_undecided(work, plan)
 
 
@@ -149,42 +151,27 @@ def _check_deletion(work: ItemContext, plan: Plan) -> None:
     _refuse_undecided(work, plan)
 
 
-def _refuse_unselected(work: ItemContext) -> None:
-    """Refuse to deliver or fetch what the target's tags do not select, whatever the plan has."""
-    if work.unselected and work.item.act not in {Act.DELETE, Act.RELEASE}:
-        raise PlanOutdated(f"{LEFT_OUT}: refresh the plan")
-
-
 def _check_release(_work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.DISCONNECT:
         raise PlanOutdated("nobody asked to take leave of this")
 
 
-def _refuse_unproved(work: ItemContext, plan: Plan) -> None:
-    """Refuse a secret that carries no mark, and is another one than our entry notes."""
-    if capabilities_of(plan.target.backend).keeps_marks or work.item.act not in {Act.UPDATE, Act.DELETE}:
-        return
-    if work.entry is None or work.entry.remote_id != work.item.remote_id:
-        raise PlanOutdated("it is not known to be as this target wrote it: it is left alone")
-
-
 def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
     """Refuse what neither the target's rules, asked again, nor a person's choice would have done."""
     if "choice" in plan.options:
-        if not _is_chosen(work.item, plan.options):
+        # A choice holds for the secret as it was shown.
+        acts = {Act.PULL} if plan.options["choice"] == ConflictChoice.THEIRS else {Act.CREATE, Act.UPDATE}
+        shown = (plan.options["name"], plan.options["keeper_version"], plan.options["target_version"])
+        if not (
+            work.item.act in acts
+            and (work.item.name, work.item.keeper_version, work.item.target_version) == shown
+        ):
             raise PlanOutdated("nobody chose this")
     elif work.item.name in staged_choices.chosen_by(plan.options):
         if not staged_choices.is_chosen(work.item, plan.options):
             raise PlanOutdated("this was not chosen: refresh the plan")
     elif Act(reconcile(_to_item(work, plan.target), plan.target.rules).outcome) != work.item.act:
         raise PlanOutdated("by what is known now, the target's rules do not do this: plan again")
-
-
-def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
-    """Return whether a person chose this act, for this secret as it was shown."""
-    acts = {Act.PULL} if options["choice"] == ConflictChoice.THEIRS else {Act.CREATE, Act.UPDATE}
-    shown = (options["name"], options["keeper_version"], options["target_version"])
-    return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
 
 
 def _to_item(work: ItemContext, target: Target) -> Item:
@@ -211,12 +198,8 @@ def _to_item(work: ItemContext, target: Target) -> Item:
 
 def _refuse_changed(work: ItemContext) -> None:
     _refuse_unreadable(work)
-    if work.local is None or _local_version(work) != work.item.keeper_version:
+    if work.local is None or work.local.version != work.item.keeper_version:
         raise PlanOutdated(_CHANGED)
-
-
-def _local_version(work: ItemContext) -> str:
-    return work.local.version if work.local else ""
 
 
 def _refuse_unreadable(work: ItemContext) -> None:

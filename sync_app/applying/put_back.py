@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import BigIntegerField
 
 from audit_app.db.prepared import Argument, PreparedQuery
@@ -25,7 +24,7 @@ from sync_app.backends.base import Backend, Mark, SecretMetadata, SecretValue
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import Overwritten
-from sync_app.jobs.leases import Lease
+from sync_app.jobs.leases import Lease, fenced
 from sync_app.jobs.worker_pool import run_each
 from sync_app.models import KeptCopy, Plan, SyncEntry, Target
 from sync_app.planning import sync_entries
@@ -49,8 +48,7 @@ def keep_copies(tools: ApplyContext, versions: Mapping[str, str]) -> None:
     copies = {name: copy for name, copy in found if isinstance(copy, SecretValue)}
     copies = {name: copy for name, copy in copies.items() if copy.metadata.version == versions[name]}
     rows = _seal_copies(target, copies)
-    with transaction.atomic():
-        tools.renew_lease()
+    with fenced(tools.lease):
         KeptCopy.objects.filter(target=target, name__in=list(versions)).delete()
         KeptCopy.objects.bulk_create(rows)
 
@@ -174,9 +172,7 @@ def _record_overwrite(
 ) -> None:
     entry.state, entry.reason = DeliveryState.FAILED, error
     entry.clear_intent()
-    with transaction.atomic():
-        if lease:
-            lease.renew()
+    with fenced(lease):
         sync_entries.save_entries([entry])
         forget_copies(plan.target, [str(entry.name)])
         record(

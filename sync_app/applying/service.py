@@ -21,7 +21,7 @@ from sync_app.applying.pass_context import ApplyContext
 from sync_app.backends.base import Backend, Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, RetryLater, SyncPaused
-from sync_app.jobs.leases import Lease, raise_if_shutdown_requested
+from sync_app.jobs.leases import Lease, fenced, raise_if_shutdown_requested
 from sync_app.jobs.queue import enqueue, is_paused
 from sync_app.jobs.worker_pool import BATCH, RateLimiter, WorkerPool
 from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
@@ -33,7 +33,7 @@ from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
 from sync_app.state.tag_selection import has_selected
 from sync_app.targets.approval import (
-    add_approval,
+    APPROVAL,
     load_approval,
     require_apply_approval,
     require_resolve_approval,
@@ -74,7 +74,7 @@ def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | 
         if staged:
             _stage(actor, plan, staged)
         if approved:
-            plan.options = add_approval(plan, approved)
+            plan.options = {**plan.options, APPROVAL: approved["approval"]}
             plan.save(update_fields=["options"])
         run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
         _record(actor, plan, details={"step": "asked for", **approved})
@@ -206,7 +206,9 @@ def _apply_phase(tools: ApplyContext, acts: tuple[Act, ...]) -> None:
             raise
         except Exception:
             # Acts in flight have happened: they are stored before the error is raised.
-            _finish_batch(under_way)
+            if under_way is not None:
+                under_way.collect()
+                under_way.commit()
             raise
         trouble = under_way.collect() if under_way else None
         if batch is not None and trouble is None:
@@ -247,12 +249,6 @@ def _next_items(acts: tuple[Act, ...], number: int) -> PreparedQuery[PlanItem]:
             pk__gt=Argument(1, BigIntegerField()),
         ).order_by("pk")[:number]
     )
-
-
-def _finish_batch(under_way: Batch | None) -> None:
-    if under_way is not None:
-        under_way.collect()
-        under_way.commit()
 
 
 def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
@@ -299,33 +295,23 @@ def _explain_no_deletions(plan: Plan) -> str:
 
 def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     """End a plan whose items are all done, with the event of their outcomes."""
-    counts = outcome_counts(plan)
-    failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
-    told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
-    plan.state, plan.finished_at = PlanState.DONE, timezone.now()
-    with transaction.atomic():
-        if lease:
-            lease.renew()
-        if plan.kind == PlanKind.DISCONNECT:
-            _remove_entries(plan)
-        plan.save(update_fields=["state", "finished_at"])
-        details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
-        _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
-
-
-def outcome_counts(plan: Plan) -> dict[str, int]:
-    """Return how many items ended in which state, leaving out those that had nothing to do."""
     rows = (
         PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(number=Count("pk"))
     )
-    return {str(state): number for state, number in rows.order_by("state")}
-
-
-def _remove_entries(plan: Plan) -> None:
-    """Remove the entries of a target that was taken leave of, but for what is still there as ours."""
-    left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE).values_list("name", flat=True)
-    SyncEntry.objects.filter(target=plan.target).exclude(name__in=list(left)).delete()
-    KeptCopy.objects.filter(target=plan.target).delete()
+    counts = {str(state): number for state, number in rows.order_by("state")}
+    failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
+    told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
+    plan.state, plan.finished_at = PlanState.DONE, timezone.now()
+    with fenced(lease):
+        if plan.kind == PlanKind.DISCONNECT:
+            # What is still there as ours keeps its entry.
+            left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE)
+            names = list(left.values_list("name", flat=True))
+            SyncEntry.objects.filter(target=plan.target).exclude(name__in=names).delete()
+            KeptCopy.objects.filter(target=plan.target).delete()
+        plan.save(update_fields=["state", "finished_at"])
+        details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
+        _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
 
 
 def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed: bool = False) -> None:

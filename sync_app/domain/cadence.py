@@ -63,7 +63,6 @@ class Window:
     time_zone: str
 
     def contains(self, moment: datetime) -> bool:
-        """Return whether a moment lies in the window."""
         local = moment.astimezone(parse_time_zone(self.time_zone)).replace(tzinfo=None)
         return any(
             start <= local < end

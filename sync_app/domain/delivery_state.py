@@ -40,18 +40,13 @@ _AFTER_PLANNING: Final = {
     Outcome.UPDATE: DeliveryState.PENDING,
     Outcome.DELETE: DeliveryState.PENDING,
     Outcome.PULL: DeliveryState.DRIFTED,
-    Outcome.CONFLICT: DeliveryState.CONFLICT,
-    Outcome.DRIFTED: DeliveryState.DRIFTED,
-    Outcome.MISSING: DeliveryState.MISSING,
-    Outcome.UNMANAGED: DeliveryState.UNMANAGED,
-    Outcome.OWNERSHIP_LOST: DeliveryState.OWNERSHIP_LOST,
-    Outcome.REFUSED: DeliveryState.REFUSED,
 }
 
 
 def state_for_outcome(outcome: Outcome) -> DeliveryState:
     """Return how a secret stands for which `reconcile` decided this and nothing was done yet."""
-    return _AFTER_PLANNING[outcome]
+    # The others are named alike.
+    return _AFTER_PLANNING.get(outcome) or DeliveryState(outcome)
 
 
 class ShownState(NamedTuple):

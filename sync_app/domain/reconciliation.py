@@ -155,17 +155,14 @@ class Item:
 
     @property
     def owned(self) -> bool:
-        """Return whether Keeper may touch the target's secret."""
         return self.ownership is not Ownership.NONE
 
     @property
     def keeper_changed(self) -> bool:
-        """Return whether Keeper's value is another than the last synced one."""
         return self.base is not None and self.keeper.version != self.base.keeper
 
     @property
     def target_changed(self) -> bool:
-        """Return whether the target's value is another than the last synced one."""
         return self.base is not None and self.target.version != self.base.target
 
 

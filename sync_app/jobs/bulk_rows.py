@@ -4,7 +4,6 @@ A push of 1,000 spent two thirds of its time in `bulk_update`, which builds a CA
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -66,15 +65,9 @@ def _read(field: "Field") -> Read:
     if type(field) in _AS_THEY_ARE:
         return value
     if type(field) in {models.UUIDField, models.ForeignKey} and not connection.features.has_native_uuid_field:
-        return lambda row: _hexadecimal(value(row))
+        return lambda row: key.hex if isinstance(key := value(row), UUID) else key
     if type(field) is models.DateTimeField:
-        return lambda row: _moment(value(row))
+        return lambda row: (
+            None if (at := value(row)) is None else connection.ops.adapt_datetimefield_value(at)
+        )
     return lambda row: field.get_db_prep_save(value(row), connection)
-
-
-def _hexadecimal(key: UUID | int | None) -> str | int | None:
-    return key.hex if isinstance(key, UUID) else key
-
-
-def _moment(at: datetime | None) -> Any:
-    return None if at is None else connection.ops.adapt_datetimefield_value(at)

@@ -4,13 +4,17 @@ A claim is a conditional UPDATE that also raises the run's epoch. A worker with 
 its next write, which changes nothing.
 """
 
+import secrets
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from celery.signals import worker_shutting_down
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
@@ -43,6 +47,7 @@ def _note_shutdown(**_signal: object) -> None:
 
 LEASE: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = timedelta(minutes=10)
+_FIRST_DELAY_SECONDS: Final = 2.0
 _RENEW_AFTER_SECONDS: Final = 15.0
 _OVER_AFTER_SECONDS: Final = LEASE.total_seconds()
 _CLOCKS: Final = {"mysql": "SELECT UTC_TIMESTAMP(6)", "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"}
@@ -159,3 +164,40 @@ class Lease:
         return Run.objects.filter(
             pk=self._run_id, epoch=self._epoch, lease_owner=self._owner, state=RunState.RUNNING
         )
+
+
+def retry_delay(attempts: int, *, longest: timedelta = LONGEST_WAIT) -> timedelta:
+    """Return how long to wait before the next attempt: doubling, bounded, with jitter."""
+    seconds = min(longest.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
+    return timedelta(seconds=seconds * secrets.SystemRandom().uniform(0.5, 1.0))
+
+
+@contextmanager
+def fenced(lease: Lease | None, **changes: object) -> Iterator[None]:
+    """Run the block in a transaction of the worker that still holds its lease, if it has one.
+
+    Raises LeaseLost, before anything of the block.
+    """
+    with transaction.atomic():
+        if lease:
+            lease.renew(**changes)
+        yield
+
+
+_reserving: Final = threading.Lock()
+_reserved: Final[set[tuple[str, int]]] = set()
+
+
+@contextmanager
+def reserve(kind: str, number: int) -> Iterator[bool]:
+    """Yield whether no other thread of this process works on it; a lease alone may have run out."""
+    work = (kind, number)
+    with _reserving:
+        is_free = work not in _reserved
+        _reserved.add(work)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            with _reserving:
+                _reserved.discard(work)

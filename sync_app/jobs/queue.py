@@ -41,25 +41,20 @@ def enqueue(
     try:
         with transaction.atomic():
             run.save(force_insert=True)
-            _record_request(actor, run)
+            # To apply a plan was recorded where the plan was found to be what the actor saw.
+            if actor.kind is not ActorKind.SYSTEM and run.kind != RunKind.APPLY:
+                record(
+                    actor=actor,
+                    action=Action.TARGET_REQUEST,
+                    **stream_and_object(run.target),
+                    details={"run": str(run.uuid), "kind": str(run.kind), "trigger": str(run.trigger)},
+                )
     except IntegrityError as error:
         if not Run.objects.filter(target=target, active=True).exists():
             raise
         raise RunInProgress("this target is being worked on: wait until that run has ended") from error
     transaction.on_commit(lambda: nudge(EXECUTE, run.pk), robust=True)
     return run
-
-
-def _record_request(actor: Principal, run: Run) -> None:
-    """Record what a person or program asked for; the schedule's passes record what they do."""
-    # To apply a plan was recorded where the plan was found to be what the actor saw.
-    if actor.kind is not ActorKind.SYSTEM and run.kind != RunKind.APPLY:
-        record(
-            actor=actor,
-            action=Action.TARGET_REQUEST,
-            **stream_and_object(run.target),
-            details={"run": str(run.uuid), "kind": str(run.kind), "trigger": str(run.trigger)},
-        )
 
 
 _PAUSE: Final = PreparedQuery(lambda: SyncPause.objects.order_by().values_list("pk")[:1])

@@ -37,17 +37,14 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Return when the next request may start."""
-        time.sleep(self._take_token())
-
-    def _take_token(self) -> float:
-        """Take a token, in advance if there is none; return the seconds until it counts."""
+        """Return when the next request may start: a token is taken, in advance if there is none."""
         with self._lock:
             now = time.monotonic()
             self._tokens = min(self._per_second, self._tokens + (now - self._at) * self._per_second)
             self._at = now
             self._tokens -= 1
-            return max(0.0, -self._tokens / self._per_second)
+            seconds = max(0.0, -self._tokens / self._per_second)
+        time.sleep(seconds)
 
 
 CONCURRENCY: Final = 8

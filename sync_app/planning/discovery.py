@@ -70,11 +70,9 @@ class Finding:
 
     @property
     def base(self) -> Base | None:
-        """What was last synced, if that is known."""
         return self.recovered_base or last_synced(self.entry)
 
     def ownership(self, target: Target) -> Ownership:
-        """Return what can be proved of the target's secret."""
         secret = self.local.secret_uuid if self.local else None
         return prove_ownership(target, self.entry, self.remote, secret=secret)
 
@@ -86,10 +84,8 @@ class Finding:
         return claimed and self.ownership(target) is Ownership.NONE
 
     def to_item(self, target: Target) -> Item:
-        """Return both sides for `reconcile`."""
-        return IN_STEP if self.in_step else self._compare_sides(target)
-
-    def _compare_sides(self, target: Target) -> Item:
+        if self.in_step:
+            return IN_STEP
         return Item(
             keeper=self._keeper_side(target),
             target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
@@ -117,7 +113,12 @@ def discover(
     with ReadAhead(backend.list_secrets) as listed:
         found = _look_at_keeper(target)
         _note_listed(target, backend, found, listed.items(heartbeat=heartbeat))
-    found = {name: each for name, each in found.items() if not _is_elsewhere(each)}
+    # What is left out, and never was in the target, is not counted by a plan.
+    found = {
+        name: each
+        for name, each in found.items()
+        if not (each.left_out and each.entry is None and each.remote is None)
+    }
     for finding in found.values():
         finding.in_step = _is_in_step(target, finding)
     others = [finding for finding in found.values() if not finding.in_step]
@@ -151,7 +152,6 @@ def _look_at_keeper(target: Target) -> dict[str, Finding]:
 def _note_listed(
     target: Target, backend: Backend, found: dict[str, Finding], listed: Iterable[SecretMetadata]
 ) -> None:
-    """Note what the target shows of each name in its scope."""
     known, scope = {backend.remote_name(name): name for name in found}, str(target.scope)
     for each in listed:
         # Another client's secret may have the name that one of Keeper's becomes there.
@@ -261,11 +261,6 @@ def _leave_out_by_tags(target: Target, findings: Iterable[Finding]) -> None:
             finding.unproved = True
         elif verdict is not TagVerdict.SELECTED:
             finding.local, finding.left_out = None, True
-
-
-def _is_elsewhere(finding: Finding) -> bool:
-    """Return whether a secret is left out, and never was in the target: a plan does not count it."""
-    return finding.left_out and finding.entry is None and finding.remote is None
 
 
 def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:

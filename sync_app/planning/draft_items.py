@@ -15,7 +15,6 @@ from sync_app.backends.base import LARGEST_VALUE, Backend
 from sync_app.domain.reconciliation import (
     Coverage,
     Decision,
-    DeletionBudget,
     Direction,
     Outcome,
     Ownership,
@@ -76,7 +75,9 @@ def plan_sync(
     """Return what the target's rules make of each finding; `beyond_budget` lets any number be deleted."""
     found = list(findings.values())
     items = [finding.to_item(target) for finding in found]
-    budget = _load_budget(target, found)
+    # What was deleted lately is counted only where something may be deleted.
+    may_delete = any(finding.local is None and finding.remote is not None for finding in found)
+    budget = deletions.load_budget(target) if may_delete else target.budget
     decisions = reconcile_all(
         items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
     )
@@ -137,12 +138,6 @@ def _is_rewritten(target: Target, finding: Finding, draft: PlanItemDraft) -> boo
     return draft.act is Act.UPDATE and is_same and is_in_other_form(target, finding.local, finding.entry)
 
 
-def _load_budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
-    """Return the budget; what was deleted lately is counted only where something may be deleted."""
-    may_delete = any(finding.local is None and finding.remote is not None for finding in found)
-    return deletions.load_budget(target) if may_delete else target.budget
-
-
 def plan_adoption(target: Target, findings: Iterable[Finding], *, adoption: AdoptMode) -> list[PlanItemDraft]:
     """Return which secrets of the target are taken over, and why the others are not."""
     living = set(Target.objects.filter(live=True).values_list("uuid", flat=True))
@@ -188,9 +183,7 @@ def plan_resolution(
 
     `expected` are the versions of Keeper's and of the target's side at that time.
     """
-    if finding.problem:
-        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=finding.problem)
-    if refusal := _explain_unselected(finding):
+    if refusal := finding.problem or _explain_unselected(finding):
         return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=refusal)
     if finding.equal:
         return PlanItemDraft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
@@ -222,7 +215,10 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
     """Refuse what the target's system does not take, by name or size; mark permanent deletions."""
     drafts = list(drafts)
     writing = [draft for draft in drafts if draft.act in _WRITING]
-    names = _group_by_remote_name(backend, drafts)
+    names: dict[str, list[str]] = defaultdict(list)
+    for draft in drafts:
+        if draft.finding.local is not None:
+            names[backend.remote_name(draft.finding.name)].append(draft.finding.name)
     for draft in writing:
         if refusal := backend.explain_refusal(draft.act, draft.finding.name):
             draft.act, draft.reason = Act.REFUSED, refusal
@@ -251,15 +247,6 @@ def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> N
     )
     for draft in created[room:]:
         draft.act, draft.reason = Act.REFUSED, f"the target has room for {room} more secrets"
-
-
-def _group_by_remote_name(backend: Backend, drafts: Iterable[PlanItemDraft]) -> dict[str, list[str]]:
-    """Return the names of Keeper's secrets by what they become in the target."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for draft in drafts:
-        if draft.finding.local is not None:
-            found[backend.remote_name(draft.finding.name)].append(draft.finding.name)
-    return found
 
 
 def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
@@ -357,7 +344,6 @@ def _find_pulled_elsewhere(target: Target, found: list[Finding], decisions: list
 def _explain_no_adoption(  # noqa: PLR0911  one return a reason
     target: Target, finding: Finding, adoption: AdoptMode, living: set[UUID]
 ) -> str:
-    """Return why a secret cannot be taken over; empty if it can."""
     seen = finding.remote
     if seen is None or seen.presence is not Presence.PRESENT:
         return "there is no such secret in the target"

@@ -14,6 +14,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
+from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend, Observation, SecretMetadata
@@ -21,14 +22,14 @@ from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.bulk_rows import insert_rows
-from sync_app.jobs.leases import Lease
+from sync_app.jobs.leases import Lease, fenced
 from sync_app.jobs.queue import enqueue
 from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.planning import draft_items, sync_entries
-from sync_app.planning.discovery import Finding, compare_values, discover, discover_names, needs_value
+from sync_app.planning.discovery import compare_values, discover, discover_names, needs_value
 from sync_app.planning.draft_items import (
     AdoptMode,
     ConflictChoice,
@@ -40,8 +41,8 @@ from sync_app.planning.draft_items import (
 from sync_app.planning.write_recovery import claimed_base, recover_unacknowledged_writes
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
-from sync_app.state.pulled_values import explain_refusal
 from sync_app.state.same_values import ValueMatcher
+from sync_app.state.value_forms import explain_refusal
 from sync_app.targets import rebuilt_systems
 from sync_app.targets.credentials import TargetSession, open_backend
 from sync_app.targets.lookup import require_target_access
@@ -66,17 +67,17 @@ def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = No
     drawn = plan_sync(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
     # If only the values, or the next pass, can decide, the last pass's result is kept.
-    told = [each for each in drawn if not _is_undetermined(target, each.finding)]
+    told = [
+        each
+        for each in drawn
+        if not (
+            claimed_base(target, each.finding) is not None
+            or (each.finding.base is None and needs_value(target, each.finding))
+        )
+    ]
     sync_entries.record_states(target, told, lease=lease, forget=True)
     sync_entries.note_check(target)
     return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
-
-
-def _is_undetermined(target: Target, finding: Finding) -> bool:
-    """Return whether metadata alone do not determine a secret's state."""
-    return claimed_base(target, finding) is not None or (
-        finding.base is None and needs_value(target, finding)
-    )
 
 
 # What a plan does to either side.
@@ -89,7 +90,6 @@ RIGHTS: Final[dict[str, Action]] = {
 # Of secrets that are none of Keeper's business, so many are listed; all are counted.
 MAX_UNMANAGED: Final = 1000
 MAX_NAMES: Final = 1000
-_ROWS: Final = 500
 # The columns that making a plan sets. The request was sealed when it was stored, and is not sealed again.
 _MADE: Final = ["state", "ready_at", "finished_at", "counts", "rules", "keeper_complete", "target_complete"]
 _REASON_LENGTH: Final = 200
@@ -160,7 +160,12 @@ def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -
     started the run lost the right, TargetConflict or Tampered, KeyUnavailable.
     """
     actor = load_run_principal(run)
-    plan = run.plan or _attach_plan(run, actor, lease)
+    if run.plan is None:
+        # An overtaken worker would replace the plan at work by an empty one.
+        with fenced(lease):
+            run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
+            run.save(update_fields=["plan"])
+    plan = run.plan
     right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
     require_target_access(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
@@ -187,9 +192,10 @@ def build_plan(
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_snapshot(plan.target)
     _remove_earlier_items(plan, lease)
-    stored = _items_to_store(drawn)
-    for start in range(0, len(stored), _ROWS):
-        _store_items(plan, stored[start : start + _ROWS], lease)
+    for some in in_batches(_items_to_store(drawn)):
+        items = [_to_plan_item(plan, each) for each in some]
+        with fenced(lease):
+            insert_rows(items)
     sync_entries.record_states(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
     _finish_plan(plan, actor, lease)
     updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
@@ -203,16 +209,14 @@ def build_plan(
 def rules_snapshot(target: Target) -> dict[str, Json]:
     """Return the rules under which a plan is made, and where and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
-    given = {name: target.destination[name] for name in _carried_out_by(target) if name in target.destination}
+    kind = BACKENDS.get(target.backend)
+    rules = [field.name for field in kind.destination_fields if field.rule] if kind else []
+    given = {
+        name: target.destination[name] for name in [*_CARRIED_OUT_BY, *rules] if name in target.destination
+    }
     if target.tags:
         given["only_tags"] = target.only_tags
     return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
-
-
-def _carried_out_by(target: Target) -> list[str]:
-    kind = BACKENDS.get(target.backend)
-    rules = [field.name for field in kind.destination_fields if field.rule] if kind else []
-    return [*_CARRIED_OUT_BY, *rules]
 
 
 def _draft_items(matcher: ValueMatcher, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
@@ -252,7 +256,10 @@ def _refuse_unusable_values(
     """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
     kept = plan.options.get("mode") == AdoptMode.TAKE_REMOTE
     taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
-    types = _types_of([draft.finding.local.secret_uuid for draft in taking if draft.finding.local])
+    types: dict[UUID, str] = {}
+    for some in in_batches([draft.finding.local.secret_uuid for draft in taking if draft.finding.local]):
+        rows = Secret.objects.filter(uuid__in=some)
+        types |= dict(rows.values_list("uuid", "secret_type"))
     for draft, copy in run_each(
         lambda draft: backend.read_value(draft.finding.name), taking, heartbeat=heartbeat
     ):
@@ -263,14 +270,6 @@ def _refuse_unusable_values(
             refusal = explain_refusal(copy.value, held_type=types.get(local.secret_uuid, "") if local else "")
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
-
-
-def _types_of(uuids: list[UUID]) -> dict[UUID, str]:
-    types: dict[UUID, str] = {}
-    for start in range(0, len(uuids), _ROWS):
-        rows = Secret.objects.filter(uuid__in=uuids[start : start + _ROWS])
-        types |= dict(rows.values_list("uuid", "secret_type"))
-    return types
 
 
 def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
@@ -289,25 +288,12 @@ def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Jso
         raise PlanNotReady("choose one of the offered modes") from error
 
 
-def _attach_plan(run: Run, actor: Principal, lease: Lease | None) -> Plan:
-    with transaction.atomic():
-        if lease:
-            # An overtaken worker would replace the plan at work by an empty one.
-            lease.renew()
-        run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
-        run.save(update_fields=["plan"])
-    return run.plan
-
-
 def _remove_earlier_items(plan: Plan, lease: Lease | None) -> None:
-    """Remove the items that an earlier attempt stored before it stopped."""
     items = PlanItem.objects.filter(plan=plan)
     # No other worker stores any, since the lease is this one's.
     if not items.exists():
         return
-    with transaction.atomic():
-        if lease:
-            lease.renew()
+    with fenced(lease):
         items.delete()
 
 
@@ -320,14 +306,6 @@ def _items_to_store(drawn: list[PlanItemDraft]) -> list[PlanItemDraft]:
     ]
     unmanaged = [draft for draft in listed if draft.act is Act.UNMANAGED]
     return [draft for draft in listed if draft.act is not Act.UNMANAGED] + unmanaged[:MAX_UNMANAGED]
-
-
-def _store_items(plan: Plan, stored: list[PlanItemDraft], lease: Lease | None) -> None:
-    items = [_to_plan_item(plan, draft) for draft in stored]
-    with transaction.atomic():
-        if lease:
-            lease.renew()
-        insert_rows(items)
 
 
 def _to_plan_item(plan: Plan, draft: PlanItemDraft) -> PlanItem:
@@ -355,11 +333,12 @@ def _to_plan_item(plan: Plan, draft: PlanItemDraft) -> PlanItem:
 def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     target = plan.target
     plan.state, plan.ready_at = PlanState.READY, timezone.now()
-    if not any(plan.counts.get(act) for act in ACTING) and not _removes_entries(plan):
-        plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
-    with transaction.atomic():
-        if lease:
-            lease.renew()
+    if not any(plan.counts.get(act) for act in ACTING):
+        # A plan to disconnect has Keeper forget secrets although none is Keeper's there any more.
+        owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
+        if plan.kind != PlanKind.DISCONNECT or not owned.exists():
+            plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
+    with fenced(lease):
         sync_entries.note_check(target)
         older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
         older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
@@ -370,10 +349,3 @@ def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
             **stream_and_object(target),
             details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
         )
-
-
-def _removes_entries(plan: Plan) -> bool:
-    """Return whether a plan has Keeper forget secrets of which none is Keeper's at the target any more."""
-    if plan.kind != PlanKind.DISCONNECT:
-        return False
-    return SyncEntry.objects.filter(target=plan.target).exclude(ownership=Ownership.NONE).exists()

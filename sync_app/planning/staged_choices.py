@@ -96,22 +96,19 @@ def _stage(item: PlanItem, choice: str) -> None:
     if item.act not in RESOLVABLE or choice not in set(ConflictChoice):
         raise NotResolvable(f"{item.name}: choose keep_ours or take_theirs, for what is in conflict")
     wanted = ConflictChoice(choice)
-    item.act = _take_remote(item) if wanted is ConflictChoice.THEIRS else _keep_local(item)
+    if wanted is ConflictChoice.THEIRS:
+        if not can_take_remote(item):
+            raise NotResolvable(f"{item.name}: missing in the target, and a sync deletes nothing in Keeper")
+        item.act = Act.PULL
+    else:
+        if not item.keeper_version:
+            raise NotResolvable(
+                f"{item.name}: not in Keeper, and what changed in the target is never deleted"
+            )
+        if not can_keep_local(item):
+            raise NotResolvable(f"{item.name}: not managed by Keeper: import it first")
+        item.act = Act.UPDATE if item.target_presence in _THERE else Act.CREATE
     item.reason, item.state = _REASONS[wanted], ItemState.PLANNED
-
-
-def _take_remote(item: PlanItem) -> Act:
-    if not can_take_remote(item):
-        raise NotResolvable(f"{item.name}: missing in the target, and a sync deletes nothing in Keeper")
-    return Act.PULL
-
-
-def _keep_local(item: PlanItem) -> Act:
-    if not item.keeper_version:
-        raise NotResolvable(f"{item.name}: not in Keeper, and what changed in the target is never deleted")
-    if not can_keep_local(item):
-        raise NotResolvable(f"{item.name}: not managed by Keeper: import it first")
-    return Act.UPDATE if item.target_presence in _THERE else Act.CREATE
 
 
 def can_take_remote(item: PlanItem) -> bool:

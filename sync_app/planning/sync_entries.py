@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
-from django.db import transaction
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import verified_rows
 from sync_app.domain.delivery_state import DeliveryState, state_for_outcome
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.jobs.bulk_rows import update_rows
-from sync_app.jobs.leases import Lease, database_now
+from sync_app.jobs.leases import Lease, database_now, fenced
 from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import PlanItemDraft
@@ -60,7 +59,9 @@ def record_states(
         ):
             gone.append(entry.pk)
         elif entry is None and draft.finding.local is not None:
-            new.append(_apply_draft(target, _new_entry(target, draft), draft))
+            held = draft.finding.local
+            made = SyncEntry(target=target, name=held.name, secret_uuid=held.secret_uuid)
+            new.append(_apply_draft(target, made, draft))
         elif entry is not None:
             before = _covered(entry), _uncovered(entry)
             _apply_draft(target, entry, draft)
@@ -70,9 +71,7 @@ def record_states(
                 stated.append(entry)
     for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
         part = slice(start, start + _ROWS)
-        with transaction.atomic():
-            if lease:
-                lease.renew()
+        with fenced(lease):
             SyncEntry.objects.filter(pk__in=gone[part]).delete()
             insert_entries(target, new[part])
             save_entries(changed[part])
@@ -129,15 +128,6 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
         # One object for all, so that no row asks for its target again.
         row.target = target
     return len(verified_rows(found))
-
-
-def _new_entry(target: Target, draft: PlanItemDraft) -> SyncEntry:
-    finding = draft.finding
-    return SyncEntry(
-        target=target,
-        name=finding.name,
-        secret_uuid=finding.local.secret_uuid if finding.local else None,
-    )
 
 
 def _is_shown(draft: PlanItemDraft) -> bool:

@@ -102,5 +102,4 @@ def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
 
 
 def _is_same_version(copy: SecretValue | None, finding: Finding) -> TypeGuard[SecretValue]:
-    """Return whether a copy is of the version that was seen."""
     return copy is not None and finding.remote is not None and copy.metadata.version == finding.remote.version

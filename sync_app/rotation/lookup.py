@@ -20,7 +20,9 @@ from sync_app.models import Rotation, RotationPolicy
 
 def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
     """Return the living policies that an actor may see, without their sealed credentials."""
-    policies = RotationPolicy.objects.filter(_of_visible_secrets(actor, "secret_id"), live=True)
+    # Asked of each row: a list of all that may be seen would be made even where nothing is rotated.
+    seen = Secret.objects.filter(visible(actor, Action.ROTATION_VIEW), uuid=OuterRef("secret_id"))
+    policies = RotationPolicy.objects.filter(Q(Exists(seen)), live=True)
     return policies.select_related("environment", "secret").defer("credentials")
 
 
@@ -126,9 +128,3 @@ def _require_visible(
     policy.environment = policy.secret.environment = environment
     require_policy_access(actor=actor, action=Action.ROTATION_VIEW, policy=policy)
     return policy
-
-
-def _of_visible_secrets(actor: Principal, column: str) -> Q:
-    # Asked of each row: a list of all that may be seen would be made even where nothing is rotated.
-    seen = Secret.objects.filter(visible(actor, Action.ROTATION_VIEW), uuid=OuterRef(column))
-    return Q(Exists(seen))

@@ -55,7 +55,8 @@ def _rotation(scope: Scope) -> Iterator[Row]:
     now = database_now()
     places = environments_of(scope, Action.SECRET_VIEW)
     rows = RotationPolicy.objects.filter(live=True, environment__in=places).defer("credentials")
-    for some in _in_chunks(batched(rows.select_related("environment", "secret"))):
+    policies = batched(rows.select_related("environment", "secret"))
+    while some := list(islice(policies, _POLICIES)):
         working, ended = working_rotations(some), last_ended(some)
         for policy in some:
             rotation, last = working.get(policy.pk), ended.get(policy.pk)
@@ -87,11 +88,6 @@ def _unrotated(scope: Scope) -> Iterator[Row]:
             secret.rotated_at,
             secret.rotation_due_at,
         )
-
-
-def _in_chunks(policies: Iterator[RotationPolicy]) -> Iterator[list[RotationPolicy]]:
-    while some := list(islice(policies, _POLICIES)):
-        yield some
 
 
 SECTIONS: Final = (

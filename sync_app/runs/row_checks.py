@@ -43,7 +43,13 @@ _POLICY_CHANGES: Final = (
 
 def targets() -> Iterator[Problem]:
     """Find targets that were edited, or put back to an older state, or whose credentials do not open."""
-    yield from _overlaps()
+    for target, other in overlapping_targets():
+        yield Problem(
+            kind="overlap",
+            object=object_name(target),
+            message=f"target {other.name} of {other.environment.name} covers the same place or a part of it: "
+            "disconnect one of the two, and remove it",
+        )
     rows = Target.objects.prefetch_related("environment")
     yield from check_rows(rows, _EDITED, _CHANGES, sealed=_explain_unopenable)
 
@@ -83,19 +89,7 @@ def consents() -> Iterator[Problem]:
     return check_rows(ReferenceConsent.objects.prefetch_related("environment"), _EDITED, changes)
 
 
-def _overlaps() -> Iterator[Problem]:
-    """Find living targets that share a place: Keeper takes none such, but it may know more by now."""
-    for target, other in overlapping_targets():
-        yield Problem(
-            kind="overlap",
-            object=object_name(target),
-            message=f"target {other.name} of {other.environment.name} covers the same place or a part of it: "
-            "disconnect one of the two, and remove it",
-        )
-
-
 def _explain_unopenable(row: Target | RotationPolicy) -> str:
-    """Return why the credentials of a target or policy cannot be used; empty if they can."""
     try:
         named = row.credentials.can_decrypt() and row.credentials.data_key_id == row.data_key_id
     except ObjectDoesNotExist:

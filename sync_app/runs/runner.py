@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,11 +15,10 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
-from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import KeyringUnavailable
 from audit_app.interfaces.nudges import nudge
 from audit_app.network.outbound_limits import guarded
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.recorder import AuditObject, record, stream_and_object
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError
@@ -28,9 +26,8 @@ from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
 from sync_app.backends.base import Observation
 from sync_app.errors import BackendError, LeaseLost, RetryLater, ShutdownRequested, SyncError, SyncPaused
-from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now
+from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now, reserve, retry_delay
 from sync_app.jobs.queue import EXECUTE, enqueue, is_paused
-from sync_app.jobs.reservations import reserve
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
@@ -44,7 +41,6 @@ from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import load_run_principal, require_usable
 
 MAX_ATTEMPTS: Final = 12
-_FIRST_DELAY_SECONDS: Final = 2.0
 _PAUSED_SECONDS: Final = 30
 _ERROR_LENGTH: Final = 500
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
@@ -64,11 +60,11 @@ def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger
     return enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=trigger)
 
 
-def request_check(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
+def request_check(*, actor: Principal, target: Target) -> Run:
     """Queue a check of each secret's state, by metadata only. Raises as `request_sync` does."""
     require_target_access(actor=actor, action=Action.TARGET_PLAN, target=target)
     require_usable(target)
-    return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=trigger)
+    return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=Trigger.PERSON)
 
 
 def request_test(*, actor: Principal, target: Target) -> Run:
@@ -96,32 +92,30 @@ def execute(run_id: int) -> Run | None:
     Never raises for what the target, the keys or the rights refuse: that is the run's outcome.
     """
     with reserve("run", run_id) as is_free:
-        return _execute(run_id) if is_free else None
-
-
-def _execute(run_id: int) -> Run | None:
-    lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
-    if lease is None:
-        return None
-    run = _RUN.first(run_id)
-    if run is None:
-        # Only SQL takes them away; the run would be tried for ever.
-        lease.end(RunState.FAILED, error=_GONE)
-        return None
-    try:
-        # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
-        with guarded(lease.require_unexpired):
-            _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
-    except LeaseLost:
-        logger.info("run %s is carried on by another worker", run.uuid)
-        return _RUN.first(run_id)
-    left = _RUN.first(run_id)
-    if left is None:
-        return None
-    count_run(left)
-    if left.kind != RunKind.TEST:
-        alerts.update_after_run(left)
-    return left
+        if not is_free:
+            return None
+        lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+        if lease is None:
+            return None
+        run = _RUN.first(run_id)
+        if run is None:
+            # Only SQL takes them away; the run would be tried for ever.
+            lease.end(RunState.FAILED, error=_GONE)
+            return None
+        try:
+            # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
+            with guarded(lease.require_unexpired):
+                _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
+        except LeaseLost:
+            logger.info("run %s is carried on by another worker", run.uuid)
+            return _RUN.first(run_id)
+        left = _RUN.first(run_id)
+        if left is None:
+            return None
+        count_run(left)
+        if left.kind != RunKind.TEST:
+            alerts.update_after_run(left)
+        return left
 
 
 def pause_all(*, actor: Principal) -> None:
@@ -139,13 +133,6 @@ def all_paused() -> SyncPause | None:
     return SyncPause.objects.first()
 
 
-def retry_delay(attempts: int) -> timedelta:
-    """Return how long to wait before the next attempt: doubling, bounded, with full jitter."""
-    longest = min(LONGEST_WAIT.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
-    share = secrets.SystemRandom().uniform(0.5, 1.0)
-    return timedelta(seconds=longest * share)
-
-
 def _delay(run: Run, error: Exception) -> timedelta:
     """Return how long to wait: as long as the target asked for, or longer."""
     asked = timedelta(seconds=getattr(error, "retry_after", 0.0))
@@ -153,7 +140,6 @@ def _delay(run: Run, error: Exception) -> timedelta:
 
 
 def _run_attempt(run: Run, lease: Lease) -> None:
-    """Do the work of a run, and end it or put it back."""
     if run.kind in WRITING and is_paused(run.target):
         _requeue_paused(lease)
         return
@@ -175,7 +161,10 @@ def _run_attempt(run: Run, lease: Lease) -> None:
     except (SyncError, AccessError, SecretError) as error:
         _handle_failure(run, lease, error, passing=False)
     else:
-        _end_successfully(run, lease, notice)
+        now = database_now()
+        with transaction.atomic():
+            lease.end(RunState.DONE, error=notice)
+            Target.objects.filter(pk=run.target_id).update(last_success_at=now, last_error="", failures=0)
 
 
 def _test(run: Run, lease: Lease) -> None:
@@ -241,35 +230,22 @@ def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) 
             lease.requeue(not_before=now + _delay(run, error), error=sentence)
         else:
             lease.end(RunState.FAILED, error=sentence)
-            _fail_plan(run, sentence)
+            unfinished = [PlanState.MAKING, PlanState.READY, PlanState.APPLYING]
+            if run.plan_id:
+                Plan.objects.filter(pk=run.plan_id, state__in=unfinished).update(
+                    state=PlanState.FAILED, error=sentence, finished_at=database_now()
+                )
         target = Target.objects.filter(pk=run.target_id)
         target.update(last_failure_at=now, last_error=sentence, failures=F("failures") + 1)
         if not passing:
             _record_failure(run, sentence)
 
 
-def _fail_plan(run: Run, sentence: str) -> None:
-    unfinished = [PlanState.MAKING, PlanState.READY, PlanState.APPLYING]
-    if run.plan_id:
-        Plan.objects.filter(pk=run.plan_id, state__in=unfinished).update(
-            state=PlanState.FAILED, error=sentence, finished_at=database_now()
-        )
-
-
-def _end_successfully(run: Run, lease: Lease, notice: str) -> None:
-    now = database_now()
-    with transaction.atomic():
-        lease.end(RunState.DONE, error=notice)
-        Target.objects.filter(pk=run.target_id).update(last_success_at=now, last_error="", failures=0)
-
-
 def _record_failure(run: Run, sentence: str) -> None:
-    environment = run.target.environment
     record(
         actor=run.actor,
         action=Action.TARGET_APPLY if run.kind in WRITING else Action.TARGET_PLAN,
-        stream=environment_stream(environment.uuid),
-        object=run.target.audit_object,
+        **stream_and_object(run.target),
         outcome=Outcome.FAILED,
         details={"run": str(run.uuid), "kind": run.kind, "error": sentence},
     )

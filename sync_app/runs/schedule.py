@@ -1,6 +1,6 @@
 """Finds what is due: targets by interval or change, runs that wait or whose worker died."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -42,7 +42,9 @@ def queue_due() -> list[int]:
         return []
     now = database_now()
     if not is_all_paused():
-        for target in _due_targets(now):
+        never = Q(due_at__isnull=True, interval_seconds__gt=0)
+        targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
+        for target in targets.select_related("environment").order_by("due_at")[:_AT_A_TIME]:
             retry_collisions(partial(_start, target, now))
     runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
     # Those whose target answered last come first.
@@ -101,12 +103,6 @@ def retry_at(target: Target) -> datetime | None:
     if not target.failures or failed is None or (succeeded is not None and succeeded > failed):
         return None
     return failed + min(_LONGEST_RETRY, _FIRST_RETRY * (1 << min(target.failures - 1, 10)))
-
-
-def _due_targets(now: datetime) -> Iterable[Target]:
-    never = Q(due_at__isnull=True, interval_seconds__gt=0)
-    targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
-    return targets.select_related("environment").order_by("due_at")[:_AT_A_TIME]
 
 
 def _start(target: Target, now: datetime) -> None:

@@ -37,7 +37,6 @@ class PlanReport:
 
     @property
     def failed(self) -> bool:
-        """Return whether something could not be done."""
         return any(item.state == ItemState.FAILED for item in self.items) or self.state == PlanState.FAILED
 
     @property
@@ -69,7 +68,6 @@ class TargetReport:
 
     @property
     def failed(self) -> bool:
-        """Return whether the last pass failed, or a secret did."""
         return bool(self.last_error) or DeliveryState.FAILED in self.states
 
     @property

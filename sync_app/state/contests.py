@@ -1,12 +1,13 @@
 """Damps a fight: another controller changes or deletes a secret each time that Keeper has written it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Count, Max
 
+from secrets_app.exposure.known_values import in_batches
 from sync_app.domain.reconciliation import Decision, Reason
 from sync_app.jobs.leases import database_now
 from sync_app.models import PlanItem, Target
@@ -21,7 +22,6 @@ _CHANGED: Final = (str(Reason.TARGET_CHANGED), str(Reason.BOTH_CHANGED))
 _DELETED: Final = (str(Reason.LOST), str(Reason.RESTORED))
 _OVER: Final = _CHANGED + _DELETED
 _WRITES: Final = (str(Act.UPDATE), str(Act.CREATE))
-_NAMES_AT_A_TIME: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def find_contested_writes(target: Target, decisions: Mapping[str, Decision]) -> 
     )
     now = database_now()
     found: dict[str, WaitingWrite] = {}
-    for start in range(0, len(names), _NAMES_AT_A_TIME):
-        for name, times, last in _count_overwrites(target, names[start : start + _NAMES_AT_A_TIME], now):
+    for some in in_batches(names):
+        for name, times, last in _count_overwrites(target, some, now):
             if reason := _reason_to_wait(decisions[name], times, last, now):
                 is_gone = decisions[name].reason in _DELETED
                 found[name] = WaitingWrite(Act.MISSING if is_gone else Act.DRIFTED, reason)
@@ -63,7 +63,9 @@ def _reason_to_wait(decision: Decision, times: int, last: datetime, now: datetim
     return f"{often}: the next write waits until {due:%H:%M} UTC" if now < due else ""
 
 
-def _count_overwrites(target: Target, names: list[str], now: datetime) -> Iterable[tuple[str, int, datetime]]:
+def _count_overwrites(
+    target: Target, names: Sequence[str], now: datetime
+) -> Iterable[tuple[str, int, datetime]]:
     """Return how often, and when last, Keeper wrote these names over a change or a deletion."""
     rows = PlanItem.objects.filter(
         plan__target=target,

@@ -18,9 +18,9 @@ from django.db.models.base import ModelState
 from audit_app.db.sqlite3.base import strict_text
 from audit_app.integrity.raw_rows import ProvenRows, UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows
+from secrets_app.exposure.known_values import in_batches
 from sync_app.models import SyncEntry, Target
 
-_NAMES_AT_A_TIME: Final = 500
 _COLUMNS: Final = tuple(field.attname for field in SyncEntry._meta.concrete_fields)
 _ROWS: Final = ProvenRows(SyncEntry, _COLUMNS)
 _TARGET: Final[Any] = SyncEntry._meta.get_field("target")
@@ -49,9 +49,8 @@ def load_under(target: Target, scope: str) -> list[SyncEntry]:
 
 def load_named(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
     """Return the genuine entries of some names; report the others."""
-    wanted, found = list(names), []
-    for start in range(0, len(wanted), _NAMES_AT_A_TIME):
-        part = wanted[start : start + _NAMES_AT_A_TIME]
+    found = []
+    for part in in_batches(list(names)):
         found += _load(target, f"AND e.name IN ({', '.join(['%s'] * len(part))})", part)
     return {str(entry.name): entry for entry in found}
 
@@ -65,7 +64,12 @@ def _load(target: Target, condition: str, parameters: Sequence[str]) -> list[Syn
             others.append(row[_KEY])
         else:
             found.append(entry)
-    return found + _by_models(target, others) if others else found
+    if not others:
+        return found
+    rows = list(SyncEntry.objects.filter(target=target, pk__in=others))
+    for judged in rows:
+        judged.target = target
+    return found + verified_rows(rows)
 
 
 def _fetch(target: Target, condition: str, parameters: Sequence[str]) -> Sequence[Stored]:
@@ -108,13 +112,6 @@ def _instance(target: Target, values: Sequence[Any]) -> SyncEntry:
     # One object for all, so that no row asks for its target again.
     _TARGET.set_cached_value(entry, target)
     return entry
-
-
-def _by_models(target: Target, keys: Sequence[Any]) -> list[SyncEntry]:
-    rows = list(SyncEntry.objects.filter(target=target, pk__in=keys))
-    for row in rows:
-        row.target = target
-    return verified_rows(rows)
 
 
 @cache

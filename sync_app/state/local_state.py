@@ -13,13 +13,13 @@ from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import ManifestEntry
 from environments_app.models import Environment
+from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, plain_rows_under
 from sync_app.domain.reconciliation import Presence, Side
 from sync_app.state.reference_graph import Resolution, load_resolutions
 
 LOST: Final = "it is gone from Keeper, which did not delete it: have an operator run verify_audit"
-_NAMES_AT_A_TIME: Final = 500
 _HEX_DIGITS: Final = 32
 
 
@@ -46,7 +46,6 @@ class LocalSecret:
 
     @property
     def manifest_entry(self) -> ManifestEntry:
-        """How the manifest of a delivery lists this."""
         return ManifestEntry(secret_uuid=str(self.secret_uuid), number=self.number, name=self.name)
 
     @property
@@ -72,9 +71,7 @@ def list_local(environment: Environment, *, scope: str = "") -> Iterator[LocalSe
 def find_local(environment: Environment, names: Collection[str]) -> dict[str, LocalSecret]:
     """Return the living secrets of these names, with their values sealed."""
     found = {}
-    ordered = sorted(names)
-    for start in range(0, len(ordered), _NAMES_AT_A_TIME):
-        chunk = ordered[start : start + _NAMES_AT_A_TIME]
+    for chunk in in_batches(sorted(names)):
         rows = plain_rows_of(environment, chunk)
         found.update({each.name: each for each in _convert_rows(environment, rows, Q(name__in=chunk))})
     return found
@@ -87,10 +84,8 @@ def find_unexplained_losses(environment: Environment, gone: Mapping[str, UUID | 
     and purged if the audit log records that. Anything else is a loss, not a deletion.
     """
     found = set()
-    ordered = sorted(gone.items())
-    for start in range(0, len(ordered), _NAMES_AT_A_TIME):
-        chunk = dict(ordered[start : start + _NAMES_AT_A_TIME])
-        uuids = [uuid for uuid in chunk.values() if uuid is not None]
+    for chunk in in_batches(sorted(gone.items())):
+        uuids = [uuid for _, uuid in chunk if uuid is not None]
         rows = Secret.objects.select_related("environment").filter(uuid__in=uuids)
         stored = {secret.uuid: secret for secret in rows}
         purges = AuditEvent.objects.filter(
@@ -101,7 +96,7 @@ def find_unexplained_losses(environment: Environment, gone: Mapping[str, UUID | 
         purged = set(purges.values_list("object_uuid", flat=True))
         found |= {
             name
-            for name, uuid in chunk.items()
+            for name, uuid in chunk
             if uuid not in purged and not _is_vacated(stored.get(uuid or NIL), environment, name)
         }
     return found
@@ -117,8 +112,8 @@ def load_fingerprints(versions: Iterable[str]) -> dict[str, bytes]:
     """Return the fingerprints of versions as `LocalSecret` names them; substituted values have none."""
     uuids = [UUID(version) for version in versions if not is_substituted(version)]
     found: dict[str, bytes] = {}
-    for start in range(0, len(uuids), _NAMES_AT_A_TIME):
-        rows = SecretVersion.objects.filter(uuid__in=uuids[start : start + _NAMES_AT_A_TIME])
+    for chunk in in_batches(uuids):
+        rows = SecretVersion.objects.filter(uuid__in=chunk)
         found |= {uuid.hex: bytes(known) for uuid, known in rows.values_list("uuid", "fingerprint")}
     return found
 
@@ -162,9 +157,8 @@ def _convert_rows(
                 secret_type=row.secret_type,
                 envelope=current.envelope,
             )
-    for start in range(0, len(others), _NAMES_AT_A_TIME):
-        chunk = Q(pk__in=others[start : start + _NAMES_AT_A_TIME])
-        yield from _verify_models(environment, chunk & condition)
+    for chunk in in_batches(others):
+        yield from _verify_models(environment, Q(pk__in=chunk) & condition)
 
 
 def _verify_models(environment: Environment, condition: Q) -> Iterator[LocalSecret]:
@@ -191,20 +185,17 @@ def _convert_model(secret: Secret, resolution: Resolution | None = None) -> Loca
     if not readable:
         reason = "the secret's row was not written by Keeper, or its current version is gone"
         record_integrity_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
+    delivered = version.hex if version else ""
+    if version and resolution:
+        delivered = resolution.delivered_version(version)
     return LocalSecret(
         name=secret.name,
         presence=Presence.PRESENT if readable else Presence.UNREADABLE,
         secret_uuid=secret.uuid,
-        version=_delivered_version(version, resolution),
+        version=delivered,
         version_uuid=version,
         number=secret.current_number,
         fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
         secret_type=secret.secret_type,
         resolution=resolution,
     )
-
-
-def _delivered_version(own: UUID | None, resolution: Resolution | None) -> str:
-    if own is None:
-        return ""
-    return resolution.delivered_version(own) if resolution else own.hex

@@ -10,7 +10,7 @@ from uuid import UUID
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.keys import data_keys
@@ -39,7 +39,12 @@ class OpenedValues:
         except SecretError as error:
             if isinstance(error, KeyUnavailable) and not error.permanent:
                 raise
-            self.problems[version] = _explain_error(error)
+            unavailable = isinstance(error, KeyUnavailable)
+            self.problems[version] = (
+                str(error)
+                if unavailable
+                else "Keeper's value does not open: ask an operator to run verify_audit"
+            )
 
 
 def open_versions(
@@ -68,8 +73,7 @@ def open_versions(
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.SECRET_DELIVER,
-        "stream": environment_stream(target.environment.uuid),
-        "object": target.audit_object,
+        **stream_and_object(target),
     }
     details: dict[str, Json] = {"plan": str(plan.uuid), "count": len(entries)}
     if step:
@@ -146,9 +150,3 @@ def _prefetch(keys: Collection[UUID]) -> None:
         data_keys.prefetch(keys)
     except (EnvelopeError, KeyRefused, KeyUnavailable):
         return
-
-
-def _explain_error(error: SecretError) -> str:
-    if isinstance(error, KeyUnavailable):
-        return str(error)
-    return "Keeper's value does not open: ask an operator to run verify_audit"

@@ -48,16 +48,12 @@ def prove_ownership(
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
     if not gone and not capabilities_of(target.backend).keeps_marks:
-        return _prove_by_entry(entry, seen)
+        # Our entry alone proves it: the secret has to be the very one that it notes.
+        proved = seen is not None and bool(entry.remote_id) and entry.remote_id == seen.remote_id
+        return Ownership(entry.ownership) if proved else Ownership.NONE
     if gone or (_is_marked(target, seen, (entry.secret_uuid, secret)) and is_same_secret(entry, seen)):
         return Ownership(entry.ownership)
     return Ownership.NONE
-
-
-def _prove_by_entry(entry: SyncEntry, seen: SecretMetadata | None) -> Ownership:
-    """Return what our entry alone proves: the secret has to be the very one that it notes."""
-    proved = seen is not None and bool(entry.remote_id) and entry.remote_id == seen.remote_id
-    return Ownership(entry.ownership) if proved else Ownership.NONE
 
 
 def is_same_secret(entry: SyncEntry, seen: SecretMetadata | None) -> bool:

@@ -10,12 +10,12 @@ from uuid import UUID
 from django.db.models import F, FilteredRelation, Q
 
 from environments_app.models import Environment
+from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Reference, Secret
 from secrets_app.persistence.references import Place
 
 # References of references of …: further ones are not followed, and refuse the secret.
 MAX_DEPTH: Final = 10
-_AT_A_TIME: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +81,8 @@ def load_resolutions(secrets: Sequence[Secret]) -> dict[UUID, Resolution]:
 
 def _referenced_names(secrets: Iterable[Secret]) -> dict[int, tuple[Place, ...]]:
     found: dict[int, list[Place]] = defaultdict(list)
-    ids = [secret.pk for secret in secrets]
-    for start in range(0, len(ids), _AT_A_TIME):
-        rows = Reference.objects.filter(secret__in=ids[start : start + _AT_A_TIME]).order_by("pk")
+    for ids in in_batches([secret.pk for secret in secrets]):
+        rows = Reference.objects.filter(secret__in=ids).order_by("pk")
         for id_, environment, name in rows.values_list("secret_id", "environment", "name"):
             found[id_].append(Place(environment, name))
     return {id_: tuple(places) for id_, places in found.items()}
@@ -95,9 +94,8 @@ def _load_sources(places: set[Place]) -> dict[Place, Source]:
         by_environment[place.environment].append(place.name)
     rows: list[Secret] = []
     for environment in Environment.objects.filter(name__in=list(by_environment)):
-        wanted = by_environment[environment.name]
-        for start in range(0, len(wanted), _AT_A_TIME):
-            rows += _load_secrets(environment, wanted[start : start + _AT_A_TIME])
+        for wanted in in_batches(by_environment[environment.name]):
+            rows += _load_secrets(environment, wanted)
     names = _referenced_names(row for row in rows if row.uses_references)
     found = {
         Place.of(row): Source(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Secret, has_valid_tags_mac
 from sync_app.models import Target
 from sync_app.state.local_state import LocalSecret, in_scope
@@ -16,7 +17,6 @@ from sync_app.state.local_state import LocalSecret, in_scope
 SELECTED: Final = "selected by its tags"
 LEFT_OUT: Final = "not selected by its tags"
 UNPROVED: Final = "Keeper did not store its present tags: check them and save them on the secret's page"
-_ROWS: Final = 500
 
 
 class TagVerdict(StrEnum):
@@ -35,8 +35,8 @@ def judge_tags(target: Target, secrets: Iterable[LocalSecret]) -> dict[UUID, Tag
         return {}
     wanted, uuids = set(target.tags), [each.secret_uuid for each in secrets]
     found = dict.fromkeys(uuids, TagVerdict.UNPROVED)
-    for start in range(0, len(uuids), _ROWS):
-        rows = Secret.objects.filter(uuid__in=uuids[start : start + _ROWS])
+    for some in in_batches(uuids):
+        rows = Secret.objects.filter(uuid__in=some)
         for uuid, tags, mac in rows.values_list("uuid", "tags", "tags_mac"):
             found[uuid] = _judge(uuid, tags, mac, wanted)
     return found

@@ -56,7 +56,10 @@ def update_after_run(run: Run) -> None:
     Call it outside the run's own transaction; a repeated call sends nothing twice.
     """
     target = run.target
-    if run.state == RunState.FAILED or _keeps_failing(run):
+    # A run that was put back so often must not wait for its last attempt to raise an alert.
+    if run.state == RunState.FAILED or (
+        run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
+    ):
         _raise_alert(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
     elif run.state == RunState.DONE:
         counts: dict[str, int] = dict(_COUNTS.all(target.pk))
@@ -75,16 +78,6 @@ def update_after_run(run: Run) -> None:
 def close_after_removal(target: Target) -> None:
     """Close a target's alerts, in the transaction that removes it."""
     _close_alerts(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
-
-
-def _keeps_failing(run: Run) -> bool:
-    """Return whether a run was put back so often that an alert must not wait for its last attempt."""
-    return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
-
-
-def target_path(target: Target) -> str:
-    """Return the path of a target's page."""
-    return reverse("target-detail", args=[target.pk])
 
 
 def _raise_state_alert(target: Target, state: DeliveryState, count: int) -> None:
@@ -117,7 +110,7 @@ def _raise_alert(
             environment=target.environment,
             subject=f"{_title(target)}: {what}"[:200],
             lines=lines,
-            link=target_path(target),
+            link=reverse("target-detail", args=[target.pk]),
             signature=signature,
         ):
             _record(target, {"kind": kind, "count": count})
@@ -130,7 +123,7 @@ def _close_alerts(target: Target, kinds: list[str], *, what: str = "recovered") 
             about=target.uuid,
             subject=f"{_title(target)}: {what}",
             lines=["What was reported earlier is over."],
-            link=target_path(target),
+            link=reverse("target-detail", args=[target.pk]),
         ):
             _record(target, {"kind": "recovered"})
 

@@ -32,7 +32,8 @@ from sync_app.models.plan import Act
 
 # Neither changes what is written, nor where.
 _HARMLESS: Final = frozenset({"name", "interval_seconds"})
-_MARK: Final = "approval"
+# The option of a plan that names its approval; the row's MAC covers it.
+APPROVAL: Final = "approval"
 # What writes on either side, in the order in which a person reads a plan.
 _WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
 _ORDER: Final = (*_WRITING, *(act for act in Act if act not in {*_WRITING, Act.UNCHANGED}), Act.UNCHANGED)
@@ -104,42 +105,36 @@ def require_change_approval(actor: Principal, target: Target, rules: dict[str, J
     """Return the clearance to change the rules of an automatic target; None if it needs none."""
     if not _widens(actor, target, rules):
         return None
-    proposal = Proposal(
-        action=Action.TARGET_CHANGE,
-        environment=target.environment,
-        object=target.audit_object,
-        expected=state_digest(target),
-        arguments={"target": target.pk, "rules": rules},
-        summary=[
-            Line("Place", "", f"{target.backend} {target.system} {target.place}".strip()),
-            *(
-                Line(name.replace("_", " ").capitalize(), str(getattr(target, name)), str(value))
-                for name, value in sorted(rules.items())
-                if name != "destination"
-            ),
-            *(
-                Line(name.replace("_", " ").capitalize(), str(target.destination.get(name, "")), str(value))
-                for name, value in sorted(_backend_rules(rules).items())
-            ),
-        ],
-    )
-    return require_approval(actor=actor, proposal=proposal)
-
-
-def _backend_rules(rules: dict[str, Json]) -> dict[str, Json]:
-    chosen = rules.get("destination")
-    return chosen if isinstance(chosen, dict) else {}
+    of_backend = rules.get("destination")
+    before = {name: getattr(target, name) for name in sorted(rules.keys() - {"destination"})}
+    after = dict(rules)
+    if isinstance(of_backend, dict):
+        before |= {name: target.destination.get(name, "") for name in sorted(of_backend)}
+        after |= of_backend
+    place = Line("Place", "", f"{target.backend} {target.system} {target.place}".strip())
+    lines = [
+        Line(name.replace("_", " ").capitalize(), str(value), str(after[name]))
+        for name, value in before.items()
+    ]
+    return _require_change(actor, target, {"rules": rules}, [place, *lines])
 
 
 def require_confirm_approval(actor: Principal, target: Target, system: str) -> ApprovalGrant:
     """Return the clearance to have a target be in another system. Raises ApprovalNeeded."""
+    line = Line("System", str(target.system), system)
+    return _require_change(actor, target, {"system": system}, [line])
+
+
+def _require_change(
+    actor: Principal, target: Target, arguments: dict[str, Json], summary: list[Line]
+) -> ApprovalGrant:
     proposal = Proposal(
         action=Action.TARGET_CHANGE,
         environment=target.environment,
         object=target.audit_object,
         expected=state_digest(target),
-        arguments={"target": target.pk, "system": system},
-        summary=[Line("System", str(target.system), system)],
+        arguments={"target": target.pk, **arguments},
+        summary=summary,
     )
     return require_approval(actor=actor, proposal=proposal)
 
@@ -166,11 +161,6 @@ def refuse_unplanned(actor: Principal, target: Target) -> None:
     """Refuse to plan and apply in one step if the plan needs an approval. Raises Conflict."""
     if not target.automatic and needs_second_person(actor, target.environment):
         raise Conflict("The environment is protected. Create a plan and apply it to request approval.")
-
-
-def add_approval(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
-    """Return the options of a plan with the approval, which its row's MAC covers."""
-    return {**plan.options, _MARK: spent["approval"]} if spent else dict(plan.options)
 
 
 def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
@@ -209,7 +199,7 @@ def items_digest(plan: Plan, *, staged: Sequence[PlanItem] = ()) -> str:
 
 
 def _is_approved(plan: Plan) -> bool:
-    mark = plan.options.get(_MARK)
+    mark = plan.options.get(APPROVAL)
     if mark is None:
         return plan.target.automatic and not plan.options
     rows = Approval.objects.select_related("environment").filter(

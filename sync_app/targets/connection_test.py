@@ -47,7 +47,6 @@ class Report:
 
     @property
     def lines(self) -> list[str]:
-        """What was found, in lines for an operator."""
         found = [self.problem] if self.problem else []
         if self.system:
             found.append(f"{self.system} answered, at {self.place or 'its root'}.")
@@ -56,7 +55,6 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found that stops a sync."""
         return not self.problem and not self.missing
 
 

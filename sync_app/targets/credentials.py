@@ -6,9 +6,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.active_installation import is_active
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key
@@ -99,8 +98,7 @@ def _open_credentials(actor: Principal, target: Target) -> dict[str, str]:
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.TARGET_CONNECT,
-        "stream": environment_stream(target.environment.uuid),
-        "object": target.audit_object,
+        **stream_and_object(target),
     }
     receipt = commit_record(
         **told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid.bytes})

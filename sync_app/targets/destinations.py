@@ -103,8 +103,10 @@ def describe_overlap(identity: Identity, *, actor: Principal) -> str:
     others = Target.objects.filter(live=True).select_related("environment").defer("credentials")
     for other in others:
         if system_id(other) == identity.system and identity.overlaps(other.place):
+            seen = allows(actor, Action.TARGET_VIEW, environment_id=other.environment_id, name=other.scope)
+            named = f"target {other.name} of {other.environment.name}" if seen else "another target"
             return (
-                f"{_describe_target(other, actor)} covers this destination or a part of it: "
+                f"{named} covers this destination or a part of it: "
                 "choose another prefix, or disconnect that one first"
             )
     return ""
@@ -120,12 +122,6 @@ def overlapping_targets() -> Iterator[tuple[Target, Target]]:
             if place.overlaps(other.place):
                 yield target, other
         older[place.system].append(target)
-
-
-def _describe_target(target: Target, actor: Principal) -> str:
-    """Name a target to those who may see it."""
-    seen = allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=target.scope)
-    return f"target {target.name} of {target.environment.name}" if seen else "another target"
 
 
 def _split_path(place: str) -> list[str]:

@@ -41,19 +41,13 @@ def load_run_principal(run: Run) -> Principal:
     """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
     if not verified_rows([run]):
         raise Tampered("The run's record was changed outside Keeper; nothing is done.")
-    _require_authentic_plan(run)
+    if run.plan is not None:
+        run.plan.target = run.target
+        if not verified_rows([run.plan]):
+            raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")
     require_usable(run.target)
     if run.actor.kind is not ActorKind.SYSTEM:
         return load_principal(run.actor)
     # Who adopts or takes leave from a shell on the host operates Keeper.
     manages = run.plan is not None and run.plan.kind != PlanKind.SYNC
     return target_principal(run.target, role=Role.MANAGER if manages else Role.EDITOR)
-
-
-def _require_authentic_plan(run: Run) -> None:
-    """Refuse a plan whose content differs from the requested one. Raises Tampered."""
-    if run.plan is None:
-        return
-    run.plan.target = run.target
-    if not verified_rows([run.plan]):
-        raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")

@@ -63,7 +63,10 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
         setattr(target, name, given[name])
     clean_fields(target, changed)
     _check_bounds(target)
-    _check_direction(target)
+    if target.direction != Direction.PUSH and target.tags:
+        raise InvalidField("only_tags", "Tags select what is delivered: choose push, or no tags.")
+    if target.direction != Direction.PUSH and not capabilities_of(target.backend).reads_values:
+        raise InvalidField("direction", "This system shows no values: choose push.")
     return changed
 
 
@@ -82,13 +85,6 @@ def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str,
     # A row that is older than the field has the default.
     kept = target.destination
     return {name: str(text) for name, text in given.items() if kept.get(name, fields[name].default) != text}
-
-
-def _check_direction(target: Target) -> None:
-    if target.direction != Direction.PUSH and target.tags:
-        raise InvalidField("only_tags", "Tags select what is delivered: choose push, or no tags.")
-    if target.direction != Direction.PUSH and not capabilities_of(target.backend).reads_values:
-        raise InvalidField("direction", "This system shows no values: choose push.")
 
 
 def _check_bounds(target: Target) -> None:

@@ -209,7 +209,6 @@ def remove(*, actor: Principal, target: Target) -> None:
 
 @contextmanager
 def _lock_target(target: Target) -> Iterator[Target]:
-    """Yield a living target as it is stored, locked."""
     require_authentic_environment(target.environment)
     with lock_authentic(target) as stored:
         require_not_removed(stored)

@@ -26,7 +26,7 @@ from secrets_app.services import lifecycle
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
 from secrets_app.webhooks.service import add_webhook
-from sync_app.rotation.execution.acknowledgements import acknowledge, remove_acknowledgement
+from sync_app.rotation.execution.consumers import acknowledge, remove_acknowledgement
 from sync_app.tests.shown import make_plan, make_run, make_target
 
 pytestmark = pytest.mark.every_database

@@ -29,7 +29,7 @@ from secrets_app.services import write
 from secrets_app.services.share import open_share, share_once
 from secrets_app.webhooks.service import add_webhook
 from sync_app.models import RotationPolicy, Target
-from sync_app.rotation.execution.acknowledgements import acknowledge
+from sync_app.rotation.execution.consumers import acknowledge
 from sync_app.rotation.policies import service as policies
 from sync_app.targets import consents
 from sync_app.tests.shown import make_plan, make_run

@@ -1,6 +1,6 @@
 """Rotates what a user or token knows: previews each secret, then requests each rotation separately."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -131,7 +131,13 @@ def _match_reader(name: str, named: QuerySet[ServiceToken]) -> SecretReader:
 
 def find_exposed(reader: UUID) -> list[ExposedSecret]:
     """Return all known secrets that are still served, for the host's operator."""
-    return list(_attach_policies([known for known in known_to(reader) if known.stands]))
+    standing = [known for known in known_to(reader) if known.stands]
+    policies: dict[UUID, RotationPolicy] = {}
+    for some in in_batches([known.secret.uuid for known in standing]):
+        rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
+        rows = rows.select_related("environment", "secret__environment")
+        policies |= {policy.secret.uuid: policy for policy in rows}
+    return [ExposedSecret(known=known, policy=policies.get(known.secret.uuid)) for known in standing]
 
 
 def preview(*, actor: Principal, reader: SecretReader, emergency: bool) -> list[ExposedSecret]:
@@ -196,7 +202,6 @@ def _request_one(actor: Principal, exposed: ExposedSecret, reason: str, *, emerg
 def _explain_refusal(
     actor: Principal, exposed: ExposedSecret, under_way: Mapping[int, str], *, emergency: bool
 ) -> str:
-    """Return why nothing would be done about one, or nothing."""
     secret, policy = exposed.known.secret, exposed.policy
     right = Action.SECRET_UPDATE
     if policy is not None:
@@ -229,15 +234,6 @@ def _explain_running(exposed: Sequence[ExposedSecret], *, emergency: bool) -> di
             ):
                 found.setdefault(rotation.policy_id, _REQUESTED)
     return found
-
-
-def _attach_policies(known: Sequence[Known]) -> Iterable[ExposedSecret]:
-    policies: dict[UUID, RotationPolicy] = {}
-    for some in in_batches([each.secret.uuid for each in known]):
-        rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
-        rows = rows.select_related("environment", "secret__environment")
-        policies |= {policy.secret.uuid: policy for policy in rows}
-    return (ExposedSecret(known=each, policy=policies.get(each.secret.uuid)) for each in known)
 
 
 def _find_stale_consumers(exposed: Sequence[ExposedSecret]) -> dict[UUID, list[str]]:

@@ -12,7 +12,7 @@ from sync_app.errors import BackendError
 from sync_app.jobs.leases import database_now
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import RotationPolicy
-from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged
+from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged
 from sync_app.rotation.lookup import require_not_removed, require_policy_access
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotation.rules import window_of

@@ -2,9 +2,7 @@
 
 import logging
 import os
-import secrets
 import socket
-from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -20,8 +18,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.errors import BackendError, LeaseLost, ShutdownRequested, SyncError
-from sync_app.jobs.leases import database_now
-from sync_app.jobs.reservations import reserve
+from sync_app.jobs.leases import database_now, reserve, retry_delay
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
@@ -35,8 +32,6 @@ from sync_app.rotation.rules import window_of
 
 # Attempts of one step before it stops: with the delays between them about 50 minutes.
 MAX_ATTEMPTS: Final = 12
-_FIRST_DELAY_SECONDS: Final = 2.0
-_LONGEST_DELAY_SECONDS: Final = 600.0
 _AT_ONCE: Final = 5
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log, then retry"
 logger = logging.getLogger(__name__)
@@ -48,26 +43,24 @@ def execute(rotation_id: int) -> Rotation | None:
     Never raises for refusals by a server, the keys or the rights: the rotation stores them.
     """
     with reserve("rotation", rotation_id) as is_free:
-        return _execute(rotation_id) if is_free else None
-
-
-def _execute(rotation_id: int) -> Rotation | None:
-    lease = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
-    if lease is None:
-        return None
-    was_served, lost = lease.rotation.promoted_at is not None, False
-    try:
-        _run_attempt(lease)
-    except LeaseLost:
-        lost = True
-        logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
-    left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
-    if not lost:
-        count_rotation(left, was_served=was_served)
-    alerts.update_after_work(left)
-    if left.has_ended:
-        start_waiting(left.policy_id)
-    return left
+        if not is_free:
+            return None
+        lease = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+        if lease is None:
+            return None
+        was_served, lost = lease.rotation.promoted_at is not None, False
+        try:
+            _run_attempt(lease)
+        except LeaseLost:
+            lost = True
+            logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
+        left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+        if not lost:
+            count_rotation(left, was_served=was_served)
+        alerts.update_after_work(left)
+        if left.has_ended:
+            start_waiting(left.policy_id)
+        return left
 
 
 def start_waiting(policy_id: int) -> Rotation | None:
@@ -93,13 +86,6 @@ def start_waiting(policy_id: int) -> Rotation | None:
     except IntegrityError:
         return None  # another process let it in
     return waiting if begun else None
-
-
-def retry_delay(attempts: int) -> timedelta:
-    """Return how long to wait before the next attempt: doubling, bounded, with jitter."""
-    longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(attempts - 1, 20))
-    share = secrets.SystemRandom().uniform(0.5, 1.0)
-    return timedelta(seconds=longest * share)
 
 
 def _can_start(rotation: Rotation) -> bool:
@@ -156,7 +142,7 @@ def _handle_failure(lease: RotationLease, error: Exception) -> None:
     if getattr(error, "permanent", False) or attempts >= MAX_ATTEMPTS:
         _stop(lease, sentence)
         return
-    lease.requeue(not_before=database_now() + retry_delay(attempts), problem=sentence)
+    lease.requeue(not_before=database_now() + retry_delay(attempts - 1), problem=sentence)
 
 
 def _stop(lease: RotationLease, sentence: str) -> None:

@@ -1,6 +1,7 @@
 """Finds what is due: policies by their cadence, rotations that wait, and those whose worker died."""
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -43,7 +44,10 @@ def queue_due() -> list[int]:
     now = database_now()
     for policy in due_policies(now):
         _start(policy, now)
-    for waiting in _start_waiting_rotations():
+    behind = Rotation.objects.filter(slot=Slot.WAITING).select_related(
+        "policy__environment", "policy__secret"
+    )
+    for waiting in behind.defer("policy__credentials").order_by("pk")[:_AT_A_TIME]:
         if retry_collisions(partial(start_waiting, waiting.policy_id)) is None and waiting.emergency:
             _expedite(waiting)
     rotations = Rotation.objects.filter(claimable(now))
@@ -104,23 +108,10 @@ def _claim(policy: RotationPolicy, *, due_after: datetime | None, opens: bool) -
             return False
         # Both or neither: else a fault in between would skip a rotation, and nothing would miss it.
         if opens:
-            _queue(policy)
+            # Suspended this very moment, or a row that Keeper did not write: that was reported.
+            with suppress(SyncError, AccessError, SecretError):
+                request_rotation(actor=policy_principal(policy), policy=policy, trigger=Trigger.SCHEDULE)
     return True
-
-
-def _queue(policy: RotationPolicy) -> None:
-    try:
-        request_rotation(actor=policy_principal(policy), policy=policy, trigger=Trigger.SCHEDULE)
-    except (SyncError, AccessError, SecretError):
-        # Suspended this very moment, or a row that Keeper did not write: that was reported.
-        return
-
-
-def _start_waiting_rotations() -> Iterable[Rotation]:
-    rotations = Rotation.objects.filter(slot=Slot.WAITING).select_related(
-        "policy__environment", "policy__secret"
-    )
-    return rotations.defer("policy__credentials").order_by("pk")[:_AT_A_TIME]
 
 
 def _expedite(waiting: Rotation) -> None:

@@ -80,7 +80,9 @@ class RotationSession:
 
         Raises LoginRefused, NotYetAccepted, or TargetUnreachable: it is not known.
         """
-        if not self.rotator.supports_probe or self._is_proven(number):
+        if not self.rotator.supports_probe or (
+            number in self._proven and time.monotonic() - self._proven[number] < _PROVEN_SECONDS
+        ):
             return
         probed = self.rotator.probe(self.value(number))
         if probed.answer is LoginAnswer.UNKNOWN:
@@ -90,6 +92,3 @@ class RotationSession:
         if probed.answer is LoginAnswer.REFUSED:
             raise LoginRefused(f"{what} cannot log in: {probed.why}")
         self._proven[number] = time.monotonic()
-
-    def _is_proven(self, number: int) -> bool:
-        return number in self._proven and time.monotonic() - self._proven[number] < _PROVEN_SECONDS

@@ -26,7 +26,7 @@ from sync_app.domain.rotation_state import ENDED, Step
 from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, RightsMissing
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.execution.consumer_lag import explain_lag, find_unacknowledged
+from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged
 from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.lookup import find_orphaned_login, require_policy_access
 from sync_app.rotators.base import LoginAnswer, PendingCredential, Rotator
@@ -128,7 +128,10 @@ def _set(session: RotationSession) -> StepWait | None:
             version_stages.stage(actor=actor, secret=secret, version=version, details=details)
     except LeaseLost:
         # Abandoned while the value was created: the worker that revoked it may have read too early.
-        _discard(session, value)
+        try:
+            session.rotator.discard(value)
+        except BackendError as error:
+            logger.warning("what rotation %s made is left where it is: %s", session.rotation.uuid, error)
         raise
     return None
 
@@ -289,13 +292,6 @@ def _pending_number(session: RotationSession) -> int:
             "the pending version is not the one that was staged: abandon the rotation"
         )
     return number
-
-
-def _discard(session: RotationSession, value: str) -> None:
-    try:
-        session.rotator.discard(value)
-    except BackendError as error:
-        logger.warning("what rotation %s made is left where it is: %s", session.rotation.uuid, error)
 
 
 def _wait_a_minute(why: str) -> StepWait:

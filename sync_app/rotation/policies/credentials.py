@@ -8,9 +8,8 @@ from typing import Any
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.events.streams import environment_stream
 from audit_app.integrity.active_installation import is_active
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.errors import InvalidField
 from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key
@@ -55,8 +54,7 @@ def open_policy(
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.ROTATION_CONNECT,
-        "stream": environment_stream(policy.environment.uuid),
-        "object": policy.audit_object,
+        **stream_and_object(policy),
     }
     about: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
     receipt = commit_record(

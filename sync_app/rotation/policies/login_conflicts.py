@@ -25,14 +25,10 @@ def refuse_shared_logins(policy: RotationPolicy, *, actor: Principal) -> None:
         others.exclude(uuid=policy.uuid).select_related("environment", "secret").defer("credentials")
     ):
         if any(mine.conflicts_with(theirs) for mine in wanted for theirs in kind.logins_of(other.settings)):
+            place, name = other.environment, other.secret.name
+            seen = allows(actor, Action.ROTATION_VIEW, environment_id=place.pk, name=name)
+            named = f"the policy of {place.name}/{name}" if seen else "another policy"
             raise RotationConflict(
-                f"{_describe_policy(other, actor)} rotates one of these logins already, and would end what "
+                f"{named} rotates one of these logins already, and would end what "
                 "this one serves: use two other logins, or remove that policy first"
             )
-
-
-def _describe_policy(policy: RotationPolicy, actor: Principal) -> str:
-    """Name a policy to those who may see it."""
-    place, name = policy.environment, policy.secret.name
-    seen = allows(actor, Action.ROTATION_VIEW, environment_id=place.pk, name=name)
-    return f"the policy of {place.name}/{name}" if seen else "another policy"

@@ -145,7 +145,8 @@ def change_connection(
         # It may have been moved since it was read.
         if draft.settings != stored.settings:
             refuse_running(actor, stored)
-            _refuse_working(stored)
+            if stored.rotations.filter(slot__isnull=False).exists():
+                raise RotationInProgress(NOT_ENDED)
             refuse_shared_logins(draft, actor=actor)
             _refuse_orphaning(stored, draft)
         fields = ("settings", "endpoint", "credentials", "data_key_id")
@@ -201,7 +202,6 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
 
 @contextmanager
 def _lock_policy(policy: RotationPolicy) -> Iterator[RotationPolicy]:
-    """Yield a living policy as it is stored, locked."""
     with lock_authentic(policy) as stored:
         require_not_removed(stored)
         yield stored
@@ -220,11 +220,6 @@ def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> Ro
             stored.save(update_fields=["suspended_at", "updated_at"])
             _record(actor, Action.ROTATION_SUSPEND, stored, {"suspended": suspended, **approved})
     return stored
-
-
-def _refuse_working(policy: RotationPolicy) -> None:
-    if policy.rotations.filter(slot__isnull=False).exists():
-        raise RotationInProgress(NOT_ENDED)
 
 
 def _refuse_orphaning(policy: RotationPolicy, moved: RotationPolicy) -> None:

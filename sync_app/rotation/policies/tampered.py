@@ -30,7 +30,22 @@ def end_tampered(*, actor: Principal, policy: RotationPolicy) -> None:
     ids = [rotation.pk for rotation in _are_all_tampered(found)]
     # Locked no sooner than this: a worker holds its rotation and then asks for the policy.
     for rotation in _are_all_tampered(policy.rotations.select_for_update().filter(pk__in=ids)):
-        _end(actor, policy, rotation)
+        secret = Secret.objects.select_related("environment").get(uuid=policy.secret_id)
+        details: dict[str, Json] = {
+            "rotation": str(rotation.uuid),
+            "act": OperatorAction.ABANDON,
+            "from": rotation.step,
+            "step": Step.ABANDONED,
+            "forged": True,
+            "may_be_valid": [number for number in (secret.previous_number, secret.pending_number) if number],
+        }
+        rotation.release_for_retry()
+        rotation.step, rotation.slot, rotation.leaves = Step.ABANDONED, None, ""
+        rotation.finished_at = database_now()
+        rotation.save()
+        if secret.pending_number is not None and secret.is_authentic():
+            version_stages.clear_pending(actor=actor, secret=secret, details=details)
+        record(actor=actor, action=Action.ROTATION_RESOLVE, **stream_and_object(policy), details=details)
 
 
 def _are_all_tampered(rotations: Iterable[Rotation]) -> list[Rotation]:
@@ -38,22 +53,3 @@ def _are_all_tampered(rotations: Iterable[Rotation]) -> list[Rotation]:
     if any(rotation.is_authentic() for rotation in found):
         raise RotationInProgress(NOT_ENDED)
     return found
-
-
-def _end(actor: Principal, policy: RotationPolicy, rotation: Rotation) -> None:
-    secret = Secret.objects.select_related("environment").get(uuid=policy.secret_id)
-    details: dict[str, Json] = {
-        "rotation": str(rotation.uuid),
-        "act": OperatorAction.ABANDON,
-        "from": rotation.step,
-        "step": Step.ABANDONED,
-        "forged": True,
-        "may_be_valid": [number for number in (secret.previous_number, secret.pending_number) if number],
-    }
-    rotation.release_for_retry()
-    rotation.step, rotation.slot, rotation.leaves = Step.ABANDONED, None, ""
-    rotation.finished_at = database_now()
-    rotation.save()
-    if secret.pending_number is not None and secret.is_authentic():
-        version_stages.clear_pending(actor=actor, secret=secret, details=details)
-    record(actor=actor, action=Action.ROTATION_RESOLVE, **stream_and_object(policy), details=details)

@@ -18,7 +18,7 @@ from sync_app.domain.reconciliation import Deletion
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
-from sync_app.rotation.execution import acknowledgements, operator_actions
+from sync_app.rotation.execution import consumers, operator_actions
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import consents
 from sync_app.tests.making import made
@@ -231,7 +231,7 @@ def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
     alice, secret = cast.principal(cast.alice), made_secret(cast, generated)
     token, _ = tokens.issue(actor=alice, environment=cast.development, role="reader", name="app")
     for consumer in (token_principal(token), cast.principal(cast.bob)):
-        acknowledgements.acknowledge(actor=consumer, secret=secret, number=1)
+        consumers.acknowledge(actor=consumer, secret=secret, number=1)
     policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
     rotation = worked(grace_over(worked(asked(cast, policy))))
     assert (rotation.step, rotation.problem) == (

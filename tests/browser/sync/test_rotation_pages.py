@@ -11,7 +11,7 @@ from secrets_app.tests.kept import keep
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
-from sync_app.rotation.execution.acknowledgements import acknowledge
+from sync_app.rotation.execution.consumers import acknowledge
 from sync_app.rotation.execution.runner import execute
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld

@@ -12,7 +12,7 @@ from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run, SyncEntry
 from sync_app.models.plan import PlanKind
-from sync_app.rotation.execution.consumer_lag import explain_lag
+from sync_app.rotation.execution.consumers import explain_lag
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld

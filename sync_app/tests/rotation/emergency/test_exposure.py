@@ -11,7 +11,7 @@ from secrets_app.services import read
 from secrets_app.tests.kept import keep
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
-from sync_app.rotation.execution.acknowledgements import acknowledge
+from sync_app.rotation.execution.consumers import acknowledge
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 

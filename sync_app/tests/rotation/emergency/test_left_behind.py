@@ -163,7 +163,7 @@ def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
         monkeypatch.setattr(AwsIam, "set", makes)
         operator_actions.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
         with monkeypatch.context() as in_another_process:
-            in_another_process.setattr("sync_app.jobs.reservations._reserved", set())
+            in_another_process.setattr("sync_app.jobs.leases._reserved", set())
             assert worked(rotation).step == Step.ABANDONED
         return makes(self, pending, current=current, fence=replace(fence, is_held=lambda: True))
 

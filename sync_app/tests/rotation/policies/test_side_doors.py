@@ -167,7 +167,7 @@ WRITERS = {
     "sync_app.rotation.execution.steps._prepare": "rotation",
     "sync_app.rotation.execution.steps._promote": "rotation",
     "sync_app.rotation.execution.steps._retire": "rotation",
-    "sync_app.rotation.policies.tampered._end": "rotation",
+    "sync_app.rotation.policies.tampered.end_tampered": "rotation",
     "sync_app.rotation.execution.steps._set": "rotation",
     "sync_app.rotation.execution.steps._revoke_unserved": "rotation",
 }

@@ -1,19 +1,24 @@
-"""What the consumers of a secret still use: targets that lag behind, and what consumers confirmed."""
+"""The consumers of a secret: what they confirmed that they use, and which still hold an older version."""
 
 from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.authorization.policy import allows
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import record, stream_and_object
+from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import load_principal
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.references import secrets_that_follow
-from secrets_app.services.read import current_version_of
+from secrets_app.queries.lookup import require_authentic, require_on
+from secrets_app.services.read import current_version_of, version_of
 from sync_app.domain.reconciliation import Direction, Ownership, Reason
 from sync_app.models import Acknowledgement, SyncEntry
 from sync_app.state.reference_graph import load_resolutions
@@ -90,7 +95,6 @@ def _older_substitutions(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
 
 
 def _load_deliveries(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
-    """Return what living targets were given of secrets."""
     entries = SyncEntry.objects.filter(secret_uuid__in=list(secrets), target__live=True)
     pushed = entries.exclude(ownership=Ownership.NONE).exclude(target__direction=Direction.PULL)
     return pushed.select_related("target__environment")
@@ -100,3 +104,64 @@ def _may_read(consumer: UUID, kind: str, secret: Secret) -> bool:
     principal = load_principal(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
     place = secret.environment_id
     return allows(principal, Action.SECRET_REVEAL, environment_id=place, name=secret.name)
+
+
+def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str = "") -> Acknowledgement:
+    """Note that a consumer uses a version; its last word counts.
+
+    `instance` tells apart several that share a token. Raises NoSuchVersion, TamperedSecret, and
+    Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
+    require_authentic(secret)
+    version_of(secret, number)
+    who = {
+        "secret_id": secret.uuid,
+        "consumer_kind": actor.kind,
+        "consumer_uuid": actor.uuid,
+        "instance": instance,
+    }
+    try:
+        return _store(actor, secret, number, who)
+    except IntegrityError:
+        # The same consumer spoke for the first time twice at once.
+        return _store(actor, secret, number, who)
+
+
+def remove_acknowledgement(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
+    """Remove the confirmation of the actor's consumer, or an instance of it; False if there is none.
+
+    Nothing waits for it any more. Raises Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
+    with transaction.atomic():
+        own = Acknowledgement.objects.select_for_update().filter(
+            secret=secret, consumer_kind=actor.kind, consumer_uuid=actor.uuid, instance=instance
+        )
+        said = own.first()
+        if said is None:
+            return False
+        record(
+            actor=actor,
+            action=Action.ROTATION_ACKNOWLEDGE,
+            **stream_and_object(secret),
+            details={"instance": instance, "withdrawn": True, **row_digest_entry(said, gone=True)},
+        )
+        said.delete()
+    return True
+
+
+def _store(actor: Principal, secret: Secret, number: int, who: dict[str, object]) -> Acknowledgement:
+    with transaction.atomic():
+        said = Acknowledgement.objects.select_for_update().filter(**who).first() or Acknowledgement(**who)
+        if said.pk and said.number == number and said.is_authentic():
+            return said
+        said.consumer_name, said.number, said.acknowledged_at = actor.name, number, timezone.now()
+        said.save()
+        record(
+            actor=actor,
+            action=Action.ROTATION_ACKNOWLEDGE,
+            **stream_and_object(secret),
+            details={"number": number, "instance": said.instance, **row_digest_entry(said)},
+        )
+    return said
