@@ -62,7 +62,6 @@ class Api:
     _connection: HTTPConnection | None = field(default=None, repr=False)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        """Read. Raises KprError as `send` does."""
         return self.send("GET", path, query=query)
 
     def every(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:

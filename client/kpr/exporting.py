@@ -51,7 +51,6 @@ def written(values: Mapping[str, str], form: str) -> str:
 
 
 def _shell(variable: str, value: str) -> str:
-    """Return a line that bash, zsh, dash and other POSIX shells evaluate."""
     return f"export {variable}={_single_quoted(value)}\n"
 
 

@@ -61,7 +61,6 @@ class PrivateFolder:
                 shutil.rmtree(self._path)
 
     def write(self, variable: str, content: bytes) -> str:
-        """Return the path of a new file of mode 0600."""
         if self._path is None:
             raise RuntimeError("The folder is not open.")
         path = self._path / variable

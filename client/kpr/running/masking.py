@@ -47,7 +47,6 @@ class Masker:
         return shown
 
     def end(self) -> bytes:
-        """Return the rest of a stream that has ended."""
         return self._decided(is_end=True)
 
     def _decided(self, *, is_end: bool) -> bytes:

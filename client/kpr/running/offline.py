@@ -5,7 +5,6 @@ opens with both alone; server, environment and prefix are its associated data. T
 which a copy may be used, with each answer. Without that no copy is kept, and an older one is deleted.
 """
 
-import base64
 import hashlib
 import hmac
 import json
@@ -14,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,13 @@ from kpr.api import Answer
 from kpr.cli.output import duration
 from kpr.errors import NoAnswerError
 from kpr.settings import Settings, cache_folder
-from kpr.signin.credentials import system_keyring, write_private
+from kpr.signin.credentials import forget_key, kept_key, write_private
 
 # The seconds for which an answer may be kept.
 HEADER = "keeper-offline"
 SERVICE = "keeper-kpr-offline"
 _FORMAT = "keeper-kpr-offline-1"
 _NONCE_BYTES = 12
-_KEY_BYTES = 32
 _HOUR = 3600
 # What Keeper allows at most.
 _LONGEST_HOURS = 168
@@ -94,7 +91,6 @@ class OfflineCopy:
         return {"seconds": int(age), "at_most_seconds": bound, "is_usable": 0 <= age <= bound}
 
     def delete(self) -> None:
-        """Delete the copy, if there is one."""
         self._path.unlink(missing_ok=True)
 
     def _prune(self) -> None:
@@ -130,28 +126,14 @@ class OfflineCopy:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - optional
         except ImportError:
             return None
-        keyring = system_keyring()
-        if keyring is None:
-            return None
-        try:
-            text = keyring.get_password(SERVICE, self._server) or ""
-            if not text and makes:
-                text = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
-                keyring.set_password(SERVICE, self._server, text)
-        except keyring.errors.KeyringError:
-            return None
-        if not text:
-            return None
-        return AESGCM(hmac.digest(base64.b64decode(text), self._token.encode(), "sha256"))
+        key = kept_key(SERVICE, self._server, makes=makes)
+        return AESGCM(hmac.digest(key, self._token.encode(), "sha256")) if key else None
 
 
 def forget_copies(server: str) -> None:
     """Delete every copy of a server, and their key as far as the keyring can be used."""
     shutil.rmtree(_folder(server), ignore_errors=True)
-    keyring = system_keyring()
-    if keyring is not None:
-        with suppress(keyring.errors.KeyringError):
-            keyring.delete_password(SERVICE, server)
+    forget_key(SERVICE, server)
 
 
 def pick(secrets: Mapping[str, str], name: str, error: NoAnswerError) -> str:

@@ -48,7 +48,6 @@ class MaskedOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Copy what is left, and end."""
         self._close_given()
         os.close(self._stopping)
         if self._thread is not None:

@@ -4,25 +4,21 @@ A fingerprint is the HMAC-SHA256 of a value, or of a line of it, under a key in 
 neither holds a value nor lets one be guessed.
 """
 
-import base64
 import hmac
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kpr.errors import UsageError
 from kpr.settings import cache_folder
-from kpr.signin.credentials import system_keyring, write_private
+from kpr.signin.credentials import forget_key, kept_key, write_private
 
 SERVICE = "keeper-kpr-scan"
 # Shorter values are words of any text.
 _SHORTEST = 8
 _BYTES = 16
-_KEY_BYTES = 32
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|`([^`]*)`")
 _SPLITS = (
     re.compile(r"\s+"),
@@ -45,7 +41,7 @@ class Fingerprints:
 
         Raises UsageError if there is no usable keyring.
         """
-        key = self._keyed(makes=True)
+        key = kept_key(SERVICE, self._server, makes=True)
         if not key:
             raise UsageError("Fingerprints need a keyring: install keeper-kpr[keyring] and unlock it.")
         known = {
@@ -61,7 +57,7 @@ class Fingerprints:
     def load(self) -> bool:
         """Make the stored fingerprints ready, and return whether there are any that can be used."""
         stored = _read(self._file).get(self._server, {})
-        self._key = self._keyed(makes=False) if stored else b""
+        self._key = kept_key(SERVICE, self._server, makes=False) if stored else b""
         if self._key:
             self._known = {bytes.fromhex(each): name for row in stored.values() for each, name in row.items()}
         return bool(self._known)
@@ -72,19 +68,6 @@ class Fingerprints:
             found = (self._known.get(_print(self._key, each)) for each in _candidates(line))
             yield from {name for name in found if name}
 
-    def _keyed(self, *, makes: bool) -> bytes:
-        keyring = system_keyring()
-        if keyring is None:
-            return b""
-        try:
-            text = keyring.get_password(SERVICE, self._server) or ""
-            if not text and makes:
-                text = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
-                keyring.set_password(SERVICE, self._server, text)
-        except keyring.errors.KeyringError:
-            return b""
-        return base64.b64decode(text)
-
 
 def forget_fingerprints(server: str) -> None:
     """Delete the fingerprints of a server, and their key as far as the keyring can be used."""
@@ -92,10 +75,7 @@ def forget_fingerprints(server: str) -> None:
     stored = _read(path)
     if stored.pop(server, None) is not None:
         write_private(path, json.dumps(stored).encode())
-    keyring = system_keyring()
-    if keyring is not None:
-        with suppress(keyring.errors.KeyringError):
-            keyring.delete_password(SERVICE, server)
+    forget_key(SERVICE, server)
 
 
 def _parts(value: str) -> set[str]:

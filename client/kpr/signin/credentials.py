@@ -3,9 +3,11 @@
 A token is never taken from the command line, which other accounts can read.
 """
 
+import base64
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from kpr.settings import Settings, config_folder
 SERVICE = "keeper-kpr"
 # What the tokens of people begin with; those of programs begin with kpr_.
 PERSONAL = "kpu_"
+_KEY_BYTES = 32
 _TOKEN = re.compile(r"kp[ru]_[A-Za-z0-9_-]{22}_[A-Za-z0-9_-]{43}")
 
 
@@ -153,6 +156,29 @@ def system_keyring() -> Any:
         return None
     # Backends without a store have a priority of 0 or less.
     return keyring if keyring.get_keyring().priority > 0 else None
+
+
+def kept_key(service: str, server: str, *, makes: bool) -> bytes:
+    """Return the key that the keyring holds for a server, perhaps made now; empty where it cannot be used."""
+    keyring = system_keyring()
+    if keyring is None:
+        return b""
+    try:
+        text = keyring.get_password(service, server) or ""
+        if not text and makes:
+            text = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+            keyring.set_password(service, server, text)
+    except keyring.errors.KeyringError:
+        return b""
+    return base64.b64decode(text)
+
+
+def forget_key(service: str, server: str) -> None:
+    """Delete the key of a server, as far as the keyring can be used."""
+    keyring = system_keyring()
+    if keyring is not None:
+        with suppress(keyring.errors.KeyringError):
+            keyring.delete_password(service, server)
 
 
 def _entries() -> dict[str, Any]:

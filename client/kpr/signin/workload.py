@@ -42,7 +42,6 @@ def _platform_token(audience: str) -> str:
 
 
 def _of_github(audience: str) -> str:
-    """Ask GitHub for a token of this job for an audience."""
     parts = urlsplit(os.environ["ACTIONS_ID_TOKEN_REQUEST_URL"])
     if parts.scheme != "https" or not parts.hostname:
         raise SignInError("ACTIONS_ID_TOKEN_REQUEST_URL is no address of GitHub.")
