@@ -19,15 +19,19 @@ _KEPT_ID = "keeper.request_id"
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_REQUEST_ID")
 
 
-class RequestContextMiddleware:
+class Middleware:
+    """The base of middleware, with what answers further in."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+
+class RequestContextMiddleware(Middleware):
     """Sets `request.request_id` and `request.client_address` and binds both to the log.
 
     Headers reserved for proxies (X-Forwarded-*, X-Request-ID) are removed from requests that do not come
     from one of KEEPER_TRUSTED_PROXIES.
     """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request, with its id in the response's X-Request-ID."""
@@ -42,11 +46,8 @@ class RequestContextMiddleware:
         return response
 
 
-class ConfigurationHistoryMiddleware:
+class ConfigurationHistoryMiddleware(Middleware):
     """Lets the history of configuration name who made a request's changes, and from where."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request; the actor is looked up only if something is changed."""

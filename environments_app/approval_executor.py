@@ -1,9 +1,10 @@
 """Carries out approved changes of access, each by its ordinary use case."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.contrib.auth.models import Group
+from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
@@ -21,6 +22,7 @@ from environments_app.tokens.service import Lifetime
 from environments_app.trusts import service as trusts
 
 _GONE: Final = "The object of this request no longer exists."
+_Row = TypeVar("_Row", bound=Model)
 
 
 def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -31,8 +33,8 @@ def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
     memberships.grant(
         actor=actor,
         environment=approval.environment,
-        user=_user(user) if user else None,
-        group=_group(group) if group else None,
+        user=_found(User.objects.filter(uuid=user)) if user else None,
+        group=_found(Group.objects.filter(name=group)) if group else None,
         **given,
     )
     return ExecutionResult(sentence="Access granted.")
@@ -42,9 +44,7 @@ def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
     given = dict(approval.arguments)
     del given["asked_by"]
     rows = AccessRequest.objects.select_related("environment", "requester")
-    request = rows.filter(pk=given.pop("request"), environment=approval.environment).first()
-    if request is None:
-        raise ApprovalVoid(_GONE)
+    request = _found(rows.filter(pk=given.pop("request"), environment=approval.environment))
     decisions.approve(actor=actor, request=request, **given)
     return ExecutionResult(
         sentence="Access granted.", link=reverse("access-request-detail", args=[request.pk])
@@ -54,9 +54,7 @@ def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
 def _change(actor: Principal, approval: Approval) -> ExecutionResult:
     given = _given(approval)
     rows = Membership.objects.select_related("environment", "user", "group")
-    membership = rows.filter(pk=given.pop("membership"), environment=approval.environment).first()
-    if membership is None:
-        raise ApprovalVoid(_GONE)
+    membership = _found(rows.filter(pk=given.pop("membership"), environment=approval.environment))
     memberships.change_membership(actor=actor, membership=membership, **given)
     return ExecutionResult(sentence="Access changed.")
 
@@ -70,26 +68,21 @@ def _issue(actor: Principal, approval: Approval) -> ExecutionResult:
 
 def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
     rows = ServiceToken.objects.select_related("environment")
-    old = rows.filter(pk=approval.arguments["rotates"], environment=approval.environment).first()
-    if old is None:
-        raise ApprovalVoid(_GONE)
+    old = _found(rows.filter(pk=approval.arguments["rotates"], environment=approval.environment))
     overlap = timedelta(seconds=approval.arguments["overlap"])
     token, text = tokens_rotation.rotate(actor=actor, token=old, overlap=overlap)
     return ExecutionResult(sentence=f"Token {token.name} rotated.", plaintext=text)
 
 
 def _trust(actor: Principal, approval: Approval) -> ExecutionResult:
-    given = _lasting(approval)
-    trusts.create(actor=actor, environment=approval.environment, **given)
+    trusts.create(actor=actor, environment=approval.environment, **_lasting(approval))
     return ExecutionResult(sentence="Trust created. Workloads can sign in.")
 
 
 def _change_trust(actor: Principal, approval: Approval) -> ExecutionResult:
     given = _given(approval)
     rows = Trust.objects.select_related("environment")
-    trust = rows.filter(pk=given.pop("trust"), environment=approval.environment).first()
-    if trust is None:
-        raise ApprovalVoid(_GONE)
+    trust = _found(rows.filter(pk=given.pop("trust"), environment=approval.environment))
     trusts.change(actor=actor, trust=trust, **given)
     return ExecutionResult(sentence="Trust changed.")
 
@@ -102,8 +95,9 @@ def _update(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _join(actor: Principal, approval: Approval) -> ExecutionResult:
-    given = approval.arguments
-    groups.add_to_group(actor=actor, user=_user(given["user"]), group=_group(given["group"]))
+    user = _found(User.objects.filter(uuid=approval.arguments["user"]))
+    group = _found(Group.objects.filter(name=approval.arguments["group"]))
+    groups.add_to_group(actor=actor, user=user, group=group)
     return ExecutionResult(sentence="Person added to the group.")
 
 
@@ -126,18 +120,11 @@ def _given(approval: Approval) -> dict[str, Any]:
     return given
 
 
-def _user(uuid: str) -> User:
-    user = User.objects.filter(uuid=uuid).first()
-    if user is None:
+def _found(rows: QuerySet[_Row]) -> _Row:
+    row = rows.first()
+    if row is None:
         raise ApprovalVoid(_GONE)
-    return user
-
-
-def _group(name: str) -> Group:
-    group = Group.objects.filter(name=name).first()
-    if group is None:
-        raise ApprovalVoid(_GONE)
-    return group
+    return row
 
 
 class AccessApprovalExecutor(ApprovalExecutor):

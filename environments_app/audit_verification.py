@@ -40,7 +40,6 @@ class Verification:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing was found."""
         return not self.problems
 
 

@@ -1,7 +1,6 @@
 """Gives each request its principal, and answers those whose session has ended."""
 
 import re
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -15,25 +14,22 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 
+from audit_app.middleware import Middleware
 from environments_app.authentication.drf import session_principal
 from environments_app.clock import ZONE
 from environments_app.views.account.origin_page import origin_page
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
 EXPIRED: Final = "Your session has expired. Sign in again."
 # What programs and operators read; and to ask how long a session lasts is no use of it.
 _UTC: Final = re.compile("/api/|/admin/|/session$")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-class PrincipalMiddleware:
+class PrincipalMiddleware(Middleware):
     """Sets `request.principal`, a Principal that is always there and perhaps has no rights.
 
     For the API, a service token's principal takes its place once DRF has authenticated.
     """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         principal = SimpleLazyObject(lambda: session_principal(request))
@@ -41,11 +37,8 @@ class PrincipalMiddleware:
         return self.get_response(request)
 
 
-class TimeZoneMiddleware:
+class TimeZoneMiddleware(Middleware):
     """Shows pages and takes their forms in the time zone that the person chose; API and admin speak UTC."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and not _UTC.match(request.path)
@@ -61,15 +54,12 @@ def _zone_of(request: HttpRequest) -> ZoneInfo | None:
         return None
 
 
-class ExpiredSessionMiddleware:
+class ExpiredSessionMiddleware(Middleware):
     """Replaces the redirect to the sign-in page where following it would lose something.
 
     A script gets 401: it would otherwise read the sign-in page as its answer. A form leads to the sign-in
     page with `expired`, and from there back to the page that it was on: its own address often takes no GET.
     """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)

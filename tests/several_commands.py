@@ -4,7 +4,6 @@ Each start of Python loads Keeper again, which takes one to two seconds of CPU. 
 each command printed.
 """
 
-import gc
 import json
 import os
 import sys
@@ -15,8 +14,6 @@ from django.core.management import call_command
 
 if __name__ == "__main__":
     os.umask(0o077)
-    # As `keeper` does: what is loaded stays, and going over it again takes a tenth of the time.
-    gc.set_threshold(50_000)
     django.setup()
     printed = []
     for arguments in json.loads(sys.argv[1]):

@@ -8,11 +8,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.events import streams
-from audit_app.events.actions import Action, Outcome
+from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import commit_record
 from environments_app.access_requests.events import (
     checked_text,
     record_step,
@@ -24,7 +22,7 @@ from environments_app.approvals.access_proposals import granting_asked, widens_r
 from environments_app.approvals.gate import clearance_for_asked
 from environments_app.authorization.break_glass import confirm_grant
 from environments_app.authorization.locked_row import lock_authentic
-from environments_app.authorization.policy import Principal, allows, grants_allow, require
+from environments_app.authorization.policy import Principal, allows, grants_allow, record_denial, require
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
@@ -159,12 +157,11 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
     if not verified_rows([request]):
         raise Tampered("The stored request was changed outside Keeper; it can't be used.")
     if not answers(actor, request):
-        commit_record(
+        record_denial(
             actor=actor,
             action=Action.MEMBER_GRANT,
-            stream=streams.environment_stream(environment.uuid),
+            environment=environment,
             object=request.audit_object,
-            outcome=Outcome.DENIED,
         )
         raise Forbidden("Another manager of the environment must review this request.")
     return environment

@@ -156,7 +156,6 @@ def _environment_name(name: str) -> str:
 
 
 def _equal(wanted: AccessRequest) -> AccessRequest | None:
-    """Return a request that waits and asks for the same."""
     same = _rows().filter(
         requester=wanted.requester,
         environment_name=wanted.environment_name,

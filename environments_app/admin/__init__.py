@@ -6,4 +6,3 @@ __all__ = ["access", "requests", "trusts", "users"]
 
 access_acts.register()
 saml_acts.register()
-trusts.register()

@@ -17,6 +17,7 @@ from environments_app.admin.forms import (
 from environments_app.authorization.policy import Principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
+from environments_app.environments.service import CHANGEABLE
 from environments_app.models import (
     AccessConfirmation,
     Environment,
@@ -40,17 +41,7 @@ class EnvironmentAdmin(ServiceAdmin):
     list_display = ("name", "display_name", "protected", "kms_key_alias", "position", "updated_at")
     search_fields = ("name", "display_name")
     ordering = ("position", "name")
-    fields: ClassVar[tuple[str, ...]] = (
-        "name",
-        "display_name",
-        "description",
-        "colour",
-        "position",
-        "protected",
-        "approvals_required",
-        "kms_key_alias",
-        "offline_hours",
-    )
+    fields: ClassVar[tuple[str, ...]] = ("name", *CHANGEABLE)
     sections = (
         ("On pages", "display_name description colour position"),
         ("Protection", "protected approvals_required kms_key_alias offline_hours"),
@@ -60,7 +51,6 @@ class EnvironmentAdmin(ServiceAdmin):
         return reverse("environment-detail", args=[obj.name])
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
-        """Keep the name of an existing environment."""
         return ("name",) if obj else ()
 
     def create(self, *, actor: Principal, form: Any) -> Environment:
@@ -102,7 +92,6 @@ class MembershipAdmin(ServiceAdmin):
         return reverse("environment-access", args=[obj.environment.name])
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
-        """Keep whom an existing membership is for, and where."""
         return ("environment", "user", "group") if obj else ()
 
     @admin.display(description="user or group", ordering="user")
@@ -161,7 +150,6 @@ class ServiceTokenAdmin(ServiceAdmin):
 
     @admin.display(description="status")
     def status(self, token: ServiceToken) -> str:
-        """Return whether the token works, as icon and word."""
         return state(expiry_alerts.token_status(token))
 
     def remove(self, *, actor: Principal, row: Any) -> None:
@@ -190,7 +178,6 @@ class PersonalTokenAdmin(ServiceAdmin):
     hidden = frozenset({"secret_hash", "pepper_id"})
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Revoke a token; the row stays, since the audit log names it."""
         revoke_token(actor=actor, token=row)
 
 

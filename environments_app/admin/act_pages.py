@@ -49,7 +49,6 @@ class ActsAdmin(ModelAdmin):
         return [*own, *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer the acts on many rows to administrators."""
         found: dict[str, Any] = dict(super().get_actions(request) or {})
         if getattr(request.user, "is_admin", False) and request.GET.get("_popup") is None:
             offered = [act for act in self.acts if act.takes and act.bulk]
@@ -57,7 +56,6 @@ class ActsAdmin(ModelAdmin):
         return found
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the list, with the acts that need no row."""
         actor = principal_of(request)
         offered = [act for act in self.acts if not act.takes and act.listed and act.permitted(actor, None)]
         links = [
@@ -69,7 +67,6 @@ class ActsAdmin(ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show an object, with the acts that are allowed and apply to it now."""
         row, actor = kwargs.get("obj"), principal_of(request)
         if row is not None:
             context["acts"] = [
@@ -80,14 +77,12 @@ class ActsAdmin(ModelAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def list_act_view(self, request: HttpRequest, act: str) -> HttpResponse:
-        """Show or carry out an act that needs no row."""
         chosen = self._act(act)
         if chosen.takes:
             raise Http404
         return self._answer(request, chosen, [None], back=reverse(self._name("changelist")))
 
     def object_act_view(self, request: HttpRequest, object_id: str, act: str) -> HttpResponse:
-        """Show or carry out an act on one object."""
         chosen, row = self._act(act), self.get_object(request, unquote(object_id))
         if row is None or not chosen.takes:
             raise Http404
@@ -204,7 +199,6 @@ class ActsAdmin(ModelAdmin):
 
 
 def _show_refusal(form: forms.Form, outcome: Outcome) -> None:
-    """Add a refusal to the form, beside its field if it has one."""
     find = getattr(form, "field_of", None)
     name = find(outcome.field) if find else outcome.field
     form.add_error(
@@ -213,7 +207,6 @@ def _show_refusal(form: forms.Form, outcome: Outcome) -> None:
 
 
 def _described(act: Act, actor: Principal, row: Any) -> dict[str, Any]:
-    """Return what the question shows of a row."""
     objection = act.objection(actor, row)
     lines = act.foresee(actor, row) if act.foresee and not objection else ()
     return {"row": act.named(row), "objection": objection, "lines": lines}

@@ -85,7 +85,6 @@ class Act:
     dangerous: bool = False
 
     def permitted(self, actor: Principal, row: Any) -> bool:
-        """Return whether the policy table allows the act on a row."""
         place = self.place(row)
         return allows(actor, self.permission, environment_id=place.environment_id, name=place.name)
 

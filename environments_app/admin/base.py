@@ -35,7 +35,6 @@ class _Refused:
     refused: ClassVar[tuple[str, str]]
 
     def clean(self) -> Any:
-        """Refuse with the reason of the use case."""
         form: Any = self
         cleaned = super().clean()  # type: ignore[misc]  # the form that this is mixed into
         field, reason = self.refused
@@ -69,15 +68,12 @@ class ServiceAdmin(OperatorAdmin):
         raise NotImplementedError
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow adding where there is a use case for it."""
         return self._defines("create") and super().has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow changing where there is a use case for it."""
         return self._defines("change") and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow deleting where there is a use case for it."""
         return self._defines("remove") and super().has_delete_permission(request, obj)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -153,7 +149,6 @@ class ServiceAdmin(OperatorAdmin):
         obj.__dict__.update(stored.__dict__)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Let the use case delete."""
         self.remove(actor=principal_of(request), row=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:

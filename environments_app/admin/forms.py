@@ -22,7 +22,6 @@ class WriteOnlyTextarea(forms.Textarea):
     """A text area that no answer fills: a value that was refused is typed again."""
 
     def format_value(self, value: Any) -> str:
-        """Return nothing, whatever was typed."""
         return ""
 
 
@@ -54,7 +53,6 @@ class AccountForm(ModelForm):
         fields = ("username", "email", "display_name", "role", "is_active")
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a weak password, or one that is like the account."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if given.get("new_password"):
             try:
@@ -74,7 +72,6 @@ class NewUserForm(AccountForm):
     new_password = _password_field("Password", "Empty: signs in by single sign-on only.")
 
     def clean_username(self) -> str:
-        """Return the name as it is stored."""
         try:
             return validate_new_username(self.cleaned_data["username"])
         except AccessError as error:
@@ -120,7 +117,6 @@ class SamlGroupMappingForm(ModelForm):
     """What a group of the identity provider grants: a role in one environment, or in the installation."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a role of the installation in an environment, and another one nowhere."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not {"role", "environment", "prefix"} <= given.keys():
             return given

@@ -48,7 +48,6 @@ class TrustAdmin(ServiceAdmin):
 
     @admin.display(description="status")
     def status(self, trust: Trust) -> str:
-        """Return whether workloads can sign in, as icon and word."""
         return state(trust_status(trust))
 
     def remove(self, *, actor: Principal, row: Any) -> None:
@@ -58,6 +57,4 @@ class TrustAdmin(ServiceAdmin):
 read_only(UsedJwt, "id until", period="until")
 
 
-def register() -> None:
-    """Offer what can be done with trusts."""
-    offer(Trust, _DISABLE)
+offer(Trust, _DISABLE)

@@ -74,19 +74,16 @@ class UserAdmin(ServiceAdmin):
         return super().get_form(request, obj, change, **{"form": form} | kwargs)
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
-        """Keep the name of an existing account."""
         return ("username", "offboarding") if obj else ()
 
     @admin.display(description="status", ordering="is_active")
     def status(self, user: User) -> str:
-        """Return whether the account works, as icon and word."""
         if not user.is_active:
             return state("disabled")
         return state("suspended" if user.suspended_at else "active")
 
     @admin.display(description="two-factor", ordering="second_factor")
     def two_factor(self, user: User) -> str:
-        """Return whether local sign-ins need a second factor."""
         return yes_no(user.second_factor)
 
     @admin.display(description="When they leave")
@@ -148,7 +145,6 @@ class GroupMemberAdmin(ServiceAdmin):
     fields: ClassVar[tuple[str, ...]] = ("user", "group")
 
     def create(self, *, actor: Principal, form: Any) -> GroupMember:
-        """Let a person take part in a group."""
         return groups.add_to_group(actor=actor, **form.cleaned_data)
 
     def remove(self, *, actor: Principal, row: Any) -> None:
@@ -184,7 +180,6 @@ class FailedSignInsAdmin(ReadOnlyAdmin):
 
     @admin.display(description="account")
     def account(self, row: FailedSignIns) -> str:
-        """Lead to the account, where it can be unlocked."""
         user = getattr(row, "user", None)
         if user is None:
             return "no account"

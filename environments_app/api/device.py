@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from environments_app.api.environments import AccessView
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.models import PersonalToken
@@ -59,17 +59,12 @@ class DevicePending(serializers.Serializer[Any]):
     error = serializers.ChoiceField(choices=["authorization_pending"])
 
 
-class _OpenView(APIView):
+class _OpenView(AccessView):
     """Needs no sign-in: it is one. The use cases limit each address."""
 
     authentication_classes = ()
     permission_classes = ()
-
-    def given(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
-        """Return the fields of a valid body. Raises ValidationError."""
-        serializer = serializer_class(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
+    pagination_class = None
 
 
 class DeviceStartView(_OpenView):

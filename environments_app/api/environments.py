@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -37,7 +37,6 @@ class AccessView(GenericAPIView[Any]):
 
     @property
     def actor(self) -> Principal:
-        """The caller, with all grants."""
         return principal_of(self.request)
 
     def given(self, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:
@@ -47,7 +46,6 @@ class AccessView(GenericAPIView[Any]):
         return dict(serializer.validated_data)
 
     def page(self, rows: QuerySet[Any]) -> list[Any]:
-        """Return one page of rows, as the query asks for it."""
         return list(self.paginate_queryset(rows) or [])
 
 
@@ -76,7 +74,7 @@ class EnvironmentListView(AccessView):
         environment = environments.create_environment(
             actor=self.actor, **self.given(documents.NewEnvironment)
         )
-        return _answer(documents.SavedEnvironment(environment), status.HTTP_201_CREATED)
+        return Response(documents.SavedEnvironment(environment).data, status=status.HTTP_201_CREATED)
 
 
 class EnvironmentView(AccessView):
@@ -89,7 +87,7 @@ class EnvironmentView(AccessView):
     def get(self, request: Request, environment: str) -> Response:
         """Return an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
-        return _answer(documents.EnvironmentDocument(place))
+        return Response(documents.EnvironmentDocument(place).data)
 
     @extend_schema(
         summary="Change an environment",
@@ -101,7 +99,7 @@ class EnvironmentView(AccessView):
         place = environments.find_environment(actor=self.actor, name=environment)
         changes = self.given(documents.EnvironmentChange)
         changed = environments.update_environment(actor=self.actor, environment=place, **changes)
-        return _answer(documents.SavedEnvironment(changed))
+        return Response(documents.SavedEnvironment(changed).data)
 
 
 class MemberListView(AccessView):
@@ -133,7 +131,7 @@ class MemberListView(AccessView):
             group=find_group(fields.pop("group", None)),
             **fields,
         )
-        return _answer(documents.MemberDocument(membership), status.HTTP_201_CREATED)
+        return Response(documents.MemberDocument(membership).data, status=status.HTTP_201_CREATED)
 
 
 class MemberView(AccessView):
@@ -145,7 +143,7 @@ class MemberView(AccessView):
     @extend_schema(summary="Read a membership", responses=documents.MemberDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a membership."""
-        return _answer(documents.MemberDocument(self._membership(environment, id)))
+        return Response(documents.MemberDocument(self._membership(environment, id)).data)
 
     @extend_schema(
         summary="Change a membership", request=documents.MemberChange, responses=documents.MemberDocument
@@ -155,7 +153,7 @@ class MemberView(AccessView):
         membership = self._membership(environment, id)
         changes = self.given(documents.MemberChange)
         changed = memberships.change_membership(actor=self.actor, membership=membership, **changes)
-        return _answer(documents.MemberDocument(changed))
+        return Response(documents.MemberDocument(changed).data)
 
     @extend_schema(summary="Take a role away", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
@@ -173,30 +171,26 @@ class TokenListView(AccessView):
 
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenDocument
+    new: ClassVar[type[BaseSerializer[Any]]] = documents.NewToken
 
     @extend_schema(summary="List the tokens of an environment", responses=documents.TokenDocument(many=True))
-    def get(self, request: Request, environment: str) -> Response:
+    def get(self, request: Request, environment: str | None = None) -> Response:
         """List the tokens of an environment, revoked ones as well."""
-        return self._list(environments.find_environment(actor=self.actor, name=environment))
-
-    @extend_schema(
-        summary="Issue a token", request=documents.NewToken, responses={201: documents.IssuedToken}
-    )
-    def post(self, request: Request, environment: str) -> Response:
-        """Issue a token; the answer alone holds its text."""
-        place = environments.find_environment(actor=self.actor, name=environment)
-        return self._issue(place, documents.NewToken)
-
-    def _list(self, place: Environment | None) -> Response:
+        place = _place(self.actor, environment)
         require(actor=self.actor, action=Action.TOKEN_VIEW, environment=place)
         # Those of workloads come and go: their trusts are listed.
         rows = ServiceToken.objects.filter(environment=place, trust_uuid=None)
         rows = rows.select_related("environment", "created_by")
         return self.get_paginated_response(documents.TokenDocument(self.page(rows), many=True).data)
 
-    def _issue(self, place: Environment | None, form: type[BaseSerializer[Any]]) -> Response:
+    @extend_schema(
+        summary="Issue a token", request=documents.NewToken, responses={201: documents.IssuedToken}
+    )
+    def post(self, request: Request, environment: str | None = None) -> Response:
+        """Issue a token; the answer alone holds its text."""
+        place = _place(self.actor, environment)
         require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
-        token, text = tokens.issue(actor=self.actor, environment=place, **self.given(form))
+        token, text = tokens.issue(actor=self.actor, environment=place, **self.given(self.new))
         document = {**documents.TokenDocument(token).data, "token": text}
         return Response(document, status=status.HTTP_201_CREATED)
 
@@ -206,31 +200,30 @@ class TokenView(AccessView):
 
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenDocument
+    narrowing: ClassVar[type[BaseSerializer[Any]]] = documents.TokenNarrowing
 
     @extend_schema(summary="Read a token of an environment", responses=documents.TokenDocument)
-    def get(self, request: Request, environment: str, id: int) -> Response:
+    def get(self, request: Request, id: int, environment: str | None = None) -> Response:
         """Return what is known about a token, without its secret."""
-        return _answer(documents.TokenDocument(self._token(environment, id)))
+        return Response(documents.TokenDocument(self._token(environment, id)).data)
 
     @extend_schema(
         summary="Narrow a token", request=documents.TokenNarrowing, responses=documents.TokenDocument
     )
-    def patch(self, request: Request, environment: str, id: int) -> Response:
+    def patch(self, request: Request, id: int, environment: str | None = None) -> Response:
         """Take role, names, networks or time from a token; what would give it more is refused."""
         token = self._token(environment, id)
-        changed = tokens_rotation.narrow(
-            actor=self.actor, token=token, **self.given(documents.TokenNarrowing)
-        )
-        return _answer(documents.TokenDocument(changed))
+        changed = tokens_rotation.narrow(actor=self.actor, token=token, **self.given(self.narrowing))
+        return Response(documents.TokenDocument(changed).data)
 
     @extend_schema(summary="Revoke a token of an environment", responses={204: NO_CONTENT})
-    def delete(self, request: Request, environment: str, id: int) -> Response:
+    def delete(self, request: Request, id: int, environment: str | None = None) -> Response:
         """End a token at once; it stays listed."""
         tokens.revoke(actor=self.actor, token=self._token(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _token(self, environment: str, id: int) -> ServiceToken:
-        place = environments.find_environment(actor=self.actor, name=environment)
+    def _token(self, environment: str | None, id: int) -> ServiceToken:
+        place = _place(self.actor, environment)
         return tokens.find_token(actor=self.actor, environment=place, id=id)
 
 
@@ -243,82 +236,51 @@ class TokenRotationView(AccessView):
     @extend_schema(
         summary="Rotate a token", request=documents.TokenRotation, responses={201: documents.IssuedToken}
     )
-    def post(self, request: Request, environment: str, id: int) -> Response:
+    def post(self, request: Request, id: int, environment: str | None = None) -> Response:
         """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
-        place = environments.find_environment(actor=self.actor, name=environment)
+        place = _place(self.actor, environment)
         require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
-        return self._rotated(tokens.find_token(actor=self.actor, environment=place, id=id))
-
-    def _rotated(self, token: ServiceToken) -> Response:
+        token = tokens.find_token(actor=self.actor, environment=place, id=id)
         overlap = self.given(documents.TokenRotation)["overlap_seconds"]
         new, text = tokens_rotation.rotate(actor=self.actor, token=token, overlap=timedelta(seconds=overlap))
         document = {**documents.TokenDocument(new).data, "token": text}
         return Response(document, status=status.HTTP_201_CREATED)
 
 
+@extend_schema_view(
+    get=extend_schema(
+        summary="List admin tokens", description="List the tokens that administer, revoked ones as well."
+    ),
+    post=extend_schema(
+        summary="Issue an admin token",
+        description="Issue a token that manages environments, members and tokens, and reads no value.",
+        request=documents.NewAdminToken,
+    ),
+)
 class AdminTokenListView(TokenListView):
     """The tokens that administer the installation, and new ones."""
 
-    @extend_schema(summary="List admin tokens", responses=documents.TokenDocument(many=True))
-    def get(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
-        """List the tokens that administer, revoked ones as well."""
-        return self._list(None)
-
-    @extend_schema(
-        summary="Issue an admin token",
-        request=documents.NewAdminToken,
-        responses={201: documents.IssuedToken},
-    )
-    def post(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
-        """Issue a token that manages environments, members and tokens, and reads no value."""
-        return self._issue(None, documents.NewAdminToken)
+    new = documents.NewAdminToken
 
 
-class AdminTokenView(AccessView):
+@extend_schema_view(
+    get=extend_schema(summary="Read an admin token"),
+    patch=extend_schema(
+        summary="Narrow an admin token",
+        description="Take networks or time from a token; what would give it more is refused.",
+        request=documents.AdminTokenNarrowing,
+    ),
+    delete=extend_schema(summary="Revoke an admin token"),
+)
+class AdminTokenView(TokenView):
     """One token that administers the installation."""
 
-    queryset = ServiceToken.objects.none()
-    serializer_class = documents.TokenDocument
-
-    @extend_schema(summary="Read an admin token", responses=documents.TokenDocument)
-    def get(self, request: Request, id: int) -> Response:
-        """Return what is known about a token, without its secret."""
-        token = tokens.find_token(actor=self.actor, environment=None, id=id)
-        return _answer(documents.TokenDocument(token))
-
-    @extend_schema(
-        summary="Narrow an admin token",
-        request=documents.AdminTokenNarrowing,
-        responses=documents.TokenDocument,
-    )
-    def patch(self, request: Request, id: int) -> Response:
-        """Take networks or time from a token; what would give it more is refused."""
-        token = tokens.find_token(actor=self.actor, environment=None, id=id)
-        changed = tokens_rotation.narrow(
-            actor=self.actor, token=token, **self.given(documents.AdminTokenNarrowing)
-        )
-        return _answer(documents.TokenDocument(changed))
-
-    @extend_schema(summary="Revoke an admin token", responses={204: NO_CONTENT})
-    def delete(self, request: Request, id: int) -> Response:
-        """End a token at once; it stays listed."""
-        token = tokens.find_token(actor=self.actor, environment=None, id=id)
-        tokens.revoke(actor=self.actor, token=token)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    narrowing = documents.AdminTokenNarrowing
 
 
+@extend_schema_view(post=extend_schema(summary="Rotate an admin token"))
 class AdminTokenRotationView(TokenRotationView):
     """The successor of a token that administers the installation."""
-
-    @extend_schema(
-        summary="Rotate an admin token",
-        request=documents.TokenRotation,
-        responses={201: documents.IssuedToken},
-    )
-    def post(self, request: Request, id: int) -> Response:  # type: ignore[override]  # no environment in the path
-        """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
-        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=None)
-        return self._rotated(tokens.find_token(actor=self.actor, environment=None, id=id))
 
 
 class WhoAmIView(AccessView):
@@ -330,7 +292,7 @@ class WhoAmIView(AccessView):
     @extend_schema(summary="Who am I", responses=documents.WhoAmI)
     def get(self, request: Request) -> Response:
         """Return the caller's name and grants."""
-        return _answer(documents.WhoAmI(self.actor))
+        return Response(documents.WhoAmI(self.actor).data)
 
 
 class CurrentTokenView(AccessView):
@@ -350,5 +312,5 @@ class CurrentTokenView(AccessView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _answer(serializer: BaseSerializer[Any], status_code: int = status.HTTP_200_OK) -> Response:
-    return Response(serializer.data, status=status_code)
+def _place(actor: Principal, environment: str | None) -> Environment | None:
+    return environments.find_environment(actor=actor, name=environment) if environment else None

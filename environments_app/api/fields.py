@@ -24,7 +24,6 @@ class Text(serializers.CharField):
         self.pattern = pattern
 
     def to_internal_value(self, data: Any) -> str:
-        """Refuse what is not a JSON string."""
         if not isinstance(data, str):
             raise serializers.ValidationError("This must be a string.")
         return super().to_internal_value(data)
@@ -34,7 +33,6 @@ class Truth(serializers.BooleanField):
     """A JSON truth value; neither "yes" nor 1."""
 
     def to_internal_value(self, data: Any) -> bool:
-        """Refuse what is not true or false."""
         if not isinstance(data, bool):
             raise serializers.ValidationError("This must be true or false.")
         return data
@@ -44,7 +42,6 @@ class WholeNumber(serializers.IntegerField):
     """A JSON number without a fraction."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Refuse texts and truth values."""
         if not isinstance(data, int) or isinstance(data, bool):
             raise serializers.ValidationError("This must be a whole number.")
         return super().to_internal_value(data)
@@ -58,7 +55,6 @@ class StateField(serializers.ChoiceField):
         super().__init__(**{"choices": public_states(states), **options})
 
     def to_representation(self, value: Any) -> str:
-        """Return the public name of a stored state."""
         return self.states(value).name.lower()
 
 
@@ -85,6 +81,11 @@ class Moment(serializers.DateTimeField):
             return super().to_internal_value(value)
         except OverflowError as error:
             raise serializers.ValidationError("This time is out of range.") from error
+
+
+def by_name(slug_field: str, *, allow_null: bool = True) -> serializers.SlugRelatedField[Any]:
+    """Return the field of a related row that is answered as its name; null if there is none."""
+    return serializers.SlugRelatedField(slug_field=slug_field, read_only=True, allow_null=allow_null)
 
 
 _WITH_PARTS: Final = (serializers.BaseSerializer, serializers.ListField, serializers.DictField)

@@ -5,12 +5,13 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from audit_app.events.actors import ActorKind
-from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
+from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber, by_name
 from environments_app.authorization.policy import Principal
-from environments_app.models import Environment, Membership, PersonalToken, Role, ServiceToken, TokenRole
+from environments_app.environments.service import CHANGEABLE
+from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
 from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.names import MAX_PREFIX
+from environments_app.tokens.bearers import token_behind
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import DEFAULT_OVERLAP, MAX_OVERLAP
 
@@ -24,21 +25,7 @@ class EnvironmentDocument(serializers.ModelSerializer[Environment]):
 
     class Meta:
         model = Environment
-        fields = [
-            "id",
-            "uuid",
-            "name",
-            "display_name",
-            "description",
-            "colour",
-            "position",
-            "protected",
-            "approvals_required",
-            "kms_key_alias",
-            "offline_hours",
-            "created_at",
-            "updated_at",
-        ]
+        fields = ["id", "uuid", "name", *CHANGEABLE, "created_at", "updated_at"]
         read_only_fields = fields
 
 
@@ -94,17 +81,11 @@ class NewEnvironment(EnvironmentChange):
 class MemberDocument(serializers.ModelSerializer[Membership]):
     """A membership as it is answered."""
 
-    user: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True
-    )
-    group: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="name", read_only=True, allow_null=True
-    )
-    granted_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True
-    )
-    verified = serializers.SerializerMethodField(
-        help_text="False: modified outside Keeper, and grants nothing."
+    user = by_name("username")
+    group = by_name("name")
+    granted_by = by_name("username")
+    verified = serializers.BooleanField(
+        source="is_authentic", read_only=True, help_text="False: modified outside Keeper, and grants nothing."
     )
 
     class Meta:
@@ -122,10 +103,6 @@ class MemberDocument(serializers.ModelSerializer[Membership]):
             "verified",
         ]
         read_only_fields = fields
-
-    def get_verified(self, membership: Membership) -> bool:
-        """Return whether the row proves itself."""
-        return membership.is_authentic()
 
 
 class MemberChange(StrictSerializer):
@@ -147,18 +124,14 @@ class NewMember(MemberChange):
 class TokenDocument(serializers.ModelSerializer[ServiceToken]):
     """A service token as it is answered; its secret is not kept anywhere."""
 
-    environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="name", read_only=True, allow_null=True
-    )
-    created_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True
-    )
+    environment = by_name("name")
+    created_by = by_name("username")
     cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
     state = serializers.SerializerMethodField(
         help_text="active, unused, expiring, expired, suspended or revoked."
     )
-    verified = serializers.SerializerMethodField(
-        help_text="False: modified outside Keeper, and opens nothing."
+    verified = serializers.BooleanField(
+        source="is_authentic", read_only=True, help_text="False: modified outside Keeper, and opens nothing."
     )
 
     class Meta:
@@ -186,10 +159,6 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
 
     def get_state(self, token: ServiceToken) -> str:
         return token_status(token)
-
-    def get_verified(self, token: ServiceToken) -> bool:
-        """Return whether the row proves itself."""
-        return token.is_authentic()
 
 
 class IssuedToken(TokenDocument):
@@ -279,10 +248,5 @@ class WhoAmI(serializers.Serializer[Any]):
 
     @extend_schema_field(CallerToken(allow_null=True))
     def get_token(self, caller: Principal) -> Any:
-        """Return the token by which the caller acts, or None."""
-        row: PersonalToken | ServiceToken | None = None
-        if caller.scope is not None:
-            row = PersonalToken.objects.select_related("environment").filter(uuid=caller.scope.token).first()
-        elif caller.kind is ActorKind.TOKEN:
-            row = ServiceToken.objects.select_related("environment").filter(uuid=caller.uuid).first()
+        row = token_behind(caller)
         return None if row is None else CallerToken(row).data

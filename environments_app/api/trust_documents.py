@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
+from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber, by_name
 from environments_app.models import Trust, TrustAlgorithm, TrustPreset, TrustRole
 from environments_app.names import MAX_PREFIX
 from environments_app.trusts.definition import LIFETIME_MINUTES, MAX_AGE_MINUTES, MAX_PASTED, patterns_of
@@ -15,12 +15,8 @@ from environments_app.trusts.upkeep import trust_status
 class TrustDocument(serializers.ModelSerializer[Trust]):
     """A trust as it is answered."""
 
-    environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="name", read_only=True
-    )
-    created_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True
-    )
+    environment = by_name("name", allow_null=False)
+    created_by = by_name("username")
     cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
     claims = serializers.SerializerMethodField()
     enabled = serializers.SerializerMethodField()
@@ -28,8 +24,8 @@ class TrustDocument(serializers.ModelSerializer[Trust]):
     state = serializers.SerializerMethodField(
         help_text="active, unused, expiring, expired, suspended or disabled."
     )
-    verified = serializers.SerializerMethodField(
-        help_text="False: modified outside Keeper, and lets nobody in."
+    verified = serializers.BooleanField(
+        source="is_authentic", read_only=True, help_text="False: modified outside Keeper, and lets nobody in."
     )
 
     class Meta:
@@ -52,16 +48,10 @@ class TrustDocument(serializers.ModelSerializer[Trust]):
         return trust.disabled_at is None
 
     def get_patterns(self, trust: Trust) -> list[str]:
-        """Return the claims with a pattern."""
         return patterns_of(trust)
 
     def get_state(self, trust: Trust) -> str:
-        """Return the state."""
         return trust_status(trust)
-
-    def get_verified(self, trust: Trust) -> bool:
-        """Return whether the row proves itself."""
-        return trust.is_authentic()
 
 
 class TrustChange(StrictSerializer):

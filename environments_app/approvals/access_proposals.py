@@ -1,5 +1,6 @@
 """Approvals of wider access to a protected environment."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid5
@@ -10,6 +11,7 @@ from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import Line, Proposal
 from environments_app.authorization.locked_row import isoformat
+from environments_app.authorization.policy import Grant
 from environments_app.models import (
     AccessRequest,
     Environment,
@@ -90,7 +92,7 @@ def duration_words(minutes: int | None) -> str:
 def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: int | None) -> bool:
     """Return whether this exceeds the access request."""
     longer = request.minutes is not None and (minutes is None or minutes > request.minutes)
-    return longer or role.rank > Role(request.role).rank or not _within(prefix, request.prefix)
+    return longer or role.rank > Role(request.role).rank or not Grant.reaches(request.prefix, prefix)
 
 
 def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:
@@ -101,7 +103,7 @@ def changing_membership(membership: Membership, changes: dict[str, Any]) -> Prop
         environment=membership.environment,
         object=AuditObject("membership", membership.uuid, membership.holder),
         expected=state_digest(membership),
-        arguments={"membership": membership.pk, **_plain(changes)},
+        arguments={"membership": membership.pk, **plain_values(changes)},
         summary=[
             Line("Role", str(membership.role), str(wanted["role"])),
             Line("Path", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
@@ -116,7 +118,7 @@ def widens(membership: Membership, changes: dict[str, Any]) -> bool:
     ends, ended = wanted["expires_at"], membership.expires_at
     return (
         Role(wanted["role"]).rank > Role(membership.role).rank
-        or not _within(wanted["prefix"], membership.prefix)
+        or not Grant.reaches(membership.prefix, wanted["prefix"])
         or (ended is not None and (ends is None or ends > ended))
     )
 
@@ -170,7 +172,7 @@ def weakening(environment: Environment, changes: dict[str, Any]) -> Proposal:
         environment=environment,
         object=AuditObject("environment", environment.uuid, environment.name),
         expected=state_digest(environment),
-        arguments=_plain(changes),
+        arguments=plain_values(changes),
         summary=[
             Line(name.replace("_", " ").capitalize(), _word(getattr(environment, name)), _word(value))
             for name, value in sorted(changes.items())
@@ -212,19 +214,15 @@ def _after(membership: Membership, changes: dict[str, Any]) -> dict[str, Any]:
     return now | changes
 
 
-def _within(inner: str, outer: str) -> bool:
-    return not outer or inner == outer or inner.startswith(f"{outer}/")
-
-
-def _plain(changes: dict[str, Any]) -> dict[str, Json]:
-    return {
-        name: isoformat(value) if isinstance(value, datetime) else _json(value)
-        for name, value in changes.items()
-    }
-
-
-def _json(value: Any) -> Json:
-    return value if value is None or isinstance(value, bool | int) else str(value)
+def plain_values(changes: Mapping[str, Any]) -> dict[str, Json]:
+    """Return what is asked for as it is stored with a request: times as texts, choices as their names."""
+    found: dict[str, Json] = {}
+    for name, value in changes.items():
+        if isinstance(value, datetime):
+            found[name] = isoformat(value)
+        else:
+            found[name] = str(value) if isinstance(value, str) else value
+    return found
 
 
 def _moment(moment: datetime | None) -> str:

@@ -36,7 +36,6 @@ class Applied:
 
     @property
     def done(self) -> bool:
-        """Whether the act was carried out."""
         return bool(self.approval.state == ApprovalState.EXECUTED)
 
 

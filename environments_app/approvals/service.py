@@ -79,19 +79,9 @@ def resolved_for(actor: Principal) -> list[Approval]:
     return verified_rows(rows.select_related("environment").order_by("state", "id")[:_BATCH])
 
 
-def approved_among(decided: list[Approval]) -> list[Approval]:
-    """Return those that are approved and wait to be carried out."""
-    return [row for row in decided if row.state == ApprovalState.APPROVED]
-
-
-def rejected_among(decided: list[Approval]) -> list[Approval]:
-    """Return those that were refused."""
-    return [row for row in decided if row.state == ApprovalState.REJECTED]
-
-
-def applied_among(decided: list[Approval]) -> list[Approval]:
-    """Return those that were applied when they were approved."""
-    return [row for row in decided if row.state == ApprovalState.EXECUTED]
+def in_state(decided: list[Approval], state: ApprovalState) -> list[Approval]:
+    """Return those in a state: approved and to be carried out, rejected, or applied when approved."""
+    return [row for row in decided if row.state == state]
 
 
 def find_approval(*, actor: Principal, id: int) -> Approval:
@@ -308,7 +298,6 @@ def _require_short(comment: str) -> None:
 
 
 def _require_authentic(approval: Approval) -> None:
-    """Raise Tampered, reported, for a request that Keeper did not write."""
     if not verified_rows([approval]):
         raise Tampered("The stored request was changed outside Keeper; it can't be used.")
 

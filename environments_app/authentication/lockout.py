@@ -95,7 +95,7 @@ def give_back(attempt: Attempt, *, forget: bool) -> None:
     """
     now = timezone.now()
     with transaction.atomic():
-        rows = _locked(attempt.account, attempt.source)
+        rows = _locked(_keys(attempt.account, attempt.source))
         if rows is None:
             return
         pool, own = rows
@@ -112,7 +112,7 @@ def give_back(attempt: Attempt, *, forget: bool) -> None:
 
 def strangers_tries(account: str) -> int:
     """Return how many tries of strangers are not refilled yet."""
-    pool = FailedSignIns.objects.filter(bucket=_pool_key(account, Kind.STRANGER)).first()
+    pool = FailedSignIns.objects.filter(bucket=_bucket(account, "pool", Kind.STRANGER)).first()
     used = _used(pool, Kind.STRANGER, timezone.now()) if pool else _NOTHING
     return ceil(used / _interval(Kind.STRANGER))
 
@@ -177,12 +177,12 @@ def purge() -> int:
 def _take(account: str, source: Source) -> Attempt | int:
     """Take a try, or return the seconds until there is one."""
     now = timezone.now()
-    keys = (_pool_key(account, source.kind), _source_key(account, source))
+    keys = _keys(account, source)
     fresh = [FailedSignIns(bucket=key, until=now) for key in keys]
     # Rows of the same moment by another process are as good.
     FailedSignIns.objects.bulk_create(fresh, ignore_conflicts=True)
     with transaction.atomic():
-        rows = _locked(account, source)
+        rows = _locked(keys)
         if rows is None:
             return 1
         pool, own = rows
@@ -199,9 +199,8 @@ def _take(account: str, source: Source) -> Attempt | int:
     return Attempt(account, source, is_last=is_last, count=own.count, until=own.until)
 
 
-def _locked(account: str, source: Source) -> tuple[FailedSignIns, FailedSignIns] | None:
+def _locked(keys: tuple[str, str]) -> tuple[FailedSignIns, FailedSignIns] | None:
     """Return the rows of a pool and of a source, locked until the transaction ends."""
-    keys = (_pool_key(account, source.kind), _source_key(account, source))
     rows = {
         row.bucket: row
         for row in FailedSignIns.objects.select_for_update().filter(bucket__in=keys).order_by("bucket")
@@ -232,14 +231,11 @@ def _interval(kind: Kind) -> timedelta:
     return _HOUR / POOLS[kind]
 
 
-def _pool_key(account: str, kind: Kind) -> str:
-    return _bucket(account, "pool", kind)
-
-
-def _source_key(account: str, source: Source) -> str:
+def _keys(account: str, source: Source) -> tuple[str, str]:
+    """Return the keys of the rows of a pool and of a source."""
     # One network waits as one source, whether or not it is known.
     kind = Kind.NETWORK if source.kind is Kind.STRANGER else source.kind
-    return _bucket(account, kind, source.name)
+    return _bucket(account, "pool", source.kind), _bucket(account, kind, source.name)
 
 
 def _bucket(account: str, *parts: str) -> str:

@@ -7,19 +7,17 @@ and is bound to its row and its person. A recovery code is kept as a keyed hash 
 from base64 import b32encode
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.events.actors import Actor, ActorKind, system
+from audit_app.events.actors import ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
-from environments_app.authentication.passkeys import remove_all_passkeys, require_own
+from environments_app.authentication.passkeys import record_change, remove_all_passkeys, require_own
 from environments_app.authentication.totp import (
     consume,
     is_code,
@@ -60,14 +58,14 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
     with lock_authentic(user) as stored:
         _require_none(stored)
         for old in SecondFactor.objects.filter(user=stored):
-            _record(actor, stored, old, "given up", row_digest_entry(old, gone=True))
+            record_change(actor, stored, old, "given up", row_digest_entry(old, gone=True))
             old.delete()
         remove_all_passkeys(actor, stored)
         factor = SecondFactor(user=stored)
         seed = new_seed()
         seal_seed(factor, seed)
         factor.save()
-        _record(actor, stored, factor, "begun", row_digest_entry(factor))
+        record_change(actor, stored, factor, "begun", row_digest_entry(factor))
     return _enrolment(user, seed)
 
 
@@ -97,7 +95,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
         stored.save(update_fields=["second_factor"])
         end_sessions(stored, actor=actor)
         codes = renew_codes(factor)
-        _record(actor, stored, factor, "enrolled", _states(stored, factor))
+        record_change(actor, stored, factor, "enrolled", row_digest_entry(stored, factor))
     return codes
 
 
@@ -112,7 +110,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
         if factor is None:
             raise Conflict("Two-factor authentication is off.")
         codes = renew_codes(factor)
-        _record(actor, user, factor, "recovery codes replaced", row_digest_entry(factor))
+        record_change(actor, user, factor, "recovery codes replaced", row_digest_entry(factor))
     return codes
 
 
@@ -136,7 +134,7 @@ def remove(*, actor: Principal, user: User) -> User:
         if suspends:
             tell_suspended(actor, stored)
         for factor in SecondFactor.objects.filter(user=stored):
-            _record(actor, stored, factor, "removed", row_digest_entry(factor, gone=True))
+            record_change(actor, stored, factor, "removed", row_digest_entry(factor, gone=True))
             factor.delete()
         remove_all_passkeys(actor, stored)
         record_takeover(actor, stored, {"second_factor": "removed"})
@@ -157,7 +155,7 @@ def use_code(*, actor: Principal, user: User, text: str) -> str | None:
         if factor is None or not use_recovery_code(factor, given):
             return None
         state = {"left": len(factor.recovery_codes), **row_digest_entry(factor)}
-        _record(actor, user, factor, "recovery code used", state)
+        record_change(actor, user, factor, "recovery code used", state)
     return "recovery code"
 
 
@@ -213,7 +211,7 @@ def _resealed(factor: SecondFactor) -> bool:
                 return False
             seal_seed(stored, seed)
             stored.save(update_fields=["seed"])
-            _record(system(), stored.user, stored, "resealed", row_digest_entry(stored))
+            record_change(system(), stored.user, stored, "resealed", row_digest_entry(stored))
     except Tampered:
         return False
     return True
@@ -224,23 +222,4 @@ def _enrolment(user: User, seed: bytes) -> Enrolment:
     label = quote(f"{ISSUER}:{user.username}")
     return Enrolment(
         secret=secret, uri=f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': ISSUER})}"
-    )
-
-
-def _states(*rows: Any) -> dict[str, Any]:
-    """Return the states of several rows in one event."""
-    found: dict[str, Any] = {}
-    for row in rows:
-        for name, states in row_digest_entry(row).items():
-            found[name] = {**found.get(name, {}), **states}  # type: ignore[dict-item]  # they are objects
-    return found
-
-
-def _record(actor: Actor, user: User, factor: SecondFactor, change: str, state: dict[str, Any]) -> None:
-    record(
-        actor=actor,
-        action=Action.SECOND_FACTOR_CHANGE,
-        stream=streams.SYSTEM,
-        object=AuditObject("second-factor", factor.uuid, user.username),
-        details={"change": change, **state},
     )

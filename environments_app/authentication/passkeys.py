@@ -26,7 +26,7 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require_confirmed
 from environments_app.clock import SLACK
 from environments_app.errors import Conflict, Forbidden, InvalidField
-from environments_app.models import Passkey, User
+from environments_app.models import Passkey, SecondFactor, User
 
 MAX_PASSKEYS: Final = 10
 MAX_NAME: Final = 60
@@ -137,7 +137,8 @@ def register(
             sign_count=made.sign_count,
         )
         passkey.save()
-        _record(actor, stored, passkey, "passkey added", row_digest_entry(passkey))
+        state = {"passkey": name, **row_digest_entry(passkey)}
+        record_change(actor, stored, passkey, "passkey added", state)
     return passkey
 
 
@@ -251,7 +252,8 @@ def _require_room(user: User, present: list[Passkey]) -> UUID:
 
 
 def _delete(actor: Actor, user: User, passkey: Passkey) -> None:
-    _record(actor, user, passkey, "passkey removed", row_digest_entry(passkey, gone=True))
+    state = {"passkey": passkey.name, **row_digest_entry(passkey, gone=True)}
+    record_change(actor, user, passkey, "passkey removed", state)
     passkey.delete()
 
 
@@ -259,11 +261,14 @@ def _handle(credential_id: bytes) -> str:
     return sha256(credential_id).hexdigest()
 
 
-def _record(actor: Actor, user: User, passkey: Passkey, change: str, state: dict[str, Any]) -> None:
+def record_change(
+    actor: Actor, user: User, factor: SecondFactor | Passkey, change: str, details: dict[str, Any]
+) -> None:
+    """Record a change of what a person proves a second factor by."""
     record(
         actor=actor,
         action=Action.SECOND_FACTOR_CHANGE,
         stream=streams.SYSTEM,
-        object=AuditObject("passkey", passkey.uuid, user.username),
-        details={"change": change, "passkey": passkey.name, **state},
+        object=AuditObject(factor.MAC_LABEL, factor.uuid, user.username),
+        details={"change": change, **details},
     )

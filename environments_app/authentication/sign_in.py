@@ -107,7 +107,7 @@ def _second_half(request: HttpRequest, user: User, use: Callable[[], str | None]
     attempt = lockout.take(user.username, _sources(request, user.username, own=own))
     how = use()
     if how is None:
-        _note_refusal(request, user, attempt, {"reason": "second-factor"})
+        _note_refusal(request, user, attempt, reason="second-factor")
         return None
     lockout.give_back(attempt, forget=True)
     return how
@@ -212,11 +212,11 @@ def mark_confirmed(request: HttpRequest, *, at: int | None = None) -> None:
     request.session[CONFIRMED] = now if at is None else min(at, now)
 
 
-def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:
+def record_denied(request: HttpRequest, user: User | None, *, reason: str = "") -> None:
     """Record a refused sign-in to an existing account."""
     if user is not None:
         actor = anonymous_principal(address_of(request), request_id_of(request))
-        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, {"reason": reason})
+        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, {"reason": reason} if reason else None)
 
 
 def record_sign_out(request: HttpRequest, user: User) -> None:
@@ -224,21 +224,16 @@ def record_sign_out(request: HttpRequest, user: User) -> None:
     _record(_principal(request, user), Action.SIGN_OUT, user, Outcome.ALLOWED)
 
 
-def _note_refusal(
-    request: HttpRequest, user: User | None, attempt: Attempt, details: Mapping[str, Json] | None = None
-) -> None:
+def _note_refusal(request: HttpRequest, user: User | None, attempt: Attempt, *, reason: str = "") -> None:
     address, kind = address_of(request), attempt.source.kind
-    if user is not None:
-        actor = anonymous_principal(address, request_id_of(request))
-        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, details)
-        if attempt.is_last and kind is Kind.STRANGER:
-            _tell_tried(user)
+    record_denied(request, user, reason=reason)
+    if user is not None and attempt.is_last and kind is Kind.STRANGER:
+        _tell_tried(user)
     if kind in {Kind.NETWORK, Kind.STRANGER}:
         refuse(kind=REFUSAL_KIND, address=address)
 
 
 def _tell_tried(user: User) -> None:
-    """Notify a user and the administrators that unknown sources have exhausted their attempts."""
     raise_alert(
         kind=TRIED,
         about=user.uuid,

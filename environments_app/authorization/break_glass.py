@@ -24,7 +24,7 @@ def opens_values(actor: Principal, action: Action, *, environment_id: int | None
     """
     return (
         administers(actor)
-        and _reads_values(role)
+        and reads_values(role)
         and not grants_allow(actor, action, environment_id=environment_id)
     )
 
@@ -35,7 +35,7 @@ def confirm_grant(actor: Principal, action: Action, *, environment: Environment 
     Otherwise a stale session would let in another account, whose own session is fresh.
     Raises ConfirmationNeeded, or Suspended to break the glass while the account may be in other hands.
     """
-    if _reads_values(role):
+    if reads_values(role):
         require_confirmed(actor)
     if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
         require_verified_account(actor, action, environment=environment)
@@ -48,19 +48,11 @@ def administers(actor: Principal) -> bool:
 
 def with_alert(draft: EventDraft, *, breaks_glass: bool) -> list[EventDraft]:
     """Return an event, followed by the one that alerts if the act it records breaks the glass."""
-    if not breaks_glass:
-        return [draft]
-    alert = EventDraft(
-        actor=draft.actor,
-        action=Action.BREAK_GLASS,
-        stream=draft.stream,
-        object=draft.object,
-        details=draft.details,
-    )
-    return [draft, alert]
+    return [draft, draft._replace(action=Action.BREAK_GLASS)] if breaks_glass else [draft]
 
 
-def _reads_values(role: str) -> bool:
+def reads_values(role: str) -> bool:
+    """Return whether a role in an environment reads values; one in the installation reads none."""
     # As text: the role of a token is of another enumeration, with one member more.
     text = str(role)
     return text in Role.values and Action.SECRET_REVEAL in ROLE_ACTIONS[Role(text)]

@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.authorization.policy import ROLE_ACTIONS, Grant, Principal, require
+from environments_app.authorization.break_glass import reads_values
+from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.models import (
     AccessConfirmation,
     Environment,
     GroupMember,
     Membership,
-    Role,
     SamlGroupMapping,
     ServiceToken,
     Source,
@@ -52,7 +52,6 @@ class AccessPath:
 
     @property
     def reads(self) -> bool:
-        """Whether values can be read by it now."""
         return not self.hindrances
 
 
@@ -79,13 +78,19 @@ def _of_people(environment: Environment, name: str) -> Iterator[AccessPath]:
     members = Prefetch("group__group_members", GroupMember.objects.select_related("user", "group"))
     rows = Membership.objects.filter(environment=environment)
     mapped = _mapped_groups(environment)
-    confirmed = _confirmed(environment)
+    confirmed = confirmed_accounts(environment)
     for row in rows.select_related("environment", "user", "group", "granted_by").prefetch_related(members):
         if row.user:
             yield _way(row, row.user, _via(row, mapped), name, confirmed)
         elif row.group:
             for place in row.group.group_members.all():
                 yield _way(row, place.user, f"group {row.group.name}", name, confirmed, place)
+
+
+def confirmed_accounts(environment: Environment) -> dict[int, datetime]:
+    """Return the accounts that a manager confirmed in an environment: which of their suspensions it was."""
+    rows = AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
+    return {row.user_id: row.suspended_at for row in verified_rows(rows)}
 
 
 def _way(
@@ -104,7 +109,7 @@ def _way(
         AUDITING: user.role == UserRole.AUDITOR,
         EXPIRED: row.is_expired,
         SUSPENDED: waits or row.suspended_at is not None,
-        NOT_READING: not _reads(row.role),
+        NOT_READING: not reads_values(row.role),
         NOT_COVERED: not _covers(row.prefix, name),
     }
     return AccessPath(
@@ -123,46 +128,37 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
     # Those of workloads are ways of their trusts.
     rows = ServiceToken.objects.filter(environment=environment, revoked_at=None, trust_uuid=None)
     for token in rows.select_related("environment", "created_by").order_by("pk"):
-        found = {
-            FORGED: not token.is_authentic(),
-            EXPIRED: token.expires_at is not None and token.expires_at <= timezone.now(),
-            RESTORED: token.suspended_at is not None,
-            NOT_READING: not _reads(token.role),
-            NOT_COVERED: not _covers(token.prefix, name),
-        }
-        yield AccessPath(
-            kind=TOKEN,
-            who=token.name,
-            via=f"token kpr_{token.public_id[:8]}…",
-            role=token.role,
-            prefix=token.prefix,
-            expires_at=token.expires_at,
-            granted_by=token.created_by.username if token.created_by else "",
-            hindrances=tuple(why for why, holds in found.items() if holds),
-        )
+        yield _program(token, name, kind=TOKEN, via=f"token kpr_{token.public_id[:8]}…")
 
 
 def _of_trusts(environment: Environment, name: str) -> Iterator[AccessPath]:
     rows = Trust.objects.filter(environment=environment)
     for trust in rows.select_related("environment", "created_by").order_by("pk"):
-        found = {
-            FORGED: not trust.is_authentic(),
-            DISABLED_TRUST: trust.disabled_at is not None,
-            EXPIRED: trust.expires_at is not None and trust.expires_at <= timezone.now(),
-            RESTORED: trust.suspended_at is not None,
-            NOT_READING: not _reads(trust.role),
-            NOT_COVERED: not _covers(trust.prefix, name),
-        }
-        yield AccessPath(
-            kind=TRUST,
-            who=trust.name,
-            via=f"workload of {trust.issuer}",
-            role=trust.role,
-            prefix=trust.prefix,
-            expires_at=trust.expires_at,
-            granted_by=trust.created_by.username if trust.created_by else "",
-            hindrances=tuple(why for why, holds in found.items() if holds),
-        )
+        disabled = trust.disabled_at is not None
+        yield _program(trust, name, kind=TRUST, via=f"workload of {trust.issuer}", disabled=disabled)
+
+
+def _program(
+    row: ServiceToken | Trust, name: str, *, kind: str, via: str, disabled: bool = False
+) -> AccessPath:
+    found = {
+        FORGED: not row.is_authentic(),
+        DISABLED_TRUST: disabled,
+        EXPIRED: row.expires_at is not None and row.expires_at <= timezone.now(),
+        RESTORED: row.suspended_at is not None,
+        NOT_READING: not reads_values(row.role),
+        NOT_COVERED: not _covers(row.prefix, name),
+    }
+    return AccessPath(
+        kind=kind,
+        who=row.name,
+        via=via,
+        role=row.role,
+        prefix=row.prefix,
+        expires_at=row.expires_at,
+        granted_by=row.created_by.username if row.created_by else "",
+        hindrances=tuple(why for why, holds in found.items() if holds),
+    )
 
 
 def _of_the_installation() -> Iterator[AccessPath]:
@@ -193,15 +189,6 @@ def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:
         return "direct grant"
     groups = mapped.get((row.role, row.prefix), [])
     return f"single sign-on ({', '.join(groups)})" if groups else "single sign-on, until next sign-in"
-
-
-def _confirmed(environment: Environment) -> dict[int, datetime]:
-    rows = AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
-    return {row.user_id: row.suspended_at for row in verified_rows(rows)}
-
-
-def _reads(role: str) -> bool:
-    return role in Role.values and Action.SECRET_REVEAL in ROLE_ACTIONS[Role(role)]
 
 
 def _covers(prefix: str, name: str) -> bool:

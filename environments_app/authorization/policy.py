@@ -5,7 +5,6 @@ write a value. Auditors look at the installation and change nothing. A grant for
 names under it and nothing that concerns the environment as a whole, save seeing that it exists.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -222,7 +221,6 @@ class TokenScope:
     prefix: str = ""
 
     def narrowed(self, grant: Grant) -> Grant | None:
-        """Return what is left of a grant, or None."""
         if self.environment_id not in {None, grant.environment_id}:
             return None
         role = min(grant.role, _MOST_PERSONAL, key=lambda each: each.rank)
@@ -251,11 +249,9 @@ class Principal(Actor):
 
     @property
     def sees_installation(self) -> bool:
-        """Whether this is an administrator or an auditor, who see every environment."""
         return self.is_admin or self.is_auditor
 
     def carrying(self, approval: UUID) -> "Principal":
-        """Return the same principal, carrying out an approval."""
         return replace(self, approval=approval)
 
     def within(self, scope: TokenScope, *, via: str) -> "Principal":
@@ -354,14 +350,20 @@ def require_unsuspended(actor: Principal, action: Action) -> None:
         raise Suspended(SUSPENDED)
 
 
-def visible(actor: Principal, action: Action) -> Q:
-    """Return the condition on secrets (environment_id, name) for which `allows` is true."""
-    return _visible(actor, action, "name")
+def visible(actor: Principal, action: Action, column: str = "name") -> Q:
+    """Return the condition on rows (environment_id, `column`) for which `allows` is true.
 
-
-def visible_scopes(actor: Principal, action: Action) -> Q:
-    """Return the condition on targets (environment_id, scope) for which `allows` is true."""
-    return _visible(actor, action, "scope")
+    A secret has a name; of a target, the scope counts as one.
+    """
+    if action in installation_actions(actor):
+        return Q()
+    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
+    whole = {grant.environment_id for grant in grants if not grant.prefix}
+    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
+    for grant in grants:
+        if grant.environment_id not in whole:
+            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix, column)
+    return condition
 
 
 def visible_environments(actor: Principal) -> Q:
@@ -388,7 +390,9 @@ class TrailPolicy:
             return []
         if actor.sees_installation:
             return None
-        return list(dict.fromkeys(_managed_streams(actor)))
+        managed = (grant for grant in actor.grants if _permits(grant, Action.TRAIL_VIEW, ""))
+        names = (streams.environment_stream(grant.environment_uuid) for grant in managed)
+        return list(dict.fromkeys(names))
 
     def named_streams(self, actor: Actor) -> dict[str, str]:
         """Return the streams of the environments that the actor may read, by the environment's name."""
@@ -402,12 +406,6 @@ class TrailPolicy:
         }
 
 
-def _managed_streams(principal: Principal) -> Iterator[str]:
-    for grant in principal.grants:
-        if _permits(grant, Action.TRAIL_VIEW, ""):
-            yield streams.environment_stream(grant.environment_uuid)
-
-
 def _permits(grant: Grant, action: Action, name: str) -> bool:
     if action not in ROLE_ACTIONS[grant.role]:
         return False
@@ -416,18 +414,6 @@ def _permits(grant: Grant, action: Action, name: str) -> bool:
     # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
     # asked concerns the environment as a whole.
     return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")
-
-
-def _visible(actor: Principal, action: Action, column: str) -> Q:
-    if action in installation_actions(actor):
-        return Q()
-    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
-    whole = {grant.environment_id for grant in grants if not grant.prefix}
-    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
-    for grant in grants:
-        if grant.environment_id not in whole:
-            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix, column)
-    return condition
 
 
 def _under(prefix: str, column: str) -> Q:

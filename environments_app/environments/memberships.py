@@ -112,7 +112,9 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     confirm_grant(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
     if "prefix" in changes:
         _require_no_duplicate(actor, membership, prefix=changes["prefix"])
-    clearance = _cleared_change(actor, membership, changes)
+    needs = _needs_clearance(actor, membership, changes)
+    proposal = changing_membership(membership, changes) if needs else None
+    clearance = require_approval(actor=actor, proposal=proposal) if proposal else None
     try:
         with lock_authentic(membership) as stored:
             if clearance is None and _needs_clearance(actor, stored, changes):
@@ -217,15 +219,6 @@ def _standing(membership: Membership, *, prefix: str) -> AlreadyGranted | None:
     if other is None:
         return None
     return AlreadyGranted(environment=membership.environment.name, membership=other.pk)
-
-
-def _cleared_change(
-    actor: Principal, membership: Membership, changes: dict[str, Any]
-) -> ApprovalGrant | None:
-    """Return the clearance of a change that widens access, None for one that needs none."""
-    if not _needs_clearance(actor, membership, changes):
-        return None
-    return require_approval(actor=actor, proposal=changing_membership(membership, changes))
 
 
 def _needs_clearance(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:

@@ -52,9 +52,9 @@ class RestoreSuspension:
         model: type[AuthenticatedRow],
         *,
         kind: str,
-        field: str,
-        related: tuple[str, ...],
-        name: Callable[[Any], str],
+        field: str = "suspended_at",
+        related: tuple[str, ...] = ("environment",),
+        name: Callable[[Any], str] = lambda row: str(row.name),
         detail: Callable[[Any], str],
         living: Q | None = None,
     ) -> None:
@@ -92,11 +92,9 @@ class RestoreSuspension:
             )
 
     def count(self, since: datetime) -> int:
-        """Return how much of that restore is still suspended."""
         return self._rows().filter(**{self._field: since}).count()
 
     def suspended(self) -> int:
-        """Return how much is suspended, by whichever restore."""
         return self._rows().filter(**{f"{self._field}__isnull": False}).count()
 
     def acting(self) -> int:
@@ -148,10 +146,6 @@ def _stream(row: Any) -> str:
     return streams.environment_stream(environment.uuid) if environment else streams.SYSTEM
 
 
-def _holder(membership: Membership) -> str:
-    return membership.user.username if membership.user else f"group {membership.group}"
-
-
 def _under(row: Membership | ServiceToken | SamlGroupMapping | Trust) -> str:
     return f"{row.role} of {row.prefix}/" if row.prefix else str(row.role)
 
@@ -159,41 +153,31 @@ def _under(row: Membership | ServiceToken | SamlGroupMapping | Trust) -> str:
 MEMBERSHIPS = RestoreSuspension(
     Membership,
     kind="membership",
-    field="suspended_at",
     related=("environment", "user", "group"),
-    name=_holder,
+    name=lambda membership: str(membership.holder),
     detail=_under,
 )
 TOKENS = RestoreSuspension(
     ServiceToken,
     kind="service-token",
-    field="suspended_at",
-    related=("environment",),
-    name=lambda token: str(token.name),
     detail=_under,
     living=Q(revoked_at__isnull=True),
 )
 TRUSTS = RestoreSuspension(
     Trust,
     kind="trust",
-    field="suspended_at",
-    related=("environment",),
-    name=lambda trust: str(trust.name),
     detail=_under,
     living=Q(disabled_at__isnull=True),
 )
 MAPPINGS = RestoreSuspension(
     SamlGroupMapping,
     kind="saml-group-mapping",
-    field="suspended_at",
-    related=("environment",),
     name=lambda mapping: str(mapping.group),
     detail=_under,
 )
 PERSONAL_TOKENS = RestoreSuspension(
     PersonalToken,
     kind="personal-token",
-    field="suspended_at",
     related=("environment", "user"),
     name=str,
     detail=lambda token: f"{token.prefix}/" if token.prefix else "all names",

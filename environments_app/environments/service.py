@@ -17,7 +17,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
-from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
+from environments_app.approvals.gate import needs_second_person, require_approval
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
@@ -25,17 +25,15 @@ from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import Colour
 from environments_app.names import validate_environment_name
 
-CHANGEABLE: Final = frozenset(
-    {
-        "display_name",
-        "description",
-        "colour",
-        "position",
-        "protected",
-        "approvals_required",
-        "kms_key_alias",
-        "offline_hours",
-    }
+CHANGEABLE: Final = (
+    "display_name",
+    "description",
+    "colour",
+    "position",
+    "protected",
+    "approvals_required",
+    "kms_key_alias",
+    "offline_hours",
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -118,7 +116,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     protected while too few people could approve. `warnings` has an entry if a new key could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
-    for field in changes.keys() - CHANGEABLE:
+    for field in changes.keys() - set(CHANGEABLE):
         raise InvalidField(field, "This field can't be changed.")
     # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
@@ -127,7 +125,8 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     begins = changes.get("protected") and not environment.protected
     if begins or (environment.protected and needed > environment.approvals_needed):
         _require_enough_people(environment, needed)
-    clearance = _cleared_change(actor, environment, changes)
+    proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
+    clearance = require_approval(actor=actor, proposal=proposal) if proposal else None
     with lock_authentic(environment) as stored:
         if clearance is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on for this environment. Reload the page.")
@@ -155,14 +154,6 @@ def _require_enough_people(environment: Environment, needed: int) -> None:
 
 def _needed(environment: Environment, changes: dict[str, Any]) -> int:
     return changes.get("approvals_required", environment.approvals_required) or 1
-
-
-def _cleared_change(
-    actor: Principal, environment: Environment, changes: dict[str, Any]
-) -> ApprovalGrant | None:
-    if not _weakens(actor, environment, changes):
-        return None
-    return require_approval(actor=actor, proposal=weakening(environment, changes))
 
 
 def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:

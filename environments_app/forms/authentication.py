@@ -1,7 +1,7 @@
 """The forms in which people give a password."""
 
 from math import ceil
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -27,6 +27,16 @@ def too_many(seconds: int) -> str:
     return f"Too many attempts. Try again in {number} {unit}{'' if number == 1 else 's'}."
 
 
+def _password(label: str | None = None, help_text: str = "", **attrs: Any) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        strip=False,
+        max_length=MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs=attrs),
+        help_text=help_text,
+    )
+
+
 class SignInForm(forms.Form):
     """Username and password; `retry_after` is set when attempts are refused for a while."""
 
@@ -36,11 +46,7 @@ class SignInForm(forms.Form):
             attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
         ),
     )
-    password = forms.CharField(
-        strip=False,
-        max_length=MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = _password(autocomplete="current-password")
 
     def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data)
@@ -195,29 +201,18 @@ class OwnForm(SecondFactorForm):
 class ConfirmForm(OwnForm):
     """The user's own password, to confirm."""
 
-    password = forms.CharField(
-        strip=False,
-        max_length=MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
-    )
+    password = _password(autocomplete="current-password", autofocus=True)
 
 
 class NewPasswordForm(forms.Form):
     """A new password, twice; the rules are in the use case."""
 
-    password = forms.CharField(
-        label="New password",
-        strip=False,
-        max_length=MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 12 characters. Avoid common passwords and your name.",
+    password = _password(
+        "New password",
+        "At least 12 characters. Avoid common passwords and your name.",
+        autocomplete="new-password",
     )
-    again = forms.CharField(
-        label="Confirm new password",
-        strip=False,
-        max_length=MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
+    again = _password("Confirm new password", autocomplete="new-password")
 
     def clean_again(self) -> str:
         again: str = self.cleaned_data["again"]
@@ -231,12 +226,7 @@ class PasswordForm(NewPasswordForm, OwnForm):
 
     own_password = "current"  # noqa: S105 - the name of a field
 
-    current = forms.CharField(
-        label="Current password",
-        strip=False,
-        max_length=MAX_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    current = _password("Current password", autocomplete="current-password")
     field_order = ("current", "password", "again")
 
 

@@ -31,7 +31,6 @@ class PersonalTokenForm(forms.Form):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """The arguments of the use case."""
         given = dict(self.cleaned_data)
         lifetime = timedelta(hours=given.pop("hours"))
         return {**given, "lifetime": lifetime}

@@ -138,7 +138,6 @@ class Membership(AuthenticatedRow):
 
     @property
     def holder(self) -> str:
-        """Whom it is for, by name."""
         if self.user:
             return str(self.user.username)
         return f"group {self.group.name}" if self.group else ""
@@ -299,11 +298,6 @@ class ServiceToken(AuthenticatedRow):
     def is_live(self) -> bool:
         """Whether it has begun, and is neither revoked nor suspended nor expired."""
         return is_token_live(self)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether its time was not counted by a clock that was ahead; one without an end has none."""
-        return has_token_begun(self)
 
 
 class TokenTimes(Protocol):

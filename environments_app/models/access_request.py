@@ -118,7 +118,6 @@ class AccessRequest(AuthenticatedRow):
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be answered."""
         return self.state == RequestState.PENDING and self.expires_at > timezone.now()
 
     @property

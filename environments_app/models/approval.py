@@ -154,7 +154,6 @@ class Approval(AuthenticatedRow):
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still be decided or carried out."""
         return self.state in OPEN_STATES and self.expires_at > timezone.now()
 
     @property

@@ -98,10 +98,8 @@ class Environment(AuthenticatedRow):
 
     @property
     def approvals_needed(self) -> int:
-        """How many different people must approve a change."""
         return self.approvals_required or 1
 
     @property
     def title(self) -> str:
-        """What people call it."""
         return self.display_name or self.name

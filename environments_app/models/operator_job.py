@@ -50,7 +50,6 @@ class OperatorJob(models.Model):
 
     @property
     def active(self) -> bool:
-        """Whether it waits or runs."""
         return self.finished_at is None
 
     @property

@@ -205,11 +205,9 @@ class User(AbstractBaseUser, AuthenticatedRow):
         return self.is_admin or (self.is_auditor and perm.partition(".")[2].startswith("view_"))
 
     def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Answer Django's admin for several permissions at once."""
         return all(self.has_perm(perm) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002 - Django's signature
-        """Answer Django's admin for an app as a whole."""
         return self.is_staff
 
 
@@ -294,5 +292,4 @@ class PersonalSettings(Identified):
 
     @property
     def mailed(self) -> list[NoticeKind]:
-        """The kinds that are sent by e-mail."""
         return [kind for kind in NoticeKind if self.digest and kind not in self.muted]

@@ -9,12 +9,12 @@ stores on the row why a delivery failed.
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urljoin
 from uuid import UUID
 
@@ -64,7 +64,6 @@ class AlertNotice:
 
     @property
     def text(self) -> str:
-        """The message as plain text."""
         return "\n".join([self.subject, "", *self.lines, *(["", self.link] if self.link else [])])
 
 
@@ -75,9 +74,7 @@ class Transport(Protocol):
     # Whether an addressee may be an account, by its uuid.
     reaches_people: bool
 
-    def addressees(self, environment: Environment | None) -> Sequence[UUID]:
-        """Return the recipients of an environment, or of the installation as a whole."""
-        ...
+    def addressees(self, environment: Environment | None) -> Sequence[UUID]: ...
 
     def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Deliver a message. Raises Undeliverable."""
@@ -138,19 +135,14 @@ def message_users(
     link: str = "",
 ) -> None:
     """Notify accounts of something that concerns them, in the caller's transaction, if any can be reached."""
-    Delivery.objects.bulk_create(
-        Delivery(
-            environment=environment,
-            transport=name,
-            addressee=person,
-            kind=kind,
-            subject=subject[:200],
-            lines=list(lines),
-            link=link,
-        )
-        for name, transport in transports().items()
-        if transport.reaches_people
-        for person in people
+    reaching = [name for name, transport in transports().items() if transport.reaches_people]
+    _queue(
+        [(name, person) for name in reaching for person in people],
+        environment=environment,
+        kind=kind,
+        subject=subject[:200],
+        lines=lines,
+        link=link,
     )
 
 
@@ -231,20 +223,19 @@ def _interval() -> timedelta:
 
 
 def _tell(alert: Alert, *, kind: str, subject: str, lines: Sequence[str], link: str) -> None:
-    """Write a row for each addressee, in the transaction of the alert."""
     alert.told_at = timezone.now()
-    Delivery.objects.bulk_create(
-        Delivery(
-            environment=alert.environment,
-            transport=name,
-            addressee=addressee,
-            kind=kind,
-            subject=subject,
-            lines=list(lines),
-            link=link,
-        )
+    recipients = [
+        (name, addressee)
         for name, transport in transports().items()
         for addressee in transport.addressees(alert.environment)
+    ]
+    _queue(recipients, environment=alert.environment, kind=kind, subject=subject, lines=lines, link=link)
+
+
+def _queue(recipients: Iterable[tuple[str, UUID]], **message: Any) -> None:
+    """Write a row for each transport and addressee, in the transaction of the alert."""
+    Delivery.objects.bulk_create(
+        Delivery(transport=transport, addressee=addressee, **message) for transport, addressee in recipients
     )
 
 

@@ -56,7 +56,6 @@ class StartView(LoginView):  # type: ignore[misc]  # untyped base
         self._pending = PendingRequest(id=new_request_id(), target=target, again=again)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Redirect, and let the browser remember what it asked."""
         request.saml_session = MemorySession()  # type: ignore[attr-defined]  # djangosaml2's name
         # Neither the target nor anything else that was asked for travels to the provider.
         request.GET = QueryDict()

@@ -197,9 +197,8 @@ def _sign_in(request: HttpRequest, statement: Statement) -> None:
 def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest) -> None:
     """Note that the person of this session has just proved who they are once more."""
     user = bound_user(statement)
-    if not isinstance(request.user, User) or user is None or user != request.user:
-        raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
-    if str(user.uuid) != pending.again:
+    same = isinstance(request.user, User) and user is not None and user == request.user
+    if not same or user is None or str(user.uuid) != pending.again:
         raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
     proved_at = _proved_at(statement)
     if time.time() - proved_at > settings.KEEPER_REAUTH_SECONDS:

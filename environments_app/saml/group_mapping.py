@@ -136,7 +136,6 @@ class _Wanted(NamedTuple):
         return self.suspended_at is None, self.role.rank
 
     def is_held_by(self, row: Membership) -> bool:
-        """Return whether a membership is just this."""
         same = (row.role, row.suspended_at, row.expires_at) == (self.role, self.suspended_at, None)
         return same and row.is_authentic()
 

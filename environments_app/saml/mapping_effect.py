@@ -51,7 +51,8 @@ def changed_by_removal(*, actor: Principal, mapping: SamlGroupMapping) -> list[C
     """Return whose role the end of a mapping would change. Raises Forbidden."""
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     same = SamlGroupMapping.objects.filter(environment=mapping.environment, prefix=mapping.prefix)
-    others = [each for each in same.exclude(pk=mapping.pk) if _is_like(each, mapping)]
+    in_environment = mapping.environment_id is not None
+    others = [each for each in same.exclude(pk=mapping.pk) if in_environment or each.role == mapping.role]
     left = max((each.role for each in others), key=_rank, default="")
     holders = _holders(mapping.environment, mapping.prefix, mapping.role)
     by_others = tuple(sorted({each.group for each in others}))
@@ -60,10 +61,6 @@ def changed_by_removal(*, actor: Principal, mapping: SamlGroupMapping) -> list[C
         for name, role in sorted(holders.items())
         if role == mapping.role
     ]
-
-
-def _is_like(other: SamlGroupMapping, mapping: SamlGroupMapping) -> bool:
-    return mapping.environment_id is not None or other.role == mapping.role
 
 
 def _holders(environment: Environment | None, prefix: str, role: str) -> dict[str, str]:

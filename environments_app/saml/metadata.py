@@ -1,6 +1,6 @@
 """The identity provider's metadata: read from a file, or fetched by the outbound rule and kept."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -19,7 +19,7 @@ from audit_app.network.outbound import session
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
-from environments_app.saml.metadata_validity import require_valid
+from environments_app.saml.metadata_validity import described, require_valid
 
 _MAX_BYTES: Final = 1024 * 1024
 # The schedule refreshes it hourly; older metadata is fetched at a sign-in.
@@ -43,6 +43,18 @@ def provider_metadata() -> str:
         if not genuine:
             raise
         return str(genuine[0].document)
+
+
+def metadata_ends() -> datetime:
+    """Read the metadata where it comes from, and return when it, or its last signing certificate, ends.
+
+    Nothing is kept and no database is asked. Raises SamlUnavailable if the metadata cannot be had, is
+    not valid any more, or names no certificate that can be read.
+    """
+    file = settings.KEEPER_SAML_METADATA_FILE
+    document = from_file(Path(file)) if file else fetched(settings.KEEPER_SAML_METADATA_URL)
+    require_valid(document)
+    return described(document, provider=settings.KEEPER_SAML_IDP_ENTITY_ID).ends
 
 
 def refresh_metadata() -> str:

@@ -25,7 +25,6 @@ class Described(NamedTuple):
 
     @property
     def ends(self) -> datetime:
-        """When it stops being good for anything."""
         return min(self.certificates_end, self.valid_until or self.certificates_end)
 
 

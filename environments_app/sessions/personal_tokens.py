@@ -4,7 +4,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
@@ -12,8 +11,6 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import PersonalToken, User
-
-OBJECT = "personal-token"
 
 
 def active_tokens(user: User) -> QuerySet[PersonalToken]:
@@ -38,15 +35,21 @@ def end_tokens(*, actor: Actor, user: User) -> int:
     return _end(actor, PersonalToken.objects.filter(user=user, revoked_at=None))
 
 
-def token_details(token: PersonalToken) -> dict[str, Json]:
-    """Return what the event of a change has of a token: what it reaches, and no part of its secret."""
-    return {
-        "user": token.user.username,
-        "environment": token.environment.name if token.environment else None,
-        "prefix": token.prefix,
-        "expires_at": token.expires_at.isoformat(),
-        **row_digest_entry(token),
-    }
+def record_personal(actor: Actor, action: Action, token: PersonalToken) -> None:
+    """Record a change of a token, in its transaction: what it reaches, and no part of its secret."""
+    record(
+        actor=actor,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("personal-token", token.uuid, token.name),
+        details={
+            "user": token.user.username,
+            "environment": token.environment.name if token.environment else None,
+            "prefix": token.prefix,
+            "expires_at": token.expires_at.isoformat(),
+            **row_digest_entry(token),
+        },
+    )
 
 
 def _end(actor: Actor, rows: QuerySet[PersonalToken]) -> int:
@@ -60,11 +63,5 @@ def _end(actor: Actor, rows: QuerySet[PersonalToken]) -> int:
             token.save(update_fields=["revoked_at"])
         else:
             PersonalToken.objects.filter(pk=token.pk).update(revoked_at=token.revoked_at)
-        record(
-            actor=actor,
-            action=Action.TOKEN_REVOKE,
-            stream=streams.SYSTEM,
-            object=AuditObject(OBJECT, token.uuid, token.name),
-            details=token_details(token),
-        )
+        record_personal(actor, Action.TOKEN_REVOKE, token)
     return len(tokens)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from django.db import transaction
 from django.db.models import QuerySet
 
+from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
@@ -32,12 +33,7 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
     with transaction.atomic():
         ended, _ = Session.objects.filter(user=user, session_key=key).delete()
         if ended:
-            record(
-                actor=actor,
-                action=Action.SESSION_END,
-                stream=streams.SYSTEM,
-                object=AuditObject("user", user.uuid, user.username),
-            )
+            _record_end(actor, user)
     return bool(ended)
 
 
@@ -53,13 +49,7 @@ def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
     with transaction.atomic():
         ended, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
         end_tokens(actor=actor, user=user)
-        record(
-            actor=actor,
-            action=Action.SESSION_END,
-            stream=streams.SYSTEM,
-            object=AuditObject("user", user.uuid, user.username),
-            details={"sessions": ended},
-        )
+        _record_end(actor, user, {"sessions": ended})
     return ended
 
 
@@ -81,13 +71,8 @@ def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Colle
         Session.objects.filter(user=user, session_key__in=keys).delete()
         if not indexes:
             end_tokens(actor=actor, user=user)
-        record(
-            actor=actor,
-            action=Action.SESSION_END,
-            stream=streams.SYSTEM,
-            object=AuditObject("user", user.uuid, user.username),
-            details={"by": "identity provider", "issuer": issuer, "sessions": len(keys)},
-        )
+        details: dict[str, Json] = {"by": "identity provider", "issuer": issuer, "sessions": len(keys)}
+        _record_end(actor, user, details)
     return keys
 
 
@@ -95,6 +80,16 @@ def _is_named(kept: Mapping[str, str] | None, issuer: str, name_id: str, indexes
     if not kept or (kept["issuer"], kept["name_id"]) != (issuer, name_id):
         return False
     return not indexes or not kept["session_index"] or kept["session_index"] in indexes
+
+
+def _record_end(actor: Actor, user: User, details: Mapping[str, Json] | None = None) -> None:
+    record(
+        actor=actor,
+        action=Action.SESSION_END,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details=details,
+    )
 
 
 def end_impossible_sessions() -> int:

@@ -59,7 +59,6 @@ class SessionStore(db.SessionStore):
 
     @property
     def key_salt(self) -> str:
-        """Return what the data's signature is bound to."""
         return f"{_SALT}.{stored_key(self.session_key or '')}"
 
     def get_expire_at_browser_close(self) -> bool:
@@ -67,7 +66,6 @@ class SessionStore(db.SessionStore):
         return True
 
     def exists(self, session_key: str) -> bool:
-        """Return whether there is a session of this id."""
         return super().exists(stored_key(session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
@@ -85,7 +83,6 @@ class SessionStore(db.SessionStore):
         return instance
 
     def delete(self, session_key: str | None = None) -> None:
-        """End a session, by default this one."""
         key = session_key or self.session_key
         if key is not None:
             super().delete(stored_key(key))

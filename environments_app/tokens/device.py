@@ -22,9 +22,9 @@ from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Principal
 from environments_app.errors import BadToken, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.tokens.peppers import current_pepper_id, hash_secret
-from environments_app.tokens.personal import DEFAULT_LIFETIME, PREFIX, checked_name, new_token, store_token
-from environments_app.tokens.service import check_secret
+from environments_app.tokens.peppers import give_secret
+from environments_app.tokens.personal import DEFAULT_LIFETIME, PREFIX, new_token, store_token
+from environments_app.tokens.service import check_secret, require_token_name
 
 LIFETIME: Final = timedelta(minutes=10)
 INTERVAL: Final = 5
@@ -58,11 +58,9 @@ def start(*, name: str, address: str) -> Started:
         or DeviceSignIn.objects.count() >= _MAX_WAITING
     ):
         raise TooManyRefusals(retry_after=60)
-    secret = secrets.token_urlsafe(32)
-    row = DeviceSignIn(name=checked_name(name), address=source, expires_at=now + LIFETIME)
+    row = DeviceSignIn(name=require_token_name(name), address=source, expires_at=now + LIFETIME)
     clean_fields(row, ["name"])
-    row.public_id, row.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
-    row.secret_hash = hash_secret(secret, pepper_id=row.pepper_id) or ""
+    secret = give_secret(row)
     save_with_code(row)
     return Started(f"{row.public_id}_{secret}", row)
 

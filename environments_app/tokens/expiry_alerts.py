@@ -1,10 +1,9 @@
 """Alerts to tokens that expire soon or are unused."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -26,8 +25,8 @@ def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
         rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
-        _tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)))
-        _tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)))
+        tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)), anchor="#tokens")
+        tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)), anchor="#tokens")
 
 
 def token_status(token: ServiceToken) -> str:
@@ -50,9 +49,13 @@ def expiring(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
 
 def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     """Return the valid ones that were not used for KEEPER_TOKEN_UNUSED_DAYS."""
+    return _live(tokens).filter(is_unused())
+
+
+def is_unused() -> Q:
+    """Return the condition on tokens and trusts that nothing used for KEEPER_TOKEN_UNUSED_DAYS."""
     since = long_ago()
-    never = Q(last_used_at=None, created_at__lte=since)
-    return _live(tokens).filter(never | Q(last_used_at__lte=since))
+    return Q(last_used_at=None, created_at__lte=since) | Q(last_used_at__lte=since)
 
 
 def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
@@ -87,31 +90,34 @@ def long_ago() -> datetime:
     return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
 
 
-def _tell(kind: str, environment: Environment | None, what: str, tokens: list[ServiceToken]) -> None:
+def tell(
+    kind: str,
+    environment: Environment | None,
+    what: str,
+    rows: Sequence[ServiceToken | Trust],
+    *,
+    anchor: str = "",
+) -> None:
+    """Raise the alert about tokens or trusts, or resolve it if there are none; None is the installation."""
     place = environment.name if environment else "Keeper"
     about = environment.uuid if environment else NIL
-    if not tokens:
+    if not rows:
         resolve_alert(kinds=[kind], about=about, subject=f"{place}: no {what} any more")
         return
-    more = [f"and {len(tokens) - MAX_LINES + 1} more"] if len(tokens) > MAX_LINES else []
-    shown = tokens[: MAX_LINES - 1] if more else tokens
+    more = [f"and {len(rows) - MAX_LINES + 1} more"] if len(rows) > MAX_LINES else []
+    uuids = b"".join(sorted(row.uuid.bytes for row in rows))
     raise_alert(
         kind=kind,
         about=about,
         environment=environment,
         subject=f"{place}: {what}",
-        lines=[*(line_of(token) for token in shown), *more],
-        link=reverse("environment-detail", args=[environment.name]) + "#tokens" if environment else "",
-        signature=_signature(token.uuid for token in tokens),
+        lines=[*map(_line, rows[: MAX_LINES - 1] if more else rows), *more],
+        link=reverse("environment-detail", args=[environment.name]) + anchor if environment else "",
+        signature=hashlib.sha256(uuids).hexdigest(),
     )
 
 
-def line_of(token: ServiceToken | Trust) -> str:
-    """Return what an alert has of a token or trust."""
+def _line(token: ServiceToken | Trust) -> str:
     end = f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "never expires"
     used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
     return f"{token.name} ({token.role}): {end}, {used}"
-
-
-def _signature(uuids: Iterable[UUID]) -> str:
-    return hashlib.sha256(b"".join(sorted(uuid.bytes for uuid in uuids))).hexdigest()

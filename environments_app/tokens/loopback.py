@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import secrets
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,22 +23,21 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import NotSealedHere
-from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.keyring import Place, Purpose, keyring
 from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
-from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.sessions.personal_tokens import OBJECT, revoke_token, token_details
+from environments_app.sessions.personal_tokens import record_personal, revoke_token
 from environments_app.tokens.device import save_with_code
-from environments_app.tokens.peppers import current_pepper_id, hash_secret
-from environments_app.tokens.personal import PREFIX, checked_name, new_token, store_token
+from environments_app.tokens.peppers import give_secret
+from environments_app.tokens.personal import PREFIX, new_token, store_token
+from environments_app.tokens.service import require_token_name
 
 LIFETIME: Final = timedelta(seconds=60)
 _LABEL: Final = "token.loopback"
@@ -66,7 +64,6 @@ class LoopbackRequest:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The parameters, for the form of the confirmation."""
         return asdict(self)
 
 
@@ -77,7 +74,7 @@ def parse_request(given: Mapping[str, str]) -> LoopbackRequest:
     )
     if not 0 < len(asked.client_name) <= _MAX_NAME:
         raise InvalidField("client_name", "The program gives no name, or too long a one.")
-    checked_name(asked.client_name)
+    require_token_name(asked.client_name)
     if not _PORT.fullmatch(asked.port) or int(asked.port) > _LAST_PORT:
         raise InvalidField("port", "The program gives no port from 1000 to 65535.")
     if not _STATE.fullmatch(asked.state):
@@ -97,9 +94,7 @@ def approve(
     token = new_token(
         actor=actor, name=asked.client_name, environment=environment, prefix=prefix, lifetime=lifetime
     )
-    secret = secrets.token_urlsafe(32)
-    token.public_id, token.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
-    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    secret = give_secret(token)
     approved_end, code_end = token.expires_at, timezone.now() + LIFETIME
     token.expires_at = min(approved_end, code_end)
     with transaction.atomic():
@@ -166,13 +161,7 @@ def _extend(*, actor: Principal, token: PersonalToken, end: datetime) -> bool:
             return False
         token.expires_at = stored.expires_at = end
         stored.save(update_fields=["expires_at"])
-        record(
-            actor=actor,
-            action=Action.TOKEN_CHANGE,
-            stream=streams.SYSTEM,
-            object=AuditObject(OBJECT, stored.uuid, stored.name),
-            details=token_details(stored),
-        )
+        record_personal(actor, Action.TOKEN_CHANGE, stored)
     return True
 
 

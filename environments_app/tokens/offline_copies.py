@@ -1,13 +1,13 @@
 """How long a client may use its own copy of an environment's values while Keeper cannot be reached."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.utils import timezone
 
-from audit_app.events.actors import ActorKind
 from environments_app.authorization.policy import Principal
-from environments_app.models import Environment, PersonalToken, ServiceToken
+from environments_app.models import Environment
+from environments_app.tokens.bearers import token_behind
 
 # Seconds, in an answer with values; without it a client keeps no copy, and deletes what it has.
 HEADER: Final = "Keeper-Offline"
@@ -20,19 +20,9 @@ def offline_seconds(*, actor: Principal, environment: Environment) -> int:
     """
     if environment.offline_hours is None:
         return 0
-    end, is_token = _end_of_token(actor)
-    if not is_token:
+    token = token_behind(actor)
+    if token is None:
         return 0
     allowed = timedelta(hours=environment.offline_hours)
-    left = allowed if end is None else min(allowed, end - timezone.now())
+    left = min(allowed, token.expires_at - timezone.now()) if token.expires_at else allowed
     return max(int(left.total_seconds()), 0)
-
-
-def _end_of_token(actor: Principal) -> tuple[datetime | None, bool]:
-    """Return when the token of a request ends, and whether it came with one."""
-    ends: list[datetime | None] = []
-    if actor.scope is not None:
-        ends = [*PersonalToken.objects.filter(uuid=actor.scope.token).values_list("expires_at", flat=True)]
-    elif actor.kind is ActorKind.TOKEN:
-        ends = [*ServiceToken.objects.filter(uuid=actor.uuid).values_list("expires_at", flat=True)]
-    return (ends[0], True) if ends else (None, False)

@@ -1,11 +1,21 @@
 """The peppers of service tokens: keys from the environment, each with an id."""
 
 import hmac
+import secrets
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 
 MIN_PEPPER_LENGTH = 32
+
+
+def give_secret(row: Any) -> str:
+    """Give a token, or a sign-in that becomes one, a new id, and return its new secret, kept as a hash."""
+    secret = secrets.token_urlsafe(32)
+    row.public_id, row.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
+    row.secret_hash = hash_secret(secret, pepper_id=row.pepper_id) or ""
+    return secret
 
 
 def current_pepper_id() -> str:

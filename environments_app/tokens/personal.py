@@ -5,29 +5,26 @@ peppered HMAC of service tokens. It ends with the sessions of its person, and is
 """
 
 import re
-import secrets
 from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Principal, require_confirmed
 from environments_app.authorization.principals import personal_principal
 from environments_app.environments.service import find_environment
 from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
 from environments_app.models import PersonalToken, User
-from environments_app.names import refuse_reserved, validate_prefix
-from environments_app.sessions.personal_tokens import OBJECT, active_tokens, token_details
-from environments_app.tokens.peppers import current_pepper_id, hash_secret
+from environments_app.names import validate_prefix
+from environments_app.sessions.personal_tokens import active_tokens, record_personal
+from environments_app.tokens.peppers import give_secret, hash_secret
 from environments_app.tokens.request_rate import count_request
-from environments_app.tokens.service import check_secret, note_use
+from environments_app.tokens.service import check_secret, note_use, require_token_name
 
 PREFIX: Final = "kpu_"
 _TOKEN: Final = re.compile(r"kpu_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
@@ -49,9 +46,7 @@ def issue_personal(
     Raises what `new_token` raises.
     """
     token = new_token(actor=actor, name=name, environment=environment, prefix=prefix, lifetime=lifetime)
-    secret = secrets.token_urlsafe(32)
-    token.public_id, token.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
-    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    secret = give_secret(token)
     with transaction.atomic():
         store_token(actor=actor, token=token)
     return token, f"{PREFIX}{token.public_id}_{secret}"
@@ -77,7 +72,7 @@ def new_token(
     if active_tokens(user).count() >= _MAX_TOKENS:
         raise Conflict(f"You have {_MAX_TOKENS} personal tokens. Revoke one first.")
     token = PersonalToken(
-        user=user, environment=place, prefix=validate_prefix(prefix), name=checked_name(name)
+        user=user, environment=place, prefix=validate_prefix(prefix), name=require_token_name(name)
     )
     clean_fields(token, ["name"])
     token.expires_at = timezone.now() + lifetime
@@ -87,13 +82,7 @@ def new_token(
 def store_token(*, actor: Principal, token: PersonalToken) -> None:
     """Store a new token and record it, in the caller's transaction."""
     token.save()
-    record(
-        actor=actor,
-        action=Action.TOKEN_ISSUE,
-        stream=streams.SYSTEM,
-        object=AuditObject(OBJECT, token.uuid, token.name),
-        details=token_details(token),
-    )
+    record_personal(actor, Action.TOKEN_ISSUE, token)
 
 
 def authenticate_personal(raw: str, *, address: str, request_id: str = "") -> Principal:
@@ -143,11 +132,3 @@ def _person(token: PersonalToken | None, *, address: str, request_id: str) -> Pr
     count_request(token.public_id)
     note_use(token, address)
     return personal_principal(token, address=address, request_id=request_id)
-
-
-def checked_name(name: str) -> str:
-    """Return a token's name unchanged. Raises InvalidField."""
-    if not name.isprintable() or name != name.strip():
-        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
-    refuse_reserved(name, field="name")
-    return name

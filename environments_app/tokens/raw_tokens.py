@@ -13,7 +13,6 @@ from audit_app.integrity.raw_rows import ProvenRows
 from environments_app.authorization.policy import Grant
 from environments_app.authorization.principals import grant_in
 from environments_app.models import Environment, ServiceToken, TokenRole
-from environments_app.models.access import has_token_begun, is_token_live
 
 
 class EnvironmentRow(NamedTuple):
@@ -49,18 +48,7 @@ class TokenRow(NamedTuple):
         return self.environment.pk
 
     @property
-    def is_live(self) -> bool:
-        """Whether it has begun, and is neither revoked nor suspended nor expired."""
-        return is_token_live(self)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether its time was not counted by a clock that was ahead."""
-        return has_token_begun(self)
-
-    @property
     def grants(self) -> tuple[Grant, ...]:
-        """What it grants; nothing if it administers."""
         if self.role == TokenRole.ADMIN:
             return ()
         pk, uuid, name = self.environment

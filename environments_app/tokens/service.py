@@ -7,7 +7,6 @@ add nothing to 256 random bits.
 
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -41,9 +40,10 @@ from environments_app.authorization.principals import grants_on, is_ended_by_tru
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken, TokenRole, User
+from environments_app.models.access import has_token_begun, is_token_live
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens import raw_tokens
-from environments_app.tokens.peppers import current_pepper_id, hash_secret
+from environments_app.tokens.peppers import current_pepper_id, give_secret, hash_secret
 from environments_app.tokens.raw_tokens import TokenRow
 from environments_app.tokens.request_rate import count_request
 
@@ -89,9 +89,7 @@ def issue(
         expires_at=allowed_expiry(expires_at),
         created_by=person_behind(actor),
     )
-    if not name.isprintable() or name != name.strip():
-        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
-    refuse_reserved(name, field="name")
+    require_token_name(name)
     clean_fields(token, ["name"])
     if environment is None:
         # An administering token can perform break-glass acts like its issuer, and outlives a suspension.
@@ -194,17 +192,12 @@ def verify_proven(public_id: str, secret: str, *, address: str, request_id: str 
 
     Returns None if they do not, or there is none: then the instance has to judge. Raises BadToken.
     """
-    token = _proven(public_id)
-    return verify_row(token, secret, address=address, request_id=request_id) if token else None
-
-
-def _proven(public_id: str) -> TokenRow | None:
-    """Return a token whose columns prove themselves; the instances of what does not decide and report."""
     found = raw_sql.first_row(connections[DEFAULT_DB_ALIAS], raw_tokens.statement(1), [public_id])
     try:
-        return raw_tokens.proven(found) if found else None
+        token = raw_tokens.proven(found) if found else None
     except (UnreadableColumn, KeyringUnavailable):
         return None
+    return verify_row(token, secret, address=address, request_id=request_id) if token else None
 
 
 def authenticate_in_environment(
@@ -271,9 +264,9 @@ def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
         raise BadToken("revoked-token")
     if token.suspended_at is not None:
         raise BadToken("suspended-token")
-    if not token.has_begun:
+    if not has_token_begun(token):
         raise BadToken("token-not-begun")
-    if not token.is_live:
+    if not is_token_live(token):
         raise BadToken("expired-token")
     if is_ended_by_trust(token):
         raise BadToken("token-ended-by-trust")
@@ -340,12 +333,17 @@ def _token_prefix(text: str, environment: Environment | None) -> str:
     return validate_prefix(text)
 
 
+def require_token_name(name: str) -> str:
+    """Return a token's name unchanged. Raises InvalidField."""
+    if not name.isprintable() or name != name.strip():
+        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+    refuse_reserved(name, field="name")
+    return name
+
+
 def set_secret(token: ServiceToken) -> str:
     """Give a token a new secret, of which it keeps the hash, and return its text."""
-    secret = secrets.token_urlsafe(32)
-    token.public_id = secrets.token_urlsafe(16)
-    token.pepper_id = current_pepper_id()
-    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    secret = give_secret(token)
     return f"kpr_{token.public_id}_{secret}"
 
 

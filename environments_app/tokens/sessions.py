@@ -52,7 +52,6 @@ class TokenSession:
 
     @property
     def is_over(self) -> bool:
-        """Whether its end has passed."""
         return timezone.now() >= self.expires_at
 
 

@@ -184,14 +184,6 @@ def _sentence(error: Exception) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _fewer_claims(now: Any, value: Any) -> bool:
-    return isinstance(now, dict) and now.items() <= value.items()
-
-
-def _within_networks(now: list[str], value: list[str]) -> bool:
-    return not now or (bool(value) and set(value) <= set(now))
-
-
 def _lower_role(now: str, value: str) -> bool:
     order = ["viewer", "reader", "editor"]
     return value in order and now in order and order.index(value) <= order.index(now)
@@ -200,8 +192,8 @@ def _lower_role(now: str, value: str) -> bool:
 _NARROWER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     # The name alone lets no workload in.
     "name": lambda _now, _value: True,
-    "claims": _fewer_claims,
-    "cidrs": _within_networks,
+    "claims": lambda now, value: isinstance(now, dict) and now.items() <= value.items(),
+    "cidrs": lambda now, value: not now or (bool(value) and set(value) <= set(now)),
     "prefix": Grant.reaches,
     "role": _lower_role,
     "lifetime_minutes": lambda now, value: value <= now,

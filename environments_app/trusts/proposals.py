@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
+from environments_app.approvals.access_proposals import plain_values
 from environments_app.approvals.gate import Line, Proposal
-from environments_app.authorization.locked_row import isoformat
 from environments_app.models import Trust
 from environments_app.trusts.definition import FIELDS
 
@@ -42,7 +41,7 @@ def creating_trust(trust: Trust, *, lasting: str | None) -> Proposal:
         action=Action.TRUST_CREATE,
         environment=trust.environment,
         object=AuditObject("trust", uuid5(trust.environment.uuid, f"trust {trust.name}"), trust.name),
-        arguments={**_plain(fields), "expires_at": lasting},
+        arguments={**plain_values(fields), "expires_at": lasting},
         summary=[
             *(Line(_LABELS[name], "", _word(name, value)) for name, value in fields.items() if value),
             Line("Expires", "", _word("expires_at", trust.expires_at)),
@@ -59,24 +58,13 @@ def changing_trust(trust: Trust, changes: Mapping[str, Any]) -> Proposal:
         environment=trust.environment,
         object=AuditObject("trust", trust.uuid, trust.name),
         expected=state_digest(trust),
-        arguments={"trust": trust.pk, **_plain(changes)},
+        arguments={"trust": trust.pk, **plain_values(changes)},
         summary=[
             Line(_LABELS[name], _word(name, now[name]), _word(name, value))
             for name, value in changes.items()
             if now[name] != value
         ],
     )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Json]:
-    return {
-        name: isoformat(value)
-        if isinstance(value, datetime)
-        else str(value)
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
 
 
 def _word(name: str, value: Any) -> str:

@@ -138,22 +138,14 @@ def record_trust(
 
 
 def _facts(trust: Trust) -> dict[str, Json]:
+    elsewhere = {"name", "jwks", "jwks_url"}
     return {
+        **{name: getattr(trust, name) for name in FIELDS if name not in elsewhere},
         "environment": trust.environment.name,
-        "preset": trust.preset,
-        "issuer": trust.issuer,
         "keys": "pasted" if trust.jwks else trust.jwks_url or "discovered",
-        "audience": trust.audience,
-        "algorithm": trust.algorithm,
         "claims": dict(trust.demands),
         "pinned": trust.pinned,
-        "role": trust.role,
-        "prefix": trust.prefix,
         "cidrs": [*trust.networks],
-        "lifetime_minutes": trust.lifetime_minutes,
-        "max_age_minutes": trust.max_age_minutes,
-        "single_use": trust.single_use,
-        "allows_pull_request_target": trust.allows_pull_request_target,
         "expires_at": isoformat(trust.expires_at),
         "disabled_at": isoformat(trust.disabled_at),
     }

@@ -123,7 +123,8 @@ def _signed_in(trust_name: str, text: str, asked: _Asked) -> SignedIn:
         raise JwtRefused(failed.reason)
     if asked.lifetime and asked.lifetime > timedelta(minutes=trust.lifetime_minutes):
         raise InvalidField("lifetime", f"This trust gives {trust.lifetime_minutes} minutes at most.")
-    if _live_tokens(trust) >= MAX_TOKENS:
+    live = ServiceToken.objects.filter(trust_uuid=trust.uuid, expires_at__gt=timezone.now())
+    if live.count() >= MAX_TOKENS:
         raise TooManyTokens(retry_after=60)
     try:
         return _store(trust, jwt, asked)
@@ -232,10 +233,6 @@ def _claims(trust: Trust, jwt: Jwt) -> dict[str, Json]:
     names = ("iss", "sub", "jti", *trust.claims, *preset_of(trust).recorded)
     found = {name: claim_texts(jwt.claims, name) for name in dict.fromkeys(names)}
     return {name: shown(", ".join(texts)) for name, texts in found.items() if texts}
-
-
-def _live_tokens(trust: Trust) -> int:
-    return ServiceToken.objects.filter(trust_uuid=trust.uuid, expires_at__gt=timezone.now()).count()
 
 
 def _note_use(trust: Trust) -> None:

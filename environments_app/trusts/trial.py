@@ -36,7 +36,8 @@ def try_token(*, actor: Principal, trust: Trust, jwt: str) -> Trial:
     """
     require(actor=actor, action=Action.TRUST_TEST, environment=trust.environment)
     trial = _tried(trust, jwt.strip())
-    failed: list[Json] = [trial.problem] if trial.problem else [*_failed(trial.checks)]
+    checks = [check.rule for check in trial.checks if not check.passed]
+    failed: list[Json] = [trial.problem] if trial.problem else [*checks]
     with transaction.atomic():
         record(
             actor=actor,
@@ -55,7 +56,3 @@ def _tried(trust: Trust, text: str) -> Trial:
         return Trial(error.reason, [])
     key = find_key(source_of(trust), algorithm=trust.algorithm, kid=jwt.key_id) if jwt.key_id else None
     return Trial("", list(examine(jwt, rules_of(trust), key, now=time.time())))
-
-
-def _failed(checks: list[Check]) -> list[str]:
-    return [check.rule for check in checks if not check.passed]

@@ -1,13 +1,11 @@
 """Scheduled upkeep of trusts: alerts before they expire or if they are unused; removal of ended tokens."""
 
-import hashlib
 from datetime import timedelta
 from typing import Final
 
 from auditlog.context import disable_auditlog
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -17,8 +15,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment, ServiceToken, Trust
-from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
-from environments_app.tokens.expiry_alerts import line_of, long_ago, soon
+from environments_app.tokens.expiry_alerts import is_unused, long_ago, soon, tell
 from environments_app.trusts.sign_in import purge_used_jwts
 
 EXPIRING: Final = "trusts-expiring"
@@ -32,13 +29,9 @@ def watch_trusts() -> None:
     """Alert, for each environment, about trusts that end soon or are unused."""
     for environment in Environment.objects.order_by("pk"):
         rows = Trust.objects.filter(environment=environment).select_related("environment")
-        _tell(
-            EXPIRING,
-            environment,
-            "trusts expiring soon",
-            verified_rows(_live(rows).filter(expires_at__lte=soon())),
-        )
-        _tell(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(_is_unused())))
+        expiring = _live(rows).filter(expires_at__lte=soon())
+        tell(EXPIRING, environment, "trusts expiring soon", verified_rows(expiring))
+        tell(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(is_unused())))
 
 
 def trust_status(trust: Trust) -> str:
@@ -91,26 +84,3 @@ def _remove_batch(environment: Environment) -> int:
 def _live(trusts: QuerySet[Trust]) -> QuerySet[Trust]:
     standing = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
     return trusts.filter(standing, disabled_at=None, suspended_at=None).order_by("expires_at", "pk")
-
-
-def _is_unused() -> Q:
-    since = long_ago()
-    return Q(last_used_at=None, created_at__lte=since) | Q(last_used_at__lte=since)
-
-
-def _tell(kind: str, environment: Environment, what: str, trusts: list[Trust]) -> None:
-    if not trusts:
-        subject = f"{environment.name}: no {what} any more"
-        resolve_alert(kinds=[kind], about=environment.uuid, subject=subject)
-        return
-    more = [f"and {len(trusts) - MAX_LINES + 1} more"] if len(trusts) > MAX_LINES else []
-    names = b"".join(sorted(trust.uuid.bytes for trust in trusts))
-    raise_alert(
-        kind=kind,
-        about=environment.uuid,
-        environment=environment,
-        subject=f"{environment.name}: {what}",
-        lines=[*map(line_of, trusts[: MAX_LINES - 1] if more else trusts), *more],
-        link=reverse("environment-detail", args=[environment.name]),
-        signature=hashlib.sha256(names).hexdigest(),
-    )

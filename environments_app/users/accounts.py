@@ -62,7 +62,7 @@ def create_user(
     try:
         with transaction.atomic():
             user.save()
-            _record(actor, Action.USER_CREATE, user, {"role": user.role})
+            record_user(actor, user, {"role": user.role}, action=Action.USER_CREATE)
     except IntegrityError as error:
         raise NameInUse("A user of this name exists.") from error
     return user
@@ -83,7 +83,7 @@ def create_saml_user(
     try:
         with transaction.atomic():
             user.save()
-            _record(actor, Action.USER_CREATE, user, {"role": user.role, "issuer": issuer})
+            record_user(actor, user, {"role": user.role, "issuer": issuer}, action=Action.USER_CREATE)
     except IntegrityError as error:
         raise NameInUse("A user of this name or of this subject exists.") from error
     return user
@@ -116,7 +116,7 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
             stored.save(update_fields=[*changed, "role_source", "reset_email"])
             if not stored.is_active:
                 end_sessions(stored, actor=actor)
-            _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
+            record_user(actor, stored, {name: changes[name] for name in changed})
     return stored
 
 
@@ -127,7 +127,7 @@ def set_own_name(*, actor: Principal, user: User, display_name: str) -> User:
     with lock_authentic(user) as stored:
         if set_fields(stored, {"display_name": display_name}):
             stored.save(update_fields=["display_name"])
-            _record(actor, Action.USER_CHANGE, stored, {"display_name": display_name})
+            record_user(actor, stored, {"display_name": display_name})
     return stored
 
 
@@ -145,7 +145,7 @@ def follow_groups(*, actor: Principal, user: User, role: UserRole) -> User:
         stored.role = role
         stored.role_source = "" if role == UserRole.USER else Source.SAML
         stored.save(update_fields=["role", "role_source"])
-        _record(actor, Action.USER_CHANGE, stored, {"role": stored.role, "source": "saml"})
+        record_user(actor, stored, {"role": stored.role, "source": "saml"})
     return stored
 
 
@@ -229,7 +229,10 @@ def _require_another_admin(user: User) -> None:
         raise Conflict("Keeper needs at least one active administrator. Add another one first.")
 
 
-def _record(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> None:
+def record_user(
+    actor: Principal, user: User, details: dict[str, Any], *, action: Action = Action.USER_CHANGE
+) -> None:
+    """Record a change of an account, in its transaction."""
     record_many([_draft(actor, action, user, details)])
 
 

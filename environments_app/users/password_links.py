@@ -18,13 +18,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
-from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
-from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.principals import user_principal
@@ -33,7 +30,12 @@ from environments_app.models import LinkPurpose, PasswordLink, User, UserRole
 from environments_app.models.password_link import account_fingerprint
 from environments_app.notifications.service import message_users
 from environments_app.sessions.service import end_sessions
-from environments_app.users.accounts import check_and_set_password, create_user, record_takeover
+from environments_app.users.accounts import (
+    check_and_set_password,
+    create_user,
+    record_takeover,
+    record_user,
+)
 from environments_app.users.suspensions import mark_suspended, places_of, tell_suspended
 
 INVITATION_LIFETIME: Final = timedelta(hours=72)
@@ -63,7 +65,7 @@ def invite_new(*, actor: Principal, email: str, **fields: Any) -> User:
         user = create_user(actor=actor, email=email, password=None, **fields)
         _require_invitable(user)
         _queue_invitation(actor, user)
-        _record(actor, user, {"invitation": "sent", "address": user.email})
+        record_user(actor, user, {"invitation": "sent", "address": user.email})
     return user
 
 
@@ -88,7 +90,7 @@ def invite(*, actor: Principal, user: User) -> None:
         if suspends:
             record_takeover(actor, stored, {"password": "invitation", "address": stored.email})
         else:
-            _record(actor, stored, {"invitation": "sent", "address": stored.email})
+            record_user(actor, stored, {"invitation": "sent", "address": stored.email})
 
 
 def withdraw_invitation(*, actor: Principal, user: User) -> None:
@@ -96,7 +98,7 @@ def withdraw_invitation(*, actor: Principal, user: User) -> None:
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
         if _end(_open_links(user)):
-            _record(actor, user, {"invitation": "withdrawn"})
+            record_user(actor, user, {"invitation": "withdrawn"})
 
 
 def invitation_of(user: User) -> PasswordLink | None:
@@ -124,7 +126,7 @@ def choose_reset(*, actor: Principal, user: User, allowed: bool) -> None:
             raise Conflict("Your account has no password in Keeper.")
         stored.reset_email = stored.email if allowed else ""
         stored.save(update_fields=["reset_email"])
-        _record(actor, stored, {"password_reset": stored.reset_email or "off"})
+        record_user(actor, stored, {"password_reset": stored.reset_email or "off"})
 
 
 def request_reset(*, email: str, address: str) -> None:
@@ -183,7 +185,7 @@ def choose_password(*, code: str, password: str, address: str, request_id: str =
         stored.reset_email = link.address
         stored.save(update_fields=["password", "reset_email"])
         end_sessions(stored, actor=actor)
-        _record(actor, stored, {"password": f"chosen by {link.purpose}"})
+        record_user(actor, stored, {"password": f"chosen by {link.purpose}"})
         _tell(stored, link)
     return stored
 
@@ -233,14 +235,4 @@ def _tell(user: User, link: PasswordLink) -> None:
             "All your sessions and personal tokens ended.",
             "If this wasn't you, ask an administrator to disable the account, and secure your mailbox.",
         ],
-    )
-
-
-def _record(actor: Principal, user: User, details: dict[str, Any]) -> None:
-    record(
-        actor=actor,
-        action=Action.USER_CHANGE,
-        stream=streams.SYSTEM,
-        object=AuditObject("user", user.uuid, user.username),
-        details=details | row_digest_entry(user),
     )

@@ -75,7 +75,6 @@ def send_due() -> int:
 
 
 def _work_on(pk: int) -> bool:
-    """Claim one row, so that one worker does."""
     now = timezone.now()
     rows = PasswordLink.objects.select_related("user")
     link = claim(rows, pk, Q(due_at__lte=now), due_at=now + _CLAIM, attempts=F("attempts") + 1)

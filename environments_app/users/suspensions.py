@@ -20,14 +20,13 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.credential_custody import CustodyGraph, account_takeovers_since
+from environments_app.authorization.effective_access import confirmed_accounts
 from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
-from environments_app.environments.memberships import acting_user
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
     AccessConfirmation,
@@ -86,12 +85,7 @@ def suspended_accounts(environment: Environment) -> list[User]:
     waiting = User.objects.filter(
         within | Q(role=UserRole.ADMIN), suspended_at__isnull=False, is_active=True
     ).distinct()
-    confirmed = {
-        row.user_id: row.suspended_at
-        for row in verified_rows(
-            AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
-        )
-    }
+    confirmed = confirmed_accounts(environment)
     return [user for user in waiting.order_by("username") if confirmed.get(user.pk) != user.suspended_at]
 
 
@@ -132,7 +126,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
             raise Conflict("This has changed. Reload the page and try again.")
         row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
         row = row or AccessConfirmation(environment=environment, user=stored)
-        row.suspended_at, row.confirmed_by = since, _person(actor)
+        row.suspended_at, row.confirmed_by = since, User.objects.get(uuid=actor.uuid)
         row.confirmed_at = timezone.now()
         row.save()
         _record_confirmation(
@@ -215,13 +209,6 @@ def _require_person(actor: Principal, environment: Environment) -> None:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="program")
         raise Conflict("Only a person can confirm this.")
     require_confirmed(actor)
-
-
-def _person(actor: Principal) -> User:
-    user = acting_user(actor)
-    if user is None:
-        raise Conflict("Only a person can confirm this.")
-    return user
 
 
 def _record_confirmation(

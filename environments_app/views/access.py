@@ -12,25 +12,21 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from environments_app.authentication.drf import principal_of
 from environments_app.authorization.effective_access import AccessPath, explain_access
-from environments_app.authorization.policy import Principal, allows, require
-from environments_app.environments import service as environments_service
+from environments_app.authorization.policy import allows, require
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
-from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
 from environments_app.users.lookup import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
-from environments_app.views.account.profile import confirm_first
-from environments_app.views.base import render_page
+from environments_app.views.base import confirm_first, enter_environment, render_page, run_act
 
 
 @login_required
 @require_GET
 def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     """Explain who can read what in an environment and why, and show what is suspended."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
     ways = explain_access(actor=actor, environment=environment, **asked)
     context = {
@@ -61,7 +57,7 @@ def _by_holder(ways: Sequence[AccessPath]) -> list[tuple[bool, list[AccessPath]]
 @require_POST
 def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
     """Confirm that a suspended account is in its person's hands."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
     try:
         user = user_by_name(request.POST.get("user") or "?")
@@ -80,21 +76,14 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Confirm what an administrator mapped to a group of single sign-on."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     mapping = suspensions.find_suspended_mapping(actor=actor, environment=environment, id=id)
-    try:
-        suspensions.confirm_mapping(actor=actor, mapping=mapping)
-        messages.success(request, f"The members of {mapping.group} get their role at their next sign-in.")
-    except Conflict as error:
-        messages.error(request, str(error))
-    except ConfirmationNeeded:
-        return confirm_first(request, back=reverse("environment-access", args=[name]))
-    return redirect("environment-access", name=name)
-
-
-def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
-    actor = principal_of(request)
-    return actor, environments_service.find_environment(actor=actor, name=name)
+    return run_act(
+        request,
+        lambda: suspensions.confirm_mapping(actor=actor, mapping=mapping),
+        f"The members of {mapping.group} get their role at their next sign-in.",
+        back=reverse("environment-access", args=[name]),
+    )
 
 
 def _moment(text: str) -> datetime:

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -15,10 +16,9 @@ from environments_app.access_requests import service as access_requests
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
-from environments_app.errors import Conflict, InvalidField
 from environments_app.forms.access_request import AskForm, GrantForm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import attempt, render_page, run_act
 from environments_app.views.environments import shown_role
 
 
@@ -66,12 +66,12 @@ def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     asked = access_requests.find_request(actor=actor, id=id)
     comment = request.POST.get("comment", "")
-    try:
-        decisions.reject(actor=actor, request=asked, comment=comment)
-        messages.success(request, "Request rejected.")
-    except (Conflict, InvalidField) as error:
-        messages.error(request, str(error))
-    return redirect("access-request-detail", id=id)
+    return run_act(
+        request,
+        lambda: decisions.reject(actor=actor, request=asked, comment=comment),
+        "Request rejected.",
+        back=reverse("access-request-detail", args=[id]),
+    )
 
 
 @login_required
@@ -80,12 +80,12 @@ def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
     """Withdraw the user's own request."""
     actor = principal_of(request)
     asked = access_requests.find_request(actor=actor, id=id)
-    try:
-        access_requests.withdraw(actor=actor, request=asked)
-        messages.success(request, "Request canceled.")
-    except Conflict as error:
-        messages.error(request, str(error))
-    return redirect("access-request-detail", id=id)
+    return run_act(
+        request,
+        lambda: access_requests.withdraw(actor=actor, request=asked),
+        "Request canceled.",
+        back=reverse("access-request-detail", args=[id]),
+    )
 
 
 def _detail(

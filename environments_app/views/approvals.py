@@ -8,7 +8,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
@@ -20,7 +19,7 @@ from environments_app.approvals.approvers import approvals_given
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
-from environments_app.views.base import render_page
+from environments_app.views.base import confirm_first, render_page, run_act
 
 _SHOWN: Final = 50
 _OWN: Final = 20
@@ -36,7 +35,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     latest = latest.filter(environment__name=named) if named else latest
     context = {
         "waiting": _narrowed(approvals.waiting_for(actor), named),
-        "ready": _narrowed(approvals.approved_among(approvals.resolved_for(actor)), named),
+        "ready": _narrowed(approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED), named),
         "latest": verified_rows(latest[:_SHOWN]),
         "asking": [
             each for each in access_requests.waiting_for(actor) if named in {"", each.environment_name}
@@ -47,7 +46,6 @@ def approval_list(request: HttpRequest) -> HttpResponse:
 
 
 def _narrowed(rows: list[Approval], environment: str) -> list[Approval]:
-    """Return the requests of one environment; an empty name keeps all."""
     return [row for row in rows if environment in {"", row.environment.name}]
 
 
@@ -168,9 +166,7 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("approval-detail", id=id)
     except ConfirmationNeeded:
-        return HttpResponseRedirect(
-            f"{reverse('confirm')}?{urlencode({'next': reverse('approval-detail', args=[id])})}"
-        )
+        return confirm_first(request, back=reverse("approval-detail", args=[id]))
     if done.plaintext:
         context = {
             "token": {"name": found.object_name, "role": found.arguments.get("role", "")},
@@ -184,10 +180,4 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
 
 
 def _attempt(request: HttpRequest, id: int, use_case: Callable[[], Any], sentence: str) -> HttpResponse:
-    try:
-        use_case()
-    except (Conflict, InvalidField) as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, sentence)
-    return redirect("approval-detail", id=id)
+    return run_act(request, use_case, sentence, back=reverse("approval-detail", args=[id]))

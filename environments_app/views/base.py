@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.html import format_html
 
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
+from environments_app.environments.service import find_environment
 from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
@@ -69,6 +75,48 @@ def show_refusal(form: forms.BaseForm, error: Exception, sentence: Callable[[obj
     find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
     field = find(getattr(error, "field", ""))
     form.add_error(field, sentence(getattr(error, "reason", error)))
+
+
+def run_act(
+    request: HttpRequest,
+    use_case: Callable[[], Any],
+    sentence: str,
+    *,
+    back: str,
+    refusals: tuple[type[Exception], ...] = (Conflict, InvalidField),
+) -> HttpResponse:
+    """Run a use case that has no form, and lead to the address `back` with what came of it."""
+    try:
+        use_case()
+    except ConfirmationNeeded:
+        return confirm_first(request, back=back)
+    except refusals as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, sentence)
+    return HttpResponseRedirect(back)
+
+
+def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
+    """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
+    messages.info(request, "Confirm your password to continue.")
+    return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
+
+
+def render_limited(
+    request: HttpRequest, template: str, context: Mapping[str, Any], *, retry_after: int | None
+) -> HttpResponse:
+    """Render a page with status 429 and when to try again, if attempts are refused for so many seconds."""
+    response = render(request, template, context, status=429 if retry_after is not None else 200)
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def enter_environment(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
+    """Return the actor, and the environment of this name. Raises Invisible."""
+    actor = principal_of(request)
+    return actor, find_environment(actor=actor, name=name)
 
 
 def set_page_environment(request: HttpRequest, environment: Environment) -> None:

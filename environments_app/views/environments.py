@@ -16,13 +16,13 @@ from environments_app.authorization.policy import Grant, Principal, allows, requ
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
 from environments_app.environments.panels import panels_of
-from environments_app.errors import Conflict
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.models import Environment, Membership, ServiceToken, Source
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.lookup import find_group, user_by_name
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import attempt, enter_environment, render_page, run_act
+from environments_app.views.tokens import show_token
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
@@ -90,7 +90,7 @@ def environment_detail(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     """Change the settings of an environment."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     form = SettingsForm(request.POST)
     if form.is_valid():
         changed = attempt(
@@ -110,7 +110,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     """Grant a role to a person or a group."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST)
@@ -128,36 +128,29 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Take a membership away."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
-    try:
-        memberships_service.revoke_membership(actor=actor, membership=membership)
-    except Conflict as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, "Access revoked.")
-    return redirect("environment-detail", name=name)
+    return run_act(
+        request,
+        lambda: memberships_service.revoke_membership(actor=actor, membership=membership),
+        "Access revoked.",
+        back=reverse("environment-detail", args=[name]),
+    )
 
 
 @login_required
 @require_POST
 def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     """Issue a service token and show it, this once."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     form = TokenForm(request.POST)
     if form.is_valid():
         issued = attempt(
             form, lambda: tokens_service.issue(actor=actor, environment=environment, **form.cleaned_data)
         )
         if issued is not None:
-            token, plaintext = issued
-            context = {
-                "token": token,
-                "plaintext": plaintext,
-                "environment": environment,
-                "back_url": reverse("environment-detail", args=[name]),
-            }
-            return render_page(request, "environments_app/token_issued.html", context)
+            back = reverse("environment-detail", args=[name])
+            return show_token(request, *issued, environment=environment, back_url=back)
     return _detail(request, environment, token_form=form)
 
 
@@ -165,7 +158,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Revoke a service token."""
-    actor, environment = _found(request, name)
+    actor, environment = enter_environment(request, name)
     tokens_service.revoke(
         actor=actor, token=tokens_service.find_token(actor=actor, environment=environment, id=id)
     )
@@ -176,11 +169,6 @@ def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
 def shown_role(grant: Grant) -> str:
     """Return the role of a grant as it is shown."""
     return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
-
-
-def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
-    actor = principal_of(request)
-    return actor, environments_service.find_environment(actor=actor, name=name)
 
 
 def _warn(request: HttpRequest, saved: Environment) -> None:

@@ -1,6 +1,7 @@
 """The pages of people, for administrators: accounts, their roles, and what ends their access."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -22,15 +23,14 @@ from environments_app.authentication import mfa
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
-from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField, Invisible
+from environments_app.errors import Invisible
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import GroupMember, User
 from environments_app.sessions.service import active_sessions, end_other_sessions
 from environments_app.users import accounts
 from environments_app.users.password_backend import named_user
 from environments_app.users.password_links import can_send, invitation_of, invite, withdraw_invitation
-from environments_app.views.account.profile import confirm_first
-from environments_app.views.base import attempt
+from environments_app.views.base import attempt, render_page, run_act
 from environments_app.views.recovery.password_links import SENDING
 
 
@@ -101,10 +101,7 @@ def person_disable(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def person_enable(request: HttpRequest, username: str) -> HttpResponse:
     """Enable a disabled account."""
-
-    def enable(*, actor: Principal, user: User) -> User:
-        return accounts.update_user(actor=actor, user=user, is_active=True)
-
+    enable = partial(accounts.update_user, is_active=True)
     return _act(request, username, enable, "Account enabled.")
 
 
@@ -163,8 +160,7 @@ def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
-    status = 422 if form.errors else 200
-    return render(request, "environments_app/people.html", context, status=status)
+    return render_page(request, "environments_app/people.html", context)
 
 
 def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) -> HttpResponse:
@@ -180,16 +176,10 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
         "invitation": invitation_of(user),
         "can_send": can_send(),
     }
-    return render(request, "environments_app/person.html", context, status=422 if form.errors else 200)
+    return render_page(request, "environments_app/person.html", context)
 
 
 def _act(request: HttpRequest, username: str, use_case: Callable[..., Any], done: str) -> HttpResponse:
     actor, user = _administrator(request), _found(username)
-    try:
-        use_case(actor=actor, user=user)
-        messages.success(request, done)
-    except (Conflict, InvalidField) as error:
-        messages.error(request, str(error))
-    except ConfirmationNeeded:
-        return confirm_first(request, back=reverse("person", args=[username]))
-    return redirect("person", username=username)
+    back = reverse("person", args=[username])
+    return run_act(request, lambda: use_case(actor=actor, user=user), done, back=back)

@@ -45,7 +45,6 @@ class TokenFilterForm(forms.Form):
 
     @property
     def wanted(self) -> str:
-        """The state that is asked for; one that cannot be is none."""
         return str(self.cleaned_data["state"]) if self.is_valid() else ""
 
 
@@ -82,7 +81,6 @@ def token_list(request: HttpRequest) -> HttpResponse:
 
 
 def _issue_in(actor: Principal, named: str) -> list[Environment]:
-    """Return the environments in which the user may issue a token, or the one of this name."""
     may = environments_for(actor, Action.TOKEN_ISSUE)
     found = Environment.objects.filter(may) if may is not None else Environment.objects.none()
     found = found.filter(name=named) if named else found
@@ -169,14 +167,9 @@ def personal_token_issue(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         issued = attempt(form, lambda: issue_personal(actor=actor, **form.wanted))
         if issued is not None:
-            token, plaintext = issued
-            context = {
-                "token": token,
-                "plaintext": plaintext,
-                "environment": token.environment,
-                "back_url": reverse("profile") + "#tokens",
-            }
-            return render_page(request, "environments_app/token_issued.html", context)
+            token, text = issued
+            back = reverse("profile") + "#tokens"
+            return show_token(request, token, text, environment=token.environment, back_url=back)
     return profile_page(request, token_form=form)
 
 
@@ -204,14 +197,20 @@ def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) 
 def _shown_once(
     request: HttpRequest, environment: Environment | None, token: ServiceToken, plaintext: str
 ) -> HttpResponse:
-    context = {
-        "token": token,
-        "plaintext": plaintext,
-        "environment": environment,
-        "back_url": reverse("environment-detail", args=[environment.name])
-        if environment
-        else reverse("admin-tokens"),
-    }
+    back = reverse("environment-detail", args=[environment.name]) if environment else reverse("admin-tokens")
+    return show_token(request, token, plaintext, environment=environment, back_url=back)
+
+
+def show_token(
+    request: HttpRequest,
+    token: ServiceToken | PersonalToken,
+    plaintext: str,
+    *,
+    environment: Environment | None,
+    back_url: str,
+) -> HttpResponse:
+    """Show a new token with its text, this once."""
+    context = {"token": token, "plaintext": plaintext, "environment": environment, "back_url": back_url}
     return render_page(request, "environments_app/token_issued.html", context)
 
 

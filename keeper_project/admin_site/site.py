@@ -42,7 +42,6 @@ class KeeperAdminSite(AdminSite):
         ]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the groups, each with what needs attention in it."""
         counted = attention_by_group(self, request)
         groups = [
             {
@@ -59,7 +58,6 @@ class KeeperAdminSite(AdminSite):
         return [path("search/", self.admin_view(self.search), name="search"), *super().get_urls()]
 
     def search(self, request: HttpRequest) -> TemplateResponse:
-        """Show what a text finds in all that operators may know."""
         text = request.GET.get("q", "")
         context = {
             **self.each_context(request),

@@ -100,7 +100,6 @@ def seconds(at: datetime) -> float:
 
 
 def _of_a_problem(error: Exception) -> AwsError | None:
-    """Return the answer to a failure by its entry in the table of problems."""
     problem = problem_of(error)
     if problem is None:
         return None

@@ -32,7 +32,6 @@ class ContainerCredentialsView(View):
 
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer a request, or what it failed with."""
         try:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
         except BadToken:

@@ -83,7 +83,9 @@ def matching(account: Account, filters: Any, page: Page) -> tuple[list[Row], str
     """
     if not can_in_any_scope(account.actor, Action.SECRET_VIEW, account.environment):
         raise Invisible
-    tests = _tests(filters)
+    if not isinstance(filters, list) or len(filters) > _MAX_FILTERS:
+        raise invalid(f"Filters must be a list of at most {_MAX_FILTERS}.")
+    tests = [_test(each) for each in filters]
     found: list[Row] = []
     for row in _rows(account, page, _names_wanted(filters)):
         if all(test(row) for test in tests):
@@ -138,12 +140,6 @@ def _facts(account: Account, secret: Row) -> dict[str, Any]:
     }
 
 
-def _tests(filters: Any) -> list[Callable[[Row], bool]]:
-    if not isinstance(filters, list) or len(filters) > _MAX_FILTERS:
-        raise invalid(f"Filters must be a list of at most {_MAX_FILTERS}.")
-    return [_test(each) for each in filters]
-
-
 def _test(given: Any) -> Callable[[Row], bool]:
     """Return whether a row meets a filter: one of its values, and none of those that begin with `!`."""
     key, values = _parts(given)
@@ -187,23 +183,10 @@ def _names_wanted(filters: Sequence[Any]) -> Q:
     return wanted
 
 
-def _by_name(row: Row, value: str) -> bool:
-    return row.name.startswith(value)
-
-
 def _by_description(row: Row, value: str) -> bool:
     return any(word.startswith(value.lower()) for word in _words(row.description)) or (
         row.description.lower().startswith(value.lower())
     )
-
-
-def _by_tag(row: Row, value: str) -> bool:
-    return any(tag.startswith(value) for tag in row.tags)
-
-
-def _by_tag_value(_row: Row, value: str) -> bool:
-    # Tags here are keys without a value.
-    return not value
 
 
 def _by_any(row: Row, value: str) -> bool:
@@ -216,9 +199,10 @@ def _words(text: str) -> list[str]:
 
 
 _MATCHES: Final[Mapping[str, Callable[[Row, str], bool]]] = {
-    "name": _by_name,
+    "name": lambda row, value: row.name.startswith(value),
     "description": _by_description,
-    "tag-key": _by_tag,
-    "tag-value": _by_tag_value,
+    "tag-key": lambda row, value: any(tag.startswith(value) for tag in row.tags),
+    # Tags here are keys without a value.
+    "tag-value": lambda _row, value: not value,
     "all": _by_any,
 }

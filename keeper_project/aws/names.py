@@ -38,7 +38,6 @@ class Account:
         return account_number(self.environment)
 
     def arn(self, name: str, uuid: UUID | str) -> str:
-        """Return the ARN of a secret."""
         return arn_of(self._region, self.environment, name, uuid)
 
     def secret(self, secret_id: Any) -> Secret:

@@ -65,10 +65,10 @@ def parse_authorization(text: str) -> Authorization:
     parts = found["Credential"].split("/")
     if len(parts) != 5 or parts[4] != _TERMINATOR or not all(map(_SCOPE_PART.fullmatch, parts[:4])):  # noqa: PLR2004 - key, date, region, service, end
         raise IncompleteSignature("Credential must name a key, a date, a region and a service.")
+    if not _SIGNATURE.fullmatch(found["Signature"]):
+        raise IncompleteSignature("Signature must be 64 hexadecimal digits.")
     key_id, date, region, service = parts[:4]
-    return Authorization(
-        key_id, date, region, service, _names(found["SignedHeaders"]), _hex(found["Signature"])
-    )
+    return Authorization(key_id, date, region, service, _names(found["SignedHeaders"]), found["Signature"])
 
 
 def is_signed_by(key: bytes, request: Request, given: Authorization, *, time: str) -> bool:
@@ -121,9 +121,3 @@ def _names(text: str) -> tuple[str, ...]:
     if not usual or not all(map(_HEADER_NAME.fullmatch, signed)):
         raise IncompleteSignature("SignedHeaders must be names of headers in their order.")
     return signed
-
-
-def _hex(text: str) -> str:
-    if not _SIGNATURE.fullmatch(text):
-        raise IncompleteSignature("Signature must be 64 hexadecimal digits.")
-    return text

@@ -1,5 +1,6 @@
 """Writes a backup: everything, as it was at one instant, encrypted and signed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -44,8 +45,8 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
     require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
     keyring().open_all()
     backup, deployment = uuid4(), deployment_uuid()
-    backup_object = AuditObject("backup", backup, path.name[:200])
-    _record(actor, Action.BACKUP_CREATE, backup_object, {"file": path.name[:200]})
+    name = path.name[:200]
+    record_backup(actor, Action.BACKUP_CREATE, backup, name, {"file": name})
     # Over the network, perhaps: before the database is asked to keep a view of itself.
     try:
         file_key, plain = new_file_key(deployment=deployment, backup=backup)
@@ -58,15 +59,12 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
                     progress(rows.label(model), manifest.counts[rows.label(model)])
             written = writer.finish()
     except BackupError as error:
-        _record(actor, Action.BACKUP_FINISH, backup_object, {"reason": type(error).__name__}, Outcome.FAILED)
+        reason: dict[str, Json] = {"reason": type(error).__name__}
+        record_backup(actor, Action.BACKUP_FINISH, backup, name, reason, Outcome.FAILED)
         raise
     total = sum(manifest.counts.values())
-    _record(
-        actor,
-        Action.BACKUP_FINISH,
-        backup_object,
-        {"sha256": written.digest, "size": written.size, "rows": total},
-    )
+    found: dict[str, Json] = {"sha256": written.digest, "size": written.size, "rows": total}
+    record_backup(actor, Action.BACKUP_FINISH, backup, name, found)
     return written
 
 
@@ -93,13 +91,20 @@ def _manifest(backup: UUID, deployment: UUID, file_key: FileKey) -> Manifest:
     )
 
 
-def _record(
+def record_backup(
     actor: Principal,
     action: Action,
-    told: AuditObject,
-    details: dict[str, Json],
+    backup: UUID,
+    name: str,
+    details: Mapping[str, Json],
     outcome: Outcome = Outcome.ALLOWED,
 ) -> None:
+    """Record what is done with a backup, in a transaction of its own."""
     commit_record(
-        actor=actor, action=action, stream=streams.SYSTEM, object=told, outcome=outcome, details=details
+        actor=actor,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("backup", backup, name),
+        outcome=outcome,
+        details=details,
     )

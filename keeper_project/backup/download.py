@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from keeper_project.backup.archive.format import BackupFile
+from keeper_project.backup.create import record_backup
 from keeper_project.backup.errors import Malformed
 from keeper_project.backup.service import find_kept
 
@@ -35,13 +34,7 @@ def open_sealed(*, actor: Principal, name: str) -> SealedFile:
     file = _opened(find_kept(name))
     try:
         backup, sha256 = _proven(file)
-        commit_record(
-            actor=actor,
-            action=Action.BACKUP_DOWNLOAD,
-            stream=streams.SYSTEM,
-            object=AuditObject("backup", backup, name),
-            details={"sha256": sha256},
-        )
+        record_backup(actor, Action.BACKUP_DOWNLOAD, backup, name, {"sha256": sha256})
     except BaseException:
         file.close()
         raise

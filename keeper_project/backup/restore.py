@@ -4,7 +4,6 @@ All rows are written in one transaction: a failed restore leaves the previous co
 continues after a discontinuity: an event that names the backup and the newest anchor.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -20,7 +19,7 @@ from django.utils.module_loading import import_string
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import note_restore
-from audit_app.interfaces.keyring import Keyring, forget_keyring, keep_keyring
+from audit_app.interfaces.keyring import forget_keyring, keep_keyring
 from audit_app.models import deployment_uuid, forget_deployment
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.environments.restore_suspension import RestoreSuspension
@@ -29,7 +28,7 @@ from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.rows import Progress
 from keeper_project.backup.create import applied_migrations
 from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
-from keeper_project.backup.verification import OpenedBackup, Proof, verified_backup
+from keeper_project.backup.verification import OpenedBackup, Proof, load_rows, verified_backup
 
 # What migrations put into an empty database.
 _MADE_BY_MIGRATIONS: Final = frozenset(
@@ -85,7 +84,6 @@ def suspendables() -> list[RestoreSuspension]:
 
 
 def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> dict[str, int]:
-    keys = opened.keys
     if not connection.introspection.table_names() or not applied_migrations():
         call_command("migrate", verbosity=0, interactive=False)
     try:
@@ -93,10 +91,13 @@ def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> d
         durable = not connection.in_atomic_block
         with connection.constraint_checks_disabled(), transaction.atomic(durable=durable):
             _empty()
-            if opened.load(progress) != proof.digest:
+            if load_rows(opened.file, opened.key, progress) != proof.digest:
                 raise Altered("the file was exchanged after it was proved")
             connection.check_constraints()
-            _remember(keys)
+            # With the keys that the proof has opened: no network from here on.
+            forget_deployment()
+            ContentType.objects.clear_cache()
+            keep_keyring(opened.keys)
             return _seamed(proof)
     except DatabaseError as error:
         raise RestoreFailed(f"the database does not take the rows: {error}") from error
@@ -109,21 +110,10 @@ def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> d
 def _empty() -> None:
     """Delete every row, the sessions too."""
     with connection.cursor() as cursor:
-        for model in _everything():
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model)}")  # noqa: S608 - our own names
-
-
-def _everything() -> Iterator[str]:
-    for model in apps.get_models(include_auto_created=True):
-        if model._meta.managed and not model._meta.proxy:
-            yield model._meta.db_table
-
-
-def _remember(keys: Keyring) -> None:
-    """Take up the restored deployment with the keys that the proof has opened: no network from here on."""
-    forget_deployment()
-    ContentType.objects.clear_cache()
-    keep_keyring(keys)
+        for model in apps.get_models(include_auto_created=True):
+            if model._meta.managed and not model._meta.proxy:
+                table = connection.ops.quote_name(model._meta.db_table)
+                cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
 
 
 def _seamed(proof: Proof) -> dict[str, int]:

@@ -17,17 +17,15 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, parsed_details
 from audit_app.errors import KeyringUnavailable
-from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import system_principal
 from environments_app.notifications.service import raise_alert, resolve_alert
 from keeper_project.backup.archive.format import open_backup, remove_unfinished
-from keeper_project.backup.create import SUFFIX, back_up, default_path
+from keeper_project.backup.create import SUFFIX, back_up, default_path, record_backup
 from keeper_project.backup.errors import BackupError, Malformed
 
 _SHOWN: Final = 100
@@ -123,7 +121,7 @@ def request(*, actor: Principal, name: str = "") -> None:
     if name:
         with open_backup(find_kept(name)) as file:
             backup = file.manifest.backup
-    _record(actor, Action.BACKUP_REQUEST, backup, name, {"act": "verify" if name else "make"})
+    record_backup(actor, Action.BACKUP_REQUEST, backup, name, {"act": "verify" if name else "make"})
 
 
 def make(*, actor: Principal) -> bool:
@@ -154,7 +152,7 @@ def remove_surplus(*, actor: Principal) -> int:
     mine = [(path, each) for path in _files() if (each := _described(path))]
     surplus = mine[: max(0, len(mine) - keep)]
     for path, each in surplus:
-        _record(actor, Action.BACKUP_REMOVE, each.backup, path.name, {})
+        record_backup(actor, Action.BACKUP_REMOVE, each.backup, path.name, {})
         path.unlink(missing_ok=True)
     return len(surplus)
 
@@ -195,7 +193,7 @@ def verify(*, actor: Principal, name: str) -> bool:
     said = (done.stdout if sound else done.stderr or done.stdout).strip().splitlines()
     details: dict[str, Json] = {"said": said[-1].removeprefix(_PREFIX)[:300] if said else ""}
     outcome = Outcome.ALLOWED if sound else Outcome.FAILED
-    _record(actor, Action.BACKUP_VERIFY, backup, name, details, outcome)
+    record_backup(actor, Action.BACKUP_VERIFY, backup, name, details, outcome)
     if not sound:
         _tell(_FAILED, "a backup does not restore", f"{name}: {details['said']}")
     return sound
@@ -231,24 +229,6 @@ def _proof(at: datetime, outcome: str, details: str) -> dict[str, Any]:
     sound = outcome == Outcome.ALLOWED
     reason = "" if sound else str(parsed_details(details).get("said", "")).removeprefix(_PREFIX)
     return {"proved": at, "sound": sound, "reason": reason}
-
-
-def _record(
-    actor: Principal,
-    action: Action,
-    backup: UUID,
-    name: str,
-    details: dict[str, Json],
-    outcome: Outcome = Outcome.ALLOWED,
-) -> None:
-    commit_record(
-        actor=actor,
-        action=action,
-        stream=streams.SYSTEM,
-        object=AuditObject("backup", backup, name),
-        outcome=outcome,
-        details=details,
-    )
 
 
 def _tell(kind: str, subject: str, line: str) -> None:

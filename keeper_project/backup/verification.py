@@ -83,15 +83,12 @@ class OpenedBackup:
     key: bytes = field(repr=False)
     keys: Keyring = field(repr=False)
 
-    def load(self, progress: Progress | None = None) -> str:
-        """Insert every row, in the caller's transaction; return the SHA-256 of the file that was read.
 
-        Raises what reading and inserting raise, and Incomplete if the counts are not the manifest's.
-        """
-        return _load(self.file, self.key, progress)
+def load_rows(file: BackupFile, key: bytes, progress: Progress | None = None) -> str:
+    """Insert every row, in the caller's transaction; return the SHA-256 of the file that was read.
 
-
-def _load(file: BackupFile, key: bytes, progress: Progress | None = None) -> str:
+    Raises what reading and inserting raise, and Incomplete if the counts are not the manifest's.
+    """
     counts, counted = rows.load(file.lines(key), progress), file.manifest.counts
     differing = sorted(name for name in counts if counts[name] != counted.get(name))
     if differing or counts.keys() != counted.keys():
@@ -128,7 +125,7 @@ def _migrations_that_differ(there: set[str]) -> set[str]:
 def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
     try:
         with transaction.atomic():
-            _load(file, key)
+            load_rows(file, key)
             connection.check_constraints()
     except OperationalError as error:
         raise Unwritable(f"there is no room to prove the backup in {settings.KEEPER_DATA_DIR}") from error

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from audit_app.network.outbound_mail import EmailBackend
 from environments_app.errors import SamlUnavailable
-from environments_app.saml.metadata_watch import metadata_ends
+from environments_app.saml.metadata import metadata_ends
 from keeper_project.health import service as health
 from keeper_project.health.service import HealthFailure
 from keeper_project.models import System, SystemState

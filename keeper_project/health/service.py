@@ -68,7 +68,6 @@ class Result:
 
     @property
     def shown(self) -> dict[str, str | bool]:
-        """The public text."""
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 

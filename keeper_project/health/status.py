@@ -43,7 +43,6 @@ class SystemStatus:
 
     @property
     def ails(self) -> bool:
-        """Whether it needs an operator."""
         return self.state in {"unhealthy", "degraded", "failed", "unasked"}
 
 

@@ -1,6 +1,5 @@
 """Middleware of the project: headers of every answer, probes, and errors of pages become pages."""
 
-from collections.abc import Callable
 from functools import cached_property
 from http import HTTPStatus
 from typing import Final
@@ -14,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from audit_app.middleware import GetResponse, Middleware
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
@@ -40,18 +40,13 @@ _SECOND_FACTOR: Final = Problem(
     "Set it up at /profile/second-factor.",
 )
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
-class NoStoreMiddleware:
+class NoStoreMiddleware(Middleware):
     """Forbids every cache to keep an answer; static files are served before it."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, always with `Cache-Control: no-store`."""
         response = self.get_response(request)
         response.headers["Cache-Control"] = "no-store, private"
         return response
@@ -72,17 +67,13 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         return response
 
 
-class SecondFactorMiddleware:
+class SecondFactorMiddleware(Middleware):
     """Lets an administrator without a second factor do nothing but set it up, where that is required.
 
     It is about local accounts: who came by single sign-on was asked by its provider.
     """
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, or lead to where the second factor is set up."""
         if not settings.KEEPER_REQUIRE_ADMIN_MFA or not self._lacks_it(request):
             return self.get_response(request)
         if request.path_info.startswith("/api/"):
@@ -98,17 +89,13 @@ class SecondFactorMiddleware:
         return saml_subject(request) is None
 
 
-class ProbesMiddleware:
+class ProbesMiddleware(Middleware):
     """Answers `/healthz`, `/readyz` and `/metrics` under any host name, because probes use addresses.
 
     It comes first, because later middleware checks the name. The answers do not depend on it.
     """
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer a probe here, and anything else further in."""
         probe = PROBES.get(request.path)
         if probe is None:
             return self.get_response(request)
@@ -119,11 +106,8 @@ class ProbesMiddleware:
         return response
 
 
-class ProblemPagesMiddleware:
+class ProblemPagesMiddleware(Middleware):
     """Shows an error of a page's view as a page with the remedy."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer as the view does; a method that it does not take gets a page as well."""

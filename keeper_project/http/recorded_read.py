@@ -18,7 +18,7 @@ from django.urls import resolve
 from django.utils.module_loading import import_string
 from prometheus_client import Counter
 
-from audit_app.middleware import drop_untrusted_headers, request_id_of
+from audit_app.middleware import GetResponse, Middleware, drop_untrusted_headers, request_id_of
 from audit_app.network.client_address import client_address
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request
@@ -36,8 +36,6 @@ from secrets_app.read_engine.list_polls import ListPoll
 from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged
 from secrets_app.services.read import open_granted
-
-GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _BY_ID: Final = re.compile(r"/api/secrets/([1-9][0-9]{0,17})")
 _BY_NAME: Final = re.compile(r"/api/environments/([^/]+)/secrets/(.+)")
@@ -138,14 +136,10 @@ class RecordedReads:
         return read
 
 
-class UnopenedReadMiddleware:
+class UnopenedReadMiddleware(Middleware):
     """Answers a read that the engine has recorded and whose value is not open yet, or does not open."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer it, or anything else further in."""
         unopened: tuple[RecordedRead, PlainRead] | None = request.META.get(_UNOPENED)
         if unopened is None:
             return self.get_response(request)

@@ -6,13 +6,13 @@ the snapshot is the JSON of the answer.
 """
 
 import re
-from collections.abc import Callable
 from functools import cache
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch, resolve
 
+from audit_app.middleware import Middleware
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import AccessError, BadToken, TooManyRequests
 from environments_app.tokens.service import authenticate_in_environment
@@ -22,8 +22,6 @@ from secrets_app.errors import SecretError
 from secrets_app.queries.states import state_of
 from secrets_app.services.read import export_snapshot
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
-
 _EXPORT: Final = re.compile(r"/api/environments/([^/]+)/export")
 _FORM: Final = "json"
 _QUERIES: Final = frozenset({"", "format=json"})
@@ -32,14 +30,10 @@ _ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 _ALLOWED: Final = "GET, HEAD, OPTIONS"
 
 
-class SnapshotExportMiddleware:
+class SnapshotExportMiddleware(Middleware):
     """Answers the plain export of an environment that has a snapshot of its rows."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer here if it can be, else further in."""
         return _answer(request) or self.get_response(request)
 
 

@@ -19,14 +19,12 @@ from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals.history import comments_for
 from environments_app.approvals.service import (
-    applied_among,
-    approved_among,
-    rejected_among,
+    in_state,
     resolved_for,
     waiting_for,
 )
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
+from environments_app.models import AccessRequest, Alert, Approval, ApprovalState, Environment, NoticeKind
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
@@ -198,13 +196,16 @@ def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
 def _approvals(actor: Principal) -> list[InboxItem]:
     decided = resolved_for(actor)
     waiting = [(row, "asked", f"{row.requester_name} requests approval:") for row in waiting_for(actor)]
-    ready = [(row, "approved", "Approved, ready to apply:") for row in approved_among(decided)]
+    ready = [
+        (row, "approved", "Approved, ready to apply:") for row in in_state(decided, ApprovalState.APPROVED)
+    ]
     refused = [
-        (row, "refused", f"{row.decided_by_name} rejected your request:") for row in rejected_among(decided)
+        (row, "refused", f"{row.decided_by_name} rejected your request:")
+        for row in in_state(decided, ApprovalState.REJECTED)
     ]
     applied = [
         (row, "carried_out", f"{row.decided_by_name} approved your request, applied:")
-        for row in applied_among(decided)
+        for row in in_state(decided, ApprovalState.EXECUTED)
     ]
     access = [
         InboxItem(

@@ -101,7 +101,6 @@ class WorkloadLoginView(OpenView):
 
 
 def _auth(row: ServiceToken | PersonalToken, token: str, metadata: dict[str, Json]) -> dict[str, Json]:
-    """Return what a sign-in answers."""
     return {
         "client_token": token,
         "accessor": row.public_id,

@@ -54,25 +54,19 @@ _NO_DESTRUCTION: Final = (
 )
 
 
-class PathView(Kv2View):
-    """The base of what lies under a mount."""
-
-    def environment(self, mount: str) -> Environment:
-        """Return the environment of a mount. Raises Invisible."""
-        return environment_of(self.actor, mount)
-
-
-class DataView(PathView):
+class DataView(Kv2View):
     """The value at a path."""
 
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Return a version's value, recorded; that of a deleted secret is absent, with its facts."""
-        place, name = self.environment(mount), path.rstrip("/")
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
         try:
             secret = secret_at(self.actor, place, name)
         except Kv2Error:
             if deleted := find_last_deleted(actor=self.actor, environment=place, name=name):
-                return _of_a_deleted(deleted)
+                facts = version_facts(deleted.current_number, _created(deleted), deleted=deleted.deleted_at)
+                body = envelope({"data": None, "metadata": facts})
+                return respond(body, status=HTTPStatus.NOT_FOUND)
             raise
         shown = self._revealed(secret, request.GET.get("version", ""))
         facts = version_facts(shown.version.number, shown.version.created_at)
@@ -81,14 +75,16 @@ class DataView(PathView):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
         body = body_of(request)
-        return self._write(self.environment(mount), path.rstrip("/"), given_fields(body), given_cas(body))
+        return self._write(
+            environment_of(self.actor, mount), path.rstrip("/"), given_fields(body), given_cas(body)
+        )
 
     put = post
 
     def patch(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Change members of the current value (RFC 7396); it is read for that, recorded."""
         body = body_of(request)
-        place, name = self.environment(mount), path.rstrip("/")
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
         change, cas = given_fields(body), given_cas(body)
         secret = secret_at(self.actor, place, name)
         shown = self._revealed(secret, "")
@@ -97,9 +93,8 @@ class DataView(PathView):
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the secret; it can be restored until it is purged."""
-        lifecycle.delete(
-            actor=self.actor, secret=secret_at(self.actor, self.environment(mount), path.rstrip("/"))
-        )
+        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
+        lifecycle.delete(actor=self.actor, secret=secret)
         return no_content()
 
     def _revealed(self, secret: Secret, asked: str) -> RevealedValue:
@@ -140,20 +135,20 @@ class DataView(PathView):
         return written
 
 
-class MetadataView(PathView):
+class MetadataView(Kv2View):
     """A secret's versions, or the names below a path."""
 
     def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Return the versions of a secret, or the names where `list` is asked for."""
         if request.GET.get("list") == "true" or not path.strip("/"):
             return self.list(request, mount, path)
-        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
         require_authentic(secret)
         return respond(envelope(_metadata(secret)))
 
     def list(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Return the names that begin below a path: those of secrets, and with a slash those of folders."""
-        place, folder = self.environment(mount), path.strip("/")
+        place, folder = environment_of(self.actor, mount), path.strip("/")
         if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
             raise Invisible
         start = len(folder) + 1 if folder else 0
@@ -173,12 +168,12 @@ class MetadataView(PathView):
         return [each.name for each in genuine([*listed(secrets.order_by("name"))])]
 
 
-class SubkeysView(PathView):
+class SubkeysView(Kv2View):
     """The names of a value's members."""
 
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Return the members, each without its value; it is a recorded read."""
-        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
         shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
         facts = version_facts(shown.version.number, shown.version.created_at)
         return respond(
@@ -186,12 +181,12 @@ class SubkeysView(PathView):
         )
 
 
-class DeleteView(PathView):
+class DeleteView(Kv2View):
     """The deletion of versions, which here is that of the secret."""
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Delete the secret, if its current version is among those named."""
-        secret = secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
         _require_current(secret, body_of(request))
         lifecycle.delete(actor=self.actor, secret=secret)
         return no_content()
@@ -199,12 +194,12 @@ class DeleteView(PathView):
     put = post
 
 
-class UndeleteView(PathView):
+class UndeleteView(Kv2View):
     """The restoring of versions, which here is that of the secret."""
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Restore the secret that was deleted last, if its current version is among those named."""
-        place, name = self.environment(mount), path.rstrip("/")
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
         try:
             # Undeleting what is not deleted does nothing.
             secret_at(self.actor, place, name)
@@ -223,12 +218,12 @@ class UndeleteView(PathView):
         return no_content()
 
 
-class DestroyView(PathView):
+class DestroyView(Kv2View):
     """The destruction of versions."""
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Refuse it."""
-        secret_at(self.actor, self.environment(mount), path.rstrip("/"))
+        secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_DESTRUCTION)
 
     put = post
@@ -259,11 +254,6 @@ def _require_current(secret: Secret, body: Mapping[str, Any]) -> None:
 
 def _created(secret: Secret) -> datetime:
     return SecretVersion.objects.get(secret=secret, number=secret.current_number).created_at
-
-
-def _of_a_deleted(secret: Secret) -> HttpResponse:
-    facts = version_facts(secret.current_number, _created(secret), deleted=secret.deleted_at)
-    return respond(envelope({"data": None, "metadata": facts}), status=HTTPStatus.NOT_FOUND)
 
 
 def _metadata(secret: Secret) -> dict[str, Json]:

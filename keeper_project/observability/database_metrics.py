@@ -117,7 +117,8 @@ class StateCollector(Collector):
 
 def _gauges() -> Iterator[GaugeMetricFamily]:
     yield from _runs()
-    yield from _targets()
+    failing = Target.objects.filter(failures__gt=0).count()
+    yield gauge("keeper_sync_targets_failing", "Targets whose last pass failed.", failing)
     yield from _rotations()
     yield from _notifications()
     yield from system_gauges()
@@ -142,11 +143,6 @@ def _runs() -> Iterator[GaugeMetricFamily]:
     yield family
     yield gauge("keeper_sync_expired_leases", "Runs whose worker is gone.", counts["expired"])
     yield gauge("keeper_sync_queue_age_seconds", "The oldest run that waits.", age(counts["oldest"]))
-
-
-def _targets() -> Iterator[GaugeMetricFamily]:
-    failing_targets = Target.objects.filter(failures__gt=0).count()
-    yield gauge("keeper_sync_targets_failing", "Targets whose last pass failed.", failing_targets)
 
 
 def _rotations() -> Iterator[GaugeMetricFamily]:

@@ -21,7 +21,6 @@ class SharedRotatingFileHandler(RotatingFileHandler):
         super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record to the file that now has the name."""
         if self.stream is not None and self._moved_away():
             self._reopen()
         super().emit(record)

@@ -7,7 +7,6 @@ database, such as how long work waits, are read on each scrape
 """
 
 import time
-from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -26,10 +25,9 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from audit_app.middleware import Middleware
 from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
 from keeper_project.observability.database_metrics import StateCollector
-
-GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -43,14 +41,10 @@ REQUEST_SECONDS: Final = Histogram(
 )
 
 
-class RequestMetricsMiddleware:
+class RequestMetricsMiddleware(Middleware):
     """Measures each request but the probes, under the name of its route and never under its path."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, and note how long it took."""
         started = time.perf_counter()
         response = self.get_response(request)
         method = request.method if request.method in _METHODS else "other"

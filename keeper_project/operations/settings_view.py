@@ -97,11 +97,9 @@ class Setting:
 
     @property
     def changed(self) -> bool:
-        """Whether the installation sets it."""
         return self.source is not Source.DEFAULT
 
     def matches(self, text: str) -> bool:
-        """Return whether a text occurs in its name, help or group."""
         return text.casefold() in f"{self.name} {self.help} {self.group}".casefold()
 
 

@@ -34,7 +34,7 @@ def initialise(*, announce: Announce) -> bool:
     """
     # Here no transaction is open yet: with KMS the system keys come over the network.
     keyring().open_all()
-    if _is_done():
+    if AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_INITIALISE).exists():
         # One that is older than this: it acts where it is.
         claim_first(actor=system_principal())
         return False
@@ -44,12 +44,14 @@ def initialise(*, announce: Announce) -> bool:
         if name not in existing:
             create_environment(actor=user_principal(administrator), name=name, display_name=display_name)
     claim_first(actor=system_principal())
-    _record_done()
+    record(
+        actor=system_principal(),
+        action=Action.DEPLOYMENT_INITIALISE,
+        stream=streams.SYSTEM,
+        object=AuditObject("deployment", deployment_uuid(), "keeper"),
+        details={"environments": list(ENVIRONMENTS)},
+    )
     return True
-
-
-def _is_done() -> bool:
-    return AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_INITIALISE).exists()
 
 
 def _administrator(announce: Announce) -> User:
@@ -63,13 +65,3 @@ def _administrator(announce: Announce) -> User:
         announce(username, password)
     actor = system_principal(is_admin=True)
     return create_user(actor=actor, username=username, role=UserRole.ADMIN, password=password)
-
-
-def _record_done() -> None:
-    record(
-        actor=system_principal(),
-        action=Action.DEPLOYMENT_INITIALISE,
-        stream=streams.SYSTEM,
-        object=AuditObject("deployment", deployment_uuid(), "keeper"),
-        details={"environments": list(ENVIRONMENTS)},
-    )

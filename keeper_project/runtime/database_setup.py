@@ -160,15 +160,13 @@ def _first_unapplied() -> str:
 def _is_new() -> bool:
     """Return whether the database holds Keeper's tables alone, with no account, secret or event."""
     existing = set(connection.introspection.table_names())
-    kept = [model for model in (User, Secret, AuditEvent) if model._meta.db_table in existing]
-    return existing <= _own_tables(existing) and not any(model.objects.exists() for model in kept)
-
-
-def _own_tables(existing: set[str]) -> set[str]:
-    """Return which tables migrations of Keeper make, those of models that are gone today included."""
+    # Migrations also make tables of models that are gone today.
     prefixes = tuple(f"{config.label}_" for config in apps.get_app_configs())
     known = {*connection.introspection.django_table_names(), MigrationRecorder.Migration._meta.db_table}
-    return {table for table in existing if table in known or table.startswith(prefixes)}
+    if any(table not in known and not table.startswith(prefixes) for table in existing):
+        return False
+    kept = [model for model in (User, Secret, AuditEvent) if model._meta.db_table in existing]
+    return not any(model.objects.exists() for model in kept)
 
 
 def drop_all_tables() -> None:

@@ -25,15 +25,12 @@ class SparedRedisCache(RedisCache):
         return _spared(lambda: super(SparedRedisCache, self).add(key, value, timeout, version), absent=True)
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """Return what is kept."""
         return _spared(lambda: super(SparedRedisCache, self).get(key, default, version), absent=default)
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
-        """Keep something."""
         _spared(lambda: super(SparedRedisCache, self).set(key, value, timeout, version), absent=None)
 
     def get_many(self, keys: Any, version: Any = None) -> dict[Any, Any]:
-        """Return what is kept of these."""
         return _spared(lambda: super(SparedRedisCache, self).get_many(keys, version), absent={})
 
     def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
@@ -41,7 +38,6 @@ class SparedRedisCache(RedisCache):
         return _spared(lambda: super(SparedRedisCache, self).set_many(data, timeout, version), absent=[])
 
     def delete(self, key: Any, version: Any = None) -> bool:
-        """Forget something, and return whether it was there."""
         return _spared(lambda: super(SparedRedisCache, self).delete(key, version), absent=False)
 
 

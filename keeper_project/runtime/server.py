@@ -143,7 +143,6 @@ class Beat(threading.Thread):
         self._is_stopping = False
 
     def run(self) -> None:
-        """Send what is due until asked to stop."""
         try:
             self.service.start()
         finally:
@@ -171,7 +170,6 @@ class Schedule(StartStopStep):
         return parent.schedule
 
     def stop(self, parent: Any) -> None:
-        """Ask it to end, without waiting."""
         parent.schedule.ask_to_stop()
 
 

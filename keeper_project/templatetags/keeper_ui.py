@@ -315,13 +315,11 @@ def filter_acts(bound: BoundField) -> SafeString:
             groups[action].append((action, told))
         else:
             first.append((action, told))
-    field.choices = [*first, *((heading, _sorted(acts)) for heading, acts in groups.items() if acts)]
+    for acts in groups.values():
+        # Below the one that stands for all of them.
+        acts.sort(key=lambda act: (act[0] not in action_labels.HEADINGS, act[1]))
+    field.choices = [*first, *((heading, acts) for heading, acts in groups.items() if acts)]
     return filter_select(bound)
-
-
-def _sorted(acts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the choices of a group by their words, below the one that stands for all of them."""
-    return sorted(acts, key=lambda act: (act[0] not in action_labels.HEADINGS, act[1]))
 
 
 def _widget_class(widget: Any) -> str:

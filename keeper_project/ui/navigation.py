@@ -12,11 +12,11 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals.service import approved_among, rejected_among, resolved_for, waiting_for
+from environments_app.approvals.service import in_state, resolved_for, waiting_for
 from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.authorization.policy import SUSPENDED, Principal, environments_for, visible_environments
-from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
+from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, PersonalSettings
 from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
 from environments_app.views.base import page_environment
@@ -96,7 +96,6 @@ class Layout:
 
     @property
     def documentation_url(self) -> str:
-        """Where the documentation is; empty if the installation names no place."""
         return str(settings.KEEPER_DOCUMENTATION_URL)
 
     @cached_property
@@ -201,7 +200,6 @@ class Layout:
 
     @property
     def suspension(self) -> str:
-        """What it means that access is suspended."""
         return SUSPENDED
 
     @cached_property
@@ -236,18 +234,15 @@ class Layout:
 
     @cached_property
     def waiting(self) -> list[Approval]:
-        """The requests that this person may decide."""
         return waiting_for(self.person)
 
     @cached_property
     def decided(self) -> list[Approval]:
-        """The outcome of the user's own requests."""
         return resolved_for(self.person)
 
     @property
     def ready(self) -> list[Approval]:
-        """The user's own requests that are ready to be carried out."""
-        return approved_among(self.decided)
+        return in_state(self.decided, ApprovalState.APPROVED)
 
     @property
     def refused(self) -> list[Approval]:
@@ -255,13 +250,12 @@ class Layout:
         seen = self.chosen.notices_seen_at
         return [
             row
-            for row in rejected_among(self.decided)
+            for row in in_state(self.decided, ApprovalState.REJECTED)
             if seen is None or (row.decided_at and row.decided_at > seen)
         ]
 
     @cached_property
     def asking(self) -> list[AccessRequest]:
-        """The requests for access that this person may answer."""
         return access_requests.waiting_for(self.person)
 
     @cached_property

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -25,14 +23,14 @@ from audit_app.retention.schedule import retention_status
 from audit_app.sinks.lag import sink_lags
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import require
-from environments_app.errors import Conflict, InvalidField
 from environments_app.models import AuditJob, AuditJobKind
 from environments_app.operator_jobs import audit_log
+from environments_app.views.base import attempt
+from keeper_project.views.admin_keys import admin_page, job_page
 
 _DAYS: Final = 30
 _HOURS: Final = 24
 _JOBS_SHOWN: Final = 10
-_AGAIN_SECONDS: Final = "3"
 # In units of the drawing; a column begins every _WIDTH.
 _HEIGHT: Final = 60
 _WIDTH: Final = 10
@@ -82,12 +80,9 @@ def audit(request: HttpRequest) -> HttpResponse:
     form = JobForm(request.POST or None, initial={"days": settings.KEEPER_AUDIT_RETENTION_DAYS or 365})
     if request.method == "POST" and form.is_valid():
         kind, days = form.cleaned_data["kind"], form.cleaned_data["days"] or 0
-        try:
-            return redirect("admin-audit-job", pk=audit_log.request(actor=actor, kind=kind, days=days).pk)
-        except InvalidField as error:
-            form.add_error(error.field, str(error))
-        except Conflict as error:
-            form.add_error(None, str(error))
+        job = attempt(form, lambda: audit_log.request(actor=actor, kind=kind, days=days))
+        if job is not None:
+            return redirect("admin-audit-job", pk=job.pk)
     record_view(viewer=actor, face="admin", wanted={})
     context = {
         "title": "Audit log",
@@ -101,21 +96,14 @@ def audit(request: HttpRequest) -> HttpResponse:
         "retention": retention_status(),
         "oldest": AuditEvent.objects.order_by("at").values_list("at", flat=True).first(),
     }
-    return _page(request, "admin/audit.html", context)
+    return admin_page(request, "admin/audit.html", context)
 
 
 @require_GET
 def audit_job(request: HttpRequest, pk: int) -> HttpResponse:
     """Show how far a job is; the page loads itself again until it has ended."""
     require(actor=principal_of(request), action=Action.TRAIL_VERIFY, environment=None)
-    job = AuditJob.objects.filter(pk=pk).first()
-    if job is None:
-        raise Http404
-    context = {"title": str(job), "job": job, "parent": "Audit log", "parent_url": reverse("admin-audit")}
-    response = _page(request, "admin/job.html", context)
-    if job.active:
-        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
-    return response
+    return job_page(request, AuditJob.objects.filter(pk=pk).first(), parent="Audit log", url="admin-audit")
 
 
 def _slots(counts: Mapping[date, Mapping[Kind, int]] | Mapping[datetime, Mapping[Kind, int]]) -> list[Slot]:
@@ -142,7 +130,3 @@ def _slot(place: int, begin: date, tally: Counter[str], top: int) -> Slot:
         height=round(_HEIGHT * count / top, 1),
         refused_height=round(_HEIGHT * refused / top, 1),
     )
-
-
-def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    return TemplateResponse(request, template, {**admin.site.each_context(request), **context})

@@ -14,9 +14,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows, require
-from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
-from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
+from environments_app.models.operator_job import OperatorJob
+from environments_app.views.base import attempt
 from secrets_app.key_migration import jobs
 from secrets_app.key_operations.report import stored_reports
 from secrets_app.models import KeyJob, KeyJobKind, KeyMigration
@@ -61,6 +61,7 @@ class JobForm(forms.Form):
 def keys(request: HttpRequest) -> HttpResponse:
     """Show the key of each environment, and the jobs."""
     _require_viewer(request)
+    may_act = allows(principal_of(request), Action.DATA_KEY_ROTATE, environment_id=None)
     context = {
         "title": "Keys",
         "reports": list(stored_reports()),
@@ -68,9 +69,9 @@ def keys(request: HttpRequest) -> HttpResponse:
         "migration_allowed": settings.KEY_MIGRATION,
         "migration": KeyMigration.objects.filter(open=True).first(),
         "jobs": KeyJob.objects.all()[:_SHOWN],
-        "form": JobForm() if _may_act(request) else None,
+        "form": JobForm() if may_act else None,
     }
-    return _page(request, "admin/keys.html", context)
+    return admin_page(request, "admin/keys.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -80,46 +81,39 @@ def key_job_new(request: HttpRequest) -> HttpResponse:
     require(actor=actor, action=Action.DATA_KEY_ROTATE, environment=None)
     form = JobForm(request.POST if request.method == "POST" else request.GET)
     if not form.is_valid():
-        return _page(request, "admin/key_job_new.html", {"title": "Job on keys", "form": form})
+        return admin_page(request, "admin/key_job_new.html", {"title": "Job on keys", "form": form})
     if request.method == "POST":
-        try:
-            return redirect("admin-key-job", pk=jobs.request(actor=actor, **form.cleaned_data).pk)
-        except InvalidField as error:
-            form.add_error(error.field, str(error))
-        except Conflict as error:
-            form.add_error(None, str(error))
-        except ConfirmationNeeded:
-            form.add_error(None, confirm_link())
+        job = attempt(form, lambda: jobs.request(actor=actor, **form.cleaned_data))
+        if job is not None:
+            return redirect("admin-key-job", pk=job.pk)
     kind = KeyJobKind(form.cleaned_data["kind"]) if "kind" in form.cleaned_data else KeyJobKind.TEST
     context = {"title": f"{kind.label}?", "kind": kind, "about": CONFIRMATIONS[kind], "form": form}
-    return _page(request, "admin/key_job_new.html", context)
+    return admin_page(request, "admin/key_job_new.html", context)
 
 
 @require_GET
 def key_job(request: HttpRequest, pk: int) -> HttpResponse:
     """Show how far a job is; the page loads itself again until it has ended."""
     _require_viewer(request)
-    job = KeyJob.objects.filter(pk=pk).first()
-    if job is None:
-        raise Http404
-    response = _page(
-        request,
-        "admin/job.html",
-        {"title": str(job), "job": job, "parent": "Keys", "parent_url": reverse("admin-keys")},
-    )
-    if job.active:
-        # With the address: a browser keeps a fragment of its own, and would load nothing again.
-        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
-    return response
+    return job_page(request, KeyJob.objects.filter(pk=pk).first(), parent="Keys", url="admin-keys")
 
 
 def _require_viewer(request: HttpRequest) -> None:
     require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
 
 
-def _may_act(request: HttpRequest) -> bool:
-    return allows(principal_of(request), Action.DATA_KEY_ROTATE, environment_id=None)
+def job_page(request: HttpRequest, job: OperatorJob | None, *, parent: str, url: str) -> HttpResponse:
+    """Show a job of a page of the admin; the page loads itself again until the job has ended."""
+    if job is None:
+        raise Http404
+    context = {"title": str(job), "job": job, "parent": parent, "parent_url": reverse(url)}
+    response = admin_page(request, "admin/job.html", context)
+    if job.active:
+        # With the address: a browser keeps a fragment of its own, and would load nothing again.
+        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
+    return response
 
 
-def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+def admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """Render a page of the admin, with what each of its pages shows."""
     return TemplateResponse(request, template, {**admin.site.each_context(request), **context})

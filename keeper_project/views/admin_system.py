@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
-from environments_app.errors import ConfirmationNeeded, InvalidField
-from environments_app.views.account.profile import confirm_first
+from environments_app.errors import ConfirmationNeeded
+from environments_app.views.base import confirm_first, run_act
 from keeper_project.backup import service as backup
 from keeper_project.backup.download import open_sealed
 from keeper_project.backup.errors import BackupError, Malformed
@@ -84,26 +84,21 @@ def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
 
 
 def _run_now(request: HttpRequest, actor: Principal) -> HttpResponse:
-    back = f"{reverse('admin-system')}#schedules"
     name = request.POST["schedule"]
-    try:
-        request_run(actor=actor, name=name)
-    except ConfirmationNeeded:
-        return confirm_first(request, back=back)
-    except InvalidField as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, f"Run of {name} requested.")
-    return redirect(back)
+    return run_act(
+        request,
+        lambda: request_run(actor=actor, name=name),
+        f"Run of {name} requested.",
+        back=f"{reverse('admin-system')}#schedules",
+    )
 
 
 def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:
     name = request.POST.get("backup", "")
-    try:
-        request_backup(actor=actor, name=name)
-    except Malformed as error:
-        messages.error(request, str(error))
-    else:
-        told = f"Verification of {name} started." if name else "Backup started."
-        messages.success(request, told)
-    return redirect(f"{reverse('admin-system')}#backups")
+    return run_act(
+        request,
+        lambda: request_backup(actor=actor, name=name),
+        f"Verification of {name} started." if name else "Backup started.",
+        back=f"{reverse('admin-system')}#backups",
+        refusals=(Malformed,),
+    )

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.integrity.active_installation import current, is_active
 from environments_app.authentication.drf import principal_of
-from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
-from environments_app.views.account.profile import confirm_first
+from environments_app.errors import Conflict, Invisible, Tampered
+from environments_app.views.base import run_act
 from keeper_project.backup import recovery
 from keeper_project.backup import service as backup
 from keeper_project.backup.errors import Malformed
@@ -64,12 +64,10 @@ def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse:
     """Let one thing act again that a restore suspended."""
-    actor = principal_of(request)
-    try:
-        recovery.release(actor=actor, kind=kind, uuid=uuid)
-        messages.success(request, "Released.")
-    except (Conflict, Tampered) as error:
-        messages.error(request, str(error))
-    except ConfirmationNeeded:
-        return confirm_first(request, back=reverse("backups"))
-    return redirect("backups")
+    return run_act(
+        request,
+        lambda: recovery.release(actor=principal_of(request), kind=kind, uuid=uuid),
+        "Released.",
+        back=reverse("backups"),
+        refusals=(Conflict, Tampered),
+    )

@@ -14,7 +14,7 @@ from audit_app.queries.activity_stats import counts_by_day
 from environments_app.authorization.policy import Principal
 from keeper_project.dashboard import figures
 from keeper_project.dashboard.action_items import delivery_states, needs
-from keeper_project.dashboard.onboarding import Step, first_steps
+from keeper_project.dashboard.onboarding import first_steps
 from keeper_project.health.service import results, warnings
 from keeper_project.ui.navigation import Layout, frame_of
 from secrets_app.queries.lookup import can_in_any_scope
@@ -30,7 +30,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     actor = frame.person
     states = delivery_states(actor)
     secrets = figures.secret_figures(actor)
-    steps = _first_steps(frame, secrets["living"])
+    steps = []
+    if not frame.chosen.first_steps_hidden:
+        steps = first_steps(actor, environments=frame.environments, secrets=secrets["living"])
     context = {
         "needs": needs(frame, states),
         "events": search.events(viewer=actor, housekeeping=False)[:_EVENTS_SHOWN],
@@ -42,12 +44,6 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         **_charts(actor, states, secrets),
     }
     return render(request, "keeper_project/dashboard.html", context)
-
-
-def _first_steps(frame: Layout, secrets: int) -> list[Step]:
-    if frame.chosen.first_steps_hidden:
-        return []
-    return first_steps(frame.person, environments=frame.environments, secrets=secrets)
 
 
 def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -> dict[str, Any]:

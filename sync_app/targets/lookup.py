@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
-from environments_app.authorization.policy import Principal, allows, require, visible_scopes
+from environments_app.authorization.policy import Principal, allows, require, visible
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
 from sync_app.errors import TargetConflict
@@ -15,7 +15,7 @@ from sync_app.models import Plan, PlanItem, Target
 
 def visible_targets(actor: Principal) -> QuerySet[Target]:
     """Return the living targets that an actor may see, without their sealed credentials."""
-    targets = Target.objects.filter(visible_scopes(actor, Action.TARGET_VIEW), live=True)
+    targets = Target.objects.filter(visible(actor, Action.TARGET_VIEW, "scope"), live=True)
     return targets.select_related("environment").defer("credentials")
 
 

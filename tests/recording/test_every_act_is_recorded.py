@@ -527,6 +527,7 @@ SILENT: Final[dict[str, str]] = {
     "*.attention": _SHOWS,
     "*.environments_for_new_targets": _SHOWS,
     "*.named_streams": _SHOWS,
+    "*.token_behind": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,
     "environments_app.saml.mapping_effect.*": _SHOWS,

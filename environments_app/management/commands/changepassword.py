@@ -29,7 +29,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Replace the password as the system actor, recorded."""
         actor, user = system_principal(is_admin=True), _local(options["username"])
         password = accounts.new_password()
         try:

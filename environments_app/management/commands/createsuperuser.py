@@ -20,7 +20,6 @@ class Command(BaseCommand):
         parser.add_argument("--email", default="")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Make the account as the system actor, recorded."""
         password = accounts.new_password()
         try:
             user = accounts.create_user(

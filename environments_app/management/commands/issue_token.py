@@ -37,7 +37,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Issue the token as the system actor, recorded."""
         actor = system_principal(is_admin=True)
         try:
             _, text = issue(

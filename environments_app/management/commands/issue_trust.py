@@ -43,7 +43,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Create the trust as the system actor, recorded."""
         actor = system_principal(is_admin=True)
         given = {name: options[name] for name in _OPTIONAL if options[name] is not None}
         if options["jwks_file"]:

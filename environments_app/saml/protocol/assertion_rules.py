@@ -5,9 +5,9 @@ out are all required here: destination, recipient, audience, conditions and thei
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from xml.etree.ElementTree import Element
 
 from environments_app.errors import SamlRefused
@@ -47,10 +47,6 @@ class Statement:
     signed_in_at: int
     session_ends_at: int | None
     attributes: dict[str, list[str]]
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON, for a row."""
-        return asdict(self)
 
 
 def read_statement(response: Element, assertion: Element, expected: Expected) -> Statement:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
 
@@ -31,7 +32,7 @@ def accept(statement: Statement) -> str:
         assertion=_digest(f"{statement.issuer}\n{statement.assertion_id}"),
         request=_digest(statement.in_response_to),
         handle=_digest(handle),
-        statement=statement.document(),
+        statement=asdict(statement),
         received_at=timezone.now(),
     )
     try:

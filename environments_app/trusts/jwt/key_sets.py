@@ -70,8 +70,8 @@ def _read_key(jwk: Any) -> tuple[tuple[str, str], Key] | None:
     if not isinstance(jwk, dict) or _PRIVATE.intersection(jwk) or jwk.get("use", "sig") != "sig":
         return None
     kind: tuple[Any, Any] = (jwk.get("kty"), jwk.get("crv"))
-    kid = jwk.get("kid")
-    if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KEY_ID or not all(map(_is_name, kind)):
+    kid, are_names = jwk.get("kid"), all(isinstance(name, str | None) for name in kind)
+    if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KEY_ID or not are_names:
         return None
     algorithm, names = _PUBLIC.get(kind, ("", ()))
     stated = jwk.get("alg", algorithm)
@@ -84,10 +84,6 @@ def _read_key(jwk: Any) -> tuple[tuple[str, str], Key] | None:
         return (algorithm, kid), import_key({"kty": kind[0], **members})  # type: ignore[dict-item, return-value]  # texts all, and no oct
     except (JoseError, ValueError, TypeError):
         return None
-
-
-def _is_name(value: Any) -> bool:
-    return value is None or isinstance(value, str)
 
 
 def _is_sound(members: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
 from environments_app.clock import ZONE
-from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.forms.personal_token import PersonalTokenForm
 from environments_app.models import User
@@ -28,13 +28,14 @@ from environments_app.users.accounts import set_own_name, set_password
 from environments_app.users.password_links import choose_reset, resets_are_on
 from environments_app.users.preferences import choose_time_zone, time_zones
 from environments_app.views.account.sign_in import target_of
+from environments_app.views.base import render_limited, run_act
 
 
 @login_required
 @require_GET
 def profile(request: HttpRequest) -> HttpResponse:
     """Show the user's account, its rights, and its sessions."""
-    return _profile(request, PasswordForm(request))
+    return profile_page(request)
 
 
 @sensitive_post_parameters("current", "password", "again")
@@ -43,7 +44,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_POST
 def password_change(request: HttpRequest) -> HttpResponse:
     """Replace the user's own password, which ends their other sessions."""
-    user = _person(request)
+    user = own_account(request)
     form = PasswordForm(request, request.POST)
     if not user.has_usable_password():
         return redirect("profile")
@@ -60,7 +61,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
             mark_confirmed(request)
             messages.success(request, "Password changed. You were signed out everywhere else.")
             return redirect("profile")
-    return _profile(request, form)
+    return profile_page(request, form)
 
 
 @login_required
@@ -70,7 +71,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
     key = request.POST.get("session", "")
     if key == stored_key(request.session.session_key or ""):
         messages.info(request, "This is your current session. Use Sign out to end it.")
-    elif end_session(actor=principal_of(request), user=_person(request), key=key):
+    elif end_session(actor=principal_of(request), user=own_account(request), key=key):
         messages.success(request, "Session signed out.")
     else:
         messages.info(request, "That session has already ended.")
@@ -82,7 +83,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
 def sessions_end_others(request: HttpRequest) -> HttpResponse:
     """End all other sessions of the user."""
     kept = stored_key(request.session.session_key or "")
-    ended = end_other_sessions(actor=principal_of(request), user=_person(request), kept=kept)
+    ended = end_other_sessions(actor=principal_of(request), user=own_account(request), kept=kept)
     messages.success(request, f"Signed out of {ended} other session{'' if ended == 1 else 's'}.")
     return redirect("profile")
 
@@ -106,12 +107,13 @@ def time_zone_change(request: HttpRequest) -> HttpResponse:
 def name_change(request: HttpRequest) -> HttpResponse:
     """Change the user's own display name."""
     name = request.POST.get("display_name", "").strip()
-    try:
-        set_own_name(actor=principal_of(request), user=_person(request), display_name=name)
-        messages.success(request, "Name saved.")
-    except InvalidField as error:
-        messages.error(request, str(error))
-    return redirect("profile")
+    actor, user = principal_of(request), own_account(request)
+    return run_act(
+        request,
+        lambda: set_own_name(actor=actor, user=user, display_name=name),
+        "Name saved.",
+        back=reverse("profile"),
+    )
 
 
 @login_required
@@ -119,14 +121,13 @@ def name_change(request: HttpRequest) -> HttpResponse:
 def password_reset_choose(request: HttpRequest) -> HttpResponse:
     """Turn the reset of the user's own password by e-mail on or off."""
     is_on = request.POST.get("on") == "1"
-    try:
-        choose_reset(actor=principal_of(request), user=_person(request), allowed=is_on)
-        messages.success(request, f"Password reset by email turned {'on' if is_on else 'off'}.")
-    except (Conflict, InvalidField) as error:
-        messages.error(request, str(error))
-    except ConfirmationNeeded:
-        return confirm_first(request, back=reverse("profile"))
-    return redirect("profile")
+    actor, user = principal_of(request), own_account(request)
+    return run_act(
+        request,
+        lambda: choose_reset(actor=actor, user=user, allowed=is_on),
+        f"Password reset by email turned {'on' if is_on else 'off'}.",
+        back=reverse("profile"),
+    )
 
 
 @sensitive_post_parameters("password")
@@ -139,7 +140,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     subject = saml_subject(request)
     form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
     if form.is_bound and form.is_valid():
-        confirm_session(request, _person(request), how="password")
+        confirm_session(request, own_account(request), how="password")
         messages.success(request, "Confirmed. You can continue.")
         return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
     query = urlencode({"again": "1", REDIRECT_FIELD_NAME: target or reverse("profile")})
@@ -151,21 +152,11 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return _answer(request, "environments_app/confirm_person.html", context, form)
 
 
-def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
-    """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
-    messages.info(request, "Confirm your password to continue.")
-    return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
-
-
-def profile_page(request: HttpRequest, *, token_form: PersonalTokenForm) -> HttpResponse:
-    """Show the profile with a form of a personal token that was refused."""
-    return _profile(request, PasswordForm(request), token_form)
-
-
-def _profile(
-    request: HttpRequest, form: PasswordForm, token_form: PersonalTokenForm | None = None
+def profile_page(
+    request: HttpRequest, form: PasswordForm | None = None, *, token_form: PersonalTokenForm | None = None
 ) -> HttpResponse:
-    user = _person(request)
+    """Show the profile, perhaps with a form that was refused."""
+    user, form = own_account(request), form or PasswordForm(request)
     grants = principal_of(request).grants
     names = sorted({grant.environment_name for grant in grants})
     context = {
@@ -187,14 +178,11 @@ def _profile(
 
 
 def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:
-    """Show a page with a form that asked for the password, and when to try again."""
     if form.retry_after is None:
         return render(request, template, context, status=422 if form.errors else 200)
-    response = render(request, template, context, status=429)
-    response["Retry-After"] = str(form.retry_after)
-    return response
+    return render_limited(request, template, context, retry_after=form.retry_after)
 
 
-def _person(request: HttpRequest) -> User:
+def own_account(request: HttpRequest) -> User:
     """Return the signed-in user as a row: Django's is a lazy proxy."""
     return User.objects.get(username=request.user.get_username())

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_GET, require_POST
 from environments_app.authentication import mfa, passkeys
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
-from environments_app.models import User
-from environments_app.views.account.profile import confirm_first
+from environments_app.views.account.profile import own_account
+from environments_app.views.base import confirm_first
 
 View = Callable[[HttpRequest], HttpResponse]
 _MODULE_PIXELS = 5
@@ -46,7 +46,7 @@ def _own_page(view: View) -> View:
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
     """Show whether the user has a second factor, and the possible actions."""
-    user = _person(request)
+    user = own_account(request)
     context = {
         "is_local": user.has_usable_password(),
         "is_set_up": user.second_factor is not None,
@@ -64,7 +64,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @_own_page
 def start(request: HttpRequest) -> HttpResponse:
     """Make a seed and show it, as a QR code and as text."""
-    return _setting_up(request, mfa.begin(actor=principal_of(request), user=_person(request)))
+    return _setting_up(request, mfa.begin(actor=principal_of(request), user=own_account(request)))
 
 
 @sensitive_post_parameters("code")
@@ -74,7 +74,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @_own_page
 def enrol(request: HttpRequest) -> HttpResponse:
     """Take the first code; from now on one is asked for at each sign-in."""
-    actor, user = principal_of(request), _person(request)
+    actor, user = principal_of(request), own_account(request)
     try:
         codes = mfa.enrol(actor=actor, user=user, code=request.POST.get("code", ""))
     except InvalidField as error:
@@ -93,7 +93,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 @_own_page
 def new_codes(request: HttpRequest) -> HttpResponse:
     """Replace the recovery codes and show the new ones."""
-    return _codes(request, mfa.renew_recovery_codes(actor=principal_of(request), user=_person(request)))
+    return _codes(request, mfa.renew_recovery_codes(actor=principal_of(request), user=own_account(request)))
 
 
 @login_required
@@ -101,7 +101,7 @@ def new_codes(request: HttpRequest) -> HttpResponse:
 @_own_page
 def remove(request: HttpRequest) -> HttpResponse:
     """Let the password alone suffice again, where it may."""
-    user = _person(request)
+    user = own_account(request)
     if settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_staff:
         raise Conflict("Administrators and auditors must use two-factor authentication.")
     mfa.remove(actor=principal_of(request), user=user)
@@ -132,7 +132,7 @@ def passkey_register(request: HttpRequest) -> HttpResponse:
     try:
         passkey = passkeys.register(
             actor=principal_of(request),
-            user=_person(request),
+            user=own_account(request),
             name=request.POST.get("name", ""),
             credential=request.POST.get("passkey", ""),
             challenge=passkeys.take_challenge(request),
@@ -150,7 +150,7 @@ def passkey_register(request: HttpRequest) -> HttpResponse:
 def passkey_remove(request: HttpRequest) -> HttpResponse:
     """Remove one of the user's passkeys."""
     uuid = request.POST.get("passkey", "")
-    passkeys.remove_passkey(actor=principal_of(request), user=_person(request), uuid=uuid)
+    passkeys.remove_passkey(actor=principal_of(request), user=own_account(request), uuid=uuid)
     messages.success(request, "Passkey removed.")
     return redirect("second-factor")
 
@@ -164,7 +164,7 @@ def _party(request: HttpRequest) -> passkeys.RelyingParty:
 
 def _adding_passkey(request: HttpRequest, *, error: str = "") -> HttpResponse:
     begun = passkeys.begin_registration(
-        actor=principal_of(request), user=_person(request), party=_party(request)
+        actor=principal_of(request), user=own_account(request), party=_party(request)
     )
     passkeys.keep_challenge(request, begun)
     context = {"options": begun.options, "name": request.POST.get("name", ""), "error": error}
@@ -173,11 +173,12 @@ def _adding_passkey(request: HttpRequest, *, error: str = "") -> HttpResponse:
 
 def _go_on(request: HttpRequest) -> None:
     """Let the session continue under a new id, where all others of the person have ended."""
-    update_session_auth_hash(request, _person(request))
+    update_session_auth_hash(request, own_account(request))
 
 
 def _setting_up(request: HttpRequest, begun: mfa.Enrolment, *, error: str = "") -> HttpResponse:
-    context = {"qr": _drawn(begun.uri), "secret": _grouped(begun.secret), "error": error}
+    secret = " ".join(begun.secret[start : start + 4] for start in range(0, len(begun.secret), 4))
+    context = {"qr": _drawn(begun.uri), "secret": secret, "error": error}
     return render(request, "environments_app/second_factor_start.html", context, status=422 if error else 200)
 
 
@@ -193,12 +194,3 @@ def _drawn(uri: str) -> SafeString:
             scale=_MODULE_PIXELS, dark="#000", light="#fff", svgclass="qr", lineclass=None
         )
     )
-
-
-def _grouped(secret: str) -> str:
-    return " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
-
-
-def _person(request: HttpRequest) -> User:
-    """Return the signed-in user as a row: Django's is a lazy proxy."""
-    return User.objects.get(username=request.user.get_username())

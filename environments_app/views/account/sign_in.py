@@ -25,8 +25,8 @@ from environments_app.forms.authentication import CodeForm, SignInForm
 from environments_app.models import User
 from environments_app.saml.endpoints import provider_logout
 from environments_app.users.password_links import resets_are_on
+from environments_app.views.base import render_limited
 
-_TOO_MANY_REQUESTS = 429
 # Fewer wrong passwords of the last hour are likely the person's own.
 _TELLS_OF = 5
 
@@ -65,12 +65,9 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request, user, request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         return _signed_in(request, user, target, shown=form.how)
-    status = _TOO_MANY_REQUESTS if form.retry_after else 200
     context = {"form": form, REDIRECT_FIELD_NAME: target}
-    response = render(request, "environments_app/sign_in_code.html", context, status=status)
-    if form.retry_after:
-        response["Retry-After"] = str(form.retry_after)
-    return response
+    template = "environments_app/sign_in_code.html"
+    return render_limited(request, template, context, retry_after=form.retry_after)
 
 
 @csrf_protect
@@ -106,19 +103,11 @@ def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | No
 
 
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
-    status = _TOO_MANY_REQUESTS if form.retry_after else 200
-    context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": _single_sign_on(target)}
-    context["resets"] = resets_are_on()
-    response = render(request, "environments_app/sign_in.html", context, status=status)
-    if form.retry_after:
-        response["Retry-After"] = str(form.retry_after)
-    return response
-
-
-def _single_sign_on(target: str) -> str:
-    if not settings.KEEPER_SAML:
-        return ""
-    return reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
+    sso_url = ""
+    if settings.KEEPER_SAML:
+        sso_url = reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
+    context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": sso_url, "resets": resets_are_on()}
+    return render_limited(request, "environments_app/sign_in.html", context, retry_after=form.retry_after)
 
 
 def target_of(request: HttpRequest) -> str:

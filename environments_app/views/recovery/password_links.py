@@ -15,7 +15,7 @@ from environments_app.errors import InvalidField, LinkEnded
 from environments_app.forms.authentication import too_many
 from environments_app.forms.password_link import ChosenForm, ForgottenForm
 from environments_app.users.password_links import choose_password, request_reset, resets_are_on
-from environments_app.views.base import show_refusal
+from environments_app.views.base import render_limited, show_refusal
 
 SENDING = "environments_app.tasks.deliver_notifications"
 
@@ -80,6 +80,5 @@ def _too_many(
     request: HttpRequest, template: str, form: ForgottenForm | ChosenForm, error: TooManyRefusals
 ) -> HttpResponse:
     form.add_error(None, too_many(error.retry_after))
-    response = render(request, f"environments_app/{template}", {"form": form}, status=429)
-    response["Retry-After"] = str(error.retry_after)
-    return response
+    template = f"environments_app/{template}"
+    return render_limited(request, template, {"form": form}, retry_after=error.retry_after)

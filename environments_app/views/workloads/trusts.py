@@ -30,7 +30,6 @@ class TrustPanel:
     """The trusts' part of the page of an environment."""
 
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
-        """Return the trusts with their states, and where a new one is made."""
         rows = Trust.objects.filter(environment=environment).order_by("name")
         return {
             "template": "environments_app/_trust_panel.html",

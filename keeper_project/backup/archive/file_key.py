@@ -51,7 +51,6 @@ def open_file_key(key: FileKey, *, deployment: UUID, backup: UUID) -> bytes:
 
 
 def _context(deployment: UUID, backup: UUID) -> dict[str, str]:
-    """Return the pairs that bind a wrap, named as those of data keys."""
     return {
         "keeper:deployment": str(deployment),
         "keeper:purpose": PURPOSE,

@@ -77,7 +77,6 @@ class BackupWriter:
         self.payload = gzip.GzipFile(fileobj=self._chunks, mode="wb", compresslevel=1, mtime=0)
 
     def finish(self) -> Written:
-        """Write the last chunk and the signature."""
         self.payload.close()
         self._chunks.finish()
         digest = self._out.hash.digest()

@@ -17,6 +17,16 @@ def database_name() -> str:
     return Path(str(connection.settings_dict["NAME"])).name
 
 
+def ask_for_name() -> None:
+    """Let the operator type the name of the database. Raises CommandError unless it is typed."""
+    try:
+        answer = input("Type the name of the database to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != database_name():
+        raise CommandError("The name doesn't match. Nothing was changed.")
+
+
 class Command(BaseCommand):
     """`keeper reset-db`."""
 
@@ -28,20 +38,13 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not options["yes"]:
-            self._ask()
+            self.stdout.write(
+                f"This destroys every secret, user and event in the database {database_name()}, for good."
+            )
+            ask_for_name()
         drop_all_tables()
         # What this process remembers belongs to the rows that are gone.
         forget_deployment()
         forget_keyring()
         self.stdout.write(f"Everything in {database_name()} is destroyed.")
         call_command("init_db", verbosity=options["verbosity"], stdout=self.stdout)
-
-    def _ask(self) -> None:
-        name = database_name()
-        self.stdout.write(f"This destroys every secret, user and event in the database {name}, for good.")
-        try:
-            answer = input("Type the name of the database to go on: ")
-        except EOFError:
-            answer = ""
-        if answer.strip() != name:
-            raise CommandError("The name doesn't match. Nothing was changed.")

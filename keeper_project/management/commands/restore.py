@@ -14,7 +14,7 @@ from keeper_project.backup.errors import BackupError
 from keeper_project.backup.restore import require_room, restore
 from keeper_project.backup.restore_check import Check, compare, restore_drill
 from keeper_project.backup.verification import Proof, verify_backup
-from keeper_project.management.commands.reset_db import database_name
+from keeper_project.management.commands.reset_db import ask_for_name, database_name
 
 
 class Command(BaseCommand):
@@ -83,7 +83,9 @@ class Command(BaseCommand):
     def _restore(self, options: dict[str, Any]) -> None:
         require_room(replace=options["replace"])
         if options["replace"] and not options["yes"]:
-            self._ask()
+            told = f"the {connection.vendor} database {database_name()}"
+            self.stdout.write(f"This destroys what {told} holds, for good.")
+            ask_for_name()
         done = restore(
             options["file"],
             replace=options["replace"],
@@ -97,16 +99,6 @@ class Command(BaseCommand):
             "Next: `keeper activate` here, once no other installation of this deployment runs; then "
             "`keeper release`, or the page Backups."
         )
-
-    def _ask(self) -> None:
-        name = database_name()
-        self.stdout.write(f"This destroys what the {connection.vendor} database {name} holds, for good.")
-        try:
-            answer = input("Type the name of the database to go on: ")
-        except EOFError:
-            answer = ""
-        if answer.strip() != name:
-            raise CommandError("The name doesn't match. Nothing was changed.")
 
     def _progress(self, table: str, rows: int) -> None:
         self.stderr.write(f"{table}: {rows:,} rows")

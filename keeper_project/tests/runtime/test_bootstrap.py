@@ -96,11 +96,11 @@ def test_it_leaves_a_removed_environment_removed() -> None:
 
 
 def test_it_goes_on_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(**_event: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("keeper_project.runtime.bootstrap._record_done", interrupted)
+        patched.setattr("keeper_project.runtime.bootstrap.record", interrupted)
         with pytest.raises(KeyboardInterrupt):
             initialise(announce=silent)
     announce = Mock()
