@@ -4,6 +4,7 @@ Each start of Python loads Keeper again, which takes one to two seconds of CPU. 
 each command printed.
 """
 
+import gc
 import json
 import os
 import sys
@@ -14,7 +15,11 @@ from django.core.management import call_command
 
 if __name__ == "__main__":
     os.umask(0o077)
+    # As `keeper` does: what is loaded stays, and going over it again takes a third of the time.
+    gc.disable()
     django.setup()
+    gc.freeze()
+    gc.enable()
     printed = []
     for arguments in json.loads(sys.argv[1]):
         out = StringIO()

@@ -100,15 +100,14 @@ def main() -> None:
     if arguments[:1] and arguments[0] in REFUSED:
         sys.exit(f"keeper: {arguments[0]} deletes rows without a record. To start over: `keeper reset-db`.")
     serves = arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments)
+    # What is loaded stays: to go over it, last as Python ends, takes a third of a short command's CPU time.
+    # `_execute` sets it aside and enables the collector for the rest, or the supervisor if Keeper serves.
+    gc.disable()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if serves:
-        # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
-        gc.disable()
         # Until the supervisor waits for it, Ctrl-C ends this process at once: Python would raise in whatever
         # runs, and drop the exception where that is a callback of the garbage collector.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    else:
-        # By default it goes over what is loaded hundreds of times, a tenth of a short command's CPU time.
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     needs_setup = requires_setup(arguments)
     if needs_setup:
         # Loading the settings would make a new installation's keys.
@@ -125,10 +124,11 @@ def main() -> None:
     if arguments in ([], ["help"], ["--help"], ["-h"]):
         sys.stdout.write(f"{overview()}\n")
     else:
-        _execute(arguments, needs_setup=needs_setup)
+        _execute(arguments, needs_setup=needs_setup, serves=serves)
 
 
-def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
+def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> None:
+    import django  # noqa: PLC0415 - Django only once nothing is unmet
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
@@ -137,6 +137,10 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
             if not is_set_up():
                 sys.exit(f"keeper: {NOT_SET_UP}")
             config_env.store_held()
+        django.setup()
+        if not serves:
+            gc.freeze()
+            gc.enable()
         execute_from_command_line([sys.argv[0], *arguments])
     except config_env.MadeMeanwhile as error:
         sys.exit(f"keeper: {error}")

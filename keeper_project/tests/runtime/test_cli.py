@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from keeper_project.runtime import cli
 from keeper_project.runtime.cli import translate
 from tests.processes import begin_on
 
@@ -140,3 +142,16 @@ def test_it_says_in_a_line_that_it_cannot_write_its_data() -> None:
     assert done.stderr.startswith("keeper: ")
     assert "/dev/null" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("serves", [False, True])
+def test_what_is_loaded_is_set_aside_before_a_command_and_the_rest_is_collected(
+    monkeypatch: pytest.MonkeyPatch, *, serves: bool
+) -> None:
+    collector = Mock()
+    monkeypatch.setattr(cli, "gc", collector)
+    monkeypatch.setattr("django.core.management.execute_from_command_line", collector.command)
+    cli._execute(["check"], needs_setup=False, serves=serves)
+    # Where Keeper serves, the supervisor does so once all of it is loaded.
+    before = [] if serves else ["freeze", "enable"]
+    assert [name for name, _, _ in collector.method_calls] == [*before, "command"]
