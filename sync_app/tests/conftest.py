@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -48,10 +47,10 @@ def vault(openbao: tuple[str, str]) -> VaultWorld:
     return VaultWorld(*openbao)
 
 
-@pytest.fixture
-def second_vault(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Another OpenBao, which is another cluster."""
-    server = OpenBao(tmp_path)
+@pytest.fixture(scope="module")
+def second_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Another OpenBao, which is another cluster: one for all tests of a file, as it takes seconds to start."""
+    server = OpenBao(tmp_path_factory.mktemp("second_vault"))
     try:
         server.start()
         server.wait()

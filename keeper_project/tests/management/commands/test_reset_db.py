@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from keeper_project.management.commands import reset_db
-from tests.processes import begin_on
+from tests.processes import begin_on, copy_schema
 
 ROOT = Path(__file__).resolve().parents[4]
 ON_SQLITE = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
@@ -101,7 +102,7 @@ def test_nothing_survives_on_sqlite(tmp_path: Path, schema: Path | None) -> None
 
 @pytest.mark.every_database
 @pytest.mark.skipif(ON_SQLITE, reason="the test above is SQLite's")
-def test_nothing_survives_on_mariadb(tmp_path: Path) -> None:
+def test_nothing_survives_on_mariadb(tmp_path: Path, schema: Path | None) -> None:
     import MySQLdb
 
     server = settings.DATABASES["default"]
@@ -111,6 +112,7 @@ def test_nothing_survives_on_mariadb(tmp_path: Path) -> None:
     cursor = connection.cursor()
     cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     try:
+        copy_schema(urlsplit(url))
         keeper(tmp_path, url, "init-db")
         keeper(tmp_path, url, "reset-db", answer=f"{name}\n")
         keeper(tmp_path, url, "verify-audit")

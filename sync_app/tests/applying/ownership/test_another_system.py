@@ -47,16 +47,20 @@ def other(second_vault: tuple[str, str], vault: VaultWorld) -> hvac.Client:
     """Another cluster that knows the same token."""
     url, root = second_vault
     made = hvac.Client(url=url, token=root)
-    made.auth.token.create(id=SHARED, policies=["root"])
+    share_token(made)
     return made
+
+
+def share_token(cluster: hvac.Client) -> None:
+    with contextlib.suppress(hvac.exceptions.InvalidRequest):
+        # An earlier test made it.
+        cluster.auth.token.create(id=SHARED, policies=["root"])
 
 
 @pytest.fixture
 def stage(cast: Cast, vault: VaultWorld, switch: TcpSwitch, other: hvac.Client) -> Stage:
     """A target whose address may lead elsewhere."""
-    with contextlib.suppress(hvac.exceptions.InvalidRequest):
-        # An earlier test made it.
-        vault.client.auth.token.create(id=SHARED, policies=["root"])
+    share_token(vault.client)
     vault.destination |= {"address": f"http://127.0.0.1:{switch.port}"}
     vault.credentials = {"token": SHARED}
     return Stage(cast, vault)
