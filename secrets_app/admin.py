@@ -79,11 +79,9 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return what can be chosen beside the active ones."""
         return [("deleted", "Deleted"), ("all", "All")]
 
     def choices(self, changelist: Any) -> Any:
-        """Yield the choices, the first for active secrets."""
         first, *others = super().choices(changelist)
         yield {**first, "display": "Active"}
         yield from others
@@ -149,12 +147,10 @@ class SecretAdmin(ServiceAdmin):
 
     @admin.display(description="status")
     def status(self, row: Secret) -> str:
-        """Return whether the secret is active, as icon and word."""
         return state("active" if row.live else "deleted")
 
     @admin.display(description="resolves references")
     def resolves(self, row: Secret) -> str:
-        """Return whether references in the value are resolved when it is delivered."""
         return yes_no(row.uses_references)
 
     def get_deleted_objects(
@@ -278,7 +274,6 @@ class DataKeyAdmin(ServiceAdmin):
 
     @admin.display(description="opens")
     def opens(self, row: DataKey) -> str:
-        """Return whether it opened when it was checked last."""
         if row.checked_at is None:
             return state("unasked", "not checked")
         return state("failed", "no") if row.check_problem else state("reads")

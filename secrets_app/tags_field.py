@@ -26,11 +26,9 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
         return list(value)
 
     def get_prep_value(self, value: str | Sequence[str] | None) -> str:
-        """Return the text to store, or to search with."""
         return tags_text(self.to_python(value))
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Return the stored text, for serializers."""
         return self.get_prep_value(self.value_from_object(obj))
 
     def formfield(self, **_options: Any) -> None:

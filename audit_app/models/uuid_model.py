@@ -112,6 +112,11 @@ def random_uuids(count: int) -> list[str]:
     return [digits[start : start + _HEX_DIGITS] for start in range(0, len(digits), _HEX_DIGITS)]
 
 
+def uuid_text(stored: str) -> str:
+    """Return the usual text of a stored UUID: SQLite has it without its hyphens."""
+    return dashed(stored) if len(stored) == _HEX_DIGITS else stored
+
+
 def dashed(digits: str) -> str:
     """Return what `str` makes of the UUID of these hexadecimal digits."""
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -25,6 +25,7 @@ from audit_app.checkpoints.anchors import divergent_anchors, fetch_anchors
 from audit_app.checkpoints.signing import descent_problems, signed
 from audit_app.crypto.canonical_json import utc_text
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
+from audit_app.durable import sync_folder
 from audit_app.errors import BadBundle, BadCheckpoint, NothingToPrune, PruneRefused
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
@@ -230,18 +231,10 @@ def _sealed(checkpoint: SignedCheckpoint, bundle: Path) -> str:
             os.link(draft, bundle)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(bundle.parent)
+        sync_folder(bundle.parent)
     except OSError as error:
         raise BadBundle(f"the bundle cannot be written to {bundle}: {error.strerror}") from error
     return sha256
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app.events.actions import Action
 from environments_app.api.environments import AccessView
-from environments_app.authorization.policy import require
-from environments_app.errors import Invisible
 from environments_app.models import User
-from environments_app.users.password_backend import named_user
-from secrets_app.exposure.offboarding import offboard, offboarding_report
+from secrets_app.exposure.offboarding import offboard, offboarding_report, person_named
 
 
 class ReadableSecret(serializers.Serializer[Any]):
@@ -76,19 +72,11 @@ class OffboardingView(AccessView):
     @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
     def get(self, request: Request, username: str) -> Response:
         """Return what a person could read, did read or write, and the tokens they issued."""
-        return Response(
-            DossierDocument(offboarding_report(actor=self.actor, user=self._person(username))).data
-        )
+        user = person_named(actor=self.actor, username=username)
+        return Response(DossierDocument(offboarding_report(actor=self.actor, user=user)).data)
 
     @extend_schema(summary="Offboard somebody", request=None, responses=OffboardedDocument)
     def post(self, request: Request, username: str) -> Response:
         """Disable the account and queue what the person knows for rotation."""
-        done = offboard(actor=self.actor, user=self._person(username))
+        done = offboard(actor=self.actor, user=person_named(actor=self.actor, username=username))
         return Response(OffboardedDocument(done).data)
-
-    def _person(self, username: str) -> User:
-        require(actor=self.actor, action=Action.USER_VIEW, environment=None)
-        user = named_user(username)
-        if user is None:
-            raise Invisible("User not found.")
-        return user

@@ -47,10 +47,10 @@ class SecretsView(GenericAPIView[Any]):
     """The base of the views of secrets."""
 
     queryset = Secret.objects.none()
+    serializer_class: type[Serializer[Any]] = documents.SecretDocument
 
     @property
     def actor(self) -> Principal:
-        """The caller, with all grants."""
         return principal_of(self.request)
 
     def given(self, serializer_class: type[Serializer[Any]]) -> Any:
@@ -111,10 +111,6 @@ def place_of(actor: Principal, fields: Mapping[str, Any]) -> Environment:
     return place
 
 
-def _place_key(item: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, item[name]) for name in sorted(PLACE & item.keys()))
-
-
 def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
     """Return a secret without its value, with its ETag."""
     shown = _DOCUMENT.to_representation(secret)
@@ -129,7 +125,6 @@ _DOCUMENT: Final = documents.SecretDocument()
 class SecretListView(SecretsView):
     """The secrets that the actor may see, and new ones."""
 
-    serializer_class = documents.SecretDocument
     ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS
     default_ordering = DEFAULT_ORDERING
     filter_names = _FILTERS
@@ -236,8 +231,6 @@ class SecretView(SecretsView):
 class RestoreView(SecretsView):
     """A deleted secret, brought back."""
 
-    serializer_class = documents.SecretDocument
-
     @extend_schema(summary="Restore a deleted secret", request=None, responses=documents.SecretDocument)
     def post(self, request: Request, id: int) -> Response:
         """Bring a deleted secret back under its name."""
@@ -247,8 +240,6 @@ class RestoreView(SecretsView):
 
 class PurgeView(SecretsView):
     """A deleted secret, destroyed."""
-
-    serializer_class = documents.SecretDocument
 
     @extend_schema(summary="Destroy a deleted secret", request=None, responses={204: NO_CONTENT})
     def post(self, request: Request, id: int) -> Response:
@@ -260,8 +251,6 @@ class PurgeView(SecretsView):
 
 class RollbackView(SecretsView):
     """An earlier value, made current again."""
-
-    serializer_class = documents.SecretDocument
 
     @extend_schema(
         summary="Roll back to a version",
@@ -281,8 +270,6 @@ class RollbackView(SecretsView):
 class RenameView(SecretsView):
     """A secret's name, changed."""
 
-    serializer_class = documents.SecretDocument
-
     @extend_schema(
         summary="Rename a secret",
         request=documents.RenameDocument,
@@ -298,8 +285,6 @@ class RenameView(SecretsView):
 
 class CopyView(SecretsView):
     """A secret, copied elsewhere."""
-
-    serializer_class = documents.SecretDocument
 
     @extend_schema(
         summary="Copy a secret",
@@ -387,7 +372,7 @@ class BulkView(SecretsView):
                 item.update(default)
         if not all(PLACE & item.keys() for item in items):
             raise InvalidInput("environment_id", "Name the environment of every item, or one for all.")
-        keys = list(map(_place_key, items))
+        keys = [tuple((name, item[name]) for name in sorted(PLACE & item.keys())) for item in items]
         places = {key: place_of(self.actor, dict(key)) for key in set(keys)}
         secrets = bulk_create.create_many(
             actor=self.actor,

@@ -129,7 +129,6 @@ class SecretFields(StrictSerializer):
 
     @property
     def metadata(self) -> Metadata:
-        """The metadata among the fields that were given."""
         return metadata_of(self.validated_data)
 
 
@@ -188,7 +187,6 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     is_current = serializers.SerializerMethodField()
 
     def get_is_current(self, version: SecretVersion) -> bool:
-        """Return whether this is the version that readers get."""
         return bool(version.number == self.context["current_number"])
 
 

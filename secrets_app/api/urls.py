@@ -19,7 +19,6 @@ class IdConverter:
         return int(value)
 
     def to_url(self, value: int) -> str:
-        """Return the id as a part of a path."""
         return str(value)
 
 

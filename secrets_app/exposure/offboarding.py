@@ -20,9 +20,10 @@ from audit_app.queries.access_log import record_view
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require, require_confirmed, visible
 from environments_app.authorization.principals import grants_ignoring_status
-from environments_app.errors import Conflict
+from environments_app.errors import Conflict, Invisible
 from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.accounts import disable_user
+from environments_app.users.password_backend import named_user
 from secrets_app.exposure.known_values import Known, in_batches, known_to
 from secrets_app.models import Secret
 
@@ -41,7 +42,6 @@ class OffboardingReport:
 
     @property
     def standing(self) -> list[Known]:
-        """What they know and is still served."""
         return [each for each in self.known if each.stands]
 
 
@@ -51,6 +51,15 @@ class Offboarded:
 
     marked: int
     queued: int
+
+
+def person_named(*, actor: Principal, username: str) -> User:
+    """Return a user by name. Raises Forbidden, and Invisible if there is none."""
+    require(actor=actor, action=Action.USER_VIEW, environment=None)
+    user = named_user(username)
+    if user is None:
+        raise Invisible("User not found.")
+    return user
 
 
 def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:

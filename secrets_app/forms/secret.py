@@ -16,6 +16,8 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 
 MAX_NUMBER: Final = 2**31 - 1
+# Of a field for names, addresses and values, which no browser completes or corrects.
+AS_WRITTEN: Final = {"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
 
 
 def version_number(request: HttpRequest, name: str = "version") -> int | None:
@@ -27,6 +29,16 @@ def version_number(request: HttpRequest, name: str = "version") -> int | None:
     if number is None:
         raise InvalidInput(name, "Choose a version.")
     return number
+
+
+class PlacedForm(forms.Form):
+    """The base of forms about an environment, one of those that are given to it."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+
+    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
 class WrittenFields:
@@ -55,25 +67,20 @@ class WrittenFields:
         return metadata
 
 
-class SecretForm(WrittenFields, forms.Form):
+class SecretForm(WrittenFields, PlacedForm):
     """A new secret, or a change of one; an empty value keeps the present one."""
 
-    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         strip=False,
         help_text="For example, payments/stripe-key",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
-        ),
+        widget=forms.TextInput(attrs=AS_WRITTEN),
     )
     secret_type = forms.ChoiceField(label="Type", choices=SecretType.choices)
     value = forms.CharField(
         strip=False,
         required=False,
-        widget=forms.Textarea(
-            attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
-        ),
+        widget=forms.Textarea(attrs={"rows": 5, **AS_WRITTEN}),
     )
     uses_references = forms.BooleanField(
         label="Expand references when syncing",
@@ -95,9 +102,8 @@ class SecretForm(WrittenFields, forms.Form):
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Describe this change.")
     expected = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, environments: Any, secret: Secret | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, secret: Secret | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
         if secret is None:
             self.fields["value"].required = True
             return
@@ -189,7 +195,6 @@ class FilterForm(forms.Form):
 
     @property
     def menu_count(self) -> int:
-        """How many filters of the menu are in force."""
         names = {bound.name for bound in self.menu_fields} & set(self.narrowing)
         return sum(bool(self.data.get(name)) for name in names)
 
@@ -216,17 +221,14 @@ class FilterForm(forms.Form):
 
     @property
     def wants_deleted(self) -> bool:
-        """Whether the deleted secrets are asked for."""
         return bool(self.data.get("deleted"))
 
     @property
     def wants_starred(self) -> bool:
-        """Whether only the actor's starred secrets are asked for."""
         return bool(self.data.get("starred"))
 
     @property
     def wants_recent(self) -> bool:
-        """Whether only what the actor worked with last is asked for."""
         return bool(self.data.get("recent"))
 
     @property

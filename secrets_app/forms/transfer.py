@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django import forms
 
-from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
+from secrets_app.forms.secret import PlacedForm
 from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
 from secrets_app.secret_types.registry import SecretType, parse_secret_type
 from secrets_app.services.exporting.formats import EXPORT_RENDERERS
@@ -29,10 +29,9 @@ _LABELS: Final = {
 EXPORT_FORMATS: Final = [(each.format, _LABELS[each.format]) for each in EXPORT_RENDERERS]
 
 
-class ImportForm(forms.Form):
+class ImportForm(PlacedForm):
     """A file or text, where its entries go, and corrections of single entries."""
 
-    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     format = forms.ChoiceField(
         required=False,
         choices=[("", "Detect automatically"), *((each.name, each.label) for each in FORMATS.values())],
@@ -65,13 +64,8 @@ class ImportForm(forms.Form):
         choices=[("change", "Write a new version"), ("keep", "Skip")],
     )
 
-    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
-
     @property
     def keep_existing(self) -> bool:
-        """Whether secrets that exist are left alone."""
         return bool(self.cleaned_data["existing"] == "keep")
 
     @property
@@ -130,7 +124,6 @@ class TableForm(ImportForm):
 
     @property
     def keep_existing(self) -> bool:
-        """A value in the table is one to write."""
         return False
 
     @property
@@ -154,18 +147,13 @@ class TableForm(ImportForm):
         return self._corrected(entries)
 
 
-class ExportForm(forms.Form):
+class ExportForm(PlacedForm):
     """Which values leave as a file, and as which kind of file."""
 
-    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     under = forms.CharField(
         label="Path prefix", required=False, strip=False, help_text="Leave blank to export everything."
     )
     format = forms.ChoiceField(choices=EXPORT_FORMATS, initial="dotenv")
-
-    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
 TYPES: Final = SecretType.choices

@@ -32,7 +32,6 @@ class Option:
         return _CHECKS[self.kind](self, value)
 
     def refused(self, reason: str) -> InvalidOption:
-        """Make the error that refuses this option's value for `reason`."""
         return InvalidOption(self.name, reason)
 
     def check_size(self, size: int, unit: str) -> None:

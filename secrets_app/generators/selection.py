@@ -30,7 +30,10 @@ def kind_for(kind: str | None, secret_type: str | None) -> str:
     """
     wanted = parse_secret_type(secret_type) if secret_type else None
     if not kind:
-        return _default_kind(wanted or SecretType.PASSWORD)
+        wanted = wanted or SecretType.PASSWORD
+        if wanted not in DEFAULT_KINDS:
+            raise InvalidOption("secret_type", f"Nothing generates {wanted} values: choose a kind instead.")
+        return DEFAULT_KINDS[wanted]
     name = kind.strip().lower().replace("-", "_")
     if name not in GENERATORS:
         raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
@@ -39,12 +42,6 @@ def kind_for(kind: str | None, secret_type: str | None) -> str:
             "secret_type", f"This kind makes {GENERATORS[name].secret_type}: leave the type out."
         )
     return name
-
-
-def _default_kind(secret_type: SecretType) -> str:
-    if secret_type not in DEFAULT_KINDS:
-        raise InvalidOption("secret_type", f"Nothing generates {secret_type} values: choose a kind instead.")
-    return DEFAULT_KINDS[secret_type]
 
 
 def options_from_form(kind: str, data: Mapping[str, str]) -> dict[str, object]:

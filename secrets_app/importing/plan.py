@@ -6,7 +6,6 @@ the state of the secret that it would change. If any of these differ, the import
 instead.
 """
 
-import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -101,11 +100,6 @@ def plan_import(
     return Plan(lines=lines, digest=_digest(actor, environment, lines))
 
 
-def same_plan(plan: Plan, digest: str) -> bool:
-    """Return whether a digest is that of a plan."""
-    return hmac.compare_digest(plan.digest.encode(), digest.encode())
-
-
 def _lines(
     actor: Principal,
     environment: Environment,
@@ -134,7 +128,6 @@ def _lines(
 
 
 def _check(actor: Principal, environment: Environment, line: Line, seen: set[str]) -> None:
-    """Refuse an entry that could not be written. Raises InvalidInput."""
     entry = line.entry
     if entry.fault:
         raise InvalidInput("value" if entry.name else "name", entry.fault)

@@ -4,8 +4,9 @@ A request writes for PART_SECONDS at most. What is left is written by the next r
 sends the file again: between two of them nothing of the file is stored (docs/adr/0020-import-in-parts.md).
 """
 
+import hmac
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from audit_app.events.actions import Action
@@ -16,7 +17,7 @@ from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, NameTaken
 from secrets_app.importing.formats.registry import Entry
-from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import, same_plan
+from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
 from secrets_app.services.bulk_create import NewSecret, create_many
 from secrets_app.services.write import update
 from secrets_app.values.batch_results import ItemResult, run_item
@@ -45,7 +46,7 @@ def import_entries(
     very moment (nothing is written then), TooManyItems, KeyUnavailable, and Forbidden or Invisible.
     """
     plan = plan_import(actor=actor, environment=environment, entries=entries, keep_existing=keep_existing)
-    if digest is not None and not same_plan(plan, digest):
+    if digest is not None and not hmac.compare_digest(plan.digest.encode(), digest.encode()):
         raise PlanChanged(plan)
     # The first part creates all that is new.
     new = plan.of(Verdict.NEW) if after is None else []
@@ -59,7 +60,11 @@ def import_entries(
     )
     ends = time.monotonic() + PART_SECONDS
     results = _create(actor, environment, new)
-    results += _changed(actor, changed, ends)
+    for line in changed:
+        results.append(_change(actor, line))
+        # One at least is changed.
+        if time.monotonic() >= ends:
+            break
     return plan, results
 
 
@@ -72,14 +77,6 @@ def left_over(plan: Plan, results: Sequence[ItemResult], *, after: int | None = 
         for line in changed
         if line.index > (-1 if after is None else after) and line.entry.name not in seen
     ]
-
-
-def _changed(actor: Principal, lines: Sequence[Line], ends: float) -> Iterator[ItemResult]:
-    """Change one after the other until the time is over, one at least."""
-    for line in lines:
-        yield _change(actor, line)
-        if time.monotonic() >= ends:
-            return
 
 
 def _create(actor: Principal, environment: Environment, lines: Sequence[Line]) -> list[ItemResult]:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.durable import sync_folder
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from secrets_app.errors import MigrationRefused
@@ -120,8 +121,4 @@ def _store(path: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(path.parent)

@@ -29,7 +29,6 @@ class Finalised:
 
     @property
     def ok(self) -> bool:
-        """Whether the migration has ended."""
         return not self.problems
 
 

@@ -7,7 +7,7 @@ that one whose worker died is carried out again.
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from django.conf import settings
 
@@ -22,11 +22,11 @@ from environments_app.errors import AccessError, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.operator_jobs import runner
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
-from secrets_app.key_migration.rollback import roll_back
-from secrets_app.key_migration.service import migrate, plan
-from secrets_app.key_operations.key_test import trials
+from secrets_app.key_migration.rollback import RolledBack, roll_back
+from secrets_app.key_migration.service import Migrated, migrate, plan
+from secrets_app.key_operations.key_test import Trial, trials
 from secrets_app.key_operations.reencrypt import BATCH
-from secrets_app.key_operations.rotation import Progress, rotations
+from secrets_app.key_operations.rotation import Progress, Rotation, rotations
 from secrets_app.models import KeyJob, KeyJobKind
 
 RUN: Final = "secrets_app.tasks.run_key_jobs"
@@ -40,6 +40,7 @@ ACTIONS: Final = {
 }
 # Longer than a batch and a throttled KMS take; each progress extends it.
 _LEASE: Final = timedelta(minutes=10)
+Result: TypeAlias = Trial | Rotation | Migrated | RolledBack
 _REFUSALS: Final = (AccessError, MigrationRefused, KeyUnavailable, KeyRefused, KeyringUnavailable)
 
 
@@ -86,40 +87,29 @@ def run() -> None:
 def _steps(job: KeyJob, progress: runner.Progress) -> Iterator[runner.Step]:
     kind = KeyJobKind(job.kind)
     require(actor=runner.requester(job), action=ACTIONS[kind], environment=None)
-    return _WORK[kind](job, lambda name, done, total, what: progress(f"{name}: {what}", done, total))
+    results = _WORK[kind](job, lambda name, done, total, what: progress(f"{name}: {what}", done, total))
+    return ((each.ok, each.text()) for each in results)
 
 
-def _test(job: KeyJob, _progress: Progress) -> Iterator[runner.Step]:
-    return ((each.ok, each.text()) for each in trials(job.environment or None))
-
-
-def _rotate(job: KeyJob, progress: Progress) -> Iterator[runner.Step]:
+def _rotate(job: KeyJob, progress: Progress) -> Iterator[Result]:
     deep = job.kind == KeyJobKind.REENCRYPT
-    done = rotations(environment=job.environment, reencrypt=deep, progress=progress)
-    return ((each.ok, each.text()) for each in done)
+    return rotations(environment=job.environment, reencrypt=deep, progress=progress)
 
 
-def _plan(job: KeyJob, progress: Progress) -> Iterator[runner.Step]:
-    done = plan(environment=job.environment, batch_size=BATCH, progress=progress)
-    return ((each.ok, each.text()) for each in done)
+def _roll_back(job: KeyJob, _progress: Progress) -> Iterator[Result]:
+    yield roll_back(Path(settings.KEEPER_DATA_DIR) / Path(job.backup).name)
 
 
-def _migrate(job: KeyJob, progress: Progress) -> Iterator[runner.Step]:
-    done = migrate(environment=job.environment, batch_size=BATCH, progress=progress)
-    return ((each.ok, each.text()) for each in done)
-
-
-def _roll_back(job: KeyJob, _progress: Progress) -> Iterator[runner.Step]:
-    done = roll_back(Path(settings.KEEPER_DATA_DIR) / Path(job.backup).name)
-    yield True, f"migration {done.migration} rolled back: {done.data_keys:,} data keys moved"
-
-
-_WORK: Final[dict[KeyJobKind, Callable[[KeyJob, Progress], Iterator[runner.Step]]]] = {
-    KeyJobKind.TEST: _test,
+_WORK: Final[dict[KeyJobKind, Callable[[KeyJob, Progress], Iterator[Result]]]] = {
+    KeyJobKind.TEST: lambda job, _progress: trials(job.environment or None),
     KeyJobKind.REWRAP: _rotate,
     KeyJobKind.REENCRYPT: _rotate,
-    KeyJobKind.PLAN: _plan,
-    KeyJobKind.MIGRATE: _migrate,
+    KeyJobKind.PLAN: lambda job, progress: plan(
+        environment=job.environment, batch_size=BATCH, progress=progress
+    ),
+    KeyJobKind.MIGRATE: lambda job, progress: migrate(
+        environment=job.environment, batch_size=BATCH, progress=progress
+    ),
     KeyJobKind.ROLL_BACK: _roll_back,
 }
 

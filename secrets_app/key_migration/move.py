@@ -7,10 +7,8 @@ from django.db.models import Q, QuerySet
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import AuditObject, record
-from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.key_operations.rewrap import Rewrapped, Scope
+from secrets_app.key_operations.rewrap import Rewrapped, Scope, wrap_each
 from secrets_app.keys.providers.registry import provider_named
 from secrets_app.keys.wrapping import (
     KMS,
@@ -39,17 +37,7 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
     """
     refuse_in_transaction("data keys are wrapped anew")
     kms_uri = scope.key_uri_of(provider_named(KMS))
-    for row in unmoved(scope):
-        try:
-            _move(row, scope, migration, kms_uri)
-        except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
-            if isinstance(error, EnvelopeError):
-                record_integrity_violation(
-                    kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error)
-                )
-            yield Rewrapped(data_key=str(row.uuid), problem=f"data key {row.uuid}: {error}")
-        else:
-            yield Rewrapped(data_key=str(row.uuid))
+    return wrap_each(unmoved(scope), lambda row: _move(row, scope, migration, kms_uri))
 
 
 def put_wraps(row: DataKey, scope: Scope, *, own: WrappedKey, other: WrappedKey, step: str) -> bool:

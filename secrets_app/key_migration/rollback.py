@@ -42,6 +42,9 @@ class RolledBack:
     data_keys: int
     ok: bool = True
 
+    def text(self) -> str:
+        return f"migration {self.migration} rolled back: {self.data_keys:,} data keys moved"
+
 
 def roll_back(path: Path) -> RolledBack:
     """Make the key file open every data key again, and end the migration.
@@ -54,7 +57,9 @@ def roll_back(path: Path) -> RolledBack:
     backup = read_backup(path)
     migration = _migration(backup.migration)
     wraps = _local_wraps(backup.wraps)
-    _open_system_keys(wraps)
+    keys = keyring()
+    if isinstance(keys, SystemKeyring):
+        keys.open_with(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))
     backup.require_genuine()
     if not migration.is_authentic():
         raise MigrationRefused("the row of the migration was not written by Keeper: restore it")
@@ -138,10 +143,3 @@ def _made_now(row: DataKey) -> WrappedKey | None:
         return rewrap(row, unwrap(row), by=LOCAL, key_uri=uris[0])
     except (SecretError, IndexError):
         return None
-
-
-def _open_system_keys(wraps: Mapping[UUID, WrappedKey]) -> None:
-    """Open the system keys by the key file, since KMS may be why this is a rollback."""
-    keys = keyring()
-    if isinstance(keys, SystemKeyring):
-        keys.open_with(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))

@@ -1,80 +1,49 @@
 """The migration as an operator runs it: first a dry run, then scope by scope."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from audit_app.interfaces.keyring import keyring
-from environments_app.authentication.mfa import reseal_seeds
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_migration.move import move, unmoved
 from secrets_app.key_migration.state import begin, open_migration, require_both_providers
 from secrets_app.key_migration.verify import prove_credentials, verify_wraps
 from secrets_app.key_operations.key_test import try_key
-from secrets_app.key_operations.reencrypt import legacy_rows, reencrypt, reseal_legacy
+from secrets_app.key_operations.reencrypt import legacy_rows, reseal_legacy
 from secrets_app.key_operations.rewrap import Scope
-from secrets_app.key_operations.rotation import Progress
-from secrets_app.key_operations.system_keys import replace_system_keys
+from secrets_app.key_operations.rotation import Progress, ScopeResult
 from secrets_app.keys.providers.registry import provider_named
 from secrets_app.keys.wrapping import KMS, LOCAL
 from secrets_app.models import DataKey, KeyMigration
 
 
 @dataclass(kw_only=True)
-class Migrated:
+class Migrated(ScopeResult):
     """What a migration did, or would do, for one environment or for the system keys.
 
     `backup` is the file that this run wrote; `data_keys` counts those that were moved, or in a dry
     run would be, and `legacy_values` those of the older scheme that were sealed, or would be.
     """
 
-    name: str
     dry_run: bool
-    key_uri: str = ""
     backup: str = ""
     data_keys: int = 0
     values_proven: int = 0
     credentials_proven: int = 0
-    system_keys_replaced: int = 0
-    data_key: str = ""
-    values_resealed: int = 0
-    credentials_resealed: int = 0
-    second_factors_resealed: int = 0
     legacy_values: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether no problem and no work is left."""
-        return not self.problems
 
     def text(self) -> str:
-        """Return what was done, or would be, in lines for an operator."""
-        done = self._foreseen() if self.dry_run else self._done()
+        if self.dry_run:
+            done = [f"{self.data_keys:,} data keys would move", f"{self.values_proven:,} values open"]
+            if self.credentials_proven:
+                done.append(f"{self.credentials_proven:,} credentials open")
+        else:
+            done = [f"{self.data_keys:,} data keys moved", *self.replaced()]
         if self.legacy_values:
             of_which = "of them of the older scheme" if self.dry_run else "values of the older scheme sealed"
             done.append(f"{self.legacy_values:,} {of_which}")
-        lines = [f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}"]
-        if self.backup:
-            lines.append(f"  backup: {self.backup}")
-        return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in self.problems)])
-
-    def _foreseen(self) -> list[str]:
-        done = [f"{self.data_keys:,} data keys would move", f"{self.values_proven:,} values open"]
-        return [
-            *done,
-            *([f"{self.credentials_proven:,} credentials open"] if self.credentials_proven else []),
-        ]
-
-    def _done(self) -> list[str]:
-        done = [f"{self.data_keys:,} data keys moved"]
-        if self.system_keys_replaced:
-            done.append(f"{self.system_keys_replaced} system keys replaced")
-            done.append(f"{self.second_factors_resealed} second factors re-sealed")
-        if self.data_key:
-            count = f"{self.values_resealed:,} values and {self.credentials_resealed:,} credentials"
-            done.append(f"{count} re-sealed under data key {self.data_key}")
-        return done
+        return self.lines(done, *([f"  backup: {self.backup}"] if self.backup else []))
 
 
 def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
@@ -115,7 +84,7 @@ def migrate(
         done = Migrated(name=scope.name, dry_run=False, backup=backup)
         try:
             if reencrypt:
-                _replace_keys(done, scope, batch_size, progress)
+                done.replace_keys(scope, progress, batch_size)
             _move(done, scope, migration, progress)
             _seal_legacy(done, scope, batch_size, progress)
         except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
@@ -141,23 +110,6 @@ def _begun(environment: str) -> tuple[KeyMigration | None, str]:
         return migration, ""
     begun, written = begin()
     return begun, str(written.path)
-
-
-def _replace_keys(done: Migrated, scope: Scope, batch_size: int, progress: Progress) -> None:
-    if scope.environment is None:
-        done.system_keys_replaced = replace_system_keys()
-        done.second_factors_resealed, broken = reseal_seeds()
-        done.problems += broken
-        return
-    result = reencrypt(
-        scope.environment,
-        batch_size=batch_size,
-        progress=lambda count, total: progress(done.name, count, total, "values re-sealed"),
-    )
-    if result:
-        done.data_key, done.values_resealed = str(result.data_key), result.values
-        done.credentials_resealed = result.credentials
-        done.problems += result.broken.values()
 
 
 def _seal_legacy(done: Migrated, scope: Scope, batch_size: int, progress: Progress) -> None:

@@ -40,13 +40,8 @@ def check_reference(reference: str) -> str:
     except KeyRefused as error:
         raise InvalidField("kms_key_alias", _NOT_ALLOWED) from error
     except KeyUnavailable as error:
-        if advice := error.advice or _advice_on_denial(reference, error):
+        if advice := error.advice or (_NOT_SHOWN if error.permission and ":key/" not in reference else ""):
             raise InvalidField("kms_key_alias", advice) from error
         _log.warning("the key of an environment was not checked: %s", error)
         return _UNCHECKED
     return ""
-
-
-def _advice_on_denial(reference: str, error: KeyUnavailable) -> str:
-    """Return what to do where DescribeKey is not allowed; the ARN of a key is used without it."""
-    return _NOT_SHOWN if error.permission and ":key/" not in reference else ""

@@ -49,7 +49,8 @@ def import_tokens(
         try:
             _import(environment, name, token.encode(), secret_type)
         except (SecretError, InvalidInput, UnicodeDecodeError) as error:
-            yield Imported(name=name, problem=_reason(error))
+            no_text = isinstance(error, UnicodeDecodeError)
+            yield Imported(name=name, problem="the value is no text" if no_text else str(error))
         else:
             yield Imported(name=name)
 
@@ -95,7 +96,3 @@ def _version(secret: Secret, token: bytes, plaintext: bytes) -> SecretVersion:
     )
     version.value = Sealed(token, version.sealing_context())
     return version
-
-
-def _reason(error: Exception) -> str:
-    return "the value is no text" if isinstance(error, UnicodeDecodeError) else str(error)

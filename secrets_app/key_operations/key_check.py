@@ -54,7 +54,10 @@ def check_keys() -> None:
     refuse_in_transaction("keys are checked")
     keyring().open_all()
     _store_states()
-    check_data_keys(_due())
+    longest_ago = F("checked_at").asc(nulls_first=True)
+    rows = data_keys_in_use().select_related("environment").order_by(longest_ago, "pk")
+    # Read to their ends, so that no cursor is open while KMS is asked.
+    check_data_keys([*rows.filter(active=True), *rows.filter(active=None)[:OLDER_PER_RUN]])
 
 
 def watch_keys() -> None:
@@ -176,13 +179,6 @@ def data_keys_in_use() -> QuerySet[DataKey]:
         column, held = relation.field, relation.field.model._base_manager  # noqa: SLF001 - Django documents it
         used |= Q(Exists(held.filter(**{column.name: OuterRef(column.target_field.name)})))
     return DataKey.objects.filter(used)
-
-
-def _due() -> list[DataKey]:
-    longest_ago = F("checked_at").asc(nulls_first=True)
-    rows = data_keys_in_use().select_related("environment").order_by(longest_ago, "pk")
-    # Read to their ends, so that no cursor is open while KMS is asked.
-    return [*rows.filter(active=True), *rows.filter(active=None)[:OLDER_PER_RUN]]
 
 
 def _store_states() -> None:

@@ -39,11 +39,9 @@ class Trial:
 
     @property
     def ok(self) -> bool:
-        """Whether the key does all that Keeper needs."""
         return not self.problem
 
     def text(self) -> str:
-        """Return the result in lines for an operator."""
         result = "ok" if self.ok else f"FAILED to {self.step}: {self.problem}"
         missing = f"\n  missing permission: {self.permission}" if self.permission else ""
         return f"{', '.join(self.used_by)}: {self.key_uri or self.provider}: {result}{missing}"
@@ -56,7 +54,11 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     conditions on it are tried too. The system keys need not open, since they may be what an
     operator looks into: what a row names is tried as it is, and only if it is allowed.
     """
-    for reference, names in _references(environment).items():
+    found: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        found.setdefault(row.kms_key_alias, []).append(row.name)
+    for reference, names in found.items():
         yield try_key(provider(), reference, names)
 
 
@@ -76,15 +78,6 @@ def test_key(*, actor: Principal, environment: Environment) -> list[Trial]:
         outcome=Outcome.ALLOWED if all(trial.ok for trial in found) else Outcome.FAILED,
         details={"tested": [trial.key_uri or trial.provider for trial in found]},
     )
-    return found
-
-
-def _references(environment: str | None) -> Mapping[str, list[str]]:
-    """Return the configured references of keys, each with the names of those that use it."""
-    found: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
-    rows = Environment.objects.order_by("name")
-    for row in rows.filter(name=environment) if environment else rows:
-        found.setdefault(row.kms_key_alias, []).append(row.name)
     return found
 
 

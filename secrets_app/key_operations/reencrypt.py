@@ -61,7 +61,8 @@ def reencrypt(
     """
     if not DataKey.objects.filter(scope=environment.uuid, purpose=VALUES).exists():
         return None
-    key = _new_key(environment)
+    unfinished = _is_unfinished(environment)
+    key = data_keys.active_key(environment) if unfinished else data_keys.replace_key(environment)
     rows = SecretVersion.objects.filter(secret__environment=environment).exclude(data_key__uuid=key.id)
     result = _sealed_under(environment, key, rows.order_by("pk"), progress, batch_size or BATCH)
     result.credentials = _reseal_credentials(environment, key, result.broken)
@@ -89,12 +90,6 @@ def reseal_legacy(
 def legacy_rows() -> QuerySet[SecretVersion]:
     """Return the versions whose value is still of the older scheme."""
     return SecretVersion.objects.filter(data_key=None).order_by("pk")
-
-
-def _new_key(environment: Environment) -> PlainKey:
-    if _is_unfinished(environment):
-        return data_keys.active_key(environment)
-    return data_keys.replace_key(environment)
 
 
 def _is_unfinished(environment: Environment) -> bool:

@@ -159,6 +159,8 @@ def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescr
 
 def _report(key: KeyState) -> ScopeReport:
     facts, kept_by = _data_keys(key.scope), provider().name
+    is_system = key.scope == NO_ENVIRONMENT
+    legacy = 0 if is_system else legacy_rows().filter(secret__environment__uuid=key.scope).count()
     old = [fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (kept_by, key.key_uri)]
     return ScopeReport(
         **{name: value for name, value in vars(key).items() if name != "scope"},
@@ -166,14 +168,8 @@ def _report(key: KeyState) -> ScopeReport:
         data_keys=facts,
         # Without an answer the right key is unknown.
         under_old_key=old if key.key_uri else [],
-        legacy_values=_legacy_values(key.scope),
+        legacy_values=legacy,
     )
-
-
-def _legacy_values(scope: UUID) -> int:
-    if scope == NO_ENVIRONMENT:
-        return 0
-    return legacy_rows().filter(secret__environment__uuid=scope).count()
 
 
 def _data_keys(scope: UUID) -> list[DataKeyFacts]:

@@ -4,7 +4,7 @@ KMS does it by ReEncrypt: one call a data key, which never comes here in the cle
 seal is not touched, so the cost does not grow with the number of secrets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,12 +32,10 @@ class Scope:
 
     @property
     def name(self) -> str:
-        """How an operator knows it."""
         return self.environment.name if self.environment else "(system)"
 
     @property
     def stream(self) -> str:
-        """The log stream of its data keys."""
         return streams.environment_stream(self.environment.uuid) if self.environment else streams.SYSTEM
 
     @cached_property
@@ -80,9 +78,14 @@ def rewrap(scope: Scope, *, under: str = "") -> Iterator[Rewrapped]:
     """
     refuse_in_transaction("data keys are wrapped anew")
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)
-    for row in rows.filter(key_uri=under) if under else rows:
+    return wrap_each(rows.filter(key_uri=under) if under else rows, lambda row: _move(row, scope))
+
+
+def wrap_each(rows: Iterable[DataKey], wrap: Callable[[DataKey], None]) -> Iterator[Rewrapped]:
+    """Wrap data keys one by one; one that cannot be wrapped stays as it is, an edited one is reported."""
+    for row in rows:
         try:
-            _move(row, scope)
+            wrap(row)
         except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
             if isinstance(error, EnvelopeError):
                 record_integrity_violation(

@@ -1,6 +1,6 @@
 """Rotates keys at the depth that is asked for: AWS's own, other keys for data keys, new data keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,13 +24,11 @@ Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(kw_only=True)
-class Rotation:
-    """What a rotation did for one environment, or for the system keys, and what it could not do."""
+class ScopeResult:
+    """What was done to the keys of one environment, or of the system, and what could not be done."""
 
     name: str
     key_uri: str = ""
-    rotation_turned_on: bool = False
-    data_keys_rewrapped: int = 0
     system_keys_replaced: int = 0
     second_factors_resealed: int = 0
     data_key: str = ""
@@ -40,24 +38,57 @@ class Rotation:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is left to do."""
         return not self.problems
 
-    def text(self) -> str:
-        """Return what was done in lines for an operator."""
-        done = [f"{self.data_keys_rewrapped:,} data keys re-wrapped"]
+    def replace_keys(self, scope: Scope, progress: Progress, batch_size: int = 0) -> None:
+        """Make new data keys, and seal under them what the previous ones sealed.
+
+        Raises what `reencrypt` and `replace_system_keys` raise.
+        """
+        if scope.environment is None:
+            self.system_keys_replaced = replace_system_keys()
+            self.second_factors_resealed, broken = reseal_seeds()
+            self.problems += broken
+            return
+        result = reencrypt(
+            scope.environment,
+            batch_size=batch_size,
+            progress=lambda done, total: progress(self.name, done, total, "values re-sealed"),
+        )
+        if result:
+            self.data_key, self.values_resealed = str(result.data_key), result.values
+            self.credentials_resealed = result.credentials
+            self.problems += result.broken.values()
+
+    def replaced(self) -> Iterator[str]:
+        """Yield what `replace_keys` did, in words."""
         if self.data_key:
-            done.append(
+            yield (
                 f"{self.values_resealed:,} values and {self.credentials_resealed:,} credentials "
                 f"re-sealed under data key {self.data_key}"
             )
         if self.system_keys_replaced:
-            done.append(f"{self.system_keys_replaced} system keys replaced")
-            done.append(f"{self.second_factors_resealed} second factors re-sealed")
+            yield f"{self.system_keys_replaced} system keys replaced"
+            yield f"{self.second_factors_resealed} second factors re-sealed"
+
+    def lines(self, done: Sequence[str], *further: str) -> str:
+        """Return what was done, and the problems, in lines for an operator."""
+        problems = (f"  PROBLEM: {problem}" for problem in self.problems)
+        return "\n".join([f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}", *further, *problems])
+
+
+@dataclass(kw_only=True)
+class Rotation(ScopeResult):
+    """What a rotation did for one environment, or for the system keys, and what it could not do."""
+
+    rotation_turned_on: bool = False
+    data_keys_rewrapped: int = 0
+
+    def text(self) -> str:
+        done = [f"{self.data_keys_rewrapped:,} data keys re-wrapped", *self.replaced()]
         if self.rotation_turned_on:
             done.append("AWS's own rotation turned on")
-        lines = [f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}"]
-        return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in self.problems)])
+        return self.lines(done)
 
 
 def rotations(
@@ -101,13 +132,9 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
     rotation.key_uri = scope.key_uri
     if settings.ENABLE_KMS_KEY_ROTATION:
         _turn_on(rotation)
-    if reencrypt and scope.environment:
+    if reencrypt:
         # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
-        _reseal(rotation, scope.environment, progress)
-    elif reencrypt:
-        rotation.system_keys_replaced = replace_system_keys()
-        rotation.second_factors_resealed, broken = reseal_seeds()
-        rotation.problems += broken
+        rotation.replace_keys(scope, progress)
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)
     total = (rows.filter(key_uri=under) if under else rows).count()
     for done, rewrapped in enumerate(rewrap(scope, under=under), 1):
@@ -124,14 +151,3 @@ def _turn_on(rotation: Rotation) -> None:
     except KeyUnavailable as error:
         # Some keys cannot rotate automatically; they wrap the data keys anyway.
         rotation.problems.append(str(error))
-
-
-def _reseal(rotation: Rotation, environment: Environment, progress: Progress) -> None:
-    name = environment.name
-    result = reencrypt(
-        environment, progress=lambda done, total: progress(name, done, total, "values re-sealed")
-    )
-    if result:
-        rotation.data_key, rotation.values_resealed = str(result.data_key), result.values
-        rotation.credentials_resealed = result.credentials
-        rotation.problems += result.broken.values()

@@ -32,7 +32,6 @@ class StoredValue(NamedTuple):
 
     @property
     def manifest_entry(self) -> ManifestEntry:
-        """How the manifest of a read lists this."""
         return ManifestEntry(secret_uuid=str(self.secret), number=self.number, name=self.name)
 
 

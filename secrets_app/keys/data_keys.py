@@ -46,7 +46,7 @@ def active_key(environment: Environment) -> PlainKey:
     """
     key = _active_key(environment)
     if key is not None and not _is_due(key, environment):
-        return _open(key)
+        return _get_cached(key.uuid, None).plain
     try:
         return _create_key(environment, replaces=key)
     except KeyUnavailable as error:
@@ -54,7 +54,7 @@ def active_key(environment: Environment) -> PlainKey:
             raise
         # Replacing by age is hygiene: values are still sealed while KMS is away.
         _log.warning("data key %s is due for replacement: %s", key.uuid, error)
-        return _open(key)
+        return _get_cached(key.uuid, None).plain
 
 
 def replace_key(environment: Environment) -> PlainKey:
@@ -133,10 +133,6 @@ def _active_key(environment: Environment) -> _ActiveKey | None:
     return None if found is None else _ActiveKey._make(found)
 
 
-def _open(key: _ActiveKey) -> PlainKey:
-    return _get_cached(key.uuid, None).plain
-
-
 def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
     try:
         return cache().get(data_key_id, lambda: _unwrap(row or _load_row(data_key_id)))
@@ -211,8 +207,10 @@ def _install(row: DataKey, environment: Environment, replaces: _ActiveKey | None
     try:
         with transaction.atomic():
             require_current_wrap(row)
-            if replaces and not _retire(replaces):
-                return False
+            if replaces:
+                standing = DataKey.objects.filter(pk=replaces.pk, active=True)
+                if standing.update(active=None, retired_at=timezone.now()) != 1:
+                    return False
             row.save(force_insert=True)
             record_creation(
                 row,
@@ -226,8 +224,3 @@ def _install(row: DataKey, environment: Environment, replaces: _ActiveKey | None
             raise
         return False
     return True
-
-
-def _retire(key: _ActiveKey) -> bool:
-    standing = DataKey.objects.filter(pk=key.pk, active=True)
-    return standing.update(active=None, retired_at=timezone.now()) == 1

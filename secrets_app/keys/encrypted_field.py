@@ -43,7 +43,6 @@ class Sealed:
 
     @property
     def context(self) -> Context | None:
-        """The place this is bound to, if it is."""
         return self._context() if callable(self._context) else self._context
 
     @property
@@ -186,12 +185,10 @@ class EncryptedField(_BinaryField):
         self.context = context
 
     def deconstruct(self) -> Any:
-        """Name the label and the context in migrations."""
         name, path, args, kwargs = super().deconstruct()
         return name, path, args, {**kwargs, "label": self.label, "context": self.context}
 
     def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
-        """Put the guarded attribute on the model."""
         super().contribute_to_class(cls, name, private_only)
         setattr(cls, self.attname, _SealedAttribute(self))
 
@@ -219,7 +216,6 @@ class EncryptedField(_BinaryField):
         return stored
 
     def get_default(self) -> Sealed | None:
-        """Return None: a sealed column has no value until it is given one."""
         return None
 
     def get_prep_value(self, value: object) -> bytes | None:
@@ -232,7 +228,6 @@ class EncryptedField(_BinaryField):
         connection: BaseDatabaseWrapper,
         prepared: bool = False,  # noqa: FBT001, FBT002 - Django's signature
     ) -> Any:
-        """Return the envelope as the driver takes it."""
         envelope = value if prepared else self.get_prep_value(value)
         return None if envelope is None else super().get_db_prep_value(envelope, connection, prepared=True)
 
@@ -263,7 +258,6 @@ class EncryptedField(_BinaryField):
 
     @property
     def cached_col(self) -> Col:
-        """The column under its table's own name."""
         return SealedCol(self.model._meta.db_table, self)
 
     def get_lookup(self, lookup_name: str) -> Any:

@@ -59,7 +59,9 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
     key = PlainKey(id=row.uuid, material=generated.plain)
     migration = KeyMigration.objects.filter(open=True).first()
     if migration is not None:
-        set_fallback(row, _wrap_with_other(key, row, migration))
+        other = _wrap_with_other(key, row, migration)
+        row.other_provider, row.other_key_uri = other.provider, other.key_uri
+        row.other_wrapped_key = other.wrapped
     return row, key
 
 
@@ -110,11 +112,6 @@ def fallback_wrap(row: DataKey) -> WrappedKey | None:
     return WrappedKey(
         provider=row.other_provider, key_uri=row.other_key_uri, wrapped=bytes(row.other_wrapped_key)
     )
-
-
-def set_fallback(row: DataKey, wrap: WrappedKey) -> None:
-    """Put the wrap for a rollback on a row that is not yet saved."""
-    row.other_provider, row.other_key_uri, row.other_wrapped_key = wrap.provider, wrap.key_uri, wrap.wrapped
 
 
 def context_of(row: DataKey) -> dict[str, str]:

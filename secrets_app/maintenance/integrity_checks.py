@@ -101,7 +101,17 @@ def version_batch(*, after: int) -> VersionBatch | None:
     silent = _open_keys(batch)
     pairs = [(version, _write_of(version, writes)) for version in batch]
     damage = ((version, write, _damage(version, write)) for version, write in pairs)
-    problems = [_problem(version, write, message) for version, write, message in damage if message]
+    problems = [
+        Problem(
+            kind="version",
+            object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
+            message=message,
+            stream=write.stream if write else "",
+            sequence=write.sequence if write else None,
+        )
+        for version, write, message in damage
+        if message
+    ]
     return VersionBatch(last=batch[-1].pk, checked=len(batch), problems=problems, silent=silent)
 
 
@@ -111,28 +121,24 @@ def losses() -> Iterator[Problem]:
     A missing secret is found by the check of row states (row_state.py).
     """
     for batch in batches(Secret.objects.all()):
-        yield from _lost_versions(batch)
-
-
-def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
-    # The events first: a version that is written in the meantime is then not missed.
-    writes = _writes({secret.uuid for secret in secrets})
-    stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in secrets])
-    keys: set[_Key] = set()
-    for uuid, secret, number in stored.values_list("uuid", "secret__uuid", "number"):
-        keys |= {uuid, (secret, number)}
-    there = set(Secret.objects.filter(pk__in=[s.pk for s in secrets]).values_list("uuid", flat=True))
-    for key in writes.keys() - keys:
-        write = writes[key]
-        if write.secret in there:
-            which = write.number if isinstance(key, tuple) else key
-            yield Problem(
-                kind="loss",
-                object=f"version {which} of secret {write.name}",
-                message="it was written and not purged, and is gone",
-                stream=write.stream,
-                sequence=write.sequence,
-            )
+        # The events first: a version that is written in the meantime is then not missed.
+        writes = _writes({secret.uuid for secret in batch})
+        stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in batch])
+        keys: set[_Key] = set()
+        for uuid, secret, number in stored.values_list("uuid", "secret__uuid", "number"):
+            keys |= {uuid, (secret, number)}
+        there = set(Secret.objects.filter(pk__in=[s.pk for s in batch]).values_list("uuid", flat=True))
+        for key in writes.keys() - keys:
+            write = writes[key]
+            if write.secret in there:
+                which = write.number if isinstance(key, tuple) else key
+                yield Problem(
+                    kind="loss",
+                    object=f"version {which} of secret {write.name}",
+                    message="it was written and not purged, and is gone",
+                    stream=write.stream,
+                    sequence=write.sequence,
+                )
 
 
 class _Write(NamedTuple):
@@ -153,11 +159,16 @@ _Key: TypeAlias = UUID | tuple[UUID, object]
 
 def _writes(secrets: set[UUID]) -> dict[_Key, _Write]:
     """Return what the audit log has of the write of each version of the secrets."""
-    return {**_listed_writes(secrets), **_own_writes(secrets)}
+    listed: dict[_Key, _Write] = {
+        (row.uuid, row.number): _Write(
+            row.uuid, row.name, row.number, str(row.version_digest), *row.position[:2], is_listed=True
+        )
+        for row in listed_rows(secrets)
+    }
+    return listed | _own_writes(secrets)
 
 
 def _own_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
-    """Return the writes that have an event of their own."""
     events = AuditEvent.objects.filter(
         object_uuid__in=secrets, action__in=_WRITES, outcome=Outcome.ALLOWED, object_kind="secret"
     )
@@ -169,16 +180,6 @@ def _own_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
             number, digest = details.get("number"), str(details.get("digest"))
             found[written] = _Write(secret, name, number, digest, stream, sequence, is_listed=False)
     return found
-
-
-def _listed_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
-    """Return the writes of events that created many secrets, from their manifests."""
-    return {
-        (row.uuid, row.number): _Write(
-            row.uuid, row.name, row.number, str(row.version_digest), *row.position[:2], is_listed=True
-        )
-        for row in listed_rows(secrets)
-    }
 
 
 def _write_of(version: SecretVersion, writes: Mapping[_Key, _Write]) -> _Write | None:
@@ -224,11 +225,6 @@ def _damage(version: SecretVersion, write: _Write | None) -> str:
     matches = matches_listed if write.is_listed else matches_digest
     if write.number != version.number or not matches(version, write.digest):
         return "the version is not the one that its event says was written"
-    return _closed(version)
-
-
-def _closed(version: SecretVersion) -> str:
-    """Return why a version's value cannot be the written one; empty if it can."""
     try:
         sound = version.value.matches_fingerprint(bytes(version.fingerprint))
         named = sound and version.value.data_key_id == version.data_key_id
@@ -239,13 +235,3 @@ def _closed(version: SecretVersion) -> str:
     if not sound:
         return "the sealed value does not open, or is not the one that was written"
     return "" if named else "the data key is not the one that sealed the value"
-
-
-def _problem(version: SecretVersion, write: _Write | None, message: str) -> Problem:
-    return Problem(
-        kind="version",
-        object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
-        message=message,
-        stream=write.stream if write else "",
-        sequence=write.sequence if write else None,
-    )

@@ -115,7 +115,17 @@ def _finish(sweep: Sweep) -> None:
         Sweep.objects.filter(pk=sweep.pk).update(active=None, finished_at=now, lease_until=None)
         _record(actors.system(), sweep, outcome, {"checked": sweep.checked, "problems": sweep.problems})
     sweep.refresh_from_db()
-    _tell(sweep)
+    if not sweep.problems:
+        resolve_alert(kinds=[KIND], about=deployment_uuid(), subject="all stored values are intact again")
+        return
+    raise_alert(
+        kind=KIND,
+        about=deployment_uuid(),
+        environment=None,
+        subject=f"{sweep.problems} stored values or rows are damaged",
+        lines=[str(line) for line in sweep.found[:_LINES_TOLD]],
+        link=reverse("integrity"),
+    )
 
 
 def _keep(sweep: Sweep, problems: Iterable[Problem], *, checked: int) -> None:
@@ -150,20 +160,6 @@ def _record(actor: Actor, sweep: Sweep, outcome: Outcome, details: dict[str, Jso
         object=AuditObject("sweep", sweep.uuid, "every version"),
         outcome=outcome,
         details=details,
-    )
-
-
-def _tell(sweep: Sweep) -> None:
-    if not sweep.problems:
-        resolve_alert(kinds=[KIND], about=deployment_uuid(), subject="all stored values are intact again")
-        return
-    raise_alert(
-        kind=KIND,
-        about=deployment_uuid(),
-        environment=None,
-        subject=f"{sweep.problems} stored values or rows are damaged",
-        lines=[str(line) for line in sweep.found[:_LINES_TOLD]],
-        link=reverse("integrity"),
     )
 
 

@@ -288,7 +288,6 @@ class SecretVersion(Identified):
         super().save(*args, **kwargs)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope of this version's value is bound to."""
         return version_context(
             version=self.uuid,
             secret=self.secret.uuid,

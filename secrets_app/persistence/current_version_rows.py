@@ -21,6 +21,7 @@ from audit_app.db.sqlite3.base import strict_text
 from audit_app.errors import BadDetails
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
+from audit_app.models.uuid_model import uuid_text
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 
@@ -43,7 +44,6 @@ _SECRET, _NAME, _NUMBER = 4, 6, 8
 # The form without references between equal objects: equal rows give equal bytes, other rows other bytes.
 _MARSHAL_FORM: Final = 2
 _UUID_BYTES: Final = 16
-_HEX_DIGITS: Final = 32
 
 
 class CurrentRow(NamedTuple):
@@ -75,7 +75,7 @@ class StoredRows(NamedTuple):
 
     def reads(self) -> list[tuple[str, int, str]]:
         """Return the entries of a manifest: of each secret the uuid as text, the current number, the name."""
-        return [(_uuid_text(row[_SECRET]), row[_NUMBER], row[_NAME]) for row in self.rows]
+        return [(uuid_text(row[_SECRET]), row[_NUMBER], row[_NAME]) for row in self.rows]
 
 
 class PlainRow(NamedTuple):
@@ -201,7 +201,7 @@ def _identity(deployment: str, environment: str, columns: RawRow) -> tuple[str, 
     }
     if resolves_as not in _NONE:
         covered["resolves_as"] = resolves_as
-    text = _uuid_text(secret)
+    text = uuid_text(secret)
     try:
         # What `mac_message` returns.
         message = canonical_json([Secret.MAC_LABEL, deployment, text, covered])
@@ -212,13 +212,6 @@ def _identity(deployment: str, environment: str, columns: RawRow) -> tuple[str, 
     return text, name, current
 
 
-def _uuid_text(stored: str) -> str:
-    """Return the usual text of a uuid, which SQLite stores without its hyphens."""
-    if len(stored) != _HEX_DIGITS:
-        return stored
-    return f"{stored[:8]}-{stored[8:12]}-{stored[12:16]}-{stored[16:20]}-{stored[20:]}"
-
-
 def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     """Return the row as its models read and judge it, None if it is gone by now."""
     secret = Secret.objects.filter(pk=pk, live=True).first()
@@ -227,13 +220,10 @@ def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     secret.environment = environment
     # The version reference of an edited row is not trusted.
     is_authentic = secret.is_authentic()
-    version = _current_version(secret) if is_authentic else None
+    current = SecretVersion.objects.filter(secret=secret, number=secret.current_number)
+    version = current.first() if is_authentic else None
     uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (MISSING, b"")
     return CurrentRow(uuid, str(secret.uuid), secret.name, secret.current_number, envelope, is_authentic)
-
-
-def _current_version(secret: Secret) -> SecretVersion | None:
-    return SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
 
 
 def _below(prefix: str) -> tuple[str, Sequence[str]]:

@@ -53,28 +53,9 @@ class _Waiting(NamedTuple):
     size: int
 
 
-class _Manifests:
-    """The digests of the manifests of rows, by the digests of these: what equal reads need not compute."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._known: dict[bytes, str] = {}
-
-    def knows(self, rows: StoredRows) -> bool:
-        return rows.digest in self._known
-
-    def digest(self, rows: StoredRows) -> str:
-        known = self._known.get(rows.digest)
-        if known is None:
-            known = manifest_digest(rows.reads())
-            with self._lock:
-                while len(self._known) >= _ENVIRONMENTS_KEPT:
-                    del self._known[next(iter(self._known))]
-                self._known[rows.digest] = known
-        return known
-
-
-_MANIFESTS: Final = _Manifests()
+# The digests of the manifests of rows, by the digests of these: what equal reads need not compute.
+_MANIFESTS: Final[dict[bytes, str]] = {}
+_MANIFESTS_LOCK: Final = Lock()
 # Held while this process stores one.
 _STORING: Final = Lock()
 _waiting: ContextVar[_Waiting | None] = ContextVar("environment_snapshot", default=None)
@@ -82,12 +63,19 @@ _waiting: ContextVar[_Waiting | None] = ContextVar("environment_snapshot", defau
 
 def was_read(rows: StoredRows) -> bool:
     """Return whether this process has read equal rows before."""
-    return _MANIFESTS.knows(rows)
+    return rows.digest in _MANIFESTS
 
 
 def reads_of(rows: StoredRows) -> DigestedReads:
     """Return the manifest of a read of these rows."""
-    return DigestedReads(_MANIFESTS.digest(rows), rows.reads)
+    known = _MANIFESTS.get(rows.digest)
+    if known is None:
+        known = manifest_digest(rows.reads())
+        with _MANIFESTS_LOCK:
+            while len(_MANIFESTS) >= _ENVIRONMENTS_KEPT:
+                del _MANIFESTS[next(iter(_MANIFESTS))]
+            _MANIFESTS[rows.digest] = known
+    return DigestedReads(known, rows.reads)
 
 
 def stored_snapshot(environment: Environment) -> Found | None:

@@ -15,7 +15,6 @@ from django.db.models import BigIntegerField, CharField, Subquery
 from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
-from audit_app.events.actors import Actor
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AccessError, BadName
 from environments_app.models import Environment
@@ -104,13 +103,8 @@ def resolve_on_write(
             raise InvalidInput(FIELD, "Give the value along, so that its references can be checked.")
         return [], None
     places = _checked(actor, secret, value)
-    secret.resolves_as = writer_text(actor)
+    secret.resolves_as = f"{actor.kind}:{actor.uuid}"
     return ([_FIELD_IN_EVENTS] if secret.resolves_as != before else []), places
-
-
-def writer_text(actor: Actor) -> str:
-    """Return how a secret names the last writer of its value."""
-    return f"{actor.kind}:{actor.uuid}"
 
 
 def store(secret: Secret, places: Sequence[Place]) -> None:

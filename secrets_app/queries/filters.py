@@ -33,7 +33,10 @@ _MAX_DAYS: Final = 36_500
 
 def wants_deleted(parameters: Mapping[str, str]) -> bool:
     """Return whether the deleted secrets are asked for. Raises InvalidInput."""
-    return _boolean("deleted", parameters.get("deleted") or "false")
+    text = parameters.get("deleted") or "false"
+    if text.lower() not in _TRUE:
+        raise InvalidInput("deleted", "Give true or false.")
+    return _TRUE[text.lower()]
 
 
 def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str]) -> QuerySet[Secret]:
@@ -130,12 +133,6 @@ def _days(parameter: str, text: str) -> int:
     if days is None:
         raise InvalidInput(parameter, f"Give a whole number of days from 0 to {_MAX_DAYS}.")
     return days
-
-
-def _boolean(parameter: str, text: str) -> bool:
-    if text.lower() not in _TRUE:
-        raise InvalidInput(parameter, "Give true or false.")
-    return _TRUE[text.lower()]
 
 
 FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {

@@ -16,7 +16,7 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.errors import UnauthenticatableValue
 from audit_app.integrity.row_authentication import mac_message, verified_rows
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.models.uuid_model import dashed
+from audit_app.models.uuid_model import uuid_text
 from secrets_app.models import Secret
 from secrets_app.tags_field import SEPARATOR
 
@@ -29,7 +29,6 @@ _FURTHER: Final = (
     "expires_at", "rotated_at", "rotation_due_at", "created_at", "updated_at", "deleted_at",
 )  # fmt: skip
 _TEXT: Final = {str}
-_UUID_DIGITS: Final = 32
 
 
 class Named(NamedTuple):
@@ -114,7 +113,6 @@ class _ListedRows(BaseIterable):  # type: ignore[type-arg]  # generic to the typ
 
 
 def _read(row: Sequence[Any]) -> ListedSecret | int:
-    """Return the secret of a row, or its id if an instance has to judge it."""
     try:
         return _proven(row)
     except (_Unlike, UnauthenticatableValue):
@@ -144,7 +142,7 @@ def _stored(row: Sequence[Any]) -> _Stored:
     if {*map(type, texts)} != _TEXT or not (type(current) is type(revision) is int):
         raise _Unlike
     covered = {
-        "environment.uuid": _uuid_text(place),
+        "environment.uuid": uuid_text(place),
         "name": name,
         "secret_type": kind,
         "current_number": current,
@@ -154,7 +152,7 @@ def _stored(row: Sequence[Any]) -> _Stored:
     }
     if resolves_as:
         covered["resolves_as"] = resolves_as
-    text = _uuid_text(uuid)
+    text = uuid_text(uuid)
     message = mac_message(Secret.MAC_LABEL, text, covered)
     if type(row_mac) is not bytes:
         raise _Unlike
@@ -165,11 +163,6 @@ def _stored(row: Sequence[Any]) -> _Stored:
         rotated, due, created, updated, deleted,
     )  # fmt: skip
     return _Stored(secret, (message, row_mac))
-
-
-def _uuid_text(stored: str) -> str:
-    """Return the usual text of a uuid, which SQLite stores without its hyphens."""
-    return dashed(stored) if len(stored) == _UUID_DIGITS else stored
 
 
 def _time(stored: object) -> datetime | None:

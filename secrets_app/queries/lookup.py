@@ -38,9 +38,8 @@ def can_in_any_scope(actor: Principal, action: Action, environment: Environment)
 
 def visible_secrets(actor: Principal, *, deleted: bool = False) -> QuerySet[Secret]:
     """Return the living (or the deleted) secrets whose names the actor may know."""
-    live = None if deleted else True
     secrets = Secret.objects.filter(visible(actor, Action.SECRET_VIEW))
-    secrets = secrets.filter(live__isnull=True) if live is None else secrets.filter(live=True)
+    secrets = secrets.filter(live__isnull=True) if deleted else secrets.filter(live=True)
     return secrets.select_related("environment")
 
 

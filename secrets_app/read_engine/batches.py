@@ -32,7 +32,9 @@ class Batches:
         """Serve a batch; after an error each request alone, and what still fails on the general path."""
         self.busy_since = self._clock()
         try:
-            self._renew_connection()
+            if self._clock() - self._checked_at > _CHECK_SECONDS:
+                self._checked_at = self._clock()
+                connection.close_if_unusable_or_obsolete()
             READ_BATCH.observe(len(requests))
             return self._reads(requests)
         finally:
@@ -74,9 +76,3 @@ class Batches:
         """Return whether the server ended the connection; the next statement opens another."""
         connection.close_if_unusable_or_obsolete()
         return connection.connection is None
-
-    def _renew_connection(self) -> None:
-        """Close a connection that is old or lost, as Django does for each request."""
-        if self._clock() - self._checked_at > _CHECK_SECONDS:
-            self._checked_at = self._clock()
-            connection.close_if_unusable_or_obsolete()

@@ -59,7 +59,6 @@ class EngineServer:
         self._stop_writer.send(b"\0")
 
     def run(self) -> None:
-        """Serve."""
         try:
             while not self._is_over():
                 wait = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())

@@ -45,22 +45,18 @@ class SecretRow(NamedTuple):
 
     @property
     def environment_id(self) -> int:
-        """The key of its environment."""
         return self.environment.pk
 
     @property
     def uses_references(self) -> bool:
-        """Whether references in the value are resolved when it is delivered to a target."""
         return bool(self.resolves_as)
 
     @property
     def etag(self) -> str:
-        """The version and revision."""
         return etag_of(self.current_number, self.revision)
 
     @property
     def audit_object(self) -> AuditObject:
-        """How events name the secret."""
         return AuditObject(kind="secret", uuid=self.uuid, name=self.name)
 
 

@@ -66,12 +66,10 @@ class RecordedRead(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """That of the secret."""
         return self.secret.etag
 
     @property
     def draft(self) -> EventDraft:
-        """The event that was recorded."""
         return _draft(self.actor, self.secret, self.request.details)
 
     @property
@@ -178,7 +176,6 @@ def _expect(tokens: Mapping[str, TokenRow]) -> None:
 
 
 def _queries(requests: Sequence[ReadRequest]) -> list[tuple[str, list[Any]]]:
-    """Return the queries of the secrets."""
     queries: list[tuple[str, list[Any]]] = []
     ids = {request.secret_id for request in requests if request.secret_id}
     named: dict[str, set[str]] = {}
@@ -213,15 +210,11 @@ def _grant(request: Request, rows: _Rows) -> _Granted | Unchanged | None:
     except BadToken:
         return None
     if isinstance(request, ListPoll):
-        return _unchanged(request, actor, token, rows)
+        head = rows.heads.get(environment_stream(token.environment.uuid))
+        # A token that may export nothing has no state.
+        state = known_state(request, actor, token.environment, head[1]) if head else None
+        return Unchanged(state) if state else None
     return _grant_value(request, actor, token, rows)
-
-
-def _unchanged(poll: ListPoll, actor: Principal, token: TokenRow, rows: _Rows) -> Unchanged | None:
-    head = rows.heads.get(environment_stream(token.environment.uuid))
-    # A token that may export nothing has no state.
-    state = known_state(poll, actor, token.environment, head[1]) if head else None
-    return Unchanged(state) if state else None
 
 
 def _grant_value(

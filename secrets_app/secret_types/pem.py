@@ -111,23 +111,15 @@ def checked_key(key: object) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise refused("The private key is of an unsupported kind: use RSA, ECDSA or Ed25519.")
     if isinstance(key, rsa.RSAPrivateKey):
-        check_rsa(key)
+        if key.key_size > MAX_RSA_BITS:
+            raise refused(f"The RSA key has more than {MAX_RSA_BITS:,} bits: use a smaller one.")
+        numbers = key.private_numbers()
+        p, q, product = numbers.p, numbers.q, numbers.d * numbers.public_numbers.e
+        if p < 2 or q < 2 or p * q != numbers.public_numbers.n:  # noqa: PLR2004 - no factor
+            raise refused("The numbers of the RSA key do not belong together: it is damaged.")
+        if (product - 1) % (p - 1) or (product - 1) % (q - 1):
+            raise refused("The numbers of the RSA key do not belong together: it is damaged.")
     return key
-
-
-def check_rsa(key: rsa.RSAPrivateKey) -> None:
-    """Check that the numbers of `key` belong together (without testing that p and q are prime).
-
-    Raises InvalidValue if they do not.
-    """
-    if key.key_size > MAX_RSA_BITS:
-        raise refused(f"The RSA key has more than {MAX_RSA_BITS:,} bits: use a smaller one.")
-    numbers = key.private_numbers()
-    p, q, product = numbers.p, numbers.q, numbers.d * numbers.public_numbers.e
-    if p < 2 or q < 2 or p * q != numbers.public_numbers.n:  # noqa: PLR2004 - no factor
-        raise refused("The numbers of the RSA key do not belong together: it is damaged.")
-    if (product - 1) % (p - 1) or (product - 1) % (q - 1):
-        raise refused("The numbers of the RSA key do not belong together: it is damaged.")
 
 
 def algorithm(key: PublicKey) -> tuple[str, int]:

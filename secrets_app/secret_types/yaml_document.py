@@ -77,22 +77,19 @@ class _DocumentLoader(_SafeLoader):
         """
         if node not in self._checked:
             self._checked.add(node)
-            self._refuse_repeated_keys(node)
+            seen: set[object] = set()
+            for key_node, _value_node in node.value:
+                if not isinstance(key_node, yaml.ScalarNode):
+                    raise refused(
+                        f"The YAML has a key that is not a plain word{_place(key_node.start_mark)}: name it."
+                    )
+                # `<<` and `=` have no constructor of their own; their text distinguishes them.
+                special = key_node.tag in _SPECIAL_KEYS
+                key = (key_node.tag, key_node.value) if special else self.construct_object(key_node)
+                if key in seen:
+                    raise refused(f"The YAML repeats a key{_place(key_node.start_mark)}: keep one of them.")
+                seen.add(key)
         super().flatten_mapping(node)
-
-    def _refuse_repeated_keys(self, node: yaml.MappingNode) -> None:
-        seen: set[object] = set()
-        for key_node, _value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise refused(
-                    f"The YAML has a key that is not a plain word{_place(key_node.start_mark)}: name it."
-                )
-            # `<<` and `=` have no constructor of their own; their text distinguishes them.
-            special = key_node.tag in _SPECIAL_KEYS
-            key = (key_node.tag, key_node.value) if special else self.construct_object(key_node)
-            if key in seen:
-                raise refused(f"The YAML repeats a key{_place(key_node.start_mark)}: keep one of them.")
-            seen.add(key)
 
 
 _SPECIAL_KEYS: Final = frozenset({"tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"})

@@ -83,7 +83,8 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     refuse_too_many(len(items))
     described = _described(items)
     _require_all(actor, items)
-    clearances = _clearances(actor, items)
+    places = {item.environment.id: item.environment for item in items}
+    clearances = [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
     made = _sealed(actor, described, items)
     # Sealing many takes a while; who lost the right in the meantime stores none.
     _require_all(refresh_principal(actor), items)
@@ -104,12 +105,6 @@ def refuse_too_many(count: int) -> None:
         raise TooManyItems(f"Send at most {MAX_ITEMS} items in a call; this has {count}. Nothing was stored.")
 
 
-def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, ApprovalGrant]]:
-    """Request an approval for each protected environment, for all secrets to create there."""
-    places = {item.environment.id: item.environment for item in items}
-    return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
-
-
 def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> ApprovalGrant:
     if not needs_second_person(actor, place):
         return system_clearance(actor, place)
@@ -127,7 +122,6 @@ def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -
 
 
 def _described(items: Sequence[NewSecret]) -> list[Described]:
-    """Check every item."""
     faults: list[ItemFault] = []
     described = []
     seen: set[tuple[int, str]] = set()

@@ -28,7 +28,6 @@ class PromotionLine:
 
     @property
     def is_written(self) -> bool:
-        """Whether the other environment would change."""
         return self.verdict in {"new", "changed"}
 
 

@@ -64,7 +64,6 @@ class RevealedValue:
 
     @property
     def secret(self) -> Secret:
-        """The secret whose value this is."""
         return self.version.secret
 
 
@@ -294,7 +293,9 @@ def _from_rows(
         frozenset(row.version for row in rows),
     )
     try:
-        values = _open_all(read.environment, rows, receipt)
+        data_keys.prefetch(named_data_keys(row.envelope for row in rows))
+        opener = EnvironmentValues(read.environment.uuid, receipt)
+        values = [value.decode() for value in opener.opened_all(rows)]
     except SecretError as error:
         _record_failed_read(read, len(rows), error)
         raise
@@ -342,12 +343,6 @@ def _readable_rows(
 def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:
     inside = not prefix or name == prefix or name.startswith(f"{prefix}/")
     return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
-
-
-def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
-    data_keys.prefetch(named_data_keys(row.envelope for row in rows))
-    values = EnvironmentValues(environment.uuid, receipt)
-    return [value.decode() for value in values.opened_all(rows)]
 
 
 def _record_failure(

@@ -1,6 +1,5 @@
 """Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
 
-from datetime import datetime
 from functools import partial
 from typing import Final, Unpack
 
@@ -16,7 +15,7 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
 from secrets_app.interfaces.write_guards import queries_of_guards, run_write_guards
 from secrets_app.keys import fingerprints
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret
 from secrets_app.persistence import references
 from secrets_app.persistence.secret_store import check_etag, insert, update_stored
 from secrets_app.queries.lookup import find_active, require_authentic, require_not_deleted, require_on
@@ -32,7 +31,6 @@ from secrets_app.values.versions import (
     next_number,
     queries_for_writing,
     sealed_version,
-    sealing_key,
 )
 
 # Retries of a write without an expected version after concurrent changes.
@@ -74,7 +72,6 @@ def create(
         secret=secret,
         number=1,
         value=NewValue(text=value, comment=comment),
-        data_key=sealing_key(secret),
     )
     insert(
         actor=actor,
@@ -192,7 +189,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     _, places = references.resolve_on_write(actor=actor, secret=secret, wanted=None, value=text)
     confirm = run_write_guards(actor=actor, secret=secret, value=text)
     new = NewValue(text=text, comment=f"rolled back to v{number}")
-    version = _version(actor, secret, next_number(secret), new)
+    version = sealed_version(actor=actor, secret=secret, number=next_number(secret), value=new)
     update_stored(
         actor=actor,
         secret=secret,
@@ -276,7 +273,9 @@ def _update_once(
     if changed is not None or retyped or resolving:
         # Resolving references changes what is delivered, whatever the text: no login proves that.
         confirm = run_write_guards(actor=actor, secret=secret, value=None if resolving else value)
-    fields = [*_with_expiry(fields, secret, before["expires_at"]), *resolving, *retyped]
+    # The value may have moved the expiry, or moved it back.
+    moved = {"expires_at"} if secret.expires_at != before["expires_at"] else set()
+    fields = [*sorted({*fields} - {"expires_at"} | moved), *resolving, *retyped]
     if not fields and changed is None:
         return secret
     clearance = clearance or require_approval(
@@ -287,7 +286,8 @@ def _update_once(
     )
     version = None
     if changed is not None:
-        version = _version(actor, secret, number, NewValue(text=changed, comment=comment))
+        new = NewValue(text=changed, comment=comment)
+        version = sealed_version(actor=actor, secret=secret, number=number, value=new)
     details: dict[str, Json] = {"fields": list(fields)} if fields else {}
     update_stored(
         actor=actor,
@@ -337,18 +337,6 @@ def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str 
         details={"with": "a write", "number": secret.current_number},
     )
     return None, 0
-
-
-def _with_expiry(fields: list[str], secret: Secret, before: datetime | None) -> list[str]:
-    """Return the names of changed metadata, the expiry among them if the secret has another one now."""
-    moved = {"expires_at"} if secret.expires_at != before else set()
-    return sorted({*fields} - {"expires_at"} | moved)
-
-
-def _version(actor: Principal, secret: Secret, number: int, value: NewValue) -> SecretVersion:
-    return sealed_version(
-        actor=actor, secret=secret, number=number, value=value, data_key=sealing_key(secret)
-    )
 
 
 def _read_again(secret: Secret) -> Secret:

@@ -35,16 +35,12 @@ def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:
     changed = sorted(name for name, value in checked.items() if getattr(secret, name) != value)
     for name in changed:
         setattr(secret, name, checked[name])
-    if "tags" in changed or _confirms_tags(secret, checked):
+    # Tags that are given again confirm those that are stored without a valid MAC.
+    if "tags" in changed or (checked.get("tags") and not secret.proves_tags()):
         secret.seal_tags()
         changed = sorted({*changed, "tags"})
     secret.refresh_search_text()
     return changed
-
-
-def _confirms_tags(secret: Secret, checked: dict[str, Any]) -> bool:
-    """Return whether tags are given again that are stored without a valid MAC."""
-    return bool(checked.get("tags")) and not secret.proves_tags()
 
 
 def checked_comment(comment: str) -> str:

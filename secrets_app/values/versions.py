@@ -13,7 +13,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import Actor
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import uuid7
-from secrets_app.envelope.seal import PlainKey, seal
+from secrets_app.envelope.seal import seal
 from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key, query_for_active_key
 from secrets_app.keys.encrypted_field import Sealed
@@ -33,18 +33,12 @@ class NewValue:
         return "NewValue()"
 
 
-def sealing_key(secret: Secret) -> PlainKey:
-    """Return the data key that seals new values of a secret's environment. May call KMS."""
-    return active_key(secret.environment)
-
-
-def sealed_version(
-    *, actor: Actor, secret: Secret, number: int, value: NewValue, data_key: PlainKey
-) -> SecretVersion:
-    """Return the next version of a secret, sealed and not yet stored.
+def sealed_version(*, actor: Actor, secret: Secret, number: int, value: NewValue) -> SecretVersion:
+    """Return the next version of a secret, sealed and not yet stored. May call KMS.
 
     Call it before the transaction in which the version is saved.
     """
+    data_key = active_key(secret.environment)
     plaintext = value.text.encode()
     version = SecretVersion(
         uuid=uuid7(),

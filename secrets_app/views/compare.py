@@ -36,7 +36,6 @@ class CompareForm(forms.Form):
             self.fields[name].queryset = places  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
-        """Refuse to compare a place with itself."""
         given = super().clean() or {}
         if given.get("left") and given.get("left") == given.get("right"):
             self.add_error("right", "Choose another environment.")
@@ -48,7 +47,9 @@ class CompareForm(forms.Form):
 def environment_compare(request: HttpRequest) -> HttpResponse:
     """Compare two environments, preview a promotion, or carry it out; by POST, since each is recorded."""
     actor = principal_of(request)
-    places = _places(actor)
+    visible = Environment.objects.filter(visible_environments(actor))
+    found = [place.pk for place in visible if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
+    places = Environment.objects.filter(pk__in=found).order_by("position", "name")
     first = [place.name for place in places[:2]]
     left = request.GET.get("left") or next(iter(first), "")
     other = next((place.name for place in places if place.name != left), "")
@@ -70,13 +71,6 @@ def environment_compare(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         context |= {"left": form.cleaned_data["left"], "right": form.cleaned_data["right"]}
     return render_page(request, "secrets_app/compare.html", context)
-
-
-def _places(actor: Principal) -> Any:
-    """Return the environments that the actor may compare as a whole."""
-    visible = Environment.objects.filter(visible_environments(actor))
-    found = [place.pk for place in visible if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
-    return Environment.objects.filter(pk__in=found).order_by("position", "name")
 
 
 def _acted(request: HttpRequest, left: Environment, right: Environment) -> dict[str, Any]:

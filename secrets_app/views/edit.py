@@ -79,12 +79,7 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     secret = find_secret(actor=actor, id=id)
     if request.method == "POST" and "fill_in" in request.POST:
         return _filled_in(request, secret)
-    form = SecretForm(
-        request.POST or None,
-        environments=Environment.objects.filter(pk=secret.environment_id),
-        secret=secret,
-        initial=SecretForm.initial_of(secret),
-    )
+    form = _form_of(secret, request.POST or None)
     conflict = None
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
@@ -178,20 +173,19 @@ def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
             messages.warning(
                 request, "This value uses Windows line endings (CR LF). Saving it here changes them to LF."
             )
-    form = SecretForm(
+    # A box that is not ticked is not sent.
+    form = _form_of(secret, uses_references="", **request.POST.dict() | {"value": value})
+    unsaved = _form_of(secret, request.POST).has_changed()
+    return _form(request, form, secret=secret, unsaved=unsaved)
+
+
+def _form_of(secret: Secret, data: Any = None, **initial: Any) -> SecretForm:
+    return SecretForm(
+        data,
         environments=Environment.objects.filter(pk=secret.environment_id),
         secret=secret,
-        initial=SecretForm.initial_of(secret)
-        # A box that is not ticked is not sent.
-        | {"uses_references": "", **request.POST.dict(), "value": value},
+        initial=SecretForm.initial_of(secret) | initial,
     )
-    sent = SecretForm(
-        request.POST,
-        environments=Environment.objects.filter(pk=secret.environment_id),
-        secret=secret,
-        initial=SecretForm.initial_of(secret),
-    )
-    return _form(request, form, secret=secret, unsaved=sent.has_changed())
 
 
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.views.base import attempt, render_page
 from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
+from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.models import MAX_NAME_LENGTH, Secret
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on
 from secrets_app.queries.stars import set_star
@@ -30,9 +31,7 @@ class NameForm(forms.Form):
         max_length=MAX_NAME_LENGTH,
         strip=False,
         help_text="For example, payments/stripe-key",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
-        ),
+        widget=forms.TextInput(attrs=AS_WRITTEN),
     )
     expected = forms.CharField(required=False, widget=forms.HiddenInput)
 

@@ -19,6 +19,7 @@ from environments_app.models import Addressee, Delivery, Environment, Recipient
 from environments_app.notifications.addressees import find_addressee, remove_addressee, try_addressee
 from environments_app.notifications.recipients import add_recipient
 from environments_app.views.base import attempt, render_page
+from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks.service import MAX_NAME, MAX_URL, add_webhook
 
@@ -40,9 +41,7 @@ class WebhookForm(forms.Form):
         label="Address",
         max_length=MAX_URL,
         help_text="Stored encrypted. Only the host is shown later.",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
-        ),
+        widget=forms.TextInput(attrs=AS_WRITTEN),
     )
     style = forms.ChoiceField(
         label="Format",

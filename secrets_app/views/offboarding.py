@@ -10,13 +10,9 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import require
-from environments_app.errors import ConfirmationNeeded, Conflict, Invisible
-from environments_app.models import User
-from environments_app.users.password_backend import named_user
-from secrets_app.exposure.offboarding import offboard, offboarding_report
+from environments_app.errors import ConfirmationNeeded, Conflict
+from secrets_app.exposure.offboarding import offboard, offboarding_report, person_named
 
 _SHOWN: Final = 500
 
@@ -25,7 +21,9 @@ _SHOWN: Final = 500
 @require_GET
 def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     """Show what a person could read, knows and holds."""
-    found = offboarding_report(actor=principal_of(request), user=_person(request, username))
+    found = offboarding_report(
+        actor=principal_of(request), user=person_named(actor=principal_of(request), username=username)
+    )
     context = {
         "dossier": found,
         "standing": found.standing,
@@ -41,7 +39,7 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
     """Disable the account and queue what the person knows for rotation."""
-    user = _person(request, username)
+    user = person_named(actor=principal_of(request), username=username)
     try:
         done = offboard(actor=principal_of(request), user=user)
     except Conflict as error:
@@ -56,11 +54,3 @@ def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
             f"Disabled {user.username}. Marked as due: {done.marked}. Rotating now: {done.queued}.",
         )
     return redirect("offboarding", username=username)
-
-
-def _person(request: HttpRequest, username: str) -> User:
-    require(actor=principal_of(request), action=Action.USER_VIEW, environment=None)
-    user = named_user(username)
-    if user is None:
-        raise Invisible("User not found.")
-    return user

@@ -14,14 +14,14 @@ from audit_app.parsing import whole_number
 from audit_app.queries import search
 from environments_app.approvals.service import pending_about
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import SUSPENDED, Principal, allows, is_suspended
+from environments_app.authorization.policy import SUSPENDED, allows, is_suspended
 from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure.readers import seen_by
 from secrets_app.forms.secret import MAX_NUMBER, version_number
 from secrets_app.interfaces.secret_panels import panels_of
 from secrets_app.maintenance.purge import purge_time
-from secrets_app.models import Secret, SecretVersion, Share
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.queries.stars import stars_among
 from secrets_app.secret_types.registry import SecretType
@@ -100,6 +100,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     versions = _shown_versions(request, secret)
     has_older = len(versions) > _VERSIONS_SHOWN
     can = rights(actor, secret)
+    held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
     panels = _access_panels(request, secret)
     panels["urls"] |= secret_urls(secret)
     context = {
@@ -123,12 +124,22 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "actions": secret_actions(secret, can),
         "facts": fact_rows(secret),
         "snippets": snippets(request, secret) if can["reveal"] else [],
-        "suspension": _suspension(actor, secret),
+        # Where the role would allow the value, and a suspension holds it back.
+        "suspension": SUSPENDED if held_back else "",
         "panels": panels_of(actor=actor, secret=secret),
         "pending": pending_about(actor, secret.uuid),
         "purge_at": purge_time(secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
-        "shares": [_share_row(share) for share in open_shares(secret)],
+        "shares": [
+            {
+                "shared_by": share.shared_by.username,
+                "recipient": share.recipient.username if share.recipient else "",
+                "number": share.number,
+                "expires_at": share.expires_at,
+                "revoke_url": reverse("share-revoke", args=[share.secret_id, share.pk]),
+            }
+            for share in open_shares(secret)
+        ],
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
@@ -145,12 +156,6 @@ def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
     }
 
 
-def _suspension(actor: Principal, secret: Secret) -> str:
-    """Return why the value is not shown to whom the role would allow it, or nothing."""
-    held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
-    return SUSPENDED if held_back else ""
-
-
 def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:
     """Return the versions of the page, newest first, and one more if there are older ones."""
     versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
@@ -158,17 +163,6 @@ def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]
     if before is not None:
         versions = versions.filter(number__lt=before)
     return list(versions[: _VERSIONS_SHOWN + 1])
-
-
-def _share_row(share: Share) -> dict[str, Any]:
-    """Return how a share that can still be opened is listed."""
-    return {
-        "shared_by": share.shared_by.username,
-        "recipient": share.recipient.username if share.recipient else "",
-        "number": share.number,
-        "expires_at": share.expires_at,
-        "revoke_url": reverse("share-revoke", args=[share.secret_id, share.pk]),
-    }
 
 
 def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:

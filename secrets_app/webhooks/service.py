@@ -30,9 +30,12 @@ def add_webhook(
     taken, and KeyUnavailable or KeyRefused if nothing can be sealed.
     """
     require(actor=actor, action=Action.NOTIFICATION_CREATE, environment=environment)
+    name = name.strip()
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise InvalidField("name", f"A name has 1 to {MAX_NAME} characters.")
     webhook = Webhook(
         environment=environment,
-        name=_checked_name(name),
+        name=name,
         endpoint=_endpoint_of(url),
         style=_style(style),
         created_by=actor.name,
@@ -44,13 +47,6 @@ def add_webhook(
     webhook.data_key_id = data_key.id
     add_addressee(actor=actor, addressee=webhook, taken="A webhook with this name already exists.")
     return webhook, key
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise InvalidField("name", f"A name has 1 to {MAX_NAME} characters.")
-    return name
 
 
 def _style(style: str) -> WebhookStyle:

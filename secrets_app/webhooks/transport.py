@@ -40,7 +40,6 @@ class WebhookTransport:
     reaches_people = False
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
-        """Return the webhooks of an environment; the installation as a whole has none."""
         rows = Webhook.objects.filter(environment=environment).select_related("environment")
         return [row.uuid for row in verified_rows(rows)]
 
@@ -53,7 +52,10 @@ class WebhookTransport:
             )
         url, key = _opened(rows[0], notice)
         body = json.dumps(_document(rows[0], notice)).encode()
-        _judge(_post(url, body, signed_headers(key=key, body=body, notice=notice)))
+        status = _post(url, body, signed_headers(key=key, body=body, notice=notice))
+        if status not in _OK:
+            passing = status in _TRY_AGAIN or status >= _SERVER_ERROR
+            raise Undeliverable(f"the receiver answered {status}", permanent=not passing)
 
 
 def signed_headers(*, key: str, body: bytes, notice: AlertNotice) -> dict[str, str]:
@@ -70,7 +72,7 @@ def signed_headers(*, key: str, body: bytes, notice: AlertNotice) -> dict[str, s
 
 def _document(webhook: Webhook, notice: AlertNotice) -> dict[str, Any]:
     if webhook.style == WebhookStyle.SLACK:
-        return {"text": _slack_text(notice)}
+        return {"text": notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
     return {
         "id": str(notice.uuid),
         "kind": notice.kind,
@@ -81,11 +83,6 @@ def _document(webhook: Webhook, notice: AlertNotice) -> dict[str, Any]:
         "at": notice.at.isoformat(),
         "text": notice.text,
     }
-
-
-def _slack_text(notice: AlertNotice) -> str:
-    """Return the text with the three characters escaped that Slack's markup would take for links."""
-    return notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _opened(webhook: Webhook, notice: AlertNotice) -> tuple[str, str]:
@@ -125,9 +122,3 @@ def _why(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "the TLS connection failed"
     return "no answer in time" if isinstance(error, requests.Timeout) else "no answer"
-
-
-def _judge(status: int) -> None:
-    if status not in _OK:
-        passing = status in _TRY_AGAIN or status >= _SERVER_ERROR
-        raise Undeliverable(f"the receiver answered {status}", permanent=not passing)

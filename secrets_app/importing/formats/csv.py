@@ -48,23 +48,19 @@ def _entry(line: int, columns: list[str], row: list[str]) -> Entry:
         cells[column] = cells[column].removeprefix("'")
     name, value = cells["name"], cells["value"]
     try:
+        metadata: dict[str, object] = {
+            field: cells[field] for field in ("description", "owner") if cells.get(field)
+        }
+        if cells.get("tags"):
+            metadata["tags"] = [tag for tag in _BETWEEN_TAGS.split(cells["tags"]) if tag]
+        if cells.get("expires_at"):
+            metadata["expires_at"] = moment(cells["expires_at"])
         return Entry(
             place=line,
             name=name,
             value=value,
             secret_type=parse_secret_type(cells["type"]) if cells.get("type") else None,
-            metadata=_metadata(cells),
+            metadata=cast("Metadata", metadata),
         )
     except InvalidInput as error:
         return Entry(place=line, name=name, fault=error.reason)
-
-
-def _metadata(cells: dict[str, str]) -> Metadata:
-    metadata: dict[str, object] = {
-        field: cells[field] for field in ("description", "owner") if cells.get(field)
-    }
-    if cells.get("tags"):
-        metadata["tags"] = [tag for tag in _BETWEEN_TAGS.split(cells["tags"]) if tag]
-    if cells.get("expires_at"):
-        metadata["expires_at"] = moment(cells["expires_at"])
-    return cast("Metadata", metadata)

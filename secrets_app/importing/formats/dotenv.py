@@ -7,7 +7,6 @@ unchanged.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from secrets_app.importing.formats.entries import Entry, unreadable
@@ -23,18 +22,16 @@ _MEANT: Final = {"n": "\n", "r": "\r", "t": "\t"}
 
 def parse_dotenv(text: str) -> list[Entry]:
     """Return the entries of a dotenv file. Raises InvalidInput if a quote is not closed."""
-    return list(_entries(text))
-
-
-def _entries(text: str) -> Iterator[Entry]:
+    entries = []
     at = 0
     line = 1
     while at < len(text):
         entry, end = _next(text, at, line)
         if entry:
-            yield entry
+            entries.append(entry)
         line += text.count("\n", at, end)
         at = end
+    return entries
 
 
 def _next(text: str, at: int, line: int) -> tuple[Entry | None, int]:

@@ -110,6 +110,5 @@ class KeyProvider(ABC):
         return
 
     def count(self, operation: str) -> None:
-        """Count one request to the key's keeper."""
         with self._calls_lock:
             self.calls[operation] += 1

@@ -74,12 +74,10 @@ class KeyCache:
             return self._used(data_key_id)
 
     def put(self, key: OpenKey) -> None:
-        """Keep a data key that was just made."""
         with self._lock:
             self._store(key)
 
     def has(self, data_key_id: UUID) -> bool:
-        """Return whether a data key is kept, by its age."""
         with self._lock:
             entry = self._entries.get(data_key_id)
             return entry is not None and self._clock() - entry.opened_at < self._ttl
@@ -89,7 +87,6 @@ class KeyCache:
             self._entries.pop(data_key_id, None)
 
     def evict_wrapped_by(self, key_uri: str) -> None:
-        """Drop every data key that is wrapped by a key encryption key."""
         with self._lock:
             kept = [item for item in self._entries.items() if item[1].key.key_uri != key_uri]
             self._entries = OrderedDict(kept)
@@ -131,7 +128,10 @@ class KeyCache:
                 _BRIDGED.inc()
                 return bridged
             _FAILED.inc()
-            self._drop_after(data_key_id, error)
+            with self._lock:
+                entry = self._entries.pop(data_key_id, None)
+            if entry and error.permanent:
+                self.evict_wrapped_by(entry.key.key_uri)
             raise
         except BaseException:
             _FAILED.inc()
@@ -151,12 +151,6 @@ class KeyCache:
                 return None
             entry.bridged_until = min(now + BRIDGE_PAUSE_SECONDS, end)
             return entry.key
-
-    def _drop_after(self, data_key_id: UUID, error: KeyUnavailable) -> None:
-        with self._lock:
-            entry = self._entries.pop(data_key_id, None)
-        if entry and error.permanent:
-            self.evict_wrapped_by(entry.key.key_uri)
 
     def _store(self, key: OpenKey) -> None:
         self._entries[key.plain.id] = _Entry(key, self._clock(), uses=1)

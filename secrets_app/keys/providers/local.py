@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from audit_app.durable import sync_folder
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
 from secrets_app.keys.providers.base import Generated, KeyDescription, KeyProvider
 
@@ -54,14 +55,12 @@ class LocalProvider(KeyProvider):
         return _uri(self._key(make=self.name == settings.KEY_MANAGEMENT_BACKEND))
 
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
-        """Return a new data key, wrapped by the key file."""
         kek = self._key_of(key_uri, make=True)
         self.count("generate")
         plain = secrets.token_bytes(_KEY_BYTES)
         return Generated(plain=plain, wrapped=_wrap(kek, plain, key_uri, context), key_uri=key_uri)
 
     def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
-        """Return a data key wrapped by the key file."""
         kek = self._key_of(key_uri, make=False)
         self.count("wrap")
         return _wrap(kek, plain, key_uri, context)
@@ -84,7 +83,6 @@ class LocalProvider(KeyProvider):
         return _wrap(kek, plain, to_key_uri, context)
 
     def describe(self, key_uri: str) -> KeyDescription:
-        """Describe the key file, if it exists and is the requested one."""
         self._key_of(key_uri, make=False)
         return KeyDescription(
             key_uri=key_uri, state="enabled", usable=True, note="a key file has no rotation of its own"
@@ -173,16 +171,8 @@ def _create(path: Path) -> None:
         pass
     finally:
         draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the new name survive a power failure, before anything is wrapped under the key."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # Before anything is wrapped under the key.
+    sync_folder(path.parent)
 
 
 def _wrap(kek: bytes, plain: bytes, key_uri: str, context: Mapping[str, str]) -> bytes:

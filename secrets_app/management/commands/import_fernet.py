@@ -36,7 +36,13 @@ class Command(BaseCommand):
         if environment is None:
             raise CommandError("There is no environment of this name.", returncode=2)
         with options["file"] as file:
-            tokens = _tokens(file.read())
+            content = file.read()
+        try:
+            tokens = json.loads(content)
+        except ValueError as error:
+            raise CommandError("The file is no JSON.", returncode=2) from error
+        if not isinstance(tokens, dict) or not all(isinstance(token, str) for token in tokens.values()):
+            raise CommandError("The file is no JSON object of name to token.", returncode=2)
         answers = []
         try:
             for answer in import_tokens(
@@ -53,13 +59,3 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(answers))
         if not all(answer["ok"] for answer in answers):
             sys.exit(1)
-
-
-def _tokens(content: bytes) -> dict[str, str]:
-    try:
-        tokens = json.loads(content)
-    except ValueError as error:
-        raise CommandError("The file is no JSON.", returncode=2) from error
-    if not isinstance(tokens, dict) or not all(isinstance(token, str) for token in tokens.values()):
-        raise CommandError("The file is no JSON object of name to token.", returncode=2)
-    return tokens

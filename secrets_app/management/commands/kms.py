@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -46,23 +46,21 @@ class Command(BaseCommand):
         if environment and not Environment.objects.filter(name=environment).exists():
             raise CommandError("There is no environment of this name.", returncode=2)
         try:
-            self._act(environment, options, as_json=options["format"] == "json")
+            as_json = options["format"] == "json"
+            if options["action"] == "test-connection":
+                self._show(trials(environment), Trial.text, as_json=as_json)
+            elif options["action"] == "key-info":
+                self._show(reports(environment), _report_text, as_json=as_json)
+            else:
+                done = rotations(
+                    environment=environment or "",
+                    key=options["key_id"],
+                    reencrypt=options["reencrypt"],
+                    progress=self._progress,
+                )
+                self._show(done, Rotation.text, as_json=as_json)
         except (KeyUnavailable, KeyRefused, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
-
-    def _act(self, environment: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
-        if options["action"] == "test-connection":
-            self._show(trials(environment), Trial.text, as_json=as_json)
-        elif options["action"] == "key-info":
-            self._show(reports(environment), _report_text, as_json=as_json)
-        else:
-            done = rotations(
-                environment=environment or "",
-                key=options["key_id"],
-                reencrypt=options["reencrypt"],
-                progress=self._progress,
-            )
-            self._show(done, Rotation.text, as_json=as_json)
 
     def _progress(self, name: str, done: int, total: int, what: str) -> None:
         self.stderr.write(f"{name}: {done:,} of {total:,} {what}")

@@ -86,8 +86,4 @@ def _positive(text: str) -> int:
 def _finalised_text(done: Finalised) -> str:
     ended = ("would be" if done.dry_run else "is") if done.ok else "is NOT"
     lines = [f"migration {done.migration} {ended} finalised: KMS opens {done.data_keys:,} data keys"]
-    return "\n".join([*lines, *_problems(done.problems)])
-
-
-def _problems(problems: list[str]) -> list[str]:
-    return [f"  PROBLEM: {problem}" for problem in problems]
+    return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in done.problems)])

@@ -32,4 +32,4 @@ class Command(BaseCommand):
         if options["format"] == "json":
             self.stdout.write(json.dumps(asdict(done)))
         else:
-            self.stdout.write(f"migration {done.migration} rolled back: {done.data_keys:,} data keys moved")
+            self.stdout.write(done.text())

@@ -39,7 +39,6 @@ class _ExportRenderer(BaseRenderer, ABC):
         return b"" if data is None else self.written(data)
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Return the headers of an answer with these values."""
         return {}
 
     @abstractmethod
@@ -71,7 +70,6 @@ class DotenvExport(_ExportRenderer):
         return dotenv_file.written(values) or b"\n"
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Return the header that names what some readers misread, if there is any."""
         found = dotenv_file.misread(values)
         return {dotenv_file.HEADER: dotenv_file.header(found)} if found else {}
 

@@ -1,6 +1,6 @@
 """The page on which many chosen secrets are acted on: a preview of each, then a result of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,7 +70,6 @@ class OptionsForm(forms.Form):
             field.required = True
 
     def clean_tags(self) -> list[str]:
-        """Check the tags by the rules for tags."""
         try:
             return validate_tags(self.cleaned_data["tags"])
         except InvalidInput as error:
@@ -118,6 +117,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
         needs="format" if act is None else act.needs,
         places=environments_where(actor, Action.SECRET_CREATE),
     )
+    places = {secret.environment_id: secret.environment for secret in secrets}
     context: dict[str, Any] = {
         "act": act or {"name": EXPORT, "verb": "Export", "destructive": False},
         "form": form,
@@ -126,7 +126,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
         "list_url": asked.back_url,
         "typed": _typed_name(act, secrets),
         "shown": _SHOWN,
-        "environment": _only_environment(secrets),
+        "environment": places.popitem()[1] if len(places) == 1 else None,
     }
     try:
         if act is None:
@@ -179,12 +179,6 @@ def _matching(query: QueryDict, actor: Principal) -> dict[int, str]:
     found = matching_secrets(actor, FilterForm(query, environments=environments))
     rows = found.select_related(None).order_by("name", "id")[:MAX_MATCHING]
     return {row.pk: row.etag for row in rows}
-
-
-def _only_environment(secrets: Sequence[Secret]) -> Environment | None:
-    """Return the environment that all of these secrets are in, if it is one."""
-    places = {secret.environment_id: secret.environment for secret in secrets}
-    return next(iter(places.values())) if len(places) == 1 else None
 
 
 def _executed(

@@ -24,13 +24,16 @@ def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
     facts = secret.facts if isinstance(secret.facts, dict) else {}
     if secret.secret_type not in {SecretType.CERTIFICATE, SecretType.SSH_KEY}:
         return _plain(facts, set())
-    rows: list[tuple[str, Any]] = [("Key", _key(facts))]
+    algorithm = facts.get("key_algorithm") or facts.get("algorithm") or ""
+    bits = facts.get("key_bits") or facts.get("bits") or ""
+    rows: list[tuple[str, Any]] = [("Key", f"{algorithm} {bits}".strip())]
     if secret.secret_type == SecretType.CERTIFICATE:
+        length = facts.get("chain_length")
         rows = [
             ("Valid", _validity(facts)),
             *rows,
             ("Issuer", "Self-signed" if facts.get("self_issued") else facts.get("issuer")),
-            ("Chain", _chain(facts.get("chain_length"))),
+            ("Chain", f"{length} certificates" if isinstance(length, int) and length > 1 else ""),
         ]
     return [row for row in rows if row[1]] + _plain(facts, _SHOWN_ELSEWHERE)
 
@@ -41,16 +44,6 @@ def _plain(facts: Mapping[str, Any], without: set[str]) -> list[tuple[str, Any]]
         for name, fact in facts.items()
         if name not in without and (fact or fact is False or fact == 0)
     ]
-
-
-def _chain(length: object) -> str:
-    return f"{length} certificates" if isinstance(length, int) and length > 1 else ""
-
-
-def _key(facts: Mapping[str, Any]) -> str:
-    algorithm = facts.get("key_algorithm") or facts.get("algorithm") or ""
-    bits = facts.get("key_bits") or facts.get("bits") or ""
-    return f"{algorithm} {bits}".strip()
 
 
 def _validity(facts: Mapping[str, Any]) -> str:

@@ -26,7 +26,12 @@ class ReferencePanel:
         """Return the references to and from a secret; None if there are none."""
         places = [Place(row.environment, row.name) for row in secret.references.all()]
         named = _named(actor, places) if places else {}
-        followers = _followers(actor, secret)
+        seen = (
+            each
+            for each in sorted(naming([Place.of(secret)]))
+            if allows(actor, Action.SECRET_VIEW, environment_id=each.environment_id, name=each.place.name)
+        )
+        followers = [_row(each.place, each.pk) for each in islice(seen, _SHOWN)]
         if not (secret.uses_references or followers):
             return None
         return {
@@ -49,16 +54,6 @@ def _named(actor: Principal, places: Sequence[Place]) -> dict[Place, Secret]:
         name__in={place.name for place in places},
     )
     return {Place.of(row): row for row in rows}
-
-
-def _followers(actor: Principal, secret: Secret) -> list[dict[str, Any]]:
-    """Return the first of the secrets that name this one and that the actor may see."""
-    seen = (
-        each
-        for each in sorted(naming([Place.of(secret)]))
-        if allows(actor, Action.SECRET_VIEW, environment_id=each.environment_id, name=each.place.name)
-    )
-    return [_row(each.place, each.pk) for each in islice(seen, _SHOWN)]
 
 
 def _row(place: Place, pk: int) -> dict[str, Any]:

@@ -114,7 +114,6 @@ class KmsProvider(KeyProvider):
             self._describe_key(arn)
 
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
-        """Return a new data key from GenerateDataKey."""
         self._refuse_unless_allowed(key_uri)
         reply = self._call(
             "GenerateDataKey",

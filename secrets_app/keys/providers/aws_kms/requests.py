@@ -153,7 +153,8 @@ class Requests:
             raise describe_timeout(operation, settings.KMS_TIMEOUT_SECONDS) from error
         except (BotoCoreError, ClientError) as error:
             meant = translate_error(operation, key, error)
-            KMS_REQUESTS.labels(operation, _condition(meant)).inc()
+            throttled = isinstance(meant, KeyUnavailable) and meant.throttled
+            KMS_REQUESTS.labels(operation, "Throttled" if throttled else type(meant).__name__).inc()
             if not _is_throttled(meant):
                 self._pause.end()
             raise meant from error
@@ -164,12 +165,6 @@ class Requests:
     def _wait(self, attempt: int) -> float:
         backoff = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))  # noqa: S311 - jitter
         return max(backoff, self._pause.remaining())
-
-
-def _condition(error: Exception) -> str:
-    if isinstance(error, KeyUnavailable) and error.throttled:
-        return "Throttled"
-    return type(error).__name__
 
 
 def _is_throttled(error: Exception) -> bool:
