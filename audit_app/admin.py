@@ -51,7 +51,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="log")
     def log(self, event: AuditEvent) -> str:
-        """Return the environment of an event, or system."""
         return getattr(event, "log_name", "") or event.stream.partition(":")[0]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -125,7 +124,6 @@ class HistoryAdmin(OperatorAdmin, LogEntryAdmin):  # type: ignore[misc]  # witho
     search_fields = ("=object_repr", "=actor__username")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return the sections that django-auditlog made."""
         return list(LogEntryAdmin.fieldsets)
 
 

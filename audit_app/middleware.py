@@ -34,7 +34,6 @@ class RequestContextMiddleware(Middleware):
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request, with its id in the response's X-Request-ID."""
         drop_untrusted_headers(request.META)
         request_id = request_id_of(request.META)
         address = client_address(request)
@@ -50,7 +49,6 @@ class ConfigurationHistoryMiddleware(Middleware):
     """Lets the history of configuration name who made a request's changes, and from where."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request; the actor is looked up only if something is changed."""
         with request_in_history(request):
             return self.get_response(request)
 

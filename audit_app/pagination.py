@@ -101,7 +101,16 @@ def asked_page(parameters: Mapping[str, str], model: type[Model], view: Any) -> 
     """
     limit = _limit(parameters.get("limit"))
     # A form without scripts sends what is not chosen as well, empty.
-    ordering = _ordering(model, view, parameters.get("ordering") or None)
+    text = parameters.get("ordering") or None
+    asked = view.default_ordering if text is None else text
+    name = asked.removeprefix("-")
+    if name not in view.ordering_fields:
+        raise BadQuery(
+            "ordering", f"Choose one of {', '.join(view.ordering_fields)}, with - in front to descend."
+        )
+    column = model._meta.get_field(view.ordering_fields[name])
+    nullable = bool(getattr(column, "null", False))
+    ordering = Ordering(name, column.name, asked.startswith("-"), nullable, _kind(column))
     return AskedPage(limit, ordering, _decoded(parameters.get("cursor"), ordering))
 
 
@@ -136,18 +145,15 @@ class KeysetPagination(BasePagination):
         return rows
 
     def get_next_link(self) -> str | None:
-        """Return the address of the page after this one, or None."""
         return link_to(self._url, self._next)
 
     def get_previous_link(self) -> str | None:
-        """Return the address of the page before this one, or None."""
         return link_to(self._url, self._previous)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Describe the envelope of a list in OpenAPI."""
         link = {"type": "string", "format": "uri", "nullable": True}
         return {
             "type": "object",
@@ -156,7 +162,6 @@ class KeysetPagination(BasePagination):
         }
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """Describe the parameters of a list in OpenAPI."""
         names = [prefix + name for name in view.ordering_fields for prefix in ("", "-")]
         return [
             _parameter(
@@ -184,18 +189,6 @@ def _limit(text: str | None) -> int:
     if not limit:
         raise BadQuery("limit", f"Give a whole number from 1 to {MAX_LIMIT}.")
     return limit
-
-
-def _ordering(model: type[Model], view: Any, text: str | None) -> Ordering:
-    asked = view.default_ordering if text is None else text
-    name = asked.removeprefix("-")
-    if name not in view.ordering_fields:
-        raise BadQuery(
-            "ordering", f"Choose one of {', '.join(view.ordering_fields)}, with - in front to descend."
-        )
-    column = model._meta.get_field(view.ordering_fields[name])
-    nullable = bool(getattr(column, "null", False))
-    return Ordering(name, column.name, asked.startswith("-"), nullable, _kind(column))
 
 
 def _kind(column: object) -> type[datetime] | type[int] | type[str]:

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from audit_app.checkpoints.schedule import anchor_trail, sign_trail
 from audit_app.errors import AuditError
 from audit_app.interfaces.nudges import nudge
-from audit_app.interfaces.worker_slots import part, slot
+from audit_app.interfaces.worker_slots import part, slot, work_alone
 from audit_app.network.refusal_limiter import record_due
 from audit_app.queries import search_index
 from audit_app.retention.schedule import prune_if_due
@@ -42,17 +42,13 @@ def make_checkpoint() -> None:
 @shared_task(name=DELIVER_CHECKPOINTS)
 def deliver_checkpoints() -> None:
     """Give the sinks of checkpoints what they lack."""
-    with slot("checkpoint-sinks") as is_free:
-        if is_free:
-            delivery.deliver_checkpoints()
+    work_alone(slot("checkpoint-sinks"), delivery.deliver_checkpoints)
 
 
 @shared_task(name="audit_app.tasks.stream_events")
 def stream_events() -> None:
     """Give the sinks of events what was committed since."""
-    with slot("event-sinks") as is_free:
-        if is_free:
-            delivery.deliver_events()
+    work_alone(slot("event-sinks"), delivery.deliver_events)
 
 
 @shared_task(name="audit_app.tasks.index_events")

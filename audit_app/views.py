@@ -109,14 +109,12 @@ class EventFilterForm(forms.Form):
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
-        """The fields that are always shown."""
         if search.reads_own_alone(self.viewer):
             return [self[name] for name in ("q", "action", "period", "outcome")]
         return [self[name] for name in ("q", "action", "period", "outcome", "environment", "mine", "system")]
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        """The fields behind "More filters"."""
         return [self[name] for name in ("actor", "object", "address", "request_id", "since", "until")]
 
     @property

@@ -1,23 +1,13 @@
 """Scheduled work of secrets_app; tasks carry no arguments and only nudge what is due."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 from celery import shared_task
 from celery.signals import worker_ready
 
-from audit_app.interfaces.worker_slots import part, slot
+from audit_app.interfaces.worker_slots import part, slot, work_alone
 from secrets_app.key_migration import jobs
 from secrets_app.key_operations import key_check
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.maintenance.purge import purge_expired
-
-
-def _alone(place: AbstractContextManager[bool], work: Callable[[], object]) -> None:
-    """Do a piece of work in its place, unless another process or task is in it."""
-    with place as is_free:
-        if is_free:
-            work()
 
 
 @shared_task(name="secrets_app.tasks.purge_deleted")
@@ -29,37 +19,37 @@ def purge_deleted() -> None:
 @shared_task(name="secrets_app.tasks.sweep")
 def sweep_integrity() -> None:
     """Begin the sweep that is due, or continue the one under way."""
-    _alone(slot("sweep"), integrity_sweep.go_on)
+    work_alone(slot("sweep"), integrity_sweep.go_on)
 
 
 @shared_task(name="secrets_app.tasks.check_keys")
 def check_keys() -> None:
     """Find out whether each key in use still opens what it closed; not while another check waits for KMS."""
-    _alone(part("keys"), key_check.check_keys)
+    work_alone(part("keys"), key_check.check_keys)
 
 
 @shared_task(name="secrets_app.tasks.watch_keys")
 def watch_keys() -> None:
     """Find out whether a key was disabled, sooner than by the check of all data keys."""
-    _alone(part("key-states"), key_check.watch_keys)
+    work_alone(part("key-states"), key_check.watch_keys)
 
 
 @shared_task(name="secrets_app.tasks.check_failing_keys")
 def check_failing_keys() -> None:
     """Find out whether the keys that did not open do now."""
-    _alone(part("keys"), key_check.check_failing_keys)
+    work_alone(part("keys"), key_check.check_failing_keys)
 
 
 @shared_task(name=key_check.CHECK_REQUESTED)
 def check_requested_keys() -> None:
     """Check the data keys that a person asked about; they stay asked for while another check continues."""
-    _alone(part("keys"), key_check.check_requested_keys)
+    work_alone(part("keys"), key_check.check_requested_keys)
 
 
 @shared_task(name=jobs.RUN)
 def run_key_jobs() -> None:
     """Carry out the rotations and migrations of keys that operators asked for."""
-    _alone(slot("key-jobs"), jobs.run)
+    work_alone(slot("key-jobs"), jobs.run)
 
 
 @worker_ready.connect

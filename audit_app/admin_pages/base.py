@@ -61,7 +61,6 @@ class OperatorAdmin(ModelAdmin):
         return field
 
     def view_on_site(self, obj: Any) -> str | None:
-        """Return what Django's templates link to."""
         return self.page_of(obj)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -167,7 +166,6 @@ class OperatorAdmin(ModelAdmin):
         return super().changelist_view(request, {**added, **(extra_context or {})})
 
     def shown_columns(self) -> list[str]:
-        """Return the names of the columns that are text for people."""
         return [
             field.name
             for field in self.model._meta.concrete_fields
@@ -188,7 +186,6 @@ class ReadOnlyAdmin(OperatorAdmin):
         return False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return the columns that are text for people."""
         return list(self.shown_columns())
 
 

@@ -30,7 +30,6 @@ class Column:
         self.name, self._show = field.name, show
 
     def __call__(self, row: Any) -> Any:
-        """Return what the list shows of a row."""
         return self._show(self.value(row))
 
     def value(self, row: Any) -> Any:

@@ -63,7 +63,6 @@ class PeriodFilter(SimpleListFilter):
         return queryset.filter(self.since(timezone.now() - chosen[1])) if chosen else queryset
 
     def since(self, moment: datetime) -> Q:
-        """Return the condition of rows since a moment."""
         return Q(**{f"{self.column}__gte": moment})
 
 
@@ -91,7 +90,6 @@ class EventPeriodFilter(PeriodFilter):
         return super().queryset(request, queryset)
 
     def since(self, moment: datetime) -> Q:
-        """Return the condition of events since a moment."""
         return within(moment, None, "")
 
 

@@ -19,7 +19,6 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptabl
 
     @property
     def is_capped(self) -> bool:
-        """Whether there are more rows than pages show."""
         return self._counted > MOST
 
     @cached_property

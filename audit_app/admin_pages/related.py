@@ -21,19 +21,17 @@ class RelatedList:
 
 def related_lists(site: AdminSite, request: HttpRequest, obj: models.Model) -> list[RelatedList]:
     """Return the lists of rows that refer to an object, by name; no statement is needed."""
-    relations = [relation for relation in _relations(obj) if _may_view(site, request, relation)]
+    # Hidden ones as well: most relations have no name of their own.
+    relations = [
+        field
+        for field in obj._meta.get_fields(include_hidden=True)
+        if isinstance(field, models.ManyToOneRel)
+        and field.field.model._meta.auto_created is False
+        and _may_view(site, request, field)
+    ]
     times = Counter(relation.related_model for relation in relations)
     lists = [_list_of(site, obj, relation, times[relation.related_model]) for relation in relations]
     return sorted(lists, key=lambda each: each.label)
-
-
-def _relations(obj: models.Model) -> list[Any]:
-    found = obj._meta.get_fields(include_hidden=True)
-    return [
-        field
-        for field in found
-        if isinstance(field, models.ManyToOneRel) and field.field.model._meta.auto_created is False
-    ]
 
 
 def _may_view(site: AdminSite, request: HttpRequest, relation: Any) -> bool:

@@ -82,7 +82,6 @@ class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[mi
     """The pages of a list of events, with how complete the search is."""
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Describe the envelope of the list in OpenAPI."""
         found: dict[str, Any] = super().get_paginated_response_schema(schema)
         found["required"] = [*found["required"], "search_behind"]
         found["properties"]["search_behind"] = {

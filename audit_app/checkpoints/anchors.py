@@ -47,7 +47,6 @@ class SinkRollback:
 
     @property
     def problem(self) -> Problem:
-        """The text that verification reports."""
         holds = f"its newest checkpoint is {self.holds}" if self.holds else "it holds no checkpoint"
         return Problem(
             kind="emptied",
@@ -68,7 +67,6 @@ class ReadBack:
 
     @property
     def newest(self) -> Anchor | None:
-        """The anchor with the highest number, if there is any."""
         return max(self.anchors, key=lambda anchor: anchor.checkpoint.number, default=None)
 
 
@@ -84,7 +82,8 @@ def fetch_anchors(*, thorough: bool = False) -> ReadBack:
     losses: list[SinkRollback] = []
     lacking: list[Problem] = []
     # Before any is asked: what another worker delivers in the meantime is no loss.
-    taken, due = _taken(), _due()
+    noted = SinkState.objects.filter(succeeded_at__isnull=False)
+    taken, due = dict(noted.values_list("name", "position")), _due()
     for sink in checkpoint_sinks():
         if not sink.readable:
             continue
@@ -107,12 +106,6 @@ def fetch_anchors(*, thorough: bool = False) -> ReadBack:
     if asked and len(down) == asked:
         raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
     return ReadBack(anchors=anchors, problems=problems, losses=losses, lacking=lacking)
-
-
-def _taken() -> dict[str, int]:
-    """Return the newest checkpoint that each sink has taken, by what Keeper noted."""
-    noted = SinkState.objects.filter(succeeded_at__isnull=False)
-    return dict(noted.values_list("name", "position"))
 
 
 def _due() -> int:
@@ -160,11 +153,11 @@ def divergent_anchors(anchors: Sequence[Anchor]) -> Iterator[Problem]:
         at = anchor.checkpoint.statement.at
         signed = f"checkpoint {number} of {at:%Y-%m-%d %H:%M:%S} UTC, read back from {anchor.sink}"
         if stored is not None:
-            yield _problem("forked", number, f"another checkpoint {number} is stored than {signed}")
+            yield checkpoint_problem("forked", number, f"another checkpoint {number} is stored than {signed}")
         elif Checkpoint.objects.filter(number__gt=number).exists():
-            yield _problem("missing", number, f"the stored checkpoints lack {signed}")
+            yield checkpoint_problem("missing", number, f"the stored checkpoints lack {signed}")
         else:
-            yield _problem("rewound", number, f"the database is older than {signed}")
+            yield checkpoint_problem("rewound", number, f"the database is older than {signed}")
 
 
 def is_resumed(digest: bytes) -> bool:
@@ -197,5 +190,6 @@ def resumptions() -> Iterator[Resumption]:
                 )
 
 
-def _problem(kind: str, number: int, message: str) -> Problem:
+def checkpoint_problem(kind: str, number: int, message: str) -> Problem:
+    """Return a problem of a checkpoint."""
     return Problem(kind=kind, object=f"checkpoint {number}", message=message)

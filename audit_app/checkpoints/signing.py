@@ -13,7 +13,14 @@ from typing import Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.checkpoints.anchors import ReadBack, SinkRollback, divergent_anchors, fetch_anchors, is_resumed
+from audit_app.checkpoints.anchors import (
+    ReadBack,
+    SinkRollback,
+    checkpoint_problem,
+    divergent_anchors,
+    fetch_anchors,
+    is_resumed,
+)
 from audit_app.crypto.checkpoint_statement import (
     GENESIS,
     Head,
@@ -112,18 +119,18 @@ def chain_problems(after: SignedCheckpoint | None) -> Iterator[Problem]:
         try:
             found = signed(row)
         except BadCheckpoint as error:
-            yield _problem("edited", row.number, str(error))
+            yield checkpoint_problem("edited", row.number, str(error))
             return
         said = found.statement
         if said.resumed and is_resumed(said.previous):
             previous, number = said.previous, said.number - 1
         if said.number != number + 1:
-            yield _problem(
+            yield checkpoint_problem(
                 "missing", number + 1, f"checkpoints {number + 1} to {said.number - 1} are missing"
             )
             return
         if said.previous != previous:
-            yield _problem("forked", row.number, "it does not follow the checkpoint before it")
+            yield checkpoint_problem("forked", row.number, "it does not follow the checkpoint before it")
             return
         previous, number = found.digest, found.number
 
@@ -134,7 +141,7 @@ def stored_problems(number: int) -> Iterator[Problem]:
         try:
             signed(row)
         except BadCheckpoint as error:
-            yield _problem("edited", number, str(error))
+            yield checkpoint_problem("edited", number, str(error))
 
 
 def _made(row: Checkpoint | None) -> Checkpoint | None:
@@ -335,7 +342,3 @@ def _signing_works() -> None:
     if state.error:
         _log.info("checkpoints are signed again")
         trail_alerts().over(kind=SIGNING, subject="the audit trail is signed again")
-
-
-def _problem(kind: str, number: int, message: str) -> Problem:
-    return Problem(kind=kind, object=f"checkpoint {number}", message=message)

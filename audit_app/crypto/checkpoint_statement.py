@@ -116,7 +116,6 @@ class SignedCheckpoint:
 
     @property
     def number(self) -> int:
-        """Its number, from 1."""
         return self.statement.number
 
     @property

@@ -23,7 +23,6 @@ class AdoptDescriptions(Operation):
     reduces_to_sql = False
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Describe the models of the state; rendered models keep their texts, which nothing reads."""
         for (label, _name), model in state.models.items():
             if label == app_label:
                 _describe(model)

@@ -72,20 +72,15 @@ class PreparedQuery(Generic[T]):
 
     def _compiled(self, database: BaseDatabaseWrapper) -> _Compiled:
         if database.vendor not in self._by_vendor:
-            self._by_vendor[database.vendor] = _compile(self._query(), database)
+            queryset = self._query()
+            compiler = queryset.query.get_compiler(connection=database)
+            sql, parameters = compiler.as_sql()
+            select = compiler.select
+            found = compiler.get_converters([item[0] for item in select])
+            converters = [(place, functions, expression) for place, (functions, expression) in found.items()]
+            made = tuple if queryset.query.values_select else _instances(compiler.klass_info, select)
+            self._by_vendor[database.vendor] = _Compiled(sql, parameters, converters, made)
         return self._by_vendor[database.vendor]
-
-
-def _compile(queryset: "models.QuerySet[Any, Any]", database: BaseDatabaseWrapper) -> _Compiled:
-    compiler = queryset.query.get_compiler(connection=database)
-    sql, parameters = compiler.as_sql()
-    select = compiler.select
-    converters = [
-        (place, functions, expression)
-        for place, (functions, expression) in compiler.get_converters([item[0] for item in select]).items()
-    ]
-    made = tuple if queryset.query.values_select else _instances(compiler.klass_info, select)
-    return _Compiled(sql, parameters, converters, made)
 
 
 def _instances(info: dict[str, Any], select: Sequence[Any]) -> Callable[[Sequence[Any]], models.Model]:
@@ -131,7 +126,7 @@ def insert(row: models.Model) -> None:
 
     Raises TypeError for one that is stored already, and IntegrityError.
     """
-    row.pk = raw_sql.insert(connections[DEFAULT_DB_ALIAS], *insertion(row))
+    row.pk = raw_sql.write(connections[DEFAULT_DB_ALIAS], *insertion(row))[1]
     row._state.adding = False
     row._state.db = DEFAULT_DB_ALIAS
 

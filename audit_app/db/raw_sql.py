@@ -39,17 +39,6 @@ def all_rows(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> 
         return database.connection.execute(_marked(sql), values).fetchall()  # type: ignore[no-any-return]  # as above
 
 
-def insert(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> int:
-    """Store a row and return the id that the database gave it."""
-    if not _is_sqlite_alone(database):
-        with cursor_of(database) as cursor:
-            cursor.execute(sql, values)
-            return cursor.lastrowid  # type: ignore[no-any-return]  # as above
-    _make_ready(database)
-    with database.wrap_database_errors:
-        return database.connection.execute(_marked(sql), values).lastrowid  # type: ignore[no-any-return]  # as above
-
-
 def write(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> tuple[int, int]:
     """Carry a statement out; return how many rows it changed, and the id of a new one."""
     if not _is_sqlite_alone(database):
@@ -60,18 +49,6 @@ def write(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> tup
     with database.wrap_database_errors:
         done = database.connection.execute(_marked(sql), values)
         return done.rowcount, done.lastrowid
-
-
-def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()) -> int:
-    """Carry a statement out and return how many rows it changed."""
-    if not _is_sqlite_alone(database):
-        with cursor_of(database) as cursor:
-            # Without values Django passes a percent sign unchanged, as the driver does.
-            cursor.execute(sql, values or None)
-            return cursor.rowcount  # type: ignore[no-any-return]  # as above
-    _make_ready(database)
-    with database.wrap_database_errors:
-        return database.connection.execute(_marked(sql), values).rowcount  # type: ignore[no-any-return]  # as above
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from uuid import UUID
 SYSTEM = "system"
 REFUSALS = "refusals"
 
-_ENVIRONMENT = "environment:"
-
 
 def environment_stream(uuid: UUID) -> str:
     """Return the name of an environment's own stream."""
-    return f"{_ENVIRONMENT}{uuid}"
+    return f"environment:{uuid}"

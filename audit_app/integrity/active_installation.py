@@ -102,7 +102,6 @@ def _last_change() -> tuple[str, UUID] | None:
 
 
 def _told_by(row: Installation) -> tuple[str, UUID | None]:
-    """Return which event a row comes from."""
     if row.place:
         return str(Action.DEPLOYMENT_ACTIVATE), row.uuid
     return str(Action.DEPLOYMENT_RESTORE), row.backup
@@ -138,7 +137,8 @@ def activate(*, actor: Actor) -> Installation:
     with _locked_lease() as lease, transaction.atomic():
         row = Installation.objects.select_for_update().first() or Installation()
         row.uuid, row.place, row.since = uuid4(), here(), timezone.now()
-        row.epoch = max(row.epoch, _epoch_of(lease)) + 1
+        epoch = (lease or {}).get("epoch")
+        row.epoch = max(row.epoch, epoch if isinstance(epoch, int) else 0) + 1
         _save(row)
         record(
             actor=actor,
@@ -218,11 +218,6 @@ def _read_lease() -> dict[str, Any] | None:
         # It exists and is unreadable: treated as taken.
         return {"deployment": str(deployment_uuid())}
     return content if isinstance(content, dict) else None
-
-
-def _epoch_of(lease: dict[str, Any] | None) -> int:
-    epoch = (lease or {}).get("epoch")
-    return epoch if isinstance(epoch, int) else 0
 
 
 @contextmanager

@@ -121,7 +121,12 @@ def log_entries() -> Iterator[Problem]:
 def _untied_entries() -> Iterator[Problem]:
     last = 0
     while entries := list(LogEntry.objects.filter(pk__gt=last).order_by("pk")[:_ENTRIES_PER_QUERY]):
-        recorded = _recorded_digests(entry_uuid(entry.pk) for entry in entries)
+        uuids = (entry_uuid(entry.pk) for entry in entries)
+        events = AuditEvent.objects.filter(object_uuid__in=list(uuids), action=Action.CONFIGURATION_CHANGE)
+        recorded = {
+            uuid: str(parsed_details(details).get("digest"))
+            for uuid, details in events.values_list("object_uuid", "details")
+        }
         for entry in entries:
             digest = recorded.get(entry_uuid(entry.pk))
             if digest is None:
@@ -141,14 +146,6 @@ def _lost_entries() -> Iterator[Problem]:
         for pk in sorted(wanted - found):
             yield _problem("missing", pk, "the entry was deleted")
         last = rows[-1][0]
-
-
-def _recorded_digests(uuids: Iterator[UUID]) -> dict[UUID, str]:
-    events = AuditEvent.objects.filter(object_uuid__in=list(uuids), action=Action.CONFIGURATION_CHANGE)
-    return {
-        uuid: str(parsed_details(details).get("digest"))
-        for uuid, details in events.values_list("object_uuid", "details")
-    }
 
 
 def _digest_as_stored(entry: LogEntry) -> str:

@@ -54,7 +54,6 @@ def listed_rows(uuids: Collection[UUID] | None = None) -> Iterator[ListedRow]:
 
 
 def _placed(rows: Sequence[tuple[Any, ...]]) -> Iterator[ListedRow]:
-    """Yield the rows of items, given by their manifest and LISTED_COLUMNS."""
     positions = _positions({row[0] for row in rows})
     for manifest, *row in rows:
         for position in positions.get(manifest, ()):

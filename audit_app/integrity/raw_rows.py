@@ -17,9 +17,7 @@ from audit_app.crypto.canonical_json import utc_text
 from audit_app.errors import UnauthenticatableValue
 from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.models.uuid_model import dashed
-
-_UUID_DIGITS: Final = 32
+from audit_app.models.uuid_model import uuid_text
 
 
 class UnreadableColumn(Exception):
@@ -41,7 +39,6 @@ class RawRows:
 
     @property
     def table(self) -> str:
-        """The quoted name of the table."""
         return connection.ops.quote_name(self.model._meta.db_table)
 
     def select(self, alias: str) -> str:
@@ -116,10 +113,6 @@ def _covering(value: Any) -> Any:
     return value.hex() if type(value) is bytes else value
 
 
-def _uuid(stored: str) -> str:
-    return dashed(stored) if len(stored) == _UUID_DIGITS else stored
-
-
 def _time(stored: datetime) -> datetime:
     return stored.replace(tzinfo=UTC)
 
@@ -138,7 +131,7 @@ def _json(stored: str) -> Any:
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "UUIDField": _uuid,
+    "UUIDField": uuid_text,
     "DateTimeField": _time,
     "JSONField": _json,
     "BooleanField": bool,

@@ -183,7 +183,6 @@ def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str)
 def _columns(
     model: type[models.Model], paths: tuple[str, ...]
 ) -> list[tuple[str, Callable[[models.Model], Any]]]:
-    """Return what reads each of a model's covered columns, by its path."""
     return [(path, _reader(model, path)) for path in paths]
 
 

@@ -15,7 +15,8 @@ def nudge(task: str, *arguments: int, after: float = 0) -> None:
 
     Does nothing where no worker can be reached: the schedule runs the task soon.
     """
-    if not _reaches_worker():
+    if settings.KEEPER_EMBEDDED_WORKER and not bool(current_task):
+        # Without a broker, only tasks share memory with the worker.
         return
     try:
         current_app.send_task(task, args=list(arguments), countdown=after, ignore_result=True)
@@ -35,8 +36,3 @@ def has_backlog() -> bool:
     with current_app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         return bool(channel.queue_declare(queue=queue).message_count)
-
-
-def _reaches_worker() -> bool:
-    """Return whether a message would arrive: without a broker, only tasks share memory with the worker."""
-    return not settings.KEEPER_EMBEDDED_WORKER or bool(current_task)

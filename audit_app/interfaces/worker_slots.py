@@ -11,8 +11,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,13 @@ def part(kind: str, *, share: float = 0) -> Iterator[bool]:
     """Hold one of a kind's own slots, which are as many as in `slot`, and not among the long ones."""
     with _one_of(kind, max(1, int(_long_slots() * share))) as is_free:
         yield is_free
+
+
+def work_alone(place: AbstractContextManager[bool], work: Callable[[], object]) -> None:
+    """Do a piece of work in a slot or part, unless there is none."""
+    with place as is_free:
+        if is_free:
+            work()
 
 
 def _long_slots() -> int:

@@ -13,11 +13,9 @@ class AppendOnlyQuerySet(models.QuerySet[M]):
     """A queryset without the methods that change or delete rows."""
 
     def update(self, **_kwargs: Any) -> NoReturn:
-        """Refuse: rows are only added."""
         raise Immutable(f"{self.model.__name__} rows are never changed")
 
     def bulk_update(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Refuse: rows are only added."""
         raise Immutable(f"{self.model.__name__} rows are never changed")
 
     def delete(self) -> NoReturn:

@@ -48,7 +48,6 @@ class Limit:
         return left
 
     def passed(self) -> DeadlinePassed:
-        """Return the error of a request whose time is over."""
         return DeadlinePassed(f"there was no whole answer within {self._seconds:g} seconds")
 
     def count(self, received: int) -> None:
@@ -141,12 +140,10 @@ class LimitedTlsSocket(ssl.SSLSocket):
             return super().send(*args)
 
     def do_handshake(self, *args: Any) -> None:
-        """Prove who is there, within the time."""
         with _wait(self):
             super().do_handshake(*args)
 
     def unwrap(self) -> socket.socket:
-        """End TLS, within the time."""
         with _wait(self):
             return super().unwrap()
 

@@ -37,34 +37,14 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     key = f"audit_app.view.{hashlib.sha256(view).hexdigest()}"
     if cache.get(key):
         return
-    details: dict[str, Json] = {
-        "face": face,
-        "filters": {name: _told(viewer, name, wanted[name]) for name in _used(wanted)},
-    }
-    commit_record(
-        actor=viewer,
-        action=Action.TRAIL_VIEW,
-        stream=streams.SYSTEM,
-        object=AuditObject("trail", deployment_uuid(), "events"),
-        details=details,
-    )
+    _commit(viewer, Action.TRAIL_VIEW, {"face": face, "filters": _filters(viewer, wanted)})
     # Not before: a view that could not be recorded is asked for again.
     cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
 
 
 def record_export(*, viewer: Actor, form: str, wanted: Mapping[str, object]) -> None:
     """Record that `viewer` takes events as a file of a format, and by which filters, before they do."""
-    details: dict[str, Json] = {
-        "format": form,
-        "filters": {name: _told(viewer, name, wanted[name]) for name in _used(wanted)},
-    }
-    commit_record(
-        actor=viewer,
-        action=Action.TRAIL_EXPORT,
-        stream=streams.SYSTEM,
-        object=AuditObject("trail", deployment_uuid(), "events"),
-        details=details,
-    )
+    _commit(viewer, Action.TRAIL_EXPORT, {"format": form, "filters": _filters(viewer, wanted)})
 
 
 def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | None:
@@ -79,14 +59,8 @@ def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | N
         return event
     hidden = AuditEvent.objects.filter(**which).values_list("pk", flat=True).first()
     if hidden is not None:
-        commit_record(
-            actor=viewer,
-            action=Action.TRAIL_VIEW,
-            stream=streams.SYSTEM,
-            object=AuditObject("trail", deployment_uuid(), "events"),
-            outcome=Outcome.DENIED,
-            details={"face": face, "filters": {"event": str(hidden)}},
-        )
+        asked: dict[str, Json] = {"face": face, "filters": {"event": str(hidden)}}
+        _commit(viewer, Action.TRAIL_VIEW, asked, outcome=Outcome.DENIED)
     return None
 
 
@@ -98,8 +72,25 @@ def _readable_event(viewer: Actor, which: Mapping[str, object]) -> AuditEvent | 
     return search.events(viewer=viewer, actor=viewer.uuid).select_related("manifest").filter(**which).first()
 
 
+def _commit(
+    viewer: Actor, action: Action, details: dict[str, Json], *, outcome: Outcome = Outcome.ALLOWED
+) -> None:
+    commit_record(
+        actor=viewer,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "events"),
+        outcome=outcome,
+        details=details,
+    )
+
+
 def _used(wanted: Mapping[str, object]) -> list[str]:
     return sorted(name for name, value in wanted.items() if value)
+
+
+def _filters(viewer: Actor, wanted: Mapping[str, object]) -> dict[str, Json]:
+    return {name: _told(viewer, name, wanted[name]) for name in _used(wanted)}
 
 
 def _told(viewer: Actor, name: str, value: object) -> str:

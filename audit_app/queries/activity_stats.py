@@ -65,7 +65,9 @@ def counts_by_hour(*, viewer: Actor, hours: int) -> HourCounts:
 
 
 def _readable(viewer: Actor, unit: _Unit, number: int) -> HourCounts:
-    counted = _counted(unit, _last(unit, number))
+    now = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    current = now.replace(hour=0) if unit is _DAY else now
+    counted = _counted(unit, [current - back * unit.length for back in reversed(range(number))])
     names = trail_policy().readable_streams(viewer)
     if names is None:
         return counted
@@ -74,12 +76,6 @@ def _readable(viewer: Actor, unit: _Unit, number: int) -> HourCounts:
         begin: {kind: count for kind, count in kinds.items() if kind.stream in readable}
         for begin, kinds in counted.items()
     }
-
-
-def _last(unit: _Unit, number: int) -> list[datetime]:
-    now = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    current = now.replace(hour=0) if unit is _DAY else now
-    return [current - back * unit.length for back in reversed(range(number))]
 
 
 def _counted(unit: _Unit, begins: list[datetime]) -> dict[datetime, Mapping[Kind, int]]:

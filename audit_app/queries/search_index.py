@@ -81,29 +81,18 @@ def rebuild(*, progress: Callable[[int], None] | None = None) -> int:
     """
     SearchPosition.objects.update(sequence=0)
     done = fill(progress=progress)
-    remove_orphans()
+    last = 0
+    rows = SearchEntry.objects.order_by("event_id").values_list("event_id", flat=True)
+    while ids := list(rows.filter(event_id__gt=last)[:_ROWS_PER_QUERY]):
+        there = Exists(AuditEvent.objects.filter(pk=OuterRef("event_id")))
+        SearchEntry.objects.filter(~there, event_id__gt=last, event_id__lte=ids[-1]).delete()
+        last = ids[-1]
     return done
 
 
 def remove(ids: Collection[int]) -> None:
     """Remove the rows of events that retention takes out, in its transaction."""
     SearchEntry.objects.filter(event_id__in=ids).delete()
-
-
-def remove_orphans() -> int:
-    """Remove the rows whose event does not exist, and return how many there were."""
-    last = removed = 0
-    while ids := list(_entries_after(last)[:_ROWS_PER_QUERY]):
-        there = Exists(AuditEvent.objects.filter(pk=OuterRef("event_id")))
-        lost = SearchEntry.objects.filter(~there, event_id__gt=last, event_id__lte=ids[-1])
-        removed += lost.delete()[0]
-        last = ids[-1]
-    return removed
-
-
-def _entries_after(last: int) -> "QuerySet[SearchEntry, int]":
-    rows = SearchEntry.objects.filter(event_id__gt=last).order_by("event_id")
-    return rows.values_list("event_id", flat=True)
 
 
 def _heads_ahead() -> QuerySet[StreamHead]:
@@ -118,7 +107,12 @@ def _streams_ahead() -> Iterator[str]:
 def _step(stream: str) -> int:
     """Add the next events of a stream, and return by how much its position moved; 0 if it is complete."""
     with transaction.atomic():
-        after = _locked_position(stream)
+        rows = SearchPosition.objects.select_for_update().filter(head_id=stream)
+        position = rows.first()
+        if position is None:
+            SearchPosition.objects.bulk_create([SearchPosition(head_id=stream)], ignore_conflicts=True)
+            position = rows.get()
+        after = position.sequence
         # Read under the lock: the events up to a committed head are committed as well.
         head = StreamHead.objects.values_list("sequence", flat=True).get(stream=stream)
         until = min(after + EVENTS_PER_STEP, head)
@@ -128,15 +122,6 @@ def _step(stream: str) -> int:
             cursor.execute(_statement(), [stream, after, until])
         SearchPosition.objects.filter(head_id=stream).update(sequence=until)
     return until - after
-
-
-def _locked_position(stream: str) -> int:
-    rows = SearchPosition.objects.select_for_update().filter(head_id=stream)
-    position = rows.first()
-    if position is None:
-        SearchPosition.objects.bulk_create([SearchPosition(head_id=stream)], ignore_conflicts=True)
-        position = rows.get()
-    return position.sequence
 
 
 @cache

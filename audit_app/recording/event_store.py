@@ -98,8 +98,8 @@ def append(entries: Sequence[Entry], moves: Sequence[Move], *, is_last: bool = F
     if len(rows) > 1:
         bulk_sql.insert(insert, rows)
     else:
-        raw_sql.execute(database, insert.head + insert.row, rows[0])
-    return all(raw_sql.execute(database, move_head, _moved(move)) == 1 for move in moves)
+        raw_sql.write(database, insert.head + insert.row, rows[0])
+    return all(raw_sql.write(database, move_head, _moved(move))[0] == 1 for move in moves)
 
 
 def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) -> bool:
@@ -108,10 +108,12 @@ def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) 
     if not is_last:
         moved = written_by_each([stored, *(Statement(statements.move_head, _moved(move)) for move in moves)])
         return [each.changed for each in moved[1:]] == [1] * len(moves)
-    move_or_fail = statements.move_or_fail
+    # Heads first, in the order in which all lock them: what does not follow them is not stored.
+    moved_or_failed = [
+        Statement(statements.move_or_fail, [*move.since, *move.to, move.stream]) for move in moves
+    ]
     try:
-        # Heads first, in the order in which all lock them: what does not follow them is not stored.
-        written_and_committed([*(Statement(move_or_fail, _moved_or_fail(move)) for move in moves), stored])
+        written_and_committed([*moved_or_failed, stored])
     except IntegrityError as error:
         if error.args[:1] != (_NOT_NULL,):
             raise
@@ -122,10 +124,6 @@ def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) 
 def _moved(move: Move) -> list[Any]:
     (sequence, hashed), (before, _) = move.to, move.since
     return [sequence, hashed, move.stream, before]
-
-
-def _moved_or_fail(move: Move) -> list[Any]:
-    return [*move.since, *move.to, move.stream]
 
 
 def insert_items(manifest_id: int, items: Sequence[Sequence[Any]]) -> None:

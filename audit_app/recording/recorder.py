@@ -270,11 +270,6 @@ def _append_to_seen(
     return None
 
 
-def _details(draft: EventDraft) -> Mapping[str, Json] | None:
-    """Return the details of an event, with the client by which a person acted."""
-    return {**(draft.details or {}), "via": draft.actor.via} if draft.actor.via else draft.details
-
-
 class _Ready(NamedTuple):
     """A draft with all that can be done before the head is locked."""
 
@@ -284,7 +279,11 @@ class _Ready(NamedTuple):
 
 
 def _ready(draft: EventDraft) -> _Ready:
-    return _Ready(draft, details_text(_details(draft)), _manifest(draft.manifest))
+    details, via = draft.details, draft.actor.via
+    if via:
+        # The client by which a person acted.
+        details = {**(details or {}), "via": via}
+    return _Ready(draft, details_text(details), _manifest(draft.manifest))
 
 
 class _Chained(NamedTuple):
@@ -343,17 +342,18 @@ def _open_stream(stream: str) -> None:
         _locked_heads({streams.SYSTEM})
         if event_store.locked_heads({stream}):
             return
-        _append([_opening(stream)], committed=False)
+        _append(
+            [
+                EventDraft(
+                    actor=actors.system(),
+                    action=Action.STREAM_OPEN,
+                    stream=streams.SYSTEM,
+                    object=AuditObject("stream", uuid5(deployment_uuid(), stream), stream),
+                )
+            ],
+            committed=False,
+        )
     event_store.open_head(stream, genesis(deployment_uuid(), stream))
-
-
-def _opening(stream: str) -> EventDraft:
-    return EventDraft(
-        actor=actors.system(),
-        action=Action.STREAM_OPEN,
-        stream=streams.SYSTEM,
-        object=AuditObject("stream", uuid5(deployment_uuid(), stream), stream),
-    )
 
 
 _MANIFEST: Final = PreparedQuery(

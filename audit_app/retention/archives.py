@@ -29,7 +29,6 @@ class Bundle:
 
     @property
     def path(self) -> Path:
-        """Its default path."""
         return Path(settings.KEEPER_AUDIT_ARCHIVE_DIR) / self.name
 
     @property

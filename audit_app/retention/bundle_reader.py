@@ -54,14 +54,15 @@ class _Check:
         self._has_checkpoint = False
 
     def take(self, line: dict[str, Any]) -> None:
-        """Judge the next line."""
         kind = line["kind"]
         if self._claimed is not None:
             raise BadBundle("something follows the end of the bundle")
         if kind == "event":
             self._event(line)
         elif kind == "manifest":
-            self._manifest(line)
+            if manifest_digest((str(UUID(uuid)), *rest) for uuid, *rest in line["read"]) != line["digest"]:
+                raise BadBundle("a manifest in the bundle is not what was recorded")
+            self._manifests.add(line["digest"])
         elif kind == "checkpoint":
             self._has_checkpoint = line["checkpoint"] == self._checkpoint.text
         elif kind == "end":
@@ -70,7 +71,6 @@ class _Check:
         self._counts[kind] += kind != "bundle"
 
     def end(self) -> None:
-        """Judge the whole."""
         if self._claimed is None or any(self._counts[kind] != count for kind, count in self._claimed.items()):
             raise BadBundle("the bundle does not hold as much as it says")
         if not self._has_checkpoint:
@@ -101,8 +101,3 @@ class _Check:
         cut = self._cuts.get(stream)
         deployment = self._checkpoint.statement.deployment
         return cut.head if cut else Head(0, genesis(deployment, stream))
-
-    def _manifest(self, line: dict[str, Any]) -> None:
-        if manifest_digest((str(UUID(uuid)), *rest) for uuid, *rest in line["read"]) != line["digest"]:
-            raise BadBundle("a manifest in the bundle is not what was recorded")
-        self._manifests.add(line["digest"])

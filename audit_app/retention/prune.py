@@ -78,7 +78,6 @@ class Plan:
 
     @property
     def removed(self) -> int:
-        """How many events would go."""
         return sum(each.removed for each in self.streams)
 
 
@@ -100,7 +99,10 @@ def plan(*, before: datetime) -> Plan:
     """
     checkpoint = _covering(before)
     _require_sound(checkpoint)
-    _require_sent(checkpoint)
+    for state in SinkState.objects.filter(name__in=[sink.name for sink in event_sinks()]):
+        taken = dict(state.cursors.values_list("stream", "sequence"))
+        if any(taken.get(stream, 0) < head.sequence for stream, head in checkpoint.statement.heads.items()):
+            raise PruneRefused(f"the sink {state.name} has not taken all of these events yet")
     planned = [each for each in _planned(checkpoint) if each.removed]
     if not planned:
         raise NothingToPrune("no event that retention may take out is older than that")
@@ -120,16 +122,16 @@ def prune(
     bundle_object = AuditObject("bundle", uuid4(), bundle.name[:200])
     commit_record(actor=actor, action=Action.TRAIL_EXPORT, stream=streams.SYSTEM, object=bundle_object)
     sha256 = _sealed(chosen.checkpoint, bundle)
+    said = _Record(
+        actor=actor,
+        told=bundle_object,
+        sha256=sha256,
+        checkpoint=chosen.checkpoint,
+        operator=operator,
+    )
     removed = 0
     for each in chosen.streams:
-        for step in _steps(
-            each,
-            actor=actor,
-            told=bundle_object,
-            sha256=sha256,
-            checkpoint=chosen.checkpoint,
-            operator=operator,
-        ):
+        for step in _steps(each, said):
             removed += step
             if progress:
                 progress(each.stream, step)
@@ -174,14 +176,6 @@ def _require_sound(checkpoint: SignedCheckpoint) -> None:
     }
     for problem in descent_problems(since={}, through={}, heads=heads):
         raise PruneRefused(f"{problem.kind}: {problem.object}: {problem.message}")
-
-
-def _require_sent(checkpoint: SignedCheckpoint) -> None:
-    """Raise PruneRefused while a sink of events still lacks one of them."""
-    for state in SinkState.objects.filter(name__in=[sink.name for sink in event_sinks()]):
-        taken = dict(state.cursors.values_list("stream", "sequence"))
-        if any(taken.get(stream, 0) < head.sequence for stream, head in checkpoint.statement.heads.items()):
-            raise PruneRefused(f"the sink {state.name} has not taken all of these events yet")
 
 
 def _planned(checkpoint: SignedCheckpoint) -> Iterator[StreamPlan]:
@@ -248,17 +242,8 @@ class _Record:
     operator: str
 
 
-def _steps(
-    planned: StreamPlan,
-    *,
-    actor: Actor,
-    told: AuditObject,
-    sha256: str,
-    checkpoint: SignedCheckpoint,
-    operator: str,
-) -> Iterator[int]:
+def _steps(planned: StreamPlan, said: _Record) -> Iterator[int]:
     """Cut one stream step by step; yield how many events each took."""
-    said = _Record(actor=actor, told=told, sha256=sha256, checkpoint=checkpoint, operator=operator)
     after = planned.after
     while after < planned.through.sequence:
         until = min(after + _EVENTS_PER_STEP, planned.through.sequence)

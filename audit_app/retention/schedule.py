@@ -71,7 +71,10 @@ def prune_if_due() -> Pruned | None:
     """Prune events older than KEEPER_AUDIT_RETENTION_DAYS, if that is set; a refusal raises an alert."""
     days = settings.KEEPER_AUDIT_RETENTION_DAYS
     # A copy of the database does nothing, and reports nothing.
-    if days <= 0 or not is_active() or _was_done_lately():
+    if days <= 0 or not is_active():
+        return None
+    lately = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, at__gt=timezone.now() - _APART)
+    if lately.exists():
         return None
     try:
         done = prune(
@@ -92,8 +95,3 @@ def prune_if_due() -> Pruned | None:
         return None
     trail_alerts().over(kind=KIND, subject="old events are taken out of the audit trail again")
     return done
-
-
-def _was_done_lately() -> bool:
-    cuts = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE)
-    return cuts.filter(at__gt=timezone.now() - _APART).exists()

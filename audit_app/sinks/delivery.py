@@ -56,15 +56,28 @@ def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool
 
 
 def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
-    state = _claimed(sink, begin, at_once=at_once)
+    noted, made = SinkState.objects.get_or_create(name=sink.name)
+    if made:
+        begin(noted)
+    now = timezone.now()
+    due = Q() if at_once else Q(due_at=None) | Q(due_at__lte=now)
+    free = unleased(now, _LEASE, column="leased_until") & due
+    state = claim(SinkState.objects.all(), noted.pk, free, leased_until=now + _LEASE)
     if state is None:
+        # Another worker has it, or it is not due.
         return 0
     try:
         sent = send(sink, state, timezone.now() + _WORK)
     except (SinkDown, BadCheckpoint) as error:
         _failed(state, str(error))
         return 0
-    _succeeded(state)
+    SinkState.objects.filter(pk=state.pk).update(
+        leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error=""
+    )
+    if state.failures >= _TOLD_AFTER:
+        trail_alerts().over(
+            kind=state.name, subject=f"the audit sink {state.name} takes what it is given again"
+        )
     return sent
 
 
@@ -95,27 +108,6 @@ def _send_events(sink: Sink, state: SinkState, until: datetime) -> int:
         if timezone.now() > until:
             break
     return sent
-
-
-def _claimed(sink: Sink, begin: Callable[[SinkState], None], *, at_once: bool) -> SinkState | None:
-    """Lease a sink for this worker, or return None: another has it, or it is not due."""
-    state, made = SinkState.objects.get_or_create(name=sink.name)
-    if made:
-        begin(state)
-    now = timezone.now()
-    due = Q() if at_once else Q(due_at=None) | Q(due_at__lte=now)
-    free = unleased(now, _LEASE, column="leased_until") & due
-    return claim(SinkState.objects.all(), state.pk, free, leased_until=now + _LEASE)
-
-
-def _succeeded(state: SinkState) -> None:
-    SinkState.objects.filter(pk=state.pk).update(
-        leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error=""
-    )
-    if state.failures >= _TOLD_AFTER:
-        trail_alerts().over(
-            kind=state.name, subject=f"the audit sink {state.name} takes what it is given again"
-        )
 
 
 def _failed(state: SinkState, text: str) -> None:

@@ -51,7 +51,10 @@ class FileSink(Sink):
         """Return the line of the highest number, of the last 64 MiB or of all; a torn one is none."""
         try:
             with self._opened(os.O_RDONLY) as descriptor:
-                return _highest(_whole_lines_from_end(descriptor, None if thorough else _TAIL))
+                lines = _lines_from_end(descriptor, None if thorough else _TAIL)
+                # Text after the last line break is an incomplete write.
+                next(lines, None)
+                return _highest(lines)
         except FileNotFoundError:
             return None
 
@@ -80,16 +83,12 @@ def _highest(lines: Iterator[bytes]) -> bytes | None:
     """Return the first of the lines with the highest number; one that was torn has none."""
     highest, found = 0, None
     for line in lines:
-        number = _number(line)
+        # Unverified: parsing each line would take long.
+        said = _NUMBER.search(line)
+        number = int(said[1]) if said else 0
         if number > highest and _is_json(line):
             highest, found = number, line
     return found
-
-
-def _number(line: bytes) -> int:
-    """Return the number in a line, unverified; 0 for none. Parsing each line would take long."""
-    said = _NUMBER.search(line)
-    return int(said[1]) if said else 0
 
 
 def _is_json(line: bytes) -> bool:
@@ -98,14 +97,6 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _whole_lines_from_end(descriptor: int, most: int | None) -> Iterator[bytes]:
-    """Yield the whole lines of the last bytes of a file, the last one first."""
-    # Text after the last line break is an incomplete write.
-    found = _lines_from_end(descriptor, most)
-    next(found, None)
-    return found
 
 
 def _lines_from_end(descriptor: int, most: int | None) -> Iterator[bytes]:

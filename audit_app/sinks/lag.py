@@ -27,24 +27,21 @@ def sink_lags() -> list[SinkLag]:
     """Return every sink of the settings, those of checkpoints first."""
     states = {state.name: state for state in SinkState.objects.all()}
     newest = Checkpoint.objects.order_by("-number").values_list("number", flat=True).first() or 0
-    found = [_of_checkpoints(sink.name, states.get(sink.name), newest) for sink in checkpoint_sinks()]
+    found = []
+    for sink in checkpoint_sinks():
+        state = states.get(sink.name)
+        position = state.position if state else 0
+        lacking = Checkpoint.objects.filter(number__gt=position)
+        oldest = lacking.aggregate(at=Min("at"))["at"] if state else None
+        behind = max(0, newest - position)
+        found.append(SinkLag(name=sink.name, takes="checkpoints", state=state, behind=behind, since=oldest))
     events = event_sinks()
     if events:
         heads = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0
         cursors = StreamCursor.objects.order_by().values_list("sink").annotate(taken=Sum("sequence"))
         taken = dict(cursors.values_list("sink", "taken"))
-        found += [_of_events(sink.name, states.get(sink.name), heads, taken) for sink in events]
+        for sink in events:
+            state = states.get(sink.name)
+            behind = max(0, heads - (taken.get(state.pk, 0) if state else 0))
+            found.append(SinkLag(name=sink.name, takes="events", state=state, behind=behind))
     return found
-
-
-def _of_checkpoints(name: str, state: SinkState | None, newest: int) -> SinkLag:
-    position = state.position if state else 0
-    oldest = Checkpoint.objects.filter(number__gt=position).aggregate(at=Min("at"))["at"] if state else None
-    return SinkLag(
-        name=name, takes="checkpoints", state=state, behind=max(0, newest - position), since=oldest
-    )
-
-
-def _of_events(name: str, state: SinkState | None, heads: int, taken: dict[int, int]) -> SinkLag:
-    done = taken.get(state.pk, 0) if state else 0
-    return SinkLag(name=name, takes="events", state=state, behind=max(0, heads - done))

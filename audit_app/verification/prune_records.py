@@ -9,13 +9,12 @@ the last event of the range, from where verification continues, and a digest ove
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django.db.models import Max
 
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.checkpoint_statement import Head
-from audit_app.crypto.hash_chain import Link
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent
@@ -58,7 +57,6 @@ class RetainedDigest:
         self.count = 0
 
     def add(self, sequence: int, link: bytes) -> None:
-        """Take up the next event."""
         self._hash.update(sequence.to_bytes(8, "big") + link)
         self.count += 1
 
@@ -107,28 +105,25 @@ def retained_problems(stream: str, tally: VerificationStats) -> Iterator[Problem
 def _cut_at(stream: str, sequence: int) -> PruneRecord | None:
     for link in event_store.links(stream, after=sequence - 1, until=sequence, limit=1):
         if link.fields.action == Action.TRAIL_PRUNE and has_valid_mac(link):
-            return _parsed(link, parsed_details(link.fields.details))
+            said = parsed_details(link.fields.details)
+            fields = link.fields
+            return PruneRecord(
+                stream=fields.stream,
+                sequence=fields.sequence,
+                at=fields.at,
+                actor=fields.actor_name,
+                after=said["after"],
+                through=said["through"],
+                link=bytes.fromhex(said["hash"]),
+                kept=said["kept"],
+                digest=said["digest"],
+                removed=said["removed"],
+                checkpoint=said["checkpoint"],
+                bundle=said["bundle"],
+                sha256=said["sha256"],
+                operator=said["operator"],
+            )
     return None
-
-
-def _parsed(link: Link, said: dict[str, Any]) -> PruneRecord:
-    fields = link.fields
-    return PruneRecord(
-        stream=fields.stream,
-        sequence=fields.sequence,
-        at=fields.at,
-        actor=fields.actor_name,
-        after=said["after"],
-        through=said["through"],
-        link=bytes.fromhex(said["hash"]),
-        kept=said["kept"],
-        digest=said["digest"],
-        removed=said["removed"],
-        checkpoint=said["checkpoint"],
-        bundle=said["bundle"],
-        sha256=said["sha256"],
-        operator=said["operator"],
-    )
 
 
 def _kept_damage(cut: PruneRecord, tally: VerificationStats) -> Problem | None:

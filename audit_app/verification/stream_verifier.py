@@ -159,17 +159,13 @@ def _verify_manifests(tally: VerificationStats) -> Iterator[Problem]:
         for manifest in manifests:
             tally.manifests += 1
             if digests.get(manifest.pk, empty) != manifest.digest:
-                yield _bad_manifest(manifest)
+                event = manifest.events.order_by("pk").values_list("stream", "sequence").first()
+                stream, sequence = event or ("", None)
+                yield Problem(
+                    kind="edited",
+                    stream=stream,
+                    sequence=sequence,
+                    object=f"manifest {manifest.digest[:12]}",
+                    message="the list of what was read or created is not the one that was recorded",
+                )
         last = manifests[-1].pk
-
-
-def _bad_manifest(manifest: ReadManifest) -> Problem:
-    event = manifest.events.order_by("pk").values_list("stream", "sequence").first()
-    stream, sequence = event or ("", None)
-    return Problem(
-        kind="edited",
-        stream=stream,
-        sequence=sequence,
-        object=f"manifest {manifest.digest[:12]}",
-        message="the list of what was read or created is not the one that was recorded",
-    )

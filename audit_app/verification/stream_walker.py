@@ -130,19 +130,15 @@ class _Walk:
         )
         try:
             with closing(found):
-                return self._passes(found)
+                passed = False
+                for rows in found:
+                    if not self._passes_all(rows):
+                        return False
+                    passed = True
+                return passed
         except DatabaseError:
             # What is no text has no canonical form: the steps name it.
             return False
-
-    def _passes(self, found: Iterable[Sequence[event_store.CanonicalLink]]) -> bool:
-        """Pass batches until an event in one is not sound; False if there is one, or no event at all."""
-        passed = False
-        for rows in found:
-            if not self._passes_all(rows):
-                return False
-            passed = True
-        return passed
 
     def _passes_all(self, rows: Sequence[event_store.CanonicalLink]) -> bool:
         sequence, previous = self.sequence, self.previous
@@ -176,7 +172,6 @@ class _Walk:
         return next(bad, len(chained))
 
     def _steps(self, until: int) -> Problem | None:
-        """Judge the next events one by one."""
         batch = event_store.links(self.stream, after=self.sequence, until=until, limit=_STEPS_PER_QUERY)
         if not batch:
             message = f"events {self.sequence + 1} to {until} are missing at the end"

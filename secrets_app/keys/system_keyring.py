@@ -72,7 +72,7 @@ class _OpenKeys:
 
 
 class SystemKeyring:
-    """Implements audit_app's Keyring with the system data keys."""
+    """Implements audit_app's Keyring, which says what each method does, with the system data keys."""
 
     def __init__(self) -> None:
         # Re-entrant: recording the creation of a key asks for a MAC.
@@ -82,18 +82,10 @@ class SystemKeyring:
         self._looked_at = 0.0
 
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
-        """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         key = (self._pinned or self._open_keys()).active[purpose]
         return key.id.bytes + key.hmac_sha256(message)
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
-        """Return, in constant time, whether a tag is valid under a key of the purpose, older ones included.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         tag = bytes(tag)
         if len(tag) != _TAG_BYTES:
             return False
@@ -105,24 +97,15 @@ class SystemKeyring:
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether the keys are open, and no look for replaced ones is due: then they take no time."""
         return self._pinned is not None and time.monotonic() - self._looked_at <= _LOOK_SECONDS
 
     def verify_held(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
-        """Return what `verify` does under the keys that are open; one of another key is not valid.
-
-        Opens no key and asks no database.
-        """
         if self._pinned is None or len(tag) != _TAG_BYTES:
             return False
         key = self._pinned.by_id.get((purpose, tag[:16]))
         return key is not None and hmac.compare_digest(key.hmac_sha256(message), tag[16:])
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether `verify` is true for every (message, tag); much faster for many.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         keys = (self._pinned or self._open_keys()).by_id
         own, key = b"", None
         made, found = [], []
@@ -140,10 +123,6 @@ class SystemKeyring:
         return hmac.compare_digest(b"".join(made), b"".join(found))
 
     def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
-        """Sign for a checkpoint with the active signing key, or with an older one that is named.
-
-        Raises KeyringUnavailable if the key is not there or cannot be opened.
-        """
         keys = self._pinned or self._open_keys()
         key = keys.active[Purpose.CHECKPOINT]
         if key_id is not None and key_id != key.id:
@@ -155,10 +134,6 @@ class SystemKeyring:
         return Signature(key.id, _public(key), private.sign(message))
 
     def public_key(self, key_id: UUID) -> bytes | None:
-        """Return the public half of a signing key, or None; one that another process made is looked for.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         keys = (self._pinned or self._open_keys()).by_id
         key = keys.get((Purpose.CHECKPOINT, key_id.bytes)) or self._load_rotated(
             Purpose.CHECKPOINT, key_id.bytes
@@ -166,26 +141,14 @@ class SystemKeyring:
         return _public(key) if key else None
 
     def public_keys(self) -> Mapping[UUID, bytes]:
-        """Return the public half of every signing key, the retired ones too, 32 bytes each.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         keys = (self._pinned or self._open_keys()).by_id
         return {key.id: _public(key) for (purpose, _), key in keys.items() if purpose == Purpose.CHECKPOINT}
 
     def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
-        """Return the envelope of a few bytes under the active key.
-
-        Raises KeyringUnavailable if the keys cannot be opened.
-        """
         key = (self._pinned or self._open_keys()).active[purpose]
         return seal.seal(content, data_key=key, context=_context(place))
 
     def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
-        """Return what an envelope holds, also one under a key that was replaced.
-
-        Raises NotSealedHere if it was edited or belongs elsewhere, and KeyringUnavailable.
-        """
         try:
             return seal.open_envelope(
                 envelope, data_key_for=lambda key_id: self._key(purpose, key_id), context=_context(place)
@@ -201,10 +164,6 @@ class SystemKeyring:
         return key
 
     def open_all(self) -> None:
-        """Open every system key, making those that never were; cheap once they are open.
-
-        Raises KeyringUnavailable if one that writes cannot be opened or made.
-        """
         if self._pinned is None:
             self._open_keys()
         elif time.monotonic() - self._looked_at > _LOOK_SECONDS and not is_in_transaction():
@@ -215,10 +174,6 @@ class SystemKeyring:
                 _log.warning("cannot look whether system keys were replaced: %s", error)
 
     def refresh(self) -> None:
-        """Open the system keys that were made since, and write under the newest.
-
-        Raises KeyUnavailable, or the database's error; what was open stays so.
-        """
         with self._lock:
             self._looked_at = time.monotonic()
             if self._pinned is not None:

@@ -48,7 +48,6 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
         self.committed = False
 
     def rollback(self) -> None:
-        """Take back what was begun."""
         self.committed = False
         self._end(super().rollback)
 
@@ -63,7 +62,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection to MariaDB or MySQL whose server stays in autocommit outside of transactions."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Return a new connection whose transactions begin late."""
         connection = super().get_new_connection(conn_params)
         # The driver's own function has made it, which tracing wraps: what it gave becomes of our kind.
         connection.__class__ = LazyConnection

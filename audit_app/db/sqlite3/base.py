@@ -88,7 +88,6 @@ class DatabaseOperations(operations.DatabaseOperations):
     """Converts what does not fit its field as well."""
 
     def get_db_converters(self, expression: Any) -> list[Any]:
-        """Return what turns a column into the value of its field."""
         kind = expression.output_field.get_internal_type()
         if kind == "UUIDField":
             return [_uuid]

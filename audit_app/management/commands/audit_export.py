@@ -24,7 +24,6 @@ class Command(BaseCommand):
         parser.add_argument("--stream", action="append", help="this stream only; repeatable")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Record the export, then write it line by line."""
         named = options["stream"]
         commit_record(
             actor=actors.system(),

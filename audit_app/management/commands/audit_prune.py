@@ -43,7 +43,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Plan, or do it and sign what came of it."""
         if options["bundles"]:
             self._check_bundles()
             return

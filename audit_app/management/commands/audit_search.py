@@ -20,7 +20,6 @@ class Command(BaseCommand):
         chosen.add_argument("--rebuild", action="store_true", help="write every row again from the events")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it, and print how far the search is behind."""
         if options["rebuild"]:
             search_index.rebuild(progress=self._show)
         elif options["fill"]:

@@ -19,7 +19,7 @@ AT = datetime(2026, 11, 27, 12, 0, 0, 120_000, tzinfo=UTC)
 
 
 def update(row: Model, names: set[str], *, unless_changed: str, was: int) -> bool:
-    return raw_sql.execute(connection, *change(row, names, unless_changed=unless_changed, was=was)) == 1
+    return raw_sql.write(connection, *change(row, names, unless_changed=unless_changed, was=was))[0] == 1
 
 
 def columns(row: Model | None) -> dict[str, Any]:

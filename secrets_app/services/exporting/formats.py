@@ -53,7 +53,6 @@ class JsonExport(_ExportRenderer):
     format = "json"
 
     def written(self, values: Mapping[str, str]) -> bytes:
-        """Return one JSON object, name → value."""
         return orjson.dumps(dict(values))
 
 
@@ -65,7 +64,6 @@ class DotenvExport(_ExportRenderer):
     charset = "utf-8"
 
     def written(self, values: Mapping[str, str]) -> bytes:
-        """Return a line for each value, quoted so that nothing in it is interpreted."""
         # REST framework takes the media type from an answer without a byte.
         return dotenv_file.written(values) or b"\n"
 
@@ -81,7 +79,6 @@ class YamlExport(_ExportRenderer):
     format = "yaml"
 
     def written(self, values: Mapping[str, str]) -> bytes:
-        """Return one YAML mapping, name → value."""
         # Double quotes and escapes alone keep every character, such as NEL, which YAML folds.
         text: str = yaml.safe_dump(dict(values), default_style='"', sort_keys=False, width=_NEVER_FOLDED)
         return text.encode()
@@ -95,7 +92,6 @@ class CsvExport(_ExportRenderer):
     charset = "utf-8"
 
     def written(self, values: Mapping[str, str]) -> bytes:
-        """Return a row of columns, and a row for each value."""
         text = io.StringIO(newline="")
         rows = csv.writer(text, quoting=csv.QUOTE_ALL)
         rows.writerow(("name", "value", "escaped"))
@@ -113,7 +109,6 @@ class KubernetesExport(_ExportRenderer):
     format = KUBERNETES
 
     def written(self, values: Mapping[str, str]) -> bytes:
-        """Return the manifest, its data in Base64 so that every byte arrives."""
         data = {name: b64encode(value.encode()).decode() for name, value in values.items()}
         secret = {
             "apiVersion": "v1",
