@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
+from audit_app.db.batches import in_batches
+
 # A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
 _ROWS_PER_STATEMENT: Final = 100
 # A statement ends with the row that reaches this; the largest envelope adds 130 KB.
@@ -86,7 +88,7 @@ def update(
         first = ", ".join(f"{mark} AS v{number}" for number, mark in enumerate(marks))
         further = f" UNION ALL SELECT {', '.join(marks)}"
         taken = 0
-        for batch in _batches(rows):
+        for batch in in_batches(rows, _ROWS_PER_STATEMENT):
             values = f"SELECT {first}{further * (len(batch) - 1)}"
             statement = f"UPDATE {quote(table)} stored JOIN ({values}) given ON {wanted} SET {assigned}"  # noqa: S608 - as above
             cursor.execute(statement, list(chain.from_iterable(batch)))
@@ -99,10 +101,6 @@ def _mark(*, binary: bool) -> str:
         return "%s"
     mark: str = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     return mark
-
-
-def _batches(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Sequence[Any]]]:
-    return (rows[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(rows), _ROWS_PER_STATEMENT))
 
 
 def _statements(statement: Insert, rows: Sequence[Sequence[Any]]) -> Iterator[str]:

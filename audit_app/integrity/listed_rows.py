@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import CharField
 from django.db.models.functions import Cast
 
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 
@@ -48,7 +49,7 @@ def listed_rows(uuids: Collection[UUID] | None = None) -> Iterator[ListedRow]:
         return
     manifests = AuditEvent.objects.filter(action__in=LISTING, manifest__isnull=False).order_by()
     known = set(manifests.values_list("manifest_id", flat=True))
-    for some in _batches(sorted(known)):
+    for some in in_batches(sorted(known), _MANIFESTS_PER_QUERY):
         found = items.filter(manifest__in=some).order_by()
         yield from _placed(list(found.values_list("manifest_id", *LISTED_COLUMNS)))
 
@@ -63,7 +64,7 @@ def _placed(rows: Sequence[tuple[Any, ...]]) -> Iterator[ListedRow]:
 def _positions(manifests: Collection[int]) -> Mapping[int, Sequence[Position]]:
     """Return where the events are that name these manifests, by manifest; of creations alone."""
     found: dict[int, list[Position]] = defaultdict(list)
-    for some in _batches(sorted(manifests)):
+    for some in in_batches(sorted(manifests), _MANIFESTS_PER_QUERY):
         # As text, so that a time which is none ends nothing: the chain names the event.
         events = AuditEvent.objects.filter(manifest__in=some).order_by()
         columns = ("manifest_id", "action", "outcome", "stream", "sequence", Cast("at", CharField()))
@@ -71,8 +72,3 @@ def _positions(manifests: Collection[int]) -> Mapping[int, Sequence[Position]]:
             if action in LISTING and outcome == Outcome.ALLOWED:
                 found[manifest].append(Position(*position))
     return found
-
-
-def _batches(manifests: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(manifests), _MANIFESTS_PER_QUERY):
-        yield manifests[start : start + _MANIFESTS_PER_QUERY]

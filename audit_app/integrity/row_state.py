@@ -79,7 +79,11 @@ def latest_digests(
         known = newest.get((uuid, state.stream))
         if known is None or state.follows(known):
             newest[uuid, state.stream] = state
-    return _last_of_any_stream(newest)
+    found: dict[str, LatestDigest] = {}
+    for (uuid, _stream), state in newest.items():
+        if uuid not in found or state.follows(found[uuid]):
+            found[uuid] = state
+    return found
 
 
 def _detailed(actions: Iterable[str], uuids: Sequence[UUID] | None) -> Iterator[tuple[str, LatestDigest]]:
@@ -109,14 +113,6 @@ def _recorded_rows(details: object) -> dict[str, str | None]:
         return {}
     rows = parsed_details(details).get(_DETAIL)
     return rows if isinstance(rows, dict) else {}
-
-
-def _last_of_any_stream(newest: Mapping[tuple[str, str], LatestDigest]) -> dict[str, LatestDigest]:
-    found: dict[str, LatestDigest] = {}
-    for (uuid, _stream), state in newest.items():
-        if uuid not in found or state.follows(found[uuid]):
-            found[uuid] = state
-    return found
 
 
 def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDigest]) -> Iterator[Problem]:

@@ -122,28 +122,11 @@ def exchange(
     headers: Mapping[str, str],
     seconds: float | None,
     most: int,
-) -> tuple[int, bytes]:
-    """Send one request once, follow nothing, and return status and body.
+) -> Reply:
+    """Send one request once, follow nothing, and return its whole answer.
 
     Raises an OutboundError, an HTTPError of urllib3, or OSError.
     """
-    reply = exchange_with_headers(
-        connections, method, url, body=body, headers=headers, seconds=seconds, most=most
-    )
-    return reply.status, reply.body
-
-
-def exchange_with_headers(
-    connections: HTTPConnectionPool,
-    method: str,
-    url: str,
-    *,
-    body: bytes | None,
-    headers: Mapping[str, str],
-    seconds: float | None,
-    most: int,
-) -> Reply:
-    """Send one request as `exchange` does, and return the headers of its answer, too."""
     with limited(seconds, most=most) as limit:
         response = connections.urlopen(
             method,

@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
 from audit_app.db import bulk_sql, joint_queries, raw_sql
+from audit_app.db.batches import in_batches
 from audit_app.db.joint_queries import Statement, written_and_committed, written_by_each
 
 Head: TypeAlias = tuple[int, bytes]
@@ -147,8 +148,7 @@ def remove(ids: Sequence[int]) -> int:
     """Delete events by id, for retention alone; return how many there were."""
     removed = 0
     with connection.cursor() as cursor:
-        for start in range(0, len(ids), _ITEMS_PER_INSERT):
-            batch = ids[start : start + _ITEMS_PER_INSERT]
+        for batch in in_batches(ids, _ITEMS_PER_INSERT):
             marks = ", ".join(["%s"] * len(batch))
             cursor.execute(f"DELETE FROM {_EVENTS} WHERE id IN ({marks})", batch)  # noqa: S608 - our own names
             removed += cursor.rowcount

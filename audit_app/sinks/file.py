@@ -54,7 +54,14 @@ class FileSink(Sink):
                 lines = _lines_from_end(descriptor, None if thorough else _TAIL)
                 # Text after the last line break is an incomplete write.
                 next(lines, None)
-                return _highest(lines)
+                highest, found = 0, None
+                for line in lines:
+                    # Unverified: parsing each line would take long.
+                    said = _NUMBER.search(line)
+                    number = int(said[1]) if said else 0
+                    if number > highest and _is_json(line):
+                        highest, found = number, line
+                return found
         except FileNotFoundError:
             return None
 
@@ -77,18 +84,6 @@ class FileSink(Sink):
             raise
         except OSError as error:
             raise SinkDown(f"{self.name}: {error.strerror}") from error
-
-
-def _highest(lines: Iterator[bytes]) -> bytes | None:
-    """Return the first of the lines with the highest number; one that was torn has none."""
-    highest, found = 0, None
-    for line in lines:
-        # Unverified: parsing each line would take long.
-        said = _NUMBER.search(line)
-        number = int(said[1]) if said else 0
-        if number > highest and _is_json(line):
-            highest, found = number, line
-    return found
 
 
 def _is_json(line: bytes) -> bool:

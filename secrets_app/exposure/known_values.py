@@ -5,20 +5,18 @@ written by them counts. A rotation in the name of its requester does not count: 
 rotator, never to a person.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from audit_app.crypto.canonical_json import parsed_details
+from audit_app.db.batches import BATCH, in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, ReadManifestItem
 from secrets_app.models import Secret
 
-# As many ids as a statement may name on every database.
-BATCH: Final = 500
-Item = TypeVar("Item")
 # Acts on values that show none to the actor. Any other act counts as a read, so a new way of reading is
 # included by default.
 _UNSEEN: Final = (
@@ -51,11 +49,6 @@ def known_to(who: UUID) -> list[Known]:
         secrets += Secret.objects.filter(uuid__in=uuids).select_related("environment")
     secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
     return [_known(secret, seen[secret.uuid]) for secret in secrets]
-
-
-def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Return the items in runs that one statement can name."""
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 def _known(secret: Secret, numbers: set[int]) -> Known:

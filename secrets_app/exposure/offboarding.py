@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from audit_app.db.batches import in_batches
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view
@@ -24,7 +25,7 @@ from environments_app.errors import Conflict, Invisible
 from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.accounts import disable_user
 from environments_app.users.password_backend import named_user
-from secrets_app.exposure.known_values import Known, in_batches, known_to
+from secrets_app.exposure.known_values import Known, known_to
 from secrets_app.models import Secret
 
 Queue = Callable[[Collection[UUID]], int]

@@ -20,14 +20,14 @@ MAX_NUMBER: Final = 2**31 - 1
 AS_WRITTEN: Final = {"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
 
 
-def version_number(request: HttpRequest, name: str = "version") -> int | None:
+def version_number(request: HttpRequest) -> int | None:
     """Return the number that a form sends, or None if it sends none. Raises InvalidInput."""
-    text = request.POST.get(name, "")
+    text = request.POST.get("version", "")
     if not text:
         return None
     number = whole_number(text, largest=MAX_NUMBER)
     if number is None:
-        raise InvalidInput(name, "Choose a version.")
+        raise InvalidInput("version", "Choose a version.")
     return number
 
 

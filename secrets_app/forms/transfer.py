@@ -17,16 +17,7 @@ from secrets_app.values.names import validate_prefix
 # Of a table; a form has at most 1,000 fields.
 MAX_ROWS: Final = 120
 _FIX: Final = re.compile(r"fix-(\d{1,4})-(name|value|type)")
-_LABELS: Final = {
-    "json": "JSON",
-    "dotenv": "dotenv",
-    "yaml": "YAML",
-    "csv": "CSV",
-    "kubernetes": "Kubernetes Secret",
-}
-
-
-EXPORT_FORMATS: Final = [(each.format, _LABELS[each.format]) for each in EXPORT_RENDERERS]
+EXPORT_FORMATS: Final = [(each.format, each.label) for each in EXPORT_RENDERERS]
 
 
 class ImportForm(PlacedForm):

@@ -14,6 +14,7 @@ from typing import Final
 from django.db.models import F
 
 from audit_app.crypto.canonical_json import canonical_json
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import Purpose, keyring
@@ -170,11 +171,11 @@ def _current(
     named = {entry.name for entry in entries if _is_name(entry.name)}
     names = sorted(name for name in named if _may_write(actor, environment, name))
     found = {}
-    for start in range(0, len(names), _NAMES_PER_QUERY):
+    for batch in in_batches(names, _NAMES_PER_QUERY):
         rows = SecretVersion.objects.filter(
             secret__environment=environment,
             secret__live=True,
-            secret__name__in=names[start : start + _NAMES_PER_QUERY],
+            secret__name__in=batch,
             number=F("secret__current_number"),
         )
         for version in rows.select_related("secret").defer("value"):

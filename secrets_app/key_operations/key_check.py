@@ -26,7 +26,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.key_operations.report import key_states
+from secrets_app.key_operations.report import STORED, key_states
 from secrets_app.keys.alerts import KeyFailure, alert_failures, resolve_alerts
 from secrets_app.keys.providers.registry import provider_named, with_extended_timeout
 from secrets_app.keys.wrapping import KMS, refuse_in_transaction, unwrap
@@ -184,18 +184,9 @@ def data_keys_in_use() -> QuerySet[DataKey]:
 def _store_states() -> None:
     now = timezone.now()
     for key in key_states():
-        WrappingKey.objects.update_or_create(
-            scope=key.scope,
-            defaults={
-                "reference": key.reference,
-                "key_uri": key.key_uri,
-                "state": key.state,
-                "rotates": key.rotates,
-                "note": key.note[:_TEXT],
-                "problem": key.problem[:_TEXT],
-                "checked_at": now,
-            },
-        )
+        found = {field: getattr(key, field) for field in STORED}
+        found |= {"note": key.note[:_TEXT], "problem": key.problem[:_TEXT], "checked_at": now}
+        WrappingKey.objects.update_or_create(scope=key.scope, defaults=found)
 
 
 def _problem(row: DataKey, *, again: bool) -> str:

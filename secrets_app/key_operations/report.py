@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -19,6 +20,9 @@ from secrets_app.keys.models.wrapping_key import WrappingKey
 from secrets_app.keys.providers.base import KeyDescription
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.wrapping import KMS
+
+# What workers keep of a key's state, by the names that it has in KeyState.
+STORED: Final = ("reference", "key_uri", "state", "rotates", "note", "problem")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +126,8 @@ def stored_reports() -> Iterator[ScopeReport]:
     for row in WrappingKey.objects.order_by("scope"):
         name = SYSTEM if row.scope == NO_ENVIRONMENT else names.get(row.scope, "")
         if name:
-            yield _report(
-                KeyState(
-                    name=name,
-                    scope=row.scope,
-                    reference=row.reference,
-                    key_uri=row.key_uri,
-                    state=row.state,
-                    rotates=row.rotates,
-                    note=row.note,
-                    problem=row.problem,
-                )
-            )
+            stored = {field: getattr(row, field) for field in STORED}
+            yield _report(KeyState(name=name, scope=row.scope, **stored))
 
 
 def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:

@@ -131,7 +131,11 @@ def _scopes(environment: str, under: str) -> Iterator[Scope]:
 def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, progress: Progress) -> None:
     rotation.key_uri = scope.key_uri
     if settings.ENABLE_KMS_KEY_ROTATION:
-        _turn_on(rotation)
+        try:
+            rotation.rotation_turned_on = provider().enable_automatic_rotation(rotation.key_uri)
+        except KeyUnavailable as error:
+            # Some keys cannot rotate automatically; they wrap the data keys anyway.
+            rotation.problems.append(str(error))
     if reencrypt:
         # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
         rotation.replace_keys(scope, progress)
@@ -143,11 +147,3 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
         else:
             rotation.data_keys_rewrapped += 1
         progress(scope.name, done, total, "data keys re-wrapped")
-
-
-def _turn_on(rotation: Rotation) -> None:
-    try:
-        rotation.rotation_turned_on = provider().enable_automatic_rotation(rotation.key_uri)
-    except KeyUnavailable as error:
-        # Some keys cannot rotate automatically; they wrap the data keys anyway.
-        rotation.problems.append(str(error))

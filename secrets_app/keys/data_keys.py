@@ -135,7 +135,7 @@ def _active_key(environment: Environment) -> _ActiveKey | None:
 
 def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
     try:
-        return cache().get(data_key_id, lambda: _unwrap(row or _load_row(data_key_id)))
+        return cache().get(data_key_id, lambda: _unwrapped(data_key_id, row))
     except (EnvelopeError, KeyRefused) as error:
         # Outside the flight: who waits for this key may hold the lock that recording needs.
         if not isinstance(error, UnknownDataKey):
@@ -145,14 +145,10 @@ def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
         raise
 
 
-def _load_row(data_key_id: UUID) -> DataKey:
-    row = DataKey.objects.filter(uuid=data_key_id, purpose=VALUES).first()
+def _unwrapped(data_key_id: UUID, row: DataKey | None) -> OpenKey:
+    row = row or DataKey.objects.filter(uuid=data_key_id, purpose=VALUES).first()
     if row is None:
         raise UnknownDataKey(f"data key {data_key_id} is not among the stored keys for values")
-    return row
-
-
-def _unwrap(row: DataKey) -> OpenKey:
     if provider_named(row.provider).remote:
         refuse_in_transaction("a data key is unwrapped over the network")
     return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)

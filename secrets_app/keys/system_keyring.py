@@ -72,7 +72,7 @@ class _OpenKeys:
 
 
 class SystemKeyring:
-    """Implements audit_app's Keyring, which says what each method does, with the system data keys."""
+    """Implements audit_app's Keyring, which describes the methods, with the system data keys."""
 
     def __init__(self) -> None:
         # Re-entrant: recording the creation of a key asks for a MAC.

@@ -165,10 +165,6 @@ def _writes(secrets: set[UUID]) -> dict[_Key, _Write]:
         )
         for row in listed_rows(secrets)
     }
-    return listed | _own_writes(secrets)
-
-
-def _own_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
     events = AuditEvent.objects.filter(
         object_uuid__in=secrets, action__in=_WRITES, outcome=Outcome.ALLOWED, object_kind="secret"
     )
@@ -179,7 +175,7 @@ def _own_writes(secrets: set[UUID]) -> dict[_Key, _Write]:
         if written := _uuid(details.get("version")):
             number, digest = details.get("number"), str(details.get("digest"))
             found[written] = _Write(secret, name, number, digest, stream, sequence, is_listed=False)
-    return found
+    return listed | found
 
 
 def _write_of(version: SecretVersion, writes: Mapping[_Key, _Write]) -> _Write | None:

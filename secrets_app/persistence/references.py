@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from django.db.models import BigIntegerField, CharField, Subquery
 
+from audit_app.db.batches import in_batches
 from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
@@ -181,8 +182,7 @@ def naming(places: Collection[Place]) -> Iterator[Follower]:
     for place in sorted(places):
         wanted.setdefault(place.environment, []).append(place.name)
     for environment, names in wanted.items():
-        for start in range(0, len(names), _NAMES_PER_QUERY):
-            batch = names[start : start + _NAMES_PER_QUERY]
+        for batch in in_batches(names, _NAMES_PER_QUERY):
             rows = Reference.objects.filter(environment=environment, name__in=batch).order_by()
             for live, resolves_as, pk, home, *place in rows.values_list(*_FOLLOWER_COLUMNS):
                 if live and resolves_as:

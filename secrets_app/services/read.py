@@ -10,7 +10,6 @@ from uuid import UUID
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import (
@@ -19,7 +18,6 @@ from audit_app.recording.recorder import (
     EventDraft,
     Read,
     Receipt,
-    commit_record,
     commit_records,
     stream_and_object,
 )
@@ -166,7 +164,7 @@ def open_granted(value: Sealed, receipt: Receipt, draft: EventDraft) -> str:
     try:
         return value.open(receipt).decode()
     except SecretError as error:
-        _record_failure(draft.actor, draft.action, draft.stream, draft.object, draft.details or {}, error)
+        _record_failure(draft, error)
         raise
 
 
@@ -215,34 +213,20 @@ class _Export(NamedTuple):
     environment: Environment
     prefix: str
 
-    @property
-    def stream(self) -> str:
-        return environment_stream(self.environment.uuid)
-
-    @property
-    def object(self) -> AuditObject:
-        return AuditObject("environment", self.environment.uuid, self.environment.name)
-
-    def details(self, count: int) -> dict[str, Json]:
-        return {"prefix": self.prefix, "count": count}
-
-
-def _commit_read(
-    read: _Export, count: int, manifest: Sequence[Read] | DigestedReads, covers: frozenset[bytes]
-) -> Receipt:
-    return commit_record(
-        actor=read.actor,
-        action=Action.SECRET_EXPORT,
-        stream=read.stream,
-        object=read.object,
-        details=read.details(count),
-        manifest=manifest,
-        covers=covers,
-    )
-
-
-def _record_failed_read(read: _Export, count: int, error: SecretError) -> None:
-    _record_failure(read.actor, Action.SECRET_EXPORT, read.stream, read.object, read.details(count), error)
+    def draft(
+        self, manifest: Sequence[Read] | DigestedReads, covers: frozenset[bytes], *, count: int
+    ) -> EventDraft:
+        """Return the event of the read."""
+        environment = self.environment
+        return EventDraft(
+            actor=self.actor,
+            action=Action.SECRET_EXPORT,
+            stream=environment_stream(environment.uuid),
+            object=AuditObject("environment", environment.uuid, environment.name),
+            details={"prefix": self.prefix, "count": count},
+            manifest=manifest,
+            covers=covers,
+        )
 
 
 def _require_still(read: _Export, names: Iterable[str]) -> None:
@@ -263,13 +247,13 @@ def _stored_rows(actor: Principal, environment: Environment) -> StoredRows | Non
 def _from_snapshot(read: _Export, stored: StoredRows, snapshot: environment_snapshot.Found) -> bytes | None:
     """Return what a snapshot of equal rows holds; None if it does not open, which is on record."""
     require_confirmed(read.actor)
-    count = len(stored.rows)
-    covers = frozenset({snapshot.uuid.bytes})
-    receipt = _commit_read(read, count, environment_snapshot.reads_of(stored), covers)
+    reads, covers = environment_snapshot.reads_of(stored), frozenset({snapshot.uuid.bytes})
+    draft = read.draft(reads, covers, count=len(stored.rows))
+    receipt = commit_records([draft])[0]
     try:
         values = snapshot.sealed.open(receipt)
     except SecretError as error:
-        _record_failed_read(read, count, error)
+        _record_failure(draft, error)
         if isinstance(error, KeyUnavailable):
             raise
         return None
@@ -286,18 +270,15 @@ def _from_rows(
     reads = [(row.secret, row.number, row.name) for row in rows]
     equal = stored if stored is not None and reads == stored.reads() else None
     again = equal is not None and environment_snapshot.was_read(equal)
-    receipt = _commit_read(
-        read,
-        len(rows),
-        environment_snapshot.reads_of(equal) if equal else reads,
-        frozenset(row.version for row in rows),
-    )
+    manifest = environment_snapshot.reads_of(equal) if equal else reads
+    draft = read.draft(manifest, frozenset(row.version for row in rows), count=len(rows))
+    receipt = commit_records([draft])[0]
     try:
         data_keys.prefetch(named_data_keys(row.envelope for row in rows))
         opener = EnvironmentValues(read.environment.uuid, receipt)
         values = [value.decode() for value in opener.opened_all(rows)]
     except SecretError as error:
-        _record_failed_read(read, len(rows), error)
+        _record_failure(draft, error)
         raise
     _require_still(read, (row.name for row in rows))
     if equal and again:
@@ -345,22 +326,10 @@ def _reaches(actor: Principal, environment: Environment, name: str, prefix: str)
     return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
 
 
-def _record_failure(
-    actor: Actor,
-    action: Action,
-    stream: str,
-    object: AuditObject,
-    details: Mapping[str, Json],
-    error: SecretError,
-) -> None:
-    commit_record(
-        actor=actor,
-        action=action,
-        stream=stream,
-        object=object,
-        outcome=Outcome.FAILED,
-        details={**details, "reason": type(error).__name__},
-    )
+def _record_failure(draft: EventDraft, error: SecretError) -> None:
+    details = {**(draft.details or {}), "reason": type(error).__name__}
+    failed = draft._replace(outcome=Outcome.FAILED, details=details, manifest=None, covers=frozenset())
+    commit_records([failed])
 
 
 def require_readable(*, actor: Principal, secret: Secret) -> None:

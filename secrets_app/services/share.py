@@ -59,12 +59,11 @@ def share_once(
     *,
     actor: Principal,
     secret: Secret,
-    number: int | None = None,
     recipient: User | None = None,
     hours: int = 24,
     note: str = "",
 ) -> tuple[Share, str]:
-    """Share one version, by default the current one; return the share and its link's id, shown this once.
+    """Share the current version; return the share and its link's id, shown this once.
 
     Needs the right to reveal. `recipient` None means anyone who is signed in.
 
@@ -86,7 +85,7 @@ def share_once(
     share = Share(
         environment=secret.environment,
         secret=secret,
-        number=version_of(secret, secret.current_number if number is None else number).number,
+        number=version_of(secret, secret.current_number).number,
         link_hash=_hash(link),
         shared_by=sharer,
         recipient=recipient,

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib3.exceptions import HTTPError
 
 from audit_app.errors import EndpointRefused, OutboundError
-from audit_app.network.outbound import Reply, exchange_with_headers, pool
+from audit_app.network.outbound import Reply, exchange, pool
 from sync_app.errors import (
     BackendError,
     ChangedSinceRead,
@@ -99,7 +99,7 @@ class RestClient:
 
     def _exchange(self, method: str, address: str, content: bytes | None, sent: Mapping[str, str]) -> Reply:
         try:
-            return exchange_with_headers(
+            return exchange(
                 self._pool,
                 method,
                 address,

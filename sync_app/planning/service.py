@@ -10,11 +10,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record, stream_and_object
 from environments_app.authorization.policy import Principal
-from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend, Observation, SecretMetadata

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
 
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import ManifestEntry
 from environments_app.models import Environment
-from secrets_app.exposure.known_values import in_batches
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, plain_rows_under
 from sync_app.domain.reconciliation import Presence, Side

@@ -68,15 +68,11 @@ def _walk(text: str, path: str, depth: int) -> Iterator[Entry]:
         inside = f"{path}/{name.strip('/')}".lstrip("/")
         if not json_tokens_format.is_object(part):
             yield named(1, inside, part)
-        elif _is_secret(part):
+        elif any(not json_tokens_format.is_object(each) for _, each in json_tokens_format.members(part)):
+            # Fields rather than further paths.
             yield _secret(inside, part)
         else:
             yield from _walk(part, inside, depth + 1)
-
-
-def _is_secret(text: str) -> bool:
-    """Return whether an object holds fields rather than further paths."""
-    return any(not json_tokens_format.is_object(part) for _, part in json_tokens_format.members(text))
 
 
 def _secret(path: str, text: str) -> Entry:

@@ -28,6 +28,9 @@ class _ExportRenderer(BaseRenderer, ABC):
 
     charset: str | None = None
     render_style = "binary"
+    # What people call it, and how the name of its file ends.
+    label: str
+    ending: str
 
     def render(
         self,
@@ -51,6 +54,8 @@ class JsonExport(_ExportRenderer):
 
     media_type = "application/json"
     format = "json"
+    label = "JSON"
+    ending = "json"
 
     def written(self, values: Mapping[str, str]) -> bytes:
         return orjson.dumps(dict(values))
@@ -61,6 +66,8 @@ class DotenvExport(_ExportRenderer):
 
     media_type = "text/plain"
     format = DOTENV
+    label = "dotenv"
+    ending = "env"
     charset = "utf-8"
 
     def written(self, values: Mapping[str, str]) -> bytes:
@@ -77,6 +84,8 @@ class YamlExport(_ExportRenderer):
 
     media_type = "application/yaml"
     format = "yaml"
+    label = "YAML"
+    ending = "yaml"
 
     def written(self, values: Mapping[str, str]) -> bytes:
         # Double quotes and escapes alone keep every character, such as NEL, which YAML folds.
@@ -89,6 +98,8 @@ class CsvExport(_ExportRenderer):
 
     media_type = "text/csv"
     format = "csv"
+    label = "CSV"
+    ending = "csv"
     charset = "utf-8"
 
     def written(self, values: Mapping[str, str]) -> bytes:
@@ -107,6 +118,8 @@ class KubernetesExport(_ExportRenderer):
 
     media_type = "application/vnd.kubernetes.secret+yaml"
     format = KUBERNETES
+    label = "Kubernetes Secret"
+    ending = "secret.yaml"
 
     def written(self, values: Mapping[str, str]) -> bytes:
         data = {name: b64encode(value.encode()).decode() for name, value in values.items()}

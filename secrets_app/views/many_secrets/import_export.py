@@ -28,13 +28,6 @@ from secrets_app.services.read import reveal_environment
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_prefix
 
-_ENDINGS: Final = {
-    "dotenv": "env",
-    "json": "json",
-    "yaml": "yaml",
-    "csv": "csv",
-    "kubernetes": "secret.yaml",
-}
 _IMPORT: Final = "import"
 _EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
 _DIGITS: Final = 6
@@ -197,5 +190,5 @@ def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpRespons
     response = HttpResponse(
         renderer.written(values), content_type=renderer.media_type, headers=renderer.headers(values)
     )
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{_ENDINGS[format]}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{renderer.ending}"'
     return response

@@ -62,7 +62,7 @@ class KubernetesConnection:
         if body is not None:
             headers["Content-Type"] = content
         try:
-            status, data = exchange(
+            status, _, data = exchange(
                 self._pool,
                 method,
                 address,

@@ -65,7 +65,7 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         Raises an OutboundError, an HTTPError of urllib3, or OSError.
         """
         query = f"?{urlencode(params)}" if params else ""
-        status, data = exchange(
+        status, _, data = exchange(
             self._pool,
             method,
             f"{self._path}{url}{query}",
