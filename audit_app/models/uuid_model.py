@@ -114,9 +114,6 @@ def random_uuids(count: int) -> list[str]:
 
 def uuid_text(stored: str) -> str:
     """Return the usual text of a stored UUID: SQLite has it without its hyphens."""
-    return dashed(stored) if len(stored) == _HEX_DIGITS else stored
-
-
-def dashed(digits: str) -> str:
-    """Return what `str` makes of the UUID of these hexadecimal digits."""
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    if len(stored) != _HEX_DIGITS:
+        return stored
+    return f"{stored[:8]}-{stored[8:12]}-{stored[12:16]}-{stored[16:20]}-{stored[20:]}"

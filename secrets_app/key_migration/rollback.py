@@ -59,6 +59,7 @@ def roll_back(path: Path) -> RolledBack:
     wraps = _local_wraps(backup.wraps)
     keys = keyring()
     if isinstance(keys, SystemKeyring):
+        # By the key file, since KMS may be why this is a rollback.
         keys.open_with(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))
     backup.require_genuine()
     if not migration.is_authentic():

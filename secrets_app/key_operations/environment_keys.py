@@ -40,7 +40,9 @@ def check_reference(reference: str) -> str:
     except KeyRefused as error:
         raise InvalidField("kms_key_alias", _NOT_ALLOWED) from error
     except KeyUnavailable as error:
-        if advice := error.advice or (_NOT_SHOWN if error.permission and ":key/" not in reference else ""):
+        # The ARN of a key is used without DescribeKey.
+        unseen = _NOT_SHOWN if error.permission and ":key/" not in reference else ""
+        if advice := error.advice or unseen:
             raise InvalidField("kms_key_alias", advice) from error
         _log.warning("the key of an environment was not checked: %s", error)
         return _UNCHECKED

@@ -17,7 +17,7 @@ from audit_app.integrity.row_authentication import mac_message
 from audit_app.integrity.row_state import digest_of_mac
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
-from audit_app.models.uuid_model import dashed
+from audit_app.models.uuid_model import uuid_text
 from audit_app.recording.recorder import AuditObject, EventDraft
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
@@ -116,7 +116,7 @@ class NewRows:
 
         Call it before the transaction in which it is stored.
         """
-        plaintext, secret_uuid, version_uuid = value.encode(), dashed(secret), dashed(version)
+        plaintext, secret_uuid, version_uuid = value.encode(), uuid_text(secret), uuid_text(version)
         row_mac = self._row_mac(secret_uuid, described)
         fingerprint = fingerprints.fingerprint(plaintext)
         binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), _FIRST)
@@ -179,7 +179,7 @@ class NewRows:
         ops = self._ops
         return (
             uuid, self._environment.id, name, str(secret_type), description, tags_text(tags),
-            tags_mac(dashed(uuid), tags) if tags else b"", owner,
+            tags_mac(uuid_text(uuid), tags) if tags else b"", owner,
             ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             ops.adapt_json_value(facts, None) if facts else "{}",
             _FIRST, None, None, _FIRST, True, None, self._stored_at,

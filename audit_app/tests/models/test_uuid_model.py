@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_app.models.uuid_model import _Counter, dashed, ordered_uuids, random_uuids, uuid7
+from audit_app.models.uuid_model import _Counter, ordered_uuids, random_uuids, uuid7, uuid_text
 
 COUNT = 300
 
@@ -36,8 +36,8 @@ def test_none_are_none() -> None:
 
 
 @given(st.uuids())
-def test_dashed_is_how_a_uuid_is_written(uuid: UUID) -> None:
-    assert dashed(uuid.hex) == str(uuid)
+def test_a_stored_uuid_is_written_as_usual(uuid: UUID) -> None:
+    assert uuid_text(uuid.hex) == str(uuid)
 
 
 # --- Of rows --------------------------------------------------------------------------------------
