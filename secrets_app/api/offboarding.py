@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from environments_app.api.environments import AccessView
 from environments_app.models import User
-from secrets_app.exposure.offboarding import offboard, offboarding_report, person_named
+from secrets_app.exposure.offboarding import find_person, offboard, offboarding_report
 
 
 class ReadableSecret(serializers.Serializer[Any]):
@@ -72,11 +72,11 @@ class OffboardingView(AccessView):
     @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
     def get(self, request: Request, username: str) -> Response:
         """Return what a person could read, did read or write, and the tokens they issued."""
-        user = person_named(actor=self.actor, username=username)
+        user = find_person(actor=self.actor, username=username)
         return Response(DossierDocument(offboarding_report(actor=self.actor, user=user)).data)
 
     @extend_schema(summary="Offboard somebody", request=None, responses=OffboardedDocument)
     def post(self, request: Request, username: str) -> Response:
         """Disable the account and queue what the person knows for rotation."""
-        done = offboard(actor=self.actor, user=person_named(actor=self.actor, username=username))
+        done = offboard(actor=self.actor, user=find_person(actor=self.actor, username=username))
         return Response(OffboardedDocument(done).data)

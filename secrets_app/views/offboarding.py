@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict
-from secrets_app.exposure.offboarding import offboard, offboarding_report, person_named
+from secrets_app.exposure.offboarding import find_person, offboard, offboarding_report
 
 _SHOWN: Final = 500
 
@@ -22,7 +22,7 @@ _SHOWN: Final = 500
 def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     """Show what a person could read, knows and holds."""
     found = offboarding_report(
-        actor=principal_of(request), user=person_named(actor=principal_of(request), username=username)
+        actor=principal_of(request), user=find_person(actor=principal_of(request), username=username)
     )
     context = {
         "dossier": found,
@@ -39,7 +39,7 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
     """Disable the account and queue what the person knows for rotation."""
-    user = person_named(actor=principal_of(request), username=username)
+    user = find_person(actor=principal_of(request), username=username)
     try:
         done = offboard(actor=principal_of(request), user=user)
     except Conflict as error:

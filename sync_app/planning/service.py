@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from audit_app.batches import in_batches
 from audit_app.crypto.canonical_json import Json
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record, stream_and_object

@@ -492,7 +492,8 @@ def _methods(view: Any) -> set[str]:
 # --- Use cases, commands and tasks, by the source ---------------------------------------------------
 
 RECORDING: Final = {
-    f"audit_app.recording.recorder.{name}" for name in ("record", "record_many", "commit_record")
+    f"audit_app.recording.recorder.{name}"
+    for name in ("record", "record_many", "commit_record", "commit_records")
 }
 # These record what went wrong on the way, or that somebody asked; not that it was done.
 BESIDE: Final = frozenset(
@@ -571,7 +572,6 @@ SILENT: Final[dict[str, str]] = {
     "*.tell_mapped": _PART,
     "secrets_app.persistence.secret_store.event": _PART,
     "secrets_app.persistence.references.*": _PART,
-    "*.sealed_version": _PART,
     "*.planning.service.new_plan": _PART,
     "*.preconditions.check_preconditions": _PART,
     "*.may_*": _ASKS,
