@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 
 # A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
 _ROWS_PER_STATEMENT: Final = 100

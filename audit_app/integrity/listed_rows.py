@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import CharField
 from django.db.models.functions import Cast
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 

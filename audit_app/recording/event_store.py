@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
-from audit_app.batches import in_batches
 from audit_app.crypto.hash_chain import EventFields, Link
 from audit_app.db import bulk_sql, joint_queries, raw_sql
+from audit_app.db.batches import in_batches
 from audit_app.db.joint_queries import Statement, written_and_committed, written_by_each
 
 Head: TypeAlias = tuple[int, bytes]

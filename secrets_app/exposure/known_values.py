@@ -11,8 +11,8 @@ from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
-from audit_app.batches import BATCH, in_batches
 from audit_app.crypto.canonical_json import parsed_details
+from audit_app.db.batches import BATCH, in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, ReadManifestItem
 from secrets_app.models import Secret

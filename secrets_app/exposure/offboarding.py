@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view

@@ -13,8 +13,8 @@ from typing import Final
 
 from django.db.models import F
 
-from audit_app.batches import in_batches
 from audit_app.crypto.canonical_json import canonical_json
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import Purpose, keyring

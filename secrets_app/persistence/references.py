@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from django.db.models import BigIntegerField, CharField, Subquery
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.db.joint_queries import Statement
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action

@@ -18,10 +18,10 @@ from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.planning.service import request_confirmation, request_plan
 from sync_app.runs.runner import request_sync
-from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import visible_targets
 from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
+from sync_app.targets.systems import connection_test
 
 
 class TargetListView(SyncView):

@@ -32,8 +32,8 @@ from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import prove_ownership, write_token
 from sync_app.state.tag_selection import is_selected
 from sync_app.targets.credentials import TargetSession
-from sync_app.targets.destinations import backend_class
 from sync_app.targets.principals import load_run_principal
+from sync_app.targets.systems.destinations import backend_class
 
 # Of those that did not follow, so many are named.
 _TOLD: Final = 3

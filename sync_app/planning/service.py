@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.batches import in_batches
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record, stream_and_object
@@ -43,10 +43,10 @@ from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.same_values import ValueMatcher
 from sync_app.state.value_forms import explain_refusal
-from sync_app.targets import rebuilt_systems
 from sync_app.targets.credentials import TargetSession, open_backend
 from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import load_run_principal, require_usable
+from sync_app.targets.systems import rebuilt_systems
 
 
 def run_check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:

@@ -19,7 +19,7 @@ from sync_app.models import (
     SyncEntry,
     Target,
 )
-from sync_app.targets.destinations import overlapping_targets
+from sync_app.targets.systems.destinations import overlapping_targets
 
 _EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (

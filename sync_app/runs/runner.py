@@ -33,12 +33,13 @@ from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.targets import alerts, connection_test
+from sync_app.targets import alerts
 from sync_app.targets.approval import refuse_unplanned
 from sync_app.targets.credentials import TargetSession
-from sync_app.targets.destinations import backend_class
 from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import load_run_principal, require_usable
+from sync_app.targets.systems import connection_test
+from sync_app.targets.systems.destinations import backend_class
 
 MAX_ATTEMPTS: Final = 12
 _PAUSED_SECONDS: Final = 30

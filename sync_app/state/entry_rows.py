@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection
 from django.db.models.base import ModelState
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.db.sqlite3.base import strict_text
 from audit_app.integrity.raw_rows import ProvenRows, UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows

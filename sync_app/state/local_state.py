@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import record_integrity_violation

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from environments_app.models import Environment
 from secrets_app.models import Reference, Secret
 from secrets_app.persistence.references import Place

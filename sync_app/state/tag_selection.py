@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from secrets_app.models import Secret, has_valid_tags_mac
 from sync_app.models import Target
 from sync_app.state.local_state import LocalSecret, in_scope

@@ -15,13 +15,13 @@ from secrets_app.keys.encrypted_field import Sealed
 from sync_app.backends.base import Backend
 from sync_app.errors import NotTheActiveInstallation
 from sync_app.models import Target
-from sync_app.targets.destinations import backend_class, require_same_system
 from sync_app.targets.lookup import (
     report_tampering,
     require_authentic,
     require_not_removed,
     require_target_access,
 )
+from sync_app.targets.systems.destinations import backend_class, require_same_system
 
 
 @contextmanager

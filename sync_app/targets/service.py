@@ -26,14 +26,6 @@ from sync_app.models import Target
 from sync_app.targets.alerts import close_after_removal
 from sync_app.targets.approval import refuse_unapproved_widening, refuse_unattended, require_change_approval
 from sync_app.targets.credentials import seal_credentials
-from sync_app.targets.destinations import (
-    Identity,
-    backend_class,
-    expand_names,
-    identify,
-    refuse_overlap,
-    system_id,
-)
 from sync_app.targets.lookup import (
     require_authentic,
     require_authentic_environment,
@@ -41,6 +33,14 @@ from sync_app.targets.lookup import (
     require_target_access,
 )
 from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, changed_backend_rules, clean_name
+from sync_app.targets.systems.destinations import (
+    Identity,
+    backend_class,
+    expand_names,
+    identify,
+    refuse_overlap,
+    system_id,
+)
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
 

@@ -23,10 +23,10 @@ from sync_app.errors import SyncError
 from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Target
 from sync_app.planning.service import request_confirmation, request_plan
-from sync_app.targets import connection_test
 from sync_app.targets import service as targets
-from sync_app.targets.connection_test import Report
-from sync_app.targets.rebuilt_systems import identify_answering_system
+from sync_app.targets.systems import connection_test
+from sync_app.targets.systems.connection_test import Report
+from sync_app.targets.systems.rebuilt_systems import identify_answering_system
 from sync_app.views.presenters.page_helpers import (
     IMPORT,
     REFUSALS,

@@ -30,7 +30,7 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
     from sync_app.rotation.policies import service as policies
     from sync_app.targets import service as targets
     from sync_app.targets.default_targets import _system_actor
-    from sync_app.targets.destinations import Identity
+    from sync_app.targets.systems.destinations import Identity
 
     place = Environment.objects.get(name="development")
     actor = _system_actor(place)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from audit_app.batches import in_batches
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view
 from environments_app.authorization.policy import Principal, allows, environments_for, require

@@ -33,7 +33,7 @@ from sync_app.errors import (
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
-from sync_app.targets.destinations import require_same_system
+from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage, target_in
 from sync_app.tests.variable_worlds import GitHubWorld
 from tests.rest_strict.github import APP_ID, ENVIRONMENT, INSTALLATION

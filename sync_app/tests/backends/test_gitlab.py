@@ -29,7 +29,7 @@ from sync_app.errors import (
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
-from sync_app.targets.destinations import require_same_system
+from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.variable_worlds import GitLabWorld, variable
 from tests.rest_strict.gitlab import GROUP

@@ -19,7 +19,7 @@ from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.models.run import RunState
 from sync_app.runs import runner
-from sync_app.targets import connection_test
+from sync_app.targets.systems import connection_test
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Fault

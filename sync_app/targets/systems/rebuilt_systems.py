@@ -12,8 +12,8 @@ from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
 from sync_app.targets.approval import require_confirm_approval
 from sync_app.targets.credentials import open_backend
-from sync_app.targets.destinations import Identity, identify, refuse_overlap, system_id
 from sync_app.targets.lookup import require_not_removed, require_target_access
+from sync_app.targets.systems.destinations import Identity, identify, refuse_overlap, system_id
 
 
 def identify_answering_system(*, actor: Principal, target: Target) -> Identity:

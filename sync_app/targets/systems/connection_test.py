@@ -17,8 +17,8 @@ from sync_app.errors import BackendError, BadDestination, DestinationTaken, Sync
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
 from sync_app.targets.credentials import open_backend
-from sync_app.targets.destinations import backend_class, describe_overlap, expand_names, identify
 from sync_app.targets.lookup import require_authentic_environment, require_target_access
+from sync_app.targets.systems.destinations import backend_class, describe_overlap, expand_names, identify
 
 
 @dataclass(frozen=True, kw_only=True)

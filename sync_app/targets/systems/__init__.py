@@ -1,0 +1,1 @@
+"""Which system a target is in: destinations, connection tests, systems that were rebuilt."""
