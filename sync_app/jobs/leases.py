@@ -116,7 +116,8 @@ class Lease:
         Raises LeaseLost if another worker has claimed the run, or it has ended.
         """
         until = database_now() + LEASE
-        if not (self._rows().update(lease_until=until, **changes) if changes else self._extend(until)):
+        changed = self._rows().update(lease_until=until, **changes) if changes else self._extend(until)
+        if not changed:
             raise LeaseLost("another worker carries this run on")
         self._renewed = time.monotonic()
 

@@ -64,7 +64,7 @@ def test_an_export_gives_nothing_to_who_lost_the_right_meanwhile(
     client = signed_in(cast.bob)
     path = "/api/environments/development/export"
     assert VALUE in client.get(path).content.decode()
-    during(monkeypatch, read, "_open_all", how(cast, cast.bob))
+    during(monkeypatch, read.EnvironmentValues, "opened_all", how(cast, cast.bob))
     answer = client.get(path)
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()
@@ -81,7 +81,7 @@ def test_nor_does_a_token_that_was_revoked_meanwhile(
     def revoke() -> None:
         tokens.revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get())
 
-    during(monkeypatch, read, "_open_all", revoke)
+    during(monkeypatch, read.EnvironmentValues, "opened_all", revoke)
     answer = client.get("/api/environments/development/export")
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()

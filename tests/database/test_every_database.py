@@ -8,10 +8,10 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 APPS: Final = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
-# Claims and prepared queries are Django's own SQL; to name a statement is not to write it.
+# Claims and prepared queries are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from audit_app\.db\b"
-    r"(?!\.claims\b|\.prepared\b| import prepared\b|\.joint_queries import Statement$)"
+    r"(?!\.batches\b|\.claims\b|\.prepared\b| import prepared\b|\.joint_queries import Statement$)"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )
