@@ -53,6 +53,7 @@ class MariaDb(Server):
             # migration: a killed process loses nothing, and a lost machine takes its tests along.
             "--innodb-flush-log-at-trx-commit=2",
             "--innodb-flush-method=nosync",
+            "--skip-innodb-doublewrite",
             "--max-connections=200",
         ]
 
