@@ -14,8 +14,9 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
 from keeper_project.reports import service as reports
 from secrets_app.models import Secret
+from secrets_app.persistence.bulk_open import EnvironmentValues
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.services import bulk_create, read
+from secrets_app.services import bulk_create
 from secrets_app.tests.kept import VALUE, keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -64,7 +65,7 @@ def test_an_export_gives_nothing_to_who_lost_the_right_meanwhile(
     client = signed_in(cast.bob)
     path = "/api/environments/development/export"
     assert VALUE in client.get(path).content.decode()
-    during(monkeypatch, read.EnvironmentValues, "opened_all", how(cast, cast.bob))
+    during(monkeypatch, EnvironmentValues, "opened_all", how(cast, cast.bob))
     answer = client.get(path)
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()
@@ -81,7 +82,7 @@ def test_nor_does_a_token_that_was_revoked_meanwhile(
     def revoke() -> None:
         tokens.revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get())
 
-    during(monkeypatch, read.EnvironmentValues, "opened_all", revoke)
+    during(monkeypatch, EnvironmentValues, "opened_all", revoke)
     answer = client.get("/api/environments/development/export")
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()
