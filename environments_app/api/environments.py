@@ -313,4 +313,4 @@ class CurrentTokenView(AccessView):
 
 
 def _place(actor: Principal, environment: str | None) -> Environment | None:
-    return environments.find_environment(actor=actor, name=environment) if environment else None
+    return None if environment is None else environments.find_environment(actor=actor, name=environment)

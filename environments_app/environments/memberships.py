@@ -114,7 +114,7 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         _require_no_duplicate(actor, membership, prefix=changes["prefix"])
     needs = _needs_clearance(actor, membership, changes)
     proposal = changing_membership(membership, changes) if needs else None
-    clearance = require_approval(actor=actor, proposal=proposal) if proposal else None
+    clearance = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
     try:
         with lock_authentic(membership) as stored:
             if clearance is None and _needs_clearance(actor, stored, changes):

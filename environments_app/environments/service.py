@@ -126,7 +126,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     if begins or (environment.protected and needed > environment.approvals_needed):
         _require_enough_people(environment, needed)
     proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
-    clearance = require_approval(actor=actor, proposal=proposal) if proposal else None
+    clearance = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
     with lock_authentic(environment) as stored:
         if clearance is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on for this environment. Reload the page.")

@@ -158,14 +158,21 @@ def _open_alert(kinds: frozenset[str]) -> PreparedQuery[tuple[int]]:
 
 
 def resolve_alert(
-    *, kinds: Collection[str], about: UUID, subject: str, lines: Sequence[str] = (), link: str = ""
+    *,
+    kinds: Collection[str],
+    about: UUID,
+    subject: str,
+    lines: Sequence[str] = (),
+    link: str = "",
+    last: bool = False,
 ) -> bool:
     """Close the open alerts of these kinds about something; return whether there were any.
 
-    Their recipients are notified of the end.
+    Their recipients are notified of the end. `last`: nothing closes alerts about it after this, so that it
+    waits for an alert that another transaction is raising.
     """
     # Every run and check that succeeds asks this, and mostly there is none: nothing is locked for that.
-    if _open_alert(frozenset(kinds)).first(about) is None:
+    if not last and _open_alert(frozenset(kinds)).first(about) is None:
         return False
     with transaction.atomic():
         alerts = list(Alert.objects.select_for_update().filter(kind__in=kinds, about=about, open=True))

@@ -103,7 +103,6 @@ def main() -> None:
     # What is loaded stays: to go over it, last as Python ends, takes a third of a short command's CPU time.
     # `_execute` sets it aside and enables the collector for the rest, or the supervisor if Keeper serves.
     gc.disable()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if serves:
         # Until the supervisor waits for it, Ctrl-C ends this process at once: Python would raise in whatever
         # runs, and drop the exception where that is a callback of the garbage collector.
@@ -140,6 +139,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
         django.setup()
         if not serves:
             gc.freeze()
+            gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
             gc.enable()
         execute_from_command_line([sys.argv[0], *arguments])
     except config_env.MadeMeanwhile as error:

@@ -98,7 +98,7 @@ def private_key(block: Block) -> PrivateKey:
         key = serialization.load_pem_private_key(
             block.text.encode(),
             None,
-            # Testing big primes takes seconds; check_rsa looks at the arithmetic instead.
+            # Testing big primes takes seconds; `checked_key` looks at the arithmetic instead.
             unsafe_skip_rsa_key_validation=True,
         )
     return checked_key(key)

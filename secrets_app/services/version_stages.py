@@ -47,7 +47,8 @@ def promote(*, actor: Actor, secret: Secret, facts: Mapping[str, Json], details:
     """Make the pending version the current one, and the current one the previous."""
     if secret.pending_number is None:
         raise StaleVersion("The secret has no pending value; nothing was written.")
-    _serve(actor, secret, secret.pending_number, facts, details)
+    number, secret.pending_number = secret.pending_number, None
+    _serve(actor, secret, number, facts, details)
 
 
 def restore_previous(
@@ -74,8 +75,6 @@ def drop_previous(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) 
 def _serve(
     actor: Actor, secret: Secret, number: int, facts: Mapping[str, Json], details: Mapping[str, Json]
 ) -> None:
-    if number == secret.pending_number:
-        secret.pending_number = None
     secret.previous_number, secret.current_number = secret.current_number, number
     secret.rotated_at = timezone.now()
     moved = apply_facts(secret, dict(facts))

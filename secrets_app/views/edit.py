@@ -1,6 +1,6 @@
 """The pages on which secrets are written: new, edit, roll back, and the generator beside the form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.contrib import messages
@@ -174,17 +174,17 @@ def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
                 request, "This value uses Windows line endings (CR LF). Saving it here changes them to LF."
             )
     # A box that is not ticked is not sent.
-    form = _form_of(secret, uses_references="", **request.POST.dict() | {"value": value})
+    form = _form_of(secret, initial={"uses_references": "", **request.POST.dict(), "value": value})
     unsaved = _form_of(secret, request.POST).has_changed()
     return _form(request, form, secret=secret, unsaved=unsaved)
 
 
-def _form_of(secret: Secret, data: Any = None, **initial: Any) -> SecretForm:
+def _form_of(secret: Secret, data: Any = None, initial: Mapping[str, Any] | None = None) -> SecretForm:
     return SecretForm(
         data,
         environments=Environment.objects.filter(pk=secret.environment_id),
         secret=secret,
-        initial=SecretForm.initial_of(secret) | initial,
+        initial=SecretForm.initial_of(secret) | dict(initial or {}),
     )
 
 

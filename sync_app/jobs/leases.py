@@ -1,4 +1,4 @@
-"""Leases on runs, in the database's time: one worker at a time, and none forever.
+"""Leases on runs, in the database's time: one worker at a time, and none forever; and when to try again.
 
 A claim is a conditional UPDATE that also raises the run's epoch. A worker with an older epoch detects it at
 its next write, which changes nothing.
@@ -180,9 +180,9 @@ class Lease:
         )
 
 
-def retry_delay(attempts: int, *, longest: timedelta = LONGEST_WAIT) -> timedelta:
+def retry_delay(attempts: int) -> timedelta:
     """Return how long to wait before the next attempt: doubling, bounded, with jitter."""
-    seconds = min(longest.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
+    seconds = min(LONGEST_WAIT.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
     return timedelta(seconds=seconds * secrets.SystemRandom().uniform(0.5, 1.0))
 
 

@@ -103,6 +103,7 @@ def _close_alerts(policy: RotationPolicy, kinds: list[str], *, what: str) -> Non
             subject=f"{_title(policy)}: {what}"[:200],
             lines=["What was reported earlier is over."],
             link=reverse("rotation-policy", args=[policy.pk]),
+            last=not policy.live,
         ):
             _record(policy, "recovered")
 

@@ -109,14 +109,20 @@ def execute(run_id: int) -> Run | None:
                 _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
         except LeaseLost:
             logger.info("run %s is carried on by another worker", run.uuid)
-            return _RUN.first(run_id)
-        left = _RUN.first(run_id)
-        if left is None:
-            return None
+            return _stored(run)
+        left = _stored(run)
         count_run(left)
         if left.kind != RunKind.TEST:
             alerts.update_after_run(left)
         return left
+
+
+def _stored(run: Run) -> Run:
+    """Return a run as it is stored now. Raises Run.DoesNotExist: only SQL takes runs away."""
+    stored = _RUN.first(run.pk)
+    if stored is None:
+        raise Run.DoesNotExist(f"run {run.uuid} is gone from the database, and Keeper did not remove it")
+    return stored
 
 
 def pause_all(*, actor: Principal) -> None:

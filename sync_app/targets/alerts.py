@@ -77,7 +77,7 @@ def update_after_run(run: Run) -> None:
 
 def close_after_removal(target: Target) -> None:
     """Close a target's alerts, in the transaction that removes it."""
-    _close_alerts(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
+    _close_alerts(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed", last=True)
 
 
 def _raise_state_alert(target: Target, state: DeliveryState, count: int) -> None:
@@ -116,7 +116,7 @@ def _raise_alert(
             _record(target, {"kind": kind, "count": count})
 
 
-def _close_alerts(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
+def _close_alerts(target: Target, kinds: list[str], *, what: str = "recovered", last: bool = False) -> None:
     with transaction.atomic():
         if resolve_alert(
             kinds=kinds,
@@ -124,6 +124,7 @@ def _close_alerts(target: Target, kinds: list[str], *, what: str = "recovered") 
             subject=f"{_title(target)}: {what}",
             lines=["What was reported earlier is over."],
             link=reverse("target-detail", args=[target.pk]),
+            last=last,
         ):
             _record(target, {"kind": "recovered"})
 

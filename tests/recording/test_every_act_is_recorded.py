@@ -501,6 +501,9 @@ BESIDE: Final = frozenset(
         "audit_app.integrity.row_authentication.record_integrity_violation",
         "environments_app.authorization.policy.record_denial",
         "environments_app.approvals.gate._ask",
+        "secrets_app.services.read._record_failure",
+        # A key is made for whatever is sealed first; that is no record of what was sealed.
+        "secrets_app.keys.wrapping.record_creation",
     }
 )
 _SHOWS: Final = "it finds or shows names and states, and no value"
@@ -572,6 +575,8 @@ SILENT: Final[dict[str, str]] = {
     "*.tell_mapped": _PART,
     "secrets_app.persistence.secret_store.event": _PART,
     "secrets_app.persistence.references.*": _PART,
+    "*.sealed_version": _PART,
+    "secrets_app.services.version_stages.prepare": _PART,
     "*.planning.service.new_plan": _PART,
     "*.preconditions.check_preconditions": _PART,
     "*.may_*": _ASKS,

@@ -113,6 +113,7 @@ def name_change(request: HttpRequest) -> HttpResponse:
         lambda: set_own_name(actor=actor, user=user, display_name=name),
         "Name saved.",
         back=reverse("profile"),
+        refusals=(InvalidField,),
     )
 
 

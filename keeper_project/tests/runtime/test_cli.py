@@ -153,5 +153,5 @@ def test_what_is_loaded_is_set_aside_before_a_command_and_the_rest_is_collected(
     monkeypatch.setattr("django.core.management.execute_from_command_line", collector.command)
     cli._execute(["check"], needs_setup=False, serves=serves)
     # Where Keeper serves, the supervisor does so once all of it is loaded.
-    before = [] if serves else ["freeze", "enable"]
+    before = [] if serves else ["freeze", "set_threshold", "enable"]
     assert [name for name, _, _ in collector.method_calls] == [*before, "command"]

@@ -1,11 +1,13 @@
 """Passes come although the clock was put back, the sync was paused, or somebody died in between."""
 
+import re
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from environments_app.tests.cast import Cast
 from sync_app.errors import CredentialsRejected
@@ -150,3 +152,17 @@ def test_a_run_that_waits_for_a_time_before_the_clock_was_put_back_goes_on(stage
     assert schedule.queue_due() == []
     jump(1)
     assert schedule.queue_due() == [run.pk]
+
+
+def test_a_lease_is_extended_by_the_condition_of_every_other_write(stage: Stage) -> None:
+    run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
+    lease = leases.claim(run.pk, owner="a worker")
+    assert lease
+    with CaptureQueriesContext(connection) as captured:
+        lease.renew()
+        lease.renew(attempts=1)
+    statements = [each["sql"] for each in captured if "UPDATE" in each["sql"]]
+    extended, written = (
+        sorted(re.findall(r"(\w+)\W? ?= ?", sql.partition("WHERE")[2])) for sql in statements
+    )
+    assert extended == written == ["epoch", "id", "lease_owner", "state"]
