@@ -216,8 +216,9 @@ def test_two_targets_that_share_a_place_are_found(cast: Cast, vault: VaultWorld)
 def made_for_root(cast: Cast, vault: VaultWorld) -> Target:
     """Return a target as earlier versions made it."""
     old = made(cast, vault)
-    old.destination |= {"namespace": "root"}
-    old.system = old.system.replace("/secret", "/root/secret")
+    namespace = "root"
+    old.destination |= {"namespace": namespace}
+    old.system = old.system.replace("/secret", f"/{namespace}/secret")
     old.save()
     return old
 
