@@ -14,9 +14,9 @@ import django
 
 def prepare() -> dict[str, Any]:
     """Issue an editor's token for each environment; return the tokens and the environments' ids."""
-    from environments_app.authorization.principals import system_principal  # noqa: PLC0415
-    from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
-    from environments_app.tokens.service import issue  # noqa: PLC0415
+    from environments_app.authorization.principals import system_principal
+    from environments_app.models import Environment
+    from environments_app.tokens.service import issue
 
     environments = list(Environment.objects.all())
     actor = system_principal(is_admin=True)
@@ -29,7 +29,7 @@ def prepare() -> dict[str, Any]:
 
 def fill(environment: str, count: str) -> dict[str, int]:
     """Insert so many secrets into an environment by SQL in bulk, without versions."""
-    from benchmarks.lists.long_list import insert_names  # noqa: PLC0415
+    from benchmarks.lists.long_list import insert_names
 
     insert_names(environment, int(count))
     return {"inserted": int(count)}
@@ -37,84 +37,84 @@ def fill(environment: str, count: str) -> dict[str, int]:
 
 def statements(token: str, *paths: str) -> dict[str, list[str]]:
     """Return the SQL statements that each path costs once the process is warm."""
-    from benchmarks.measuring.statements import statements_of  # noqa: PLC0415
+    from benchmarks.measuring.statements import statements_of
 
     return {path: statements_of(path, token) for path in paths}
 
 
 def append(rounds: str, seconds: str, writers: str) -> dict[str, list[float]]:
     """Return the rows a second of the chained trail and of a plain table, for each round."""
-    from benchmarks.writes.audit_append import measure  # noqa: PLC0415
+    from benchmarks.writes.audit_append import measure
 
     return measure(rounds=int(rounds), seconds=float(seconds), writers=int(writers))
 
 
 def append_indexes(rounds: str, seconds: str, writers: str) -> dict[str, list[float]]:
     """Return rows a second: appends with and without the indexes of the search, and filling its table."""
-    from benchmarks.writes.audit_append import measure_indexes  # noqa: PLC0415
+    from benchmarks.writes.audit_append import measure_indexes
 
     return measure_indexes(rounds=int(rounds), seconds=float(seconds), writers=int(writers))
 
 
 def verify(count: str) -> dict[str, float]:
     """Return how many events a second verification reads, over a stream of so many."""
-    from benchmarks.writes.audit_append import verified_per_second  # noqa: PLC0415
+    from benchmarks.writes.audit_append import verified_per_second
 
     return {"per_second": verified_per_second(int(count))}
 
 
 def events() -> dict[str, int]:
     """Return how many events there are."""
-    from audit_app.models import AuditEvent  # noqa: PLC0415 - Django must be set up
+    from audit_app.models import AuditEvent
 
     return {"events": AuditEvent.objects.count()}
 
 
 def reseal(rounds: str) -> dict[str, list[float]]:
     """Return the values a second of a rotation and of a bare loop, for each round."""
-    from benchmarks.writes.resealing import measure  # noqa: PLC0415
+    from benchmarks.writes.resealing import measure
 
     return measure(rounds=int(rounds))
 
 
 def push(backend: str, server: str, rounds: str) -> dict[str, list[float]]:
     """Return the milliseconds of pushes and passes of the sync and of bare loops, for each round."""
-    from benchmarks.sync.sync_push import measure  # noqa: PLC0415
+    from benchmarks.sync.sync_push import measure
 
     return measure(backend, json.loads(server), rounds=int(rounds))
 
 
 def fan_out(servers: str) -> dict[str, dict[str, float]]:
     """Return what a delivery of `development` to three systems at once costs."""
-    from benchmarks.sync.fan_out import measure  # noqa: PLC0415 - Django must be set up
+    from benchmarks.sync.fan_out import measure
 
     return measure(json.loads(servers))
 
 
 def bare_fan_out(servers: str, count: str) -> dict[str, dict[str, float]]:
     """Return what bare loops of the same writes cost."""
-    from benchmarks.sync.fan_out import measure_bare  # noqa: PLC0415 - Django must be set up
+    from benchmarks.sync.fan_out import measure_bare
 
     return measure_bare(json.loads(servers), int(count))
 
 
 def pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
     """Return what the first and the deepest page of each long list cost."""
-    from benchmarks.lists.long_pages import measure  # noqa: PLC0415
+    from benchmarks.lists.long_pages import measure
 
     return measure(int(secrets), int(events))
 
 
 def admin_pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
     """Return what the pages of the admin cost over so many rows."""
-    from benchmarks.lists.admin_lists import measure  # noqa: PLC0415
+    from benchmarks.lists.admin_lists import measure
 
     return measure(int(secrets), int(events))
 
 
 def rewrap(key: str) -> dict[str, float]:
     """Return what wrapping all data keys under another key of KMS costs."""
-    from benchmarks.writes.rewrapping import measure  # noqa: PLC0415
+    from benchmarks.writes.rewrapping import measure
 
     return measure(key)
 
@@ -143,7 +143,7 @@ def main() -> None:
     # Standard output is the answer; what is logged goes to the file alone.
     answer, sys.stdout = sys.stdout, sys.stderr
     django.setup()
-    from audit_app.interfaces.keyring import keyring  # noqa: PLC0415 - only now
+    from audit_app.interfaces.keyring import keyring
 
     keyring().open_all()
     name, *arguments = sys.argv[1:]

@@ -11,10 +11,10 @@ def main() -> None:
     """Make and fill the tables of the floor's database."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.floor.settings")
     django.setup()
-    from django.db import connection  # noqa: PLC0415 - Django must be set up
+    from django.db import connection
 
-    from benchmarks.floor.models import Access, PlainSecret, Token  # noqa: PLC0415
-    from benchmarks.measuring.values import secret_name, secret_value  # noqa: PLC0415
+    from benchmarks.floor.models import Access, PlainSecret, Token
+    from benchmarks.measuring.values import secret_name, secret_value
 
     count, token = int(sys.argv[1]), sys.argv[2]
     with connection.schema_editor() as editor:

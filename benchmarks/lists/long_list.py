@@ -57,8 +57,8 @@ def _against_the_floor(stage: Stage, scale: Scale, size: int) -> list[Row]:
 
 def insert_names(environment: str, count: int) -> None:
     """Insert what is missing to so many secrets without versions, in Keeper's own process."""
-    from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
-    from secrets_app.models import Secret  # noqa: PLC0415
+    from environments_app.models import Environment
+    from secrets_app.models import Secret
 
     place = Environment.objects.get(name=environment)
     there = Secret.objects.filter(environment=place, name__startswith="team-").count()

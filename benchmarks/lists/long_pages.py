@@ -88,7 +88,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 def measure(secrets: int, events: int) -> dict[str, dict[str, list[float]]]:
     """Fill the database and return what each page costs, in Keeper's own process."""
-    from benchmarks.lists.long_list import insert_names  # noqa: PLC0415 - Django must be set up
+    from benchmarks.lists.long_list import insert_names
 
     insert_names(ENVIRONMENT, secrets)
     insert_events(events)
@@ -102,8 +102,8 @@ def measure(secrets: int, events: int) -> dict[str, dict[str, list[float]]]:
 
 def cost_of(client: Any, first: str, deep: str) -> dict[str, list[float]]:
     """Return the milliseconds of CPU of two pages, and the statements of each."""
-    from django.db import connection  # noqa: PLC0415
-    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
 
     times: dict[str, list[float]] = {first: [], deep: []}
     statements = []
@@ -122,9 +122,9 @@ def cost_of(client: Any, first: str, deep: str) -> dict[str, list[float]]:
 
 def signed_in() -> Any:
     """Return a browser of the administrator."""
-    from django.test import Client  # noqa: PLC0415
+    from django.test import Client
 
-    from environments_app.models import User  # noqa: PLC0415
+    from environments_app.models import User
 
     client = Client(headers={"host": "localhost"})
     client.defaults["wsgi.url_scheme"] = "https"
@@ -149,10 +149,10 @@ def _deepest(client: Any, page: str, column: str) -> str:
 
 
 def _row_near_the_end(page: str) -> Any:
-    from django.db.models import F  # noqa: PLC0415
+    from django.db.models import F
 
-    from audit_app.models import AuditEvent  # noqa: PLC0415
-    from secrets_app.models import Secret  # noqa: PLC0415
+    from audit_app.models import AuditEvent
+    from secrets_app.models import Secret
 
     if page.startswith("/activity"):
         return AuditEvent.objects.filter(stream__startswith="environment").order_by("id")[_LEFT]
@@ -166,14 +166,14 @@ def _row_near_the_end(page: str) -> Any:
 
 def insert_events(count: int) -> None:
     """Insert what is missing to so many reads of a month, without their chain, which no list asks for."""
-    from datetime import timedelta  # noqa: PLC0415
-    from uuid import UUID, uuid4  # noqa: PLC0415
+    from datetime import timedelta
+    from uuid import UUID, uuid4
 
-    from django.utils import timezone  # noqa: PLC0415
+    from django.utils import timezone
 
-    from audit_app.events.streams import environment_stream  # noqa: PLC0415
-    from audit_app.models import AuditEvent  # noqa: PLC0415
-    from environments_app.models import Environment  # noqa: PLC0415
+    from audit_app.events.streams import environment_stream
+    from audit_app.models import AuditEvent
+    from environments_app.models import Environment
 
     stream = environment_stream(Environment.objects.get(name=ENVIRONMENT).uuid)
     begin, step = timezone.now() - timedelta(days=29), timedelta(days=29) / count

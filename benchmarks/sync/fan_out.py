@@ -77,7 +77,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 def measure(servers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
     """Return seconds, requests and peak memory (MB) of the first delivery and of the pass after it."""
-    from sync_app.backends.registry import BACKENDS  # noqa: PLC0415 - Django must be set up
+    from sync_app.backends.registry import BACKENDS
 
     _allow_this_machine()
     for kind in SYSTEMS:
@@ -89,7 +89,7 @@ def measure(servers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, flo
 
 def measure_bare(servers: Mapping[str, Mapping[str, str]], count: int) -> dict[str, dict[str, float]]:
     """Return the same of loops that send the least that does this."""
-    from sync_app.jobs.worker_pool import CONCURRENCY  # noqa: PLC0415 - Django must be set up
+    from sync_app.jobs.worker_pool import CONCURRENCY
 
     loops: Sequence[Any] = (
         BareVault(dict(servers[VAULT]), CONCURRENCY),
@@ -146,9 +146,9 @@ def _creating(loop: Any, count: int) -> Callable[[], object]:
 
 
 def _runner(target: "SyncTarget") -> Callable[[], object]:
-    from django.db import connection  # noqa: PLC0415 - Django must be set up
+    from django.db import connection
 
-    from benchmarks.sync.sync_push import synced  # noqa: PLC0415 - Django must be set up
+    from benchmarks.sync.sync_push import synced
 
     def synced_in_thread() -> None:
         try:
@@ -188,8 +188,8 @@ def _counted() -> Iterator[list[str]]:
 
 
 def _target(kind: str, server: Mapping[str, str]) -> "SyncTarget":
-    from benchmarks.sync.sync_push import actor_in, destination_of  # noqa: PLC0415 - Django must be set up
-    from sync_app.targets import service as targets  # noqa: PLC0415 - Django must be set up
+    from benchmarks.sync.sync_push import actor_in, destination_of
+    from sync_app.targets import service as targets
 
     environment, actor = actor_in(ENVIRONMENT)
     destination, credentials = destination_of(kind, server)
@@ -204,7 +204,7 @@ def _target(kind: str, server: Mapping[str, str]) -> "SyncTarget":
 
 
 def _allow_this_machine() -> None:
-    from django.conf import settings  # noqa: PLC0415 - Django must be set up
+    from django.conf import settings
 
     settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
 

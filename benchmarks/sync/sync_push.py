@@ -81,10 +81,10 @@ def measure(
 
     Other work on the machine draws out what is read from the clock, and hardly what is CPU time.
     """
-    from django.conf import settings  # noqa: PLC0415 - Django must be set up
+    from django.conf import settings
 
-    from sync_app.backends.aws.backend import AwsSecretsManager  # noqa: PLC0415
-    from sync_app.jobs.worker_pool import CONCURRENCY  # noqa: PLC0415
+    from sync_app.backends.aws.backend import AwsSecretsManager
+    from sync_app.jobs.worker_pool import CONCURRENCY
 
     settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
     # The quota of AWS would be all that is measured.
@@ -132,9 +132,9 @@ def _cpu_seconds(pid: int) -> float:
 
 def actor_in(name: str) -> "tuple[Environment, Principal]":
     """Return an environment and its manager."""
-    from environments_app.authorization.policy import Grant  # noqa: PLC0415
-    from environments_app.authorization.principals import system_principal  # noqa: PLC0415
-    from environments_app.models import Environment, Role  # noqa: PLC0415 - Django must be set up
+    from environments_app.authorization.policy import Grant
+    from environments_app.authorization.principals import system_principal
+    from environments_app.models import Environment, Role
 
     place = Environment.objects.get(name=name)
     grant = Grant(
@@ -161,7 +161,7 @@ def destination_of(kind: str, server: Mapping[str, str]) -> tuple[dict[str, str]
 
 
 def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
-    from sync_app.targets import service as targets  # noqa: PLC0415 - Django must be set up
+    from sync_app.targets import service as targets
 
     place, actor = actor_in(ENVIRONMENT)
     destination, credentials = destination_of(backend, server)
@@ -177,8 +177,8 @@ def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
 
 
 def _change(scope: str, number: int, count: int) -> None:
-    from secrets_app.secret_types.registry import SecretType  # noqa: PLC0415
-    from secrets_app.services import write as write_service  # noqa: PLC0415 - Django must be set up
+    from secrets_app.secret_types.registry import SecretType
+    from secrets_app.services import write as write_service
 
     place, actor = actor_in(ENVIRONMENT)
     for item in range(count):
@@ -197,9 +197,9 @@ def _value(item: int, number: int) -> str:
 
 def synced(target: "SyncTarget", environment: str = ENVIRONMENT) -> None:
     """Make a pass over a target. Raises RuntimeError if it did not succeed."""
-    from sync_app.models import SyncEntry  # noqa: PLC0415
-    from sync_app.models import Target as Stored  # noqa: PLC0415
-    from sync_app.runs import runner as runs_runner  # noqa: PLC0415 - Django must be set up
+    from sync_app.models import SyncEntry
+    from sync_app.models import Target as Stored
+    from sync_app.runs import runner as runs_runner
 
     # As if the ten minutes that AWS asks for between two versions were over.
     SyncEntry.objects.filter(target=target).update(synced_at=None)

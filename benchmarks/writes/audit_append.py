@@ -68,9 +68,9 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 def measure(*, rounds: int, seconds: float, writers: int) -> dict[str, list[float]]:
     """Return rows a second, for each round, of the trail and of a plain table beside it."""
-    from django.db import connection  # noqa: PLC0415 - Django must be set up
+    from django.db import connection
 
-    from benchmarks.floor.models import Access  # noqa: PLC0415
+    from benchmarks.floor.models import Access
 
     with connection.schema_editor() as editor:
         editor.create_model(Access)
@@ -91,11 +91,11 @@ def measure_indexes(*, rounds: int, seconds: float, writers: int) -> dict[str, l
 
     Each round measures both on the same table; `filled` are rows a second of filling the search table.
     """
-    from django.db import connection  # noqa: PLC0415
-    from django.db.models import Index  # noqa: PLC0415
+    from django.db import connection
+    from django.db.models import Index
 
-    from audit_app.models import AuditEvent  # noqa: PLC0415
-    from audit_app.queries import search_index  # noqa: PLC0415
+    from audit_app.models import AuditEvent
+    from audit_app.queries import search_index
 
     _append_many(BESIDE)
     found: dict[str, list[float]] = {"without": [], "with": [], "filled": []}
@@ -117,7 +117,7 @@ def measure_indexes(*, rounds: int, seconds: float, writers: int) -> dict[str, l
 
 def _append_many(count: int) -> None:
     """Append reads of many objects by many actors, which is what indexes are spread over."""
-    from audit_app.recording.recorder import record_many  # noqa: PLC0415
+    from audit_app.recording.recorder import record_many
 
     for _ in range(0, count, _DRAFTS_PER_CALL):
         record_many([_draft(STREAM) for _ in range(_DRAFTS_PER_CALL)])
@@ -125,8 +125,8 @@ def _append_many(count: int) -> None:
 
 def verified_per_second(count: int) -> float:
     """Append so many events and return how many a second are verified."""
-    from audit_app.recording.recorder import record_many  # noqa: PLC0415
-    from audit_app.verification.stream_verifier import verify  # noqa: PLC0415
+    from audit_app.recording.recorder import record_many
+    from audit_app.verification.stream_verifier import verify
 
     stream = f"environment:{uuid4()}"
     draft = _draft(stream)
@@ -141,7 +141,7 @@ def verified_per_second(count: int) -> float:
 
 def _rate(append: Callable[[], None], seconds: float, writers: int) -> float:
     """Return how often a second so many threads append."""
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection
 
     counts = [0] * writers
     deadline = time.perf_counter() + seconds
@@ -163,7 +163,7 @@ def _rate(append: Callable[[], None], seconds: float, writers: int) -> float:
 
 
 def _append_chained() -> None:
-    from audit_app.recording.recorder import commit_record  # noqa: PLC0415
+    from audit_app.recording.recorder import commit_record
 
     draft = _draft(STREAM)
     commit_record(
@@ -176,7 +176,7 @@ def _append_chained() -> None:
 
 
 def _append_plain() -> None:
-    from benchmarks.floor.models import Access  # noqa: PLC0415
+    from benchmarks.floor.models import Access
 
     draft = _draft(STREAM)
     Access.objects.create(
@@ -193,9 +193,9 @@ def _append_plain() -> None:
 
 
 def _draft(stream: str) -> "EventDraft":
-    from audit_app.events import actors  # noqa: PLC0415
-    from audit_app.events.actions import Action  # noqa: PLC0415
-    from audit_app.recording.recorder import AuditObject, EventDraft  # noqa: PLC0415
+    from audit_app.events import actors
+    from audit_app.events.actions import Action
+    from audit_app.recording.recorder import AuditObject, EventDraft
 
     return EventDraft(
         actor=actors.Actor(

@@ -39,8 +39,8 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 def measure(*, rounds: int) -> dict[str, list[float]]:
     """Return values a second, for each round, of Keeper's rotation and of a bare loop over the same rows."""
-    from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
-    from secrets_app.key_operations.reencrypt import BATCH  # noqa: PLC0415
+    from environments_app.models import Environment
+    from secrets_app.key_operations.reencrypt import BATCH
 
     environment = Environment.objects.get(name=ENVIRONMENT)
     found: dict[str, list[float]] = {"keeper": [], "bare": []}
@@ -52,7 +52,7 @@ def measure(*, rounds: int) -> dict[str, list[float]]:
 
 
 def _resealed_per_second(environment: "Environment", batch: int) -> float:
-    from secrets_app.key_operations.reencrypt import reencrypt  # noqa: PLC0415 - Django must be set up
+    from secrets_app.key_operations.reencrypt import reencrypt
 
     started = time.perf_counter()
     result = reencrypt(environment, progress=lambda *_: None, batch_size=batch)
@@ -63,11 +63,11 @@ def _resealed_per_second(environment: "Environment", batch: int) -> float:
 
 def _bare_per_second(environment: "Environment", batch: int) -> float:
     """Decrypt, encrypt and UPDATE each row, a batch in a transaction; nothing is recorded or compared."""
-    from django.db import connection, transaction  # noqa: PLC0415 - Django must be set up
+    from django.db import connection, transaction
 
-    from secrets_app.envelope import seal  # noqa: PLC0415
-    from secrets_app.keys.data_keys import active_key  # noqa: PLC0415
-    from secrets_app.models.secret import version_context  # noqa: PLC0415
+    from secrets_app.envelope import seal
+    from secrets_app.keys.data_keys import active_key
+    from secrets_app.models.secret import version_context
 
     key = active_key(environment)
     select = (

@@ -31,13 +31,13 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 def measure(key: str) -> dict[str, float]:
     """Wrap every data key under a key of KMS; return the time, the calls of KMS and what was written."""
-    from django.conf import settings  # noqa: PLC0415 - Django must be set up
-    from django.db import connection  # noqa: PLC0415
+    from django.conf import settings
+    from django.db import connection
 
-    from audit_app.interfaces.keyring import keyring  # noqa: PLC0415
-    from secrets_app.key_operations.rotation import rotations  # noqa: PLC0415
-    from secrets_app.keys.providers.registry import forget_provider, provider  # noqa: PLC0415
-    from secrets_app.models import DataKey  # noqa: PLC0415
+    from audit_app.interfaces.keyring import keyring
+    from secrets_app.key_operations.rotation import rotations
+    from secrets_app.keys.providers.registry import forget_provider, provider
+    from secrets_app.models import DataKey
 
     writes: list[str] = []
 
