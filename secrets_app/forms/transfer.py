@@ -1,7 +1,7 @@
 """The forms in which secrets come in as a file and go out as one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,13 +10,14 @@ from django import forms
 from secrets_app.errors import InvalidInput
 from secrets_app.forms.secret import PlacedForm
 from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
+from secrets_app.importing.plan import entry_keys
 from secrets_app.secret_types.registry import SecretType, parse_secret_type
 from secrets_app.services.exporting.formats import EXPORT_RENDERERS
 from secrets_app.values.names import validate_prefix
 
 # Of a table; a form has at most 1,000 fields.
 MAX_ROWS: Final = 120
-_FIX: Final = re.compile(r"fix-(\d{1,4})-(name|value|type)")
+_FIX: Final = re.compile(r"fix-([0-9a-f]{32}-\d{1,4})-(name|value|type|was)")
 EXPORT_FORMATS: Final = [(each.format, each.label) for each in EXPORT_RENDERERS]
 
 
@@ -59,15 +60,24 @@ class ImportForm(PlacedForm):
     def keep_existing(self) -> bool:
         return bool(self.cleaned_data["existing"] == "keep")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The entries as they were sent, by their key, in their order; `entries` finds them.
+        self.sent: dict[str, Entry] = {}
+
     @property
-    def fixes(self) -> dict[int, dict[str, str]]:
-        """What was entered to correct single entries, by their place from 0."""
-        found: dict[int, dict[str, str]] = {}
+    def fixes(self) -> dict[str, dict[str, str]]:
+        """What was entered to correct single entries, by the key of each (`entry_keys`)."""
+        found: dict[str, dict[str, str]] = {}
         for name, value in self.data.items():
             matched = _FIX.fullmatch(name)
             if matched and value:
-                found.setdefault(int(matched[1]), {})[matched[2]] = str(value).replace("\r\n", "\n")
-        return found
+                found.setdefault(matched[1], {})[matched[2]] = str(value).replace("\r\n", "\n")
+        for fix in found.values():
+            # The page offers the name as it was; only another one is a correction.
+            if fix.pop("was", None) == fix.get("name"):
+                fix.pop("name", None)
+        return {key: fix for key, fix in found.items() if fix}
 
     @property
     def sends_file(self) -> bool:
@@ -86,23 +96,23 @@ class ImportForm(PlacedForm):
         entries = parse(given["format"] or format_of(file.name if file else "", text), text)
         if prefix:
             entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
-        return self._corrected(entries)
+        return self._corrected(entries, text)
 
-    def _corrected(self, entries: Sequence[Entry]) -> list[Entry]:
-        corrected = list(entries)
-        for index, fix in self.fixes.items():
-            if index >= len(corrected):
-                continue
-            entry = corrected[index]
-            corrected[index] = replace(
-                entry,
-                name=fix.get("name", entry.name),
-                value=fix.get("value", entry.value),
-                secret_type=parse_secret_type(fix["type"]) if "type" in fix else entry.secret_type,
-                # Input for a missing field corrects the fault of the file.
-                fault="" if "value" in fix else entry.fault,
-            )
-        return corrected
+    def _corrected(self, entries: Sequence[Entry], file: str = "") -> list[Entry]:
+        self.sent = dict(zip(entry_keys(entries, file), entries, strict=True))
+        fixes = self.fixes
+        return [_apply(fixes.get(key, {}), entry) for key, entry in self.sent.items()]
+
+
+def _apply(fix: Mapping[str, str], entry: Entry) -> Entry:
+    return replace(
+        entry,
+        name=fix.get("name", entry.name),
+        value=fix.get("value", entry.value),
+        secret_type=parse_secret_type(fix["type"]) if "type" in fix else entry.secret_type,
+        # Input for a missing field corrects the fault of the file.
+        fault="" if "value" in fix else entry.fault,
+    )
 
 
 class TableForm(ImportForm):

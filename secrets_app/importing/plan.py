@@ -6,6 +6,7 @@ the state of the secret that it would change. If any of these differ, the import
 instead.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -36,6 +37,31 @@ from secrets_app.values.names import validate_secret_name
 
 _NAMES_PER_QUERY: Final = 500
 _DIGEST_LABEL: Final = "keeper/import-plan/v1"
+_ENTRY_LABEL: Final = "keeper/import-entry/v1"
+
+
+def entry_keys(entries: Sequence[Entry], file: str = "") -> list[str]:
+    """Return a key for each entry, by which a correction names it whatever its line.
+
+    It is a keyed MAC of name, type, value and metadata, and a count of equal entries. What a
+    parser could not read is no part of its entry: such a key also covers the text of the file.
+    """
+    counts: Counter[str] = Counter()
+    keys = []
+    for entry in entries:
+        content = [
+            _ENTRY_LABEL,
+            ascii(entry.name),
+            str(entry.secret_type or ""),
+            ascii(entry.value),
+            ascii(sorted(entry.metadata.items())),
+            [entry.fault, str(entry.place), ascii(file)] if entry.fault else [],
+        ]
+        # The first 16 bytes of a MAC are the id of its key.
+        mac = keyring().mac(Purpose.FINGERPRINT, canonical_json(content))[16:32].hex()
+        keys.append(f"{mac}-{counts[mac]}")
+        counts[mac] += 1
+    return keys
 
 
 class Verdict(StrEnum):

@@ -187,11 +187,12 @@ def test_the_page_imports_two_hundred_after_three_were_corrected(
     assert "Import 197 secrets" in content
     assert "value-1" not in content
     assert Secret.objects.count() == 0
+    keys = {line["place"]: line["key"] for line in page.context["lines"]}
     fixes = {
-        "fix-197-name": "good-name",
-        "fix-197-value": "1",
-        "fix-198-name": "slash",
-        "fix-199-value": "filled",
+        f"fix-{keys[198]}-name": "good-name",
+        f"fix-{keys[198]}-value": "1",
+        f"fix-{keys[199]}-name": "slash",
+        f"fix-{keys[200]}-value": "filled",
     }
     again = editor.post("/secrets/import", upload(text, act="preview", **fixes))
     assert "Import 200 secrets" in again.content.decode()

@@ -1,6 +1,7 @@
 """The pages on which secrets come in as a file, previewed first, and go out as one."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from environments_app.models import Environment
 from environments_app.views.base import render_page, set_page_environment, show_refusal
 from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
 from secrets_app.forms.transfer import TYPES, ExportForm, ImportForm
+from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing.service import import_entries, left_over
 from secrets_app.queries.lookup import environments_where
@@ -33,6 +35,8 @@ _EARLIER: Final = "Failed in an earlier part. Preview the file again to see why.
 _DIGITS: Final = 6
 # Of a long file, the first lines offer another type: each is a place to stop at for the keyboard.
 _RETYPED: Final = 100
+# A correction has four fields, and a form at most 1,000 (DATA_UPLOAD_MAX_NUMBER_FIELDS).
+_CORRECTABLE: Final = 150
 
 
 @login_required
@@ -84,7 +88,7 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
     part.add(results)
     if left := left_over(plan, results, after=part.after):
         following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
-        kept = {"fixes": form.fixes.items(), "again": form.sends_file}
+        kept = {"fixes": form.fixes, "again": form.sends_file}
         return {"part": part, "unfinished": following, **kept}
     return {
         "results": True,
@@ -122,34 +126,44 @@ class _Part:
 
 
 def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
-    fixes = form.fixes
+    fixes, sent = form.fixes, list(form.sent.items())
     writes = len(plan.of(Verdict.NEW)) + len(plan.of(Verdict.CHANGED))
+    refused = plan.of(Verdict.REFUSED)
+    # What has a correction keeps it; of the others the first are offered one.
+    corrected = [key for key in form.sent if fixes.get(key, {}).keys() - {"type"}]
+    others = [key for key in (sent[line.index][0] for line in refused) if key not in corrected]
+    offered = {*corrected, *others[: max(_CORRECTABLE - len(corrected), 0)]}
     lines = sorted(plan.lines, key=lambda line: line.verdict is not Verdict.REFUSED)
     return {
         "plan": plan,
         "counts": [(str(verdict), len(plan.of(verdict))) for verdict in Verdict],
         "writes": writes,
-        "refused": bool(plan.of(Verdict.REFUSED)),
-        "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
+        "refused": bool(refused),
+        "uncorrectable": len(corrected) + len(others) - len(offered),
+        "lines": [_shown(line, *sent[line.index], fixes, offered) for line in lines],
+        "dropped": len(fixes.keys() - form.sent.keys()),
         "types": TYPES,
         "again": form.sends_file,
         "retyped": _RETYPED,
     }
 
 
-def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
+def _shown(
+    line: Line, key: str, sent: Entry, fixes: Mapping[str, Mapping[str, str]], offered: AbstractSet[str]
+) -> dict[str, Any]:
     return {
-        "index": line.index,
+        "key": key,
+        "was": sent.name,
         "place": line.entry.place,
         "name": line.entry.name,
         "verdict": str(line.verdict),
         "type_label": line.secret_type.label,
         "type": str(line.secret_type),
-        "corrected": line.verdict is Verdict.REFUSED or bool(fix.keys() - {"type"}),
+        "corrected": key in offered,
         "reason": line.reason,
         "field": line.field,
         "version": line.secret.current_number if line.secret else None,
-        "fix": fix,
+        "fix": fixes.get(key, {}),
     }
 
 
