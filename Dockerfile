@@ -31,6 +31,7 @@ COPY environments_app environments_app
 COPY secrets_app secrets_app
 COPY sync_app sync_app
 COPY keeper_project keeper_project
+COPY client/kpr client/kpr
 COPY static static
 COPY templates templates
 COPY deploy/image/bill_of_materials.py /tmp/

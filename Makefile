@@ -164,9 +164,9 @@ soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each K
 client: $(DEV) ## Build kpr: a wheel and a zipapp in client/dist, and try both; write its reference into docs/kpr.md
 	@PYTHONPATH=client $(BIN)/python -m kpr.cli.reference docs/kpr.md
 	@rm -rf client/dist && $(UV) build --quiet --wheel --out-dir client/dist client && rm -rf client/build client/*.egg-info
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && mkdir "$$scratch/app" && \
-		(cd client && find kpr -name '*.py' -not -path '*/tests/*' | tar -c -T - | tar -x -C "$$scratch/app") && \
-		$(BIN)/python -m zipapp "$$scratch/app" -m 'kpr.__main__:run_and_exit' -p '/usr/bin/env python3' -c -o client/dist/kpr.pyz && \
+	@$(BIN)/python -c 'import sys; from keeper_project.views.client_download import zipapp; sys.stdout.buffer.write(zipapp())' \
+		>client/dist/kpr.pyz && chmod 755 client/dist/kpr.pyz
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 		$(BIN)/uv venv --quiet "$$scratch/try" && \
 		VIRTUAL_ENV="$$scratch/try" $(BIN)/uv pip install --quiet --offline --no-deps client/dist/*.whl && \
 		cd "$$scratch" && for kpr in try/bin/kpr "try/bin/python $(CURDIR)/client/dist/kpr.pyz"; do \

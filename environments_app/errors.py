@@ -1,5 +1,7 @@
 """The errors of environments_app; one place above maps them to HTTP."""
 
+from typing import Final
+
 
 class AccessError(Exception):
     """Base of everything that this app refuses."""
@@ -113,11 +115,20 @@ class SamlUnavailable(AccessError):
     """Single sign-on cannot be used now: its configuration or the provider's metadata is missing."""
 
 
+_USED_BEFORE: Final = (
+    "This token was used before, and the trust accepts each token once. Request a new token from the "
+    "platform for each sign-in, or turn off single use of the trust."
+)
+
+
 class JwtRefused(AccessError):
-    """A workload's sign-in is refused; `reason` is for the audit log, never for the caller."""
+    """A workload's sign-in is refused; `reason` is for the audit log.
+
+    The caller learns it of a JWT that met every rule and was used before: only its holder gets there.
+    """
 
     def __init__(self, reason: str) -> None:
-        super().__init__("The sign-in was refused.")
+        super().__init__(_USED_BEFORE if reason == "jwt-replayed" else "The sign-in was refused.")
         self.reason = reason
 
 
@@ -130,8 +141,11 @@ class KeysUnavailable(AccessError):
 
 
 class TooManyTokens(AccessError):
-    """A trust has issued as many tokens as may be valid at once; some end within `retry_after` seconds."""
+    """A trust has issued as many tokens as may be valid at once."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("This trust has too many valid tokens. Try again later.")
+        super().__init__(
+            "This trust has too many valid tokens. Revoke tokens that are not needed, or wait until some "
+            "expire. KEEPER_TRUST_MAX_TOKENS is the limit."
+        )
         self.retry_after = retry_after

@@ -16,6 +16,7 @@ from keeper_project.views import backups as backups_views
 from keeper_project.views import inbox as notice_pages
 from keeper_project.views import reports as reports_views
 from keeper_project.views.activity_charts import activity_charts
+from keeper_project.views.client_download import client, client_checksum
 from keeper_project.views.dashboard import dashboard
 from keeper_project.views.health import health as health_page
 from keeper_project.views.operations import operations
@@ -74,6 +75,8 @@ urlpatterns = [
     path("admin/system/", admin.site.admin_view(admin_system.system), name="admin-system"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
+    path("kpr.pyz", client, name="client"),
+    path("kpr.pyz.sha256", client_checksum, name="client-checksum"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
 ]

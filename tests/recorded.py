@@ -47,7 +47,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-device-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
     ("api-loopback-token", "POST"): Nothing("no sign-in has this code; the approval of one is recorded"),
     ("api-current-token", "DELETE"): Nothing(
-        "no caller here has a personal token; see tests/people/test_personal_tokens.py"
+        "no caller here has the token of a person or a workload; see tests/people/test_personal_tokens.py"
     ),
     ("api-events", "GET"): Action.TRAIL_VIEW,
     ("api-event-items", "GET"): Action.TRAIL_VIEW,

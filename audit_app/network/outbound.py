@@ -70,6 +70,26 @@ def is_permitted(address: str, *, encrypted: bool) -> bool:
     return encrypted and ip.is_global and not ip.is_multicast
 
 
+def require_permitted_literal(endpoint: str) -> None:
+    """Refuse an endpoint whose host is a numeric address, or localhost, that Keeper never connects to.
+
+    Other names are judged at each connection: what they resolve to may change. Raises BadEndpoint.
+    """
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    try:
+        permitted = is_permitted(
+            "127.0.0.1" if host == "localhost" else host, encrypted=parts.scheme == "https"
+        )
+    except ValueError:
+        return
+    if not permitted:
+        raise BadEndpoint(
+            f"Keeper does not connect to {host}: add its network to "
+            "KEEPER_OUTBOUND_ALLOWED if that is intended"
+        )
+
+
 def session(*, most: int = ANSWER_BYTES) -> requests.Session:
     """Return a session that obeys the rule, follows no redirect, and knows no proxy or .netrc.
 

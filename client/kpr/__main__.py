@@ -108,12 +108,16 @@ def _dispatch(options: Namespace) -> int:
         no_core_dump()
     api = Api(settings.server, debug=options.debug)
     if verb not in _WITHOUT_TOKEN:
-        from kpr.signin.credentials import find_token  # noqa: PLC0415 - not for --help
+        from kpr.signin.credentials import find_token, source_of  # noqa: PLC0415 - not for --help
 
         api.token = find_token(settings, debug=options.debug)
+        api.ends_token = source_of(settings) == "trust"
     if settings.offline_hours and verb in {"run", "get", "template"}:
         api.tries, api.seconds = 1, 10.0
-    return int(command(options, settings, api))
+    try:
+        return int(command(options, settings, api))
+    finally:
+        api.end()
 
 
 def _fail(error: KprError, options: Namespace) -> int:

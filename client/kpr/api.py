@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -23,6 +24,7 @@ from kpr.errors import (
 )
 
 _SECONDS = 30.0
+_LAST_SECONDS = 5.0
 _MAX_BYTES = 128 * 1024 * 1024
 _TRIES = 3
 # A server that asks for a longer wait is reported instead of awaited.
@@ -59,6 +61,8 @@ class Api:
     # Less patient where a copy may be used instead.
     tries: int = _TRIES
     seconds: float = _SECONDS
+    # Whether the token is revoked at the end: that of a trust, of which there are many.
+    ends_token: bool = False
     _connection: HTTPConnection | None = field(default=None, repr=False)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
@@ -170,6 +174,18 @@ class Api:
             secure = HTTPSConnection(host, port, timeout=self.seconds, context=context)
         self._connection = secure
         return secure
+
+    def end(self) -> None:
+        """Revoke the token if it serves this command alone, and close the connection."""
+        if self.ends_token:
+            self.ends_token = False
+            self.tries, self.seconds = 1, _LAST_SECONDS
+            if self._connection is not None and self._connection.sock is not None:
+                self._connection.sock.settimeout(_LAST_SECONDS)
+            # It ends in minutes anyway: what the command did counts, not this.
+            with suppress(KprError):
+                self.send("DELETE", "whoami/token")
+        self.close()
 
     def close(self) -> None:
         if self._connection is not None:

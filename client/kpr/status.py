@@ -38,6 +38,7 @@ def _asked(found: dict[str, Any], options: Namespace, settings: Settings, api: A
     try:
         found["server"] |= api.version()
         api.token = find_token(settings, debug=options.debug)
+        api.ends_token = source_of(settings) == "trust"
         who = api.get("whoami").document()
     except KprError as error:
         return error

@@ -24,6 +24,7 @@ from environments_app.models import Environment, Membership, PersonalToken, Serv
 from environments_app.sessions.personal_tokens import revoke_token
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
+from environments_app.trusts.sign_in import end_token
 from environments_app.users.lookup import find_group, user_by_name
 
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
@@ -296,19 +297,23 @@ class WhoAmIView(AccessView):
 
 
 class CurrentTokenView(AccessView):
-    """The personal token of this request."""
+    """The token of this request, of a person or a workload."""
 
     serializer_class = documents.WhoAmI
     pagination_class = None
 
-    @extend_schema(summary="Revoke the personal token of this request", responses={204: NO_CONTENT})
+    @extend_schema(summary="Revoke the token of this request", responses={204: NO_CONTENT})
     def delete(self, request: Request) -> Response:
-        """End the personal token with which this request came; kpr signs out by it."""
+        """End the token of a person or a workload with which this request came; kpr signs out by it."""
         scope = self.actor.scope
-        token = PersonalToken.objects.filter(uuid=scope.token).first() if scope else None
-        if token is None:
-            raise Conflict("This request came without a personal token.")
-        revoke_token(actor=self.actor, token=token)
+        personal = PersonalToken.objects.filter(uuid=scope.token).first() if scope else None
+        issued = ServiceToken.objects.filter(uuid=self.actor.uuid).exclude(trust_uuid=None).first()
+        if personal is not None:
+            revoke_token(actor=self.actor, token=personal)
+        elif issued is not None:
+            end_token(actor=self.actor, token=issued)
+        else:
+            raise Conflict("This request came without the token of a person or a workload.")
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -25,8 +25,10 @@ def watch_tokens() -> None:
     """Alert, for each environment and the installation, about tokens that end soon or are unused."""
     for environment in (None, *Environment.objects.order_by("pk")):
         rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
-        tell(EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)), anchor="#tokens")
-        tell(UNUSED, environment, "unused tokens", verified_rows(unused(rows)), anchor="#tokens")
+        update_alert(
+            EXPIRING, environment, "tokens expiring soon", verified_rows(expiring(rows)), anchor="#tokens"
+        )
+        update_alert(UNUSED, environment, "unused tokens", verified_rows(unused(rows)), anchor="#tokens")
 
 
 def token_status(token: ServiceToken) -> str:
@@ -90,7 +92,7 @@ def long_ago() -> datetime:
     return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
 
 
-def tell(
+def update_alert(
     kind: str,
     environment: Environment | None,
     what: str,

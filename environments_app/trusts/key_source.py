@@ -17,7 +17,7 @@ import requests
 import structlog
 
 from audit_app.errors import BadEndpoint, OutboundError
-from audit_app.network.outbound import normalised_endpoint, session
+from audit_app.network.outbound import normalised_endpoint, require_permitted_literal, session
 from audit_app.network.outbound_limits import limited
 from environments_app.errors import KeysUnavailable
 from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
@@ -105,8 +105,12 @@ def fetch_keys(source: KeySource) -> KeySet:
 
 
 def require_key_url(url: str) -> str:
-    """Return an address of keys in its one spelling. Raises BadEndpoint unless it is https, or local."""
+    """Return an address of keys in its one spelling.
+
+    Raises BadEndpoint unless it is https, or local and allowed.
+    """
     endpoint = normalised_endpoint(url)
+    require_permitted_literal(endpoint)
     parts = urlsplit(endpoint)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise BadEndpoint("the keys of an issuer are fetched by https:// only")

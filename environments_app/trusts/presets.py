@@ -58,7 +58,6 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "gitlab": Preset(
             label="GitLab CI",
             issuer="https://gitlab.com",
-            single_use=True,
             identifying=frozenset({"sub", "project_path", "project_id", "namespace_path", "namespace_id"}),
             patterns=frozenset({"sub", "ref", "project_path", "environment"}),
             recorded=("project_path", "ref", "pipeline_id", "job_id", "user_login"),

@@ -5,13 +5,15 @@ The JWT is judged before the transaction, since its keys may come from the netwo
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from auditlog.context import disable_auditlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
@@ -19,28 +21,26 @@ from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.network.refusal_limiter import refuse
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import grants_on, token_bearer
-from environments_app.errors import InvalidField, JwtRefused, Tampered, TooManyTokens
+from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.service import is_from, record_token, set_secret
 from environments_app.trusts.definition import preset_of, rules_of, source_of
 from environments_app.trusts.jwt.claim_patterns import claim_texts
 from environments_app.trusts.jwt.document import BadJwt, Jwt, parse_jwt
-from environments_app.trusts.jwt.rules import LEEWAY_SECONDS, MAX_ID, first_failure, shown
+from environments_app.trusts.jwt.rules import LEEWAY_SECONDS, MAX_ID, Check, first_failure, shown
 from environments_app.trusts.key_source import find_key
 
-# So many valid tokens of one trust: a workload that signs in without end cannot fill the database.
-MAX_TOKENS: Final = 1000
 _NOTED_EVERY: Final = timedelta(minutes=1)
-# Of these a stranger without a token of the issuer can cause none.
+# Of these a stranger without a token of the issuer can cause the last alone, where the issuer is away.
 _OF_THE_ISSUER: Final = frozenset(
     {
         "jwt-audience", "jwt-expired", "jwt-not-yet-valid", "jwt-too-old", "jwt-subject", "jwt-no-id",
-        "jwt-claim", "jwt-replayed",
+        "jwt-claim", "jwt-replayed", "keys-unavailable",
     }
 )  # fmt: skip
 
@@ -77,11 +77,11 @@ def sign_in(
 ) -> SignedIn:
     """Exchange a workload's JWT for a service token that has the lifetime of the trust, or a shorter one.
 
-    The event holds `details` as well. Each refusal looks the same to the caller, and is counted by address
-    with its reason. Raises JwtRefused; InvalidField for a lifetime beyond that of the trust; TooManyRefusals
-    for an address that was refused often; KeysUnavailable; TooManyTokens.
+    The event holds `details` as well. Each refusal is counted by address with its reason. A JWT is judged
+    before the address is: others of one network cannot keep a workload out. Raises JwtRefused;
+    TooManyRefusals instead, for an address that was refused often; InvalidField for a lifetime beyond that
+    of the trust; KeysUnavailable; TooManyTokens.
     """
-    check_allowance(address=address)
     try:
         return _signed_in(trust_name, jwt, _Asked(address, request_id, lifetime, details))
     except JwtRefused as error:
@@ -100,6 +100,35 @@ def end_token(*, actor: Principal, token: ServiceToken) -> None:
             record_token(actor, Action.TOKEN_REVOKE, stored)
 
 
+def valid_tokens(trust: Trust) -> QuerySet[ServiceToken]:
+    """Return the tokens of a trust that still open something; their number is limited.
+
+    A workload that signs in without end cannot fill the database by them.
+    """
+    return ServiceToken.objects.filter(
+        trust_uuid=trust.uuid,
+        expires_at__gt=timezone.now(),
+        revoked_at=None,
+        created_at__gte=trust.valid_from,
+    )
+
+
+def sign_in_checks(trust: Trust, jwt: Jwt) -> Iterator[Check]:
+    """Yield what a sign-in demands beyond the rules of a JWT, for a trial: nothing is used up or stored."""
+    live = trust.is_live and bool(verified_rows([trust])) and bool(verified_rows([trust.environment]))
+    yield Check("trust-ended", "trust", live, "enabled", "enabled" if live else "disabled or ended")
+    pinned = preset_of(trust).pinned
+    if pinned and not trust.pinned and pinned not in trust.claims:
+        owner = next(iter(claim_texts(jwt.claims, pinned)), "")
+        yield Check("jwt-claim", pinned, 1 <= len(owner) <= MAX_ID, "a value", shown(owner or None))
+    if trust.single_use and isinstance(jwt.claims.get("jti"), str):
+        used = UsedJwt.objects.filter(digest=_digest(trust, jwt)).exists()
+        yield Check("jwt-replayed", "single use", not used, "not used before", "used" if used else "")
+    tokens = valid_tokens(trust).count()
+    limit = settings.KEEPER_TRUST_MAX_TOKENS
+    yield Check("too-many-tokens", "valid tokens", tokens < limit, f"fewer than {limit}", str(tokens))
+
+
 def purge_used_jwts() -> int:
     """Forget tokens that could not be used again anyway; return how many."""
     return UsedJwt.objects.filter(until__lt=timezone.now()).delete()[0]
@@ -116,15 +145,18 @@ def _signed_in(trust_name: str, text: str, asked: _Asked) -> SignedIn:
     rules = rules_of(trust)
     # Nothing is fetched for a token that names another algorithm, key or issuer anyway.
     known = jwt.algorithm == rules.algorithm and jwt.key_id and jwt.claims.get("iss") == rules.issuer
-    key = find_key(source_of(trust), algorithm=rules.algorithm, kid=jwt.key_id) if known else None
+    try:
+        key = find_key(source_of(trust), algorithm=rules.algorithm, kid=jwt.key_id) if known else None
+    except KeysUnavailable:
+        _note_refusal(trust, "keys-unavailable")
+        raise
     failed = first_failure(jwt, rules, key, now=time.time())
     if failed is not None:
         _note_refusal(trust, failed.reason)
         raise JwtRefused(failed.reason)
     if asked.lifetime and asked.lifetime > timedelta(minutes=trust.lifetime_minutes):
         raise InvalidField("lifetime", f"This trust gives {trust.lifetime_minutes} minutes at most.")
-    live = ServiceToken.objects.filter(trust_uuid=trust.uuid, expires_at__gt=timezone.now())
-    if live.count() >= MAX_TOKENS:
+    if valid_tokens(trust).count() >= settings.KEEPER_TRUST_MAX_TOKENS:
         raise TooManyTokens(retry_after=60)
     try:
         return _store(trust, jwt, asked)
@@ -178,13 +210,16 @@ def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
 
 def _use(trust: Trust, jwt: Jwt) -> None:
     """Use up a JWT; a second sign-in with it waits for this one. Raises JwtRefused."""
-    digest = hashlib.sha256(f"{trust.issuer}\n{jwt.claims['jti']}".encode()).hexdigest()
     until = datetime.fromtimestamp(float(jwt.claims["exp"]), UTC) + timedelta(seconds=2 * LEEWAY_SECONDS)
     try:
         with transaction.atomic():
-            UsedJwt.objects.create(digest=digest, until=until)
+            UsedJwt.objects.create(digest=_digest(trust, jwt), until=until)
     except IntegrityError as error:
         raise JwtRefused("jwt-replayed") from error
+
+
+def _digest(trust: Trust, jwt: Jwt) -> str:
+    return hashlib.sha256(f"{trust.issuer}\n{jwt.claims['jti']}".encode()).hexdigest()
 
 
 def _to_pin(trust: Trust, jwt: Jwt) -> str:

@@ -15,6 +15,7 @@ from environments_app.trusts.definition import rules_of, source_of
 from environments_app.trusts.jwt.document import BadJwt, parse_jwt
 from environments_app.trusts.jwt.rules import Check, examine
 from environments_app.trusts.key_source import find_key
+from environments_app.trusts.sign_in import sign_in_checks
 
 
 class Trial(NamedTuple):
@@ -25,7 +26,7 @@ class Trial(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether a workload with this token could sign in, if the trust is enabled."""
+        """Whether a workload with this token could sign in now from a network of the trust."""
         return not self.problem and all(check.passed for check in self.checks)
 
 
@@ -55,4 +56,4 @@ def _tried(trust: Trust, text: str) -> Trial:
     except BadJwt as error:
         return Trial(error.reason, [])
     key = find_key(source_of(trust), algorithm=trust.algorithm, kid=jwt.key_id) if jwt.key_id else None
-    return Trial("", list(examine(jwt, rules_of(trust), key, now=time.time())))
+    return Trial("", [*examine(jwt, rules_of(trust), key, now=time.time()), *sign_in_checks(trust, jwt)])

@@ -1,9 +1,10 @@
-"""Scheduled upkeep of trusts: alerts before they expire or if they are unused; removal of ended tokens."""
+"""Scheduled upkeep of trusts: alerts before they expire or fill up, or if unused; removal of ended tokens."""
 
 from datetime import timedelta
 from typing import Final
 
 from auditlog.context import disable_auditlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -15,23 +16,27 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment, ServiceToken, Trust
-from environments_app.tokens.expiry_alerts import is_unused, long_ago, soon, tell
-from environments_app.trusts.sign_in import purge_used_jwts
+from environments_app.tokens.expiry_alerts import is_unused, long_ago, soon, update_alert
+from environments_app.trusts.sign_in import purge_used_jwts, valid_tokens
 
 EXPIRING: Final = "trusts-expiring"
 UNUSED: Final = "trusts-unused"
+FULL: Final = "trusts-full"
+_FULL_SHARE: Final = 0.8
 # For so long a token that has ended stays, for who looks up what it did.
 _KEEP: Final = timedelta(days=7)
 _BATCH: Final = 200
 
 
 def watch_trusts() -> None:
-    """Alert, for each environment, about trusts that end soon or are unused."""
+    """Alert, for each environment, about trusts that end soon, are unused or near their limit."""
     for environment in Environment.objects.order_by("pk"):
         rows = Trust.objects.filter(environment=environment).select_related("environment")
         expiring = _live(rows).filter(expires_at__lte=soon())
-        tell(EXPIRING, environment, "trusts expiring soon", verified_rows(expiring))
-        tell(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(is_unused())))
+        update_alert(EXPIRING, environment, "trusts expiring soon", verified_rows(expiring))
+        update_alert(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(is_unused())))
+        full = [trust for trust in verified_rows(_live(rows)) if _is_nearly_full(trust)]
+        update_alert(FULL, environment, "trusts near the limit of valid tokens", full)
 
 
 def trust_status(trust: Trust) -> str:
@@ -79,6 +84,10 @@ def _remove_batch(environment: Environment) -> int:
             for row in batch:
                 row.delete()
     return len(batch)
+
+
+def _is_nearly_full(trust: Trust) -> bool:
+    return valid_tokens(trust).count() >= _FULL_SHARE * settings.KEEPER_TRUST_MAX_TOKENS
 
 
 def _live(trusts: QuerySet[Trust]) -> QuerySet[Trust]:

@@ -233,7 +233,7 @@ def _refusal_of(error: Exception) -> AwsError | None:
     if isinstance(error, AwsError):
         return error
     if isinstance(error, JwtRefused):
-        return _refused(error.reason)
+        return _refused(error)
     problem = problem_of(error)
     if problem is None:
         return None
@@ -247,10 +247,12 @@ def _refusal_of(error: Exception) -> AwsError | None:
     return found
 
 
-def _refused(reason: str) -> AwsError:
-    if reason == "jwt-expired":
+def _refused(error: JwtRefused) -> AwsError:
+    if error.reason == "jwt-expired":
         return AwsError("ExpiredTokenException", _EXPIRED)
-    if reason in _OF_A_CLAIM:
+    if error.reason == "jwt-replayed":
+        return AwsError("AccessDenied", str(error), status=HTTPStatus.FORBIDDEN)
+    if error.reason in _OF_A_CLAIM:
         return _denied(ASSUME_ROLE)
     return AwsError("InvalidIdentityToken", _NOT_VALID)
 

@@ -128,7 +128,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (Forbidden, 403, "Forbidden", "You don't have permission to do this."),
     (ConfirmationNeeded, 403, "Confirm your password", None),
     (PermissionDenied, 403, "Forbidden", "You don't have permission to do this."),
-    (JwtRefused, 401, "Not signed in", "The sign-in was refused."),
+    (JwtRefused, 401, "Not signed in", None),
     (BadToken, 401, "Not signed in", "The token is invalid."),
     (InvalidItems, 400, "Some items are not valid", None),
     (InvalidInput, 400, "Invalid request", None),

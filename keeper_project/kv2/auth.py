@@ -93,6 +93,8 @@ class WorkloadLoginView(OpenView):
         try:
             entered = sign_in(trust_name=role, jwt=jwt, address=address, request_id=request_id)
         except JwtRefused as error:
+            if error.reason == "jwt-replayed":
+                raise Kv2Error(HTTPStatus.FORBIDDEN, str(error)) from error
             raise denied() from error
         auth = _auth(entered.token, entered.text, {"role": entered.trust.name})
         return respond(envelope(auth=auth))

@@ -77,6 +77,12 @@ KEEPER_TOKEN_REQUESTS_PER_MINUTE = _tokens.whole(
     unit="requests a minute",
     help="Requests of one token to one process before it gets 429 until the next minute. 0 sets no limit.",
 )
+KEEPER_TRUST_MAX_TOKENS = _tokens.whole(
+    "KEEPER_TRUST_MAX_TOKENS",
+    5_000,
+    unit="tokens",
+    help="Valid tokens that one trust may have issued. At the limit sign-ins get 429; 80 % raises an alert.",
+)
 KEEPER_TOKEN_WARNING_DAYS = _tokens.whole(
     "KEEPER_TOKEN_WARNING_DAYS",
     14,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from audit_app.errors import BadEndpoint
 from audit_app.events.actions import Action
-from audit_app.network.outbound import normalised_endpoint
+from audit_app.network.outbound import normalised_endpoint, require_permitted_literal
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField
 from environments_app.models import Environment
@@ -67,4 +67,9 @@ def _endpoint_of(url: str) -> str:
         raise refusal from None
     if parts.fragment or len(url) > MAX_URL:
         raise refusal
+    try:
+        require_permitted_literal(endpoint)
+    except BadEndpoint as error:
+        # Its host alone is in the message, which is shown of each webhook.
+        raise InvalidField("url", f"{error}.") from None
     return endpoint

@@ -75,7 +75,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-device-authorization", "POST"): Rule("anyone", 200, admin=200, body={"client_name": "laptop"}),
     ("api-device-token", "POST"): Rule("anyone", 404, admin=404, body={"device_code": "unknown"}),
     ("api-loopback-token", "POST"): Rule("anyone", 404, admin=404, body={"code": "unknown", "code_verifier": "x" * 43}),
-    # None of these callers has a personal token.
+    # None of these callers has the token of a person or a workload.
     ("api-current-token", "DELETE"): Rule("anyone", 409),
     ("api-trail-keys", "GET"): Rule("anyone", admin=200),
     ("api-trail-verify", "POST"): Rule("nobody", admin=200, body={"extent": "since-checkpoint"}),

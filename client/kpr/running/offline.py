@@ -53,7 +53,7 @@ class OfflineCopy:
             return
         key = self._key(makes=True)
         if key is None:
-            _report("no offline copy is kept: install keeper-kpr[offline], and unlock the keyring")
+            _report("no offline copy is kept: install keyring and cryptography, and unlock the keyring")
             return
         content = {"secrets": answer.document(), "stored": int(time.time()), "seconds": seconds}
         nonce = os.urandom(_NONCE_BYTES)

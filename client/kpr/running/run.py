@@ -48,7 +48,7 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
 
         return watch(options, settings, api, core_limits)
     prepared = prepare(options, settings, api)
-    api.close()
+    api.end()
     if options.mask or (prepared.contents and needs_folder(options)):
         with ExitStack() as stack:
             variables = placed(prepared, options, stack)

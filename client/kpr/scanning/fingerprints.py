@@ -43,7 +43,7 @@ class Fingerprints:
         """
         key = kept_key(SERVICE, self._server, makes=True)
         if not key:
-            raise UsageError("Fingerprints need a keyring: install keeper-kpr[keyring] and unlock it.")
+            raise UsageError("Fingerprints need a keyring: install the package keyring and unlock it.")
         known = {
             _print(key, part).hex(): f"{environment}/{name}"
             for name, value in secrets.items()

@@ -96,7 +96,7 @@ def store_token(server: str, token: str, *, storage: str) -> str:
         _write({**_entries(), server: {"in": "keyring"}})
         return "keyring"
     if storage == "keyring":
-        raise UsageError("There is no usable keyring: install keeper-kpr[keyring] and unlock it.")
+        raise UsageError("There is no usable keyring: install the package keyring and unlock it.")
     _write({**_entries(), server: {"token": token}})
     return "file"
 

@@ -11,14 +11,19 @@ from kpr.errors import SignInError
 
 _SECONDS = 30.0
 _OK = 200
+_REFUSED = 401
 
 
 def token_by_trust(server: str, trust: str, *, debug: bool = False) -> str:
     """Return a short service token for the trust of that name. Raises SignInError, or KprError."""
     api = Api(server, debug=debug)
     try:
-        answer = api.send("POST", "auth/jwt", body={"trust": trust, "jwt": _platform_token(server)})
-        return str(answer.document()["token"])
+        body = {"trust": trust, "jwt": _platform_token(server)}
+        answer = api.send("POST", "auth/jwt", body=body, accepted=(_REFUSED,))
+        document = answer.document()
+        if answer.status == _REFUSED:
+            raise SignInError(f"The trust {trust} refused the job's token. {document.get('detail', '')}")
+        return str(document["token"])
     finally:
         api.close()
 

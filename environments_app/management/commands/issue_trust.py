@@ -1,7 +1,7 @@
 """Creates a trust from the host's shell, for the workloads of a platform."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ from environments_app.models import TrustAlgorithm, TrustPreset, TrustRole
 from environments_app.trusts.service import create
 
 # Options that are fields of a trust, where they are given.
-_OPTIONAL = ("issuer", "audience", "algorithm", "jwks_url", "lifetime_minutes", "max_age_minutes")
+_OPTIONAL = (
+    "issuer",
+    "audience",
+    "algorithm",
+    "jwks_url",
+    "lifetime_minutes",
+    "max_age_minutes",
+    "single_use",
+)
 
 
 class Command(BaseCommand):
@@ -39,6 +47,16 @@ class Command(BaseCommand):
         parser.add_argument("--lifetime-minutes", type=int, help="of tokens, 15 to 60")
         parser.add_argument("--max-age-minutes", type=int, help="within which a JWT must have been issued")
         parser.add_argument(
+            "--single-use",
+            action=BooleanOptionalAction,
+            help="whether each JWT is accepted once; the preset's choice if left out",
+        )
+        parser.add_argument(
+            "--allow-pull-request-target",
+            action="store_true",
+            help="let GitHub workflows that run for pull_request_target sign in",
+        )
+        parser.add_argument(
             "--cidr", action="append", default=[], help="a network to sign in from; repeatable"
         )
 
@@ -57,6 +75,7 @@ class Command(BaseCommand):
                 claims=_claims(options["claim"]),
                 prefix=options["prefix"],
                 cidrs=options["cidr"],
+                allows_pull_request_target=options["allow_pull_request_target"],
                 **given,
             )
         except AccessError as error:

@@ -1,7 +1,8 @@
 """A workload signs in: what it gets, what is recorded, and what ends it."""
 
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.principals import load_principal
-from environments_app.errors import BadToken, JwtRefused, KeysUnavailable, TooManyTokens
-from environments_app.models import ServiceToken, Trust, UsedJwt
+from environments_app.errors import BadToken, InvalidField, JwtRefused, KeysUnavailable, TooManyTokens
+from environments_app.models import Alert, ServiceToken, Trust, UsedJwt
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import authenticate
-from environments_app.trusts import service, sign_in, upkeep
+from environments_app.trusts import service, sign_in, trial, upkeep
+from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
 from environments_app.trusts.key_source import forget_keys
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +40,8 @@ def refusal(jwt: str, name: str = "ci", address: str = HERE) -> str:
     RefusalCount.objects.all().delete()
     with pytest.raises(JwtRefused) as refused:
         enter(jwt, name, address)
-    assert str(refused.value) == "The sign-in was refused."
+    told = "used before" if refused.value.reason == "jwt-replayed" else "The sign-in was refused."
+    assert told in str(refused.value)
     assert ServiceToken.objects.count() == tokens
     [counted] = RefusalCount.objects.all()
     assert (counted.kind, counted.count) == (refused.value.reason, 1)
@@ -108,7 +111,17 @@ def test_an_address_that_is_refused_often_is_turned_away(cast: Cast, settings: S
             enter("x.y.z")
 
     with pytest.raises(TooManyRefusals):
-        enter(ISSUER.sign())
+        enter("x.y.z")
+
+
+def test_refusals_of_a_network_keep_no_workload_out(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 1
+    make_trust(cast, ISSUER)
+    for _ in range(3):
+        with pytest.raises((JwtRefused, TooManyRefusals)):
+            enter(ISSUER.sign(sub="mallory"))
+
+    assert enter(ISSUER.sign())
 
 
 def test_a_token_is_used_once_where_the_trust_says_so(cast: Cast) -> None:
@@ -219,14 +232,100 @@ def test_pull_request_target_is_refused_unless_asked_for(cast: Cast) -> None:
     assert enter(github(event_name="pull_request_target"), "wide")
 
 
-def test_a_trust_issues_only_so_many_tokens_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "MAX_TOKENS", 2)
+@pytest.mark.every_database
+def test_a_trust_issues_only_so_many_tokens_at_once(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_TRUST_MAX_TOKENS = 2
     make_trust(cast, ISSUER)
     enter(ISSUER.sign())
     enter(ISSUER.sign())
 
     with pytest.raises(TooManyTokens):
         enter(ISSUER.sign())
+
+
+def test_tokens_that_open_nothing_count_for_no_limit(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_TRUST_MAX_TOKENS = 2
+    trust = make_trust(cast, ISSUER)
+    for _ in range(3):
+        entered = enter(ISSUER.sign())
+        sign_in.end_token(actor=authenticate(entered.text, address=HERE), token=entered.token)
+    assert enter(ISSUER.sign())
+    assert enter(ISSUER.sign())
+    service.change(actor=cast.principal(cast.alice), trust=trust, role="viewer")
+
+    assert enter(ISSUER.sign())
+
+
+def test_an_alert_comes_before_the_limit(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_TRUST_MAX_TOKENS = 5
+    make_trust(cast, ISSUER)
+    for _ in range(3):
+        enter(ISSUER.sign())
+    upkeep.watch_trusts()
+    assert not full()
+    enter(ISSUER.sign())
+    upkeep.watch_trusts()
+    assert full()
+    ServiceToken.objects.filter(trust_uuid__isnull=False).update(expires_at=timezone.now())
+    upkeep.watch_trusts()
+
+    assert not full()
+
+
+def full() -> bool:
+    return Alert.objects.filter(kind=upkeep.FULL, open=True).exists()
+
+
+def test_a_used_token_is_refused_until_no_leeway_accepts_it(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trust(cast, ISSUER, single_use=True)
+    ends = int(time.time()) + 60
+    jwt = ISSUER.sign(exp=ends)
+    enter(jwt)
+    # The last second in which its time is still accepted.
+    last = ends + LEEWAY_SECONDS - 1
+    monkeypatch.setattr(time, "time", lambda: float(last))
+    monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(last, UTC))
+    sign_in.purge_used_jwts()
+
+    assert refusal(jwt) == "jwt-replayed"
+
+
+def test_a_trial_fails_where_the_sign_in_would(cast: Cast, settings: Settings) -> None:
+    actor = cast.principal(cast.alice)
+    shop = make_trust(cast, ISSUER, name="shop", preset="github", claims={"repository": "example/shop"})
+    once = make_trust(cast, ISSUER, name="once", single_use=True)
+
+    def passes(trust: Trust, jwt: str) -> bool:
+        return trial.try_token(actor=actor, trust=trust, jwt=jwt).passed
+
+    used = ISSUER.sign()
+    assert passes(once, used)
+    enter(used, "once")
+
+    assert not passes(once, used)
+    assert not passes(shop, github(repository_owner_id=...))
+    assert passes(shop, github())
+    assert not passes(service.change(actor=actor, trust=shop, enabled=False), github())
+    settings.KEEPER_TRUST_MAX_TOKENS = 1
+    assert not passes(once, ISSUER.sign())
+
+
+def test_an_unreachable_issuer_is_shown_on_the_trust(cast: Cast, settings: Settings) -> None:
+    trust = make_trust(cast, ISSUER, jwks="", jwks_url="https://keys.invalid/jwks")
+    with pytest.raises(KeysUnavailable):
+        enter(ISSUER.sign())
+
+    assert Trust.objects.get(pk=trust.pk).last_refusal == "keys-unavailable"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://10.0.0.9/jwks", "https://169.254.169.254/jwks", "https://localhost/jwks"]
+)
+def test_keys_at_a_forbidden_address_are_refused_at_once(cast: Cast, url: str) -> None:
+    with pytest.raises(InvalidField, match="KEEPER_OUTBOUND_ALLOWED"):
+        make_trust(cast, ISSUER, jwks="", jwks_url=url)
 
 
 def test_a_token_ends_with_its_trust(cast: Cast) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from audit_app.models import RefusalCount
 from environments_app.models import ServiceToken, Trust
@@ -114,7 +115,8 @@ def test_the_rest_api_refuses(cast: Cast, body: dict[str, Any], status: int) -> 
     assert Client().post("/api/auth/jwt", body, content_type="application/json").status_code == status
 
 
-def test_keys_that_cannot_be_had_are_503(cast: Cast, ask: Ask) -> None:
+def test_keys_that_cannot_be_had_are_503(cast: Cast, ask: Ask, settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
     make_trust(cast, ISSUER, environment=cast.development, jwks="", issuer="https://127.0.0.1:1")
     jwt = ISSUER.sign(iss="https://127.0.0.1:1")
 
