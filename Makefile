@@ -107,11 +107,10 @@ test: $(DEV) $(NODE) $(AWS) $(HELM) ## The whole suite on SQLite, then what ever
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database'
 
 .PHONY: lint
-lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrases in prose
+lint: $(DEV) ## Ruff's rules and format, the direction of imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . 2>/dev/null | head -60; echo "Run: make format" >&2; exit 1; }
 	@$(SCRATCH) output=$$($(BIN)/lint-imports 2>&1) || { echo "$$output"; exit 1; }
-	@$(BIN)/python -m tools.prose
 
 .PHONY: docs
 docs: $(DEV) ## Write .env.example and the tables of docs/configuration.md from the settings

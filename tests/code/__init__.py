@@ -1,1 +1,1 @@
-"""What the source and its documents must hold: imports, names, prose, links."""
+"""What the source and its documents must hold: imports, names, links."""

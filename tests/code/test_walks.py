@@ -1,4 +1,4 @@
-"""The walks of docs/architecture.md name functions that exist, in nine hops at most."""
+"""The walks of docs/architecture.md name functions that exist."""
 
 import ast
 import re
@@ -33,7 +33,7 @@ def test_there_are_three_walks() -> None:
 @pytest.mark.parametrize("walk", WALKS)
 def test_each_hop_names_a_function_that_exists(walk: str) -> None:
     hops = re.split(r"^\d\. ", WALKS[walk], flags=re.MULTILINE)[1:]
-    assert 5 <= len(hops) <= 9
+    assert len(hops) >= 5
     for hop in hops:
         assert _FUNCTION.search(hop), hop
     for name, path in _FUNCTION.findall(WALKS[walk]):
