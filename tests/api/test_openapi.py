@@ -191,7 +191,6 @@ def test_the_api_answers_as_its_document_says(
         # Where there is nothing to invent but what the path names, each caller asks twice.
         max_examples=20 if takes_input(method, path) else 8,
         deadline=None,
-        derandomize=True,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),

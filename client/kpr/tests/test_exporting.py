@@ -66,7 +66,6 @@ def test_awkward_values_arrive_in_every_shell(tmp_path: Path) -> None:
 
 @settings(
     max_examples=15,
-    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

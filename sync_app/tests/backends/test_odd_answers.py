@@ -106,7 +106,6 @@ ACTS: list[Callable[[Backend], object]] = [
 FUZZED = settings(
     max_examples=60,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
