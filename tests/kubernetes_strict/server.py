@@ -27,6 +27,7 @@ class Cluster:
     store: Store = field(default_factory=Store)
     # Status by verb: `list`, `get`, `create`, `patch`, `delete`; 0 does the act and loses the answer.
     failing: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     # By kind and name, such as ("deployments", "web").
     workloads: dict[tuple[str, str], Document] = field(default_factory=dict)
@@ -49,7 +50,8 @@ class Cluster:
             with suppress(OSError):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError
-        told = Response(json.dumps(answer), status=code, content_type="application/json")
+        headers = self.headers if code >= 400 else {}
+        told = Response(json.dumps(answer), status=code, headers=headers, content_type="application/json")
         return told(environ, start_response)
 
     def _answer(
@@ -58,7 +60,7 @@ class Cluster:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             raise ApiError(401, "Unauthorized", "Unauthorized")
         if verb in self.denied:
-            raise ApiError(403, "Forbidden", f"cannot {verb} resource secrets")
+            raise _forbidden(request, verb)
         if self.failing.get(verb):
             raise ApiError(self.failing[verb], "Failing", "as a test asked for")
         return act(request)
@@ -122,10 +124,16 @@ class Cluster:
         known = {"limit", "continue"}
         if set(request.args) - known:
             raise ApiError(400, "BadRequest", "unknown parameter")
+        # Of a namespace that does not exist the list is empty.
         found = [each for (place, _), each in sorted(self.store.secrets.items()) if place == namespace]
-        start, limit = int(request.args.get("continue") or 0), int(request.args.get("limit") or 0)
+        limit = int(request.args.get("limit") or 0)
+        # "Retrieving large results sets in chunks": a list goes on by identical parameters.
+        of, _, begin = request.args.get("continue", f"{limit}:0").partition(":")
+        if of != str(limit):
+            raise ApiError(400, "BadRequest", "continue key is not valid: the parameters changed")
+        start = int(begin)
         page = found[start : start + limit] if limit else found[start:]
-        more = str(start + limit) if limit and start + limit < len(found) else ""
+        more = f"{limit}:{start + limit}" if limit and start + limit < len(found) else ""
         partial = "as=PartialObjectMetadataList" in request.headers.get("Accept", "")
         items = [_metadata_only(each) for each in page] if partial else page
         kind = "PartialObjectMetadataList" if partial else "SecretList"
@@ -179,7 +187,22 @@ def _metadata_only(found: Document) -> Document:
 
 
 def _status(error: ApiError) -> Document:
-    return {"kind": "Status", "status": "Failure", "reason": error.reason, "message": error.message}
+    told = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": error.code}
+    causes = {"details": {"causes": [{"reason": error.cause}]}} if error.cause else {}
+    return told | {"reason": error.reason, "message": error.message} | causes
+
+
+def _forbidden(request: Request, verb: str) -> ApiError:
+    """Return what the authorizer says to a role without a verb (apimachinery, `NewForbidden`)."""
+    parts = request.path.strip("/").split("/")
+    place, group = (4, "") if parts[0] == "api" else (5, parts[1])
+    resource = parts[place] if len(parts) > place else "namespaces"
+    verb = verb.partition("-")[0]
+    user = 'User "system:serviceaccount:default:keeper"'
+    where = f'in API group "{group}" in the namespace "default"'
+    return ApiError(
+        403, "Forbidden", f'{resource} is forbidden: {user} cannot {verb} resource "{resource}" {where}'
+    )
 
 
 class _Quiet(WSGIRequestHandler):

@@ -1,14 +1,18 @@
 """Secrets of namespaces with uid, resource version and field managers; what the API refuses is an ApiError.
 
-Sources: Kubernetes API conventions, "Kubernetes API Concepts", "Server-Side Apply", "Object Names and IDs".
+Sources: Kubernetes API conventions, "Kubernetes API Concepts", "Server-Side Apply" (managedFields have the time of
+a manager's last change), "Object Names and IDs", "Resource Quotas", "Dynamic Admission Control"; the messages of
+403 are those of the API server's authorizer and its plug-ins NamespaceLifecycle, ResourceQuota and webhooks.
 """
 
 import base64
 import binascii
+import copy
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -25,9 +29,9 @@ _METADATA: Final = {"name", "namespace", "labels", "annotations", "uid", "resour
 class ApiError(Exception):
     """An answer that is a Status."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, *, cause: str = "") -> None:
         super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.cause = code, reason, message, cause
 
 
 @dataclass
@@ -36,7 +40,15 @@ class Store:
 
     secrets: dict[tuple[str, str], Document] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=lambda: {"default": str(uuid4())})
+    # Of which no more Secrets are created ("Resource Quotas", "Object count quota"); None: no quota.
+    quota: int | None = None
+    # Namespaces that are being deleted.
+    terminating: set[str] = field(default_factory=set)
+    # Raises ApiError for what an admission webhook or policy does not let in.
+    admission: Callable[[Document], None] = lambda _: None
     _version: int = 1000
+    # Of the clock, which goes on where a snapshot takes versions back.
+    _now: int = 1_767_225_600
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def create(self, namespace: str, body: Document, manager: str) -> Document:
@@ -48,12 +60,38 @@ class Store:
                     400, "BadRequest", "resourceVersion should not be set on objects to be created"
                 )
             key = (namespace, body["metadata"]["name"])
+            self._admit(key, body)
             if key in self.secrets:
-                raise ApiError(409, "AlreadyExists", "secrets already exists")
+                raise ApiError(409, "AlreadyExists", f'secrets "{key[1]}" already exists')
             metadata = {**body["metadata"], "namespace": namespace, "uid": str(uuid4())}
             made = {**body, "metadata": metadata, "type": body.get("type") or "Opaque"}
             self._own(made, manager, "Update", set(body.get("data") or {}))
             return self._stored(key, made)
+
+    def _admit(self, key: tuple[str, str], body: Document) -> None:
+        """Refuse what may not be created, in the words of the API server's own admission plug-ins."""
+        namespace, name = key
+        refused = f'secrets "{name}" is forbidden'
+        if namespace not in self.namespaces:
+            raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found')
+        if namespace in self.terminating:
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise ApiError(403, "Forbidden", f"{refused}: {why}", cause="NamespaceTerminating")
+        self.admission(body)
+        held = sum(place == namespace for place, _ in self.secrets)
+        if self.quota is not None and held >= self.quota and key not in self.secrets:
+            counts = f"requested: count/secrets=1, used: count/secrets={held}, limited: count/secrets={held}"
+            raise ApiError(403, "Forbidden", f"{refused}: exceeded quota: compute, {counts}")
+
+    def snapshot(self) -> tuple[dict[tuple[str, str], Document], int]:
+        """Return all objects and the version of the store, as `etcdctl snapshot save` does."""
+        with self._lock:
+            return copy.deepcopy(self.secrets), self._version
+
+    def restore(self, snapshot: tuple[dict[tuple[str, str], Document], int]) -> None:
+        """Return to a snapshot: versions after it are made a second time."""
+        with self._lock:
+            self.secrets, self._version = copy.deepcopy(snapshot[0]), snapshot[1]
 
     def read(self, namespace: str, name: str) -> Document:
         """Return an object."""
@@ -73,6 +111,7 @@ class Store:
                 if body["metadata"].get("uid"):
                     raise ApiError(409, "Conflict", "uid mismatch: no existing object was found")
                 return self.create(namespace, body, manager)
+            self.admission(body)
             _compare(now, body["metadata"])
             if body.get("type") and body["type"] != now["type"]:
                 raise ApiError(422, "Invalid", "type: field is immutable")
@@ -93,6 +132,7 @@ class Store:
     def merge(self, namespace: str, name: str, body: Document, manager: str) -> Document:
         """Merge a patch into labels, annotations and data."""
         with self._lock:
+            self.admission(body)
             now = self.read(namespace, name)
             changes = body.get("metadata") or {}
             _compare(now, changes)
@@ -102,8 +142,7 @@ class Store:
                 made["metadata"][part] = {key: text for key, text in merged.items() if text is not None}
             data = body.get("data") or {}
             made["data"] = {key: text for key, text in (made["data"] | data).items() if text is not None}
-            if data:
-                self._own(made, manager, "Update", set(data), takes=set(data))
+            self._own(made, manager, "Update", set(data), takes=set(data))
             _validate({**made, "metadata": {**made["metadata"]}}, namespace, stored=True)
             return self._stored((namespace, name), made)
 
@@ -117,9 +156,10 @@ class Store:
         size = sum(len(name) + len(base64.b64decode(text)) for name, text in (made.get("data") or {}).items())
         if size > MAX_BYTES:
             raise ApiError(422, "Invalid", "data: Too long: must have at most 1048576 bytes")
-        if made == self.secrets.get(key):
-            return made
+        if _without_times(made) == _without_times(self.secrets.get(key) or {}):
+            return self.secrets[key]
         self._version += 1
+        self._now += 1
         made["metadata"]["resourceVersion"] = str(self._version)
         self.secrets[key] = made
         return made
@@ -141,7 +181,7 @@ class Store:
         takes: Collection[str] = (),
     ) -> None:
         kept = [
-            _entry(each["manager"], each["operation"], _keys(each) - set(takes))
+            {**each, **_entry(each["manager"], each["operation"], _keys(each) - set(takes))}
             for each in _entries(made)
             if not _is(each, manager, operation)
         ]
@@ -150,10 +190,21 @@ class Store:
                 key for each in _entries(made) if _is(each, manager, operation) for key in _keys(each)
             }
         keys &= set(made.get("data") or {})
+        at = datetime.fromtimestamp(self._now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         made["metadata"]["managedFields"] = [
             *(each for each in kept if _keys(each)),
-            _entry(manager, operation, keys),
+            _entry(manager, operation, keys) | {"time": at},
         ]
+
+
+def _without_times(found: Document) -> Document:
+    """Return an object without what changes by itself with each change."""
+    metadata = {key: part for key, part in found.get("metadata", {}).items() if key != "resourceVersion"}
+    entries = [
+        {key: part for key, part in each.items() if key != "time"}
+        for each in metadata.get("managedFields") or []
+    ]
+    return {**found, "metadata": {**metadata, "managedFields": entries}}
 
 
 def _entry(manager: str, operation: str, keys: set[str]) -> Document:

@@ -24,7 +24,8 @@ from sync_app.backends.base import (
     SecretMetadata,
     SecretValue,
 )
-from sync_app.backends.kubernetes.connection import KubernetesConnection, NotFound
+from sync_app.backends.kubernetes.answers import NotFound
+from sync_app.backends.kubernetes.connection import KubernetesConnection, PageTooLarge
 from sync_app.backends.kubernetes.objects import (
     MANAGER,
     NAME,
@@ -46,7 +47,7 @@ from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_backend import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import BadDestination, ChangedSinceRead, NameUnusable, RequestRefused
+from sync_app.errors import BadDestination, ChangedSinceRead, MountMissing, NameUnusable, RequestRefused
 
 # Metadata without data: "Kubernetes API Concepts", "Metadata-only fetches".
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -144,7 +145,10 @@ class KubernetesSecrets(RestBackend):
 
     def identify_system(self) -> str:
         """Return the uid of the namespace, which no other namespace of any cluster has."""
-        found = self._cluster.request("GET", f"/api/v1/namespaces/{self._namespace}", accept=_METADATA)
+        try:
+            found = self._cluster.request("GET", f"/api/v1/namespaces/{self._namespace}", accept=_METADATA)
+        except NotFound:
+            raise MountMissing("there is no such namespace in the cluster: create it first") from None
         return f"kubernetes/{found['metadata']['uid']}"
 
     @classmethod
@@ -194,17 +198,25 @@ class KubernetesSecrets(RestBackend):
             )
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
-        """Yield the metadata of all Secrets with the prefix, in pages; no value is read."""
-        query = {"limit": str(self.page_size)}
-        start = object_name(self._prefix.start)
+        """Yield the metadata of all Secrets with the prefix, in pages; no value is read.
+
+        Annotations make some pages too large: then the list begins again with pages of half the size, because
+        it goes on by the same parameters alone ("Kubernetes API Concepts", "Retrieving large results sets").
+        """
+        size, start, yielded = self.page_size, object_name(self._prefix.start), set[str]()
         while True:
-            page = self._list_page(query)
-            for found in page["items"]:
-                if found["metadata"]["name"].startswith(start):
-                    yield parse_metadata(self._name_of(found, start), found)
-            if not page["metadata"].get("continue"):
+            try:
+                for found in self._list_pages(size):
+                    name = found["metadata"]["name"]
+                    if name.startswith(start) and name not in yielded:
+                        yielded.add(name)
+                        yield parse_metadata(self._name_of(found, start), found)
+            except PageTooLarge:
+                if size == 1:
+                    raise
+                size //= 2
+            else:
                 return
-            query = {"limit": str(self.page_size), "continue": page["metadata"]["continue"]}
 
     def get_metadata(self, name: str) -> SecretMetadata:
         found = self._read(name, accept=_METADATA)
@@ -296,6 +308,15 @@ class KubernetesSecrets(RestBackend):
             return self._cluster.request("GET", self._path(name), accept=accept)
         except NotFound:
             return None
+
+    def _list_pages(self, size: int) -> Iterator[dict[str, Any]]:
+        query = {"limit": str(size)}
+        while True:
+            page = self._list_page(query)
+            yield from page["items"]
+            if not page["metadata"].get("continue"):
+                return
+            query = {"limit": str(size), "continue": page["metadata"]["continue"]}
 
     def _list_page(self, query: Mapping[str, str]) -> dict[str, Any]:
         return self._cluster.request("GET", self._collection(), query=query, accept=_METADATA_LIST)

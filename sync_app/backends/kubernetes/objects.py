@@ -68,22 +68,25 @@ def to_text(data: Mapping[str, str]) -> str:
 def parse_metadata(name: str, found: Mapping[str, Any]) -> SecretMetadata:
     """Parse the metadata of an object.
 
-    The version is the resource version, behind the name of the write of Keeper's that came last.
+    The version is the resource version, behind the name of the write of Keeper's that came last, and before
+    the time of the last change: a cluster that was restored from a snapshot uses resource versions again.
     """
     metadata = found["metadata"]
     write = (metadata.get("annotations") or {}).get(WRITE, "")
+    changed = max((str(entry.get("time") or "") for entry in metadata.get("managedFields") or []), default="")
+    version = f"{write[:WRITE_DIGITS]}{VERSION_SEPARATOR}{metadata['resourceVersion']}"
     return SecretMetadata(
         name=name,
         presence=Presence.PRESENT,
         remote_id=metadata["uid"],
-        version=f"{write[:WRITE_DIGITS]}{VERSION_SEPARATOR}{metadata['resourceVersion']}",
+        version=f"{version}{VERSION_SEPARATOR}{changed}" if changed else version,
         mark=parse_mark(metadata.get("labels") or {}),
     )
 
 
 def resource_version(version: str) -> str:
     """Return the resource version of a version."""
-    return version.rpartition(VERSION_SEPARATOR)[2]
+    return version.split(VERSION_SEPARATOR)[1]
 
 
 def foreign_keys(found: Mapping[str, Any]) -> set[str]:

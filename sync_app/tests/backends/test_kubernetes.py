@@ -11,16 +11,21 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from sync_app.backends.base import Backend, Mark
 from sync_app.backends.kubernetes import backend as kubernetes_backend
+from sync_app.backends.kubernetes import connection
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
+from sync_app.backends.kubernetes.objects import resource_version
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
+    AnswerUnexpected,
     BackendError,
     BadDestination,
     ChangedSinceRead,
     CredentialsRejected,
+    MountMissing,
     NameUnusable,
     PermissionMissing,
+    QuotaExceeded,
     RequestRefused,
     SystemMismatch,
     TargetBusy,
@@ -33,6 +38,7 @@ from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import KubernetesWorld
 from tests.kubernetes_strict.server import TOKEN as BEARER
+from tests.kubernetes_strict.store import ApiError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"
@@ -165,6 +171,107 @@ def test_it_names_what_is_missing(kubernetes: KubernetesWorld, backend: Backend)
         backend.check_connection()
     text = inspect.getdoc(kubernetes_backend) or ""
     assert all(verb in text for verb in ("get", "list", "create", "patch", "delete"))
+
+
+def test_each_403_names_who_refuses(kubernetes: KubernetesWorld, backend: Backend) -> None:
+    store = kubernetes.cluster.store
+
+    def denied(_: object) -> None:
+        why = 'secrets "x" is forbidden: admission webhook "policy.example" denied the request: canary'
+        raise ApiError(403, "Forbidden", why)
+
+    def by_policy(_: object) -> None:
+        why = "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: canary"
+        raise ApiError(422, "Invalid", why)
+
+    def create() -> None:
+        backend.create("b", "1", mark=MARK, token=TOKEN)
+
+    seen = backend.create("a", "1", mark=MARK, token=TOKEN)
+    store.quota = 1
+    with pytest.raises(QuotaExceeded, match="ResourceQuota"):
+        create()
+    store.quota, store.terminating = None, {"default"}
+    with pytest.raises(RequestRefused, match="is being deleted"):
+        create()
+    store.terminating = set()
+    for rule in (denied, by_policy):
+        store.admission = rule
+        for act in (create, lambda: backend.update(seen, "2", token=OTHER_TOKEN)):
+            with pytest.raises(RequestRefused, match="admission rule") as caught:
+                act()
+            assert "canary" not in str(caught.value)
+    store.admission = lambda _: None
+    kubernetes.cluster.denied = {"create"}
+    with pytest.raises(PermissionMissing, match="role lacks create on secrets"):
+        create()
+    kubernetes.cluster.denied = {"patch"}
+    with pytest.raises(PermissionMissing, match="role lacks patch on secrets"):
+        backend.update(seen, "2", token=OTHER_TOKEN)
+
+
+def test_a_page_that_is_too_large_is_halved(
+    kubernetes: KubernetesWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_ANSWER_BYTES", 8192)
+    names = [f"n{number:02}" for number in range(20)]
+    for name in names:
+        kubernetes.write(f"{kubernetes.prefix}/{name}", "x")
+        annotated = {"metadata": {"annotations": {"theirs/large": "x" * (4000 if name == "n13" else 400)}}}
+        kubernetes.cluster.store.merge("default", f"{kubernetes.prefix}.{name}", annotated, "kubectl")
+    assert [seen.name for seen in backend.list_secrets()] == names
+    huge = {"metadata": {"annotations": {"theirs/large": "x" * 9000}}}
+    kubernetes.cluster.store.merge("default", f"{kubernetes.prefix}.n13", huge, "kubectl")
+    with pytest.raises(TargetUnreachable, match="larger than Keeper reads"):
+        list(backend.list_secrets())
+
+
+def test_a_version_that_a_restored_cluster_uses_again_is_another(
+    kubernetes: KubernetesWorld, backend: Backend
+) -> None:
+    store, key = kubernetes.cluster.store, ("default", f"{kubernetes.prefix}.a")
+    backend.create("a", "1", mark=MARK, token=TOKEN)
+    snapshot = store.snapshot()
+    kubernetes.label(f"{kubernetes.prefix}/a", "x", "y")
+    seen = backend.get_metadata("a")
+    store.restore(snapshot)
+    kubernetes.write(f"{kubernetes.prefix}/a", "theirs")
+    now = backend.get_metadata("a")
+    assert store.secrets[key]["metadata"]["resourceVersion"] == resource_version(seen.version)
+    assert now.remote_id == seen.remote_id
+    assert now.version != seen.version
+    with pytest.raises(ChangedSinceRead):
+        backend.update(seen, "ours", token=OTHER_TOKEN)
+    with pytest.raises(ChangedSinceRead):
+        backend.delete(seen)
+
+
+def test_a_404_is_only_what_the_api_server_says(kubernetes: KubernetesWorld, backend: Backend) -> None:
+    backend.create("a", "1", mark=MARK, token=TOKEN)
+    kubernetes.cluster.failing["get"] = 404
+    with pytest.raises(AnswerUnexpected):
+        backend.get_metadata("a")
+    kubernetes.cluster.failing.clear()
+    kubernetes.cluster.store.namespaces = {}
+    for act in (lambda: backend.create("b", "1", mark=MARK, token=TOKEN), backend.identify_system):
+        with pytest.raises(MountMissing, match="namespace"):
+            act()
+
+
+def test_a_create_that_met_another_count_is_tried_again(
+    kubernetes: KubernetesWorld, backend: Backend
+) -> None:
+    """A quota that two writers count at once is answered by 409 Conflict, not AlreadyExists."""
+    kubernetes.cluster.failing["create"] = 409
+    with pytest.raises(TargetBusy):
+        backend.create("a", "1", mark=MARK, token=TOKEN)
+
+
+def test_it_waits_as_long_as_the_api_server_asks(kubernetes: KubernetesWorld, backend: Backend) -> None:
+    kubernetes.cluster.failing["list"], kubernetes.cluster.headers = 429, {"Retry-After": "7"}
+    with pytest.raises(TargetBusy) as caught:
+        backend.check_connection()
+    assert caught.value.retry_after == 7
 
 
 def test_a_wrong_token_is_refused_and_never_repeated(kubernetes: KubernetesWorld) -> None:
