@@ -14,7 +14,7 @@ from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
-from secrets_app.exposure.readers import NEWEST, Viewer, readers_since
+from secrets_app.exposure.readers import Viewer, readers_since
 from secrets_app.key_operations.key_test import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret, Webhook
 from secrets_app.services import lifecycle, transfer
@@ -146,8 +146,8 @@ _SECRETS: Final = (
         use_case=readers_since,
         takes="secret",
         form=PeriodForm,
-        confirmation="Keeper looks through the audit log for reads of the value, exports and reads of many "
-        f"included, of the newest {NEWEST} reads. That it was looked for is recorded.",
+        confirmation="Keeper looks through the audit log for all reads of the value in the period, exports "
+        "and reads of many included. That it was looked for is recorded.",
         done="Readers",
         show=_shown_readers,
         named=_named,

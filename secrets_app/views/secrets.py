@@ -33,14 +33,19 @@ from secrets_app.views.presenters import MASK_AFTER_SECONDS, rights, secret_acti
 
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10
+_VIEWERS_SHOWN: Final = 25
+_MOST_VIEWERS: Final = 1_000_000
 
 
 @login_required
 @require_GET
 def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show a secret, its value masked."""
+    """Show a secret, its value masked; `viewers=N` adds those who have viewed it, from the Nth."""
     secret = find_secret(actor=principal_of(request), id=id, deleted=None)
     require_authentic(secret)
+    if "viewers" in request.GET and is_partial(request):
+        context = _viewers(request, secret) | {"urls": _activity_url(request, secret)}
+        return render(request, "secrets_app/_viewers_panel.html", context)
     return _detail(request, secret)
 
 
@@ -150,9 +155,28 @@ def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
     """Return what the panels show that a reveal changes: who has viewed the secret, and its activity."""
     actor = principal_of(request)
     return {
-        "viewers": seen_by(actor=actor, secret=secret),
+        **_viewers(request, secret),
         "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
         "urls": _activity_url(request, secret),
+    }
+
+
+def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
+    """Return a page of those who have viewed a secret, or its address.
+
+    The panel loads after the page: 400,000 reads take a second.
+    """
+    url = reverse("secret-detail", args=[secret.pk])
+    if "viewers" not in request.GET:
+        return {"viewers_url": f"{url}?viewers=0"}
+    first = whole_number(request.GET["viewers"], largest=_MOST_VIEWERS) or 0
+    found = seen_by(actor=principal_of(request), secret=secret)
+    following = first + _VIEWERS_SHOWN
+    return {
+        "viewers": found[first:following],
+        "viewers_count": len(found),
+        "more_viewers_url": f"{url}?viewers={following}" if found[following:] else "",
+        "first_viewers_url": f"{url}?viewers=0" if first else "",
     }
 
 

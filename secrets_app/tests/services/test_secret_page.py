@@ -180,7 +180,9 @@ def test_a_reveal_brings_who_has_viewed_the_secret_up_to_date(cast: Cast, signed
     secret = keep(cast)
     shown = signed_in(cast.alice).post(f"/secrets/{secret.pk}/reveal", headers={"hx-request": "true"})
     text = shown.content.decode()
-    assert re.search('id="viewers" hx-swap-oob="true".*<b>alice</b>', text, re.DOTALL)
+    assert re.search(f'id="viewers" hx-get="/secrets/{secret.pk}[?]viewers=0"[^>]*hx-swap-oob="true"', text)
+    panel = signed_in(cast.alice).get(f"/secrets/{secret.pk}?viewers=0", headers={"hx-request": "true"})
+    assert re.search('id="viewers">.*<b>alice</b>', panel.content.decode(), re.DOTALL)
     assert 'id="secret-activity" hx-swap-oob="true"' in text
     # A reader sees no access log, and gets no panel that was not on the page.
     seen = signed_in(cast.bob).post(f"/secrets/{secret.pk}/reveal", headers={"hx-request": "true"})
