@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -67,7 +68,10 @@ def is_set_up() -> bool:
 
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
         return False
-    tables = connection.introspection.table_names()
+    with warnings.catch_warnings():
+        # Django warns of a query before its apps are loaded; loading them would write a log file.
+        warnings.filterwarnings("ignore", message="Accessing the database during app initialization")
+        tables = connection.introspection.table_names()
     connection.close()
     return "environments_app_environment" in tables
 

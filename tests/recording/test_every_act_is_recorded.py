@@ -610,6 +610,7 @@ SILENT: Final[dict[str, str]] = {
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
     "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
+    "keeper_project.management.commands.status": "it only reads",
     "audit_app.management.commands.audit_search": "it derives rows from events, for the search alone",
     "keeper_project.management.commands.release": _CHOSEN,
     "keeper_project.management.commands.reset_db": "it leaves no trail to record in",
