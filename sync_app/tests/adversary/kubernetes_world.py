@@ -87,16 +87,16 @@ class KubernetesAdversary(AdversaryWorld):
         return f"{self.prefix}/{name.removeprefix(start).replace('.', '/')}" if name.startswith(start) else ""
 
     def refused(self, asked: Asked, status: int) -> Any:
-        body = {"kind": "Status", "status": "Failure", "reason": "Refused", "message": "refused"}
-        return status, json.dumps(body).encode()
+        reason = {404: "NotFound", 403: "Forbidden"}.get(status, "InternalError")
+        body = {"kind": "Status", "status": "Failure", "reason": reason, "message": "refused", "code": status}
+        return outbound.Reply(status, {}, json.dumps(body).encode())
 
     def cut(self, answer: Any, share: float) -> Any:
-        status, data = answer
-        body = json.loads(data)
-        if status != 200 or "items" not in body:
+        body = json.loads(answer.body)
+        if answer.status != 200 or "items" not in body:
             return answer
         body["items"] = body["items"][: int(len(body["items"]) * share)]
-        return status, json.dumps(body).encode()
+        return answer._replace(body=json.dumps(body).encode())
 
     def lost(self) -> Exception:
         return urllib3.exceptions.ProtocolError("connection broken")
@@ -113,7 +113,9 @@ class KubernetesAdversary(AdversaryWorld):
         metadata = found["metadata"]
         labels = metadata.get("labels") or {}
         mark = {key: labels[key] for key in MARK_KEYS if key in labels}
-        version = f"{(metadata.get('annotations') or {}).get(WRITE, '')}@{metadata['resourceVersion']}"
+        changed = max(each["time"] for each in metadata["managedFields"])
+        write = (metadata.get("annotations") or {}).get(WRITE, "")
+        version = f"{write}@{metadata['resourceVersion']}@{changed}"
         with self._reading():
             value = self.world.value(path)
         return State(
