@@ -9,6 +9,10 @@ WEB_THREADS: Final = 4
 # Web server: threads that hold a request each. They have neither a connection nor a stack that is used.
 # `runtime.request_threads` and the read engine (`MAX_WAITING`) limit what holds them, so that some are free.
 SERVER_THREADS: Final = 448
+# Web server: connections that each of its processes takes at a time. An idle one takes 5 KB.
+CONNECTIONS: Final = 4096
+# Web server: descriptors beside them, of databases, pipes and files.
+OTHER_DESCRIPTORS: Final = 256
 # Web server: threads that hand over long answers.
 STREAM_THREADS: Final = 2
 # Worker: half of them for long work (`audit_app.interfaces.worker_slots`). A thread is made when needed.

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import resource
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from granian.log import LogLevels
 from granian.log import logger as logger_of_server
 
 from keeper_project.celery import app
-from keeper_project.config.sizes import SERVER_THREADS
+from keeper_project.config.sizes import CONNECTIONS, OTHER_DESCRIPTORS, SERVER_THREADS
 from keeper_project.runtime import process_states
 from keeper_project.runtime.request_threads import Front, RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
@@ -78,6 +79,7 @@ def serve_pages(
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=SERVER_THREADS,
+        backpressure=_connections(),
         # Of HTTP/2 without TLS no proxy makes use, and looking for it has no deadline.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
@@ -88,6 +90,20 @@ def serve_pages(
     _hear_stops()
     logger_of_server.addFilter(_means_something)
     server.serve(target_loader=partial(_begun, application, port, threads, make_front), wrap_loader=False)
+
+
+def _connections() -> int:
+    """Return how many connections a process takes at a time, after raising the limit of descriptors to that.
+
+    With more connections than descriptors the server would do nothing but try to accept the next one.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + OTHER_DESCRIPTORS
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
+        return CONNECTIONS
+    limit = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, highest))
+    return max(limit // 2, limit - OTHER_DESCRIPTORS)
 
 
 def _means_something(line: logging.LogRecord) -> bool:

@@ -8,6 +8,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ _IDLE_SECONDS: Final = 3600.0
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALS: Final = frozenset({*_STOPS, signal.SIGCHLD})
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
 _M_ARENA_MAX: Final = -8
 _ARENAS: Final = 2
@@ -90,9 +92,20 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     gc.freeze()
     gc.enable()
     _limit_arenas()
+    refuse_core_dumps()
     process_states.share([child.name for child in children])
     with _signals_held():
         return _Supervisor(children, report).run()
+
+
+def refuse_core_dumps() -> None:
+    """Have Linux write no core dump of this process and of its children: their memory holds values.
+
+    The limit alone does not stop a dump that goes to a program (core(5)). Also nobody but root may trace
+    the process then.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _ask_linux(_PR_SET_DUMPABLE, 0)
 
 
 def _limit_arenas() -> None:

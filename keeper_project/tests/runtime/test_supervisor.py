@@ -1,9 +1,11 @@
 """Children that end are started again after a growing wait, and all of them stop together."""
 
+import ctypes
 import gc
 import itertools
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_SECONDS = 90
 # What nobody ends lasts longer than anybody waits for its end.
 LIFE_SECONDS = 600
+PR_GET_DUMPABLE = 3
 Answer = TypeVar("Answer")
 
 
@@ -96,6 +99,21 @@ def test_it_ends_the_others_when_a_required_one_never_begins(tmp_path: Path) -> 
     reason = supervised([sleeper(marker), after(marker, lambda: sys.exit(3))])
     assert reason == "The short one ended with exit code 3."
     assert marker.read_text() == "ended"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has prctl(2)")
+def test_no_core_dump_is_written_of_a_child(tmp_path: Path) -> None:
+    """Neither to a file, nor to a program, which the limit alone does not stop (core(5))."""
+    found = tmp_path / "found"
+
+    def run() -> None:
+        found.write_text(f"{resource.getrlimit(resource.RLIMIT_CORE)} {prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)}")
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(LIFE_SECONDS)
+
+    prctl = ctypes.CDLL(None).prctl
+    assert supervised([Child("dumped", run)]) == ""
+    assert found.read_text() == "(0, 0) 0"
 
 
 def asks_to_stop(marker: Path, times: int) -> Child:
