@@ -81,6 +81,7 @@ app.autodiscover_tasks()
 def _load_end(**_kwargs: Any) -> None:
     # While there is memory for it.
     importlib.import_module("keeper_project.runtime.worker.worker_end")
+    importlib.import_module("keeper_project.runtime.supervisor").refuse_core_dumps()
 
 
 @worker_init.connect
