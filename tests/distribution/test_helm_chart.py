@@ -110,7 +110,8 @@ def test_values_that_cannot_work_are_refused_with_the_reason() -> None:
         "auditSinks is required": ["--set", "auditSinks=null"],
         "keys.kms.region is required": ["--set", "keys.kms.region="],
         "keys.local.existingSecret is required": ["--set", "keys.backend=local"],
-        "httpRoute.parentRefs is required": ["--set", "httpRoute.enabled=true"],
+        "httpRoute.parentRefs is required": ["--set", "httpRoute.enabled=true,networkPolicy.enabled=false"],
+        "networkPolicy.webFrom is required": ["--set", "ingress.enabled=true"],
         "serviceAccount.name is required": ["--set", "serviceAccount.create=false"],
         # By the schema: what is misspelled, and too short an end.
         "additional properties 'replicas' not allowed": ["--set", "replicas=3"],
@@ -275,6 +276,10 @@ def test_the_port_of_pages_opens_for_those_that_are_named_alone() -> None:
     (rule,) = web["ingress"]
     assert len(rule["from"]) == 2
     assert web["policyTypes"] == ["Ingress", "Egress"]
+    # A rule without peers, or with an empty list of them, lets in every pod.
+    for component in ("-web", "-worker"):
+        (rule,) = only("production", "NetworkPolicy", component)["spec"]["ingress"]
+        assert rule["from"] == [{"podSelector": {}}]
     beat = only("everything", "NetworkPolicy", "-beat")["spec"]
     assert beat["ingress"] == []
     egress = [port["port"] for rule in beat["egress"] for port in rule["ports"]]
