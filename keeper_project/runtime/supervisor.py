@@ -101,8 +101,8 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
 def refuse_core_dumps() -> None:
     """Have Linux write no core dump of this process and of its children: their memory holds values.
 
-    The limit alone does not stop a dump that goes to a program (core(5)). Also nobody but root may trace
-    the process then.
+    The limit alone does not stop a dump that goes to a program (core(5)). Then also only root may trace
+    the process.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _ask_linux(_PR_SET_DUMPABLE, 0)

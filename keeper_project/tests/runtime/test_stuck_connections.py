@@ -127,7 +127,7 @@ def test_the_thread_goes_on_where_no_descriptor_is_left(
             raise SystemExit
 
     monkeypatch.setattr(Path, "iterdir", list_in_the_end)
-    monkeypatch.setattr(stuck_connections.time, "sleep", wait)
+    monkeypatch.setattr("keeper_project.runtime.stuck_connections.time.sleep", wait)
     with pytest.raises(SystemExit):
         stuck_connections._watch(connection.port, lambda: True)
     assert tick > 3
