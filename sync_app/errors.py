@@ -73,6 +73,18 @@ class ChangedSinceRead(TransientError):
     """The target's secret is not the one that was read; nothing was overwritten. Plan again."""
 
 
+class OutcomeUnknown(TransientError):
+    """A write was answered, or may have happened, and no look shows yet what became of it.
+
+    `made` is what is known of the version that it made, at most 64 characters: the intent keeps it, and
+    `Backend.is_write_of` recognises it. `retry_after` is the time that the system asked for.
+    """
+
+    def __init__(self, message: str, *, made: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.made, self.retry_after = made, retry_after
+
+
 class UpdateConflict(ChangedSinceRead):
     """A version was made, and is not current: another client's came first."""
 
@@ -175,6 +187,10 @@ class LeaseLost(SyncError):
 
 class RunOverdue(SyncError):
     """The run took longer than a run may take altogether."""
+
+
+class NothingDelivered(SyncError):
+    """A run is over, and delivered nothing of what it should have; the message names the first reason."""
 
 
 class RetryLater(SyncError):

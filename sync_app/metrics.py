@@ -10,7 +10,7 @@ _SECONDS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 18
 
 RUNS: Final = Counter("keeper_sync_runs", "Runs that ended.", ["kind", "state"])
 RUN_ITEMS: Final = Counter(
-    "keeper_sync_items", "Items that runs carried out; outcome is done or failed.", ["outcome"]
+    "keeper_sync_items", "Items of runs that ended; outcome is done, failed or skipped.", ["outcome"]
 )
 RUN_SECONDS: Final = Histogram(
     "keeper_sync_run_seconds", "From a run's first start to its end.", ["kind"], buckets=_SECONDS
@@ -29,8 +29,9 @@ def count_run(run: Run) -> None:
     if run.active or run.finished_at is None or run.started_at is None:
         return
     RUNS.labels(run.kind, run.state).inc()
-    RUN_ITEMS.labels("done").inc(run.finished)
+    RUN_ITEMS.labels("done").inc(run.written)
     RUN_ITEMS.labels("failed").inc(run.failed)
+    RUN_ITEMS.labels("skipped").inc(run.skipped)
     RUN_SECONDS.labels(run.kind).observe((run.finished_at - run.started_at).total_seconds())
 
 

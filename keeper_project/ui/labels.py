@@ -15,6 +15,7 @@ class State(NamedTuple):
 STATUS: dict[str, State] = {
     "in_sync": State("check", "in sync", "ok"),
     "pending": State("clock", "pending", "info"),
+    "unknown": State("clock", "not seen yet", "warn"),
     "drifted": State("not-equal", "drifted", "warn"),
     "conflict": State("alert", "conflict", "warn"),
     "missing": State("empty", "missing", "bad"),

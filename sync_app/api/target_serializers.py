@@ -288,6 +288,7 @@ class RunDocument(serializers.ModelSerializer[Run]):
             "total",
             "finished",
             "failed",
+            "skipped",
             "error",
             "created_at",
             "started_at",

@@ -1,10 +1,12 @@
 """Works on up to a hundred items of a plan: check, commit the intent, open, act, note the outcome."""
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Final
+from typing import Final, TypeGuard
 from uuid import UUID
 
 from django.db.models import F, Q
@@ -31,17 +33,17 @@ from sync_app.applying.preconditions import (
 )
 from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
-from sync_app.errors import BackendError, CreateConflict
+from sync_app.errors import BackendError, CreateConflict, OutcomeUnknown
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import database_now, fenced
-from sync_app.jobs.worker_pool import STOPPING, RunningBatch, WorkerPool, run_each
+from sync_app.jobs.worker_pool import LOOK_PAUSES, STOPPING, RunningBatch, WorkerPool, run_each
 from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
 from sync_app.state import entry_rows, local_state
 from sync_app.state.open_values import open_versions
-from sync_app.state.ownership import mark_for, write_token
+from sync_app.state.ownership import awaits_look, mark_for, write_token
 from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
 from sync_app.state.same_values import ValueMatcher
 from sync_app.state.tag_selection import TagVerdict, judge_tags
@@ -72,7 +74,9 @@ class Batch:
             for item in items
         ]
         self._leave_out_by_tags()
-        self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
+        for work in self._works:
+            work.awaited = self._awaited(work)
+        self._repeated = {work.item.pk for work in self._works if self._may_be_there(work)}
         self._kept: set[str] = set()
         self._rights = ReferenceRights(self._target)
         self._now = database_now()
@@ -91,6 +95,29 @@ class Batch:
             work.unselected = verdict not in {None, TagVerdict.SELECTED}
             if verdict is TagVerdict.LEFT_OUT:
                 work.left_out, work.local = True, None
+
+    def _awaited(self, work: ItemContext) -> str:
+        """Return what an answered write of this very item made, of which only the look is missing."""
+        item, entry = work.item, work.entry
+        if item.state != ItemState.INTENDED or entry is None or not awaits_look(entry):
+            return ""
+        is_this = entry.intended_keeper == item.keeper_version
+        return entry.intended_target if is_this and entry.intended_target != self._predict(item) else ""
+
+    def _may_be_there(self, work: ItemContext) -> bool:
+        """Return whether an attempt of this run, or of an earlier one, may have written this already."""
+        item, entry = work.item, work.entry
+        if item.state == ItemState.INTENDED:
+            return True
+        return (
+            entry is not None
+            and entry.intended_keeper == item.keeper_version != ""
+            and item.act in {Act.CREATE, Act.UPDATE}
+            and bool(entry.intended_target)
+        )
+
+    def _predict(self, item: PlanItem) -> str:
+        return self._tools.backend.predict_version(item.target_version, token=item.token)
 
     def prepare(self) -> None:
         """Check the items, commit the intents, and open the values.
@@ -127,7 +154,7 @@ class Batch:
         for (work, _), answer in self._answers:
             if isinstance(answer, STOPPING):
                 return answer
-            if isinstance(answer, BackendError) and not self._outcomes.is_final(work, answer):
+            if _asks_no_more(answer) and not self._outcomes.is_final(work, answer):
                 passing = answer
             else:
                 settled = True
@@ -174,9 +201,7 @@ class Batch:
                 put_back.revert_overwrite(
                     self._matcher,
                     seen=_planned_metadata(work.item),
-                    makes=self._tools.backend.predict_version(
-                        work.item.target_version, token=work.item.token
-                    ),
+                    makes=self._predict(work.item),
                     marks=self._expected_marks(work),
                     versions=[
                         work.entry.intended_keeper if work.entry else "",
@@ -202,7 +227,7 @@ class Batch:
             self._refuse_references(work)
         except TooSoon as error:
             self._due = min(self._due or error.due, error.due)
-            ending = partial(self._outcomes.skip, work, str(error))
+            ending = partial(self._outcomes.wait, work, str(error))
         except PlanOutdated as error:
             ending = partial(self._outcomes.skip, work, str(error))
         except Unresolvable as error:
@@ -228,6 +253,7 @@ class Batch:
 
     def _commit_intents(self, ready: list[ItemContext]) -> None:
         """Commit the intents, so a later worker knows that the writes may have happened."""
+        ready = [work for work in ready if not work.awaited]
         for work in ready:
             # Made again: a stored one proves nothing, and that of the same write is the same.
             item = work.item
@@ -254,8 +280,7 @@ class Batch:
     def _record_intent(self, work: ItemContext, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        makes = self._tools.backend.predict_version(item.target_version, token=item.token)
-        intent = Intent(item.keeper_version, makes, item.keeper_number)
+        intent = Intent(item.keeper_version, self._predict(item), item.keeper_number)
         if entry.intent != intent:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
@@ -265,7 +290,7 @@ class Batch:
         wanted = {
             work.local.version_uuid: (work, work.local.resolution)
             for work in ready
-            if work.local and work.local.version_uuid and is_push(work, self._plan)
+            if work.local and work.local.version_uuid and is_push(work, self._plan) and not work.awaited
         }
         if not wanted:
             return
@@ -328,6 +353,7 @@ class Batch:
             marks=self._expected_marks(work),
             token=item.token,
             repeated=item.pk in self._repeated,
+            awaited=work.awaited,
             kept_value=kept,
             observation=shown,
             value=work.value,
@@ -363,11 +389,31 @@ class Batch:
         return item_actions.execute(self._tools.backend, task[1])
 
     def _confirm_writes(self) -> Iterator[tuple[Task, ItemResult | BackendError]]:
-        """Yield the answers; unconfirmed writes are checked, many with few requests."""
+        """Yield the answers; unconfirmed writes are looked for, many with few requests.
+
+        What a look does not show yet is looked for again after a pause.
+        """
         unseen = [(task, answer) for task, answer in self._answers if _is_unconfirmed(answer)]
         yield from (pair for pair in self._answers if not _is_unconfirmed(pair[1]))
-        if not unseen:
-            return
+        for pause in (0.0, *LOOK_PAUSES):
+            if not unseen:
+                return
+            time.sleep(pause)
+            left: list[tuple[Task, OutcomeUnknown]] = []
+            for task, answer in self._look_after(unseen):
+                if isinstance(answer, OutcomeUnknown):
+                    left.append((task, answer))
+                else:
+                    yield task, answer
+            if any(_asks_no_more(answer) for _, answer in left):
+                break
+            again = {id(task[0]) for task, _ in left}
+            unseen = [pair for pair in unseen if id(pair[0][0]) in again]
+        yield from left
+
+    def _look_after(
+        self, unseen: list[tuple[Task, ItemResult | BackendError]]
+    ) -> Iterator[tuple[Task, ItemResult | BackendError]]:
         shown = item_actions.read_observations(self._tools.backend, [job.name for (_, job), _ in unseen])
         confirm = partial(_confirm, self._tools.backend, shown)
         # Threads of its own: the crew has the next batch.
@@ -379,8 +425,12 @@ class Batch:
         """Store what became of every item, if this worker still holds the run."""
         items = [work.item for work in self._works]
         ended = [item for item in items if item.finished_at]
-        failed = sum(item.state == ItemState.FAILED for item in ended)
-        progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
+        states = Counter(item.state for item in ended)
+        progress = {
+            "finished": F("finished") + len(ended),
+            "failed": F("failed") + states[ItemState.FAILED],
+            "skipped": F("skipped") + states[ItemState.SKIPPED],
+        }
         with fenced(self._tools.lease, **progress, **({"attempts": 0} if ended else {})):
             update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
@@ -419,6 +469,18 @@ def _kept_value(work: ItemContext, copies: Mapping[str, tuple[str, str]]) -> str
     """Return what was kept of the very version that this item writes over."""
     version, value = copies.get(work.item.name, ("", None))
     return value if version == work.item.target_version else None
+
+
+def _asks_no_more(answer: object) -> TypeGuard[BackendError]:
+    """Return whether the next request may meet the same error.
+
+    After an answered write that is so for a limit, and for what concerns the target as a whole.
+    """
+    return isinstance(answer, BackendError) and (
+        not isinstance(answer, OutcomeUnknown)
+        or bool(answer.retry_after)
+        or isinstance(answer.__cause__, STOPPING)
+    )
 
 
 def _is_unconfirmed(answer: ItemResult | BackendError) -> bool:

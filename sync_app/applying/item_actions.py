@@ -19,7 +19,7 @@ from sync_app.backends.base import (
     version_matches,
 )
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import BackendError, ChangedSinceRead
+from sync_app.errors import BackendError, ChangedSinceRead, OutcomeUnknown
 from sync_app.models.plan import Act
 from sync_app.planning.draft_items import AdoptMode
 
@@ -28,6 +28,8 @@ _NOT_OURS: Final = "the target's secret does not carry our mark any more: it is 
 # A system that takes longer to be written to is asked again about each secret.
 FRESH_SECONDS: Final = 5.0
 _GONE: Final = frozenset({Presence.ABSENT, Presence.DELETED})
+_UNSEEN: Final = "it was written, and the target does not show it yet: Keeper looks again"
+_CONTRADICTION: Final = "the target refused the write and shows nothing new: Keeper looks again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,8 @@ class ItemJob:
     marks: frozenset[Mark]
     token: str
     repeated: bool = False
+    # What an answered write made, of which only the look is missing: nothing is written again.
+    awaited: str = ""
     value: str = field(default="", repr=False)
     # What the version to be written over held, where an earlier attempt kept it.
     kept_value: str | None = field(default=None, repr=False)
@@ -82,28 +86,52 @@ def read_observations(backend: Backend, names: Collection[str]) -> dict[str, Obs
 def confirm_write(backend: Backend, job: ItemJob, done: ItemResult, after: Observation | None) -> ItemResult:
     """Verify that the reported write exists, and replaced the intended version.
 
-    Raises ChangedSinceRead if it does not exist, and Overwritten if it replaced something else.
+    Raises OutcomeUnknown if the look fails or is older than the write, ChangedSinceRead if another version
+    came in between, and Overwritten if it replaced something else.
     """
     now = after.metadata if after is not None else None
-    if now is None or not _is_confirmed_by(now, job, done):
-        now = backend.get_metadata(job.name)
-    if not _is_confirmed_by(now, job, done):
-        backend.revert_write(replace(job.expected, mark=job.mark), done.metadata.version)
-        raise ChangedSinceRead("another version came in between: plan again")
-    return replace(done, metadata=replace(done.metadata, remote_id=now.remote_id), is_confirmed=True)
+    # Our own marking after the write may have made another version of it.
+    made = backend.settled(done.metadata).version
+    try:
+        if now is None or not _is_confirmed_by(backend, now, job, done):
+            now = backend.get_metadata(job.name)
+    except BackendError as error:
+        raise OutcomeUnknown(
+            f"it was written, and the look after it failed: {error}",
+            made=made,
+            retry_after=getattr(error, "retry_after", 0.0),
+        ) from error
+    if _is_confirmed_by(backend, now, job, done):
+        seen = replace(done.metadata, version=now.version, remote_id=now.remote_id)
+        return replace(done, metadata=seen, is_confirmed=True)
+    if _is_before(backend, now, job, made):
+        raise OutcomeUnknown(_UNSEEN, made=made)
+    if now.previous_version and backend.is_write_of(replace(now, version=now.previous_version), made):
+        # It was there, and another client has changed it since: the next pass decides about that.
+        return replace(done, metadata=replace(done.metadata, remote_id=now.remote_id), is_confirmed=True)
+    backend.revert_write(replace(job.expected, mark=job.mark), made)
+    raise ChangedSinceRead("another version came in between: plan again")
 
 
-def _is_confirmed_by(now: SecretMetadata, job: ItemJob, done: ItemResult) -> bool:
+def _is_confirmed_by(backend: Backend, now: SecretMetadata, job: ItemJob, done: ItemResult) -> bool:
     """Return whether the existing secret is the written one, over the version that the plan saw."""
     return (
-        now.version == done.metadata.version
+        backend.is_write_of(now, backend.settled(done.metadata).version)
         and done.metadata.remote_id in {"", now.remote_id}
         and (not now.previous_version or version_matches(now.previous_version, job.expected.version))
     )
 
 
+def _is_before(backend: Backend, now: SecretMetadata, job: ItemJob, made: str) -> bool:
+    """Return whether a look is from before the write of a version: it shows what that came over, or older."""
+    return (now.version == job.expected.version != "") or backend.is_older(now, made)
+
+
 def execute(backend: Backend, job: ItemJob) -> ItemResult:
     """Do one act. Raises a BackendError; ChangedSinceRead where the target's side moved."""
+    if job.awaited:
+        made = replace(job.expected, presence=Presence.PRESENT, version=job.awaited, mark=job.mark)
+        return ItemResult(metadata=made, is_confirmed=False)
     return _ACTIONS[job.act](backend, job)
 
 
@@ -117,6 +145,9 @@ def _create(backend: Backend, job: ItemJob) -> ItemResult:
         now = backend.get_metadata(job.name)
         if now.mark == job.mark and _has_written_value(backend, now, job):
             return ItemResult(metadata=now)
+        if now.presence is Presence.ABSENT:
+            # What was refused because something is there, and is not there, was looked at too early.
+            raise OutcomeUnknown(_CONTRADICTION) from None
         raise
 
 
@@ -162,20 +193,36 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
         _revert_earlier_attempt(backend, job)
     known = _use_observation(backend, job)
     if known is not None:
-        after = backend.update(known, job.value, token=job.token, known=True)
+        after = _update_seen(backend, known, job, known=True)
         return ItemResult(metadata=_update_mark(backend, after, job), is_confirmed=False)
     seen = _require_writable(backend, job)
     if seen.version == job.token:
         return ItemResult(metadata=_update_mark(backend, seen, job))
+    if not job.repeated:
+        return ItemResult(metadata=_update_mark(backend, _update_seen(backend, seen, job), job))
     try:
-        after = backend.update(seen, job.value, token=job.token, repeated=job.repeated)
+        after = backend.update(seen, job.value, token=job.token, repeated=True)
     except ChangedSinceRead:
-        if not job.repeated:
-            raise
         # A worker that was believed dead may have written it just now; the second look finds it.
         _revert_earlier_attempt(backend, job)
-        after = backend.update(seen, job.value, token=job.token, repeated=True)
+        after = _update_seen(backend, seen, job, repeated=True)
     return ItemResult(metadata=_update_mark(backend, after, job))
+
+
+def _update_seen(backend: Backend, seen: SecretMetadata, job: ItemJob, **how: bool) -> SecretMetadata:
+    """Write over what was seen.
+
+    Raises OutcomeUnknown if that is refused, and still shows as it was: either the refusal, or the look, is
+    of a node that lags.
+    """
+    try:
+        return backend.update(seen, job.value, token=job.token, **how)
+    except ChangedSinceRead:
+        now = backend.get_metadata(job.name)
+        expected = job.expected
+        if (now.presence, now.version, now.mark) == (expected.presence, expected.version, seen.mark):
+            raise OutcomeUnknown(_CONTRADICTION) from None
+        raise
 
 
 def _use_observation(backend: Backend, job: ItemJob) -> SecretMetadata | None:

@@ -12,11 +12,18 @@ from sync_app.applying.pull import PulledVersion, store_pulled_value
 from sync_app.backends.base import SecretMetadata
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Ownership, Reason
-from sync_app.errors import BackendError, ChangedSinceRead, CreateConflict, Overwritten, UpdateConflict
+from sync_app.errors import (
+    BackendError,
+    ChangedSinceRead,
+    CreateConflict,
+    OutcomeUnknown,
+    Overwritten,
+    UpdateConflict,
+)
 from sync_app.models import SyncEntry
 from sync_app.models.plan import Act, ItemState
 from sync_app.state.local_state import LocalSecret
-from sync_app.state.ownership import mark_for
+from sync_app.state.ownership import awaits_look, mark_for
 from sync_app.state.same_values import Comparison, ValueMatcher
 from sync_app.state.value_forms import form_of
 
@@ -34,7 +41,6 @@ class Outcomes:
 
     def record_answer(self, work: ItemContext, answer: ItemResult | BackendError) -> None:
         if isinstance(answer, ChangedSinceRead):
-            self.skip(work, str(answer))
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it.
                 work.entry.record_intent(work.earlier_intent)
@@ -46,10 +52,13 @@ class Outcomes:
             if isinstance(answer, UpdateConflict) and work.entry is not None:
                 # A system that takes one version in so long a time gets no second.
                 work.entry.synced_at = self._now
+            self.skip(work, str(answer))
         elif isinstance(answer, Overwritten):
             if work.entry is not None:
                 work.entry.clear_intent()
             self.fail(work, str(answer), permanent=True)
+        elif isinstance(answer, OutcomeUnknown) and work.entry is not None and work.entry.intended_keeper:
+            self.await_look(work, work.entry, answer)
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
         else:
@@ -57,7 +66,7 @@ class Outcomes:
 
     def is_final(self, work: ItemContext, error: BackendError) -> bool:
         """Return whether an error that was just answered is an item's outcome: it is not tried again."""
-        is_last = work.item.attempts + 1 >= MAX_ATTEMPTS
+        is_last = work.item.attempts + 1 >= MAX_ATTEMPTS and not _is_limit(error)
         return error.permanent or is_last or isinstance(error, ChangedSinceRead)
 
     def record_success(self, work: ItemContext, done: ItemResult) -> None:
@@ -114,7 +123,7 @@ class Outcomes:
     def postpone(self, work: ItemContext, error: BackendError) -> None:
         """Note an error of the target's; one that may pass is tried again, so many times."""
         ends = self.is_final(work, error)
-        work.item.attempts += 1
+        self._count_attempt(work, error)
         if ends:
             self.fail(work, str(error), permanent=error.permanent)
             return
@@ -122,13 +131,34 @@ class Outcomes:
         work.item.error = str(error)[:_ERROR_LENGTH]
         self._set_state(work, DeliveryState.PENDING, str(error))
 
+    def await_look(self, work: ItemContext, entry: SyncEntry, error: OutcomeUnknown) -> None:
+        """Keep the intent of a write that was answered, or may be there: only looks settle it.
+
+        This run's next attempts look again, then the next passes do.
+        """
+        if error.made:
+            entry.record_intent(entry.intent._replace(target=error.made))
+        entry.state, entry.reason = DeliveryState.UNKNOWN, str(error)[:_ERROR_LENGTH]
+        ends = self.is_final(work, error)
+        self._count_attempt(work, error)
+        work.item.error = str(error)[:_ERROR_LENGTH]
+        if ends:
+            self._end_item(work, ItemState.SKIPPED, str(error))
+            entry.undelivered += 1
+
     def fail(self, work: ItemContext, error: str, *, permanent: bool) -> None:
         work.item.permanent = permanent
         self._end_item(work, ItemState.FAILED, error)
         self._set_state(work, DeliveryState.FAILED, error)
+        self._count_pass(work)
 
     def skip(self, work: ItemContext, reason: str) -> None:
         """End an item that is left alone for now; the next plan decides again."""
+        self.wait(work, reason)
+        self._count_pass(work)
+
+    def wait(self, work: ItemContext, reason: str) -> None:
+        """End an item for which the system asks for more time: a pass comes when that is over."""
         self._end_item(work, ItemState.SKIPPED, reason)
         self._set_state(work, DeliveryState.PENDING if is_push(work, self._plan) else None, reason)
 
@@ -142,7 +172,19 @@ class Outcomes:
         # The database's time: by it the deletions and fights of the last hours are counted.
         work.item.finished_at = self._now
 
+    def _count_attempt(self, work: ItemContext, error: BackendError) -> None:
+        # A limit is the normal end of a big pass, and no fault of the item.
+        if not _is_limit(error):
+            work.item.attempts += 1
+
+    def _count_pass(self, work: ItemContext) -> None:
+        if work.entry is not None:
+            work.entry.undelivered += 1
+
     def _set_state(self, work: ItemContext, state: DeliveryState | None, reason: str) -> None:
+        if state is DeliveryState.PENDING and awaits_look(work.entry):
+            # What became of an answered write is still to be seen, whatever is planned over it.
+            return
         if work.entry is not None:
             work.entry.state = state or work.entry.state
             work.entry.reason = reason[:_ERROR_LENGTH]
@@ -152,6 +194,7 @@ class Outcomes:
         item, held = work.item, work.local
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
         entry.state, entry.reason, entry.checked_at = DeliveryState.IN_SYNC, "", self._now
+        entry.undelivered = 0
         if item.act in {Act.DELETE, Act.RELEASE}:
             entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
             entry.clear_intent()
@@ -170,3 +213,8 @@ class Outcomes:
             entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED
+
+
+def _is_limit(error: BackendError) -> bool:
+    """Return whether the system asked for a pause and named its length."""
+    return bool(getattr(error, "retry_after", 0.0))

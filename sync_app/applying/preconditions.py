@@ -27,6 +27,8 @@ from sync_app.state.tag_selection import LEFT_OUT
 from sync_app.state.value_forms import keeper_side
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
+# So begins the error of an item that waits for nothing but time.
+TOO_SOON: Final = "the target takes one new version"
 
 
 class PlanOutdated(SyncError):
@@ -56,7 +58,9 @@ class ItemContext:
     # Whether the target's tags, proved, leave the secret out, or do not select it for certain.
     left_out: bool = False
     unselected: bool = False
-    # Another write with an unknown outcome when this one was intended: it may arrive late.
+    # What an answered write made, of which only the look is missing.
+    awaited: str = ""
+    # A write with an unknown outcome when this one was intended: it may arrive late.
     earlier_intent: Intent = NO_INTENT
     # Our entry's data before the secret was claimed for creation.
     claimed_from: Mapping[str, Any] = field(default_factory=dict)
@@ -215,7 +219,7 @@ def _refuse_too_soon(work: ItemContext, plan: Plan, now: datetime, apart: timede
     if now < due and not _is_pending_version(work, plan):
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(
-            f"the target takes one new version in {minutes} minutes: the next is due at {due:%H:%M} UTC",
+            f"{TOO_SOON} in {minutes} minutes: the next is due at {due:%H:%M} UTC",
             due=due,
         )
 

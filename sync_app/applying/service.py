@@ -18,6 +18,7 @@ from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import ApplyContext
+from sync_app.applying.preconditions import TOO_SOON
 from sync_app.backends.base import Backend, Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, RetryLater, SyncPaused
@@ -52,6 +53,7 @@ PHASES: Final = (
 )
 WAITING: Final = (ItemState.PLANNED, ItemState.INTENDED)
 _LISTED_FAILURES: Final = 50
+NOTHING_DELIVERED: Final = "nothing was delivered"
 
 
 def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | None = None) -> Run:
@@ -154,6 +156,22 @@ def apply(
     backend = session.backend(actor)
     execute_plan(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
     return plan
+
+
+def explain_nothing_delivered(plan: Plan) -> str:
+    """Return why a plan that was carried out delivered nothing of what it should have; else empty.
+
+    What waits for the time of its next version is no failure.
+    """
+    rows = PlanItem.objects.filter(plan=plan, act__in=ACTING)
+    left = rows.filter(state__in=[ItemState.SKIPPED, ItemState.FAILED]).exclude(error__startswith=TOO_SOON)
+    first = left.order_by("name").values_list("name", "error").first()
+    if first is None or rows.filter(state=ItemState.DONE).exists():
+        return ""
+    name, error = first
+    others = left.count() - 1
+    more = f"; and {others} more" if others else ""
+    return f"{NOTHING_DELIVERED}: {name}: {error}{more}"
 
 
 def execute_plan(

@@ -1,13 +1,15 @@
-"""Takes an answer that has not the form of such a system's for what it is: another system's, or a proxy's."""
+"""What the answers of other systems mean: as data for each system, and what no such system answers."""
 
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from sync_app.errors import AnswerUnexpected
+from sync_app.errors import AnswerUnexpected, BackendError
 
 # What reading an answer of another form raises: a list where an object belongs, a number for a text.
 PARSE_ERRORS: Final = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
@@ -18,6 +20,44 @@ _READERS: Final = (
     "put_pending", "remove_pending",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
+
+
+class Request(StrEnum):
+    """Which of the requests of a write is answered."""
+
+    # The look before it.
+    LOOK = "look"
+    # The one that changes the value.
+    WRITE = "write"
+    # The look after an answered write.
+    LOOK_AFTER = "look after a write"
+
+
+class Proof(StrEnum):
+    """What an answer proves about a write."""
+
+    NOTHING = "nothing happened"
+    HAPPENED = "it happened"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorAnswer:
+    """One answer of a system, what it proves about a write, and what Keeper takes it for.
+
+    `status` 0 is an answer that was lost. `error` is what the backend raises, or the engine where the look
+    after the write is concerned; None: the write counts as done.
+    """
+
+    answer: str
+    to: Request
+    status: int
+    proves: Proof
+    error: type[BackendError] | None
+    # The page and section of the system's documentation.
+    source: str
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def unexpected_answer(what: str) -> AnswerUnexpected:

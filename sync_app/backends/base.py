@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
 
-from sync_app.backends.answers import reject_malformed_answers, require_plain_id
+from sync_app.backends.answers import VendorAnswer, reject_malformed_answers, require_plain_id
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination
@@ -177,6 +177,10 @@ class Backend(ABC):
     plan_notice: ClassVar[str] = ""
     # Of what the form of a new target warns.
     form_notice: ClassVar[str] = ""
+    # What each answer of the system proves about a write, from its documentation; a test plays each of them.
+    answers: ClassVar[tuple[VendorAnswer, ...]] = ()
+    # For so many seconds after a write was confirmed the system may serve readers the value before.
+    readers_lag_seconds: ClassVar[float] = 0.0
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = fill_defaults(self.destination_fields, destination)
@@ -324,7 +328,8 @@ class Backend(ABC):
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
         where the system supports that. Raises ChangedSinceRead if something is there, NameReserved
         if something deleted is, and CreateConflict if our mark is now on another writer's secret:
-        whether that was another worker of ours, only the holder of the run's lease can decide.
+        whether that was another worker of ours, only the holder of the run's lease can decide. Raises
+        OutcomeUnknown if the write was answered, and the look after it failed or is older than the write.
         """
 
     @abstractmethod
@@ -337,8 +342,9 @@ class Backend(ABC):
         With `known` the caller has just seen that version with its mark, knows that it is a usable value,
         has not tried this write before, and confirms it: nothing is read.
         `repeated` means that the same write was tried before with an unknown outcome.
-        Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
-        it came over what is not ours, which the system lets happen only where it cannot compare.
+        Raises ChangedSinceRead if another version is there: nothing was overwritten; Overwritten if it came
+        over what is not ours, which the system lets happen only where it cannot compare; and OutcomeUnknown
+        as `create` does.
         """
 
     def revert_write(self, over: SecretMetadata, written: str) -> None:  # noqa: B027  what compares everything overwrites nothing
@@ -368,6 +374,22 @@ class Backend(ABC):
         Or what is known of its name beforehand (see `version_matches`); empty if that is nothing: then a
         write whose outcome is unknown is not recognised, and counts as another client's.
         """
+
+    @classmethod
+    def is_write_of(cls, seen: SecretMetadata, intended: str) -> bool:
+        """Return whether a look shows the version that an intent names.
+
+        That is what `predict_version` returned, or `OutcomeUnknown.made`.
+        """
+        return version_matches(seen.version, intended)
+
+    @classmethod
+    def is_older(cls, seen: SecretMetadata, intended: str) -> bool:  # noqa: ARG003 - for those whose versions are ordered
+        """Return whether a look is from before an answered write: nothing is there, or an earlier version.
+
+        The caller knows the version that the write came over, and takes that for an older look as well.
+        """
+        return seen.presence is Presence.ABSENT
 
     @abstractmethod
     def delete(self, seen: SecretMetadata) -> None:

@@ -20,11 +20,16 @@ BACKENDS: dict[str, type[Backend]] = {
 }
 
 
+def backend_of(kind: str) -> type[Backend]:
+    """Return the class of a kind of system; that of all of them for one that this Keeper does not know."""
+    return BACKENDS.get(kind, Backend)
+
+
 def plan_notice_of(kind: str) -> str:
     """Return what a plan states about every secret of a kind of system; empty for one without a notice."""
-    return BACKENDS[kind].plan_notice if kind in BACKENDS else ""
+    return backend_of(kind).plan_notice
 
 
 def capabilities_of(kind: str) -> Capabilities:
     """Return what a kind of system guarantees; the defaults for one that this Keeper does not know."""
-    return BACKENDS[kind].capabilities if kind in BACKENDS else Backend.capabilities
+    return backend_of(kind).capabilities

@@ -12,6 +12,8 @@ class DeliveryState(StrEnum):
     IN_SYNC = "in_sync"
     # Keeper's value is newer than what was last synced.
     PENDING = "pending"
+    # Keeper wrote it, and the target does not show it yet: what became of it is looked for again.
+    UNKNOWN = "unknown"
     # The target's value is another than what was last synced.
     DRIFTED = "drifted"
     CONFLICT = "conflict"
@@ -22,6 +24,12 @@ class DeliveryState(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
 
+
+# So many passes in a row may leave a secret undelivered before someone is alerted. The first may meet another
+# writer or a node that lags, and the second that it met one again: three in a row are no accident.
+PASSES_UNTIL_ALERT: Final = 3
+# What is alerted only after so many passes.
+WAITING: Final = frozenset({DeliveryState.PENDING, DeliveryState.UNKNOWN})
 
 # What someone has to look at.
 ALERTING: Final = frozenset(

@@ -51,6 +51,8 @@ class Presence(StrEnum):
     UNLISTED = "unlisted"
     # Deleted, but still within the recovery window, and holding its name.
     DELETED = "deleted"
+    # Shown as it was before a write that the system answered: such a look proves nothing yet.
+    STALE = "stale"
     UNREADABLE = "unreadable"
 
 
@@ -67,6 +69,8 @@ class Outcome(StrEnum):
     DELETE = "delete"
     UNMANAGED = "unmanaged"
     OWNERSHIP_LOST = "ownership_lost"
+    # Keeper's last write was answered, and the target does not show it yet: it is looked at again.
+    UNKNOWN = "unknown"
     REFUSED = "refused"
 
 
@@ -99,6 +103,7 @@ class Reason(StrEnum):
     NAME_HELD = "another owner's secret with this name is scheduled for deletion"
     KEEPER_UNREADABLE = "could not read Keeper's version"
     TARGET_UNREADABLE = "could not read the target's version"
+    STALE = "written, and the target does not show it yet; Keeper looks again"
     NOT_CONFIRMED = "missing from the target's list, not confirmed by a read"
     DELETION_OFF = "deletion is off for this target"
     ADOPTED = "imported secrets are never deleted"
@@ -187,6 +192,8 @@ def _decide(item: Item, rules: Rules) -> Decision:
         return Decision(Outcome.REFUSED, Reason.KEEPER_UNREADABLE)
     if item.target.presence is Presence.UNREADABLE:
         return Decision(Outcome.REFUSED, Reason.TARGET_UNREADABLE)
+    if item.target.presence is Presence.STALE:
+        return Decision(Outcome.UNKNOWN, Reason.STALE)
     in_keeper = item.keeper.presence is Presence.PRESENT
     if item.target.presence is Presence.PRESENT:
         return _decide_in_both(item, rules) if in_keeper else _decide_only_in_target(item, rules)

@@ -51,6 +51,8 @@ CONCURRENCY: Final = 8
 # How many are under way or waiting for a thread: what bounds the memory of a pass's values.
 BATCH: Final = 100
 _HEARTBEAT_SECONDS: Final = 10.0
+# Before each further look for what is not shown yet: a standby of Vault lags by some tenths of a second.
+LOOK_PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
 # What is true of the target as a whole: asking for the next secret would answer the same.
 STOPPING: Final = (
     CredentialsRejected,

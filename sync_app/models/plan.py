@@ -38,7 +38,7 @@ class PlanState(StrEnum):
 
 
 class Act(StrEnum):
-    """What a plan's item does; the first eleven are the outcomes of `reconcile`."""
+    """What a plan's item does; the first twelve are the outcomes of `reconcile`."""
 
     UNCHANGED = "unchanged"
     CREATE = "create"
@@ -51,6 +51,7 @@ class Act(StrEnum):
     UNMANAGED = "unmanaged"
     REFUSED = "refused"
     OWNERSHIP_LOST = "ownership_lost"
+    UNKNOWN = "unknown"
     # Put our mark on it, and note what both sides hold.
     ADOPT = "adopt"
     # Take our mark off, and leave it as it is.

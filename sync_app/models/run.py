@@ -112,6 +112,9 @@ class Run(AuthenticatedRow):
     )
     finished = models.PositiveIntegerField(default=0, help_text="Number of secrets that are done.")
     failed = models.PositiveIntegerField(default=0, help_text="Number of secrets that failed.")
+    skipped = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Number of secrets that were left alone."
+    )
     error = optional_text(help_text="Why the run failed, or what a test found.", max_length=500)
     created_at = timestamp("requested", "When the run was requested, in UTC.")
     started_at = optional_timestamp("started", "When a worker began, in UTC.")
@@ -127,6 +130,11 @@ class Run(AuthenticatedRow):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+    @property
+    def written(self) -> int:
+        """How many secrets were written: of those that are done, what neither failed nor was left alone."""
+        return self.finished - self.failed - self.skipped
 
     @property
     def actor(self) -> Actor:

@@ -306,6 +306,13 @@ class SyncEntry(AuthenticatedRow):
     )
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
     reason = optional_text(help_text="Why the secret has this state.", max_length=500)
+    # Passes in a row that left it undelivered: an alert follows after PASSES_UNTIL_ALERT.
+    undelivered = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        verbose_name="passes without delivery",
+        help_text="Number of runs in a row that did not deliver it.",
+    )
     checked_at = optional_timestamp("checked", "When the target was last checked for this secret, in UTC.")
     synced_at = optional_timestamp("synced", "When both sides last held the same value, in UTC.")
 

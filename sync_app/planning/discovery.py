@@ -4,8 +4,10 @@ Nothing is changed here. What the target lists may lag behind; whatever differs 
 is missing from the list, is read separately before anything is concluded from it.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
@@ -22,16 +24,27 @@ from sync_app.domain.reconciliation import (
     needs_value_comparison,
 )
 from sync_app.errors import BackendError
-from sync_app.jobs.worker_pool import ReadAhead, no_heartbeat, run_each
+from sync_app.jobs.leases import database_now
+from sync_app.jobs.worker_pool import LOOK_PAUSES, ReadAhead, no_heartbeat, run_each
 from sync_app.models import SyncEntry, Target
 from sync_app.state import entry_rows, local_state
 from sync_app.state.local_state import LocalSecret
-from sync_app.state.ownership import intended_base, is_same_secret, last_synced, prove_ownership, target_side
+from sync_app.state.ownership import (
+    intended_base,
+    is_same_secret,
+    is_stale,
+    last_synced,
+    prove_ownership,
+    target_side,
+)
 from sync_app.state.same_values import AT_A_TIME, Comparison, ValueMatcher
 from sync_app.state.tag_selection import TagVerdict, judge_tags
 from sync_app.state.value_forms import is_in_other_form, keeper_side
 
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
+_STALE: Final = Side(presence=Presence.STALE)
+# Within so long after a delivery, a look that is older than it may be of a node that lags.
+_JUST_NOW: Final = timedelta(minutes=1)
 _SEEN: Final = Side(presence=Presence.PRESENT, version="synced")
 # What `reconcile` needs to know of a secret that is as it was synced, whatever its versions are.
 IN_STEP: Final = Item(
@@ -88,12 +101,18 @@ class Finding:
             return IN_STEP
         return Item(
             keeper=self._keeper_side(target),
-            target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
+            target=self._target_side(target),
             base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
             was_owned=self.was_owned(target),
         )
+
+    def _target_side(self, target: Target) -> Side:
+        seen = None if self.problem else self.remote
+        if self.recovered_base is None and is_stale(target, self.entry, seen):
+            return _STALE
+        return _UNREADABLE if self.problem else target_side(self.entry, self.remote)
 
     def _keeper_side(self, target: Target) -> Side:
         if self.lost or self.unproved:
@@ -180,14 +199,33 @@ def discover_names(
 def refresh(
     backend: Backend, findings: Iterable[Finding], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> None:
-    """Read each of these names separately, and note those that could not be read."""
-    for finding, answer in run_each(
-        lambda finding: backend.get_metadata(finding.name), findings, heartbeat=heartbeat
-    ):
-        if isinstance(answer, BackendError):
-            finding.problem = str(answer)
-        else:
-            finding.remote = answer
+    """Read each of these names separately, and note those that could not be read.
+
+    What was delivered just now, and is absent or older, is read again after a pause: a node may lag.
+    """
+    left = list(findings)
+    since = database_now() - _JUST_NOW if left else None
+    for pause in (0.0, *LOOK_PAUSES):
+        time.sleep(pause)
+        for finding, answer in run_each(
+            lambda finding: backend.get_metadata(finding.name), left, heartbeat=heartbeat
+        ):
+            if isinstance(answer, BackendError):
+                finding.problem = str(answer)
+            else:
+                finding.remote, finding.problem = answer, ""
+        left = [finding for finding in left if _may_lag(backend, finding, since)]
+        if not left:
+            return
+
+
+def _may_lag(backend: Backend, finding: Finding, since: datetime | None) -> bool:
+    """Return whether a look is older than what was delivered there since a time."""
+    entry, seen, base = finding.entry, finding.remote, last_synced(finding.entry)
+    if entry is None or seen is None or base is None or entry.synced_at is None or since is None:
+        return False
+    delivered = entry.synced_at > since and entry.ownership != Ownership.NONE
+    return delivered and not finding.problem and backend.is_older(seen, base.target)
 
 
 def compare_values(

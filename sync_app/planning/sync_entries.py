@@ -7,7 +7,7 @@ from typing import Final
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import verified_rows
-from sync_app.domain.delivery_state import DeliveryState, state_for_outcome
+from sync_app.domain.delivery_state import WAITING, DeliveryState, state_for_outcome
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import Lease, database_now, fenced
@@ -30,7 +30,7 @@ _COVERED: Final = (
     "remote_id",
     "ownership",
 )
-_UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at")
+_UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at", "undelivered")
 _covered: Final = attrgetter(*_COVERED)
 _uncovered: Final = attrgetter(*_UNCOVERED)
 _INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_mac"]
@@ -144,7 +144,7 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
     finding = draft.finding
     if not (replaced_other_secret(entry) and finding.was_owned(target)):
         # Else it is reported until the secret is adopted or gone.
-        entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
+        _note_state(entry, draft)
     held, seen = finding.local, finding.remote
     if held is not None and entry.ownership == Ownership.NONE:
         entry.secret_uuid = held.secret_uuid
@@ -170,6 +170,18 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
         # The time of writing is unknown: a system with a rate limit for versions gets no second one.
         entry.synced_at = database_now()
     return entry
+
+
+def _note_state(entry: SyncEntry, draft: PlanItemDraft) -> None:
+    state = state_after(draft)
+    if entry.state == DeliveryState.FAILED and state is DeliveryState.PENDING and entry.undelivered:
+        # Nothing was tried since: it stays failed, and its alert open, until it is delivered.
+        return
+    entry.state, entry.reason = state, draft.reason[:_REASON_LENGTH]
+    if state is DeliveryState.UNKNOWN:
+        entry.undelivered += 1
+    elif state not in WAITING:
+        entry.undelivered = 0
 
 
 def state_after(draft: PlanItemDraft) -> DeliveryState:

@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import Final, TypeGuard
 from uuid import UUID
 
-from sync_app.backends.base import SecretValue, version_matches
+from sync_app.backends.base import Backend, SecretValue, version_matches
+from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
 from sync_app.errors import BackendError, ValueUnusable
 from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Target
 from sync_app.planning.discovery import Finding
 from sync_app.state import local_state
-from sync_app.state.ownership import intended_base, is_same_secret, last_synced
+from sync_app.state.ownership import awaits_look, intended_base, is_same_secret, last_synced
 from sync_app.state.same_values import Comparison, ValueMatcher
 
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
@@ -45,7 +46,7 @@ def recover_unacknowledged_writes(
     known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []
     for name, claim in found.items():
-        if backend.capabilities.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
+        if _proves_itself(findings[name], claim, backend) or _is_without_fingerprint(findings[name], claim):
             findings[name].recovered_base = claim
         elif claim.keeper in known:
             questions.append(findings[name])
@@ -82,12 +83,23 @@ def claimed_base(target: Target, finding: Finding) -> Base | None:
         return None
     owned = finding.ownership(target) is not Ownership.NONE
     intended, base = intended_base(entry), last_synced(entry)
-    if owned and intended is not None and version_matches(seen.version, intended.target):
+    if owned and intended is not None and backend_of(target.backend).is_write_of(seen, intended.target):
         return replace(intended, target=seen.version)
     may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same_secret(entry, seen)
     if may_be_read and base is not None and _is_shorter(base.target, seen.version):
         return replace(base, target=seen.version)
     return None
+
+
+def _proves_itself(finding: Finding, claim: Base, backend: Backend) -> bool:
+    """Return whether no value has to be read: the version is known to be ours, or no value is shown.
+
+    What the system answered to the write names the whole version.
+    """
+    entry = finding.entry
+    answered = entry is not None and awaits_look(entry) and claim.target == entry.intended_target
+    capabilities = backend.capabilities
+    return answered or capabilities.predicted_version_is_unique or not capabilities.reads_values
 
 
 def _is_shorter(name: str, version: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import BigIntegerField, F
+from django.db.models import BigIntegerField, F, Max, Q
 
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import streams
@@ -25,12 +25,21 @@ from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
 from sync_app.backends.base import Observation
-from sync_app.errors import BackendError, LeaseLost, RetryLater, ShutdownRequested, SyncError, SyncPaused
+from sync_app.domain.delivery_state import WAITING
+from sync_app.errors import (
+    BackendError,
+    LeaseLost,
+    NothingDelivered,
+    RetryLater,
+    ShutdownRequested,
+    SyncError,
+    SyncPaused,
+)
 from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now, reserve, retry_delay
 from sync_app.jobs.queue import EXECUTE, enqueue, is_paused
 from sync_app.metrics import count_run
-from sync_app.models import Plan, Run, SyncPause, Target
-from sync_app.models.plan import PlanKind, PlanState
+from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
+from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.planning import service as planning
 from sync_app.targets import alerts
@@ -43,6 +52,9 @@ from sync_app.targets.systems.destinations import backend_class
 
 MAX_ATTEMPTS: Final = 12
 _PAUSED_SECONDS: Final = 30
+# The wait for the next pass over what was left undelivered: it doubles with each.
+_FIRST_LOOK: Final = timedelta(minutes=1)
+_LONGEST_LOOK: Final = timedelta(hours=1)
 _ERROR_LENGTH: Final = 500
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
 _GONE: Final = "the target or its environment is gone from the database, and Keeper did not remove it"
@@ -112,9 +124,23 @@ def execute(run_id: int) -> Run | None:
             return _stored(run)
         left = _stored(run)
         count_run(left)
+        _look_again(left)
         if left.kind != RunKind.TEST:
             alerts.update_after_run(left)
         return left
+
+
+def _look_again(run: Run) -> None:
+    """Bring the next automatic pass forward where a run left something that only a pass settles."""
+    unseen = run.plan is not None and run.plan.counts.get(Act.UNKNOWN)
+    if run.active or run.kind not in WRITING or not (run.skipped or unseen):
+        return
+    waiting = SyncEntry.objects.filter(target=run.target, state__in=sorted(WAITING), undelivered__gt=0)
+    passes = waiting.aggregate(most=Max("undelivered"))["most"]
+    if passes:
+        due = database_now() + min(_FIRST_LOOK * 2 ** min(passes - 1, 10), _LONGEST_LOOK)
+        later = Target.objects.filter(pk=run.target_id, automatic=True, live=True)
+        later.filter(Q(due_at__isnull=True) | Q(due_at__gt=due)).update(due_at=due)
 
 
 def _stored(run: Run) -> Run:
@@ -163,6 +189,11 @@ def _run_attempt(run: Run, lease: Lease) -> None:
     except SyncPaused:
         _requeue_paused(lease)
     except (BackendError, RetryLater, KeyUnavailable, KeyringUnavailable) as error:
+        delay = _delay(run, error)
+        if getattr(error, "retry_after", 0.0) and not lease.ends_within(delay):
+            # A limit is the normal end of a big pass: it continues when the system takes requests again.
+            lease.release(not_before=database_now() + delay, error=_explain_error(error))
+            return
         again = not getattr(error, "permanent", False) and run.attempts < MAX_ATTEMPTS
         _handle_failure(run, lease, error, passing=again and not lease.ends_within(_delay(run, error)))
     except (SyncError, AccessError, SecretError) as error:
@@ -213,6 +244,8 @@ def _apply_plan(run: Run, session: TargetSession, lease: Lease, shown: Mapping[s
     applying.apply(run, session=session, lease=lease, shown=shown)
     left = pending_versions.mirror(run, session=session, lease=lease)
     remark = _follow_up(run, session) or (pending_versions.explain_failures(left) if left else "")
+    if run.plan is not None and (undelivered := applying.explain_nothing_delivered(run.plan)):
+        raise NothingDelivered(undelivered)
     return remark[:_ERROR_LENGTH]
 
 

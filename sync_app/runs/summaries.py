@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count
 
-from sync_app.domain.delivery_state import ALERTING, DeliveryState
+from sync_app.domain.delivery_state import ALERTING, WAITING, DeliveryState
 from sync_app.jobs.queue import is_paused
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanState
@@ -42,7 +42,7 @@ class PlanReport:
     @property
     def waiting(self) -> bool:
         """Return whether something waits: to be carried out, or for a person."""
-        attention = {Act.CONFLICT, Act.DRIFTED, Act.MISSING, Act.OWNERSHIP_LOST, Act.REFUSED}
+        attention = {Act.CONFLICT, Act.DRIFTED, Act.MISSING, Act.OWNERSHIP_LOST, Act.UNKNOWN, Act.REFUSED}
         return self.state == PlanState.READY or any(
             item.act in attention or item.state == ItemState.SKIPPED for item in self.items
         )
@@ -74,8 +74,7 @@ class TargetReport:
     def waiting(self) -> bool:
         """Return whether a secret waits for a person or a pass."""
         return any(
-            DeliveryState(state) in ALERTING | {DeliveryState.PENDING, DeliveryState.REFUSED}
-            for state in self.states
+            DeliveryState(state) in ALERTING | WAITING | {DeliveryState.REFUSED} for state in self.states
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from sync_app.backends.base import Mark, SecretMetadata
-from sync_app.backends.registry import capabilities_of
-from sync_app.domain.delivery_state import DeliveryState
+from sync_app.backends.registry import backend_of, capabilities_of
+from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, DeliveryState
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
 from sync_app.errors import OVERWROTE
 from sync_app.models import SyncEntry, Target
@@ -48,9 +48,7 @@ def prove_ownership(
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
     if not gone and not capabilities_of(target.backend).keeps_marks:
-        # Our entry alone proves it: the secret has to be the very one that it notes.
-        proved = seen is not None and bool(entry.remote_id) and entry.remote_id == seen.remote_id
-        return Ownership(entry.ownership) if proved else Ownership.NONE
+        return Ownership(entry.ownership) if _is_noted(target, entry, seen) else Ownership.NONE
     if gone or (_is_marked(target, seen, (entry.secret_uuid, secret)) and is_same_secret(entry, seen)):
         return Ownership(entry.ownership)
     return Ownership.NONE
@@ -85,6 +83,28 @@ def intended_base(entry: SyncEntry | None) -> Base | None:
     return Base(keeper=entry.intended_keeper, target=entry.intended_target)
 
 
+def awaits_look(entry: SyncEntry | None) -> bool:
+    """Return whether a write was answered of which no look has shown yet what became of it."""
+    return (
+        entry is not None
+        and entry.state == DeliveryState.UNKNOWN
+        and bool(entry.intended_keeper and entry.intended_target)
+    )
+
+
+def is_stale(target: Target, entry: SyncEntry | None, seen: SecretMetadata | None) -> bool:
+    """Return whether a look is older than a write that was answered: it proves nothing.
+
+    After PASSES_UNTIL_ALERT passes, which is alerted, what the looks show is believed.
+    """
+    if entry is None or not awaits_look(entry) or entry.undelivered >= PASSES_UNTIL_ALERT:
+        return False
+    if seen is None or (seen.version == entry.base_target != ""):
+        return True
+    kind = backend_of(target.backend)
+    return not kind.is_write_of(seen, entry.intended_target) and kind.is_older(seen, entry.intended_target)
+
+
 def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
     """Return the target's side for `reconcile`.
 
@@ -98,6 +118,15 @@ def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
         version=f"{seen.remote_id} {seen.version}" if another else seen.version,
         expired=seen.expired,
     )
+
+
+def _is_noted(target: Target, entry: SyncEntry, seen: SecretMetadata | None) -> bool:
+    """Return whether our entry alone proves a secret ours: it is the very one, or what our creation made."""
+    if seen is None:
+        return False
+    if entry.remote_id:
+        return bool(entry.remote_id == seen.remote_id)
+    return bool(entry.intended_keeper) and backend_of(target.backend).is_write_of(seen, entry.intended_target)
 
 
 def _is_marked(target: Target, seen: SecretMetadata | None, secrets: tuple[UUID | None, UUID | None]) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Final
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Count
+from django.db.models import BigIntegerField, Count, Q
 from django.urls import reverse
 
 from audit_app.crypto.canonical_json import Json
@@ -13,7 +13,7 @@ from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import record, stream_and_object
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
-from sync_app.domain.delivery_state import DeliveryState
+from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, WAITING, DeliveryState
 from sync_app.jobs.queue import is_paused
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.models.run import WRITING, RunState
@@ -33,7 +33,11 @@ _WORDS: Final = {
     DeliveryState.OWNERSHIP_LOST: ("is", "are", "no longer provably Keeper's, and not updated: adopt again"),
     DeliveryState.REFUSED: ("was", "were", "refused"),
     DeliveryState.FAILED: ("could", "could", "not be synced"),
+    DeliveryState.PENDING: ("was", "were", f"not delivered by {PASSES_UNTIL_ALERT} runs in a row"),
+    DeliveryState.UNKNOWN: ("was", "were", "written, and the target does not show it"),
 }
+# What a state means an alert for: what only waits is alerted after some passes.
+_OVERDUE: Final = ~Q(state__in=sorted(WAITING)) | Q(undelivered__gte=PASSES_UNTIL_ALERT)
 # After so many attempts, about a minute, an alert is raised although the run still retries.
 _ATTEMPTS: Final = 5
 # One kind of alert for each state that someone has to look at.
@@ -42,7 +46,7 @@ KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
 
 _COUNTS: Final = PreparedQuery(
     lambda: (
-        SyncEntry.objects.filter(target_id=Argument(0, BigIntegerField()), state__in=list(_WORDS))
+        SyncEntry.objects.filter(_OVERDUE, target_id=Argument(0, BigIntegerField()), state__in=list(_WORDS))
         .order_by()
         .values_list("state")
         .annotate(Count("id"))
@@ -61,11 +65,14 @@ def update_after_run(run: Run) -> None:
         run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
     ):
         _raise_alert(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
-    elif run.state == RunState.DONE:
-        counts: dict[str, int] = dict(_COUNTS.all(target.pk))
-        for state in _WORDS:
-            if counts.get(state):
-                _raise_state_alert(target, state, counts[state])
+    if run.active:
+        return
+    counts: dict[str, int] = dict(_COUNTS.all(target.pk))
+    for state in _WORDS:
+        if counts.get(state):
+            _raise_state_alert(target, state, counts[state])
+    # A run that failed proves of nothing that it is over.
+    if run.state == RunState.DONE:
         if run.error:
             what = "synced, with something left to mend"
             _raise_alert(target, kind=NOTICED, what=what, lines=[run.error], count=1)
@@ -81,7 +88,7 @@ def close_after_removal(target: Target) -> None:
 
 
 def _raise_state_alert(target: Target, state: DeliveryState, count: int) -> None:
-    entries = SyncEntry.objects.filter(target=target, state=state).order_by("name")
+    entries = SyncEntry.objects.filter(_OVERDUE, target=target, state=state).order_by("name")
     first = entries.values_list("name", "reason")[:MAX_LINES]
     lines = [f"{name}: {reason}" if reason else name for name, reason in first]
     if count > MAX_LINES:

@@ -26,6 +26,7 @@ GONE = {
     Presence.ABSENT: "absent",
     Presence.UNLISTED: "not listed",
     Presence.DELETED: "deleted, recoverable",
+    Presence.STALE: "older than Keeper's last write",
     Presence.UNREADABLE: "unreadable",
 }
 SAME, CHANGED = "as synced", "changed"

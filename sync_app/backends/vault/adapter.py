@@ -3,6 +3,8 @@
 A push is as many requests as secrets, and a session of requests takes twice the CPU for each.
 """
 
+import base64
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,6 +43,8 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         """
         super().__init__(**options)
         self._path, self._seconds = urlsplit(self.base_uri).path, seconds
+        self._lock = threading.Lock()
+        self._index = ""
         self._pool = pool(self.base_uri, connections=_CONNECTIONS, prove=prove)
 
     def close(self) -> None:
@@ -65,7 +69,7 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         Raises an OutboundError, an HTTPError of urllib3, or OSError.
         """
         query = f"?{urlencode(params)}" if params else ""
-        status, _, data = exchange(
+        status, answered, data = exchange(
             self._pool,
             method,
             f"{self._path}{url}{query}",
@@ -74,7 +78,17 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
             seconds=self._seconds,
             most=_LIST_BYTES if params and "list" in params else _SECRET_BYTES,
         )
+        if index := answered.get("X-Vault-Index", ""):
+            self._note_index(index, wrote=method != "GET")
         return Reply(status, data)
+
+    def _note_index(self, index: str, *, wrote: bool) -> None:
+        """Keep the newest state of the cluster that an answer names, for the requests to come."""
+        with self._lock:
+            before, now = _position(self._index), _position(index)
+            # What cannot be compared is of the newest write.
+            if now > before >= 0 or (wrote and now < 0) or not self._index:
+                self._index = index
 
     def _headers(self, method: str) -> dict[str, str]:
         # Vault API, "Headers": X-Vault-Request keeps a proxy from being asked in Vault's place.
@@ -82,4 +96,15 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         if method == "PATCH":
             # RFC 7396; Vault takes no other kind of patch.
             headers["Content-Type"] = "application/merge-patch+json"
+        if self._index:
+            # OpenBao and Vault, "Eventual consistency": a node that is behind this state asks the active one.
+            headers |= {"X-Vault-Index": self._index, "X-Vault-Inconsistent": "forward-active-node"}
         return headers | {"X-Vault-Namespace": self.namespace} if self.namespace else headers
+
+
+def _position(index: str) -> int:
+    """Return the position that an index of OpenBao names; -1 for one of another server, which names none."""
+    try:
+        return int(orjson.loads(base64.b64decode(index, validate=True))["value"])
+    except (ValueError, KeyError, TypeError):
+        return -1

@@ -303,6 +303,12 @@ class VaultKv2(RestBackend):
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
         return str(version_number(version) + 1)
 
+    @classmethod
+    def is_older(cls, seen: SecretMetadata, intended: str) -> bool:
+        """Return whether a look shows nothing, or a version of a lower number."""
+        absent = seen.presence is Presence.ABSENT
+        return absent or version_number(seen.version) < version_number(intended)
+
     def delete(self, seen: SecretMetadata) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""
         if refusal := self.explain_refusal("delete", seen.name):

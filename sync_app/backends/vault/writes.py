@@ -21,6 +21,7 @@ from sync_app.errors import (
     BackendError,
     ChangedSinceRead,
     MountMissing,
+    OutcomeUnknown,
     Overwritten,
     PermissionMissing,
 )
@@ -71,11 +72,14 @@ class VaultWrites:
         """Put back what a version of ours came over, where that was not the secret in `over`.
 
         `unmarked` means that it was not at the time of the write. `kept` is what `over` held.
-        Raises Overwritten then; returns where the write came over the right one, or is not there.
+        Raises Overwritten then, and OutcomeUnknown if the look is older than the write; returns where it came
+        over the right one, or is not there any more.
         """
         reply = self._vault.request("GET", self.api_path("metadata", path))
         metadata = reply["data"] if reply else None
-        if metadata is None or _version_at(metadata, version_number(written)) != written:
+        if metadata is None or metadata["current_version"] < version_number(written):
+            raise OutcomeUnknown("it was written, and Vault does not show it yet", made=written)
+        if _version_at(metadata, version_number(written)) != written:
             return
         if unmarked or not _is_intended_write(metadata, over, written):
             self._restore_previous(path, metadata, over, written, kept)

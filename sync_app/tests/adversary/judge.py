@@ -29,6 +29,7 @@ from sync_app.tests.adversary.worlds import AdversaryWorld, State
 from sync_app.tests.applying.stage import Stage
 
 CANARY: Final = "canary-of-the-adversary"
+_PATIENCE: Final = 3
 NOT_RESTORED: Final = "could not be restored"
 Place = tuple[bool, str]
 
@@ -295,9 +296,11 @@ class Judge:
         return self._world.loses_in_the_milliseconds(debt.before) and reasons.exists()
 
     def _judge_alerts(self) -> None:
-        stand = set(
-            SyncEntry.objects.filter(target=self._stage.target).values_list("state", flat=True).distinct()
-        )
+        rows = SyncEntry.objects.filter(target=self._stage.target).values_list("state", "undelivered")
+        # What only waits is told once three passes in a row have not delivered it.
+        stand = {
+            state for state, passes in rows if state not in {"pending", "unknown"} or passes >= _PATIENCE
+        }
         for state, kind in alerts.KINDS.items():
             self._require(
                 self._is_open(kind) == (str(state) in stand),

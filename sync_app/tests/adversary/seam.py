@@ -11,8 +11,10 @@ from typing import Any, Self
 
 import pytest
 
+from sync_app.applying import batch
 from sync_app.backends import parallel
 from sync_app.jobs import worker_pool
+from sync_app.planning import discovery
 
 
 class Killed(BaseException):
@@ -67,3 +69,6 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (worker_pool, parallel):
         monkeypatch.setattr(module, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(worker_pool.RateLimiter, "wait", lambda _: None)
+    # What is not shown is not there: no node lags.
+    for module in (batch, discovery):
+        monkeypatch.setattr(module, "LOOK_PAUSES", (0.0,))

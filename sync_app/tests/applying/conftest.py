@@ -5,7 +5,7 @@ from celery import current_app
 from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
-from sync_app.applying import item_actions
+from sync_app.applying import batch, item_actions
 from sync_app.jobs import worker_pool
 from sync_app.models import Target
 from sync_app.planning import discovery
@@ -31,6 +31,13 @@ def nudges(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[st
 def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look count for as long as a busy machine takes; test_many.py looks at what is too old."""
     monkeypatch.setattr(item_actions, "FRESH_SECONDS", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once: what is not shown here is not there; tests of nodes that lag look at the pauses."""
+    for module in (batch, discovery):
+        monkeypatch.setattr(module, "LOOK_PAUSES", (0.0,))
 
 
 @pytest.fixture(autouse=True)

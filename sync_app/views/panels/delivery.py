@@ -43,6 +43,7 @@ _CHOICES: Final = {
     "": "Any sync status",
     DeliveryState.IN_SYNC: "In sync",
     DeliveryState.PENDING: "Pending",
+    DeliveryState.UNKNOWN: "Written, not seen yet",
     DeliveryState.DRIFTED: "Drifted",
     DeliveryState.CONFLICT: "In conflict",
     DeliveryState.MISSING: "Missing in target",

@@ -48,6 +48,7 @@ ACT_LOOKS: Final = {
     Act.DRIFTED: ActLook("not-equal", "drifted (no change)", "Drifted (no change)", "warn"),
     Act.MISSING: ActLook("empty", "missing in target", "Missing in target", "warn"),
     Act.OWNERSHIP_LOST: ActLook("shield", "ownership lost", "Ownership lost (no change)", "warn"),
+    Act.UNKNOWN: ActLook("clock", "looked at again (no change)", "Written, not seen yet (no change)", "warn"),
     Act.REFUSED: ActLook("block", "refused", "Refused", "bad"),
     Act.UNCHANGED: ActLook("check", "unchanged", "Unchanged", "quiet"),
     Act.UNMANAGED: ActLook("dashed", "unmanaged (no change)", "Unmanaged (no change)", "quiet"),

@@ -22,6 +22,7 @@ STATE_ORDER: Final = (
     DeliveryState.OWNERSHIP_LOST,
     DeliveryState.DRIFTED,
     DeliveryState.REFUSED,
+    DeliveryState.UNKNOWN,
     DeliveryState.PENDING,
     DeliveryState.IN_SYNC,
     DeliveryState.UNMANAGED,

@@ -88,7 +88,8 @@ def test_a_worker_that_is_killed_after_its_writes_overwrites_and_deletes_nothing
         patched.setattr(Batch, "commit", killed)
         with pytest.raises(Killed):
             attempt(run)
-    assert attempt(run) == "done"
+    # GitHub shows neither a mark nor which version it is: nothing of it is known again.
+    assert attempt(run) == ("failed" if world.kind.startswith("github") else "done")
     stage.sync(rest=True)
     assert (stage.theirs("app/changed"), stage.theirs("app/new")) == ("second", "first")
     assert stage.theirs(FOREIGN) == "theirs"

@@ -77,10 +77,10 @@ def is_in_step(stage: Stage, value: str) -> bool:
     return stage.theirs("one") == value and stage.sync(rest=True).counts == {"unchanged": 1}
 
 
-@pytest.mark.parametrize(("attempts", "ends"), [(0, "done"), (99, "failed")], ids=["taken up", "given up"])
+@pytest.mark.parametrize("attempts", [0, 99], ids=["taken up", "given up"])
 @pytest.mark.parametrize("existed", [True, False], ids=["update", "create"])
 def test_a_change_after_a_death_is_written_over_our_own_write(
-    stage: Stage, killed: Killed, existed: bool, attempts: int, ends: str
+    stage: Stage, killed: Killed, existed: bool, attempts: int
 ) -> None:
     if existed:
         stage.keep("one", "first")
@@ -89,7 +89,8 @@ def test_a_change_after_a_death_is_written_over_our_own_write(
     run = killed()
     assert stage.theirs("one") == "second"
     stage.keep("one", "third")
-    assert end(run, attempts=attempts) == ends
+    # Nothing was delivered by it: what it planned is not what Keeper holds any more.
+    assert end(run, attempts=attempts) == "failed"
     assert carries_on(stage)
     assert is_in_step(stage, "third")
 

@@ -77,7 +77,7 @@ def test_only_who_holds_the_run_takes_its_mark_off(
 
     monkeypatch.setattr(Batch, "_save", saved)
     run: Any = runs_runner.execute(runs_runner.request_sync(actor=stage.alice, target=stage.fresh()).pk)
-    assert (run.state == "done") is holds
+    assert (run.state == "failed") is holds
     assert stage.theirs("one") == "another's"
     assert (vault.labels(stage.path("one")) == {}) is holds
     if holds:
@@ -104,7 +104,7 @@ def test_what_a_stranger_writes_under_the_mark_of_a_dead_worker_stays_the_strang
     vault.write(stage.path("one"), "another's")
     Run.objects.filter(pk=run.pk).update(lease_until=database_now().replace(year=2000))
     done: Any = runs_runner.execute(run.pk)
-    assert (done.state, stage.theirs("one")) == ("done", "another's")
+    assert (done.state, stage.theirs("one")) == ("failed", "another's")
     assert vault.labels(stage.path("one")) == {}
     assert stage.entry("one").ownership == "none"
     assert stage.sync().counts == {"unmanaged": 1}
