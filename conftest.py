@@ -21,6 +21,7 @@ from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
 from pytest_django import DjangoDbBlocker
 
+from audit_app.interfaces import nudges
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
 from environments_app.authorization.principals import system_principal
@@ -47,6 +48,7 @@ SLOWEST = (
     "tests/browser/test_accessible_pages.py",
     "tests/production/test_production.py",
     "keeper_project/tests/processes/test_slow_systems.py",
+    "keeper_project/tests/processes/test_redis_away.py",
     "tests/browser/admin/test_admin_journeys.py",
     "tests/browser/secrets/test_journeys.py",
     "tests/operation/test_fleet.py",
@@ -275,6 +277,8 @@ def _forget() -> None:
     forget_data_keys()
     forget_provider()
     cache.clear()
+    # A broker that a test took away is left alone for a while.
+    nudges.broker_calls.cache_clear()
     # What the tests of before sent to the embedded worker, which is none of this one.
     MemoryChannel.queues.clear()
 

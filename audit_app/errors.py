@@ -97,6 +97,10 @@ class DeadlinePassed(OutboundError):
     """Another system gave no whole answer in the time that a request has."""
 
 
+class ServiceAway(OutboundError):
+    """A service that saves time, such as a cache or a broker, gave no answer, or gave none a moment ago."""
+
+
 class AnswerTooLarge(OutboundError):
     """Another system answered more than Keeper reads."""
 

@@ -1,11 +1,19 @@
 """Sends tasks to workers ahead of the schedule. A message is a hint: the row it names is the work."""
 
 import logging
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from celery import current_app, current_task
 from django.conf import settings
 from kombu.exceptions import OperationalError
+
+from audit_app.errors import ServiceAway
+from audit_app.interfaces.bounded_calls import BoundedCalls
+
+# What a message may take altogether, and for how long none is sent after one that failed.
+_SECONDS: Final = 2.0
+_REST_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +26,26 @@ def nudge(task: str, *arguments: int, after: float = 0) -> None:
     if settings.KEEPER_EMBEDDED_WORKER and not bool(current_task):
         # Without a broker, only tasks share memory with the worker.
         return
+    calls = broker_calls()
     try:
-        current_app.send_task(task, args=list(arguments), countdown=after, ignore_result=True)
-    except (OperationalError, OSError) as error:
+        calls.run(
+            lambda: current_app.send_task(task, args=list(arguments), countdown=after, ignore_result=True)
+        )
+    except ServiceAway as error:
+        if error.__cause__ is not None:
+            logger.warning("no worker could be nudged (%s); the schedule will find it", error)
+    except calls.failures as error:
         logger.warning("no worker could be nudged (%s); the schedule will find it", type(error).__name__)
+
+
+@cache
+def broker_calls() -> BoundedCalls:
+    """Return how the broker of this process is asked to take messages."""
+    # A broker that takes no messages: a replica, a full memory, or a user who may not.
+    refusals = current_app.connection_for_write().channel_errors
+    return BoundedCalls(
+        "broker", seconds=_SECONDS, rest=_REST_SECONDS, failures=(OperationalError, OSError, *refusals)
+    )
 
 
 def has_backlog() -> bool:

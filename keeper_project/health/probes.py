@@ -71,13 +71,15 @@ def redis() -> ProbeResult:
         return ProbeResult(state=SystemState.OFF, detail=_OFF)
     # Not where there is none: web processes load this module along with the tasks.
     from redis import Redis  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from redis.exceptions import AuthenticationError, RedisError  # noqa: PLC0415
 
     client = Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=_STEP_SECONDS, socket_timeout=_STEP_SECONDS
     )
     try:
         client.ping()
+    except AuthenticationError:
+        return ProbeResult(state=SystemState.UNHEALTHY, detail="username or password rejected")
     except (RedisError, OSError) as error:
         return ProbeResult(state=SystemState.UNHEALTHY, detail=f"no answer ({type(error).__name__})")
     finally:

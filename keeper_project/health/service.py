@@ -18,11 +18,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
+from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from audit_app.checkpoints import schedule as checkpoints_schedule
-from audit_app.errors import AuditError
+from audit_app.errors import AuditError, ServiceAway
 from audit_app.integrity.active_installation import is_active
+from audit_app.interfaces.bounded_calls import BoundedCalls
 from audit_app.queries import search_index
 from environments_app.errors import AccessError
 from keeper_project.celery import app
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
-BROKER_SECONDS: Final = 2
+BROKER_SECONDS: Final = 1.5
 NAMED_KEYS: Final = 3
 # Some seconds of work are no news.
 SEARCH_BEHIND: Final = 5_000
@@ -113,11 +115,33 @@ def broker() -> None:
     """
     if settings.KEEPER_EMBEDDED_WORKER:
         return
+    connection = app.connection_for_write(connect_timeout=BROKER_SECONDS)
+    calls = BoundedCalls(
+        "broker's health",
+        seconds=BROKER_SECONDS,
+        failures=(OperationalError, OSError, *connection.channel_errors),
+    )
     try:
-        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-    except (OperationalError, OSError) as error:
+        calls.run(lambda: _ask(connection))
+    except ServiceAway as error:
         raise HealthFailure("the broker does not answer") from error
+    except calls.failures as error:
+        raise HealthFailure(broker_fault(error)) from error
+
+
+def _ask(connection: Connection) -> None:
+    with connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+def broker_fault(error: BaseException) -> str:
+    """Return what is wrong with a broker, or with Redis, that failed by an error or its cause."""
+    kinds = {type(each).__name__ for each in (error, error.__cause__)}
+    if kinds & {"AuthenticationError", "AuthenticationWrongNumberOfArgsError"}:
+        return "the broker rejects the username or password"
+    if kinds & {"NoPermissionError", "AuthorizationError"}:
+        return "the broker does not permit its user what Keeper needs"
+    return "the broker does not answer"
 
 
 def recorded_reads() -> None:

@@ -27,8 +27,7 @@ def due(now: datetime) -> list[int]:
 
     None before the hour of the settings, without a mail server, or where this installation does not act.
     """
-    hour = settings.KEEPER_DIGEST_HOUR
-    if hour is None or now.hour < hour or not settings.EMAIL_HOST or not is_active():
+    if not _is_time(now):
         return []
     wanted = Q(personal_settings=None) | Q(personal_settings__digest=True) & _not_today(
         now, "personal_settings__"
@@ -45,7 +44,8 @@ def send(user_id: int) -> bool:
     """
     now = timezone.now()
     user = User.objects.filter(pk=user_id, is_active=True).exclude(email="").first()
-    if user is None or not is_active():
+    # A message is no proof that it is due.
+    if user is None or not _is_time(now):
         return False
     chosen, _ = PersonalSettings.objects.get_or_create(user=user)
     before, own = chosen.digest_at, PersonalSettings.objects.filter(pk=chosen.pk)
@@ -65,6 +65,11 @@ def send(user_id: int) -> bool:
         own.filter(digest_at=now).update(digest_at=before)
         return False
     return True
+
+
+def _is_time(now: datetime) -> bool:
+    hour = settings.KEEPER_DIGEST_HOUR
+    return hour is not None and now.hour >= hour and bool(settings.EMAIL_HOST) and is_active()
 
 
 def _not_today(now: datetime, prefix: str = "") -> Q:

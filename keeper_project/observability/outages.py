@@ -14,6 +14,8 @@ from typing import Final
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
+from audit_app.errors import ServiceAway
+
 EVERY_SECONDS: Final = 60.0
 # Of the server: too many connections, shutting down, read-only (a failover), interrupted, and a connection
 # that was ended. The client's errors are all of the connection.
@@ -21,12 +23,17 @@ _SERVER_AWAY: Final = frozenset({1040, 1053, 1290, 1317, 1836, 1927, 4031})
 _CLIENT_ERRORS: Final = range(2000, 2060)
 # What the client of Redis raises, which is not installed everywhere.
 _LOST: Final = frozenset({"ConnectionError", "TimeoutError", "BusyLoadingError"})
+_REJECTED: Final = frozenset({"AuthenticationError", "NoPermissionError"})
 # Lines of Celery that come at each attempt to connect, without an exception.
 _ATTEMPTS: Final = ("consumer: Cannot connect to", "beat: Connection error", "Connection to broker lost")
 _DECIDED: Final = "outage_decided"
 _SENTENCES: Final = {
     "database": "the database does not answer",
     "broker": "the broker does not answer; what is due is kept in the database",
+    "rejected": (
+        "Redis rejects the username or password of REDIS_URL or CELERY_BROKER_URL, or what its user may not; "
+        "what is due is kept in the database"
+    ),
 }
 
 
@@ -84,19 +91,24 @@ def _detail(record: logging.LogRecord, left_out: int) -> str:
 
 
 def _kind_of(record: logging.LogRecord) -> str:
-    for error in _chain(_cause_of(record)):
-        if kind := _kind_of_error(error):
-            return kind
+    kinds = [kind for error in _chain(_cause_of(record)) if (kind := _kind_of_error(error))]
+    if "rejected" in kinds:
+        # Kombu wraps it in an error of the broker.
+        return "rejected"
     # Celery puts the name of its program into the arguments of some lines.
     attempts = record.name.startswith("celery.") and record.getMessage().startswith(_ATTEMPTS)
-    return "broker" if attempts else ""
+    return kinds[0] if kinds else "broker" if attempts else ""
 
 
 def _cause_of(record: logging.LogRecord) -> BaseException | None:
     cause = getattr(record, "cause", None)
     if isinstance(cause, BaseException):
         return cause
-    return record.exc_info[1] if record.exc_info else None
+    if record.exc_info:
+        return record.exc_info[1]
+    # Celery names the error of a failed attempt by the line's arguments alone.
+    given = record.args if record.name.startswith("celery.") and isinstance(record.args, tuple) else ()
+    return next((each for each in given if isinstance(each, BaseException)), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -113,5 +125,7 @@ def _kind_of_error(error: BaseException) -> str:
     if isinstance(error, OperationalError):
         code = error.args[0] if error.args else None
         return "database" if code in _SERVER_AWAY or code in _CLIENT_ERRORS else ""
-    of_driver = type(error).__module__ == "redis.exceptions" and type(error).__name__ in _LOST
-    return "broker" if of_driver or isinstance(error, BrokerError) else ""
+    of_driver = type(error).__name__ if type(error).__module__ == "redis.exceptions" else ""
+    if of_driver in _REJECTED:
+        return "rejected"
+    return "broker" if of_driver in _LOST or isinstance(error, BrokerError | ServiceAway) else ""

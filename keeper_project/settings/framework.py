@@ -76,8 +76,10 @@ CACHES = {
     "default": {
         "BACKEND": "keeper_project.runtime.resilient_cache.SparedRedisCache",
         "LOCATION": REDIS_URL,
+        # Earlier versions stored pickles, and would load what this one stores.
+        "VERSION": 2,
         # A machine that is gone answers nothing, and no page waits for that.
-        "OPTIONS": {"socket_connect_timeout": 1.0, "socket_timeout": 1.0},
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
     }
     if REDIS_URL
     else {

@@ -36,7 +36,8 @@ DATABASES = {
 REDIS_URL = _installation.text(
     "REDIS_URL",
     unset="a cache per process, and no broker: the worker of `keeper run` polls for due work each second",
-    help="Cache and broker that all processes share, as redis://HOST:6379/0.",
+    help="Cache and broker that all processes share, as redis://:PASSWORD@HOST:6379/0. rediss:// uses TLS "
+    "and verifies the certificate; ?ssl_ca_certs=FILE names an authority of your own.",
 )
 CELERY_BROKER_URL = (
     _installation.text(

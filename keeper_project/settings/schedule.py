@@ -1,5 +1,7 @@
 """Celery, and the schedule of its beat."""
 
+import socket
+import ssl
 from typing import Any
 
 from celery.schedules import crontab
@@ -9,7 +11,22 @@ from keeper_project.settings.installation import CELERY_BROKER_URL, KEEPER_DATA_
 # Without a broker, the worker of `keeper run` keeps messages in its own memory, where no other process
 # reaches them: it looks for rows that are due each second instead.
 KEEPER_EMBEDDED_WORKER = CELERY_BROKER_URL.startswith("memory://")
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.2} if KEEPER_EMBEDDED_WORKER else {}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
+if KEEPER_EMBEDDED_WORKER:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.2}
+elif CELERY_BROKER_URL.startswith("redis"):
+    # For messages a worker waits by its event loop, and by these for all else. The kernel notices a machine
+    # that is gone without a word.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "socket_connect_timeout": 2.0,
+        "socket_timeout": 2.0,
+        "socket_keepalive": True,
+        "socket_keepalive_options": {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3},
+    }
+# Kombu alone verifies no certificate; `ssl_` options of the URL win over this.
+CELERY_BROKER_USE_SSL = (
+    {"ssl_cert_reqs": ssl.CERT_REQUIRED} if CELERY_BROKER_URL.startswith("rediss://") else False
+)
 # How often due work is polled; a broker's messages announce it earlier.
 _LOOK_SECONDS = 1.0 if KEEPER_EMBEDDED_WORKER else 10.0
 CELERY_TASK_SERIALIZER = "json"
@@ -18,6 +35,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A broker may be away for a night.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Who writes to the broker could stop workers by it, and nothing of Keeper's asks them anything.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 

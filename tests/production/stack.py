@@ -40,10 +40,10 @@ class GuardedRedis(Redis):
 
     def __init__(self, directory: Path, password: str) -> None:
         super().__init__(directory)
-        self._password = password
+        self.password = password
 
     def command(self) -> list[str]:
-        return [*super().command(), "--requirepass", self._password]
+        return [*super().command(), "--requirepass", self.password]
 
     def ready(self) -> bool:
         return accepts(self.port)
@@ -156,7 +156,7 @@ class Production:
                 "SECRET_KEY": secrets.token_urlsafe(48),
                 "KEEPER_TOKEN_PEPPERS": f"2026:{secrets.token_urlsafe(48)}",
                 "MYSQL_PASSWORD": password,
-                "REDIS_PASSWORD": self.redis._password,
+                "REDIS_PASSWORD": self.redis.password,
                 "KMS_KEY_ALIAS": alias,
                 "AWS_REGION": REGION,
                 "AWS_ACCESS_KEY_ID": "testing",

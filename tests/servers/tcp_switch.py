@@ -13,6 +13,8 @@ class TcpSwitch:
     def __init__(self, to: int) -> None:
         self._to = to
         self._open: list[socket.socket] = []
+        self._passes = threading.Event()
+        self._passes.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -23,6 +25,11 @@ class TcpSwitch:
         for each in self._open:
             _close(each)
         self._open = []
+        self._passes.set()
+
+    def swallow(self) -> None:
+        """Take connections and bytes from now on and answer nothing, as a network without a way there does."""
+        self._passes.clear()
 
     def close(self) -> None:
         """Stop listening, and close what is open."""
@@ -49,7 +56,7 @@ class TcpSwitch:
             _close(near)
             _close(far)
         for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+            threading.Thread(target=_copy, args=(source, sink, self._passes), daemon=True).start()
 
 
 @contextmanager
@@ -62,9 +69,10 @@ def tcp_switch(to: int) -> Iterator[TcpSwitch]:
         switch.close()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _copy(source: socket.socket, sink: socket.socket, passes: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
+            passes.wait()
             sink.sendall(data)
     _close(source)
     _close(sink)

@@ -42,7 +42,8 @@ class Command(BaseCommand):
             _refuse_debug_in_public(loopback=ipaddress.ip_address(host).is_loopback)
         self._prepare()
         if not options["no_worker"]:
-            _require_broker()
+            # The supervisor has one thread, and asking takes another.
+            run_apart(self._announce_broker)
         children = _children(host, port, options)
         self._announce_address(host, port)
         reason = supervise(children, report=_report)
@@ -93,6 +94,12 @@ class Command(BaseCommand):
                 f"Sign in as {settings.KEEPER_ADMIN_USERNAME} with the password in KEEPER_ADMIN_PASSWORD"
             )
 
+    def _announce_broker(self) -> None:
+        try:
+            broker()
+        except HealthFailure as failure:
+            self._say(f"Background work waits: {failure.detail}. Check REDIS_URL and CELERY_BROKER_URL.")
+
     def _announce_address(self, host: str, port: int) -> None:
         address = ipaddress.ip_address(host)
         name = "localhost" if address.is_loopback or address.is_unspecified else host
@@ -102,13 +109,6 @@ class Command(BaseCommand):
                 "It expects TLS: a proxy in front that ends it (KEEPER_TRUSTED_PROXIES), or KEEPER_TLS=false."
             )
         self.stdout.flush()
-
-
-def _require_broker() -> None:
-    try:
-        broker()
-    except HealthFailure as failure:
-        raise CommandError(f"Cannot hand over background work: {failure.detail}.") from failure
 
 
 def _report(incident: Incident) -> None:

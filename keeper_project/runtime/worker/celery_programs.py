@@ -25,8 +25,8 @@ class Worker(worker.Worker):
         worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
 
     def prepare_args(self, **options: Any) -> dict[str, Any]:
-        """Leave gossip out: Keeper has no use for it, and it fails each time a broker comes back."""
-        return super().prepare_args(**options) | {"without_gossip": True}
+        """Leave out gossip and mingling: they have no use here, and fail as a broker returns."""
+        return super().prepare_args(**options) | {"without_gossip": True, "without_mingle": True}
 
     def on_close(self) -> None:
         """Log that it stops; the signal's handler cannot, since it may interrupt another line."""

@@ -128,3 +128,14 @@ def test_other_faults_keep_their_tracebacks(log: Path) -> None:
         except (OperationalError, ValueError):
             logger.exception("failed")
     assert log.read_text().count("Traceback") == 3
+
+
+def test_a_password_that_is_rejected_is_said(log: Path) -> None:
+    rejected = BrokerError("wrapped")
+    rejected.__cause__ = redis.AuthenticationError("invalid username-password pair")
+    logger.error("request failed", extra={"cause": rejected})
+    logging.getLogger("celery.worker.consumer.consumer").error(
+        "consumer: Cannot connect to %s: %s.\n%s", "redis://127.0.0.1:1//", rejected.__cause__, "Trying again"
+    )
+    (line,) = lines(log)
+    assert line["message"].startswith("Redis rejects the username or password of REDIS_URL")
