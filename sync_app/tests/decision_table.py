@@ -1,9 +1,14 @@
-"""Draws the table of docs/sync.md from `reconcile`: `python -m sync_app.tests.decision_table` writes it."""
+"""Draws tables of docs/sync.md: what `reconcile` decides, and what each system's answers mean.
+
+`python -m sync_app.tests.decision_table` writes them.
+"""
 
 import itertools
 from collections import Counter
 from pathlib import Path
 
+from sync_app.backends.answers import Proof, VendorAnswer
+from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import (
     Base,
     Conflict,
@@ -20,6 +25,8 @@ from sync_app.domain.reconciliation import (
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "sync.md"
 BEGIN = "<!-- The table is written by python -m sync_app.tests.decision_table -->\n"
 END = "<!-- End of the table -->\n"
+ANSWERS_BEGIN = "<!-- The tables of answers are written by python -m sync_app.tests.decision_table -->\n"
+ANSWERS_END = "<!-- End of the tables of answers -->\n"
 
 BASE = Base(keeper="keeper 1", target="target 1")
 GONE = {
@@ -124,10 +131,42 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def answer_tables() -> str:
+    """Return a table in Markdown for each kind of system that declares its answers."""
+    parts = []
+    for kind in BACKENDS.values():
+        if kind.answers:
+            rows = [
+                f"| {row.to} | {row.answer} | {row.proves} | {meaning(row)} | {row.source} |"
+                for row in kind.answers
+            ]
+            head = [
+                f"**{kind.label}**",
+                "",
+                "| request | answer | proves about the write | what Keeper does | source |",
+                "|---|---|---|---|---|",
+            ]
+            parts.append("\n".join([*head, *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def meaning(row: VendorAnswer) -> str:
+    """Return what Keeper does after an answer, in words."""
+    if row.error is None:
+        return "counts it as written, and looks"
+    if row.proves is Proof.UNKNOWN:
+        return "keeps the intent, and looks again before it decides"
+    if row.error.permanent:
+        return "fails with the remedy; alerts"
+    return "writes nothing over it; tries again, or plans again"
+
+
 def main() -> None:
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(before + BEGIN + "\n" + table() + "\n" + END + after)
+    text = DOCUMENT.read_text()
+    for begin, end, drawn in ((BEGIN, END, table()), (ANSWERS_BEGIN, ANSWERS_END, answer_tables())):
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n" + drawn + "\n" + end + rest.partition(end)[2]
+    DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":

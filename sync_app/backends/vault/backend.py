@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.base import (
     MARK_KEYS,
     Capabilities,
@@ -40,6 +41,7 @@ from sync_app.backends.vault.content import (
     to_text,
     values_equal,
 )
+from sync_app.backends.vault.errors import ANSWERS
 from sync_app.backends.vault.metadata import key_before, parse_metadata
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
@@ -102,6 +104,7 @@ class VaultKv2(RestBackend):
         FormField(name="secret_id", label="AppRole secret ID", sensitive=True, way="AppRole"),
     )
     writes_per_second: ClassVar[float] = 500
+    answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     # A check-and-set does not distinguish a secret from another one with a version of that number.
     capabilities: ClassVar[Capabilities] = Capabilities(
         update_checks_mark=True,

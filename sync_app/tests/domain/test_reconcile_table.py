@@ -15,6 +15,12 @@ def test_it_shows_in_the_documentation_what_the_function_decides() -> None:
     )
 
 
+def test_it_shows_in_the_documentation_what_each_answer_means() -> None:
+    assert decision_table.answer_tables() in decision_table.DOCUMENT.read_text(), (
+        "run: python -m sync_app.tests.decision_table"
+    )
+
+
 def test_it_explains_every_outcome_in_the_documentation() -> None:
     text = decision_table.DOCUMENT.read_text()
     assert all(f"| `{outcome}` |" in text for outcome in Outcome)

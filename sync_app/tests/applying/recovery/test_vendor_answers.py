@@ -1,0 +1,139 @@
+"""Each row of each backend's table of answers is played: what it proves about a write is what Keeper makes of it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from botocore.retries.standard import ExponentialBackoff
+
+from environments_app.models import Alert
+from environments_app.tests.cast import Cast
+from sync_app.backends.answers import Proof, Request, VendorAnswer
+from sync_app.backends.registry import BACKENDS
+from sync_app.errors import BackendError
+from sync_app.models import Run
+from sync_app.models.run import RunState
+from sync_app.runs import runner
+from sync_app.targets import alerts
+from sync_app.tests.applying.recovery.answering import Answering
+from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import World
+
+pytestmark = pytest.mark.django_db
+
+FIXTURES: Final = {
+    "aws_secrets_manager": "aws",
+    "aws_parameter_store": "ssm",
+    "github_actions": "github",
+    "github_variables": "github_variables",
+    "gitlab_ci": "gitlab",
+    "kubernetes": "kubernetes",
+    "vault_kv2": "vault",
+}
+# What a write whose outcome is not known is never taken for.
+DISOWNED: Final = {"unmanaged", "ownership_lost", "conflict", "drifted", "missing"}
+# So many passes settle what was left open, once the system answers as it does: they look, and write.
+PASSES: Final = 6
+
+
+def plays() -> Iterator[object]:
+    """Return each row with a create and an update, and as carried out or not where it leaves that open."""
+    for kind, fixture in FIXTURES.items():
+        for row in BACKENDS[kind].answers:
+            open_ended = row.to is Request.WRITE and row.proves is Proof.UNKNOWN
+            for existed in (False, True):
+                for carried_out in (False, True) if open_ended else (row.proves is Proof.HAPPENED,):
+                    act = "update" if existed else "create"
+                    outcome = ", carried out" if open_ended and carried_out else ""
+                    yield pytest.param(
+                        fixture, row, existed, carried_out, id=f"{kind}: {row.answer}, {act}{outcome}"
+                    )
+
+
+def ended(stage: Stage) -> Run:
+    """Carry a run out until it has ended, without the waits between its attempts."""
+    done = runner.execute(runner.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    while done is not None and done.state == RunState.QUEUED:
+        Run.objects.filter(pk=done.pk).update(not_before=None, attempts=12)
+        done = runner.execute(done.pk)
+    assert done is not None
+    return done
+
+
+@pytest.mark.parametrize(("world", "row", "existed", "carried_out"), list(plays()), indirect=["world"])
+def test_an_answer_means_what_the_table_has(
+    cast: Cast,
+    world: World,
+    row: VendorAnswer,
+    existed: bool,
+    carried_out: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.0)
+    stage = Stage(cast, world)
+    if existed:
+        stage.keep("one", "first")
+        stage.sync()
+        stage.world_rest()
+    stage.keep("one", "second")
+    raised = noted_errors(monkeypatch)
+    with monkeypatch.context() as patched:
+        answering = Answering(row, carried_out)
+        answering.install(patched)
+        run = ended(stage)
+    assert answering.answered, "no request was answered like that"
+    if row.to is not Request.LOOK:
+        state = stage.entry("one").state
+        assert (run.state == "done") is (state == "in_sync"), (run.state, run.error, state)
+        assert state not in DISOWNED, (state, run.error)
+    if row.to is not Request.LOOK_AFTER:
+        # Nothing was seen to be delivered.
+        assert run.state == "failed"
+    if run.state != "done":
+        assert run.error
+        assert Alert.objects.filter(about=stage.target.uuid, kind=alerts.RUN_FAILED, open=True).exists()
+    if row.error is not None:
+        assert any(issubclass(kind, row.error) for kind in raised), raised
+    is_there = value_at(world, stage.path("one")) == "second"
+    assert is_there is (carried_out or row.to is Request.LOOK_AFTER)
+    for _ in range(PASSES):
+        ended(stage)
+        stage.world_rest()
+        assert stage.entry("one").state not in DISOWNED
+        if stage.entry("one").state == "in_sync":
+            break
+    assert stage.theirs("one") == "second"
+    assert stage.entry("one").state == "in_sync"
+    assert stage.sync(rest=True).counts == {"unchanged": 1}
+    assert not Alert.objects.filter(about=stage.target.uuid, open=True).exists()
+
+
+def noted_errors(monkeypatch: pytest.MonkeyPatch) -> set[type[BackendError]]:
+    """Return the kinds of all errors of the target that are raised from now on."""
+    found: set[type[BackendError]] = set()
+    init = BackendError.__init__
+
+    def noted(self: BackendError, *given: object) -> None:
+        found.add(type(self))
+        init(self, *given)
+
+    monkeypatch.setattr(BackendError, "__init__", noted)
+    return found
+
+
+def value_at(world: World, path: str) -> str | None:
+    return None if world.labels_or_none(path) is None else _value_or_none(world, path)
+
+
+def _value_or_none(world: World, path: str) -> str | None:
+    try:
+        return world.value(path)
+    except Exception:  # noqa: BLE001 - each system has an error of its own for what does not exist
+        return None
+
+
+def test_every_row_names_its_source_and_is_named_once() -> None:
+    for kind, backend in BACKENDS.items():
+        rows = [(row.to, row.answer) for row in backend.answers]
+        assert len(rows) == len(set(rows)), kind
+        assert all(row.source and row.answer for row in backend.answers), kind
