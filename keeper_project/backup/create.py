@@ -12,6 +12,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, utc_text
+from audit_app.db.snapshot import snapshot
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import keyring
@@ -24,7 +25,6 @@ from keeper_project.backup.archive.format import BackupWriter, Written, new_file
 from keeper_project.backup.archive.manifest import FileKey, Head, Manifest, NeededKey
 from keeper_project.backup.archive.rows import Progress
 from keeper_project.backup.errors import BackupError
-from keeper_project.backup.snapshot import snapshot
 from secrets_app.models import DataKey
 
 SUFFIX: Final = ".kbk"

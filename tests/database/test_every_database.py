@@ -8,10 +8,10 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 APPS: Final = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
-# Claims and prepared queries are Django's own SQL; to name a statement, or to divide a list, is not to write it.
+# Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from audit_app\.db\b"
-    r"(?!\.batches\b|\.claims\b|\.prepared\b| import prepared\b|\.joint_queries import Statement$)"
+    r"(?!\.batches\b|\.claims\b|\.prepared\b|\.snapshot\b| import prepared\b|\.joint_queries import Statement$)"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )
@@ -29,7 +29,7 @@ TESTED_BY: Final = {
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
     "environments_app/tokens/service.py": "tests/database/test_write_statements.py",
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/restoring/test_restore.py",
-    "keeper_project/backup/snapshot.py": "keeper_project/tests/backup/test_backup.py",
+    "audit_app/db/snapshot.py": "keeper_project/tests/backup/test_backup.py",
     "keeper_project/health/probes.py": "keeper_project/tests/health/test_checking.py",
     "secrets_app/queries/plain_pages.py": "tests/api/test_plain_list.py",
     "secrets_app/read_engine/batches.py": "tests/operation/test_reads_under_kills.py",
