@@ -52,7 +52,17 @@ def verify(
 
 
 def _verify_stream(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
+    """Verify a stream, again from its beginning if retention cut it in the meantime."""
     tally.streams += 1
+    while True:
+        cut = newest_cut(stream)
+        found = list(_stream_problems(stream, tally, known))
+        if not found or newest_cut(stream) == cut:
+            break
+    yield from found
+
+
+def _stream_problems(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
     named: Iterable[Head] = known.get(stream, ())
     last, head = beginning(stream), stored_head(stream)
     if head is None:
@@ -100,8 +110,7 @@ def _surplus(stream: str, sequence: int, tally: VerificationStats) -> Iterator[P
         return
     head = stored_head(stream)
     if head is not None and head.sequence >= row:
-        tally.streams -= 1
-        yield from _verify_stream(stream, tally, {})
+        yield from _stream_problems(stream, tally, {})
         return
     yield stream_problem("inserted", stream, row, "an event stands behind the head of the stream")
 

@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from audit_app.db.snapshot import snapshot
+from audit_app.errors import BadBundle
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
@@ -31,15 +33,25 @@ class Command(BaseCommand):
             stream=streams.SYSTEM,
             object=AuditObject("trail", deployment_uuid(), ", ".join(named or ["all streams"])[:500]),
         )
-        lines = bundle(named)
-        if options["file"] == "-":
-            sys.stdout.buffer.writelines(lines)
-            return
-        path = Path(options["file"])
         try:
+            if options["file"] == "-":
+                _write(sys.stdout.buffer, named)
+                return
+            path = Path(options["file"])
             # Names and addresses are in it: for its owner alone, and never over another file.
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.writelines(lines)
+                try:
+                    _write(file, named)
+                except BadBundle:
+                    path.unlink()
+                    raise
+        except BadBundle as error:
+            raise CommandError(f"Nothing was exported: {error}.") from error
         except OSError as error:
-            raise CommandError(f"cannot write {path}: {error.strerror}") from error
+            raise CommandError(f"cannot write {options['file']}: {error.strerror}") from error
         self.stdout.write(f"Written to {path}. Verify it by docs/verify_offline.py.")
+
+
+def _write(file: BinaryIO, streams: list[str] | None) -> None:
+    with snapshot():
+        file.writelines(bundle(streams))

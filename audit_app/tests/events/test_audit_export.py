@@ -65,7 +65,7 @@ def test_a_sound_bundle_is_verified_with_what_the_auditor_brought(tmp_path: Path
     code, said = verified(bundle, "--public-key", pinned(), "--checkpoint", str(trail))
     assert (code, said[0]) == (0, "2 checkpoints, 9 events, 1 manifests, 0 problems")
     unproven = "\n".join(said[1:])
-    assert "MACs were not checked" in unproven
+    assert "MACs of the events were not checked" in unproven
     # The export's own event and the one after the last checkpoint.
     assert "2 events are newer than what is signed" in unproven
     assert "pinned" not in unproven
@@ -82,10 +82,17 @@ def test_it_says_what_nobody_brought(tmp_path: Path) -> None:
 
 def test_one_stream_alone_is_verified_and_said_to_be_alone(tmp_path: Path, trail: Path) -> None:
     code, said = verified(
-        exported(tmp_path, "--stream", STREAM), "--public-key", pinned(), "--checkpoint", str(trail)
+        exported(tmp_path, "--stream", STREAM),
+        *("--public-key", pinned(), "--checkpoint", str(trail), "--stream", STREAM),
     )
     assert code == 0
     assert said[-1] == "not proven: Only 1 streams were exported."
+
+
+def test_a_stream_that_does_not_exist_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="there is no stream environment:none"):
+        exported(tmp_path, "--stream", STREAM, "--stream", "environment:none")
+    assert not (tmp_path / "bundle.jsonl").exists()
 
 
 def test_one_stream_takes_no_names_of_another_along(tmp_path: Path) -> None:
@@ -147,6 +154,7 @@ def set_back(lines: Lines) -> None:
     lines.remove(event(lines, 5))
     lines.remove([line for line in lines if line["kind"] == "checkpoint"][1])
     lines[-1]["counts"].update(event=lines[-1]["counts"]["event"] - 1, checkpoint=1)
+    lines[0]["as_of"] = lines[0]["as_of"].replace("20", "21", 1)
 
 
 def remove(sequence: int) -> Callable[[Lines], None]:
@@ -198,7 +206,7 @@ def test_a_tampered_bundle_is_named(
 def test_another_pinned_key_is_no_proof(tmp_path: Path) -> None:
     code, said = verified(exported(tmp_path), "--public-key", "cd" * 32)
     assert code == 1
-    assert said[0].startswith("forged: checkpoint 2: neither the pinned key")
+    assert said[0].startswith("forged: checkpoint 1: neither a trusted key")
 
 
 def test_what_is_damaged_in_the_database_is_exported_and_named(tmp_path: Path) -> None:
