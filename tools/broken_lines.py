@@ -53,9 +53,16 @@ BREAKS: Final = (
     Break(
         what="approvals: people approve their own requests",
         file="environments_app/approvals/approvers.py",
-        line="if of_a_token else {approval.requester_uuid}",
-        broken="if of_a_token else set()",
+        line="if actor.uuid in _askers(approval):",
+        broken="if False:",
         tests="secrets_app/tests/services/test_four_eyes.py",
+    ),
+    Break(
+        what="approvals: a second hat approves",
+        file="environments_app/approvals/approvers.py",
+        line='return ONE_PERSON if mine & behind else ""',
+        broken='return ""',
+        tests="environments_app/tests/authorization/test_credential_custody.py",
     ),
     Break(
         what="row MAC: every row is genuine",

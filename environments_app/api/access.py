@@ -10,7 +10,13 @@ from rest_framework.response import Response
 from audit_app.events.actions import Action
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
-from environments_app.authorization.effective_access import PERSON, TOKEN, TRUST, explain_access
+from environments_app.authorization.effective_access import (
+    PERSON,
+    TOKEN,
+    TRUST,
+    explain_access,
+    held_accounts,
+)
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
 from environments_app.errors import Invisible
@@ -28,6 +34,13 @@ class SuspendedAccount(serializers.Serializer[Any]):
     suspended_at = serializers.DateTimeField(read_only=True)
 
 
+class HeldAccount(serializers.Serializer[Any]):
+    """An account that other people could use as well, until a manager who is none of them confirms it."""
+
+    user = serializers.CharField(source="user.username", read_only=True)
+    by = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+
 class SuspendedMapping(serializers.Serializer[Any]):
     """A group of single sign-on whose members see names alone until a manager confirms it."""
 
@@ -43,6 +56,7 @@ class Suspensions(serializers.Serializer[Any]):
 
     accounts = SuspendedAccount(many=True, read_only=True)
     mappings = SuspendedMapping(many=True, read_only=True)
+    held = HeldAccount(many=True, read_only=True)
 
 
 class WayDocument(serializers.Serializer[Any]):
@@ -74,9 +88,9 @@ class AccessExplanation(serializers.Serializer[Any]):
 
 
 class AccountConfirmation(StrictSerializer):
-    """Which suspension of the account is meant, as it was listed."""
+    """Which suspension of the account is meant, as it was listed; null for one that is not suspended."""
 
-    suspended_at = Moment()
+    suspended_at = Moment(allow_null=True)
 
 
 class EffectiveAccessView(AccessView):
@@ -110,7 +124,11 @@ class SuspensionsView(AccessView):
         """List the accounts and groups that wait for a manager's word."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
-        found = {"accounts": suspended_accounts(place), "mappings": suspended_mappings(place)}
+        found = {
+            "accounts": suspended_accounts(place),
+            "mappings": suspended_mappings(place),
+            "held": held_accounts(place),
+        }
         return Response(Suspensions(found).data)
 
 
@@ -123,7 +141,7 @@ class AccountConfirmationView(AccessView):
 
     @extend_schema(summary="Confirm an account", request=AccountConfirmation, responses={204: NO_CONTENT})
     def post(self, request: Request, environment: str, user: str) -> Response:
-        """Confirm that a suspended account is in its person's hands; it takes another person."""
+        """Confirm that an account is in its person's hands; it takes another person."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.ACCESS_CONFIRM, environment=place)
         since = self.given(AccountConfirmation)["suspended_at"]

@@ -1,52 +1,63 @@
-"""Who may approve: another user, who manages the environment; never a token."""
+"""Who may approve: another person, who manages the environment; never a token."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from audit_app.events.actions import Action
-from audit_app.events.actors import NIL, Actor, ActorKind
+from audit_app.events.actors import NIL, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import ADMIN_ACTIONS, Principal, grants_allow
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, Role, User, UserRole
 
+ONE_PERSON: Final = "one person"
 
-def approvers_among(
-    actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: CustodyGraph
-) -> bool:
-    """Return whether the actor may approve: a manager there, never a token, never the requester.
 
-    `behind` are the people behind the request. Administrators may approve what they could do themselves, so
-    an environment is never without an approver, unless one person could be both: administrators create
-    accounts.
+def why_not_approver(actor: Principal, approval: Approval, hands: CustodyGraph) -> str:
+    """Return why the actor may not decide about this request, in any state, as a word; "" if they may.
+
+    A manager there may, and an administrator what they could do themselves. No account may
+    that could have made the request as well, by another account, a token or a trust.
     """
-    if actor.kind is not ActorKind.USER or actor.uuid in behind:
-        return False
-    if grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk):
-        return True
+    if actor.kind is not ActorKind.USER:
+        return "program"
+    environment = approval.environment
+    manages = grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk)
     trusted = not actor.suspended or environment.pk in actor.trusted_in
-    administers = actor.is_admin and trusted and action in ADMIN_ACTIONS
-    return administers and not hands.are_one(actor.uuid, behind)
+    administers = actor.is_admin and trusted and approval.action in ADMIN_ACTIONS
+    if not manages and not administers:
+        return "no approver"
+    behind = behind_request(approval, hands)
+    if actor.uuid in _askers(approval):
+        return "requester"
+    mine = hands.behind(actor.uuid, environment=environment)
+    return ONE_PERSON if mine & behind else ""
 
 
 def can_approve(actor: Principal, approval: Approval, hands: CustodyGraph) -> bool:
     """Return whether the actor may decide about this request, in any state."""
-    return approvers_among(
-        actor,
-        environment=approval.environment,
-        action=approval.action,
-        behind=_behind(approval, hands),
-        hands=hands,
-    )
+    return not why_not_approver(actor, approval, hands)
 
 
-def hands_of(requesters: Iterable[Actor]) -> CustodyGraph:
-    """Return who is behind the tokens among those who ask, looked up by one statement at most."""
+def behind_request(approval: Approval, hands: CustodyGraph) -> set[UUID]:
+    """Return all who are behind a request: behind its requester and its beneficiary, when it was made."""
+    asked = approval.uuid if approval.pk else None
+    return {
+        uuid
+        for asker in _askers(approval)
+        for uuid in hands.behind(asker, environment=approval.environment, asked=asked)
+    }
+
+
+def hands_of(actor: Principal, approvals: Collection[Approval]) -> CustodyGraph:
+    """Return what the audit log has about the requesters and an approver, looked up at once."""
     hands = CustodyGraph()
-    hands.learn(requester.uuid for requester in requesters if requester.kind is ActorKind.TOKEN)
+    if approvals:
+        hands.learn({actor.uuid} | {uuid for row in approvals for uuid in (row.uuid, row.requester_uuid)})
     return hands
 
 
@@ -103,9 +114,7 @@ def possible_managers(environment: Environment) -> QuerySet[User]:
     return people.distinct().order_by("username")
 
 
-def _behind(approval: Approval, hands: CustodyGraph) -> set[UUID]:
-    """Return the people behind a request: its user, or its token and the issuers, and the beneficiary."""
-    of_a_token = approval.requester.kind is ActorKind.TOKEN
-    behind = hands.who_asks(approval.requester_uuid) if of_a_token else {approval.requester_uuid}
+def _askers(approval: Approval) -> set[UUID]:
+    """Return the requester, and the account that asked for the access that the request grants."""
     asked_by = approval.arguments.get("asked_by") if isinstance(approval.arguments, dict) else None
-    return behind | ({UUID(str(asked_by))} if asked_by else set())
+    return {approval.requester_uuid} | ({UUID(str(asked_by))} if asked_by else set())

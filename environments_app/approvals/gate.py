@@ -29,6 +29,7 @@ from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, record, stream_and_object
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
@@ -235,7 +236,7 @@ def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID,
     An access request has two people: the requester and the manager who grants it. That suffices for a role
     that only reads, since a manager could reveal the values anyway. A role that writes or decides counts as
     one of the two people of later acts, so a manager must not create it alone: that grant waits for the
-    approval of a third person.
+    approval of a third person. So does every grant to an account that the manager could use.
 
     Raises ApprovalNeeded, ApprovalVoid; TypeError for who asked, or who manages by administration alone.
     """
@@ -245,7 +246,8 @@ def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID,
     manages = grants_allow(actor, proposal.action, environment_id=environment.pk)
     if actor.kind is not ActorKind.USER or actor.uuid == asked_by or not manages:
         raise TypeError("another person who manages the environment grants what was asked for")
-    if role.rank <= Role.READER.rank:
+    two = not CustodyGraph().are_one(actor.uuid, [asked_by], environment=environment)
+    if role.rank <= Role.READER.rank and two:
         return ApprovalGrant(_MAKER, environment, settled=True)
     return require_approval(actor=actor, proposal=proposal)
 

@@ -16,7 +16,14 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals import history
-from environments_app.approvals.approvers import approvals_given, can_approve, hands_of, people_who_decide
+from environments_app.approvals.approvers import (
+    ONE_PERSON,
+    approvals_given,
+    can_approve,
+    hands_of,
+    people_who_decide,
+    why_not_approver,
+)
 from environments_app.approvals.executors import ChangedNames, ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
 from environments_app.authorization.credential_custody import CustodyGraph
@@ -33,6 +40,12 @@ REFUSAL_TOLD: Final = timedelta(days=7)
 _BATCH: Final = 200
 _MOST_ABOUT: Final = 3
 _MAX_FAILURE: Final = 300
+_ANOTHER: Final = "Another manager of the environment must review this request."
+_COULD_BE_ONE: Final = (
+    "You could have made this request as well: you and its requester hold the same account, token or trust, "
+    "or one person made or reset both accounts. Ask another approver. A manager confirms an account on "
+    "the environment's page Access, or `keeper changepassword NAME` on the host gives it to its person."
+)
 
 
 def visible_approvals(actor: Principal) -> QuerySet[Approval]:
@@ -57,7 +70,7 @@ def waiting_for(actor: Principal) -> list[Approval]:
         return []
     rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
     others = verified_rows(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
-    hands = hands_of(row.requester for row in others)
+    hands = hands_of(actor, others)
     several = [row for row in others if row.environment.approvals_needed > 1]
     mine = history.approved_by(actor, several) if several else set()
     return [row for row in others if row.pk not in mine and can_approve(actor, row, hands)]
@@ -112,6 +125,12 @@ def may_approve(actor: Principal, approval: Approval) -> bool:
 def is_approver(actor: Principal, approval: Approval) -> bool:
     """Return whether the actor may decide about requests like this one, in any state."""
     return can_approve(actor, approval, CustodyGraph())
+
+
+def obstacle(actor: Principal, approval: Approval) -> str:
+    """Return why an approver may not decide about this request of another account; "" without one."""
+    one = why_not_approver(actor, approval, CustodyGraph()) == ONE_PERSON
+    return _COULD_BE_ONE if one and approval.state == ApprovalState.PENDING and approval.is_live else ""
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -253,9 +272,10 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         object=approval.audit_object,
     )
     _require_authentic(approval)
-    if not can_approve(actor, approval, CustodyGraph()):
-        _deny(actor, approval, Action.APPROVAL_DECIDE)
-        raise Forbidden("Another manager of the environment must review this request.")
+    reason = why_not_approver(actor, approval, CustodyGraph())
+    if reason:
+        _deny(actor, approval, Action.APPROVAL_DECIDE, reason=reason)
+        raise Forbidden(_COULD_BE_ONE if reason == ONE_PERSON else _ANOTHER)
     with lock_authentic(approval) as stored:
         _require_open(stored)
         several = state == ApprovalState.APPROVED and stored.environment.approvals_needed > 1
@@ -270,8 +290,9 @@ def _is_last_of_several(stored: Approval, actor: Principal, comment: str) -> boo
 
     Raises Conflict for a second one of a person, or of an account that the same person could use.
     """
-    given, needed = approvals_given(stored), stored.environment.approvals_needed
-    if actor.uuid in given or CustodyGraph().are_one(actor.uuid, given):
+    given, environment = approvals_given(stored), stored.environment
+    needed = environment.approvals_needed
+    if actor.uuid in given or CustodyGraph().are_one(actor.uuid, given, environment=environment):
         raise Conflict("Each approval must come from a different person.")
     _require_short(comment)
     history.add(stored, actor, EntryKind.APPROVAL, comment)
@@ -360,8 +381,14 @@ def _require_own(actor: Principal, approval: Approval, action: Action, sentence:
         raise Forbidden(sentence)
 
 
-def _deny(actor: Principal, approval: Approval, action: Action) -> None:
-    record_denial(actor=actor, action=action, environment=approval.environment, object=approval.audit_object)
+def _deny(actor: Principal, approval: Approval, action: Action, *, reason: str = "") -> None:
+    record_denial(
+        actor=actor,
+        action=action,
+        environment=approval.environment,
+        object=approval.audit_object,
+        reason=reason,
+    )
 
 
 def _is_own(actor: Principal, approval: Approval) -> bool:

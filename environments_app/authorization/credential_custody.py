@@ -1,88 +1,182 @@
-"""Who else could use an account or a token, from the audit log.
+"""Who is behind an account, a token or a trust: everyone who could act as it.
 
-The issuer of a token has seen its text. The creator of an account, or an administrator who replaced its
-credentials, could sign in as it. Accounts created by commands on the host count as controlled by their user
-alone.
+The audit log answers. The issuer of a token has seen its text. Who makes or changes a trust decides whose
+JWTs it accepts. Who creates an account, or replaces what it signs in with, could sign in as it. This counts
+until a manager of the environment who is another person confirms the account, or its password is replaced on
+the host. What was made before by such an account stays in the hands that it was in at that time.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import F
-
 from audit_app.crypto.canonical_json import parsed_details
+from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
+from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
+from environments_app.models import Environment, ServiceToken, User
 
-# The detail in events of changes after which another person could sign in as a user.
-TAKEOVERS: Final = frozenset({"password", "second_factor", "restored"})
-_MAKING: Final = (Action.TOKEN_ISSUE, Action.USER_CREATE, Action.USER_CHANGE)
+# What an act gives its actor of the account, token or trust that it is about.
+CUSTODY: Final[Mapping[Action, str]] = MappingProxyType(
+    {
+        Action.USER_CREATE: "chose the first password, or the address of the invitation",
+        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored or enabled it",
+        Action.TOKEN_ISSUE: "has seen the text of the token",
+        Action.TRUST_CREATE: "chose whose JWTs are accepted",
+        Action.TRUST_CHANGE: "chose whose JWTs are accepted",
+        Action.SAML_MAPPING_CHANGE: "chose the group of single sign-on, and does not confirm that choice",
+        # The row of its token names the trust.
+        Action.TRUST_SIGN_IN: "acts by the trust, and so for all who are behind that",
+    }
+)
+# A manager's word ends custody in an environment: its event has this detail, with the value ENDED.
+CUSTODY_DETAIL: Final = "custody"
+ENDED: Final = "ended"
+# In the event of a change of a trust that takes something from it.
+NARROWS: Final = "narrows"
+# The details of a changed account after which its actor could sign in as it.
+_TAKEOVERS: Final = frozenset({"password", "second_factor", "restored"})
+_LATEST: Final = 2**63 - 1
+_READ: Final = (*CUSTODY.keys() - {Action.TRUST_SIGN_IN}, Action.ACCESS_CONFIRM, Action.APPROVAL_ASK)
 
 
-class _Making(NamedTuple):
-    """The creation of an account or a token, or the takeover of an account."""
+class _Event(NamedTuple):
+    """An event about a principal or a request; ids are in the order of the events."""
 
-    made: UUID
-    maker: UUID
-    of_a_token: bool
+    id: int
+    about: UUID
+    kind: str
+    actor: UUID
+    action: str
+    stream: str
+    details: Mapping[str, Any]
+
+
+class _History(NamedTuple):
+    """What the audit log has about one principal or request."""
+
+    # The events after which their actor could act as it.
+    makings: Sequence[_Event]
+    # The events that end what was before, in the environment of their stream or (None) in all.
+    ended: Sequence[tuple[str | None, int]]
+    # When a request was made, and the trust of a workload's token.
+    asked: int | None
+    trust: UUID | None
 
 
 class CustodyGraph:
-    """Answers for any number of accounts and tokens; each is looked up once."""
+    """Answers for any number of principals; each is looked up once."""
 
     def __init__(self) -> None:
-        self._makings: dict[UUID, frozenset[_Making]] = {}
+        self._known: dict[UUID, _History] = {}
+        self._names: dict[UUID, str] = {}
 
     def learn(self, uuids: Iterable[UUID]) -> None:
-        """Look up what is not known yet, by one statement."""
-        unknown = set(uuids) - self._makings.keys()
-        if unknown:
-            found = list(_makings(unknown))
-            self._makings |= {
-                uuid: frozenset(each for each in found if each.made == uuid) for uuid in unknown
-            }
+        """Look up what is not known yet, by two statements for some hundred of them."""
+        for batch in in_batches(sorted(set(uuids) - self._known.keys())):
+            self._known |= _histories(batch)
 
-    def who_asks(self, requester: UUID) -> set[UUID]:
-        """Return a requester and, of a token, who issued it, and who issued the token that did."""
-        return self._reached(requester, through_people=False)
+    def behind(self, uuid: UUID, *, environment: Environment | None, asked: UUID | None = None) -> set[UUID]:
+        """Return all who could act as a principal, directly or through others, itself included.
 
-    def all_behind(self, uuid: UUID) -> set[UUID]:
-        """Return who could act as an account or a token, directly or through others, itself included."""
-        return self._reached(uuid, through_people=True)
-
-    def are_one(self, one: UUID, others: Iterable[UUID]) -> bool:
-        """Return whether one person could act as two of these accounts."""
-        mine = self.all_behind(one)
-        return any(mine & self.all_behind(other) for other in others)
-
-    def _reached(self, uuid: UUID, *, through_people: bool) -> set[UUID]:
-        found, frontier = set[UUID](), {uuid}
+        Confirmations count in their environment. With `asked`, the uuid of a request, only those count that
+        came before it.
+        """
+        found: dict[UUID, int] = {}
+        frontier = {(uuid, self._asked(asked) if asked else _LATEST)}
         while frontier:
-            found |= frontier
-            self.learn(frontier)
-            makings = [each for made in frontier for each in self._makings[made]]
-            frontier = {each.maker for each in makings if through_people or each.of_a_token} - found
-        return found
+            for each, until in frontier:
+                found[each] = min(until, found.get(each, until))
+            self.learn(each for each, _ in frontier)
+            reached = {pair for each, until in frontier for pair in self._makers(each, until, environment)}
+            # Fewer confirmations count earlier: what was reached as of a later time is looked at again.
+            frontier = {(each, until) for each, until in reached if until < found.get(each, _LATEST + 1)}
+        return set(found)
+
+    def are_one(self, one: UUID, others: Iterable[UUID], *, environment: Environment | None) -> bool:
+        """Return whether one person could act as one of these principals and as another."""
+        mine = self.behind(one, environment=environment)
+        return any(mine & self.behind(other, environment=environment) for other in others)
+
+    def others_behind(self, uuid: UUID, *, environment: Environment | None) -> list[str]:
+        """Return the names of the other people who could act as a principal."""
+        others = self.behind(uuid, environment=environment) - {uuid}
+        unknown = others - self._names.keys()
+        people = User.objects.filter(uuid__in=unknown) if unknown else User.objects.none()
+        self._names |= dict.fromkeys(unknown, "") | dict(people.values_list("uuid", "username"))
+        return sorted(name for other in others if (name := self._names[other]))
+
+    def people_among(self, uuids: Collection[UUID], *, environment: Environment | None) -> int:
+        """Return how many different people these accounts are at least."""
+        groups: list[set[UUID]] = []
+        for uuid in uuids:
+            mine = self.behind(uuid, environment=environment)
+            apart = [group for group in groups if not group & mine]
+            groups = [*apart, mine.union(*(group for group in groups if group & mine))]
+        return len(groups)
+
+    def _asked(self, request: UUID) -> int:
+        self.learn([request])
+        return self._known[request].asked or 0
+
+    def _makers(self, uuid: UUID, until: int, environment: Environment | None) -> Iterable[tuple[UUID, int]]:
+        """Yield who could act as one principal, and up to which event confirmations of them count."""
+        history = self._known[uuid]
+        if history.trust:
+            yield history.trust, until
+        here = {None, environment_stream(environment.uuid) if environment else None}
+        last = max((event for place, event in history.ended if place in here and event <= until), default=0)
+        for making in history.makings:
+            if making.id > last:
+                # As of then: who was behind the maker has seen what the maker saw.
+                yield making.actor, making.id
 
 
-def account_takeovers_since(user: UUID, *, since: datetime) -> set[UUID]:
-    """Return who replaced what an account signs in with since a time."""
-    return {each.maker for each in _makings([user], since=since)}
+def _histories(uuids: Collection[UUID]) -> dict[UUID, _History]:
+    rows = AuditEvent.objects.filter(
+        object_uuid__in=list(uuids), action__in=_READ, outcome=Outcome.ALLOWED
+    ).order_by("id")
+    found: dict[UUID, list[_Event]] = {uuid: [] for uuid in uuids}
+    columns = ("id", "object_uuid", "actor_kind", "actor_uuid", "action", "stream", "details")
+    for row in rows.values_list(*columns):
+        event = _Event._make((*row[:-1], parsed_details(row[-1])))
+        found[event.about].append(event)
+    tokens = ServiceToken.objects.filter(uuid__in=list(uuids), trust_uuid__isnull=False)
+    trusts = dict(tokens.values_list("uuid", "trust_uuid"))
+    return {uuid: _history(events, trusts.get(uuid)) for uuid, events in found.items()}
 
 
-def _makings(made: Iterable[UUID], *, since: datetime | None = None) -> Iterable[_Making]:
-    events = AuditEvent.objects.filter(
-        object_uuid__in=list(made),
-        action__in=_MAKING,
-        outcome=Outcome.ALLOWED,
-        actor_kind__in=[ActorKind.USER, ActorKind.TOKEN],
-    ).exclude(actor_uuid=F("object_uuid"))
-    if since is not None:
-        events = events.filter(at__gte=since)
-    columns = events.values_list("object_uuid", "actor_uuid", "action", "details")
-    for object_uuid, actor_uuid, action, details in columns:
-        if action != Action.USER_CHANGE or TAKEOVERS & parsed_details(details).keys():
-            yield _Making(object_uuid, actor_uuid, action == Action.TOKEN_ISSUE)
+def _history(events: Sequence[_Event], trust: UUID | None) -> _History:
+    invited = any(event.details.get("invitation") == "sent" for event in events)
+    return _History(
+        makings=[event for event in events if _gives_custody(event, invited=invited)],
+        ended=[
+            (None if event.action == Action.USER_CHANGE else event.stream, event.id)
+            for event in events
+            if _ends_custody(event)
+        ],
+        asked=next((event.id for event in events if event.action == Action.APPROVAL_ASK), None),
+        trust=trust,
+    )
+
+
+def _gives_custody(event: _Event, *, invited: bool) -> bool:
+    details = event.details
+    if event.action not in CUSTODY or event.kind == ActorKind.SYSTEM or event.actor == event.about:
+        return False
+    if event.action == Action.USER_CHANGE:
+        # An invitation goes to the address that the account has.
+        sends = details.get("invitation") == "sent" or (invited and "email" in details)
+        return sends or details.get("is_active") is True or bool(_TAKEOVERS & details.keys())
+    return not (event.action == Action.TRUST_CHANGE and details.get(NARROWS) is True)
+
+
+def _ends_custody(event: _Event) -> bool:
+    if event.action == Action.ACCESS_CONFIRM:
+        return event.details.get(CUSTODY_DETAIL) == ENDED
+    # A password that was replaced on the host.
+    replaced = event.action == Action.USER_CHANGE and "password" in event.details
+    return replaced and event.kind == ActorKind.SYSTEM

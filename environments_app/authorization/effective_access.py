@@ -3,19 +3,22 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, Q
 from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.break_glass import reads_values
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.models import (
     AccessConfirmation,
     Environment,
     GroupMember,
     Membership,
+    Role,
     SamlGroupMapping,
     ServiceToken,
     Source,
@@ -29,6 +32,7 @@ DISABLED = "account disabled"
 DISABLED_TRUST = "trust disabled"
 EXPIRED = "expired"
 FORGED = "modified outside Keeper"
+TEMPORARY = "has a temporary password"
 NOT_COVERED = "path does not include this secret"
 NOT_READING = "role can see names only"
 RESTORED = "suspended after a restore"
@@ -93,6 +97,29 @@ def confirmed_accounts(environment: Environment) -> dict[int, datetime]:
     return {row.user_id: row.suspended_at for row in verified_rows(rows)}
 
 
+class Held(NamedTuple):
+    """An account of an environment that other people could use as well, with their names."""
+
+    user: User
+    by: list[str]
+
+
+def held_accounts(environment: Environment) -> list[Held]:
+    """Return the accounts with a role that writes or decides in an environment which others could use.
+
+    A suspended account is not among them: it waits for its confirmation anyway.
+    """
+    roles = {"environment": environment, "role__in": (Role.EDITOR, Role.MANAGER)}
+    rows = Membership.objects.filter(**roles)
+    within = Q(pk__in=rows.values("user_id")) | Q(group_memberships__group_id__in=rows.values("group_id"))
+    found = User.objects.filter(within, is_active=True, suspended_at=None).distinct()
+    users = list(found.order_by("username"))
+    hands = CustodyGraph()
+    hands.learn(user.uuid for user in users)
+    held = [Held(user, hands.others_behind(user.uuid, environment=environment)) for user in users]
+    return [each for each in held if each.by]
+
+
 def _way(
     row: Membership,
     user: User,
@@ -106,6 +133,7 @@ def _way(
     found = {
         FORGED: not genuine,
         DISABLED: not user.is_active,
+        TEMPORARY: user.temporary_since is not None,
         AUDITING: user.role == UserRole.AUDITOR,
         EXPIRED: row.is_expired,
         SUSPENDED: waits or row.suspended_at is not None,

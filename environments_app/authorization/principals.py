@@ -32,9 +32,9 @@ def user_principal(
 ) -> Principal:
     """Return what a person may do now, in two queries, or three if the account was suspended.
 
-    Someone inactive, or whose row was not written by Keeper, has no rights at all.
+    Someone inactive, with a temporary password, or whose row was not written by Keeper has no rights at all.
     """
-    counts = user.is_active and bool(verified_rows([user]))
+    counts = user.is_active and user.temporary_since is None and bool(verified_rows([user]))
     trusted_in = _trusted_in(user, user.suspended_at) if counts and user.suspended_at else frozenset()
     return Principal(
         kind=ActorKind.USER,

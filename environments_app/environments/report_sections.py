@@ -7,6 +7,8 @@ from django.db.models import Count, Q, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
+from environments_app.authorization.credential_custody import CustodyGraph
+from environments_app.authorization.effective_access import held_accounts
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import Environment, Membership, ServiceToken, Session, Trust, User
 
@@ -140,6 +142,21 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
         )
 
 
+def _hands(scope: Scope) -> Iterator[Row]:
+    hands = CustodyGraph()
+    for environment in environments_of(scope):
+        for account in held_accounts(environment):
+            yield environment.name, "person", account.user.username, ", ".join(account.by)
+        kinds: tuple[tuple[str, QuerySet[Any]], ...] = (
+            ("token", ServiceToken.objects.filter(trust_uuid=None, revoked_at=None)),
+            ("trust", Trust.objects.filter(disabled_at=None)),
+        )
+        for kind, rows in kinds:
+            for row in batched(rows.filter(environment=environment)):
+                by = hands.others_behind(row.uuid, environment=environment)
+                yield environment.name, kind, row.name, ", ".join(by)
+
+
 def _people(scope: Scope) -> Iterator[Row]:
     if not is_operator(scope):
         return
@@ -185,6 +202,13 @@ SECTIONS: Final = (
             "Created by", "Created", "Expires", "Last sign-in", "State",
         ),
         rows=_trusts,
+    ),
+    Section(
+        key="hands",
+        title="Who could act as whom",
+        about="Accounts that write or decide, tokens and trusts, and the people who could use them as well.",
+        columns=("Environment", "Type", "Name", "Could also be used by"),
+        rows=_hands,
     ),
     Section(
         key="people",

@@ -18,6 +18,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import needs_second_person, require_approval
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
@@ -34,6 +35,11 @@ CHANGEABLE: Final = (
     "approvals_required",
     "kms_key_alias",
     "offline_hours",
+)
+_COULD_BE_ONE: Final = (
+    "Too few different people could approve: accounts that one person made or reset count once. "
+    "A manager confirms an account on the environment's page Access, or `keeper changepassword NAME` on the "
+    "host gives it to its person."
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -142,10 +148,13 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
 
 def _require_enough_people(environment: Environment, needed: int) -> None:
     """Refuse a protection that its managers could not even end again: one asks, the others approve."""
-    if possible_managers(environment)[needed:].exists():
+    people = list(possible_managers(environment).values_list("uuid", flat=True))
+    if CustodyGraph().people_among(people, environment=environment) > needed:
         return
-    if needed == 1:
+    if needed == 1 and len(people) <= 1:
         raise InvalidField("protected", "Add a second manager first, so someone else can approve changes.")
+    if len(people) > needed:
+        raise InvalidField("protected" if needed == 1 else "approvals_required", _COULD_BE_ONE)
     raise InvalidField(
         "approvals_required",
         f"Add managers first: {needed} approvals need {needed} people besides the requester.",

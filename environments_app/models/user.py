@@ -65,12 +65,19 @@ class User(AbstractBaseUser, AuthenticatedRow):
         "suspended_at",
         "second_factor",
         "reset_email",
+        "temporary_since",
     )
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     password = models.CharField(max_length=128, help_text="Salted hash of the local password. Never shown.")
+    # Its person can do nothing before they choose another one.
+    temporary_since = optional_timestamp(
+        "temporary password",
+        "When another person set the password, in UTC. It must be replaced at the next sign-in.",
+        editable=False,
+    )
     last_login = optional_timestamp("last sign-in", "When the person last signed in, in UTC. Empty: never.")
     username = ExactCharField(
         max_length=MAX_USERNAME,

@@ -11,8 +11,10 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Environment, Membership, Role, User, UserRole
+from environments_app.users import accounts
 
 PASSWORD = "correct-horse-battery-staple"
+OWN_PASSWORD = "chosen-by-its-person-alone"
 _USER: Final = PreparedQuery(lambda: User.objects.filter(pk=Argument(0, BigIntegerField())).order_by())
 
 
@@ -68,6 +70,12 @@ def user_with_password(username: str, **fields: str) -> User:
     user = User(username=username, password=_hashed(), **fields)
     user.save()
     return user
+
+
+def choose_password(user: User) -> None:
+    """Let a person replace the temporary password that another person set."""
+    accounts.set_password(actor=user_principal(user), user=user, password=OWN_PASSWORD)
+    user.refresh_from_db()
 
 
 @cache

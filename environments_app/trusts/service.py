@@ -14,6 +14,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.credential_custody import NARROWS
 from environments_app.authorization.locked_row import isoformat, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.environments.memberships import acting_user
@@ -85,8 +86,8 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
         with lock_authentic(trust) as stored:
             if clearance is None and needs_second_person(actor, environment) and not narrows(stored, wanted):
                 raise Conflict(_MEANWHILE)
-            approved = clearance.spend(environment, actor=actor) if clearance else {}
-            _store(actor, stored, wanted, approved)
+            told = clearance.spend(environment, actor=actor) if clearance else {}
+            _store(actor, stored, wanted, {**told, **({NARROWS: True} if narrows(stored, wanted) else {})})
     except IntegrityError as error:
         raise NameInUse(_TAKEN) from error
     return stored

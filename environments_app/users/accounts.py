@@ -57,6 +57,8 @@ def create_user(
     )
     clean_fields(user, ["email", "display_name", "role"])
     check_and_set_password(user, password)
+    if password is not None and actor.kind is not ActorKind.SYSTEM:
+        user.temporary_since = timezone.now()
     if actor.suspended:
         user.suspended_at = timezone.now()
     try:
@@ -158,19 +160,28 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     """Set a new password, which ends the user's sessions; also of the actor's own account.
 
     An administrator who could now sign in as a user with access performs a break-glass act, and the account
-    reads no value until managers confirm it (`suspensions`). A password set by commands on the host counts
-    as the user's own, and ends a suspension. Raises Forbidden, ConfirmationNeeded, InvalidField if it is
-    weak, or Tampered.
+    reads no value until managers confirm it (`suspensions`). A password set by commands on the host ends a
+    suspension. One that another person set is temporary. Raises Forbidden, ConfirmationNeeded, InvalidField
+    if it is weak or the temporary one, Tampered, or Conflict for an account of single sign-on.
     """
-    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+    own = actor.kind is ActorKind.USER and actor.uuid == user.uuid
+    if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
     with lock_authentic(user) as stored:
+        if not own and stored.saml_issuer is not None:
+            raise Conflict("This person signs in by single sign-on, where the password is kept.")
+        if own and stored.temporary_since and stored.check_password(password):
+            raise InvalidField("password", "Choose another password than the temporary one.")
         check_and_set_password(stored, password)
+        stored.temporary_since = None if own else timezone.now()
         suspends = mark_suspended(actor, stored)
         if actor.kind is ActorKind.SYSTEM:
             stored.suspended_at = None
-        stored.save(update_fields=["password", "suspended_at"])
+        if not own:
+            # Who used the account before may have confirmed an address of their own.
+            stored.reset_email = ""
+        stored.save(update_fields=["password", "temporary_since", "suspended_at", "reset_email"])
         end_sessions(stored, actor=actor)
         if suspends:
             tell_suspended(actor, stored)
@@ -193,6 +204,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     user.reset_email = ""
     clean_fields(user, ["role"])
     check_and_set_password(user, password)
+    user.temporary_since = timezone.now()
     with transaction.atomic():
         suspends = mark_suspended(actor, user)
         user.save()

@@ -182,8 +182,8 @@ def choose_password(*, code: str, password: str, address: str, request_id: str =
             raise LinkEnded
         actor = user_principal(stored, address=address, request_id=request_id)
         check_and_set_password(stored, password)
-        stored.reset_email = link.address
-        stored.save(update_fields=["password", "reset_email"])
+        stored.reset_email, stored.temporary_since = link.address, None
+        stored.save(update_fields=["password", "temporary_since", "reset_email"])
         end_sessions(stored, actor=actor)
         record_user(actor, stored, {"password": f"chosen by {link.purpose}"})
         _tell(stored, link)

@@ -2,7 +2,7 @@
 
 An administrator who replaces a person's password or second factor could sign in as that person; one
 who maps a group of the identity provider could be its member. Neither may reach values this way. What
-stands behind such a grant is suspended (names can be seen) until a manager of the environment,
+is behind such a grant is suspended (names can be seen) until a manager of the environment,
 another person, confirms it, each environment for itself.
 
 The mark stands on the account itself and not in a row of its own: a row could be deleted.
@@ -23,7 +23,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.gate import needs_second_person
-from environments_app.authorization.credential_custody import CustodyGraph, account_takeovers_since
+from environments_app.authorization.credential_custody import CUSTODY_DETAIL, ENDED, CustodyGraph
 from environments_app.authorization.effective_access import confirmed_accounts
 from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
@@ -101,37 +101,47 @@ def suspended_mappings(environment: Environment) -> QuerySet[SamlGroupMapping]:
     return rows.select_related("environment").order_by("group", "pk")
 
 
-def confirm_account(*, actor: Principal, environment: Environment, user: User, since: datetime) -> None:
-    """Let a suspended account have its roles in an environment again.
+def confirm_account(
+    *, actor: Principal, environment: Environment, user: User, since: datetime | None
+) -> None:
+    """Take a manager's word that an account is in its person's hands: its roles count again there.
 
-    `since` is the suspension that the manager was shown: a later one needs another confirmation.
+    `since` is the suspension that the manager was shown (None: none): a later one needs another confirmation.
+    Unless the manager could sign in as the account, it also ends the custody of all who could: they count as
+    other people in this environment from now on.
+
     Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for the account itself, for a
-    program, if that suspension no longer exists, and, in a protected environment, for a manager who could
-    sign in as the account.
+    program, if that suspension no longer exists, while the account has a temporary password, if nothing waits
+    for a confirmation, and, in a protected environment, for a manager who could sign in as the account.
     """
     _require_person(actor, environment)
     if actor.uuid == user.uuid:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
         raise Conflict("Another manager must confirm this.")
-    if _could_be_both(actor, environment, user, since):
+    hands = CustodyGraph()
+    both = hands.are_one(actor.uuid, [user.uuid], environment=environment)
+    if both and (needs_second_person(actor, environment) or since is None):
         record_denial(
             actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
         )
         raise Conflict(
-            "Whoever replaced what this account signs in with could act as it, and so be both people in a "
-            "protected environment: another manager confirms it, or `keeper changepassword` on the host."
+            "One person could sign in as you and as this account, and so be both people: another manager "
+            "confirms it, or `keeper changepassword` on the host."
         )
     with lock_authentic(user) as stored:
-        if stored.suspended_at is None or stored.suspended_at != since:
+        if stored.suspended_at != since or (since is None and not _is_held(hands, stored, environment)):
             raise Conflict("This has changed. Reload the page and try again.")
-        row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
-        row = row or AccessConfirmation(environment=environment, user=stored)
-        row.suspended_at, row.confirmed_by = since, User.objects.get(uuid=actor.uuid)
-        row.confirmed_at = timezone.now()
-        row.save()
-        _record_confirmation(
-            actor, environment, AuditObject("user", user.uuid, user.username), row_digest_entry(row)
-        )
+        if stored.temporary_since:
+            raise Conflict(f"{stored.username} must first sign in and choose a password.")
+        state: dict[str, Any] = {} if both else {CUSTODY_DETAIL: ENDED}
+        if since is not None:
+            row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
+            row = row or AccessConfirmation(environment=environment, user=stored)
+            row.suspended_at, row.confirmed_by = since, User.objects.get(uuid=actor.uuid)
+            row.confirmed_at = timezone.now()
+            row.save()
+            state |= row_digest_entry(row)
+        _record_confirmation(actor, environment, AuditObject("user", user.uuid, user.username), state)
         resolve_alert(
             kinds=[KIND],
             about=_about(user.uuid, environment),
@@ -150,6 +160,12 @@ def confirm_mapping(*, actor: Principal, mapping: SamlGroupMapping) -> SamlGroup
     if environment is None:
         raise Conflict("Administrators read no values by their role; there is nothing to confirm.")
     _require_person(actor, environment)
+    one = CustodyGraph().are_one(actor.uuid, [mapping.uuid], environment=environment)
+    if one and needs_second_person(actor, environment):
+        record_denial(
+            actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
+        )
+        raise Conflict("You mapped this group, or could act as who did. Another manager must confirm it.")
     with lock_authentic(mapping) as stored:
         if stored.suspended_at is None:
             raise Conflict("This mapping is already confirmed.")
@@ -193,14 +209,8 @@ def find_suspended_mapping(*, actor: Principal, environment: Environment, id: in
     return mapping
 
 
-def _could_be_both(actor: Principal, environment: Environment, user: User, since: datetime) -> bool:
-    """Return whether a manager could sign in as the account that they confirm where two people are needed."""
-    if not needs_second_person(actor, environment):
-        return False
-    hands = CustodyGraph()
-    return any(
-        actor.uuid in hands.all_behind(taker) for taker in account_takeovers_since(user.uuid, since=since)
-    )
+def _is_held(hands: CustodyGraph, user: User, environment: Environment) -> bool:
+    return len(hands.behind(user.uuid, environment=environment)) > 1
 
 
 def _require_person(actor: Principal, environment: Environment) -> None:

@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from environments_app.authorization.effective_access import AccessPath, explain_access
+from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
 from environments_app.authorization.policy import allows, require
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.names import MAX_PREFIX
@@ -37,6 +37,7 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
         "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
         "accounts": suspended_accounts(environment),
         "mappings": suspended_mappings(environment),
+        "held": held_accounts(environment),
         "confirm_url": reverse("access-confirm", args=[name]),
     }
     return render_page(request, "environments_app/access.html", context)
@@ -56,15 +57,17 @@ def _by_holder(ways: Sequence[AccessPath]) -> list[tuple[bool, list[AccessPath]]
 @login_required
 @require_POST
 def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
-    """Confirm that a suspended account is in its person's hands."""
+    """Confirm that an account is in its person's hands."""
     actor, environment = enter_environment(request, name)
     require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
     try:
         user = user_by_name(request.POST.get("user") or "?")
         if user is not None:
-            since = _moment(request.POST.get("since", ""))
+            text = request.POST.get("since", "")
+            since = _moment(text) if text else None
             suspensions.confirm_account(actor=actor, environment=environment, user=user, since=since)
-            messages.success(request, f"{user.username} can read values again.")
+            done = "can read values again" if since else "counts as a person of their own in approvals now"
+            messages.success(request, f"{user.username} {done}.")
     except (InvalidField, Conflict) as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:

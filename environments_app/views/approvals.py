@@ -62,6 +62,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "environment": approval.environment,
         "verified": bool(verified_rows([approval])),
         "may_decide": approvals.may_approve(actor, approval),
+        "obstacle": approvals.obstacle(actor, approval),
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
         "entries": history.entries_of(approval),
         "given": given,

@@ -40,6 +40,13 @@ _SECOND_FACTOR: Final = Problem(
     "Set it up at /profile/second-factor.",
 )
 
+_TEMPORARY: Final = Problem(
+    status=403,
+    title="Temporary password",
+    detail="Another person set your password. Choose your own at /profile/password first.",
+)
+_CHOOSING: Final = frozenset({"/profile/password", "/sign-in", "/sign-out", "/session"})
+
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
@@ -65,6 +72,25 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
             return super().process_response(request, response)
         response.headers.setdefault(HEADER, self._policy)
         return response
+
+
+class TemporaryPasswordMiddleware(Middleware):
+    """Lets a person whose password another person set do nothing but choose their own.
+
+    The principal of such an account has no rights either (`user_principal`).
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        path = request.path_info
+        asks = settings.SESSION_COOKIE_NAME in request.COOKIES and path not in _CHOOSING
+        if not asks or path.startswith("/static/") or not self._is_temporary(request):
+            return self.get_response(request)
+        if path.startswith("/api/"):
+            return plain_problem_response(_TEMPORARY)
+        return redirect("password-change")
+
+    def _is_temporary(self, request: HttpRequest) -> bool:
+        return isinstance(request.user, User) and request.user.temporary_since is not None
 
 
 class SecondFactorMiddleware(Middleware):

@@ -40,6 +40,7 @@ CONTROLS: Final = (
     _control(SOC2, "CC7.2", "Systems are watched for anomalies", "refused", "damage"),
     _control(SOC2, "CC7.3", "Security events are evaluated"),
     _control(SOC2, "CC8.1", "Changes are authorised and recorded", "privileged"),
+    _control(ISO, "A.5.3", "Conflicting duties are separated", "hands"),
     _control(ISO, "A.5.15", "Access control", "access", "tokens", "trusts"),
     _control(ISO, "A.5.16", "Identity management", "people", "offboarding"),
     _control(ISO, "A.5.17", "Authentication information", "rotation", "expiry"),

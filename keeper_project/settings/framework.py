@@ -47,6 +47,7 @@ MIDDLEWARE = [
     "environments_app.middleware.PrincipalMiddleware",
     "environments_app.middleware.TimeZoneMiddleware",
     "environments_app.middleware.ExpiredSessionMiddleware",
+    "keeper_project.http.middleware.TemporaryPasswordMiddleware",
     "keeper_project.http.middleware.SecondFactorMiddleware",
     "audit_app.middleware.ConfigurationHistoryMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -34,7 +34,7 @@ class KnownSecret(serializers.Serializer[Any]):
 
 
 class HeldToken(serializers.Serializer[Any]):
-    """A service token that the person issued, and whose text they have seen."""
+    """A service token whose text the person has seen, or a trust that they made or changed."""
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(read_only=True)
@@ -53,6 +53,12 @@ class DossierDocument(serializers.Serializer[Any]):
     could_read = ReadableSecret(many=True, read_only=True)
     known = KnownSecret(many=True, read_only=True)
     tokens = HeldToken(many=True, read_only=True)
+    trusts = HeldToken(many=True, read_only=True)
+    accounts = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Active accounts of others that the person made or reset, and could sign in as.",
+    )
 
 
 class OffboardedDocument(serializers.Serializer[Any]):
@@ -71,7 +77,7 @@ class OffboardingView(AccessView):
 
     @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
     def get(self, request: Request, username: str) -> Response:
-        """Return what a person could read, did read or write, and the tokens they issued."""
+        """Return what a person could read, did read or write, and holds: tokens, trusts, accounts."""
         user = find_person(actor=self.actor, username=username)
         return Response(DossierDocument(offboarding_report(actor=self.actor, user=user)).data)
 

@@ -7,18 +7,22 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from audit_app.db.batches import in_batches
 from audit_app.events import streams
 from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.queries.access_log import record_view
 from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, require, require_confirmed, visible
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import Conflict, Invisible
@@ -28,6 +32,7 @@ from environments_app.users.password_backend import named_user
 from secrets_app.exposure.known_values import Known, known_to
 from secrets_app.models import Secret
 
+_Row = TypeVar("_Row", bound=AuthenticatedRow)
 Queue = Callable[[Collection[UUID]], int]
 
 
@@ -40,6 +45,8 @@ class OffboardingReport:
     known: Sequence[Known]
     tokens: Sequence[ServiceToken]
     trusts: Sequence[Trust]
+    # That the person could sign in as.
+    accounts: Sequence[User]
 
     @property
     def standing(self) -> list[Known]:
@@ -71,14 +78,29 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     require(actor=actor, action=Action.USER_VIEW, environment=None)
     record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
-    tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
-    trusts = Trust.objects.filter(created_by=user).select_related("environment")
+    # Those of workloads live for minutes, by their trusts.
+    tokens = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None).select_related("environment")
+    trusts = Trust.objects.select_related("environment")
+    others = User.objects.filter(is_active=True).exclude(pk=user.pk)
+    hands = CustodyGraph()
+
+    def held(rows: QuerySet[_Row]) -> list[_Row]:
+        found = list(rows.order_by("pk"))
+        hands.learn(row.uuid for row in found)
+        return [
+            row
+            for row in found
+            if getattr(row, "created_by_id", None) == user.pk
+            or user.uuid in hands.behind(row.uuid, environment=getattr(row, "environment", None))
+        ]
+
     return OffboardingReport(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
         known=known_to(UUID(str(user.uuid))),
-        tokens=[token for token in tokens.order_by("pk") if token.is_live],
-        trusts=[trust for trust in trusts.order_by("pk") if trust.is_live],
+        tokens=[token for token in held(tokens) if token.is_live],
+        trusts=[trust for trust in held(trusts) if trust.is_live],
+        accounts=held(others),
     )
 
 

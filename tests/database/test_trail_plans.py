@@ -31,7 +31,7 @@ from audit_app.queries.search import events
 from audit_app.retention import schedule as retention
 from audit_app.verification.prune_records import newest_cut, newest_prune_records
 from environments_app.audit_verification import last_verification
-from environments_app.authorization.credential_custody import account_takeovers_since
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project.backup.service import last_success
@@ -149,7 +149,7 @@ def inner(cast: Cast, secret: Secret, user: User) -> Acts:
     yield "who has seen it", lambda: seen_by(actor=viewer, secret=secret)
     yield "history of a secret", lambda: list(events(viewer=viewer, object_uuid=secret.uuid)[:20])
     yield "what an account knows", lambda: known_to(user.uuid)
-    yield "account takeovers", lambda: account_takeovers_since(user.uuid, since=timezone.now())
+    yield "who could act as an account", lambda: CustodyGraph().behind(user.uuid, environment=None)
     yield "recorded rows", lambda: latest_digests([Action.SECRET_UPDATE], rows=[secret])
     yield "problems of checkpoints", checkpoints.problems
     yield "the active installation", is_active

@@ -370,6 +370,22 @@ def test_a_stale_or_foreign_answer_confirms_nobody(
     assert not events(Action.SESSION_CONFIRM)
 
 
+def test_who_took_the_browser_over_answers_no_question_to_the_person_before(
+    cast: Cast, client: Client, provider: Provider, events: Events
+) -> None:
+    sign_in(client, provider)
+    asked = ask(client, again="1")
+    bob = "bob.w@example.com"
+    sign_in(Client(), provider, name_id=bob)
+    # The session and the answer are bob's, the question was alice's.
+    client.force_login(
+        User.objects.get(username=bob), backend="environments_app.users.password_backend.LocalBackend"
+    )
+    refused(follow(client, post(provider.respond(replace(asked, name_id=bob)))), "saml-other-person")
+    assert who(client) == bob
+    assert not events(Action.SESSION_CONFIRM)
+
+
 # --- What is refused -----------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from environments_app.environments.groups import add_to_group
 from environments_app.errors import Conflict, Forbidden, Invisible, Suspended
 from environments_app.models import AccessConfirmation, Alert, Membership, SamlGroupMapping, User
 from environments_app.saml import group_mapping
-from environments_app.tests.cast import Cast
+from environments_app.tests.cast import Cast, choose_password
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts, suspensions
@@ -31,8 +31,9 @@ NEW = "another-long-passphrase"
 
 
 def reset(cast: Cast, user: User) -> datetime:
-    """Let an administrator replace somebody's password; return since when the account is suspended."""
+    """Let an administrator replace a password, and its person the temporary one; return the suspension."""
     accounts.set_password(actor=cast.principal(cast.root), user=user, password=NEW)
+    choose_password(user)
     since = User.objects.get(pk=user.pk).suspended_at
     assert since is not None
     return since
@@ -119,7 +120,9 @@ def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events
         tokens.issue(actor=dora, environment=None, role="admin", name="mine")
     with pytest.raises(Suspended):
         tokens_rotation.rotate(actor=dora, token=standing)
-    second = cast.principal(accounts.create_user(actor=dora, username="second", role="admin", password=NEW))
+    made = accounts.create_user(actor=dora, username="second", role="admin", password=NEW)
+    choose_password(made)
+    second = cast.principal(made)
     with pytest.raises(Suspended):
         memberships.grant(actor=second, environment=cast.development, user=cast.charlie, role="reader")
     assert not events(Action.BREAK_GLASS)

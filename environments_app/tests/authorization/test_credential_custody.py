@@ -1,19 +1,29 @@
 """Who may be one person with whom: accounts and tokens that somebody made, or took over."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
+from audit_app.events.actions import Action
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authentication import mfa
+from environments_app.authorization.credential_custody import CUSTODY, CustodyGraph
+from environments_app.authorization.effective_access import held_accounts
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
-from environments_app.errors import ApprovalNeeded, Conflict, Forbidden
-from environments_app.models import Approval, Membership, Role, User
-from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.errors import ApprovalNeeded, Conflict, Forbidden, InvalidField
+from environments_app.models import Approval, Environment, Membership, Role, User
+from environments_app.saml import group_mapping
+from environments_app.tests.cast import PASSWORD, Cast, choose_password
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import service as tokens
+from environments_app.trusts import service as trusts
 from environments_app.users import accounts, suspensions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
@@ -33,7 +43,10 @@ def host() -> Principal:
 
 
 def administrator(actor: Principal, name: str) -> User:
-    return accounts.create_user(actor=actor, username=name, role="admin", password=PASSWORD)
+    made = accounts.create_user(actor=actor, username=name, role="admin", password=PASSWORD)
+    if made.temporary_since:
+        choose_password(made)
+    return made
 
 
 def asked(actor: Principal, act: Callable[[], object]) -> Approval:
@@ -42,9 +55,9 @@ def asked(actor: Principal, act: Callable[[], object]) -> Approval:
     return Approval.objects.select_related("environment").get(pk=raised.value.approval)
 
 
-def wants_in(cast: Cast, user: User) -> Approval:
-    """Let an administrator ask for a role of their own in production."""
-    actor = cast.principal(user)
+def wants_in(cast: Cast, asker: User, *, user: User | None = None) -> Approval:
+    """Let an account ask for a role in production, by default its own."""
+    actor, user = cast.principal(asker), user or asker
     return asked(
         actor, lambda: memberships.grant(actor=actor, environment=cast.production, user=user, role="editor")
     )
@@ -66,7 +79,7 @@ def test_who_makes_a_second_administrator_is_not_two_people(protected: Cast) -> 
         assert not may(cast, cast.root, wants_in(cast, user))
     # Nor are two whom the same one made.
     assert not may(cast, administrator(cast.principal(cast.root), "fourth"), wants_in(cast, third))
-    # One that somebody else made is; so is a manager.
+    # One that somebody else made is; so is a manager whom none of them made.
     assert may(cast, administrator(host(), "other"), wants_in(cast, cast.root))
     assert may(cast, cast.alice, wants_in(cast, second))
 
@@ -88,12 +101,20 @@ def test_who_took_an_administrators_account_over_is_not_two_people(protected: Ca
         accounts.restore_account(actor=root, user=other, role="admin", password=NEW)
     since = User.objects.get(pk=other.pk).suspended_at
     assert since is not None
-    suspensions.confirm_account(
-        actor=cast.principal(cast.alice), environment=cast.production, user=other, since=since
-    )
-    # Its manager says that it is in its person's hands, and even so.
+
+    def confirm() -> None:
+        suspensions.confirm_account(
+            actor=cast.principal(cast.alice), environment=cast.production, user=other, since=since
+        )
+
+    if way != "second factor":
+        with pytest.raises(Conflict, match="choose a password"):
+            confirm()
+        choose_password(other)
     assert not may(cast, other, wants_in(cast, cast.root))
-    assert may(cast, other, wants_in(cast, administrator(host(), "third")))
+    confirm()
+    # Another person says that it is in its person's hands.
+    assert may(cast, other, wants_in(cast, cast.root))
 
 
 def test_a_change_that_lets_nobody_sign_in_counts_for_nothing(protected: Cast) -> None:
@@ -122,7 +143,6 @@ def test_who_issued_the_token_that_issued_the_token_does_not_approve_what_it_ask
         approvals.approve(actor=cast.principal(cast.alice), approval=approval)
     assert approvals.waiting_for(cast.principal(cast.alice)) == []
     assert may(cast, cast.erin, approval)
-    # That alice made erin's account says nothing against a manager.
     assert approvals.waiting_for(cast.principal(cast.erin)) == [approval]
 
 
@@ -139,12 +159,201 @@ def test_who_replaced_a_password_confirms_it_in_no_protected_environment(protect
 
     for taker in (cast.root, helper):
         accounts.set_password(actor=cast.principal(taker), user=cast.bob, password=NEW)
+        choose_password(cast.bob)
         with pytest.raises(Conflict, match="both people"):
             confirm(cast.root)
         assert cast.principal(cast.bob).suspended
     confirm(cast.alice)
     # Where one person suffices they gain nothing by it.
     accounts.set_password(actor=cast.principal(cast.root), user=cast.bob, password=NEW + "-again")
+    choose_password(cast.bob)
     place.protected = False
     place.save()
     confirm(cast.root)
+
+
+def test_what_was_asked_before_a_confirmation_stays_in_the_hands_of_then(protected: Cast) -> None:
+    cast, place = protected, protected.production
+    puppet = accounts.create_user(actor=cast.principal(cast.root), username="puppet", password=NEW)
+    choose_password(puppet)
+    for user in (puppet, cast.root):
+        Membership.objects.create(environment=place, user=user, role=Role.MANAGER)
+    before = wants_in(cast, puppet, user=cast.vera)
+    place.protected = False
+    place.save()
+    token, _ = tokens.issue(actor=cast.principal(puppet), environment=place, role="manager", name="old")
+    place.protected = True
+    place.save()
+    for by in (cast.root, puppet):
+        with pytest.raises(Conflict):
+            suspensions.confirm_account(actor=cast.principal(by), environment=place, user=puppet, since=None)
+    assert [each.by for each in held_accounts(place)] == [["root"]]
+    suspensions.confirm_account(actor=cast.principal(cast.alice), environment=place, user=puppet, since=None)
+    assert held_accounts(place) == []
+    assert not may(cast, cast.root, before)
+    after = asked(
+        cast.principal(puppet),
+        lambda: environments.update_environment(
+            actor=cast.principal(puppet), environment=place, protected=False
+        ),
+    )
+    assert may(cast, cast.root, after)
+    # The token that its maker could have issued as the account is still theirs.
+    actor = token_principal(token)
+    by_token = asked(
+        actor,
+        lambda: memberships.grant(actor=actor, environment=place, user=cast.charlie, role="reader"),
+    )
+    assert not may(cast, cast.root, by_token)
+    assert may(cast, cast.alice, by_token)
+    # Elsewhere nobody has confirmed it.
+    hands = CustodyGraph()
+    assert cast.root.uuid in hands.behind(puppet.uuid, environment=cast.development)
+    assert cast.root.uuid not in hands.behind(puppet.uuid, environment=place)
+
+
+def test_a_password_from_the_host_ends_custody_everywhere(protected: Cast) -> None:
+    cast = protected
+    puppet = administrator(cast.principal(cast.root), "puppet")
+    assert not may(cast, puppet, wants_in(cast, cast.root))
+    accounts.set_password(actor=host(), user=puppet, password=NEW)
+    assert not may(cast, puppet, wants_in(cast, cast.root))
+    choose_password(puppet)
+    assert may(cast, puppet, wants_in(cast, cast.root))
+    # A later takeover counts again.
+    accounts.update_user(actor=cast.principal(cast.root), user=puppet, is_active=False)
+    accounts.update_user(actor=cast.principal(cast.root), user=puppet, is_active=True)
+    assert not may(cast, puppet, wants_in(cast, cast.root))
+
+
+def test_hats_of_one_person_are_not_enough_people_to_protect_by(cast: Cast) -> None:
+    place = Environment.objects.create(name="lone")
+    root = cast.principal(cast.root)
+    puppet = accounts.create_user(actor=root, username="puppet", password=NEW)
+    for user in (puppet, cast.root):
+        Membership.objects.create(environment=place, user=user, role=Role.MANAGER)
+    with pytest.raises(InvalidField, match="Too few different people"):
+        environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
+    Membership.objects.create(environment=place, user=cast.erin, role=Role.MANAGER)
+    environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
+
+
+def test_an_access_that_ones_own_account_asks_for_needs_another_person(protected: Cast) -> None:
+    cast, place = protected, protected.production
+    Membership.objects.create(environment=place, user=cast.root, role=Role.MANAGER)
+    puppet = accounts.create_user(actor=cast.principal(cast.root), username="puppet", password=NEW)
+    choose_password(puppet)
+    request = access_requests.submit(actor=cast.principal(puppet), environment="production", role="reader")
+    approval = asked(
+        cast.principal(cast.root),
+        lambda: decisions.approve(actor=cast.principal(cast.root), request=request),
+    )
+    assert not may(cast, puppet, approval)
+    assert may(cast, cast.alice, approval)
+    # For a colleague, who is another person, two people have agreed.
+    theirs = access_requests.submit(
+        actor=cast.principal(cast.charlie), environment="production", role="reader"
+    )
+    decisions.approve(actor=cast.principal(cast.root), request=theirs)
+
+
+def test_narrowing_a_trust_hands_out_nothing(cast: Cast) -> None:
+    made = make_trust(cast, Issuer(), role="editor")
+    Membership.objects.create(environment=cast.production, user=cast.erin, role=Role.MANAGER)
+    erin = cast.principal(cast.erin)
+    made = trusts.change(actor=erin, trust=made, role="reader")
+    behind = CustodyGraph().behind(made.uuid, environment=cast.production)
+    assert behind == {made.uuid, cast.alice.uuid}
+    trusts.change(actor=erin, trust=made, claims={"sub": "mine"})
+    assert cast.erin.uuid in CustodyGraph().behind(made.uuid, environment=cast.production)
+
+
+def test_who_mapped_a_group_does_not_confirm_it(protected: Cast) -> None:
+    cast, place = protected, protected.production
+    place.protected = False
+    place.save()
+    mapping = group_mapping.map_group(
+        actor=cast.principal(cast.root), group="eng", environment=place, role="reader"
+    )
+    Membership.objects.create(environment=place, user=cast.root, role=Role.MANAGER)
+    place.protected = True
+    place.save()
+    mapping.refresh_from_db()
+    with pytest.raises(Conflict, match="mapped this group"):
+        suspensions.confirm_mapping(actor=cast.principal(cast.root), mapping=mapping)
+    assert suspensions.confirm_mapping(actor=cast.principal(cast.alice), mapping=mapping).suspended_at is None
+
+
+def test_no_local_password_is_set_for_an_account_of_single_sign_on(cast: Cast) -> None:
+    made = User.objects.create_user("sam", saml_issuer="idp", saml_name_id="sam")
+    with pytest.raises(Conflict, match="single sign-on"):
+        accounts.set_password(actor=cast.principal(cast.root), user=made, password=NEW)
+
+
+_OWN = "a person changes what only they have"
+_ROLE = "it gives or takes a role, and no credential: its holder stays who they are"
+_ENDS = "it ends a credential"
+_READS = "it reads"
+_VALUES = "it is about values, which are not credentials of Keeper"
+_SYSTEMS = "it is about other systems and their credentials, not those of Keeper"
+_HOST = "only the host or Keeper itself does it, and who has the host has the keys"
+_APPROVES = "it is what custody is asked for"
+# Each action that hands out no credential of Keeper, and why.
+OTHERS: Final = {
+    **dict.fromkeys((action for action in Action if action.endswith(".view")), _READS),
+    **dict.fromkeys((action for action in Action if action.startswith("secret.")), _VALUES),
+    **dict.fromkeys(
+        (a for a in Action if a.startswith(("target.", "rotation.", "consent.", "notification."))), _SYSTEMS
+    ),
+    **dict.fromkeys((a for a in Action if a.startswith("approval.")), _APPROVES),
+    **dict.fromkeys(
+        (
+            Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE, Action.ENVIRONMENT_DELETE,
+            Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE,
+            Action.BREAK_GLASS, Action.GROUP_CHANGE, Action.ACCESS_ASK, Action.ACCESS_DECIDE,
+            Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.ACCESS_SUSPEND,
+        ),
+        _ROLE,
+    ),
+    Action.ACCESS_CONFIRM: "it ends custody, by another person's word",
+    **dict.fromkeys((Action.TOKEN_REVOKE, Action.TRUST_DELETE, Action.TRUST_PURGE, Action.USER_OFFBOARD), _ENDS),
+    Action.TOKEN_CHANGE: "it narrows a token, whose text stays with who has it",
+    Action.TRUST_TEST: "it lets no workload in",
+    Action.SECOND_FACTOR_CHANGE: f"{_OWN}; what an administrator removes is a change of the account as well",
+    **dict.fromkeys(
+        (Action.SIGN_IN, Action.SIGN_OUT, Action.SESSION_END, Action.SESSION_CONFIRM, Action.REFUSAL), _OWN
+    ),
+    **dict.fromkeys(
+        (
+            Action.SAML_METADATA_CHANGE, Action.INTEGRITY_VIOLATION, Action.INTEGRITY_SWEEP,
+            Action.SYSTEM_CHECK, Action.PROCESS_RESTART, Action.SCHEDULE_RUN, Action.CONFIGURATION_CHANGE,
+            Action.DEPLOYMENT_INITIALISE, Action.DEPLOYMENT_RESTORE, Action.DEPLOYMENT_ACTIVATE,
+            Action.RESTORE_SUSPEND, Action.TRAIL_RESUME, Action.TRAIL_PRUNE, Action.STREAM_OPEN,
+            Action.BACKUP_REQUEST, Action.BACKUP_CREATE, Action.BACKUP_FINISH, Action.BACKUP_VERIFY,
+            Action.BACKUP_REMOVE,
+        ),
+        _HOST,
+    ),
+    **dict.fromkeys(
+        (
+            Action.DATA_KEY_CREATE, Action.DATA_KEY_ROTATE, Action.DATA_KEY_OPEN, Action.DATA_KEY_CHECK,
+            Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE, Action.KEY_MIGRATION_ROLLBACK,
+        ),
+        "keys open values and sign nobody in",
+    ),
+    **dict.fromkeys(
+        (
+            Action.TRAIL_VERIFY, Action.TRAIL_EXPORT, Action.LIST_EXPORT, Action.REPORT_GENERATE,
+            Action.REPORT_SEND,
+        ),
+        _READS,
+    ),
+    Action.BACKUP_DOWNLOAD: "the file is sealed, and holds hashes of credentials",
+    Action.RESTORE_RELEASE: "what was suspended counts again, in the hands that it was in",
+}  # fmt: skip
+
+
+def test_each_action_is_in_the_table_of_custody_or_says_why_not() -> None:
+    assert set(Action) == CUSTODY.keys() | OTHERS.keys()
+    assert not CUSTODY.keys() & OTHERS.keys()
+    assert all(OTHERS.values())

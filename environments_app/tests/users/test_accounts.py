@@ -8,7 +8,7 @@ from audit_app.models import AuditEvent
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, NameInUse, Tampered
 from environments_app.models import User
-from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.users import accounts
 
 Events = Callable[..., list[AuditEvent]]
@@ -117,6 +117,8 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     accounts.restore_account(actor=system_principal(is_admin=True), user=forged, role="user", password=NEW)
     stored = User.objects.get(pk=cast.bob.pk)
     assert (stored.role, stored.is_authentic(), stored.check_password(PASSWORD)) == ("user", True, False)
+    assert cast.principal(cast.bob).grants == ()
+    choose_password(stored)
     assert len(cast.principal(cast.bob).grants) == 1
 
 

@@ -34,7 +34,7 @@ def sent(path: str, *, referer: str = "", **headers: str) -> Any:
         # The preview of a bulk action is the answer to a form: its address takes no GET.
         ("/secrets/bulk", f"{SITE}/secrets/bulk", "%2Fsecrets"),
         ("/environments/x/members", f"{SITE}/environments/x/members", "%2Fenvironments%2Fx"),
-        ("/profile/password", "", "%2Fprofile"),
+        ("/profile/password", "", "%2Fprofile%2Fpassword"),
         ("/secrets/3/rollback", "", "%2Fsecrets%2F3"),
         ("/secrets/3/rollback", "https://evil.example/secrets/4", "%2Fsecrets%2F3"),
         ("/secrets/3/rollback", "//evil.example/secrets/4", "%2Fsecrets%2F3"),

@@ -41,14 +41,14 @@ def profile(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("current", "password", "again")
 @never_cache
 @login_required
-@require_POST
+@require_http_methods(["GET", "POST"])
 def password_change(request: HttpRequest) -> HttpResponse:
-    """Replace the user's own password, which ends their other sessions."""
+    """Replace the user's own password, which ends their other sessions; a temporary one has a page here."""
     user = own_account(request)
-    form = PasswordForm(request, request.POST)
-    if not user.has_usable_password():
+    if not user.has_usable_password() or (request.method == "GET" and user.temporary_since is None):
         return redirect("profile")
-    if form.is_valid():
+    form = PasswordForm(request, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
         # The form checked the current password and the second factor just now.
         actor = principal_of(request).proven()
         try:
@@ -61,6 +61,8 @@ def password_change(request: HttpRequest) -> HttpResponse:
             mark_confirmed(request)
             messages.success(request, "Password changed. You were signed out everywhere else.")
             return redirect("profile")
+    if user.temporary_since is not None:
+        return _answer(request, "environments_app/password_temporary.html", {"form": form}, form)
     return profile_page(request, form)
 
 

@@ -454,5 +454,5 @@ def test_how_many_wait_costs_the_same_whatever_asked(
         token, _ = issue(actor=operator, environment=cast.production, role="editor", name=f"ci-{number}")
         ask(cast, secret, f"value {number}", actor=token_principal(token))
     erin = cast.principal(cast.erin)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert len(approvals.waiting_for(erin)) == 3
