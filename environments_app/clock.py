@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import lazy
 
@@ -17,6 +18,12 @@ SLACK: Final = timedelta(minutes=5)
 def has_begun(start: datetime) -> bool:
     """Return whether a start is past; one in the future was written under another clock."""
     return start <= timezone.now() + SLACK
+
+
+def ends_in(column: str, *, within: timedelta) -> Q:
+    """Return the condition on rows for whose column `is_in` is true."""
+    now = timezone.now()
+    return Q((f"{column}__gt", now), (f"{column}__lte", now + within + SLACK))
 
 
 def is_in(end: datetime, *, within: timedelta) -> bool:

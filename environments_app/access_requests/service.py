@@ -30,6 +30,7 @@ from environments_app.authorization.principals import user_principal
 from environments_app.environments import memberships
 from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import AccessRequest, Environment, RequestState, User
+from environments_app.models.approval import in_time
 from environments_app.names import validate_environment_name, validate_prefix
 
 _MAX_OPEN: Final = 20
@@ -77,7 +78,7 @@ def waiting_for(actor: Principal) -> list[AccessRequest]:
     """Return the requests that this person may answer now, the oldest first."""
     if actor.kind is not ActorKind.USER:
         return []
-    rows = visible_requests(actor).filter(state=RequestState.PENDING, expires_at__gt=timezone.now())
+    rows = visible_requests(actor).filter(in_time(), state=RequestState.PENDING)
     rows = rows.filter(environment__isnull=False).exclude(requester__uuid=actor.uuid)
     return [row for row in verified_rows(rows.order_by("id")[:_BATCH]) if answers(actor, row)]
 
@@ -122,7 +123,7 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
 
 def expire_due() -> int:
     """Expire unanswered requests; return how many."""
-    due = _rows().filter(state=RequestState.PENDING, expires_at__lte=timezone.now())
+    due = _rows().filter(state=RequestState.PENDING).exclude(in_time())
     rows = verified_rows(due.order_by("id")[:_BATCH])
     for row in rows:
         with lock_authentic(row) as stored:
@@ -157,19 +158,19 @@ def _environment_name(name: str) -> str:
 
 def _equal(wanted: AccessRequest) -> AccessRequest | None:
     same = _rows().filter(
+        in_time(),
         requester=wanted.requester,
         environment_name=wanted.environment_name,
         role=wanted.role,
         prefix=wanted.prefix,
         minutes=wanted.minutes,
         state=RequestState.PENDING,
-        expires_at__gt=timezone.now(),
     )
     return next(iter(verified_rows(same)), None)
 
 
 def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
-    open_now = Q(requester=wanted.requester, state=RequestState.PENDING, expires_at__gt=timezone.now())
+    open_now = in_time() & Q(requester=wanted.requester, state=RequestState.PENDING)
     if AccessRequest.objects.filter(open_now).count() >= _MAX_OPEN:
         raise Conflict(f"{_MAX_OPEN} of your requests are pending. Cancel some first.")
     environment = wanted.environment

@@ -1,7 +1,6 @@
 """Requests, approvals and notifications in the admin, to look at."""
 
 from django.urls import reverse
-from django.utils import timezone
 
 from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
@@ -17,6 +16,7 @@ from environments_app.models import (
     Recipient,
     RequestState,
 )
+from environments_app.models.approval import in_time
 
 read_only(
     AuditJob,
@@ -72,7 +72,7 @@ read_only(
         Attention(
             key="open",
             label="access requests open",
-            rows=lambda rows: rows.filter(state=RequestState.PENDING, expires_at__gt=timezone.now()),
+            rows=lambda rows: rows.filter(in_time(), state=RequestState.PENDING),
         ),
     ),
 )
@@ -97,7 +97,7 @@ read_only(
         Attention(
             key="open",
             label="approvals pending",
-            rows=lambda rows: rows.filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now()),
+            rows=lambda rows: rows.filter(in_time(), state=ApprovalState.PENDING),
         ),
     ),
 )

@@ -18,6 +18,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import load_principal
 from environments_app.errors import AccessError
 from environments_app.models import Approval, ApprovalState
+from environments_app.models.approval import in_time
 
 # What comes of it is shown once, to the requester alone.
 _SHOWN_ONCE: Final = frozenset({Action.TOKEN_ISSUE})
@@ -60,11 +61,11 @@ def is_shown_once(approval: Approval) -> bool:
 def apply_left() -> int:
     """Apply what was approved by a process that ended before it applied it; return how many were tried."""
     rows = Approval.objects.filter(
+        in_time(),
         state=ApprovalState.APPROVED,
         held="",
         failure="",
         decided_at__lt=timezone.now() - _LEFT_ALONE,
-        expires_at__gt=timezone.now(),
     ).exclude(action__in=_SHOWN_ONCE)
     found = verified_rows(rows.select_related("environment").order_by("id")[:_BATCH])
     failed: Exception | None = None

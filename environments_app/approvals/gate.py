@@ -34,6 +34,7 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
 from environments_app.models import Approval, ApprovalState, Environment, Role
+from environments_app.models.approval import in_time
 from environments_app.notifications.service import raise_alert
 
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
@@ -297,12 +298,12 @@ def _require_standing(approval: Approval) -> None:
 def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:
     """Return a live request of this actor for exactly this act, if there is one."""
     rows = Approval.objects.filter(
+        in_time(),
         environment=proposal.environment,
         action=proposal.action,
         object_uuid=proposal.object.uuid,
         requester_uuid=actor.uuid,
         state=state,
-        expires_at__gt=timezone.now(),
     ).select_related("environment")
     for row in verified_rows(rows):
         same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
@@ -355,10 +356,10 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
 
 def _refuse_too_many(actor: Principal, environment: Environment) -> None:
     waiting = Approval.objects.filter(
+        in_time(),
         environment=environment,
         requester_uuid=actor.uuid,
         state=ApprovalState.PENDING,
-        expires_at__gt=timezone.now(),
     )
     if waiting.count() >= _MAX_OPEN:
         raise Conflict(f"{_MAX_OPEN} of your requests are pending. Cancel some first.")

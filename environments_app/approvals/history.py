@@ -7,7 +7,6 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
-from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
@@ -18,7 +17,7 @@ from environments_app.authorization.policy import Principal, allows, environment
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import ApprovalVoid, Forbidden, InvalidField
 from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, User
-from environments_app.models.approval import OPEN_STATES
+from environments_app.models.approval import OPEN_STATES, in_time
 from environments_app.notifications.service import message_users
 
 MAX_TEXT: Final = 1000
@@ -50,9 +49,9 @@ def comments_for(actor: Principal, waiting: Collection[Approval]) -> QuerySet[Ap
         concerns |= Q(approval__in=written_on, approval__environment__in=seen)
     rows = ApprovalEntry.objects.filter(
         concerns,
+        in_time("approval__expires_at"),
         kind=EntryKind.COMMENT,
         approval__state__in=OPEN_STATES,
-        approval__expires_at__gt=timezone.now(),
     )
     return rows.exclude(author_uuid=actor.uuid).order_by("-id")
 

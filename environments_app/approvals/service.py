@@ -31,7 +31,7 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import Approval, ApprovalState, EntryKind, Environment
-from environments_app.models.approval import HELD, OPEN_STATES
+from environments_app.models.approval import HELD, OPEN_STATES, in_time
 from environments_app.notifications.service import resolve_alert
 
 MAX_COMMENT: Final = 500
@@ -58,9 +58,7 @@ def visible_approvals(actor: Principal) -> QuerySet[Approval]:
 
 def pending_about(actor: Principal, object_uuid: UUID) -> list[Approval]:
     """Return the requests about an object that are pending and visible to the actor, three at most."""
-    rows = visible_approvals(actor).filter(
-        object_uuid=object_uuid, state=ApprovalState.PENDING, expires_at__gt=timezone.now()
-    )
+    rows = visible_approvals(actor).filter(in_time(), object_uuid=object_uuid, state=ApprovalState.PENDING)
     return verified_rows(rows.order_by("id")[:_MOST_ABOUT])
 
 
@@ -68,7 +66,7 @@ def waiting_for(actor: Principal) -> list[Approval]:
     """Return the requests that this person may decide now, the oldest first."""
     if actor.kind is not ActorKind.USER:
         return []
-    rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
+    rows = visible_approvals(actor).filter(in_time(), state=ApprovalState.PENDING)
     others = verified_rows(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
     hands = hands_of(actor, others)
     several = [row for row in others if row.environment.approvals_needed > 1]
@@ -81,7 +79,7 @@ def resolved_for(actor: Principal) -> list[Approval]:
     if actor.kind is not ActorKind.USER:
         return []
     now = timezone.now()
-    ready = Q(state=ApprovalState.APPROVED, expires_at__gt=now)
+    ready = in_time() & Q(state=ApprovalState.APPROVED)
     lately = now - REFUSAL_TOLD
     refused = Q(state=ApprovalState.REJECTED, decided_at__gt=lately)
     applied = Q(state=ApprovalState.EXECUTED, held="", decided_at__gt=lately)
@@ -231,7 +229,7 @@ def changed_names(actor: Principal, approval: Approval) -> ChangedNames | None:
 
 def expire_due() -> int:
     """Note that the time of requests is over, and destroy what was kept for them; return how many."""
-    due = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now())
+    due = Approval.objects.filter(state__in=OPEN_STATES).exclude(in_time())
     rows = verified_rows(due.select_related("environment").order_by("id")[:_BATCH])
     for row in rows:
         with lock_authentic(row) as stored:

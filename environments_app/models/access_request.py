@@ -3,14 +3,13 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, path_prefix
 from environments_app.models.access import Role
-from environments_app.models.approval import shown_state
+from environments_app.models.approval import is_in_time, shown_state
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
 
@@ -118,7 +117,7 @@ class AccessRequest(AuthenticatedRow):
 
     @property
     def is_open(self) -> bool:
-        return self.state == RequestState.PENDING and self.expires_at > timezone.now()
+        return self.state == RequestState.PENDING and is_in_time(self.expires_at)
 
     @property
     def shown_state(self) -> str:

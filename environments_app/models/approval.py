@@ -1,10 +1,12 @@
 """Approvals: requested acts in a protected environment, their decisions, and what people add to them."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
+from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.events.actors import Actor, ActorKind
@@ -12,6 +14,7 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
 from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
+from environments_app.clock import ends_in, is_in
 from environments_app.models.environment import Environment
 
 EXPIRED: Final = "expired"
@@ -19,7 +22,21 @@ EXPIRED: Final = "expired"
 
 def shown_state(state: str, *, open_states: Collection[str], expires_at: datetime) -> str:
     """Return a state to show: one whose time is over has expired, whether or not that was noted."""
-    return EXPIRED if state in open_states and expires_at <= timezone.now() else str(state)
+    return str(state) if state not in open_states or is_in_time(expires_at) else EXPIRED
+
+
+def in_time(column: str = "expires_at") -> Q:
+    """Return the condition on requests, for approval or access, whose time is not over."""
+    return ends_in(column, within=_lifetime())
+
+
+def is_in_time(expires_at: datetime) -> bool:
+    """Return whether the time of a request is not over, and was not counted by a clock that was ahead."""
+    return is_in(expires_at, within=_lifetime())
+
+
+def _lifetime() -> timedelta:
+    return timedelta(hours=settings.KEEPER_APPROVAL_HOURS)
 
 
 class ApprovalState(models.TextChoices):
@@ -154,7 +171,7 @@ class Approval(AuthenticatedRow):
 
     @property
     def is_live(self) -> bool:
-        return self.state in OPEN_STATES and self.expires_at > timezone.now()
+        return self.state in OPEN_STATES and is_in_time(self.expires_at)
 
     @property
     def shown_state(self) -> str:

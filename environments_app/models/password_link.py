@@ -1,7 +1,8 @@
 """Links in an e-mail by which a person chooses the password of their account, once."""
 
 import hashlib
-from typing import ClassVar
+from datetime import timedelta
+from typing import ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
@@ -9,6 +10,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.columns import optional_text
+from environments_app.clock import is_in
 from environments_app.fields import ExactCharField
 from environments_app.models.user import User
 
@@ -18,6 +20,9 @@ class LinkPurpose(models.TextChoices):
 
     INVITATION = "invitation", "Invitation"
     RESET = "reset", "Password reset"
+
+
+LIFETIMES: Final = {LinkPurpose.INVITATION: timedelta(hours=72), LinkPurpose.RESET: timedelta(minutes=30)}
 
 
 class PasswordLink(AuthenticatedRow):
@@ -106,7 +111,7 @@ class PasswordLink(AuthenticatedRow):
         """Whether the link was sent, and can still be used by its code."""
         if self.code_hash is None or self.expires_at is None or self.ended_at is not None:
             return False
-        return self.expires_at > timezone.now()
+        return is_in(self.expires_at, within=LIFETIMES[LinkPurpose(self.purpose)])
 
 
 def account_fingerprint(user: User) -> str:

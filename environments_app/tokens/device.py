@@ -20,6 +20,7 @@ from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Principal
+from environments_app.clock import ends_in
 from environments_app.errors import BadToken, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
 from environments_app.tokens.peppers import give_secret
@@ -51,7 +52,7 @@ def start(*, name: str, address: str) -> Started:
     """
     check_allowance(address=address)
     now = timezone.now()
-    DeviceSignIn.objects.filter(expires_at__lt=now).delete()
+    DeviceSignIn.objects.exclude(in_time()).delete()
     source = subscriber(address)
     if (
         DeviceSignIn.objects.filter(address=source).count() >= _MAX_PER_ADDRESS
@@ -126,7 +127,7 @@ def redeem(*, device_code: str, address: str) -> tuple[str, PersonalToken] | Non
 def _of_client(device_code: str, address: str) -> DeviceSignIn:
     match = _DEVICE_CODE.fullmatch(device_code)
     rows = DeviceSignIn.objects.select_related("token", "token__user", "token__environment")
-    row = rows.filter(public_id=match[1], expires_at__gt=timezone.now()).first() if match else None
+    row = rows.filter(in_time(), public_id=match[1]).first() if match else None
     try:
         check_secret(row, match[2] if match else "")
     except BadToken:
@@ -138,7 +139,12 @@ def _of_client(device_code: str, address: str) -> DeviceSignIn:
 
 
 def _waiting() -> Q:
-    return Q(expires_at__gt=timezone.now(), denied_at=None, token=None)
+    return in_time() & Q(denied_at=None, token=None)
+
+
+def in_time() -> Q:
+    """Return the condition on sign-ins whose code has not ended."""
+    return ends_in("expires_at", within=LIFETIME)
 
 
 def save_with_code(row: DeviceSignIn) -> None:

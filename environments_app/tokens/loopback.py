@@ -31,6 +31,7 @@ from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
+from environments_app.clock import ends_in
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
 from environments_app.sessions.personal_tokens import record_personal, revoke_token
@@ -131,7 +132,7 @@ def redeem(*, code: str, verifier: str, address: str) -> tuple[str, PersonalToke
     check_allowance(address=address)
     place, sealed = _decoded(code, address)
     rows = DeviceSignIn.objects.select_related("token", "token__user", "token__environment")
-    row = rows.filter(uuid=place, expires_at__gt=timezone.now(), token__isnull=False).first()
+    row = rows.filter(ends_in("expires_at", within=LIFETIME), uuid=place, token__isnull=False).first()
     # Of two requests with one code the first deletes the row.
     if row is None or not DeviceSignIn.objects.filter(pk=row.pk).delete()[0]:
         raise _refused(address)

@@ -22,6 +22,7 @@ from django.utils import timezone
 from audit_app.errors import NotSealedHere
 from audit_app.events.actors import NIL
 from audit_app.interfaces.keyring import Place, Purpose, keyring
+from environments_app.clock import is_in
 from environments_app.errors import BadToken
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.tokens.bearers import bearer_of
@@ -52,7 +53,7 @@ class TokenSession:
 
     @property
     def is_over(self) -> bool:
-        return timezone.now() >= self.expires_at
+        return not is_in(self.expires_at, within=LIFETIME)
 
 
 def begin_session(raw: str, *, address: str, request_id: str = "") -> tuple[TokenSession, str]:

@@ -38,8 +38,6 @@ from environments_app.users.accounts import (
 )
 from environments_app.users.suspensions import mark_suspended, places_of, tell_suspended
 
-INVITATION_LIFETIME: Final = timedelta(hours=72)
-RESET_LIFETIME: Final = timedelta(minutes=30)
 _HOUR: Final = timedelta(hours=1)
 _PER_ADDRESS: Final = 3
 _PER_SOURCE: Final = 10

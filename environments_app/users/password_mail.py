@@ -18,12 +18,10 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.principals import anonymous_principal
 from environments_app.models import LinkPurpose, PasswordLink, User
-from environments_app.models.password_link import account_fingerprint
+from environments_app.models.password_link import LIFETIMES, account_fingerprint
 from environments_app.notifications.email import send_message
 from environments_app.notifications.service import Undeliverable, message_users
 from environments_app.users.password_links import (
-    INVITATION_LIFETIME,
-    RESET_LIFETIME,
     can_send,
     hash_of,
     obstacle_to_reset,
@@ -117,7 +115,7 @@ def _send(link: PasswordLink, user: User) -> None:
     code = secrets.token_urlsafe(_CODE_BYTES)
     is_reset = link.purpose == LinkPurpose.RESET
     link.code_hash, link.bound_to = hash_of(code), account_fingerprint(user)
-    link.expires_at = timezone.now() + (RESET_LIFETIME if is_reset else INVITATION_LIFETIME)
+    link.expires_at = timezone.now() + LIFETIMES[LinkPurpose(link.purpose)]
     link.save(update_fields=["code_hash", "bound_to", "expires_at"])
     older = PasswordLink.objects.filter(user=user, pk__lt=link.pk, ended_at=None)
     older.update(ended_at=timezone.now(), due_at=None)

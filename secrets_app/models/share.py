@@ -8,6 +8,7 @@ from django.utils import timezone
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.columns import optional_timestamp, timestamp
 from audit_app.recording.recorder import AuditObject
+from environments_app.clock import has_begun
 from environments_app.models import Environment, User
 from secrets_app.models.secret import Secret
 
@@ -94,4 +95,5 @@ class Share(AuthenticatedRow):
     @property
     def is_open(self) -> bool:
         """Whether the link can still be used, by any recipient."""
-        return self.opened_at is None and self.revoked_at is None and self.expires_at > timezone.now()
+        is_used = self.opened_at is not None or self.revoked_at is not None
+        return not is_used and has_begun(self.created_at) and self.expires_at > timezone.now()

@@ -22,6 +22,7 @@ from audit_app.integrity.row_state import latest_digests, mismatches, row_digest
 from audit_app.recording.recorder import commit_record, record, stream_and_object
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
+from environments_app.clock import SLACK
 from environments_app.environments.memberships import acting_user
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import Forbidden, InvalidField, Invisible
@@ -156,8 +157,14 @@ def revoke_share(*, actor: Principal, share: Share) -> None:
 
 def open_shares(secret: Secret) -> list[Share]:
     """Return the shares of a secret that can still be opened, newest first."""
-    rows = Share.objects.filter(secret=secret, opened_at=None, revoked_at=None, expires_at__gt=timezone.now())
+    rows = Share.objects.filter(_in_time(), secret=secret, opened_at=None, revoked_at=None)
     return list(rows.select_related("environment", "secret", "shared_by", "recipient", "opened_by")[:100])
+
+
+def _in_time() -> Q:
+    """Return the condition on shares whose time has begun and is not over."""
+    now = timezone.now()
+    return Q(created_at__lte=now + SLACK, expires_at__gt=now)
 
 
 def _is_meant_for(actor: Principal, share: Share) -> bool:
@@ -197,9 +204,9 @@ def _consume(actor: Principal, share: Share) -> None:
     share.opened_by, share.opened_at = opener, now
     share.seal_row()
     with transaction.atomic(durable=True):
-        claimed = Share.objects.filter(
-            pk=share.pk, opened_at=None, revoked_at=None, expires_at__gt=now
-        ).update(opened_by=opener, opened_at=now, row_mac=share.row_mac)
+        claimed = Share.objects.filter(_in_time(), pk=share.pk, opened_at=None, revoked_at=None).update(
+            opened_by=opener, opened_at=now, row_mac=share.row_mac
+        )
         if not claimed:
             raise ShareEnded
         _record(actor, Action.SECRET_SHARE_OPEN, share)

@@ -67,7 +67,13 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "admin and reader": _LOOKS | {"value"},
 }
 STATES: Final = ("active", "disabled", "suspended", "temporary password")
-CREDENTIALS: Final = ("session", "personal token", "of the environment", "of another environment", "of a path")
+CREDENTIALS: Final = (
+    "session",
+    "personal token",
+    "of the environment",
+    "of another environment",
+    "of a path",
+)
 _BY_TOKEN: Final = frozenset({"names", "value", "write"})
 
 

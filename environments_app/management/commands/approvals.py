@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals.service import approve_from_host, possible_approvers
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from environments_app.models import Approval, ApprovalState
+from environments_app.models.approval import in_time
 
 
 class Command(BaseCommand):
@@ -43,9 +43,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} can apply it.")
 
     def _list(self) -> None:
-        asked = Approval.objects.select_related("environment").filter(
-            state=ApprovalState.PENDING, expires_at__gt=timezone.now()
-        )
+        asked = Approval.objects.select_related("environment").filter(in_time(), state=ApprovalState.PENDING)
         rows = verified_rows(asked.order_by("id"))
         if not rows:
             self.stdout.write("No pending requests.")
