@@ -244,8 +244,8 @@ class LoginRefused(BackendError):
     """The server refuses a value that must log in: it was changed elsewhere, or the login does not exist."""
 
 
-class RightsMissing(BackendError):
-    """The other login may do less than the one that is served; the message names what it lacks."""
+class LoginsDiffer(BackendError):
+    """The idle login is not, for a client, what the served one is; the message names the differences."""
 
 
 class CurrentVersionChanged(BackendError):

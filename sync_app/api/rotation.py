@@ -16,6 +16,7 @@ from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import consumers, operator_actions
 from sync_app.rotation.execution.dry_run import run_dry_run
+from sync_app.rotation.execution.logins import align_logins, compare_logins
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.lookup import visible_policies
 from sync_app.rotation.policies import service as policies
@@ -38,7 +39,7 @@ class PolicyListView(SyncView):
     @extend_schema(
         summary="Put a secret under rotation",
         request=documents.NewPolicy,
-        responses={201: documents.PolicyDocument},
+        responses={201: documents.NewPolicyDocument},
     )
     def post(self, request: Request, environment: str) -> Response:
         """Create a policy, once the secret's present value was seen to log in; nothing is changed yet."""
@@ -46,7 +47,7 @@ class PolicyListView(SyncView):
         given = self.given(documents.NewPolicy)
         secret = find_secret_by_name(actor=self.actor, environment=place, name=given.pop("secret"))
         made = policies.create(actor=self.actor, secret=secret, **given)
-        return Response(documents.PolicyDocument(made).data, status=status.HTTP_201_CREATED)
+        return Response(documents.NewPolicyDocument(made).data, status=status.HTTP_201_CREATED)
 
 
 class PolicyView(SyncView):
@@ -131,6 +132,25 @@ RehearseView = act_view(
     summary="Try a rotation",
     about="Look whether a rotation would get through, and change nothing.",
     answer=documents.DryRunReport,
+)
+
+
+LoginsView = act_view(
+    "policy",
+    compare_logins,
+    summary="Compare the logins of a policy",
+    about="Return in what the idle login differs from the one that is served; nothing is changed.",
+    answer=documents.LoginComparisonDocument,
+)
+
+
+AlignView = act_view(
+    "policy",
+    align_logins,
+    summary="Make the idle login like the one that is served",
+    about="Run what a comparison offers for Keeper's administrator; return what still differs.",
+    answer=documents.LoginComparisonDocument,
+    body=documents.AlignRequest,
 )
 
 

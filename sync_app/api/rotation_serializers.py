@@ -98,6 +98,42 @@ class PolicyDocument(GovernedDocument):
         read_only_fields = fields
 
 
+class LoginDifferenceDocument(serializers.Serializer[Any]):
+    """One difference between two logins."""
+
+    what = serializers.CharField(read_only=True, help_text="The difference, in words.")
+    sql = serializers.CharField(read_only=True, help_text="What makes them alike; empty: see `todo`.")
+    database = serializers.CharField(read_only=True, help_text="Where to run it; empty: anywhere.")
+    todo = serializers.CharField(read_only=True, help_text="What a person does, where there is no statement.")
+    refused = serializers.CharField(
+        read_only=True, help_text="Why Keeper's administrator may not run the statement; empty: it may."
+    )
+
+
+class LoginComparisonDocument(serializers.Serializer[Any]):
+    """In what the idle login differs from the one that is served."""
+
+    login = serializers.CharField(read_only=True, help_text="The idle login.")
+    digest = serializers.CharField(read_only=True, help_text="Of these differences, for `align-logins`.")
+    differences = LoginDifferenceDocument(many=True, read_only=True)
+
+
+class AlignRequest(StrictSerializer):
+    """Which comparison is to be carried out."""
+
+    expected = Text(max_length=64, help_text="The `digest` of the comparison.")
+
+
+class NewPolicyDocument(PolicyDocument):
+    """A policy that was just created, with what a rotation would stop at."""
+
+    differences = LoginDifferenceDocument(many=True, read_only=True)
+
+    class Meta(PolicyDocument.Meta):
+        fields = [*PolicyDocument.Meta.fields, "differences"]
+        read_only_fields = fields
+
+
 class RotationDocument(serializers.ModelSerializer[Rotation]):
     """A rotation, how far it has come, and what may be done about it."""
 

@@ -47,6 +47,8 @@ urlpatterns = [
     path(f"{_POLICY}/resume", rotation_api.ResumePolicyView.as_view(), name="api-rotation-resume"),
     path(f"{_POLICY}/rotate", rotation_api.RotateView.as_view(), name="api-rotate"),
     path(f"{_POLICY}/dry-run", rotation_api.RehearseView.as_view(), name="api-rotation-dry-run"),
+    path(f"{_POLICY}/logins", rotation_api.LoginsView.as_view(), name="api-rotation-logins"),
+    path(f"{_POLICY}/align-logins", rotation_api.AlignView.as_view(), name="api-rotation-align"),
     path(f"{_POLICY}/rotations", rotation_api.RotationListView.as_view(), name="api-rotations"),
     path(_ROTATION, rotation_api.OneRotationView.as_view(), name="api-rotation"),
     *(

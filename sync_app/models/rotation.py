@@ -1,7 +1,7 @@
 """Rotation policies, each of one secret; their rotations; and the version that each consumer confirmed."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -116,6 +116,9 @@ class RotationPolicy(AuthenticatedRow):
     updated_at = models.DateTimeField(
         auto_now=True, verbose_name="updated", help_text="When the policy was last changed, in UTC."
     )
+
+    # Of one that was just created: in what its logins differ. It is not stored, since it changes elsewhere.
+    differences: tuple[Any, ...] = ()
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [

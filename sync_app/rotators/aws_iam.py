@@ -153,9 +153,6 @@ class AwsIam(Rotator):
             return LoginProbe(LoginAnswer.UNKNOWN, str(unexpected_answer("sts:GetCallerIdentity")))
         return LoginProbe(LoginAnswer.ACCEPTED)
 
-    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        return ()
-
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
         """Deactivate the key, see that it is refused, and then delete it."""
         key = self._key_id(value)

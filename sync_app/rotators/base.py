@@ -7,7 +7,7 @@ probe decides. No error, log line or statement holds a secret.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -69,6 +69,36 @@ class PendingCredential:
     before: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoginDifference:
+    """One thing in which the idle login differs, for a client, from the login that is served.
+
+    `sql` makes them alike, in `database` if that matters; it holds no password. Where it is empty, `todo`
+    describes what a person does. `refused` is why Keeper's administrator may not run the SQL, once tried.
+    """
+
+    what: str
+    sql: str = ""
+    database: str = ""
+    todo: str = ""
+    refused: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in a sentence."""
+        if not self.sql:
+            return self.todo
+        return f"run in database {self.database}: {self.sql}" if self.database else f"run: {self.sql}"
+
+    @property
+    def is_for_keeper(self) -> bool:
+        """Whether Keeper's administrator may run the SQL, as far as is known."""
+        return bool(self.sql) and not self.refused
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.remedy})" if self.remedy else self.what
+
+
 class Login(NamedTuple):
     """A login that rotations change, and from where it holds; "" for everywhere."""
 
@@ -94,6 +124,8 @@ class Rotator(ABC):
     supports_probe: ClassVar[bool] = True
     # For how long after a change a refusal may mean that it has not reached every server yet.
     propagation_seconds: ClassVar[int] = 0
+    # How long to wait after `set` before the new value is tried and served.
+    settle_seconds: int = 0
     # Whether giving the idle login its next secret ends whatever logged in there before.
     overwrites_idle: ClassVar[bool] = True
 
@@ -150,9 +182,27 @@ class Rotator(ABC):
     def probe(self, value: str) -> LoginProbe:
         """Log in with a value. Raises only what a value that is not one of this policy raises."""
 
-    @abstractmethod
-    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        """Return what `current` may do and `value` may not, in words; both log in for that."""
+    def probe_replicas(self, value: str) -> Mapping[str, LoginProbe]:
+        """Log in with a value at each replica that the policy names; return the answers by address."""
+        return {}
+
+    def compare_logins(self, current: str) -> tuple[LoginDifference, ...]:
+        """Return in what the idle login differs from the one that serves `current`; changes nothing."""
+        return ()
+
+    def align_logins(
+        self,
+        differences: Sequence[LoginDifference],
+        *,
+        current: str,
+        allowed: Callable[[], None] | None = None,
+    ) -> tuple[LoginDifference, ...]:
+        """Run the SQL of differences as the administrator; return them with why each was refused.
+
+        `allowed` is called under the lock of both logins on the server, and raises if it may not be done.
+        Without it nothing is changed: it is found out what the administrator may do.
+        """
+        return tuple(differences)
 
     @abstractmethod
     def retire(self, value: str, *, current: str, fence: Fence) -> None:

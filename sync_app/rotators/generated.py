@@ -59,9 +59,6 @@ class GeneratedValue(Rotator):
     def probe(self, value: str) -> LoginProbe:
         return LoginProbe(LoginAnswer.UNKNOWN, "a generated value is not tied to a login that could be tried")
 
-    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        return ()
-
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
         """Check the lease only: Keeper does not know which systems accepted the old value."""
         fence.require_held()

@@ -22,6 +22,7 @@ from sync_app.jobs.leases import database_now
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.dry_run import run_dry_run
+from sync_app.rotation.execution.logins import LoginComparison, align_logins, compare_logins
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.lookup import (
     find_orphaned_login,
@@ -32,6 +33,7 @@ from sync_app.rotation.lookup import (
 )
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
+from sync_app.rotators.ab_logins import AbLogins
 from sync_app.views.presenters.page_helpers import REFUSALS, page_of, refused
 from sync_app.views.presenters.rotation_text import words_of
 
@@ -98,6 +100,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "secret_url": reverse("secret-detail", args=[policy.secret.pk]),
         "kind": rotator_label(policy.rotator),
         "words": words_of(kind),
+        "has_logins": kind is not None and issubclass(kind, AbLogins),
         "standing": policy_status(policy, working, database_now()),
         "rotation": working,
         "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
@@ -169,6 +172,49 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
         "back_url": reverse("rotation-policy", args=[id]),
     }
     return render_page(request, "sync_app/rehearsal.html", context)
+
+
+@login_required
+@require_POST
+def policy_logins(request: HttpRequest, id: int) -> HttpResponse:
+    """Show in what the two logins differ, and by which statements they become alike."""
+    policy = require_policy(request, id, Action.ROTATION_RUN)
+    return _show_logins(
+        request, policy, lambda: compare_logins(actor=principal_of(request), policy=policy), applied=False
+    )
+
+
+@login_required
+@require_POST
+def policy_align(request: HttpRequest, id: int) -> HttpResponse:
+    """Run the statements that were shown, and show what still differs."""
+    policy = require_policy(request, id, Action.ROTATION_CHANGE)
+    expected = request.POST.get("expected", "")
+    return _show_logins(
+        request,
+        policy,
+        lambda: align_logins(actor=principal_of(request), policy=policy, expected=expected),
+        applied=True,
+    )
+
+
+def _show_logins(
+    request: HttpRequest, policy: RotationPolicy, look: Callable[[], LoginComparison], *, applied: bool
+) -> HttpResponse:
+    back = reverse("rotation-policy", args=[policy.pk])
+    try:
+        found = look()
+    except _REFUSALS as error:
+        return refused(request, error, back)
+    context = {
+        "policy": policy,
+        "environment": policy.environment,
+        "found": found,
+        "applied": applied,
+        "can": rights(principal_of(request), policy),
+        "back_url": back,
+    }
+    return render_page(request, "sync_app/logins.html", context)
 
 
 @login_required

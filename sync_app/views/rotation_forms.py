@@ -26,6 +26,8 @@ from sync_app.views.presenters.page_helpers import sentence
 from sync_app.views.presenters.rotation_text import words_of
 from sync_app.views.rotation import require_policy
 
+# Of the differences of two logins, in a message; the page that compares them has all.
+_TOLD: Final = 3
 _SHOWN: Final[dict[str, Any]] = {
     "refusals": (InvalidField, Conflict, SyncError, SecretError),
     "sentence": sentence,
@@ -65,6 +67,10 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
         )
         if made is not None:
             messages.success(request, f"{secret.name} : rotation set up. Nothing has changed yet.")
+            if made.differences:
+                told = "; ".join(each.what for each in made.differences[:_TOLD])
+                more = f"; and {len(made.differences) - _TOLD} more" if made.differences[_TOLD:] else ""
+                messages.warning(request, f"The logins differ, so no rotation gets through: {told}{more}.")
             return redirect("rotation-policy", id=made.pk)
     context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
     context["of_database"] = issubclass(kind, AbLogins)

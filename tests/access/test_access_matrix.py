@@ -185,6 +185,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-resume", "POST"): rule_of_secret("manager", admin=200),
     ("api-rotate", "POST"): rule_of_secret("editor", 202, body={"reason": "leaked"}),
     ("api-rotation-dry-run", "POST"): rule_of_secret("editor"),
+    ("api-rotation-logins", "POST"): rule_of_secret("editor"),
+    # The digest of no difference: a generated value has no logins.
+    ("api-rotation-align", "POST"): rule_of_secret("manager", body={"expected": "7e09e12aa56148fe200ce1876b8e72ad40e7e50e10f52fd9c8f81959d37f2b69"}),
     # Without a name there is nobody to be found.
     ("api-exposure", "GET"): Rule("manager of any", 404, admin=404, admin_token=404),
     ("api-exposure", "POST"): Rule("manager of any", admin=200, admin_token=200, body={"who": "newcomer", "confirm": "newcomer"}),

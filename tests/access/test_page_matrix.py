@@ -214,6 +214,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "rotation-connection": (PageRule("manager"),),
     "rotation-rotate": (PageRule("editor", 302, method="POST"),),
     "rotation-dry-run": (PageRule("editor", method="POST"),),
+    "rotation-logins": (PageRule("editor", method="POST"),),
+    # Without a comparison nothing is changed: back to the policy, which says why.
+    "rotation-align": (PageRule("manager", 302, method="POST"),),
     "rotation-suspend": (PageRule("manager", 302, admin=302, method="POST"),),
     "rotation-resume": (PageRule("manager", 302, admin=302, method="POST"),),
     "rotation-remove": (PageRule("manager", 302, method="POST"),),

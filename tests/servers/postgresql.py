@@ -100,3 +100,36 @@ class PostgreSql(Server):
         if os.geteuid() != 0:
             return list(command)
         return ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups", *command]
+
+
+class Standby(PostgreSql):
+    """A streaming replica of one that runs, with certificates of its own authority."""
+
+    name: ClassVar[str] = "postgresql-standby"
+
+    def __init__(self, directory: Path, *, primary: int) -> None:
+        super().__init__(directory)
+        self.primary = primary
+
+    def prepare(self) -> None:
+        """Copy the primary, and follow it from then on."""
+        self.data = Path(tempfile.mkdtemp(prefix="keeper-postgresql-"))
+        write_certificates(self.data)
+        (self.directory / "ca.pem").write_bytes((self.data / "ca.pem").read_bytes())
+        if os.geteuid() == 0:
+            for path in (self.data, *self.data.iterdir()):
+                shutil.chown(path, ACCOUNT, ACCOUNT)
+        made = subprocess.run(
+            self._as_account(
+                self.find("pg_basebackup"),
+                f"--pgdata={self.data / 'pgdata'}",
+                f"--dbname=host=127.0.0.1 port={self.primary} user={SUPERUSER} password='{PASSWORD}'",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ),
+            capture_output=True,
+            check=False,
+        )
+        if made.returncode:
+            raise ServerFailed(f"pg_basebackup failed:\n{made.stderr.decode(errors='replace')}")

@@ -82,6 +82,24 @@ def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[
     yield DryRunCheck(what="login", detail=sentence, fails=not accepted)
     yield DryRunCheck(what="next login", detail=f"{rotator.idle_login(value)} gets the next password")
     yield _check_idle_login(rotator, before)
+    for address, answered in rotator.probe_replicas(value).items():
+        fails = answered.answer is not LoginAnswer.ACCEPTED
+        sentence = f"{address} does not accept the served value: {answered.why}" if fails else address
+        yield DryRunCheck(what="replica", detail=sentence, fails=fails)
+    if accepted:
+        yield from _check_differences(rotator, value)
+
+
+def _check_differences(rotator: Rotator, value: str) -> Iterator[DryRunCheck]:
+    try:
+        differences = rotator.compare_logins(value)
+    except BackendError as error:
+        yield DryRunCheck(what="differences", detail=f"the logins were not compared: {error}", fails=True)
+        return
+    for each in differences:
+        yield DryRunCheck(what="difference", detail=str(each), fails=True)
+    if not differences:
+        yield DryRunCheck(what="differences", detail="both logins are alike")
 
 
 def _check_idle_login(rotator: Rotator, before: str | None) -> DryRunCheck:

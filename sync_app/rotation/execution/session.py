@@ -32,6 +32,7 @@ class RotationSession:
         # The versions of the last `open`: values of other versions must not be used, even if known.
         self.numbers: frozenset[int] = frozenset()
         self._proven: dict[int, float] = {}
+        self._proven_at_replicas: dict[int, float] = {}
 
     @property
     def rotation(self) -> Rotation:
@@ -92,3 +93,19 @@ class RotationSession:
         if probed.answer is LoginAnswer.REFUSED:
             raise LoginRefused(f"{what} cannot log in: {probed.why}")
         self._proven[number] = time.monotonic()
+
+    def require_replicas(self, number: int, *, what: str) -> None:
+        """Log in with the value of a version at each replica of the policy, unless this session just did.
+
+        Raises NotYetAccepted, or TargetUnreachable; both are tried again, and name the replica.
+        """
+        if time.monotonic() - self._proven_at_replicas.get(number, -_PROVEN_SECONDS) < _PROVEN_SECONDS:
+            return
+        for address, probed in self.rotator.probe_replicas(self.value(number)).items():
+            if probed.answer is LoginAnswer.UNKNOWN:
+                raise TargetUnreachable(
+                    f"the replica {address}: {probed.why or 'the login was not answered'}"
+                )
+            if probed.answer is LoginAnswer.REFUSED:
+                raise NotYetAccepted(f"{what} is not accepted yet by the replica {address}: {probed.why}")
+        self._proven_at_replicas[number] = time.monotonic()

@@ -5,7 +5,7 @@ intent. Nothing is assumed of an act whose answer was lost: a login with the val
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,19 +23,21 @@ from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
 from sync_app.domain.rotation_state import ENDED, Step
-from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, RightsMissing
+from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, LoginsDiffer
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged
 from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.lookup import find_orphaned_login, require_policy_access
-from sync_app.rotators.base import LoginAnswer, PendingCredential, Rotator
+from sync_app.rotators.base import LoginAnswer, LoginDifference, PendingCredential, Rotator
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # With a larger clock difference the elapsed grace period is unknown.
 _CLOCKS_APART: Final = timedelta(minutes=5)
 _SERVED: Final = "the value that is served as current"
 _NEW: Final = "the new value"
+# Of 500 characters, what the differences of two logins may take.
+_SENTENCE: Final = 190
 logger = logging.getLogger(__name__)
 
 
@@ -113,15 +115,13 @@ def _set(session: RotationSession) -> StepWait | None:
     if session.rotation.attempts > 1 and pending.value is not None and rotator.supports_probe:
         probed = rotator.probe(pending.value)
         if probed.answer is LoginAnswer.ACCEPTED:
-            _advance(session, Step.TEST)
-            return None
+            return _advance_to_test(session)
         session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
     value = rotator.set(pending, current=current, fence=session.lease.create_fence())
     if pending.value is not None:
-        _advance(session, Step.TEST)
-        return None
+        return _advance_to_test(session)
     version = version_stages.prepare(actor=actor, secret=secret, value=value, comment="rotated")
     try:
         with _record_advance(session, Step.TEST, to_number=version.number) as details:
@@ -137,20 +137,15 @@ def _set(session: RotationSession) -> StepWait | None:
 
 
 def _test(session: RotationSession) -> StepWait | None:
-    """Log in with the pending value, and compare what both logins may do."""
+    """Log in with the pending value, also at the replicas, and compare both logins."""
     rotator, number = _open_served(session), _pending_number(session)
     session.lease.renew()
     session.require_login(number, what=_NEW)
+    session.require_replicas(number, what=_NEW)
     session.lease.renew()
-    missing = rotator.missing_rights(
-        session.value(number), current=session.value(session.secret.current_number)
-    )
-    if missing:
-        listed = "; ".join(missing[:5]) + ("; …" if len(missing) > 5 else "")  # noqa: PLR2004  a sentence, no list
-        raise RightsMissing(
-            f"{session.rotation.login} lacks permissions of the current login ({listed}): "
-            "grant them, then retry"
-        )
+    differences = rotator.compare_logins(session.value(session.secret.current_number))
+    if differences:
+        raise LoginsDiffer(explain_differences(str(session.rotation.login), differences))
     _advance(session, Step.PROMOTE)
     return None
 
@@ -162,6 +157,7 @@ def _promote(session: RotationSession) -> StepWait | None:
     number = _pending_number(session)
     session.lease.renew()
     session.require_login(number, what=_NEW)
+    session.require_replicas(number, what=_NEW)
     now = database_now()
     grace = timedelta() if session.rotation.is_urgent else timedelta(seconds=policy.grace_seconds)
     facts = inspect(SecretType(secret.secret_type), session.value(number))
@@ -296,6 +292,30 @@ def _pending_number(session: RotationSession) -> int:
 
 def _wait_a_minute(why: str) -> StepWait:
     return StepWait(why=why, until=database_now() + _LOOK_AGAIN)
+
+
+def _advance_to_test(session: RotationSession) -> StepWait | None:
+    """Continue to the test; the time until then is stored with it, and so outlives this worker."""
+    settle = session.rotator.settle_seconds
+    if not settle:
+        _advance(session, Step.TEST)
+        return None
+    until = database_now() + timedelta(seconds=settle)
+    with _record_advance(session, Step.TEST, not_before=until):
+        pass
+    return StepWait(why=f"waits {settle} s for the replicas to have the new value", until=until)
+
+
+def explain_differences(login: str, differences: Sequence[LoginDifference]) -> str:
+    """Return a sentence that names the first differences, as many as a problem of a rotation holds."""
+    named, left = "", len(differences)
+    for each in differences:
+        if named and len(named) + len(str(each)) > _SENTENCE:
+            break
+        named, left = f"{named}{'; ' if named else ''}{each}", left - 1
+    more = f"; and {left} more, which the dry run lists" if left else ""
+    named = named[: 2 * _SENTENCE]
+    return f"{login} is not what the current login is: {named}{more}. Make them alike, then retry"
 
 
 def _advance(session: RotationSession, step: Step) -> None:

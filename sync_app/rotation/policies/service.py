@@ -59,9 +59,10 @@ def create(
 ) -> RotationPolicy:
     """Put a secret under a rotation policy, after its value was seen to log in with the rotator.
 
-    `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected environment
-    it begins suspended: resuming it needs an approval. Raises Forbidden or Invisible; InvalidField or
-    BadDestination; RotationConflict if the secret is under a policy, or another one rotates its logins;
+    `rules` are those of rotation.rules. Nothing is changed on the other system. The policy has the
+    `differences` of its logins, at which a rotation would stop. In a protected environment it begins
+    suspended: resuming it needs an approval. Raises Forbidden or Invisible; InvalidField or BadDestination;
+    RotationConflict if the secret is under a policy, or another one rotates its logins;
     LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
     """
     environment = secret.environment
@@ -137,13 +138,13 @@ def change_connection(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
     )
     rotator = build_rotator(policy.rotator, settings=wanted, credentials=credentials)
-    if dict(rotator.settings) != policy.settings:
+    if _given(rotator.settings) != _given(policy.settings):
         refuse_running(actor, policy)
     _apply_proven_connection(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal_credentials(draft, credentials)
     with _lock_policy(policy) as stored:
         # It may have been moved since it was read.
-        if draft.settings != stored.settings:
+        if draft.settings != _given(stored.settings):
             refuse_running(actor, stored)
             if stored.rotations.filter(slot__isnull=False).exists():
                 raise RotationInProgress(NOT_ENDED)
@@ -246,6 +247,7 @@ def _apply_proven_connection(
         with limit_requests():
             rotator.check_setup(value)
             _require_fit(rotator, value, SecretType(secret.secret_type))
+            policy.differences = rotator.compare_logins(value)
     except BackendError as error:
         commit_record(
             actor=actor,
@@ -255,7 +257,12 @@ def _apply_proven_connection(
             details={"rotator": policy.rotator, "reason": type(error).__name__},
         )
         raise
-    policy.settings, policy.endpoint = dict(rotator.settings), rotator.endpoint
+    policy.settings, policy.endpoint = _given(rotator.settings), rotator.endpoint
+
+
+def _given(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings without what is empty: a policy is older than a setting that was added."""
+    return {name: text for name, text in settings.items() if text}
 
 
 def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
@@ -266,6 +273,12 @@ def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
             raise TargetUnreachable(probed.why)
         if probed.answer is not LoginAnswer.ACCEPTED:
             raise LoginRefused(f"the secret's current value cannot log in: {probed.why}")
+        for address, there in rotator.probe_replicas(value).items():
+            if there.answer is not LoginAnswer.ACCEPTED:
+                kind = TargetUnreachable if there.answer is LoginAnswer.UNKNOWN else LoginRefused
+                raise kind(
+                    f"the secret's current value does not log in at the replica {address}: {there.why}"
+                )
     sample = rotator.prepare(value).value
     if sample is None:
         return
@@ -282,6 +295,7 @@ def _creation_details(policy: RotationPolicy) -> dict[str, Json]:
         "rotator": policy.rotator,
         "settings": settings,
         "endpoint": policy.endpoint,
+        "differences": [each.what for each in policy.differences],
     }
 
 

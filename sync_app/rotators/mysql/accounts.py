@@ -1,9 +1,8 @@
 """Account names and grants of MySQL and MariaDB as text: parsed, quoted, compared."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from sync_app.errors import BadDestination
 
@@ -11,11 +10,14 @@ _QUOTED: Final = r"'(?:[^']|'')+'|\"(?:[^\"]|\"\")+\"|`(?:[^`]|``)+`"
 _ACCOUNT: Final = re.compile(
     rf"(?P<user>{_QUOTED}|[^'\"`@\s]+)(?:@(?P<host>{_QUOTED}|[^'\"`@\s]+))?", re.DOTALL
 )
-_ROLE: Final = re.compile(r"GRANT (?P<role>.+) TO .+", re.DOTALL)
-_GRANT: Final = re.compile(r"GRANT (?P<privileges>.+?) ON (?P<object>.+) TO .+", re.DOTALL)
 # A privilege may be followed by the columns that it is for.
-_PRIVILEGE: Final = re.compile(r"[^,(]+(?:\([^)]*\))?")
+_PRIVILEGE: Final = re.compile(r"([^,(]+)(?:\(((?:`(?:[^`]|``)*`|[^)`])*)\))?")
+_COLUMN: Final = re.compile(r"`(?:[^`]|``)*`|[^,`\s]+")
+_ROLE: Final = re.compile(r"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?")
+_QUOTED_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
 ALL: Final = "ALL PRIVILEGES"
+GRANT_OPTION: Final = "GRANT OPTION"
+ADMIN_OPTION: Final = "ADMIN OPTION"
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,67 @@ def quote_account(user: str, host: str) -> str:
     return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
-def parse_grants(grants: Iterable[str]) -> set[tuple[str, str]]:
-    """Return (privilege, object) of the lines that SHOW GRANTS answers; of a role the object is empty."""
-    found: set[tuple[str, str]] = set()
-    for line in grants:
-        if grant := _GRANT.fullmatch(line):
-            privileges = (text.strip() for text in _PRIVILEGE.findall(grant["privileges"]))
-            found |= {(text, grant["object"]) for text in privileges if text not in {"", "USAGE"}}
-        elif role := _ROLE.fullmatch(line):
-            found.add((f"role {role['role']}", ""))
-    return found
+class Grant(NamedTuple):
+    """One line of SHOW GRANTS, or one privilege of it, without the account.
+
+    Of a role the place is empty. The verb is empty for a line that is not understood, which is kept whole.
+    """
+
+    privilege: str
+    place: str = ""
+    option: str = ""
+    verb: str = "GRANT"
+
+    def __str__(self) -> str:
+        if self.verb == "SET DEFAULT ROLE":
+            return f"the default role {self.privilege}"
+        if not self.verb:
+            return self.privilege
+        if not self.place:
+            return f"{f'{self.option} on ' if self.option else ''}the role {self.privilege}"
+        return f"{'a revocation of ' if self.verb == 'REVOKE' else ''}{self.privilege} ON {self.place}"
+
+    def statement(self, account: str, *, gives: bool) -> str:
+        """Return what gives it to an account, or takes it from there; empty if it is not known."""
+        if not self.verb:
+            return ""
+        if self.verb == "SET DEFAULT ROLE":
+            return f"SET DEFAULT ROLE {self.privilege if gives else 'NONE'} FOR {account}"
+        what = f"{self.privilege} ON {self.place}" if self.place else self.privilege
+        if gives is (self.verb == "GRANT"):
+            return f"GRANT {what} TO {account}{f' WITH {self.option}' if self.option else ''}"
+        return f"REVOKE {f'{self.option} FOR ' if self.option else ''}{what} FROM {account}"
 
 
-def describe_missing_privileges(wanted: set[tuple[str, str]], have: set[tuple[str, str]]) -> tuple[str, ...]:
-    """Return in words what is in the first and not in the second, which may hold all on an object."""
-    lacking = (right for right in wanted if right not in have and (ALL, right[1]) not in have)
-    return tuple(sorted(f"{privilege} ON {place}" if place else privilege for privilege, place in lacking))
+def parse_grant(line: str, account: str) -> set[Grant]:
+    """Return what a line of SHOW GRANTS for an account, quoted as there, gives it.
+
+    What follows the account there (the hash of its password, REQUIRE, limits) is no grant.
+    """
+    for verb, word in (("GRANT", " TO "), ("REVOKE", " FROM "), ("SET DEFAULT ROLE", " FOR ")):
+        head, found, rest = line.rpartition(word + account)
+        if not found or not head.startswith(verb + " "):
+            continue
+        head, rest = head.removeprefix(verb + " "), _QUOTED_TEXT.sub("", rest)
+        if verb == "SET DEFAULT ROLE":
+            return {Grant(head, verb=verb)}
+        if head.startswith("`"):
+            options = ["", ADMIN_OPTION] if ADMIN_OPTION in rest else [""]
+            return {Grant(role, option=option) for role in _ROLE.findall(head) for option in options}
+        privileges, _, place = head.partition(" ON ")
+        given = {
+            Grant(each, place, verb=verb)
+            for name, columns in _PRIVILEGE.findall(privileges)
+            for each in _privileges(name.strip(), columns)
+        }
+        if "GRANT OPTION" in rest:
+            given.add(Grant(GRANT_OPTION, place))
+        return {each for each in given if each.privilege not in {"", "USAGE"}}
+    return {Grant(line.replace(account, "…"), verb="")}
+
+
+def _privileges(name: str, columns: str) -> list[str]:
+    return [f"{name} ({column})" for column in _COLUMN.findall(columns)] if columns else [name]
 
 
 def _unquote(text: str) -> str:

@@ -34,6 +34,8 @@ _GIVES_AWAY: Final = ("mysql_clear_password", "dialog", "sha256_password", "mysq
 # Server error reference of MySQL and MariaDB; 2xxx are the client's.
 _REJECTED: Final = {1045, 1698, 1820, 1862, 3118, 3955, 4151}
 _BUSY: Final = {1040, 1053, 1203, 1205, 1213, 1226, 1969, 3024}
+# Session or statement were ended, or a node of a cluster is not ready: what was done is not known.
+_ENDED: Final = {1047, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 3169, 4031}
 _UNKNOWN_ADDRESS: Final = {1129, 1130}
 _DENIED: Final = {1044, 1142, 1143, 1227, 1370, 1410}
 _NO_SUCH_LOGIN: Final = {1396, 1133, 1141}
@@ -129,7 +131,7 @@ def translate_error(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one
     if code in _DENIED:
         return PermissionMissing(
             f"a grant is missing (error {code}): the administrator needs CREATE USER ON *.* and "
-            "SELECT (User, Host, plugin) ON mysql.user"
+            "SELECT ON mysql.*"
         )
     if code in _NO_SUCH_LOGIN:
         return LoginMissing(f"the server does not know the login any more (error {code})")
@@ -138,7 +140,8 @@ def translate_error(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one
             f"the server's options prevent it (error {code}): a replica is read-only; "
             "strict_password_validation refuses hashes"
         )
-    if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError) and not 1000 <= code < 2000:  # noqa: PLR2004 - the server's own codes
+    of_client = not 1000 <= code < 2000  # noqa: PLR2004 - the server's own codes
+    if code in _ENDED or (of_client and isinstance(error, pymysql.OperationalError | pymysql.InterfaceError)):
         return TargetUnreachable(f"the connection was lost (error {code}): what it did is not known")
     return RequestRefused(f"the server refused the request (error {code})")
 

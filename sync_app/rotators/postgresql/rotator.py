@@ -4,61 +4,35 @@ Rights of the administrator: CREATEROLE, and from PostgreSQL 16 on ADMIN OPTION 
 Nothing else is used.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from audit_app.network.outbound_limits import limited
 from sync_app.backends.base import FormField
-from sync_app.errors import BadDestination, LoginMissing, PermissionMissing, UnsupportedAuthPlugin
+from sync_app.errors import (
+    BadDestination,
+    LoginMissing,
+    PermissionMissing,
+    RequestRefused,
+    UnsupportedAuthPlugin,
+)
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins, require_client
-from sync_app.rotators.base import Fence
+from sync_app.rotators.base import Fence, LoginDifference
 from sync_app.rotators.credential_json import DatabaseCredential
-from sync_app.rotators.endpoint import endpoint_fields
+from sync_app.rotators.endpoint import Endpoint, endpoint_fields
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 _SPLIT_OF_ADMIN_OPTION: Final = 160_000
-# The longest list of missing rights that helps an operator.
-_SHOWN: Final = 20
-# What one role may do and the other may not, by whatever way it came to it.
-_MISSING: Final = """
-    WITH place AS (
-        SELECT 'DATABASE' AS kind, current_database()::text AS name, NULL::oid AS id, privilege
-          FROM unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) AS privilege
-        UNION ALL
-        SELECT 'SCHEMA', quote_ident(nspname), oid, privilege
-          FROM pg_namespace, unnest(ARRAY['USAGE', 'CREATE']) AS privilege
-         WHERE nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
-        UNION ALL
-        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, pg_class.oid::regclass::text,
-               pg_class.oid, privilege
-          FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace,
-               unnest(CASE relkind WHEN 'S' THEN ARRAY['USAGE', 'SELECT', 'UPDATE'] ELSE
-                      ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] END)
-               AS privilege
-         WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-           AND nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
-        UNION ALL
-        SELECT 'FUNCTION', pg_proc.oid::regprocedure::text, pg_proc.oid, 'EXECUTE'
-          FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-         WHERE nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
-    ), judged AS (
-        SELECT privilege || ' ON ' || kind || ' ' || name AS right_, CASE kind
-            WHEN 'DATABASE' THEN has_database_privilege(%(old)s, current_database(), privilege)
-                AND NOT has_database_privilege(%(new)s, current_database(), privilege)
-            WHEN 'SCHEMA' THEN has_schema_privilege(%(old)s, id, privilege)
-                AND NOT has_schema_privilege(%(new)s, id, privilege)
-            WHEN 'SEQUENCE' THEN has_sequence_privilege(%(old)s, id, privilege)
-                AND NOT has_sequence_privilege(%(new)s, id, privilege)
-            WHEN 'FUNCTION' THEN has_function_privilege(%(old)s, id, privilege)
-                AND NOT has_function_privilege(%(new)s, id, privilege)
-            ELSE has_table_privilege(%(old)s, id, privilege)
-                AND NOT has_table_privilege(%(new)s, id, privilege) END AS lacks
-          FROM place
-    )
-    SELECT right_ FROM judged WHERE lacks ORDER BY right_ LIMIT %(shown)s
-"""
+# Of SQLSTATE: no answer to this statement.
+_LOST: Final = ("08", "57", "25")
+# Of one comparison, in all databases where a login has anything.
+_COMPARE_SECONDS: Final = 20
+# GRANT by a role that may grant nothing of it: a warning, after which nothing was done.
+_NOT_GRANTED: Final = {"01007", "01006"}
 _RIGHTS: Final = """
     SELECT rolname, rolcanlogin, rolsuper, pg_has_role(rolname, 'MEMBER WITH ADMIN OPTION')
       FROM pg_roles WHERE rolname = ANY(%s)
@@ -103,13 +77,93 @@ class PostgreSql(AbLogins):
                 if not is_superuser and (login_is_superuser or (split and not is_admin_of)):
                     raise PermissionMissing(f"the administrator lacks ADMIN OPTION on the role {login}")
 
-    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        """Ask the server, in the value's database, what the one role may do and the other may not."""
-        new, old = self._credential(value), self._credential(current)
-        with self._open_session(new) as connection:
-            connection.execute(f"SET statement_timeout = {self.probe_seconds * 1000}")
-            names = {"old": old.username, "new": new.username, "shown": _SHOWN}
-            return tuple(row[0] for row in connection.execute(_MISSING, names).fetchall())
+    def compare_logins(self, current: str) -> tuple[LoginDifference, ...]:
+        """Compare by the catalogues, read as the served login wherever one of both has anything."""
+        from sync_app.rotators.postgresql import grants, logins
+
+        served = self._credential(current)
+        old, new = self._turns(current)
+        found: list[LoginDifference] = []
+        with limited(_COMPARE_SECONDS):
+            with self._session(self.probe_seconds) as connection:
+                found += logins.compare_addresses(connection, old=old, new=new)
+            with self._open_catalogues(served) as connection:
+                found += logins.compare_roles(connection, old=old, new=new)
+                found += grants.compare_in_database(connection, old=old, new=new)
+                others = logins.other_databases(connection, old=old, new=new)
+            for database in others:
+                there = replace(served, dbname=database)
+                with self._open_catalogues(there) as connection:
+                    found += grants.compare_in_database(connection, old=old, new=new)
+        return tuple(found)
+
+    def align_logins(
+        self,
+        differences: Sequence[LoginDifference],
+        *,
+        current: str,
+        allowed: Callable[[], None] | None = None,
+    ) -> tuple[LoginDifference, ...]:
+        """Run each statement behind a savepoint; unless it is `allowed`, all of it is rolled back."""
+        self._turns(current)
+        done = list(differences)
+        with limited(_COMPARE_SECONDS), ExitStack() as held:
+            if allowed is not None:
+                # Advisory locks are those of one database: here the one in which passwords are changed.
+                holder = held.enter_context(self._session(_COMPARE_SECONDS))
+                held.enter_context(holder.transaction())
+                self._lock(holder, _COMPARE_SECONDS * 1000)
+                allowed()
+            places = dict.fromkeys(each.database or self.settings["database"] for each in done if each.sql)
+            for place in places:
+                here = [
+                    number
+                    for number, each in enumerate(done)
+                    if each.sql and (each.database or self.settings["database"]) == place
+                ]
+                try:
+                    self._align_in(place, done, here, keep=allowed is not None)
+                except (RequestRefused, PermissionMissing) as error:
+                    # No session in this database.
+                    for number in here:
+                        done[number] = replace(done[number], refused=str(error))
+        return tuple(done)
+
+    def _align_in(
+        self, database: str, done: list[LoginDifference], here: Sequence[int], *, keep: bool
+    ) -> None:
+        import psycopg
+
+        name, password = self._admin["username"], self._admin["password"]
+        with self._connect(self.server, name, password, self.probe_seconds, database) as connection:
+            warned: set[str] = set()
+            connection.add_notice_handler(lambda notice: warned.add(notice.sqlstate or ""))
+            with connection.transaction(force_rollback=not keep):
+                self._limit_waits(connection, self.probe_seconds * 1000 // 2)
+                for number in here:
+                    warned.clear()
+                    refused = ""
+                    try:
+                        with connection.transaction():
+                            connection.execute(done[number].sql.encode())
+                    except psycopg.Error as error:
+                        if error.sqlstate is None or error.sqlstate.startswith(_LOST):
+                            raise
+                        refused = f"Keeper's administrator may not run it ({error.sqlstate})"
+                    if warned & _NOT_GRANTED:
+                        refused = "Keeper's administrator has no right to grant it"
+                    done[number] = replace(done[number], refused=refused)
+
+    def _limit_waits(self, connection: "Connection[Any]", milliseconds: int) -> None:
+        """Let the server end a transaction that waits, or is left."""
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"SET LOCAL {name} = {milliseconds}")
+
+    def _lock(self, connection: "Connection[Any]", milliseconds: int) -> None:
+        """Take the lock of these two logins until the end of the transaction."""
+        self._limit_waits(connection, milliseconds)
+        key = int.from_bytes(self._lock_digest()[:8], signed=True)
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
 
     def _usernames(self) -> tuple[str, str]:
         if self._admin["username"] in {self.settings["login_a"], self.settings["login_b"]}:
@@ -130,11 +184,7 @@ class PostgreSql(AbLogins):
 
             hashed = compute_verifier(connection, username=username, password=password)
             with connection.transaction():
-                limit = max(250, fence.seconds * 1000 // 4)
-                for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-                    connection.execute(f"SET LOCAL {name} = {limit}")
-                key = int.from_bytes(self._lock_digest()[:8], signed=True)
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+                self._lock(connection, max(250, fence.seconds * 1000 // 4))
                 fence.require_held()
 
                 connection.execute(
@@ -143,32 +193,42 @@ class PostgreSql(AbLogins):
                     )
                 )
 
-    def _log_in(self, credential: DatabaseCredential) -> None:
-        with self._open_session(credential):
-            return
+    def _log_in(self, server: Endpoint, credential: DatabaseCredential) -> None:
+        with self._open_session(server, credential) as connection:
+            connection.execute("SELECT 1")
 
     @contextmanager
-    def _open_session(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
+    def _open_session(self, server: Endpoint, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
         database = credential.dbname or self.settings["database"]
         with self._connect(
-            credential.username, credential.password, self.probe_seconds, database
+            server, credential.username, credential.password, self.probe_seconds, database
         ) as connection:
+            yield connection
+
+    @contextmanager
+    def _open_catalogues(self, credential: DatabaseCredential) -> Iterator["Connection[Any]"]:
+        """Log in to read catalogues: names come with their schema, and no setting of the login counts."""
+        with self._open_session(self.server, credential) as connection:
+            connection.execute(
+                "SET ROLE NONE; SET search_path = pg_catalog; SET jit = off; "
+                f"SET statement_timeout = {self.probe_seconds * 1000}"
+            )
             yield connection
 
     @contextmanager
     def _session(self, seconds: int) -> Iterator["Connection[Any]"]:
         with self._connect(
-            self._admin["username"], self._admin["password"], seconds, self.settings["database"]
+            self.server, self._admin["username"], self._admin["password"], seconds, self.settings["database"]
         ) as connection:
             yield connection
 
     @contextmanager
     def _connect(
-        self, username: str, password: str, seconds: int, database: str
+        self, server: Endpoint, username: str, password: str, seconds: int, database: str
     ) -> Iterator["Connection[Any]"]:
         with require_client("the rotator for PostgreSQL needs psycopg"):
             from sync_app.rotators.postgresql.client import connect
         with connect(
-            self.server, username=username, password=password, seconds=seconds, database=database
+            server, username=username, password=password, seconds=seconds, database=database
         ) as connection:
             yield connection

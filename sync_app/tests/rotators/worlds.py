@@ -161,7 +161,8 @@ class MariaDbWorld(DatabaseWorld):
 
     def build(self) -> None:
         self.execute(f"CREATE DATABASE app_{self.mark}")
-        for user, host in zip(self.users, ("127.0.0.%", "%"), strict=True):
+        for user in self.users:
+            host = "127.0.0.%"
             statement = f"CREATE USER %s@%s IDENTIFIED VIA {self.plugin} USING PASSWORD(%s)"
             self.execute(statement, user, host, f"first-{self.mark}")
             self.execute(f"GRANT SELECT, INSERT ON app_{self.mark}.* TO %s@%s", user, host)
@@ -178,7 +179,7 @@ class MariaDbWorld(DatabaseWorld):
         self.execute(f"GRANT DELETE ON app_{self.mark}.* TO %s@%s", self.users[0], "127.0.0.%")
 
     def grant_to_b_too(self) -> None:
-        self.execute(f"GRANT DELETE ON app_{self.mark}.* TO %s@%s", self.users[1], "%")
+        self.execute(f"GRANT DELETE ON app_{self.mark}.* TO %s@%s", self.users[1], "127.0.0.%")
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Any]:

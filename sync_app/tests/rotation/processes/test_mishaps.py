@@ -1,8 +1,11 @@
 """What goes wrong on the server's side: each ends as docs/rotation.md says, and what is served stays untouched."""
 
+import contextlib
 import json
+import threading
 from collections.abc import Iterator
 
+import pymysql
 import pytest
 
 from environments_app.tests.cast import Cast
@@ -21,7 +24,7 @@ from sync_app.tests.rotation.making import (
     worked,
 )
 from sync_app.tests.rotation.processes.lines import Line
-from sync_app.tests.rotators.worlds import DatabaseWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -42,7 +45,7 @@ def test_a_grant_that_b_lacks_stops_before_anything_is_served(cast: Cast, databa
     database.grant_to_a_alone()
     rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
-    assert "lacks permissions of the current login" in rotation.problem
+    assert "is not what the current login is" in rotation.problem
     assert stages(cast, secret)["current"] == database.current
     assert database.works(database.current)
     pending = stages(cast, secret)["pending"] or ""
@@ -87,6 +90,58 @@ def test_an_administrator_who_is_revoked_in_the_middle_is_replaced_and_it_goes_o
     rotation = worked(operator_actions.retry(actor=alice, rotation=rotation))
     assert (rotation.step, rotation.problem) == (Step.DONE, "")
     assert not database.works(database.current)
+
+
+def test_nothing_is_retired_while_the_served_login_is_refused(cast: Cast, database: DatabaseWorld) -> None:
+    """Somebody changes the login in use during the grace: the previous one is then the last that works."""
+    secret = made_secret(cast, database)
+    rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
+    served = stages(cast, secret)["current"] or ""
+    database.set_password(json.loads(served)["username"], "somebody else's")
+    rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.RETIRE, True)
+    assert "the value that is served as current cannot log in" in rotation.problem
+    assert database.works(database.current)
+    assert stages(cast, secret)["previous"] == database.current
+    # Put right, it goes on.
+    database.set_password(json.loads(served)["username"], json.loads(served)["password"])
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    assert (rotation.step, rotation.problem) == (Step.DONE, "")
+    assert not database.works(database.current)
+
+
+def test_sessions_that_the_server_ends_need_no_person(cast: Cast, database: DatabaseWorld) -> None:
+    """An administrator ends Keeper's sessions again and again (57P01): each attempt goes on from its step."""
+    secret = made_secret(cast, database)
+    rotation = asked(cast, made_policy(cast, database, secret=secret, grace_seconds=0))
+    for _ in range(4):
+        ended = threading.Event()
+        killer = threading.Thread(target=end_sessions, args=(database, ended))
+        killer.start()
+        try:
+            rotation = worked(waited(rotation))
+        finally:
+            ended.set()
+            killer.join()
+        assert rotation.stopped_at is None, rotation.problem
+        assert database.works(stages(cast, secret)["current"] or "")
+    for _ in range(3):
+        rotation = worked(waited(rotation))
+    assert (rotation.step, rotation.problem) == (Step.DONE, "")
+
+
+def end_sessions(database: DatabaseWorld, ended: threading.Event) -> None:
+    """End the sessions of the administrator and of both logins until told to stop."""
+    names = [*database.users, database.administrator]
+    while not ended.wait(0.01):
+        if isinstance(database, MariaDbWorld):
+            query = "SELECT id FROM information_schema.processlist WHERE user IN (%s, %s, %s)"
+            for (number,) in database.execute(query, *names):
+                with contextlib.suppress(pymysql.Error):
+                    database.execute(f"KILL {number}")
+        else:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN (%s, %s, %s)"
+            database.execute(query, *names)
 
 
 def test_a_server_that_is_down_for_a_while_is_waited_for_and_one_that_stays_down_stops_it(
