@@ -215,7 +215,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "rotation-rotate": (PageRule("editor", 302, method="POST"),),
     "rotation-dry-run": (PageRule("editor", method="POST"),),
     "rotation-logins": (PageRule("editor", method="POST"),),
-    # Without a comparison nothing is changed: back to the policy, which says why.
+    # Without a comparison nothing is changed: back to the policy, with the reason.
     "rotation-align": (PageRule("manager", 302, method="POST"),),
     "rotation-suspend": (PageRule("manager", 302, admin=302, method="POST"),),
     "rotation-resume": (PageRule("manager", 302, admin=302, method="POST"),),

@@ -177,7 +177,7 @@ def _grants_of(catalogue: str, column: str, *, has_oid: bool) -> str:
               FROM held GROUP BY class, id, part, other, privilege_type
         ), differing AS (
             SELECT * FROM judged WHERE (old_has <> new_has OR old_may_grant <> new_may_grant) AND NOT EXISTS (
-                   -- The owner's own entry says no more than the ownership, which is compared by itself.
+                   -- The owner's own entry adds nothing to the ownership, which is compared by itself.
                    SELECT FROM pg_shdepend AS tie
                     WHERE tie.refclassid = 'pg_authid'::regclass AND tie.deptype = 'o'
                       AND tie.classid = class AND tie.objid = id

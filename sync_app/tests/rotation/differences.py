@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Difference(NamedTuple):
-    """One difference. `names` is part of what the dry run and the stopped rotation say."""
+    """One difference. `names` is part of the finding of the dry run and of the problem."""
 
     kind: str
     names: str
@@ -17,7 +17,7 @@ class Difference(NamedTuple):
     undo: list[str]
     # Where a login that is refused stops the test before anything is compared.
     refuses: bool = False
-    # What the dry run says, where it finds another thing first.
+    # Part of the dry run, where it finds another thing first.
     dry_run: str = ""
 
 

@@ -28,7 +28,7 @@ def test_what_stops_is_told_and_what_goes_on_again_is_told_too(cast: Cast, maria
     mariadb.grant_to_a_alone()
     rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
     alert = Alert.objects.get(kind=STOPPED, open=True)
-    assert "lacks permissions of the current login" in alert.lines[0]
+    assert "is not what the current login is" in alert.lines[0]
     assert json.loads(mariadb.current)["password"] not in json.dumps(alert.lines)
     mariadb.grant_to_b_too()
     assert worked(retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.DONE
@@ -108,7 +108,7 @@ def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
     alert_overdue()
     alert = Alert.objects.get(open=True)
-    assert (alert.kind, "lacks permissions of the current login" in alert.lines[0]) == (STOPPED, True)
+    assert (alert.kind, "is not what the current login is" in alert.lines[0]) == (STOPPED, True)
     # The worker's own word is no news then.
     alerts.update_after_work(rotation)
     alert_overdue()

@@ -108,7 +108,7 @@ def missed(
         if not any(wanted in detail for detail in told):
             problems.append(f"{each.kind}: dry run: {told}")
         rotation = worked(operator_actions.retry(actor=erin, rotation=rotation))
-        # A login that the server says nothing about is tried again.
+        # A login without an answer is tried again.
         stopped = (rotation.stopped_at or each.refuses) and rotation.step in {Step.SET, Step.TEST}
         if not stopped or each.names not in rotation.problem:
             problems.append(f"{each.kind}: {rotation.step}: {rotation.problem}")

@@ -35,7 +35,7 @@ def left(seconds: float) -> None:
     [
         (LEASE.total_seconds(), True),
         (FENCE_SECONDS + 5, True),
-        # The act may take as long as the fence says: with less it ends under another worker's lease.
+        # The act may take as long as the fence allows: with less it ends under another worker's lease.
         (FENCE_SECONDS - 1, False),
         (1, False),
         (0, False),
