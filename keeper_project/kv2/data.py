@@ -36,9 +36,16 @@ from keeper_project.kv2.views import Kv2View, body_of
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.listed import genuine, listed
-from secrets_app.queries.lookup import can_in_any_scope, find_last_deleted, require_authentic, visible_secrets
+from secrets_app.queries.lookup import (
+    can_in_any_scope,
+    find_deleted_version,
+    find_last_deleted,
+    require_authentic,
+    visible_secrets,
+)
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import RevealedValue, reveal
+from secrets_app.values.versions import first_number
 
 _INVALID_PATH: Final = (
     "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to "
@@ -60,15 +67,17 @@ class DataView(Kv2View):
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Return a version's value, recorded; that of a deleted secret is absent, with its facts."""
         place, name = environment_of(self.actor, mount), path.rstrip("/")
+        asked = request.GET.get("version", "")
+        number = whole_number(asked, "version") if asked else 0
         try:
             secret = secret_at(self.actor, place, name)
+            shown = self._revealed(secret, number)
         except Kv2Error:
-            if deleted := find_last_deleted(actor=self.actor, environment=place, name=name):
-                facts = version_facts(deleted.current_number, _created(deleted), deleted=deleted.deleted_at)
+            if deleted := find_deleted_version(actor=self.actor, environment=place, name=name, number=number):
+                facts = version_facts(deleted.number, deleted.created_at, deleted=deleted.secret.deleted_at)
                 body = envelope({"data": None, "metadata": facts})
                 return respond(body, status=HTTPStatus.NOT_FOUND)
             raise
-        shown = self._revealed(secret, request.GET.get("version", ""))
         facts = version_facts(shown.version.number, shown.version.created_at)
         return respond(envelope({"data": fields_of(secret.secret_type, shown.value), "metadata": facts}))
 
@@ -87,7 +96,7 @@ class DataView(Kv2View):
         place, name = environment_of(self.actor, mount), path.rstrip("/")
         change, cas = given_fields(body), given_cas(body)
         secret = secret_at(self.actor, place, name)
-        shown = self._revealed(secret, "")
+        shown = self._revealed(secret, 0)
         fields = merged(members_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
 
@@ -97,8 +106,7 @@ class DataView(Kv2View):
         lifecycle.delete(actor=self.actor, secret=secret)
         return no_content()
 
-    def _revealed(self, secret: Secret, asked: str) -> RevealedValue:
-        number = whole_number(asked, "version") if asked else 0
+    def _revealed(self, secret: Secret, number: int) -> RevealedValue:
         try:
             return reveal(actor=self.actor, secret=secret, number=number or None, details=PROTOCOL)
         except NoSuchVersion as error:
@@ -106,7 +114,9 @@ class DataView(Kv2View):
 
     def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
         secret = self._seen(place, name)
-        if cas is not None and cas != (secret.current_number if secret else 0):
+        # After a deletion the number of the deleted version is asked for (KV v2), and 0 only of a new name.
+        last = secret.current_number if secret else first_number(place, name) - 1
+        if cas is not None and cas != last:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
         value, kind = stored_form(fields, secret)
         try:
@@ -126,7 +136,7 @@ class DataView(Kv2View):
     ) -> Secret:
         if secret is None and cas is not None:
             return write.create(
-                actor=self.actor, environment=place, name=name, secret_type=kind, value=value, comment=""
+                actor=self.actor, environment=place, name=name, secret_type=kind, value=value, number=cas + 1
             )
         expected = secret.etag if secret and cas is not None else None
         written, _ = write.put(

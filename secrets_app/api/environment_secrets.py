@@ -12,13 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from environments_app.environments.service import find_environment
+from environments_app.models import Environment
 from environments_app.tokens import offline_copies
 from secrets_app.api import serializers as documents
 from secrets_app.api.secrets import IF_MATCH, IF_NONE_MATCH, NO_CONTENT, UNCHANGED, SecretsView, answer
 from secrets_app.api.stages import STAGE
 from secrets_app.errors import InvalidInput
-from secrets_app.queries.lookup import find_secret_by_name
-from secrets_app.queries.states import is_unchanged, state_of
+from secrets_app.persistence.secret_store import ANY, NO_STATE
+from secrets_app.queries.lookup import find_active, find_secret_by_name
+from secrets_app.queries.states import is_unchanged, known_etags, state_of
 from secrets_app.services import lifecycle, write
 from secrets_app.services.compare import compare
 from secrets_app.services.exporting.dotenv_file import HEADER
@@ -26,6 +28,13 @@ from secrets_app.services.exporting.formats import EXPORT_RENDERERS, export_rend
 from secrets_app.services.exporting.names import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.names import validate_prefix, validate_secret_name
+
+UNLESS: Final = OpenApiParameter(
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="`*` creates only: 412 if the secret exists. ETags: 412 if it is in one of these states.",
+)
 
 
 class NamedSecretView(SecretsView):
@@ -48,12 +57,13 @@ class NamedSecretView(SecretsView):
         summary="Create or change a secret by name",
         request=documents.SecretChange,
         responses={200: documents.SecretDocument, 201: documents.SecretDocument},
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, UNLESS],
     )
     def put(self, request: Request, environment: str, name: str) -> Response:
         """Create the secret or change it; what is left out is kept, the value as well.
 
-        An equal value creates no version, and is recorded as a comparison: the answer reveals the value.
+        An equal value creates no version, and is recorded as a comparison: the answer reveals the value. With
+        `If-None-Match: *` it only creates.
         """
         validate_secret_name(name)
         place = find_environment(actor=self.actor, name=environment)
@@ -69,11 +79,23 @@ class NamedSecretView(SecretsView):
             name=name,
             secret_type=fields.get("secret_type"),
             value=fields.get("value"),
-            expected=self.expected(),
+            expected=self._required(place, name),
+            only_new=ANY in known_etags(request.headers.get("If-None-Match", "")),
             comment=fields.get("comment", ""),
             **given.metadata,
         )
         return answer(secret, status_code=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
+
+    def _required(self, place: Environment, name: str) -> str | None:
+        """Return the state that the conditions of a PUT require; `write.put` asks for the rights."""
+        unless = known_etags(self.request.headers.get("If-None-Match", "")) - {ANY}
+        if not unless and "If-Match" not in self.request.headers:
+            return None
+        secret = find_active(place, name)
+        if not secret or not unless:
+            return self.expected(secret)
+        # Not one of these states: the one that was just seen, or none.
+        return NO_STATE if f'"{secret.etag}"' in unless else self.expected(secret) or secret.etag
 
     @extend_schema(summary="Delete a secret by name", responses={204: NO_CONTENT}, parameters=[IF_MATCH])
     def delete(self, request: Request, environment: str, name: str) -> Response:
@@ -81,7 +103,7 @@ class NamedSecretView(SecretsView):
         validate_secret_name(name)
         place = find_environment(actor=self.actor, name=environment)
         secret = find_secret_by_name(actor=self.actor, environment=place, name=name)
-        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected())
+        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected(secret))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
@@ -23,6 +24,7 @@ from secrets_app.generators.registry import generate
 from secrets_app.generators.selection import kind_for
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.secret_store import ANY, NO_STATE
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
@@ -30,7 +32,12 @@ from secrets_app.queries.states import is_known, known_etags
 from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.services.read import require_readable, reveal
 
-IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that was read.")
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag that was read, several of them, or `*`: 412 if the secret is in another state.",
+)
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match",
     str,
@@ -59,10 +66,19 @@ class SecretsView(GenericAPIView[Any]):
         serializer.is_valid(raise_exception=True)
         return serializer
 
-    def expected(self) -> str | None:
-        """Return the ETag that a writer claims to have read, or None."""
+    def expected(self, secret: Secret | None) -> str | None:
+        """Return the state that a write requires by `If-Match`: the present one if the header names it.
+
+        The comparison is strong (RFC 9110, 13.1.1). None: the request has no such condition.
+        """
         header = self.request.headers.get("If-Match")
-        return None if header is None else header.strip().removeprefix("W/").strip('"')
+        if header is None:
+            return None
+        if header.strip() == ANY:
+            return ANY
+        # A tag without quotes is no tag by the RFC; clients send it all the same.
+        tags = parse_etags(header) or [f'"{header.strip()}"']
+        return secret.etag if secret and f'"{secret.etag}"' in tags else NO_STATE
 
     def shown(self, secret: Secret) -> Response:
         """Return a secret, with its value, or that of `?stage=`, for those who may reveal it.
@@ -203,7 +219,7 @@ class SecretView(SecretsView):
     def delete(self, request: Request, id: int) -> Response:
         """Delete a secret softly; it can be restored until it is purged."""
         secret = find_secret(actor=self.actor, id=id)
-        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected())
+        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected(secret))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _change(self, id: int) -> Response:
@@ -221,7 +237,7 @@ class SecretView(SecretsView):
             secret=secret,
             value=fields.get("value"),
             secret_type=fields.get("secret_type"),
-            expected=self.expected(),
+            expected=self.expected(secret),
             comment=fields.get("comment", ""),
             **given.metadata,
         )
@@ -263,7 +279,7 @@ class RollbackView(SecretsView):
         secret = find_secret(actor=self.actor, id=id)
         number = self.given(documents.RollbackDocument).validated_data["version"]
         return answer(
-            write.rollback(actor=self.actor, secret=secret, number=number, expected=self.expected())
+            write.rollback(actor=self.actor, secret=secret, number=number, expected=self.expected(secret))
         )
 
 
@@ -280,7 +296,9 @@ class RenameView(SecretsView):
         """Give a secret another name in its environment."""
         secret = find_secret(actor=self.actor, id=id)
         name = self.given(documents.RenameDocument).validated_data["name"]
-        return answer(lifecycle.rename(actor=self.actor, secret=secret, name=name, expected=self.expected()))
+        return answer(
+            lifecycle.rename(actor=self.actor, secret=secret, name=name, expected=self.expected(secret))
+        )
 
 
 class CopyView(SecretsView):

@@ -20,6 +20,7 @@ from secrets_app.persistence.secret_store import insert
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.write import new_secret
 from secrets_app.values.names import validate_secret_name
+from secrets_app.values.versions import first_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def _import(environment: Environment, name: str, token: bytes, secret_type: Secr
     secret = new_secret(
         environment=environment, name=name, secret_type=secret_type, value=plaintext.decode(), metadata={}
     )
+    secret.current_number = first_number(environment, name)
     version = _version(secret, token, plaintext)
     with transaction.atomic():
         # The lock on the stream's head keeps the end of the migration out until this is stored.
@@ -88,7 +90,7 @@ def _version(secret: Secret, token: bytes, plaintext: bytes) -> SecretVersion:
     version = SecretVersion(
         uuid=uuid7(),
         secret=secret,
-        number=1,
+        number=secret.current_number,
         fingerprint=fingerprints.fingerprint(plaintext),
         author=actor.name,
         author_uuid=actor.uuid,

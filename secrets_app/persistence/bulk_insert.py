@@ -89,6 +89,11 @@ class NewRow(NamedTuple):
     version: Sequence[Any]
     entry: CreatedItem
 
+    @property
+    def number(self) -> int:
+        """The number of the first version."""
+        return self.entry[1]
+
 
 class NewRows:
     """Makes the rows of one environment, of one writer and one moment; what they share is built once."""
@@ -97,7 +102,7 @@ class NewRows:
         self, *, actor: Principal, environment: Environment, data_key: PlainKey, at: datetime
     ) -> None:
         self._actor = actor
-        self._environment = environment
+        self.environment = environment
         self._stream = environment_stream(environment.uuid)
         self._data_key = data_key
         self._data_key_id = data_key.id.hex
@@ -111,20 +116,29 @@ class NewRows:
         self._ops = connections[DEFAULT_DB_ALIAS].ops
         self._stored_at = self._ops.adapt_datetimefield_value(at)
 
-    def made(self, described: Described, *, value: str, comment: str, secret: str, version: str) -> NewRow:
-        """Return the row of a secret, under uuids in hexadecimal.
+    def made(
+        self,
+        described: Described,
+        *,
+        value: str,
+        comment: str,
+        secret: str,
+        version: str,
+        number: int = _FIRST,
+    ) -> NewRow:
+        """Return the row of a secret, under uuids in hexadecimal, with `number` as its version's number.
 
         Call it before the transaction in which it is stored.
         """
         plaintext, secret_uuid, version_uuid = value.encode(), uuid_text(secret), uuid_text(version)
-        row_mac = self._row_mac(secret_uuid, described)
+        row_mac = self._row_mac(secret_uuid, described, number)
         fingerprint = fingerprints.fingerprint(plaintext)
-        binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), _FIRST)
+        binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), number)
         envelope = seal.seal_bound(plaintext, data_key=self._data_key, binding=binding)
         digest = digest_message(
             version=version_uuid,
             secret=secret_uuid,
-            number=_FIRST,
+            number=number,
             fingerprint=fingerprint,
             author=self._author[0],
             author_uuid=self._author_uuid,
@@ -132,15 +146,15 @@ class NewRows:
             at=self._told_at,
         )
         return NewRow(
-            self._environment,
+            self.environment,
             described,
             UUID(int=int(secret, 16)),
-            self._secret(secret, described, row_mac),
+            self._secret(secret, described, row_mac, number),
             (
-                version, _FIRST, envelope, self._data_key_id, fingerprint, *self._author, comment,
+                version, number, envelope, self._data_key_id, fingerprint, *self._author, comment,
                 self._stored_at,
             ),
-            (secret_uuid, _FIRST, described.name, digest_of_mac(row_mac), listed_digest(digest)),
+            (secret_uuid, number, described.name, digest_of_mac(row_mac), listed_digest(digest)),
         )  # fmt: skip
 
     def event(self, rows: Sequence[NewRow], told: Mapping[str, Json]) -> EventDraft:
@@ -149,7 +163,7 @@ class NewRows:
             actor=self._actor,
             action=Action.SECRET_CREATE,
             stream=self._stream,
-            object=AuditObject("environment", self._environment.uuid, self._environment.name),
+            object=AuditObject("environment", self.environment.uuid, self.environment.name),
             details={**told, "bulk": True, "count": len(rows)},
             manifest=[row.entry for row in rows],
         )
@@ -158,31 +172,31 @@ class NewRows:
         """Return the secret of a row that was stored under this id."""
         name, secret_type, facts, description, tags, owner, expires_at = row.described
         return CreatedSecret(
-            pk, row.uuid, name, secret_type, self._environment, self._environment.id, description, tags,
-            owner, expires_at, facts, self._at, self._at, self._at,
+            pk, row.uuid, name, secret_type, self.environment, self.environment.id, description, tags,
+            owner, expires_at, facts, self._at, self._at, self._at, row.number,
         )  # fmt: skip
 
-    def _row_mac(self, uuid: str, described: Described) -> bytes:
+    def _row_mac(self, uuid: str, described: Described, number: int) -> bytes:
         covered: dict[str, object] = {
             "environment.uuid": self._environment_uuid,
             "name": described.name,
             "secret_type": described.secret_type,
-            "current_number": _FIRST,
+            "current_number": number,
             "previous_number": None,
             "pending_number": None,
             "live": True,
         }
         return keyring().mac(Purpose.ROW_MAC, mac_message(Secret.MAC_LABEL, uuid, covered))
 
-    def _secret(self, uuid: str, described: Described, row_mac: bytes) -> Sequence[Any]:
+    def _secret(self, uuid: str, described: Described, row_mac: bytes, number: int) -> Sequence[Any]:
         name, secret_type, facts, description, tags, owner, expires_at = described
         ops = self._ops
         return (
-            uuid, self._environment.id, name, str(secret_type), description, tags_text(tags),
+            uuid, self.environment.id, name, str(secret_type), description, tags_text(tags),
             tags_mac(uuid_text(uuid), tags) if tags else b"", owner,
             ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             ops.adapt_json_value(facts, None) if facts else "{}",
-            _FIRST, None, None, _FIRST, True, None, self._stored_at,
+            number, None, None, _FIRST, True, None, self._stored_at,
             None, "", search_text(name, description, owner, tags), self._stored_at, self._stored_at, row_mac,
         )  # fmt: skip
 

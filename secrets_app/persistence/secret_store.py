@@ -25,17 +25,19 @@ from secrets_app.interfaces.write_guards import Confirm
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence import references
 from secrets_app.persistence.references import Place
-from secrets_app.values.versions import write_details
+from secrets_app.values.versions import first_number, query_for_first_number, write_details
 
 # If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
 ANY: Final = "*"
+# No secret is in it.
+NO_STATE: Final = ""
 Listener = Callable[[int, Collection[str]], None]
 
 
 def check_etag(secret: Secret, expected: str | None) -> None:
     """Refuse a writer that read an older state. Raises StaleVersion.
 
-    `expected` is an ETag, ANY for a secret in whatever state, or None.
+    `expected` is an ETag, ANY for a secret in whatever state, NO_STATE, or None.
     """
     if expected not in {None, ANY, secret.etag}:
         raise StaleVersion(
@@ -55,7 +57,8 @@ def insert(
 ) -> None:
     """Store a new secret with its first version, what that refers to, and the event of it.
 
-    Raises NameTaken if a living secret of the environment has the name.
+    Raises NameTaken if a living secret of the environment has the name, and StaleVersion if the number is
+    that of a secret which was deleted meanwhile.
     """
     try:
         with transaction.atomic():
@@ -63,8 +66,12 @@ def insert(
             prepared.insert(secret)
             secret.note_stored()
             version.secret = secret
-            asking = partial(_queries, secret, clearance, locks=bool(places))
+            asking = partial(_new_queries, secret, clearance, locks=bool(places))
             with joint_queries.written([prepared.insertion(version)], asking=asking):
+                if first_number(secret.environment, secret.name) > version.number:
+                    raise StaleVersion(
+                        "The secret was written and deleted meanwhile. Nothing was saved. Try again."
+                    )
                 clearance.require_unneeded(secret.environment)
                 if places:
                     references.store(secret, places)
@@ -192,6 +199,13 @@ def _queries(
     if locks:
         return queries
     return [*queries, event_store.heads_to_lock({streams.environment_stream(secret.environment.uuid)})]
+
+
+def _new_queries(secret: Secret, clearance: ApprovalGrant, *, locks: bool) -> list[Statement]:
+    return [
+        query_for_first_number(secret.environment, secret.name),
+        *_queries(secret, clearance, locks=locks),
+    ]
 
 
 def _make_current(secret: Secret, version: SecretVersion) -> None:

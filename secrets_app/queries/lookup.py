@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from django.db.models import BigIntegerField, CharField, QuerySet
+from django.db.models import BigIntegerField, CharField, F, QuerySet
 
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
@@ -11,7 +11,7 @@ from environments_app.authorization.policy import Principal, allows, require, vi
 from environments_app.errors import Invisible
 from environments_app.models import Environment
 from secrets_app.errors import StaleVersion, TamperedSecret
-from secrets_app.models import Secret
+from secrets_app.models import Secret, SecretVersion
 
 _BY_ID: Final = PreparedQuery(
     lambda: Secret.objects.select_related("environment").filter(pk=Argument(0, BigIntegerField())).order_by()
@@ -69,6 +69,15 @@ def find_last_deleted(*, actor: Principal, environment: Environment, name: str) 
     """Return the secret of a name that was deleted last, if the actor may know of it."""
     found = visible_secrets(actor, deleted=True).filter(environment=environment, name=name)
     return found.order_by("-deleted_at").first()
+
+
+def find_deleted_version(
+    *, actor: Principal, environment: Environment, name: str, number: int = 0
+) -> SecretVersion | None:
+    """Return a version of a deleted secret of a name, if the actor may know of it; 0: the last one."""
+    secrets = visible_secrets(actor, deleted=True).filter(environment=environment, name=name)
+    versions = SecretVersion.objects.filter(secret__in=secrets, number=number or F("secret__current_number"))
+    return versions.select_related("secret").defer("value").order_by("-secret__deleted_at").first()
 
 
 def find_active(environment: Environment, name: str) -> Secret | None:

@@ -21,7 +21,7 @@ from environments_app.approvals.gate import (
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
-from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, TooManyItems
+from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, StaleVersion, TooManyItems
 from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret
 from secrets_app.persistence.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
@@ -31,6 +31,7 @@ from secrets_app.services.proposals import creating_many
 from secrets_app.values.expiry import effective_expiry
 from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata
 from secrets_app.values.names import validate_secret_name
+from secrets_app.values.versions import first_numbers
 
 MAX_ITEMS: Final = 1000
 # What a request for approval keeps sealed at most.
@@ -78,7 +79,7 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     Each environment gets one event, whose manifest lists its secrets (docs/adr/0022).
 
     Raises TooManyItems, InvalidItems naming the offending ones, NameTaken if a name lives already,
-    ApprovalNeeded, and Forbidden or Invisible.
+    StaleVersion if a secret of a name was deleted meanwhile, ApprovalNeeded, and Forbidden or Invisible.
     """
     refuse_too_many(len(items))
     described = _described(items)
@@ -168,12 +169,23 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
         pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
         for pk, place in {item.environment.id: item.environment for item in items}.items()
     }
+    numbers = {
+        pk: first_numbers(maker.environment, [item.name for item in items if item.environment.id == pk])
+        for pk, maker in makers.items()
+    }
     # Two runs, so that both indexes grow at their ends.
     uuids, version_uuids = ordered_uuids(len(items)), ordered_uuids(len(items))
     made = []
     for item, about, secret, version in zip(items, described, uuids, version_uuids, strict=True):
         maker = makers[item.environment.id]
-        row = maker.made(about, value=item.value, comment=item.comment, secret=secret, version=version)
+        row = maker.made(
+            about,
+            value=item.value,
+            comment=item.comment,
+            secret=secret,
+            version=version,
+            number=numbers[item.environment.id].get(item.name, 1),
+        )
         made.append((maker, row))
     return made
 
@@ -183,6 +195,10 @@ def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) ->
     stored: dict[NewRows, list[NewRow]] = {}
     for maker, row in made:
         stored.setdefault(maker, []).append(row)
+    for maker, rows in stored.items():
+        numbers = first_numbers(maker.environment, [row.described.name for row in rows])
+        if any(numbers.get(row.described.name, 1) > row.number for row in rows):
+            raise StaleVersion("A secret was deleted meanwhile. None was stored. Try again.")
     drafts = [maker.event(rows, approved[rows[0].environment.id]) for maker, rows in stored.items()]
     # In one order, so that two calls do not wait for each other's streams.
     for draft in sorted(drafts, key=attrgetter("stream")):

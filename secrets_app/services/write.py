@@ -27,8 +27,10 @@ from secrets_app.values.metadata import Metadata, apply_metadata, checked_commen
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import (
     NewValue,
-    fingerprints_from,
+    first_number,
+    following_from,
     next_number,
+    queries_for_creating,
     queries_for_writing,
     sealed_version,
 )
@@ -45,14 +47,17 @@ def create(
     secret_type: SecretType,
     value: str,
     comment: str = "",
+    number: int | None = None,
     clearance: ApprovalGrant | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
-    """Create a secret with its first version.
+    """Create a secret with its first version, whose number follows those of deleted secrets of its name.
 
-    `clearance` is that of a larger act of which this is a part, such as a copy.
-    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, ApprovalNeeded,
-    and Forbidden or Invisible.
+    `number` is the one that the caller expects. `clearance` is that of a larger act of which this is a part,
+    such as a copy.
+
+    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, StaleVersion if the
+    number is another, ApprovalNeeded, and Forbidden or Invisible.
     """
     validate_secret_name(name)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
@@ -67,12 +72,16 @@ def create(
         actor=actor,
         proposal=proposals.creating(secret, value=value, comment=comment, metadata=metadata),
     )
-    version = sealed_version(
-        actor=actor,
-        secret=secret,
-        number=1,
-        value=NewValue(text=value, comment=comment),
-    )
+    with asked(partial(queries_for_creating, environment, name)):
+        secret.current_number = first_number(environment, name)
+        if number not in {None, secret.current_number}:
+            raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
+        version = sealed_version(
+            actor=actor,
+            secret=secret,
+            number=secret.current_number,
+            value=NewValue(text=value, comment=comment),
+        )
     insert(
         actor=actor,
         secret=secret,
@@ -133,12 +142,16 @@ def put(
     secret_type: SecretType | None = None,
     value: str | None = None,
     expected: str | None = None,
+    only_new: bool = False,
     comment: str = "",
     **metadata: Unpack[Metadata],
 ) -> tuple[Secret, bool]:
     """Create the secret of this name or change it; return it and whether it was created.
 
-    Raises what `create` and `update` raise, and InvalidInput if a new secret has no value.
+    With `only_new` it is created or left as it is.
+
+    Raises what `create` and `update` raise, InvalidInput if a new secret has no value, and StaleVersion if it
+    exists and may only be new.
     """
     validate_secret_name(name)
     secret = find_active(environment, name)
@@ -150,6 +163,9 @@ def put(
     if secret is None:
         require(actor=actor, action=Action.SECRET_UPDATE, environment=environment, name=name)
         raise StaleVersion("There is no such secret any more; nothing was written.")
+    if only_new:
+        require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
+        raise StaleVersion("The secret exists already. Nothing was written.")
     changed = update(
         actor=actor,
         secret=secret,
@@ -323,12 +339,12 @@ def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str 
     """
     if value is None:
         return None, 0
-    known = fingerprints_from(secret, secret.current_number)
+    following, known = following_from(secret, secret.current_number)
     current = known.get(secret.current_number)
     if current is None:
         current = bytes(current_version_of(secret).fingerprint)
     if not fingerprints.matches(value.encode(), current):
-        return value, max(known) + 1
+        return value, following
     # That nothing changes confirms a guess, also where writing another value is not let through.
     commit_record(
         actor=actor,

@@ -231,7 +231,7 @@ def test_a_stale_writer_is_refused_and_nothing_is_lost(
     assert is_problem(send(erin, "POST", f"{path}/rename", {"name": "x"}, If_Match='"1-1"'), 412)
     document = erin.get(path).json()
     assert (document["value"], document["version"], document["name"]) == ("second", 2, "db/password")
-    for etag in ("{}", "W/{}", "*"):
+    for etag in ("{}", "*"):
         current = etag.format(erin.get(path)["ETag"])
         assert send(erin, "PATCH", path, {"description": etag}, If_Match=current).status_code == 200
 

@@ -1,11 +1,12 @@
 """Makes the versions of secrets: sealed before the transaction, digested for the audit log."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from django.db.models import BigIntegerField, IntegerField
+from django.db.models import BigIntegerField, CharField, IntegerField, Max
 
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
 from audit_app.db.joint_queries import Statement
@@ -13,6 +14,7 @@ from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import Actor
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import uuid7
+from environments_app.models import Environment
 from secrets_app.envelope.seal import seal
 from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key, query_for_active_key
@@ -55,33 +57,75 @@ def sealed_version(*, actor: Actor, secret: Secret, number: int, value: NewValue
     return version
 
 
+# Of all secrets that have or had the name: a program may have pinned a number of a former one.
 _FROM_NUMBER: Final = PreparedQuery(
     lambda: (
         SecretVersion.objects.filter(
-            secret_id=Argument(0, BigIntegerField()), number__gte=Argument(1, IntegerField())
+            secret__environment_id=Argument(0, BigIntegerField()),
+            secret__name=Argument(1, CharField()),
+            number__gte=Argument(2, IntegerField()),
         )
         .order_by("number")
-        .values_list("number", "fingerprint")
+        .values_list("secret_id", "number", "fingerprint")
+    )
+)
+_LAST_OF_FORMER: Final = PreparedQuery(
+    lambda: (
+        SecretVersion.objects.filter(
+            secret__environment_id=Argument(0, BigIntegerField()),
+            secret__name=Argument(1, CharField()),
+            secret__live__isnull=True,
+        )
+        .order_by("-number")
+        .values_list("number")[:1]
     )
 )
 
 
-def fingerprints_from(secret: Secret, number: int) -> dict[int, bytes]:
-    """Return the fingerprints of a secret's versions from `number` on, pending ones included, by number."""
-    return {found: bytes(fingerprint) for found, fingerprint in _FROM_NUMBER.all(secret.pk, number)}
+def first_number(environment: Environment, name: str) -> int:
+    """Return the number of a new secret's first version: the next after the deleted secrets of its name."""
+    return (_LAST_OF_FORMER.first(environment.pk, name) or (0,))[0] + 1
+
+
+def query_for_first_number(environment: Environment, name: str) -> Statement:
+    """Return what `first_number` asks."""
+    return _LAST_OF_FORMER.statement(environment.pk, name)
+
+
+def queries_for_creating(environment: Environment, name: str) -> list[Statement]:
+    """Return what a first version asks: its number, and the key that seals it."""
+    return [query_for_first_number(environment, name), query_for_active_key(environment)]
+
+
+def first_numbers(environment: Environment, names: Sequence[str]) -> dict[str, int]:
+    """Return what `first_number` does for many names, by name, of those that are not 1."""
+    rows = SecretVersion.objects.filter(
+        secret__environment=environment, secret__name__in=names, secret__live=None
+    )
+    return dict(rows.order_by().values_list("secret__name").annotate(first=Max("number") + 1))
+
+
+def following_from(secret: Secret, number: int) -> tuple[int, dict[int, bytes]]:
+    """Return the number of the next version, and the fingerprints from `number` on, by number.
+
+    The number comes after those of the secret, pending ones included, and of deleted secrets of its name.
+    """
+    rows = _FROM_NUMBER.all(secret.environment_id, secret.name, number)
+    own = {found: bytes(fingerprint) for owner, found, fingerprint in rows if owner == secret.pk}
+    return max((found for _, found, _ in rows), default=number) + 1, own
 
 
 def queries_for_writing(secret: Secret) -> list[Statement]:
     """Return what a new value of a secret asks: its newest versions, and the key that seals it."""
     return [
-        _FROM_NUMBER.statement(secret.pk, secret.current_number),
+        _FROM_NUMBER.statement(secret.environment_id, secret.name, secret.current_number),
         query_for_active_key(secret.environment),
     ]
 
 
 def next_number(secret: Secret) -> int:
-    """Return the number after the highest that the secret has, pending ones included."""
-    return max(fingerprints_from(secret, secret.current_number), default=secret.current_number) + 1
+    """Return the number of the next version of a secret."""
+    return following_from(secret, secret.current_number)[0]
 
 
 def version_digest(version: SecretVersion) -> str:

@@ -65,8 +65,9 @@ def test_a_new_version_by_name(client: Client) -> None:
 
 
 def test_a_new_secret(client: Client) -> None:
-    # Token; environment; name; data key; secret; version, protection, head; event, head; references, targets.
-    assert len(taken := statements(lambda: put(client, "new", value="first"))) == (8 if MARIADB else 12), (
+    # Token; environment; name; number, data key; secret; version, number, protection, head; event, head;
+    # references, targets.
+    assert len(taken := statements(lambda: put(client, "new", value="first"))) == (8 if MARIADB else 14), (
         taken
     )
 
