@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from audit_app.events.actors import Actor
@@ -14,6 +15,10 @@ class TrailPolicy(Protocol):
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the streams that the actor may read, or None for all of them."""
+        ...
+
+    def own_events(self, actor: Actor) -> Q:
+        """Return the condition on events of the actor's own acts: those that the actor may read."""
         ...
 
     def named_streams(self, actor: Actor) -> Mapping[str, str]:

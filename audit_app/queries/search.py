@@ -101,8 +101,8 @@ def events(
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
-    A person reads what they did themselves in every stream: all that is found for one who may read no
-    stream, and for others where `actor` names them.
+    A person reads what they did themselves in every stream, but of denied acts only those on what they may
+    know: all that is found for one who may read no stream, and for others where `actor` names them.
     `actions` are those of which one will do. An object is also found in the manifests of acts on many.
     `since` is inclusive and `until` exclusive; `environment` is a name. Without `housekeeping`, what
     Keeper did on the way is left out, unless it failed. If `goes_by_index`, events that the
@@ -121,7 +121,8 @@ def events(
     act, compared, wanted = (
         (_UNINDEXED, _UNINDEXED, Q()) if is_narrow else _by_acts([place] if place else readable, acts)
     )
-    wanted &= Q(actor_kind=ActorKind.USER) if is_own else _in_streams(readable, compared)
+    own = Q(actor_kind=ActorKind.USER)
+    wanted &= own & trail_policy().own_events(viewer) if is_own else _in_streams(readable, compared)
     exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db.models import Q
 
 from audit_app.errors import NotSealedHere
 from audit_app.interfaces.keyring import Keyring, KeyringUnavailable, Place, Purpose, Signature
@@ -72,6 +73,9 @@ class OpenPolicy:
     def readable_streams(self, actor: object) -> list[str] | None:
         return None
 
+    def own_events(self, actor: object) -> Q:
+        return Q()
+
     def named_streams(self, actor: object) -> dict[str, str]:
         return {"a": "environment:a", "b": "environment:b"}
 
@@ -81,6 +85,9 @@ class EnvironmentPolicy:
 
     def readable_streams(self, actor: object) -> list[str] | None:
         return ["environment:a"]
+
+    def own_events(self, actor: object) -> Q:
+        return Q()
 
     def named_streams(self, actor: object) -> dict[str, str]:
         return {"a": "environment:a"}

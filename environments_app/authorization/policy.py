@@ -394,6 +394,32 @@ class TrailPolicy:
         names = (streams.environment_stream(grant.environment_uuid) for grant in managed)
         return list(dict.fromkeys(names))
 
+    def own_events(self, actor: Actor) -> Q:
+        """Return the condition on what an actor did themselves: what they may read of it.
+
+        A denied act is recorded with what it found. It is theirs to read if they may know the object: else
+        the log would answer what the denial did not. A personal token reads what lies in its scope.
+        """
+        if not isinstance(actor, Principal):
+            return _NOTHING
+        if actor.sees_installation:
+            return Q()
+        scoped = actor.scope is not None and bool(actor.scope.environment_id or actor.scope.prefix)
+        reached = _NOTHING
+        for grant in actor.grants:
+            known = Q(object_kind="secret")
+            if grant.prefix:
+                known &= _under(grant.prefix, "object_name")
+            if not (scoped and grant.prefix):
+                # Of the environment, or of a name as it was typed.
+                known |= Q(object_kind="environment")
+            reached |= known & Q(stream__unindexed=streams.environment_stream(grant.environment_uuid))
+        if scoped:
+            return reached
+        reached |= Q(object_uuid=actor.uuid) | Q(object_kind__in=["deployment", "report", "trail"])
+        reached |= Q(stream__unindexed__in=self.readable_streams(actor) or [])
+        return ~Q(outcome=Outcome.DENIED) | reached
+
     def named_streams(self, actor: Actor) -> dict[str, str]:
         """Return the streams of the environments that the actor may read, by the environment's name."""
         if not isinstance(actor, Principal):
