@@ -1,8 +1,8 @@
 """Whether what a token may read of an environment is still as its caller has it.
 
-The state (`state_of`) adds up all rows. It is kept for as long as the head of the environment's stream stays
-where it was: each change of a secret appends its event in the same transaction. So a poll of an environment
-in which nothing happens reads one row, whatever the number of its secrets.
+The state (`state_of`) reads a row for each secret. It is kept for as long as the head of the environment's
+stream stays where it was: each change of a secret appends its event in the same transaction. So a poll of an
+environment in which nothing happens reads one row, whatever the number of its secrets.
 """
 
 from collections.abc import Set as AbstractSet
