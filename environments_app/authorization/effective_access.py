@@ -52,7 +52,10 @@ class AccessPath:
     prefix: str = ""
     expires_at: datetime | None = None
     granted_by: str = ""
+    granted_at: datetime | None = None
     hindrances: tuple[str, ...] = ()
+    # The account of a person.
+    user: User | None = None
 
     @property
     def reads(self) -> bool:
@@ -68,7 +71,7 @@ def explain_access(
     """
     require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
     ways = [
-        *_of_people(environment, name),
+        *ways_of_people(environment, name),
         *_of_tokens(environment, name),
         *_of_trusts(environment, name),
         *_of_the_installation(),
@@ -78,7 +81,8 @@ def explain_access(
     return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
 
 
-def _of_people(environment: Environment, name: str) -> Iterator[AccessPath]:
+def ways_of_people(environment: Environment, name: str = "") -> Iterator[AccessPath]:
+    """Yield each way of a person into an environment, those through groups for each member; asks no right."""
     members = Prefetch("group__group_members", GroupMember.objects.select_related("user", "group"))
     rows = Membership.objects.filter(environment=environment)
     mapped = _mapped_groups(environment)
@@ -148,7 +152,9 @@ def _way(
         prefix=row.prefix,
         expires_at=row.expires_at,
         granted_by=row.granted_by.username if row.granted_by else "",
+        granted_at=row.created_at,
         hindrances=tuple(why for why, holds in found.items() if holds),
+        user=user,
     )
 
 
