@@ -31,7 +31,6 @@ from environments_app.models import (
 from environments_app.saml import group_mapping
 from environments_app.sessions.personal_tokens import revoke_token
 from environments_app.tokens import expiry_alerts
-from environments_app.tokens import service as tokens
 
 
 @admin.register(Environment)
@@ -54,7 +53,9 @@ class EnvironmentAdmin(ServiceAdmin):
         return ("name",) if obj else ()
 
     def create(self, *, actor: Principal, form: Any) -> Environment:
-        return environments.create_environment(actor=actor, **form.cleaned_data)
+        # The form shows 0; left so, the environment becomes the last.
+        position = form.cleaned_data["position"] if "position" in form.changed_data else None
+        return environments.create_environment(actor=actor, **form.cleaned_data | {"position": position})
 
     def change(self, *, actor: Principal, row: Any, form: Any) -> Environment:
         fields = {name: form.cleaned_data[name] for name in form.changed_data}
@@ -151,10 +152,6 @@ class ServiceTokenAdmin(ServiceAdmin):
     @admin.display(description="status")
     def status(self, token: ServiceToken) -> str:
         return state(expiry_alerts.token_status(token))
-
-    def remove(self, *, actor: Principal, row: Any) -> None:
-        """Revoke a token; the row stays, since the audit log names it."""
-        tokens.revoke(actor=actor, token=row)
 
 
 @admin.register(PersonalToken)

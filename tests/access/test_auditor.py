@@ -215,6 +215,23 @@ def test_an_auditor_requests_no_access(cast: Cast, auditor: User) -> None:
         access_requests.submit(actor=cast.principal(auditor), environment="development", role="reader")
 
 
+def test_no_page_offers_an_auditor_to_request_access(
+    cast: Cast, auditor: User, signed_in: Callable[[User], Client]
+) -> None:
+    paths = (
+        "/", "/environments", "/environments/development", "/approvals", "/secrets", "/secrets/new", "/profile",
+        "/secrets/999999", "/people",
+    )  # fmt: skip
+    offered = {
+        user.username: {
+            path for path in paths if "access-requests/new" in signed_in(user).get(path).content.decode()
+        }
+        for user in (auditor, cast.charlie)
+    }
+    assert offered[auditor.username] == set()
+    assert {"/environments", "/approvals", "/secrets", "/secrets/999999"} <= offered["charlie"]
+
+
 def test_the_last_administrator_does_not_become_an_auditor(cast: Cast) -> None:
     with pytest.raises(Conflict):
         accounts.update_user(actor=cast.principal(cast.root), user=cast.root, role=UserRole.AUDITOR)

@@ -31,8 +31,9 @@ def furnish(cast: Cast) -> list[Secret]:
 
 
 def probe(client: Client) -> None:
-    """Ask for the ids 1 to 12 by each way that takes an id."""
-    for number in range(1, 13):
+    """Ask for the first ids, and those around the secrets, by each way that takes an id."""
+    newest = Secret.objects.latest("pk").pk
+    for number in {*range(1, 5), *range(max(newest - 5, 1), newest + 3)}:
         for path in ("secrets", "targets", "environments", "tokens", "rotations"):
             client.get(f"/api/{path}/{number}")
             client.get(f"/{path}/{number}")

@@ -227,13 +227,24 @@ def test_more_access_to_a_protected_place_waits_for_a_second_person_here_too(
     assert Approval.objects.get().action == Action.MEMBER_CHANGE
 
 
-def test_deleting_a_token_revokes_it(root: Client, cast: Cast, token: ServiceToken, events: Events) -> None:
+def test_a_token_is_revoked_and_never_deleted(
+    root: Client, cast: Cast, token: ServiceToken, events: Events
+) -> None:
     assert root.get(f"{ADMIN}/servicetoken/add/").status_code == 403
     assert root.post(f"{ADMIN}/servicetoken/{token.pk}/change/", {"role": "manager"}).status_code == 403
-    assert root.post(f"{ADMIN}/servicetoken/{token.pk}/delete/", {"post": "yes"}).status_code == 302
+    page = root.get(f"{ADMIN}/servicetoken/{token.pk}/change/").content.decode()
+    assert "Revoke" in page
+    assert f"{token.pk}/delete/" not in page
+    assert root.post(f"{ADMIN}/servicetoken/{token.pk}/delete/", {"post": "yes"}).status_code == 403
     token.refresh_from_db()
-    assert token.revoked_at is not None
-    assert events(Action.TOKEN_REVOKE)
+    assert token.revoked_at is None
+
+
+def test_an_environment_whose_position_is_left_as_shown_becomes_the_last(root: Client, cast: Cast) -> None:
+    form = {"name": "staging", "colour": "teal"}
+    for name, given, position in (("staging", "0", 1), ("qa", "7", 7), ("last", "0", 8)):
+        root.post(f"{ADMIN}/environment/add/", form | {"name": name, "position": given})
+        assert Environment.objects.get(name=name).position == position
 
 
 def test_groups_go_through_the_use_cases(root: Client, cast: Cast, events: Events) -> None:
