@@ -208,8 +208,8 @@ BREAKS: Final = (
     Break(
         what="KV v2: the version that a client names is not compared",
         file="keeper_project/kv2/data.py",
-        line="        if cas is not None and cas != (",
-        broken="        if False and cas != (",
+        line="        if cas is not None and cas != last:",
+        broken="        if False and cas != last:",
         tests="keeper_project/tests/kv2/test_protocol.py",
     ),
     Break(

@@ -26,11 +26,15 @@ _EVENTS_PER_QUERY = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Who looks, and at which time: `since` is inclusive, `until` exclusive."""
+    """Who looks, and at which time: `since` is inclusive, `until` exclusive.
+
+    `as_of` is the time whose access is asked for, None for now.
+    """
 
     viewer: Actor
     since: datetime
     until: datetime
+    as_of: datetime | None = None
 
     def events(self, **conditions: object) -> Iterator[AuditEvent]:
         """Yield the events of the time that the viewer may read, oldest first."""

@@ -1,7 +1,7 @@
 """Sections of reports on people: who may do what where, and what those still hold who have left."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import Count, Q, QuerySet
@@ -17,6 +17,7 @@ from environments_app.authorization.effective_access import (
     ways_of_people,
 )
 from environments_app.authorization.policy import Principal, environments_for
+from environments_app.environments.access_history import access_at
 from environments_app.models import Environment, GroupMember, Membership, ServiceToken, Session, Trust, User
 
 _BATCH: Final = 500
@@ -46,6 +47,9 @@ def batched(rows: QuerySet[Any]) -> Iterator[Any]:
 
 
 def _access(scope: Scope) -> Iterator[Row]:
+    if scope.as_of is not None:
+        yield from _access_at(scope, scope.as_of)
+        return
     for environment in environments_of(scope).order_by("position", "name"):
         for way in sorted(ways_of_people(environment), key=lambda way: (way.who, way.prefix, way.via)):
             yield (
@@ -66,6 +70,26 @@ def _access(scope: Scope) -> Iterator[Row]:
             yield (environment.name, "", "", "", group.role, group.prefix or "all", f"group {group.group}",
                    group.granted_by.username if group.granted_by else "", group.created_at, group.expires_at,
                    "the group has no members", None)  # fmt: skip
+
+
+def _access_at(scope: Scope, moment: datetime) -> Iterator[Row]:
+    # Second factors and sign-ins of that time are in no event of a grant.
+    for environment in environments_of(scope).order_by("position", "name"):
+        for way in access_at(environment, moment):
+            yield (
+                environment.name,
+                way.who,
+                "active" if way.active else "disabled",
+                "",
+                way.role,
+                way.prefix or "all",
+                way.via,
+                way.granted_by,
+                way.granted_at,
+                way.expires_at,
+                "; ".join(way.hindrances) or "in force",
+                None,
+            )
 
 
 def _access_state(way: AccessPath) -> str:

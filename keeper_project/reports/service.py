@@ -19,6 +19,8 @@ from keeper_project.reports.controls import CONTROLS, Control
 
 DAYS = 90
 ALL = "all"
+# The section that can be made of an earlier time.
+AS_OF = "access"
 # A row is read in well under a millisecond, so that a lost right ends a report within a second.
 _ROWS_BETWEEN_LOOKS = 500
 
@@ -77,12 +79,17 @@ def offered(*, actor: Principal) -> list[Section]:
 
 
 def make(
-    *, actor: Principal, key: str, since: datetime | None = None, until: datetime | None = None
+    *,
+    actor: Principal,
+    key: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
 ) -> Report:
     """Return a report of one section or of all, after recording that it was made.
 
-    The last 90 days where no time is given. Raises Forbidden, or BadQuery if there is no such section
-    or the time runs backwards.
+    The last 90 days where no time is given. `as_of` is for the section of access alone.
+    Raises Forbidden, or BadQuery if there is no such section or the time runs backwards.
     """
     may = offered(actor=actor)
     chosen = may if key == ALL else [section for section in may if section.key == key]
@@ -93,15 +100,22 @@ def make(
     since = since or until - timedelta(days=DAYS)
     if since >= until:
         raise BadQuery("since", "The start must be before the end.")
+    if as_of and (key != AS_OF or as_of > now):
+        raise BadQuery("as_of", f"Only the section {AS_OF} has an earlier state, and none of the future.")
     title = "Compliance report" if key == ALL else chosen[0].title
     commit_record(
         actor=actor,
         action=Action.REPORT_GENERATE,
         stream=streams.SYSTEM,
         object=AuditObject("report", uuid5(NAMESPACE_URL, f"{deployment_uuid()}/report/{key}"), title),
-        details={"section": key, "since": since.isoformat(), "until": until.isoformat()},
+        details={
+            "section": key,
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            **({"as_of": as_of.isoformat()} if as_of else {}),
+        },
     )
-    scope = Scope(viewer=actor, since=since, until=until)
+    scope = Scope(viewer=actor, since=since, until=until, as_of=as_of)
     return Report(title=title, scope=scope, made_at=now, sections=chosen)
 
 

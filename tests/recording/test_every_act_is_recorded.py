@@ -531,6 +531,7 @@ SILENT: Final[dict[str, str]] = {
     "*.attention": _SHOWS,
     "*.environments_for_new_targets": _SHOWS,
     "*.named_streams": _SHOWS,
+    "*.own_events": _SHOWS,
     "*.token_behind": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,

@@ -1,7 +1,7 @@
 """Writes a compliance report to a file or to standard output."""
 
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=list(FORMATS), default="json")
         parser.add_argument("--since", type=date.fromisoformat, help="first day (default: 90 days ago)")
         parser.add_argument("--until", type=date.fromisoformat, help="the day after the last (default: now)")
+        parser.add_argument(
+            "--as-of",
+            type=date.fromisoformat,
+            metavar="DATE",
+            help="with --section access: who had access at the end of this day, in UTC, by the audit log",
+        )
         parser.add_argument("--output", type=Path, help="the file to write (default: standard output)")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -41,6 +47,7 @@ class Command(BaseCommand):
                 key=options["section"],
                 since=_midnight(options["since"]),
                 until=_midnight(options["until"]),
+                as_of=_end(options["as_of"]),
             )
         except (BadQuery, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
@@ -58,3 +65,9 @@ class Command(BaseCommand):
 
 def _midnight(day: date | None) -> datetime | None:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
+
+
+def _end(day: date | None) -> datetime | None:
+    """Return the end of a day, or now if that is still to come."""
+    start = _midnight(day)
+    return start and min(start + timedelta(days=1), max(datetime.now(UTC), start))

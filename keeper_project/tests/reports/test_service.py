@@ -5,10 +5,12 @@ import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import orjson
 import pytest
 from django.core import mail
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -246,3 +248,22 @@ def test_one_that_was_not_sent_is_tried_again(cast: Cast, settings: Settings) ->
     assert AuditEvent.objects.filter(action="report.send").last().outcome == "failed"  # type: ignore[union-attr]
     assert not reports_mail.is_due(timezone.now() + timedelta(hours=5))
     assert reports_mail.is_due(timezone.now() + timedelta(hours=7))
+
+
+def test_only_access_has_an_earlier_state_and_none_of_the_future(cast: Cast) -> None:
+    past, root = timezone.now() - timedelta(days=1), cast.principal(cast.root)
+    assert reports.make(actor=root, key="access", as_of=past).scope.as_of == past
+    for key, as_of in (("all", past), ("people", past), ("access", timezone.now() + timedelta(days=1))):
+        with pytest.raises(BadQuery):
+            reports.make(actor=root, key=key, as_of=as_of)
+
+
+def test_the_command_takes_a_day(cast: Cast, tmp_path: Path) -> None:
+    today, tomorrow = (timezone.now().date() + timedelta(days=days) for days in (0, 1))
+    for day, file in ((today, "today.csv"), (today - timedelta(days=1), "yesterday.csv")):
+        options = {"section": "access", "as_of": day, "format": "csv", "output": tmp_path / file}
+        call_command("compliance_report", **options)
+    assert "bob" in (tmp_path / "today.csv").read_text()
+    assert "bob" not in (tmp_path / "yesterday.csv").read_text()
+    with pytest.raises(CommandError):
+        call_command("compliance_report", section="access", as_of=tomorrow)

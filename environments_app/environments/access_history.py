@@ -1,0 +1,162 @@
+"""Who had access to an environment at an earlier time, from the events of its grants, groups and accounts.
+
+None of these events is removed by retention. Whether they are genuine is for `keeper verify-audit` to say.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.models import AuditEvent
+from environments_app.authorization.effective_access import AUDITING, DISABLED, EXPIRED, SUSPENDED
+from environments_app.models import Environment, Membership, Role, UserRole
+
+NO_EVENT: Final = "no event of this grant: it is shown as it is now"
+_ENDS: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
+_GROUP: Final = "group "
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastAccess:
+    """One way of a person into an environment at a time; `hindrances` are the reasons why it was void."""
+
+    who: str
+    role: str
+    prefix: str
+    via: str
+    granted_by: str
+    granted_at: datetime
+    expires_at: datetime | None
+    active: bool = True
+    hindrances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """What the installation's events tell of people: who was in which group, disabled, or an auditor."""
+
+    groups: dict[str, set[str]]
+    disabled: set[str]
+    auditors: set[str]
+
+
+def access_at(environment: Environment, moment: datetime) -> list[PastAccess]:
+    """Return each way of a person into an environment at a time, those through groups for each member."""
+    accounts = _accounts_at(moment)
+    ways = [way for grant in _grants_at(environment, moment) for way in _ways(grant, accounts, moment)]
+    return sorted(ways, key=lambda way: (way.who, way.prefix, way.via))
+
+
+def _grants_at(environment: Environment, moment: datetime) -> list[PastAccess]:
+    found: dict[object, PastAccess] = {}
+    seen = set()
+    stream = streams.environment_stream(environment.uuid)
+    kinds = {"object_kind__in": ["membership", "environment"], "action__unindexed__in": _ACTS}
+    for event in _events(stream, moment, **kinds):
+        details = parsed_details(event.details)
+        if event.action == Action.ENVIRONMENT_CREATE:
+            if manager := details.get("manager"):
+                found[manager] = _grant(event, manager, {"role": Role.MANAGER})
+            continue
+        seen.add(event.object_uuid)
+        # The first manager has no event of a grant: later ones name the same person.
+        former = found.pop(event.object_uuid, None) or found.pop(_first_manager(event), None)
+        if event.action not in _ENDS:
+            grant = _grant(event, event.object_name, details)
+            if former:
+                grant = replace(grant, granted_by=former.granted_by, granted_at=former.granted_at)
+            found[event.object_uuid] = grant
+    rows = Membership.objects.filter(environment=environment, created_at__lte=moment).exclude(uuid__in=seen)
+    for row in rows.select_related("user", "group", "granted_by"):
+        found.setdefault(
+            row.holder,
+            PastAccess(
+                who=row.holder,
+                role=row.role,
+                prefix=row.prefix,
+                via="direct grant",
+                granted_by=row.granted_by.username if row.granted_by else "",
+                granted_at=row.created_at,
+                expires_at=row.expires_at,
+                hindrances=(NO_EVENT,),
+            ),
+        )
+    return list(found.values())
+
+
+_ACTS: Final = sorted(
+    {Action.ENVIRONMENT_CREATE, Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.BREAK_GLASS, *_ENDS}
+)
+
+
+def _first_manager(event: AuditEvent) -> str | None:
+    return None if event.action == Action.MEMBER_GRANT else event.object_name
+
+
+def _grant(event: AuditEvent, holder: str, details: dict[str, Any]) -> PastAccess:
+    expires = details.get("expires_at")
+    return PastAccess(
+        who=holder,
+        role=str(details.get("role", "")),
+        prefix=str(details.get("prefix", "")),
+        via={"saml": "single sign-on", "request": "access request"}.get(
+            str(details.get("source", "")), "direct grant"
+        ),
+        granted_by=event.actor_name,
+        granted_at=event.at,
+        expires_at=datetime.fromisoformat(expires) if isinstance(expires, str) else None,
+        hindrances=(SUSPENDED,) if details.get("suspended") else (),
+    )
+
+
+def _ways(grant: PastAccess, accounts: _Accounts, moment: datetime) -> Iterator[PastAccess]:
+    people = [grant.who]
+    if grant.who.startswith(_GROUP):
+        people = sorted(accounts.groups[grant.who.removeprefix(_GROUP)])
+    for who in people:
+        found = {
+            DISABLED: who in accounts.disabled,
+            AUDITING: who in accounts.auditors,
+            EXPIRED: grant.expires_at is not None and grant.expires_at <= moment,
+        }
+        hindrances = (*grant.hindrances, *(why for why, holds in found.items() if holds))
+        yield replace(
+            grant,
+            who=who,
+            via=grant.who if grant.who.startswith(_GROUP) else grant.via,
+            active=who not in accounts.disabled,
+            hindrances=hindrances,
+        )
+
+
+def _accounts_at(moment: datetime) -> _Accounts:
+    groups: dict[str, set[str]] = defaultdict(set)
+    disabled: set[str] = set()
+    auditors: set[str] = set()
+    acts = sorted({Action.GROUP_CHANGE, Action.USER_CREATE, Action.USER_CHANGE})
+    for event in _events(streams.SYSTEM, moment, action__in=acts):
+        details = parsed_details(event.details)
+        if event.action == Action.GROUP_CHANGE:
+            members = groups[event.object_name]
+            if details.get("change") == "added":
+                members.add(str(details.get("user", "")))
+            elif details.get("change") == "removed":
+                members.discard(str(details.get("user", "")))
+            continue
+        if "is_active" in details:
+            (disabled.discard if details["is_active"] else disabled.add)(event.object_name)
+        if "restored" in details:
+            disabled.discard(event.object_name)
+        if "role" in details:
+            (auditors.add if details["role"] == UserRole.AUDITOR else auditors.discard)(event.object_name)
+    return _Accounts(groups, disabled, auditors)
+
+
+def _events(stream: str, moment: datetime, **which: Any) -> Iterator[AuditEvent]:
+    found = AuditEvent.objects.filter(stream=stream, at__lte=moment, outcome=Outcome.ALLOWED, **which)
+    return found.order_by("sequence").iterator(chunk_size=1_000)

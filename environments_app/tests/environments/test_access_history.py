@@ -1,0 +1,112 @@
+"""Who had access at an earlier time: the report of that time equals the one that was made then."""
+
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from audit_app.queries.reports import Scope, sections
+from environments_app.environments import groups, memberships
+from environments_app.environments.access_history import NO_EVENT
+from environments_app.environments.service import create_environment
+from environments_app.models import Environment, GroupMember, Membership, User, UserRole
+from environments_app.tests.cast import Cast
+from environments_app.users.accounts import create_user, update_user
+
+pytestmark = pytest.mark.every_database
+COLUMNS = ("Environment", "Person", "Account", "Role", "Path prefix", "Via", "Granted by", "State")
+
+
+def rows(cast: Cast, as_of: datetime | None = None, *columns: str) -> list[tuple[Any, ...]]:
+    section = sections()["access"]
+    now = timezone.now()
+    scope = Scope(viewer=cast.principal(cast.root), since=now - timedelta(1), until=now, as_of=as_of)
+    found = [dict(zip(section.columns, row, strict=True)) for row in section.rows(scope)]
+    places = ["staging"] if Environment.objects.filter(name="staging").exists() else ["development"]
+    return sorted(
+        tuple(row[name] for name in columns or COLUMNS)
+        for row in found
+        if row["Person"] and row["Environment"] in places
+    )
+
+
+@pytest.fixture
+def place(cast: Cast) -> Environment:
+    """Return an environment whose grants all have events; those of the cast have none."""
+    return create_environment(actor=cast.principal(cast.root), name="staging")
+
+
+def test_each_report_made_then_is_the_report_as_of_then(cast: Cast, place: Environment) -> None:
+    random, root = Random(18), cast.principal(cast.root)
+    people = [create_user(actor=root, username=f"person-{number}", password=None) for number in range(4)]
+    teams = [groups.create_group(actor=root, name=name) for name in ("red", "blue")]
+    made: list[tuple[datetime, list[tuple[Any, ...]]]] = []
+    for _ in range(60):
+        act = random.randrange(6)
+        _act(act, random, root, place, people, teams)
+        made.append((timezone.now(), rows(cast)))
+    assert len({str(report) for _, report in made}) > 15
+    for moment, report in made:
+        assert rows(cast, moment) == report
+
+
+def _act(
+    act: int, random: Random, root: Any, place: Environment, people: list[User], teams: list[Group]
+) -> None:
+    stored = Membership.objects.filter(environment=place).exclude(user__username="root").order_by("pk")
+    row = random.choice(list(stored)) if stored else None
+    user, team = random.choice(people), random.choice(teams)
+    if act == 0 or row is None:
+        holder = {"user": user} if random.random() < 0.5 else {"group": team}
+        prefix = random.choice(["", "app"])
+        if not Membership.objects.filter(environment=place, prefix=prefix, **holder).exists():
+            role = random.choice(["viewer", "reader"])
+            memberships.grant(actor=root, environment=place, role=role, prefix=prefix, **holder)
+    elif act == 1:
+        memberships.change_membership(actor=root, membership=row, role=random.choice(["viewer", "reader"]))
+    elif act == 2:
+        memberships.revoke_membership(actor=root, membership=row)
+    elif act == 3:
+        member = GroupMember.objects.filter(user=user, group=team).first()
+        if member:
+            groups.remove_from_group(actor=root, member=member)
+        else:
+            groups.add_to_group(actor=root, user=user, group=team)
+    elif act == 4:
+        stored_user = User.objects.get(pk=user.pk)
+        update_user(actor=root, user=stored_user, is_active=not stored_user.is_active)
+    else:
+        role = random.choice([UserRole.USER, UserRole.AUDITOR])
+        update_user(actor=root, user=User.objects.get(pk=user.pk), role=role)
+
+
+def test_the_first_manager_has_no_event_of_a_grant_and_is_known(cast: Cast, place: Environment) -> None:
+    root = cast.principal(cast.root)
+    moments = [timezone.now()]
+    memberships.grant(actor=root, environment=place, user=cast.alice, role="manager")
+    moments.append(timezone.now())
+    memberships.revoke_membership(
+        actor=cast.principal(cast.alice), membership=Membership.objects.get(environment=place, user=cast.root)
+    )
+    moments.append(timezone.now())
+    found = [[row[0] for row in rows(cast, moment, "Person")] for moment in moments]
+    assert found == [["root"], ["alice", "root"], ["alice"]]
+
+
+def test_a_grant_that_had_ended_is_not_in_force(cast: Cast, place: Environment) -> None:
+    ends = timezone.now() + timedelta(hours=1)
+    root = cast.principal(cast.root)
+    memberships.grant(actor=root, environment=place, user=cast.bob, role="reader", expires_at=ends)
+    during = rows(cast, timezone.now(), "Person", "State")
+    after = rows(cast, ends + timedelta(minutes=1), "Person", "State")
+    assert ("bob", "in force") in during
+    assert ("bob", "expired") in after
+
+
+def test_a_grant_without_an_event_is_shown_and_named(cast: Cast) -> None:
+    found = rows(cast, timezone.now(), "Environment", "Person", "State")
+    assert ("development", "bob", NO_EVENT) in found
+    assert not rows(cast, timezone.now() - timedelta(days=1))
