@@ -117,10 +117,12 @@ class Approval(AuthenticatedRow):
     )
     # HELD where the requester applies it after its approval; else approval applies it.
     held = optional_text(
-        help_text="Set if the requester applies the change after its approval.", max_length=4
+        help_text="Set if the requester applies the change after its approval.", max_length=4, db_default=""
     )
     # Why it could not be applied when it was approved.
-    failure = optional_text(help_text="Why the approved change could not be applied.", max_length=300)
+    failure = optional_text(
+        help_text="Why the approved change could not be applied.", max_length=300, db_default=""
+    )
     reason = optional_text(help_text="Why the requester wants the change.", max_length=500)
     requester_kind = models.CharField(
         max_length=16, verbose_name="kind of requester", help_text="Whether a person or a token requested it."

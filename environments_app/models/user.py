@@ -91,6 +91,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
     reset_email = models.EmailField(
         blank=True,
         default="",
+        db_default="",
         editable=False,
         verbose_name="address for password resets",
         help_text="Confirmed by its person: a link to reset the password is sent there. Empty: none is.",
@@ -281,6 +282,7 @@ class PersonalSettings(Identified):
     time_zone = optional_text(
         help_text="IANA name of the zone of pages and forms. Blank: the browser's, and UTC in forms.",
         max_length=64,
+        db_default="",
     )
     first_steps_hidden = models.BooleanField(
         default=False, help_text="Whether the person hid the list of first steps."

@@ -73,6 +73,7 @@ class Secret(AuthenticatedRow):
     tags_mac = models.BinaryField(
         max_length=MAC_LENGTH,
         default=b"",
+        db_default=b"",
         editable=False,
         verbose_name="MAC of the tags",
         help_text="Keyed checksum of the tags. Written by Keeper, never shown.",

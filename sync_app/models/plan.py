@@ -181,6 +181,7 @@ class PlanItem(models.Model):
     )
     target_keeps = models.PositiveIntegerField(
         default=0,
+        db_default=0,
         verbose_name="versions kept",
         help_text="How many versions the target keeps. 0: not set for this secret.",
     )

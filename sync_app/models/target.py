@@ -92,6 +92,7 @@ class Target(AuthenticatedRow):
         max_length=MAX_TAGS_TEXT,
         blank=True,
         default="",
+        db_default="",
         verbose_name="tags",
         help_text="Only secrets with one of these tags are synced. Empty: all secrets under the path.",
     )
@@ -271,6 +272,7 @@ class SyncEntry(AuthenticatedRow):
         "form of objects",
         "How a JSON object was last written in the target. Empty for one text.",
         max_length=8,
+        db_default="",
     )
     # The base that a write under way would make, noted before it; empty once its outcome is known.
     intended_keeper = optional_text(
@@ -285,6 +287,7 @@ class SyncEntry(AuthenticatedRow):
     claimed_from = models.TextField(
         blank=True,
         default="",
+        db_default="",
         verbose_name="state before creation",
         help_text="What was stored before a creation that is not settled, as JSON.",
     )

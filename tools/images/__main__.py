@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from tools.images.bases import make_bases
@@ -20,7 +21,7 @@ def main() -> int:
     parser.add_argument("--previous", default="", help="commit or tag to update from")
     parser.add_argument("--built", action="store_true", help="judge the images of the last run again")
     options = parser.parse_args()
-    previous = options.previous or _before_the_newest_migration()
+    previous = options.previous or _previous()
     engine = Engine()
     try:
         if not options.built:
@@ -46,18 +47,10 @@ def _build(engine: Engine, previous: str) -> None:
     note("the image of this tree is built")
 
 
-def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
-def _before_the_newest_migration() -> str:
-    """Return the newest tag; without one, the commit before the newest migration, so that an update migrates."""
-    if tags := _git("tag", "--sort=-creatordate"):
-        return tags.splitlines()[0]
-    newest = _git("log", "-1", "--format=%h", "--diff-filter=A", "--", "*/migrations/0*.py")
-    return _git("rev-parse", "--short", f"{newest}^")
+def _previous() -> str:
+    """Return the release before this one, as pyproject.toml records it."""
+    found: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["keeper"]["previous"]
+    return found
 
 
 def _check_out(commit: str, folder: Path) -> None:
