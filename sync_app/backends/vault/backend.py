@@ -105,6 +105,8 @@ class VaultKv2(RestBackend):
     )
     writes_per_second: ClassVar[float] = 500
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
+    # Standbys answer reads some tenths of a second late, and longer under load.
+    readers_lag_seconds: ClassVar[float] = 10.0
     # A check-and-set does not distinguish a secret from another one with a version of that number.
     capabilities: ClassVar[Capabilities] = Capabilities(
         update_checks_mark=True,

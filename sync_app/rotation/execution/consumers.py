@@ -1,6 +1,7 @@
 """The consumers of a secret: what they confirmed that they use, and which still hold an older version."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -19,11 +20,14 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.references import secrets_that_follow
 from secrets_app.queries.lookup import require_authentic, require_on
 from secrets_app.services.read import current_version_of, version_of
+from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import Direction, Ownership, Reason
+from sync_app.jobs.leases import database_now
 from sync_app.models import Acknowledgement, SyncEntry
 from sync_app.state.reference_graph import load_resolutions
 from sync_app.state.reference_resolver import ReferenceRights
 
+_LONGEST_LAG: Final = timedelta(minutes=5)
 # Who sees a rotation may not know the places to which another environment takes the value.
 _ELSEWHERE: Final = "a target of another environment"
 # Nor what other secrets were called.
@@ -52,6 +56,22 @@ def explain_lag(secret: Secret) -> str:
     if former:
         reasons.append(f"{', '.join(sorted(former))}, a former name: {_REMEDY}")
     return "; ".join(reasons)
+
+
+def readers_settle_at(secret: Secret) -> datetime | None:
+    """Return when the last reader of a target sees what was delivered there of a secret; None if it does.
+
+    A standby of Vault may serve the value before for a while after Keeper saw the new one at another node.
+    """
+    uuids = [secret.uuid, *(follower.uuid for follower in secrets_that_follow(secret))]
+    times = [
+        entry.synced_at + timedelta(seconds=lag)
+        for entry in verified_rows(_load_deliveries(uuids))
+        if entry.synced_at and (lag := backend_of(entry.target.backend).readers_lag_seconds)
+    ]
+    latest, now = max(times, default=None), database_now()
+    # What is later than it can be was noted before the clock was put back.
+    return latest if latest is not None and now < latest < now + _LONGEST_LAG else None
 
 
 def find_unacknowledged(secret: Secret) -> list[Acknowledgement]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import record, stream_and_object
-from secrets_app.models import SecretVersion
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
@@ -26,7 +26,7 @@ from sync_app.domain.rotation_state import ENDED, Step
 from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, LoginsDiffer
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged
+from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged, readers_settle_at
 from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.lookup import find_orphaned_login, require_policy_access
 from sync_app.rotators.base import LoginAnswer, LoginDifference, PendingCredential, Rotator
@@ -69,8 +69,8 @@ def _prepare(session: RotationSession) -> StepWait | None:
     actor, secret = session.actor, session.secret
     require_policy_access(actor=actor, action=Action.ROTATION_RUN, policy=session.policy)
     require_living_secret(secret)
-    if not session.rotation.is_urgent and (lag := explain_lag(secret)):
-        return _wait_a_minute(f"waits for {lag}")
+    if not session.rotation.is_urgent and (wait := _wait_for_targets(secret)):
+        return wait
     current = version_of(secret, secret.current_number)
     session.open(current)
     left = find_orphaned_login(session.policy)
@@ -176,8 +176,8 @@ def _grace(session: RotationSession) -> StepWait | None:
     if not rotation.is_urgent:
         if abs(timezone.now() - now) > _CLOCKS_APART:
             return _wait_a_minute("the clocks of the database and of this machine differ: set them right")
-        if lag := explain_lag(policy.secret):
-            return _wait_a_minute(f"waits for {lag}")
+        if wait := _wait_for_targets(policy.secret):
+            return wait
         if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):
             names = sorted({each.consumer_name for each in slow})
             return _wait_a_minute(f"waits for {', '.join(names[:5])} to confirm the current version")
@@ -288,6 +288,15 @@ def _pending_number(session: RotationSession) -> int:
             "the pending version is not the one that was staged: abandon the rotation"
         )
     return number
+
+
+def _wait_for_targets(secret: Secret) -> StepWait | None:
+    """Return why a login may not change or end yet: a target, or a reader of one, may have an older value."""
+    if lag := explain_lag(secret):
+        return _wait_a_minute(f"waits for {lag}")
+    if until := readers_settle_at(secret):
+        return StepWait(why="waits for the target's readers to see the current version", until=until)
+    return None
 
 
 def _wait_a_minute(why: str) -> StepWait:
