@@ -1,4 +1,4 @@
-"""Distinguishes a conflict with a concurrent request from a database that is unavailable."""
+"""Distinguishes a concurrent request and a full disk from a database that is unavailable."""
 
 import random
 import time
@@ -11,6 +11,10 @@ from django.db import OperationalError
 _MARIADB: Final = frozenset({1205, 1213, 1020})
 # SQLite: SQLITE_BUSY and SQLITE_LOCKED, the low byte of the driver's code.
 _SQLITE: Final = frozenset({5, 6})
+# What a full disk makes of a statement. MariaDB: the disk or the table space takes no more.
+_MARIADB_FULL: Final = frozenset({1021, 1114})
+# SQLite: SQLITE_FULL, and SQLITE_IOERR_SHMSIZE of the index of the write-ahead log.
+_SQLITE_FULL: Final = frozenset({13, 4874})
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05
 T = TypeVar("T")
@@ -22,6 +26,14 @@ def is_collision(error: OperationalError) -> bool:
     if code is not None:
         return code & 0xFF in _SQLITE
     return bool(error.args) and error.args[0] in _MARIADB
+
+
+def is_disk_full(error: OperationalError) -> bool:
+    """Return whether the database has no room to write; what it holds can still be read."""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if code is not None:
+        return code in _SQLITE_FULL
+    return bool(error.args) and error.args[0] in _MARIADB_FULL
 
 
 def retry_collisions(act: Callable[[], T]) -> T:

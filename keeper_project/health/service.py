@@ -151,12 +151,15 @@ def recorded_reads() -> None:
 
 
 def data_directory() -> None:
-    """Check that KEEPER_DATA_DIR takes files. Raises HealthFailure if it does not."""
+    """Check that KEEPER_DATA_DIR takes files; not part of readiness, since the database may be elsewhere.
+
+    From a full disk of SQLite is served what needs no write. Raises HealthFailure if it takes none.
+    """
     directory = Path(settings.KEEPER_DATA_DIR)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise HealthFailure("the data directory is missing or not writable")
     if shutil.disk_usage(directory).free < FREE_BYTES:
-        raise HealthFailure("the disk of the data directory is full")
+        raise HealthFailure("the disk of the data directory is full, or nearly so")
 
 
 def data_keys() -> None:

@@ -23,7 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from audit_app.db.conflicts import is_collision
+from audit_app.db.conflicts import is_collision, is_disk_full
 from audit_app.errors import BadQuery, KeyringUnavailable, TooManyRefusals
 from audit_app.network.refusal_limiter import refuse
 from environments_app.authentication.drf import address_of, plain_request
@@ -116,6 +116,14 @@ _COLLISION: Final = Problem(
     detail="Another change was being saved at the same time. Try again. Nothing was partially saved.",
     headers={"Retry-After": "1"},
 )
+_DISK_FULL: Final = Problem(
+    status=503,
+    title="The disk is full",
+    detail="The disk of the database is full, so Keeper can't save or record anything. "
+    "Nothing was partially saved. Ask an administrator to free space on it; "
+    "Keeper then continues without a restart.",
+    headers={"Retry-After": "30"},
+)
 # The first class that an error is an instance of decides. None: the error's own sentence is used.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ShareEnded, 410, "This link has expired", None),
@@ -186,6 +194,8 @@ def problem_of(error: Exception) -> Problem | None:
         return _framework_problem(error)
     if isinstance(error, OperationalError) and is_collision(error):
         return _COLLISION
+    if isinstance(error, OperationalError) and is_disk_full(error):
+        return _DISK_FULL
     for kind, status, title, sentence in _TABLE:
         if isinstance(error, kind):
             return Problem(

@@ -3,9 +3,16 @@
 import fcntl
 import logging
 import os
+import sys
+import time
+from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Final
+
+# How often a full disk is reported.
+_EVERY_SECONDS: Final = 60.0
 
 
 class SharedRotatingFileHandler(RotatingFileHandler):
@@ -19,11 +26,34 @@ class SharedRotatingFileHandler(RotatingFileHandler):
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True)
+        self._report_at = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.stream is not None and self._moved_away():
-            self._reopen()
-        super().emit(record)
+        try:
+            if self.stream is not None and self._moved_away():
+                self._reopen()
+        except OSError:
+            self.handleError(record)
+        else:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Report one line a minute that the file takes none; the console has all of them.
+
+        The file is opened again for the next line: what it could not write would come before each later one.
+        """
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+        with suppress(OSError):
+            if time.monotonic() >= self._report_at:
+                self._report_at = time.monotonic() + _EVERY_SECONDS
+                sys.stderr.write(f"keeper: {self.baseFilename} takes no lines: {error.strerror}.\n")
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the standard library's name
         """Return whether a record is too much for the file, with what other processes have written to it."""
@@ -53,6 +83,7 @@ class SharedRotatingFileHandler(RotatingFileHandler):
         return self.stream is None or not os.path.samestat(named, os.fstat(self.stream.fileno()))
 
     def _reopen(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close()
         self.stream = self._open()

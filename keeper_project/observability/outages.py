@@ -1,8 +1,10 @@
-"""Logs the consequences of an unavailable database or broker as one line a minute, without tracebacks.
+"""Logs the consequences of an unavailable database or broker, or a full disk, as one line a minute.
 
-During the outage each request, task and tick of beat fails: thousands of tracebacks would add nothing.
+During the outage each request, task and tick of beat fails: thousands of tracebacks would add nothing, and
+there are none.
 """
 
+import errno
 import logging
 import threading
 import time
@@ -14,6 +16,7 @@ from typing import Final
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
+from audit_app.db.conflicts import is_disk_full
 from audit_app.errors import ServiceAway
 
 EVERY_SECONDS: Final = 60.0
@@ -29,6 +32,7 @@ _ATTEMPTS: Final = ("consumer: Cannot connect to", "beat: Connection error", "Co
 _DECIDED: Final = "outage_decided"
 _SENTENCES: Final = {
     "database": "the database does not answer",
+    "disk": "the disk of the database or of KEEPER_DATA_DIR is full: free space on it",
     "broker": "the broker does not answer; what is due is kept in the database",
     "rejected": (
         "Redis rejects the username or password of REDIS_URL or CELERY_BROKER_URL, or what its user may not; "
@@ -123,8 +127,12 @@ def _kind_of_error(error: BaseException) -> str:
     if isinstance(error, InterfaceError):
         return "database"
     if isinstance(error, OperationalError):
+        if is_disk_full(error):
+            return "disk"
         code = error.args[0] if error.args else None
         return "database" if code in _SERVER_AWAY or code in _CLIENT_ERRORS else ""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "disk"
     of_driver = type(error).__name__ if type(error).__module__ == "redis.exceptions" else ""
     if of_driver in _REJECTED:
         return "rejected"

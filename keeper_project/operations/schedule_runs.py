@@ -109,7 +109,9 @@ def _note(task: str, started: datetime, begun: float, error: str) -> None:
             failures=F("failures") + 1 if error else 0,
         )
     except DatabaseProblem as problem:
-        _log.warning("the end of %s was not stored (%s)", task, type(problem).__name__)
+        _log.warning(
+            "the end of %s was not stored (%s)", task, type(problem).__name__, extra={"cause": problem}
+        )
 
 
 def _store(task: str, **columns: Any) -> None:

@@ -1,6 +1,7 @@
 """The `keeper` command: Django's and Keeper's management commands, also as the brief spells them."""
 
 import gc
+import importlib
 import os
 import re
 import signal
@@ -120,6 +121,8 @@ def main() -> None:
         problems = unmet()
         if port is not None and not problems:
             listen_address.share_metrics(port)
+            # It loads the client, which looks for what the line above has set.
+            importlib.import_module("keeper_project.observability.metrics_file").write_metrics()
     except (ImproperlyConfigured, OSError, listen_address.CannotListen) as error:
         problems = [str(error)]
     if problems:

@@ -30,7 +30,12 @@ def report(incident: Incident) -> None:
         _record(incident)
         _tell(incident)
     except (DatabaseError, AuditError) as error:
-        logger.warning("the end of the %s was not recorded (%s)", incident.name, type(error).__name__)
+        logger.warning(
+            "the end of the %s was not recorded (%s)",
+            incident.name,
+            type(error).__name__,
+            extra={"cause": error},
+        )
 
 
 def deliver() -> None:
@@ -38,7 +43,11 @@ def deliver() -> None:
     try:
         deliver_due()
     except (DatabaseError, AuditError) as error:
-        logger.warning("the message about a restart waits for a worker (%s)", type(error).__name__)
+        logger.warning(
+            "the message about a restart waits for a worker (%s)",
+            type(error).__name__,
+            extra={"cause": error},
+        )
 
 
 def _record(incident: Incident) -> None:

@@ -155,7 +155,7 @@ class Beat(threading.Thread):
 
     def __init__(self, celery: Celery) -> None:
         super().__init__(name="beat", daemon=True)
-        self.service = Service(celery)
+        self.service = Service(celery, scheduler_cls=celery.conf.beat_scheduler)
         self._is_stopping = False
 
     def run(self) -> None:

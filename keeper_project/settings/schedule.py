@@ -40,6 +40,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Who writes to the broker could stop workers by it, and nothing of Keeper's asks them anything.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "keeper_project.runtime.worker.celery_programs:Schedule"
 CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 
 

@@ -11,11 +11,11 @@ KEEPER_REPORT_SECTIONS = [
 KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",
     "secrets_app.health.keys",
-    "keeper_project.health.service.data_directory",
     "keeper_project.health.service.recorded_reads",
 ]
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
+    "keeper_project.health.service.data_directory",
     "keeper_project.health.service.data_keys",
     "keeper_project.health.service.environment_keys",
     "keeper_project.health.service.processes",

@@ -49,7 +49,9 @@ class Batches:
         try:
             return self._persistently(requests)
         except (OperationalError, InterfaceError) as error:
-            logger.warning("the read engine has no database: %s", type(error).__name__)
+            logger.warning(
+                "the read engine has no database: %s", type(error).__name__, extra={"cause": error}
+            )
             return [None] * len(requests)
         except Exception as error:  # noqa: BLE001 - one request must not spoil the batch; the general path judges it
             return self._singly(requests, error)

@@ -1,15 +1,23 @@
 """Celery's worker and beat as Keeper runs them: their output is a line of the log, or suppressed."""
 
+import errno
 import logging
+import os
+import shutil
 import sys
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
 
 import django
 from celery.apps import beat, worker
+from celery.beat import PersistentScheduler
 from django.conf import settings
 from django.core import checks
 
 logger = logging.getLogger(__name__)
+# What its file takes, several times.
+_ROOM_BYTES: Final = 256 * 1024
 _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
 
 
@@ -41,6 +49,60 @@ class Beat(beat.Beat):
         _require_broker()
         _require_sound_settings()
         super().__init__(*given, **(options | {"quiet": True}))
+
+
+class Schedule(PersistentScheduler):
+    """Beat's schedule; where the disk takes no file, only memory holds when each task was last sent."""
+
+    # The stubs leave these out.
+    _store: Any
+    schedule_filename: str
+
+    def setup_schedule(self) -> None:
+        """Load the schedule, from an empty one in memory if there is no room for its file."""
+        try:
+            super().setup_schedule()
+        except OSError as error:
+            logger.warning("beat's schedule is not stored: %s", type(error).__name__, extra={"cause": error})
+            if self._store is not None:
+                # It would be stored once more where it is collected.
+                self._store.cache.clear()
+            self.persistence = Unstored  # type: ignore[assignment]  # of a module it needs `open` alone
+            super().setup_schedule()
+
+    def sync(self) -> None:
+        """Store it, or leave that to the next time."""
+        try:
+            super().sync()
+        except OSError:
+            # The shelf forgets that it keeps what it has handed out.
+            self._store.writeback = True
+
+    def close(self) -> None:
+        """Store it a last time."""
+        with suppress(OSError):
+            super().close()
+
+    def _destroy_open_corrupted_schedule(self, exc: Exception) -> Any:
+        """Replace a damaged file, but leave one that a full disk does not let Celery open."""
+        if shutil.disk_usage(Path(self.schedule_filename).parent).free < _ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+        return super()._destroy_open_corrupted_schedule(exc)  # type: ignore[misc]  # stubs
+
+
+class Unstored(dict[str, Any]):
+    """A shelf (`shelve`) without a file."""
+
+    @classmethod
+    def open(cls, _path: str, *, writeback: bool) -> "Unstored":  # noqa: ARG003 - the signature of shelve.open
+        """Return an empty one."""
+        return cls()
+
+    def sync(self) -> None:
+        """Store nothing."""
+
+    def close(self) -> None:
+        """Store nothing."""
 
 
 def _require_broker() -> None:

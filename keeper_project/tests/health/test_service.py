@@ -169,8 +169,9 @@ def test_a_defect_of_a_check_is_not_health(settings: Settings) -> None:
 @pytest.mark.django_db
 def test_readiness_passes_here(settings: Settings, data: Path) -> None:
     assert [result for result in results() if not result.ok] == []
-    assert {result.name for result in results()} >= {"database", "keys", "data directory"}
-    assert "systems" in {result.name for result in warnings()}
+    assert {result.name for result in results()} >= {"database", "keys"}
+    # The database may be on another disk.
+    assert {"systems", "data directory"} <= {result.name for result in warnings()}
     assert [result.name for result in probes()] == ["broker"]
 
 

@@ -14,6 +14,7 @@ from rest_framework.exceptions import NotAuthenticated, Throttled, ValidationErr
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from audit_app.models import AuditEvent
+from audit_app.tests.db.test_conflicts import full
 from environments_app.errors import BadToken, Forbidden, Invisible, LastManager
 from environments_app.tests.cast import Cast
 from keeper_project.http.problem_details import problem_of, problem_response
@@ -192,3 +193,11 @@ def test_what_is_wrong_with_the_whole_is_told_of_the_whole(
         == "body"
     )
     assert "swordfish" not in response.content.decode()
+
+
+def test_a_full_disk_is_said_in_words() -> None:
+    problem = problem_of(full())
+    assert problem is not None
+    assert (problem.status, problem.title) == (503, "The disk is full")
+    assert "free space" in problem.detail
+    assert "Retry-After" in problem.headers

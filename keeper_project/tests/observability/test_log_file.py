@@ -4,6 +4,8 @@ import logging
 import stat
 from pathlib import Path
 
+import pytest
+
 from keeper_project.observability.log_file import SharedRotatingFileHandler
 
 
@@ -58,3 +60,19 @@ def test_it_makes_the_file_again_when_it_was_removed(tmp_path: Path) -> None:
     writer.emit(record("new"))
     writer.close()
     assert (tmp_path / "keeper.log").read_text() == "new\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a device that is full")
+def test_a_full_disk_is_one_line_and_lines_go_on_when_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "keeper.log"
+    path.symlink_to("/dev/full")
+    writer = handler(path)
+    for number in range(100):
+        writer.emit(record(f"lost {number}"))
+    assert capsys.readouterr().err == f"keeper: {path} takes no lines: No space left on device.\n"
+    path.unlink()
+    writer.emit(record("kept"))
+    writer.close()
+    assert path.read_text() == "kept\n"

@@ -1,5 +1,6 @@
 """A database or broker that is away is one line a minute in the log, however often it is missed."""
 
+import errno
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from pytest_django import DjangoDbBlocker
 
+from audit_app.tests.db.test_conflicts import full
 from keeper_project.observability import outages
 from keeper_project.observability.logging import configure
 from tests.servers.server import free_port
@@ -115,6 +117,22 @@ def test_a_broker_that_is_away_is_one_line_beside_the_databases(log: Path) -> No
         "the broker does not answer; what is due is kept in the database: OperationalError",
         "the database does not answer: OperationalError 2002",
     ]
+
+
+def test_a_full_disk_is_one_line(log: Path) -> None:
+    for error in (
+        full(),
+        OperationalError(1114, "The table is full"),
+        OSError(errno.ENOSPC, "No space left"),
+    ):
+        try:
+            raise error
+        except (OperationalError, OSError):
+            logger.exception("task failed")
+    (line,) = lines(log)
+    assert line["message"] == (
+        "the disk of the database or of KEEPER_DATA_DIR is full: free space on it: OperationalError"
+    )
 
 
 def test_other_faults_keep_their_tracebacks(log: Path) -> None:

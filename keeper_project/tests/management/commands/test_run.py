@@ -61,9 +61,10 @@ class Served:
         return self.process.wait(STOP_SECONDS)
 
 
-def environment(data: Path) -> dict[str, str]:
+def environment(data: Path, database: str = "") -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return {**kept, "KEEPER_DATA_DIR": str(data), "DATABASE_URL": f"sqlite:///{data}/keeper.db"}
+    url = database or f"sqlite:///{data}/keeper.db"
+    return {**kept, "KEEPER_DATA_DIR": str(data), "DATABASE_URL": url}
 
 
 @contextmanager
@@ -72,16 +73,18 @@ def keeper(
     *arguments: str,
     module: str = "keeper_project.runtime.cli",
     schema: Path | None = None,
+    database: str = "",
+    output: Path | None = None,
 ) -> Iterator[Served]:
     """Start a Keeper, with a copy of `schema` for its database if there is none, and stop it at the end."""
     if schema and not data.exists():
         begin_on(schema, data)
-    port, output = free_port(), data.parent / "output"
+    port, output = free_port(), output or data.parent / "output"
     with output.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", module, "run", "--port", str(port), *arguments],
             cwd=ROOT,
-            env=environment(data),
+            env=environment(data, database),
             stdout=out,
             stderr=subprocess.STDOUT,
             text=True,
