@@ -29,6 +29,15 @@ class SmallDisk:
         self.at = at
         self._ballast = at / "ballast"
 
+    def mount(self) -> bool:
+        """Make it, and return whether that was permitted: to root, outside some containers."""
+        self.at.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(self.at)]
+        return not os.geteuid() and not subprocess.run(mount, capture_output=True, check=False).returncode
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", str(self.at)], check=True)
+
     def fill(self) -> None:
         """Leave no byte of it."""
         with self._ballast.open("ab", buffering=0) as file:
@@ -45,13 +54,11 @@ class SmallDisk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    at = tmp_path / "disk"
-    at.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(at)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+    small = SmallDisk(tmp_path / "disk")
+    if not small.mount():
         pytest.skip("a file system is mounted by root alone")
-    yield SmallDisk(at)
-    subprocess.run(["umount", str(at)], check=True)
+    yield small
+    small.unmount()
 
 
 @dataclass
