@@ -40,9 +40,13 @@ class BackendError(SyncError):
 
 
 class TransientError(BackendError):
-    """The same request may succeed later."""
+    """The same request may succeed later.
+
+    `made` is what is known of the version that a write made if it took place although this was answered.
+    """
 
     permanent = False
+    made: str = ""
 
 
 class TargetUnreachable(TransientError):

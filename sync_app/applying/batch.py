@@ -75,7 +75,8 @@ class Batch:
         ]
         self._leave_out_by_tags()
         for work in self._works:
-            work.awaited = self._awaited(work)
+            made = self._made_before(work)
+            work.awaited, work.unanswered = (made, "") if awaits_look(work.entry) else ("", made)
         self._repeated = {work.item.pk for work in self._works if self._may_be_there(work)}
         self._kept: set[str] = set()
         self._rights = ReferenceRights(self._target)
@@ -96,10 +97,10 @@ class Batch:
             if verdict is TagVerdict.LEFT_OUT:
                 work.left_out, work.local = True, None
 
-    def _awaited(self, work: ItemContext) -> str:
-        """Return what an answered write of this very item made, of which only the look is missing."""
+    def _made_before(self, work: ItemContext) -> str:
+        """Return what an earlier write of this very item made, as its backend said; empty if it did not."""
         item, entry = work.item, work.entry
-        if item.state != ItemState.INTENDED or entry is None or not awaits_look(entry):
+        if item.state != ItemState.INTENDED or entry is None:
             return ""
         is_this = entry.intended_keeper == item.keeper_version
         return entry.intended_target if is_this and entry.intended_target != self._predict(item) else ""
@@ -280,7 +281,8 @@ class Batch:
     def _record_intent(self, work: ItemContext, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        intent = Intent(item.keeper_version, self._predict(item), item.keeper_number)
+        makes = work.unanswered or self._predict(item)
+        intent = Intent(item.keeper_version, makes, item.keeper_number)
         if entry.intent != intent:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
@@ -354,6 +356,7 @@ class Batch:
             token=item.token,
             repeated=item.pk in self._repeated,
             awaited=work.awaited,
+            unanswered=work.unanswered,
             kept_value=kept,
             observation=shown,
             value=work.value,

@@ -44,6 +44,8 @@ class ItemJob:
     repeated: bool = False
     # What an answered write made, of which only the look is missing: nothing is written again.
     awaited: str = ""
+    # What a write made that was not answered, if it took place: else it is made again.
+    unanswered: str = ""
     value: str = field(default="", repr=False)
     # What the version to be written over held, where an earlier attempt kept it.
     kept_value: str | None = field(default=None, repr=False)
@@ -132,7 +134,18 @@ def execute(backend: Backend, job: ItemJob) -> ItemResult:
     if job.awaited:
         made = replace(job.expected, presence=Presence.PRESENT, version=job.awaited, mark=job.mark)
         return ItemResult(metadata=made, is_confirmed=False)
-    return _ACTIONS[job.act](backend, job)
+    return _find_unanswered(backend, job) or _ACTIONS[job.act](backend, job)
+
+
+def _find_unanswered(backend: Backend, job: ItemJob) -> ItemResult | None:
+    """Return what an earlier attempt without an answer made, if it is there."""
+    if not job.unanswered:
+        return None
+    now = backend.get_metadata(job.name)
+    if now.version == job.expected.version or not backend.is_write_of(now, job.unanswered):
+        return None
+    proved = not backend.capabilities.reads_values or _has_written_value(backend, now, job)
+    return ItemResult(metadata=replace(now, mark=job.mark)) if proved else None
 
 
 def _create(backend: Backend, job: ItemJob) -> ItemResult:

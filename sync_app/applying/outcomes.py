@@ -18,6 +18,7 @@ from sync_app.errors import (
     CreateConflict,
     OutcomeUnknown,
     Overwritten,
+    TransientError,
     UpdateConflict,
 )
 from sync_app.models import SyncEntry
@@ -42,8 +43,9 @@ class Outcomes:
     def record_answer(self, work: ItemContext, answer: ItemResult | BackendError) -> None:
         if isinstance(answer, ChangedSinceRead):
             if work.entry is not None:
-                # The existing secret is not the intended one, and can no longer become it.
-                work.entry.record_intent(work.earlier_intent)
+                # The existing secret is not the intended one, and can no longer become it; it may be what an
+                # earlier attempt made that was not answered.
+                work.entry.record_intent(work.entry.intent if work.unanswered else work.earlier_intent)
                 if isinstance(answer, CreateConflict) and not work.existed_before:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:
@@ -124,6 +126,7 @@ class Outcomes:
         """Note an error of the target's; one that may pass is tried again, so many times."""
         ends = self.is_final(work, error)
         self._count_attempt(work, error)
+        self._note_made(work, error)
         if ends:
             self.fail(work, str(error), permanent=error.permanent)
             return
@@ -136,8 +139,7 @@ class Outcomes:
 
         This run's next attempts look again, then the next passes do.
         """
-        if error.made:
-            entry.record_intent(entry.intent._replace(target=error.made))
+        self._note_made(work, error)
         entry.state, entry.reason = DeliveryState.UNKNOWN, str(error)[:_ERROR_LENGTH]
         ends = self.is_final(work, error)
         self._count_attempt(work, error)
@@ -145,6 +147,11 @@ class Outcomes:
         if ends:
             self._end_item(work, ItemState.SKIPPED, str(error))
             entry.undelivered += 1
+
+    def _note_made(self, work: ItemContext, error: BackendError) -> None:
+        made = error.made if isinstance(error, TransientError) else ""
+        if made and work.entry is not None and work.entry.intended_keeper:
+            work.entry.record_intent(work.entry.intent._replace(target=made))
 
     def fail(self, work: ItemContext, error: str, *, permanent: bool) -> None:
         work.item.permanent = permanent

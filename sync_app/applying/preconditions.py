@@ -60,6 +60,8 @@ class ItemContext:
     unselected: bool = False
     # What an answered write made, of which only the look is missing.
     awaited: str = ""
+    # What a write of this item made that was not answered, if it took place.
+    unanswered: str = ""
     # A write with an unknown outcome when this one was intended: it may arrive late.
     earlier_intent: Intent = NO_INTENT
     # Our entry's data before the secret was claimed for creation.

@@ -2,16 +2,17 @@
 
 import ssl
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
 from audit_app.errors import BadEndpoint
 from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import Backend, SecretMetadata, fill_defaults
+from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.backends.variable_names import VariableNames, explain_bad_variable
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import BadDestination
+from sync_app.errors import BadDestination, ChangedSinceRead, PermissionMissing
 
 
 class RestBackend(Backend):
@@ -63,6 +64,32 @@ class VariableBackend(RestBackend):
 
     def get_metadata(self, name: str) -> SecretMetadata:
         return self._find(name) or SecretMetadata(name=name, presence=Presence.ABSENT)
+
+    def _change(self, send: Callable[[], RestAnswer], *, of: str = "") -> RestAnswer:
+        """Send a write, to the item `of` if it is of an existing one.
+
+        Such systems answer 404 also to what is not permitted, so that nothing private is disclosed. Raises
+        PermissionMissing for a write to a place that is shown, MountMissing if the place is not, and
+        ChangedSinceRead if it is the item that is gone.
+        """
+        try:
+            return send()
+        except PermissionMissing:
+            pass
+        except NotFound as error:
+            self._require_place()
+            if of and self._find(of) is None:
+                raise ChangedSinceRead(str(error)) from None
+        raise PermissionMissing(self._lacking)
+
+    @property
+    @abstractmethod
+    def _lacking(self) -> str:
+        """What an operator is told where a write is not permitted: which permission is missing."""
+
+    @abstractmethod
+    def _require_place(self) -> None:
+        """Raise MountMissing unless the place of the variables is shown to the credentials."""
 
     @abstractmethod
     def _find(self, name: str) -> SecretMetadata | None:

@@ -29,6 +29,8 @@ _CONNECTIONS: Final = 8
 _ANSWER_BYTES: Final = 8 * 1024 * 1024
 # Where a system asks to slow down and names no time.
 _PAUSE_SECONDS: Final = 60.0
+# Of a limit: each connection may be about to write, and looks at what it wrote.
+_ROOM: Final = 2 * _CONNECTIONS
 
 
 class NotFound(ChangedSinceRead):
@@ -60,8 +62,10 @@ class RestClient:
         self._path, self._label, self._seconds = urlsplit(address).path.rstrip("/"), label, seconds
         self._pool = pool(address, connections=_CONNECTIONS, ca=ca)
         self._free_at = 0.0
-        # The server's time of the last answer, whatever it was.
+        # The latest of the server's times that answers had: a cache shows an earlier one.
         self.server_time = 0
+        # How many requests the limit has left until when (seconds since 1970), where the system says so.
+        self._left: tuple[int, float] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -70,6 +74,13 @@ class RestClient:
 
     def close(self) -> None:
         self._pool.close()
+
+    def require_room(self) -> None:
+        """Raise TargetBusy, until the limit is reset, where it has no room for a write and its look."""
+        left, until = self._left or (_ROOM, 0.0)
+        if left < _ROOM and until > time.time():
+            self._pause(until - time.time())
+            raise self._busy()
 
     def request(
         self,
@@ -91,7 +102,8 @@ class RestClient:
         content = None if body is None else json.dumps(body).encode()
         sent = {**headers, "User-Agent": "keeper"} | ({"Content-Type": "application/json"} if content else {})
         reply = self._exchange(method, address, content, sent)
-        self.server_time = _server_time(reply.headers)
+        self.server_time = max(self.server_time, _server_time(reply.headers))
+        self._left = _requests_left(reply.headers)
         if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
             found = json.loads(reply.body) if reply.body else None
             return RestAnswer(status=reply.status, headers=reply.headers, content=found)
@@ -120,9 +132,7 @@ class RestClient:
     def _translate(self, method: str, reply: Reply) -> BackendError:  # noqa: PLR0911  one return a meaning
         status, label = reply.status, self._label
         if _is_limit(reply):
-            free_at = time.monotonic() + _asked_pause(reply)
-            with self._lock:
-                self._free_at = max(self._free_at, free_at)
+            self._pause(_asked_pause(reply))
             return self._busy()
         if status == HTTPStatus.UNAUTHORIZED:
             return CredentialsRejected(f"{label} does not accept the credentials: renew them")
@@ -135,6 +145,10 @@ class RestClient:
         if status < HTTPStatus.BAD_REQUEST:
             return MountMissing(f"{label} sends clients elsewhere: it was renamed or moved")
         return RequestRefused(f"{label} refused {method} ({status})")
+
+    def _pause(self, seconds: float) -> None:
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic() + seconds)
 
     def _busy(self) -> TargetBusy:
         seconds = self.busy_seconds
@@ -152,17 +166,29 @@ def _server_time(headers: Mapping[str, str]) -> int:
 
 
 def _is_limit(reply: Reply) -> bool:
+    """Return whether an answer is a limit, and not a refusal (GitHub, "Troubleshooting the REST API")."""
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
         return True
     named = "Retry-After" in reply.headers or reply.headers.get("X-RateLimit-Remaining") == "0"
-    return reply.status == HTTPStatus.FORBIDDEN and named
+    # A secondary limit may name neither: only its message does.
+    return reply.status == HTTPStatus.FORBIDDEN and (named or b"rate limit" in reply.body.lower())
 
 
 def _asked_pause(reply: Reply) -> float:
     """Return the seconds to wait: those named, or until the limit is reset, or a minute."""
     if (named := reply.headers.get("Retry-After", "")).isdecimal():
         return float(named)
-    reset = reply.headers.get("X-RateLimit-Reset") or reply.headers.get("RateLimit-Reset") or ""
-    if reset.isdecimal() and reply.headers.get("X-RateLimit-Remaining", "0") == "0":
-        return max(1.0, float(reset) - time.time())
-    return _PAUSE_SECONDS
+    left, until = _requests_left(reply.headers) or (1, 0.0)
+    return _PAUSE_SECONDS if left else max(1.0, until - time.time())
+
+
+def _requests_left(headers: Mapping[str, str]) -> tuple[int, float] | None:
+    """Return how many requests a limit has left, and when it is reset, in seconds since 1970.
+
+    Sources: GitHub, "Rate limits for the REST API"; GitLab, "Rate limits", "Response headers".
+    """
+    for prefix in ("X-RateLimit", "RateLimit"):
+        left, until = headers.get(f"{prefix}-Remaining", ""), headers.get(f"{prefix}-Reset", "")
+        if left.isdecimal() and until.isdecimal():
+            return int(left), float(until)
+    return None

@@ -35,9 +35,14 @@ class StrictApplication:
         self.now = START
         # Status by the name of a route; 0 does the act and loses the answer. One answer each.
         self.failing: dict[str, int] = {}
-        # Of answers that fail, and of the answer under way.
+        # Of answers that fail, of every answer, and of the answer under way.
         self.headers: dict[str, str] = {}
+        self.always: dict[str, str] = {}
         self.answer_headers: dict[str, str] = {}
+        # Names of routes that answer as before the last change, so many times each: another machine's answer.
+        self.lagging: Counter[str] = Counter()
+        # What a failing answer says, where that matters.
+        self.refusal: Refused | None = None
         self.denied: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.before: dict[str, Callable[[], object]] = {}
@@ -63,13 +68,12 @@ class StrictApplication:
             status, content, headers = self._answer(request, verb, handler, given)
         except Refused as error:
             status, content, headers = error.status, {"message": error.message}, dict(error.headers)
-        if self.failing.get(verb) == 0:
-            del self.failing[verb]
+        if self.failing.pop(verb, None) == 0:
             with suppress(OSError):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError
         told = b"" if content is None else json.dumps(content).encode()
-        return Response(told, status=status, headers=headers, content_type="application/json")(
+        return Response(told, status=status, headers=headers | self.always, content_type="application/json")(
             environ, start_response
         )
 
@@ -78,7 +82,7 @@ class StrictApplication:
     ) -> tuple[int, Any, dict[str, str]]:
         self.authenticate(request, verb)
         if self.failing.get(verb):
-            raise Refused(self.failing.pop(verb), "as a test asked for", self.headers)
+            raise self.refusal or Refused(self.failing[verb], "as a test asked for", self.headers)
         with self.lock:
             self.answer_headers = {}
             return *handler(self, request, **given), self.answer_headers

@@ -1,7 +1,7 @@
 """GitHub's REST API, as far as secrets and variables of Actions need it.
 
 Sources: GitHub REST API, "Actions secrets" and "Actions variables" (2022-11-28), "Authenticating as a GitHub App
-installation"; "Secrets" and "Variables reference" (names, limits). A name is stored in upper case. A value is kept opened, for tests to read as a workflow does.
+installation", "Rate limits for the REST API", "Troubleshooting the REST API"; "Secrets" and "Variables reference" (names, limits). A name is stored in upper case. A value is kept opened, for tests to read as a workflow does.
 """
 
 import base64
@@ -40,6 +40,8 @@ class Items:
 
     most: int = 100
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # As they were before the last change.
+    earlier: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +63,8 @@ class GitHub(StrictApplication):
         self.organization = Place(most=1000, variables=Items(most=1000))
         # Whether the credentials may see the place at all.
         self.visible = True
+        # Whether what is not permitted is answered as if it were not there.
+        self.hides = False
         self.issued: set[str] = set()
 
     @cached_property
@@ -75,6 +79,7 @@ class GitHub(StrictApplication):
         with self.lock:
             at = datetime.fromtimestamp(self.tick(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             found = place.secrets.get(name.upper())
+            place.earlier[name.upper()] = found
             if found is None and len(place.secrets) >= place.most:
                 raise Refused(422, "the limit is reached")
             created = found["created_at"] if found else at
@@ -107,6 +112,9 @@ class GitHub(StrictApplication):
         if not self.visible:
             raise Refused(404, "Not Found")
         if verb in self.denied or ("write" in self.denied and verb in _WRITES):
+            # "Troubleshooting the REST API": 404 in place of 403 where something private would be disclosed.
+            if self.hides:
+                raise Refused(404, "Not Found")
             raise Refused(403, "Resource not accessible by personal access token")
 
     def app_token(self, request: Request, installation: str) -> tuple[int, Any]:
@@ -154,10 +162,7 @@ class GitHub(StrictApplication):
 
     def get(self, request: Request, place: str, name: str) -> tuple[int, Any]:
         """Show a secret without its value."""
-        try:
-            return 200, _shown(self._place(place).secrets[name.upper()])
-        except KeyError:
-            raise Refused(404, "Not Found") from None
+        return 200, _shown(self._seen(self._place(place), name))
 
     def chosen(self, request: Request, place: str, name: str) -> tuple[int, Any]:
         """List the repositories that see a secret of the organisation."""
@@ -228,10 +233,17 @@ class GitHub(StrictApplication):
         return 204, None
 
     def _find_variable(self, place: str, name: str) -> dict[str, Any]:
-        try:
-            return self._place(place).variables.secrets[name.upper()]
-        except KeyError:
-            raise Refused(404, "Not Found") from None
+        return self._seen(self._place(place).variables, name)
+
+    def _seen(self, items: Items, name: str) -> dict[str, Any]:
+        """Return an item as the machine that answers shows it."""
+        found = items.secrets.get(name.upper())
+        if self.lagging["get"]:
+            self.lagging["get"] -= 1
+            found = items.earlier.get(name.upper())
+        if found is None:
+            raise Refused(404, "Not Found")
+        return found
 
     def _place(self, path: str) -> Place:
         found = unquote(path)

@@ -1,7 +1,8 @@
 """GitLab's REST API, as far as CI/CD variables need it.
 
 Sources: GitLab documentation, "Project-level CI/CD variables API", "Group-level Variables API", "Mask a CI/CD
-variable", "REST API: pagination".
+variable", "REST API: pagination", "Version API", "Rate limits"; lib/api/ci/variables.rb of GitLab (parameters that are
+not declared are ignored; the permission is asked for before the variable; 404 for a project that is not shown).
 """
 
 import re
@@ -45,6 +46,9 @@ class GitLab(StrictApplication):
         super().__init__()
         self.project, self.group = Owner(id=11), Owner(id=22)
         self.visible = True
+        # Whether what is not permitted is answered as if it were not there.
+        self.hides = False
+        self.version = "17.6.1-ee"
 
     # --- What other clients do --------------------------------------------------------------
 
@@ -78,29 +82,40 @@ class GitLab(StrictApplication):
         if not self.visible:
             raise Refused(404, "404 Project Not Found")
         if verb in self.denied or ("write" in self.denied and verb in _WRITES):
+            if self.hides:
+                raise Refused(404, "404 Project Not Found")
             raise Refused(403, "403 Forbidden")
 
     def show(self, request: Request, owner: str) -> tuple[int, Any]:
         """Show the project or group."""
         return 200, {"id": self._owner(owner).id, "web_url": f"https://gitlab.test/{unquote(owner)}"}
 
+    def show_version(self, request: Request) -> tuple[int, Any]:
+        """Show the version of GitLab ("Version API")."""
+        return 200, {"version": self.version, "revision": "4e963fe"}
+
+    @property
+    def describes(self) -> bool:
+        """Whether variables have descriptions: since 16.2; before, the parameter is ignored, and not shown."""
+        return tuple(map(int, self.version.split(".")[:2])) >= (16, 2)
+
     def list_page(self, request: Request, owner: str) -> tuple[int, Any]:
         """List variables with their values, by page."""
         if set(request.args) - {"per_page", "page"}:
             raise Refused(400, "unknown parameter")
         size, page = min(int(request.args.get("per_page", 20)), 100), int(request.args.get("page", 1))
-        found = [_shown(each) for _, each in sorted(self._owner(owner).variables.items())]
+        found = [self._shown(each) for _, each in sorted(self._owner(owner).variables.items())]
         more = str(page + 1) if page * size < len(found) else ""
         self.answer_headers = {"X-Next-Page": more, "X-Page": str(page), "X-Total": str(len(found))}
         return 200, found[(page - 1) * size : page * size]
 
     def get(self, request: Request, owner: str, key: str) -> tuple[int, Any]:
         """Show one variable."""
-        return 200, _shown(self._find(request, owner, key))
+        return 200, self._shown(self._find(request, owner, key))
 
     def create(self, request: Request, owner: str) -> tuple[int, Any]:
         """Create a variable, if there is none of the key in the scope."""
-        found, body = self._owner(owner), _body(request)
+        found, body = self._owner(owner), self._body(request)
         if not {"key", "value"} <= body.keys():
             raise Refused(400, "key is missing, value is missing")
         if (body["key"], body.get("environment_scope", SCOPE)) in found.variables:
@@ -108,14 +123,14 @@ class GitLab(StrictApplication):
         if len(found.variables) >= found.most:
             raise Refused(400, "Maximum number of variables exceeded")
         hidden = {"hidden": True, "masked": True} if body.pop("masked_and_hidden", False) else {}
-        return 201, _shown(self.put(found, body.pop("key"), **body, **hidden))
+        return 201, self._shown(self.put(found, body.pop("key"), **body, **hidden))
 
     def update(self, request: Request, owner: str, key: str) -> tuple[int, Any]:
         """Change a variable; what is not given stays."""
-        found, body = self._find(request, owner, key), _body(request)
+        found, body = self._find(request, owner, key), self._body(request)
         if "key" in body or "environment_scope" in body or "masked_and_hidden" in body:
             raise Refused(400, "not to be changed")
-        return 200, _shown(
+        return 200, self._shown(
             self.put(self._owner(owner), key, **body, environment_scope=found["environment_scope"])
         )
 
@@ -143,8 +158,23 @@ class GitLab(StrictApplication):
             raise Refused(409, "There are multiple variables with provided parameters")
         return found[0]
 
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        told = {key: part for key, part in found.items() if key != "description" or self.describes}
+        return {**told, "value": None} if found["hidden"] else told
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = request.get_json()
+        for key, value in body.items():
+            if key not in _FIELDS or not isinstance(value, _FIELDS[key]):
+                raise Refused(400, f"{key} is invalid")
+        if not self.describes:
+            # Grape takes declared parameters alone.
+            body.pop("description", None)
+        return body
+
     _OWNER: ClassVar[str] = r"/api/v4/(?P<owner>(?:projects|groups)/[^/]+)"
     routes: ClassVar[tuple[tuple[str, str, str, Handler], ...]] = (
+        ("GET", r"/api/v4/version", "version", show_version),
         ("GET", _OWNER, "place", show),
         ("GET", rf"{_OWNER}/variables", "list", list_page),
         ("POST", rf"{_OWNER}/variables", "create", create),
@@ -152,18 +182,6 @@ class GitLab(StrictApplication):
         ("PUT", rf"{_OWNER}/variables/(?P<key>[^/]+)", "update", update),
         ("DELETE", rf"{_OWNER}/variables/(?P<key>[^/]+)", "delete", delete),
     )
-
-
-def _shown(found: dict[str, Any]) -> dict[str, Any]:
-    return {**found, "value": None} if found["hidden"] else dict(found)
-
-
-def _body(request: Request) -> dict[str, Any]:
-    body: dict[str, Any] = request.get_json()
-    for key, value in body.items():
-        if key not in _FIELDS or not isinstance(value, _FIELDS[key]):
-            raise Refused(400, f"{key} is invalid")
-    return body
 
 
 def _validate(found: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ another client wrote in the milliseconds between a read and a write is lost, bec
 """
 
 import base64
+import functools
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Final
 from nacl.public import PublicKey, SealedBox
 
 from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
-from sync_app.backends.github.items import Limits, parse_secret, version_seconds
+from sync_app.backends.github.items import Limits, parse_secret
 from sync_app.backends.github.place import CHANGED, GitHubPlace, fields_of_place
 from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.errors import (
@@ -27,14 +28,10 @@ from sync_app.errors import (
     NameUnusable,
     Overwritten,
     RequestRefused,
-    TargetBusy,
-    TargetUnreachable,
     ValueUnusable,
 )
 
 _PAGE: Final = 100
-# Seconds by which the clocks of GitHub's machines may differ.
-_CLOCKS_DIFFER: Final = 2
 _UNSEEN: Final = "GitHub shows no value of a secret: Keeper can only replace it"
 
 
@@ -77,8 +74,9 @@ class GitHubActions(GitHubPlace):
         seen, at = self._look(name)
         if seen is not None:
             raise ChangedSinceRead(CHANGED)
-        made, is_new = self._put(name, value, before="", at=at)
-        if not is_new:
+        send = functools.partial(self._put, name, value)
+        made, answer = self._write_and_look(name, send, before=None, at=at)
+        if answer is not None and answer.status != HTTPStatus.CREATED:
             raise Overwritten(f"{OVERWROTE}; GitHub keeps nothing of it, so that it could not be restored")
         return made
 
@@ -86,47 +84,27 @@ class GitHubActions(GitHubPlace):
         self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, write if the secret is as it was seen, and look at the time of the write."""
-        at = self._require_unchanged(seen)
-        return self._put(seen.name, value, before=seen.version, at=at)[0]
+        before, at = self._require_unchanged(seen)
+        send = functools.partial(self._put, seen.name, value)
+        return self._write_and_look(seen.name, send, before=before, at=at)[0]
 
     # --- How ----------------------------------------------------------------------------------
 
     def _parse(self, name: str, found: Mapping[str, Any]) -> SecretMetadata:
         return parse_secret(name, found)
 
-    def _put(self, name: str, value: str, *, before: str, at: int) -> tuple[SecretMetadata, bool]:
-        """Write a value and return the secret, and whether GitHub made a new one.
-
-        `before` is the version of the look, `at` the server's time of that look. If the answer is lost, a
-        write since then is taken for this one, as it is where the answer comes.
-        """
-        until, is_new, lost = 0, not before, None
-        try:
-            answer = self._send(name, value)
-            is_new, until = answer.status == HTTPStatus.CREATED, answer.at
-        except (TargetUnreachable, TargetBusy) as error:
-            if isinstance(error, TargetBusy) and error.retry_after:
-                raise
-            lost = error
-        made, _ = self._look(name)
-        if made is None:
-            raise lost or ChangedSinceRead(CHANGED)
-        written = version_seconds(made.version)
-        if lost is not None and (made.version == before or written < at - _CLOCKS_DIFFER):
-            raise lost
-        if until and written > until + _CLOCKS_DIFFER:
-            raise ChangedSinceRead("another client wrote the secret just after Keeper: refresh the plan")
-        return made, is_new
-
-    def _send(self, name: str, value: str) -> RestAnswer:
+    def _put(self, name: str, value: str) -> RestAnswer:
         self._require_size(value)
         extra = {} if self.destination["repository"] else self._visibility(name)
         try:
-            return self._github.request("PUT", self._path(name), body=self._sealed(value) | extra)
+            return self._send("PUT", self._path(name), body=self._sealed(value) | extra)
         except RequestRefused:
             # The key may have been replaced since it was read.
             self._key = None
-            return self._github.request("PUT", self._path(name), body=self._sealed(value) | extra)
+            return self._send("PUT", self._path(name), body=self._sealed(value) | extra)
+
+    def _send_refused(self, name: str) -> None:
+        self._send("PUT", f"{self._place}/{name}", body={"encrypted_value": "", "key_id": ""})
 
     def _sealed(self, value: str) -> dict[str, Any]:
         """Return a value, sealed for the place's public key (libsodium's sealed box)."""

@@ -15,8 +15,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from sync_app.backends.rest_client import RestAnswer, RestClient
-from sync_app.errors import BackendError, BadDestination, CredentialsRejected, NameUnusable, RequestRefused
+from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
+from sync_app.errors import BackendError, BadDestination, CredentialsRejected, RequestRefused
 
 _API: Final = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 # An installation token lives an hour: it is replaced before.
@@ -74,8 +74,12 @@ class GitHubConnection:
 
     @property
     def server_time(self) -> int:
-        """GitHub's time of its last answer, in seconds since 1970."""
+        """The latest time that GitHub named in an answer, in seconds since 1970."""
         return self._rest.server_time
+
+    def require_room(self) -> None:
+        """Raise TargetBusy where the limit has no room for a write and the look after it."""
+        self._rest.require_room()
 
     def close(self) -> None:
         """Revoke the installation token, if one was made, and close the connections."""
@@ -111,7 +115,7 @@ class GitHubConnection:
         headers = {**_API, "Authorization": f"Bearer {app.assertion()}"}
         try:
             made = self._rest.request("POST", path, headers=headers, body={})
-        except (NameUnusable, RequestRefused):
+        except (NotFound, RequestRefused):
             raise CredentialsRejected("GitHub makes no token for this installation of the App") from None
         token: str = made.content["token"]
         return token

@@ -15,6 +15,7 @@ from sync_app.errors import BadDestination
 
 _PART: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _DIGEST_DIGITS: Final = 32
+_WINDOW: Final = re.compile(r"(-?\d+)-(-?\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,29 @@ class Limits:
         if destination["environment"]:
             return self.environment
         return self.repository if destination["repository"] else self.organization
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The seconds since 1970, by GitHub's clock, within which a write took place."""
+
+    since: int
+    until: int
+
+    def __str__(self) -> str:
+        return f"{self.since}-{self.until}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Window | None":
+        """Return the window of a text that `str` made; None for another text."""
+        found = _WINDOW.fullmatch(text)
+        return cls(since=int(found[1]), until=int(found[2])) if found else None
+
+    def covers(self, version: str) -> bool:
+        return bool(version) and self.since <= version_seconds(version) <= self.until
+
+    def is_after(self, version: str) -> bool:
+        return not version or version_seconds(version) < self.since
 
 
 def place_of(destination: Mapping[str, str], items: str) -> str:
@@ -55,14 +79,16 @@ def parse_secret(name: str, found: Mapping[str, Any]) -> SecretMetadata:
 
 
 def parse_variable(name: str, found: Mapping[str, Any], *, key: bytes) -> SecretMetadata:
-    """Return the metadata of a variable. The version is the time and a keyed digest of the value.
+    """Return the metadata of a variable. The version is the time and a keyed digest of the value."""
+    version = f"{found['updated_at']} {digest(found['value'], key=key)}"
+    return replace(parse_secret(name, found), version=version)
 
-    Without the key the digest reveals nothing of the value.
-    """
-    digest = hmac.digest(key, found["value"].encode(), sha256).hex()[:_DIGEST_DIGITS]
-    return replace(parse_secret(name, found), version=f"{found['updated_at']} {digest}")
+
+def digest(value: str, *, key: bytes) -> str:
+    """Return a keyed digest: without the key it reveals nothing of the value."""
+    return hmac.digest(key, value.encode(), sha256).hex()[:_DIGEST_DIGITS]
 
 
 def version_seconds(version: str) -> int:
-    """Return the time of a version, in seconds since 1970."""
-    return int(datetime.fromisoformat(version).astimezone(UTC).timestamp())
+    """Return the time of the last write that a version begins with, in seconds since 1970."""
+    return int(datetime.fromisoformat(version.partition(" ")[0]).astimezone(UTC).timestamp())

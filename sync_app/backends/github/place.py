@@ -1,24 +1,31 @@
 """What secrets and variables of GitHub Actions share: one place, no labels, no compare-and-set."""
 
+import functools
+import math
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from sync_app.backends.base import FormField, Mark, SecretMetadata
 from sync_app.backends.github.connection import GitHubConnection
-from sync_app.backends.github.items import Limits, place_of
+from sync_app.backends.github.items import Limits, Window, place_of
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_backend import VariableBackend
 from sync_app.backends.rest_client import NotFound, RestAnswer
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
+    BackendError,
     ChangedSinceRead,
     MountMissing,
+    OutcomeUnknown,
     PermissionMissing,
     QuotaExceeded,
+    RequestRefused,
+    TargetBusy,
     TargetUnreachable,
 )
 
@@ -27,6 +34,9 @@ _PROVED_SECONDS: Final = 10.0
 _RESERVED: Final = "GITHUB_"
 # "Limits for secrets" and "Limits for configuration variables".
 LARGEST: Final = 48 * 1024
+# Seconds by which the clocks of GitHub's machines may differ.
+_CLOCKS_DIFFER: Final = 2
+_UNKNOWN: Final = "GitHub took the write, and does not show it yet: it is looked at again"
 CHANGED: Final = "it changed in GitHub after it was read: refresh the plan"
 
 
@@ -133,18 +143,21 @@ class GitHubPlace(VariableBackend):
         self._list_page(1, size=1)
 
     def probe_permissions(self) -> Iterator[Permission]:
-        """List, and delete one that does not exist: GitHub asks for the permission first."""
-        area = "Environments" if self.destination["environment"] else self.area
+        """List, and send a write that GitHub takes from nobody: it asks for the permission first."""
         self._list_page(1, size=1)
-        yield Permission(name=f"{area}: read", need=Need.READ, grant=Grant.GRANTED)
+        yield Permission(name=f"{self._area}: read", need=Need.READ, grant=Grant.GRANTED)
+        name = f"{_RESERVED}KEEPER_CONNECTION_TEST_{uuid4().hex.upper()}"
         try:
-            self._github.request("DELETE", f"{self._place}/KEEPER_CONNECTION_TEST_{uuid4().hex.upper()}")
-        except NotFound:
+            self._send_refused(name)
+        except RequestRefused:
             grant = Grant.GRANTED
         except PermissionMissing:
             grant = Grant.MISSING
+        else:
+            self._send("DELETE", f"{self._place}/{name}")
+            grant = Grant.GRANTED
         for need in (Need.WRITE, Need.DELETE):
-            yield Permission(name=f"{area}: write", need=need, grant=grant)
+            yield Permission(name=f"{self._area}: write", need=need, grant=grant)
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield what is shown of the items with the prefix, a page at a time."""
@@ -166,10 +179,22 @@ class GitHubPlace(VariableBackend):
         """Return nothing: the time of a write is GitHub's."""
         return ""
 
+    @classmethod
+    def is_write_of(cls, seen: SecretMetadata, intended: str) -> bool:
+        """Return whether a version is of the time in which a write of unknown outcome took place."""
+        window = Window.parse(intended)
+        return seen.version == intended if window is None else window.covers(seen.version)
+
+    @classmethod
+    def is_older(cls, seen: SecretMetadata, intended: str) -> bool:
+        """Return whether a look is of a time before the write, or shows nothing."""
+        window = Window.parse(intended)
+        return seen.presence is not Presence.PRESENT or (window is not None and window.is_after(seen.version))
+
     def delete(self, seen: SecretMetadata) -> None:
         """Delete it if it is as it was seen. GitHub keeps nothing of it."""
         self._require_unchanged(seen)
-        self._github.request("DELETE", self._path(seen.name))
+        self._send("DELETE", self._path(seen.name), of=seen.name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Do nothing: there are no labels, and Keeper's entry is its mark."""
@@ -190,6 +215,65 @@ class GitHubPlace(VariableBackend):
 
     def _path(self, name: str) -> str:
         return f"{self._place}/{quote(self._names.checked_variable(name), safe='')}"
+
+    @property
+    def _area(self) -> str:
+        """The permission that a fine-grained token or an App needs here."""
+        return "Environments" if self.destination["environment"] else self.area
+
+    @property
+    def _lacking(self) -> str:
+        scope = "repo" if self.destination["repository"] else "admin:org"
+        return (
+            f"GitHub permits no write of {self.items} here: give the token or App the permission "
+            f"{self._area}, read and write, and its user write access (a classic token: the scope {scope})"
+        )
+
+    def _require_place(self) -> None:
+        self._list_page(1, size=1)
+
+    def _send(
+        self, method: str, path: str, *, of: str = "", body: Mapping[str, Any] | None = None
+    ) -> RestAnswer:
+        """Send a write; raises as `_change` does, and TargetBusy where a limit has no room for it."""
+        self._github.require_room()
+        return self._change(functools.partial(self._github.request, method, path, body=body), of=of)
+
+    def _write_and_look(
+        self, name: str, send: Callable[[], RestAnswer], *, before: SecretMetadata | None, at: int
+    ) -> tuple[SecretMetadata, RestAnswer | None]:
+        """Send a write and return the item that it made, and the answer; None for one that was lost.
+
+        `before` is the item of the look just before, `at` the server's time of that look: a write of this
+        time is this one. Raises OutcomeUnknown if a write was answered and the look after it does not show
+        it, the error of a write that was not answered if the look does not show it either, and
+        ChangedSinceRead if another client's came after it.
+        """
+        answer, lost, began = None, None, time.monotonic()
+        try:
+            answer = send()
+        except (TargetUnreachable, TargetBusy) as error:
+            if isinstance(error, TargetBusy) and error.retry_after:
+                raise
+            lost = error
+        until = (answer.at if answer else 0) or at + math.ceil(time.monotonic() - began)
+        window = Window(since=at - _CLOCKS_DIFFER, until=until + _CLOCKS_DIFFER)
+        if lost is not None:
+            lost.made = str(window)
+        try:
+            made, _ = self._look(name)
+        except BackendError as error:
+            asked = getattr(error, "retry_after", 0.0)
+            raise lost or OutcomeUnknown(_UNKNOWN, made=str(window), retry_after=asked) from error
+        if made is None or window.is_after(made.version) or (lost is not None and made == before):
+            raise lost or OutcomeUnknown(_UNKNOWN, made=str(window))
+        if not window.covers(made.version):
+            raise ChangedSinceRead("another client wrote it in GitHub just after Keeper: refresh the plan")
+        return made, answer
+
+    @abstractmethod
+    def _send_refused(self, name: str) -> None:
+        """Send a write of a reserved name, which GitHub refuses; raises as `_send` does."""
 
     def _ask_place(self, path: str, query: Mapping[str, str] | None = None) -> RestAnswer:
         """Ask for something that exists as long as the place does. Raises MountMissing where it does not."""
@@ -222,16 +306,16 @@ class GitHubPlace(VariableBackend):
         except NotFound:
             # GitHub answers the same for a place that the credentials may not see any more.
             if time.monotonic() - self._proved_at > _PROVED_SECONDS:
-                self._list_page(1, size=1)
+                self._require_place()
             return None, self._github.server_time
-        return found.content, found.at
+        return found.content, self._github.server_time
 
-    def _require_unchanged(self, seen: SecretMetadata) -> int:
-        """Return the server's time of a look. Raises ChangedSinceRead if it is not as it was seen."""
+    def _require_unchanged(self, seen: SecretMetadata) -> tuple[SecretMetadata, int]:
+        """Return an item and the server's time of the look. Raises ChangedSinceRead unless it is as seen."""
         now, at = self._look(seen.name)
         if now is None or (now.remote_id, now.version) != (seen.remote_id, seen.version):
             raise ChangedSinceRead(CHANGED)
-        return at
+        return now, at
 
     def _require_size(self, value: str) -> None:
         """Raise QuotaExceeded for a value that GitHub does not take."""

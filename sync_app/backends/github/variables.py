@@ -12,15 +12,17 @@ fails if the name is taken. Without compare-and-set `update` and `delete` read b
 read again. What another client wrote in the milliseconds between a read and a write is lost.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from audit_app.interfaces.keyring import Purpose, keyring
 from secrets_app.secret_types.registry import SecretType
 from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
-from sync_app.backends.github.items import Limits, parse_variable
+from sync_app.backends.github.items import Limits, digest, parse_variable
 from sync_app.backends.github.place import CHANGED, GitHubPlace, fields_of_place
-from sync_app.errors import ChangedSinceRead, NameUnusable, RequestRefused, TargetBusy, TargetUnreachable
+from sync_app.backends.rest_client import RestAnswer
+from sync_app.errors import ChangedSinceRead, NameUnusable, RequestRefused
 
 _VERSION_LABEL: Final = b"keeper/github-version/v1"
 # Whose values need not be secret. A certificate may hold its private key.
@@ -72,12 +74,14 @@ class GitHubVariables(GitHubPlace):
     def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         if problem := self.explain_refusal("create", name):
             raise NameUnusable(problem)
-        if self._find(name) is not None:
+        seen, at = self._look(name)
+        if seen is not None:
             raise ChangedSinceRead(CHANGED)
         is_shared = not self.destination["repository"]
         extra = {"visibility": self.destination["visibility"]} if is_shared else {}
+        send = functools.partial(self._put, "POST", self._place, name, value, **extra)
         try:
-            return self._write("POST", self._place, name, value, before=None, extra=extra)
+            return self._written(name, value, send, before=None, at=at)
         except RequestRefused:
             if self._find(name) is not None:
                 raise ChangedSinceRead(CHANGED) from None
@@ -87,39 +91,40 @@ class GitHubVariables(GitHubPlace):
         self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> SecretMetadata:
         """Read, write if the variable is as it was seen, and read it again. Who sees it stays as it is."""
-        self._require_unchanged(seen)
-        return self._write("PATCH", self._path(seen.name), seen.name, value, before=seen, extra={})
+        before, at = self._require_unchanged(seen)
+        send = functools.partial(self._put, "PATCH", self._path(seen.name), seen.name, value, of=seen.name)
+        return self._written(seen.name, value, send, before=before, at=at)
 
     # --- How ----------------------------------------------------------------------------------
 
     def _parse(self, name: str, found: Mapping[str, Any]) -> SecretMetadata:
         return parse_variable(name, found, key=self._key)
 
-    def _write(
+    def _put(
+        self, method: str, path: str, name: str, value: str, *, of: str = "", **extra: str
+    ) -> RestAnswer:
+        self._require_size(value)
+        body = {"name": self._names.checked_variable(name), "value": value, **extra}
+        return self._send(method, path, of=of, body=body)
+
+    def _send_refused(self, name: str) -> None:
+        self._send("POST", self._place, body={"name": name, "value": "-"})
+
+    def _written(
         self,
-        method: str,
-        path: str,
         name: str,
         value: str,
+        send: Callable[[], RestAnswer],
         *,
         before: SecretMetadata | None,
-        extra: Mapping[str, str],
+        at: int,
     ) -> SecretMetadata:
-        """Send a value, and return the variable that has it. If the answer is lost, its value decides."""
-        self._require_size(value)
-        body, lost = {"name": self._names.checked_variable(name), "value": value, **extra}, None
-        try:
-            self._github.request(method, path, body=body)
-        except (TargetUnreachable, TargetBusy) as error:
-            if isinstance(error, TargetBusy) and error.retry_after:
-                raise
-            lost = error
-        found, _ = self._read(name)
-        made = self._parse(name, found) if found else None
-        if found is None or made is None or found["value"] != value:
-            raise lost or ChangedSinceRead("another client wrote it just after Keeper: refresh the plan")
-        if before is not None and made.remote_id != before.remote_id:
-            raise ChangedSinceRead(CHANGED)
-        if lost is not None and made == before:
-            raise lost
+        """Send a value, and return the variable that has it."""
+        made, _ = self._write_and_look(name, send, before=before, at=at)
+        if not self._holds(made, value) or (before is not None and made.remote_id != before.remote_id):
+            raise ChangedSinceRead("another client wrote it just after Keeper: refresh the plan")
         return made
+
+    def _holds(self, made: SecretMetadata, value: str) -> bool:
+        """Return whether the digest of a value is in a version."""
+        return made.version.endswith(f" {digest(value, key=self._key)}")

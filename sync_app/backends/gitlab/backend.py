@@ -8,7 +8,8 @@ one. It has no compare-and-set and keeps nothing of what is replaced: `update` a
 act. What another client writes in the milliseconds between is lost. A `create` fails if the name is taken.
 """
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -44,6 +45,11 @@ _API: Final = "/api/v4"
 _PAGE: Final = 100
 _CHANGED: Final = "the variable changed in GitLab after it was read: refresh the plan"
 _VERSION_LABEL: Final = b"keeper/gitlab-version/v1"
+# "Project-level CI/CD variables API" and "Group-level Variables API", history of `description`.
+_DESCRIBES: Final = (16, 2)
+_TOO_OLD: Final = (
+    "GitLab before 16.2 keeps no description of a variable, and Keeper's mark is in it: upgrade GitLab"
+)
 _FILTER: Final = "filter[environment_scope]"
 
 
@@ -104,6 +110,8 @@ class GitLabVariables(VariableBackend):
         super().__init__(destination=destination, credentials=credentials)
         self._scope = self.destination["environment_scope"]
         self._owner = _owner_of(self.destination)
+        # Why Keeper can own nothing there, empty if it can; None until that is known.
+        self._too_old: str | None = None
         refuse_unreadable(self.destination["ca_certificate"])
         # Threads ask for versions, and never the database.
         self._key = keyring().mac(Purpose.AUDIT_MAC, _VERSION_LABEL)[-32:]
@@ -142,11 +150,15 @@ class GitLabVariables(VariableBackend):
         self._rest.close()
 
     def check_connection(self) -> None:
-        self._ask_place("/variables", {"per_page": "1"})
+        """Raise RequestRefused as well for a GitLab that has no place for our mark."""
+        found = self._ask_place("/variables", {"per_page": "1"}).content
+        self._note_version(found)
+        if self._too_old:
+            raise RequestRefused(self._too_old)
 
     def probe_permissions(self) -> Iterator[Permission]:
         """List, and delete a variable that does not exist: GitLab asks for the permission first."""
-        self.check_connection()
+        self._require_place()
         yield Permission(name="api: list variables", need=Need.READ, grant=Grant.GRANTED)
         try:
             self._ask("DELETE", f"KEEPER_CONNECTION_TEST_{uuid4().hex.upper()}")
@@ -162,6 +174,7 @@ class GitLabVariables(VariableBackend):
         number = "1"
         while number:
             answer = self._ask_place("/variables", {"per_page": str(self.page_size), "page": number})
+            self._note_version(answer.content)
             for found in answer.content:
                 name = self._names.name(found["key"])
                 if name is not None and found["environment_scope"] == self._scope:
@@ -185,14 +198,18 @@ class GitLabVariables(VariableBackend):
         body = self._content(value, describe(None, mark, token[:WRITE_DIGITS]))
         body |= {"key": variable, "environment_scope": self._scope, "variable_type": "env_var"}
         try:
-            made = self._rest.request(
-                "POST", f"{_API}/{self._owner}/variables", headers=self._headers, body=body
-            )
+            path = f"{_API}/{self._owner}/variables"
+            post = functools.partial(self._rest.request, "POST", path, headers=self._headers, body=body)
+            made = self._parse(name, self._change(post).content)
         except RequestRefused:
             if self._read(name) is not None:
                 raise ChangedSinceRead(_CHANGED) from None
             raise
-        return self._parse(name, made.content)
+        if made.mark != mark:
+            # It is as old as no list could show: what was just created must not stay without its owner.
+            self._write("DELETE", name)
+            raise RequestRefused(_TOO_OLD)
+        return made
 
     def update(
         self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
@@ -206,9 +223,9 @@ class GitLabVariables(VariableBackend):
         if found is None or now is None or now.mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)
         if now.version == seen.version:
-            description = describe(found["description"], seen.mark, token[:WRITE_DIGITS])
-            return self._change(seen.name, self._content(value, description))
-        if parse_mark(found["description"])[1] == token[:WRITE_DIGITS] and found["value"] == value:
+            description = describe(found.get("description"), seen.mark, token[:WRITE_DIGITS])
+            return self._put(seen.name, self._content(value, description))
+        if parse_mark(found.get("description"))[1] == token[:WRITE_DIGITS] and found["value"] == value:
             return now
         raise ChangedSinceRead(_CHANGED)
 
@@ -219,18 +236,52 @@ class GitLabVariables(VariableBackend):
     def delete(self, seen: SecretMetadata) -> None:
         """Delete the variable if it is as it was seen. GitLab keeps nothing of it."""
         self._require_unchanged(seen)
-        self._ask("DELETE", self._variable(seen.name))
+        self._write("DELETE", seen.name)
 
     def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         found = self._require_unchanged(seen)
-        write = parse_mark(found["description"])[1]
-        self._change(seen.name, {"description": describe(found["description"], mark, write)})
+        write = parse_mark(found.get("description"))[1]
+        made = self._put(seen.name, {"description": describe(found.get("description"), mark, write)})
+        if made.mark != mark:
+            raise RequestRefused(_TOO_OLD)
 
     def unmark(self, seen: SecretMetadata) -> None:
         found = self._require_unchanged(seen)
-        self._change(seen.name, {"description": describe(found["description"], None)})
+        self._put(seen.name, {"description": describe(found.get("description"), None)})
+
+    def explain_refusal(self, act: str, name: str) -> str:
+        """Refuse as well what needs a mark, in a GitLab that the list has shown to have no place for it."""
+        refusal = super().explain_refusal(act, name)
+        return refusal or (self._too_old or "" if act in {"create", "adopt"} else "")
 
     # --- How ----------------------------------------------------------------------------------
+
+    @property
+    def _lacking(self) -> str:
+        role = (
+            "the role Maintainer in the project"
+            if self.destination["project"]
+            else "the role Owner of the group"
+        )
+        return f"GitLab permits no write of variables here: give the token the scope api, and {role}"
+
+    def _require_place(self) -> None:
+        self._ask_place("/variables", {"per_page": "1"})
+
+    def _note_version(self, variables: Sequence[Mapping[str, Any]]) -> None:
+        """Note whether variables have descriptions, which show that; without a variable the version does."""
+        if self._too_old is not None:
+            return
+        keeps = "description" in variables[0] if variables else self._read_version() >= _DESCRIBES
+        self._too_old = "" if keeps else _TOO_OLD
+
+    def _read_version(self) -> tuple[int, ...]:
+        """Return the version of GitLab; where it is not told, one that has descriptions."""
+        try:
+            found = self._rest.request("GET", f"{_API}/version", headers=self._headers).content["version"]
+        except (NotFound, PermissionMissing):
+            return _DESCRIBES
+        return tuple(int(part) for part in str(found).split(".")[:2])
 
     def _explain_name(self, variable: str) -> str:
         if len(variable) <= MAX_NAME_LENGTH:
@@ -267,7 +318,7 @@ class GitLabVariables(VariableBackend):
             found: dict[str, Any] = self._ask("GET", self._variable(name)).content
         except NotFound:
             # GitLab answers the same for a project that the credentials may not see any more.
-            self.check_connection()
+            self._require_place()
             return None
         return found
 
@@ -293,8 +344,11 @@ class GitLabVariables(VariableBackend):
             "description": description,
         }
 
-    def _change(self, name: str, body: Mapping[str, Any]) -> SecretMetadata:
-        return self._parse(name, self._ask("PUT", self._variable(name), body).content)
+    def _write(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
+        return self._change(functools.partial(self._ask, method, self._variable(name), body), of=name)
+
+    def _put(self, name: str, body: Mapping[str, Any]) -> SecretMetadata:
+        return self._parse(name, self._write("PUT", name, body).content)
 
 
 def _owner_of(destination: Mapping[str, str]) -> str:

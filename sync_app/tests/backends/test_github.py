@@ -4,6 +4,7 @@ import html
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -24,6 +25,7 @@ from sync_app.errors import (
     DestinationTaken,
     MountMissing,
     NameUnusable,
+    OutcomeUnknown,
     Overwritten,
     PermissionMissing,
     SystemMismatch,
@@ -36,7 +38,8 @@ from sync_app.runs import runner
 from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage, target_in
 from sync_app.tests.variable_worlds import GitHubWorld
-from tests.rest_strict.github import APP_ID, ENVIRONMENT, INSTALLATION
+from tests.rest_strict.application import Refused
+from tests.rest_strict.github import APP_ID, ENVIRONMENT, INSTALLATION, GitHub
 from tests.rest_strict.github import TOKEN as BEARER
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -158,6 +161,114 @@ def test_it_names_what_is_missing(github: GitHubWorld, backend: Backend) -> None
     assert all(
         word in text for word in ("*Secrets*", "*Environments*", "*Metadata*", "`repo`", "`admin:org`")
     )
+
+
+def test_a_write_that_is_answered_by_404_lacks_a_permission(github: GitHubWorld, backend: Backend) -> None:
+    made = backend.create("a", "1", mark=MARK, token=TOKEN)
+    github.github.denied, github.github.hides = {"write"}, True
+    for act in (
+        lambda: backend.create("b", "1", mark=MARK, token=TOKEN),
+        lambda: backend.update(made, "2", token=OTHER_TOKEN),
+        lambda: backend.delete(made),
+    ):
+        with pytest.raises(PermissionMissing, match=r"permission Secrets, read and write.*scope repo"):
+            act()
+    missing = [each.name for each in backend.probe_permissions() if each.grant is Grant.MISSING]
+    assert missing == ["Secrets: write", "Secrets: write"]
+    assert backend.get_metadata("a") == made
+    # The item went between the look and the write: that is no question of permissions.
+    github.github.denied = set()
+    github.github.before["delete"] = lambda: github.remove(f"{github.prefix}/a")
+    with pytest.raises(ChangedSinceRead):
+        backend.delete(made)
+    github.github.visible = False
+    with pytest.raises(MountMissing):
+        backend.create("c", "1", mark=MARK, token=TOKEN)
+
+
+def test_a_test_of_permissions_leaves_nothing_where_its_write_is_taken(
+    github: GitHubWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GitHub, "write", lambda self, _request, place, name: (
+        201 if self.put(self._place(place), name, "x") else 204, None
+    ))  # fmt: skip
+    monkeypatch.setattr(
+        GitHub,
+        "routes",
+        [(*route[:3], GitHub.write if route[2] == "put" else route[3]) for route in GitHub.routes],
+    )
+    assert all(each.grant is Grant.GRANTED for each in backend.probe_permissions())
+    assert not github.place.secrets
+
+
+def test_what_github_calls_a_limit_is_one(github: GitHubWorld) -> None:
+    """Not every answer has Retry-After ("Rate limits for the REST API", "Exceeding the rate limit")."""
+    for status, message, headers in (
+        (403, "You have exceeded a secondary rate limit. Please wait a few minutes.", {}),
+        (
+            403,
+            "API rate limit exceeded for user ID 1.",
+            {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"},
+        ),
+        (429, "You have exceeded a secondary rate limit.", {}),
+    ):
+        github.github.refusal = Refused(status, message, headers)
+        github.github.failing["put"] = status
+        with github.backend() as fresh, pytest.raises(TargetBusy) as caught:
+            fresh.create("a", "1", mark=MARK, token=TOKEN)
+        assert caught.value.retry_after > 0
+
+
+def test_a_limit_that_has_no_room_for_the_look_stops_before_the_write(
+    github: GitHubWorld, backend: Backend
+) -> None:
+    github.github.always = {"X-RateLimit-Remaining": "5", "X-RateLimit-Reset": str(int(time.time()) + 600)}
+    with pytest.raises(TargetBusy) as caught:
+        backend.create("a", "1", mark=MARK, token=TOKEN)
+    assert 500 < caught.value.retry_after <= 600
+    assert github.github.calls["put"] == 0
+
+
+@pytest.mark.parametrize("status", [0, 403, 429, 502])
+def test_a_look_that_fails_after_a_write_leaves_its_outcome_open(
+    github: GitHubWorld, backend: Backend, status: int
+) -> None:
+    github.github.headers = {"Retry-After": "1"} if status in {403, 429} else {}
+    seen = backend.create("a", "1", mark=MARK, token=TOKEN)
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: backend.create("b", "1", mark=MARK, token=TOKEN),
+        lambda: backend.update(seen, "2", token=OTHER_TOKEN),
+    )
+    for act in acts:
+        github.github.now += 60
+        github.github.before["put"] = partial(github.github.failing.__setitem__, "get", status)
+        with pytest.raises(OutcomeUnknown) as caught:
+            act()
+        time.sleep(1.1 if status in {403, 429} else 0)
+    after = backend.get_metadata("a")
+    assert backend.is_write_of(after, caught.value.made)
+    assert not backend.is_older(after, caught.value.made)
+    assert not backend.is_write_of(seen, caught.value.made)
+    assert backend.is_older(seen, caught.value.made)
+    github.github.now += 60
+    github.write(f"{github.prefix}/a", "theirs")
+    assert not backend.is_write_of(backend.get_metadata("a"), caught.value.made)
+
+
+def test_a_look_that_lags_behind_an_answered_write_leaves_its_outcome_open(
+    github: GitHubWorld, backend: Backend
+) -> None:
+    seen = backend.create("a", "1", mark=MARK, token=TOKEN)
+    github.github.now += 60
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: backend.create("b", "1", mark=MARK, token=TOKEN),
+        lambda: backend.update(seen, "2", token=OTHER_TOKEN),
+    )
+    for act in acts:
+        github.github.before["put"] = partial(github.github.lagging.__setitem__, "get", 1)
+        with pytest.raises(OutcomeUnknown):
+            act()
+    assert github.value(f"{github.prefix}/a") == "2"
 
 
 def test_an_app_signs_in_and_gives_its_token_back(github: GitHubWorld) -> None:

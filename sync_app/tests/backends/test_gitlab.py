@@ -29,6 +29,7 @@ from sync_app.errors import (
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
+from sync_app.targets.systems import connection_test
 from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.variable_worlds import GitLabWorld, variable
@@ -179,6 +180,60 @@ def test_it_names_what_is_missing(gitlab: GitLabWorld, backend: Backend) -> None
         backend.create("a", "1", mark=MARK, token=TOKEN)
     text = inspect.getdoc(gitlab_backend) or ""
     assert all(word in text for word in ("`api`", "Maintainer", "Owner"))
+
+
+def test_a_write_that_is_answered_by_404_lacks_a_permission(gitlab: GitLabWorld, backend: Backend) -> None:
+    made = backend.create("a", "1", mark=MARK, token=TOKEN)
+    held = dict(gitlab.found(f"{gitlab.prefix}/a"))
+    held.pop("key")
+    gitlab.gitlab.denied, gitlab.gitlab.hides = {"write"}, True
+    for act in (
+        lambda: backend.create("b", "1", mark=MARK, token=TOKEN),
+        lambda: backend.update(made, "2", token=OTHER_TOKEN),
+        lambda: backend.delete(made),
+    ):
+        with pytest.raises(PermissionMissing, match="scope api, and the role Maintainer"):
+            act()
+    gitlab.gitlab.denied = set()
+    for verb, act in (
+        ("update", lambda: backend.update(made, "2", token=OTHER_TOKEN)),
+        ("delete", lambda: backend.delete(made)),
+    ):
+        gitlab.gitlab.before[verb] = lambda: gitlab.remove(f"{gitlab.prefix}/a")
+        with pytest.raises(ChangedSinceRead):
+            act()
+        gitlab.gitlab.put(gitlab.owner, variable(f"{gitlab.prefix}/a"), **held)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_gitlab_without_descriptions_is_told_at_the_test_and_in_the_plan(
+    stage: Stage, gitlab: GitLabWorld, beside: bool
+) -> None:
+    gitlab.gitlab.version = "16.1.4-ee"
+    if beside:
+        gitlab.write(f"{gitlab.prefix}/theirs", "x")
+    stage.keep("a", "first")
+    report = connection_test.test(actor=stage.alice, target=stage.fresh())
+    assert not report.ok
+    assert "before 16.2" in report.problem
+    reasons = dict(PlanItem.objects.filter(plan=stage.plan(), act="refused").values_list("name", "reason"))
+    assert "before 16.2" in reasons["a"]
+    assert "A" not in {key for key, _ in gitlab.owner.variables}
+    gitlab.gitlab.version = "16.2.0"
+    assert connection_test.test(actor=stage.alice, target=stage.fresh()).ok
+    assert stage.sync().counts["create"] == 1
+
+
+def test_a_variable_whose_mark_was_ignored_does_not_stay(gitlab: GitLabWorld, backend: Backend) -> None:
+    """The version endpoint may say nothing: the answer to the write shows it."""
+    gitlab.gitlab.version, gitlab.gitlab.denied = "16.1.4-ee", {"version"}
+    with pytest.raises(RequestRefused, match=r"before 16\.2"):
+        backend.create("a", "canary", mark=MARK, token=TOKEN)
+    assert not gitlab.owner.variables
+    gitlab.write(f"{gitlab.prefix}/theirs", "x")
+    with pytest.raises(RequestRefused, match=r"before 16\.2"):
+        backend.mark(backend.get_metadata("theirs"), MARK)
+    assert gitlab.value(f"{gitlab.prefix}/theirs") == "x"
 
 
 def test_a_wrong_token_is_refused(gitlab: GitLabWorld) -> None:
