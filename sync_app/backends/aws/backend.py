@@ -42,6 +42,7 @@ from sync_app.errors import (
     ChangedSinceRead,
     NameReserved,
     NameUnusable,
+    OutcomeUnknown,
     RequestRefused,
     UpdateConflict,
     ValueUnusable,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 # Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
 PENDING: Final = "KEEPER_PENDING"
 MAX_NAME_LENGTH: Final = 512
+_UNKNOWN: Final = "AWS took the write, and does not show it yet: it is looked at again"
 # Of one filter of ListSecrets.
 _FILTER_VALUES: Final = 10
 
@@ -210,13 +212,22 @@ class AwsSecretsManager(AwsBackend):
             if known:
                 self._remove_pending_stage(seen, token)
                 return replace(seen, version=token)
-        after = self._describe(seen.name, seen.remote_id)
+        after = self._look_after(seen, token)
         self._remove_pending_stage(seen, token)
         if after is not None and after.version == token:
             return after
+        if refusal is None and (after is None or after.version == seen.version):
+            # "All Secrets Manager operations are eventually consistent": the look may be older.
+            raise OutcomeUnknown(_UNKNOWN, made=token)
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
         raise UpdateConflict("the secret changed in AWS after it was read: refresh the plan")
+
+    def _look_after(self, seen: SecretMetadata, token: str) -> SecretMetadata | None:
+        try:
+            return self._describe(seen.name, seen.remote_id)
+        except BackendError as error:
+            raise OutcomeUnknown(_UNKNOWN, made=token) from error
 
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""

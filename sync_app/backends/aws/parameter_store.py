@@ -12,9 +12,10 @@ new version came over: a version of another writer is written back from the hist
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 from sync_app.backends.aws import permissions
 from sync_app.backends.aws.backend import AwsSecretsManager
@@ -36,8 +37,10 @@ from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     OVERWROTE,
+    BackendError,
     ChangedSinceRead,
     NameUnusable,
+    OutcomeUnknown,
     Overwritten,
     QuotaExceeded,
     RequestRefused,
@@ -49,6 +52,8 @@ _LARGEST: Final = {"standard": 4096, "advanced": 8192, "intelligent": 8192}
 _TIERS: Final = {"advanced": "Advanced", "intelligent": "Intelligent-Tiering"}
 # Of DescribeParameters: entries of a page, and values of a filter.
 _PAGE: Final = 50
+_REFERENCE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_UNKNOWN: Final = "AWS took the write, and does not show it yet: it is looked at again"
 _CHANGED: Final = "the parameter changed in AWS after it was read: refresh the plan"
 _KEPT_BY_HISTORY: Final = ("Description", "AllowedPattern", "DataType")
 
@@ -93,6 +98,12 @@ class AwsParameterStore(AwsBackend):
 
     def explain_refusal(self, act: str, name: str) -> str:
         return explain_bad_name(f"/{self._prefix.start}{name}") if act == "create" else ""
+
+    def explain_content_refusal(self, value: str) -> str:
+        """Refuse what AWS takes for a reference to another parameter (PutParameter, "Value")."""
+        if not _REFERENCE.search(value):
+            return ""
+        return "Parameter Store takes no text in double braces, such as {{ssm:name}}: change the value"
 
     def check_connection(self) -> None:
         self._describe(self._below(), most=1)
@@ -156,11 +167,14 @@ class AwsParameterStore(AwsBackend):
         number = self._put(
             path, value, Type=_SECURE, Tier=tier, Tags=mark_tags(mark), Overwrite=False, **self._key()
         )
-        made = self._version(path, number)
-        if made is None:
-            raise ChangedSinceRead(_CHANGED)
         # The request that created it carried the tags: they need no request of their own.
-        return replace(parse_parameter(name, made), mark=mark)
+        return SecretMetadata(
+            name=name,
+            presence=Presence.PRESENT,
+            remote_id=path,
+            version=self._look_after(name, path, number),
+            mark=mark,
+        )
 
     def update(
         self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
@@ -179,11 +193,17 @@ class AwsParameterStore(AwsBackend):
             return self._find_earlier(seen, current, value, token=token, repeated=repeated)
         options = self._key(path) if now["Type"] == _SECURE else {}
         made = self._put(path, value, Type=now["Type"], Overwrite=True, **options)
-        return self._confirm(seen, path, made)
+        return self._confirm(seen, path, made, value)
 
     def revert_write(self, over: SecretMetadata, written: str) -> None:
         """Write back what a version of ours came over, if that was another one than in `over`."""
-        self._revert(over, version_number(written), written)
+        number = version_number(written)
+        if self._came_over(over, number):
+            return
+        history = list(self._history(self._path(over.name)))
+        ours = [entry for entry in history if parse_parameter(over.name, entry).version == written]
+        if ours:
+            self._revert(over, history, functools.partial(self.values_equal, ours[0]["Value"]))
 
     def revert_unconfirmed_write(
         self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
@@ -192,13 +212,7 @@ class AwsParameterStore(AwsBackend):
 
         Another writer's version in between took the number in `makes`: every version since is looked at.
         """
-        path, before = self._path(over.name), ""
-        for entry in list(self._history(path)):
-            version = parse_parameter(over.name, entry).version
-            since = version_time(version) > version_time(over.version)
-            if before and since and before != over.version and wrote(entry["Value"]):
-                self._restore(path, int(entry["Version"]))
-            before = version
+        self._revert(over, list(self._history(self._path(over.name))), wrote)
 
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
@@ -288,6 +302,8 @@ class AwsParameterStore(AwsBackend):
             raise QuotaExceeded(f"the value has more than the {self.max_value_bytes:,} bytes of its tier")
         if not value:
             raise RequestRefused("Parameter Store takes no empty value")
+        if refusal := self.explain_content_refusal(value):
+            raise RequestRefused(refusal)
         reply = self._aws.call(
             "ssm:PutParameter", lambda: self._client.put_parameter(Name=path, Value=value, **options)
         )
@@ -302,19 +318,31 @@ class AwsParameterStore(AwsBackend):
         key = entries[0].get("KeyId") if entries else ""
         return {"KeyId": key} if key else {}
 
-    def _confirm(self, seen: SecretMetadata, path: str, number: int) -> SecretMetadata:
+    def _confirm(self, seen: SecretMetadata, path: str, number: int, value: str) -> SecretMetadata:
         """Return the version that was just made, over the one in `seen`; raises as `update` does."""
-        ours = self._version(path, number)
-        if ours is None:
-            raise ChangedSinceRead(_CHANGED)
-        made = parse_parameter(seen.name, ours).version
+        made = self._look_after(seen.name, path, number)
         if number == 1:
             # It was deleted between the read and the write, which made it again: with our mark.
             if seen.mark is not None:
                 self.mark(seen, seen.mark)
-        else:
-            self._revert(seen, number, made)
+        elif not self._came_over(seen, number):
+            self._revert(seen, list(self._history(path)), functools.partial(self.values_equal, value))
         return replace(seen, presence=Presence.PRESENT, version=made, previous_version=seen.version)
+
+    def _look_after(self, name: str, path: str, number: int) -> str:
+        """Return the version of a number that AWS has just answered with. Raises OutcomeUnknown."""
+        try:
+            ours = self._version(path, number)
+        except BackendError as error:
+            raise OutcomeUnknown(_UNKNOWN, made=str(number)) from error
+        if ours is None:
+            raise OutcomeUnknown(_UNKNOWN, made=str(number))
+        return parse_parameter(name, ours).version
+
+    def _came_over(self, over: SecretMetadata, number: int) -> bool:
+        """Return whether the version before a number is the one in `over`."""
+        before = self._version(self._path(over.name), number - 1)
+        return before is not None and parse_parameter(over.name, before).version == over.version
 
     def _find_earlier(
         self, seen: SecretMetadata, current: SecretMetadata, value: str, *, token: str, repeated: bool
@@ -327,41 +355,45 @@ class AwsParameterStore(AwsBackend):
         if not self.values_equal(value, copy.value):
             raise ChangedSinceRead(_CHANGED)
         if repeated:
-            self._revert(seen, version_number(current.version), current.version)
+            self._revert(
+                seen, list(self._history(self._path(seen.name))), functools.partial(self.values_equal, value)
+            )
         if self.get_metadata(seen.name).mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)
         return replace(seen, presence=Presence.PRESENT, version=current.version)
 
-    def _revert(self, over: SecretMetadata, number: int, written: str) -> None:
-        """Write back what the version `written` came over, unless that is the one in `over`."""
-        path = self._path(over.name)
-        before = self._version(path, number - 1)
-        if before is None or parse_parameter(over.name, before).version == over.version:
-            return
-        ours = self._version(path, number)
-        if ours is None or parse_parameter(over.name, ours).version != written:
-            return
-        self._restore(path, number)
+    def _revert(
+        self, over: SecretMetadata, history: list[Mapping[str, Any]], wrote: Callable[[str], bool]
+    ) -> None:
+        """Make another writer's version current again, if a write of ours came over it. Raises Overwritten.
 
-    def _restore(self, path: str, number: int) -> NoReturn:
-        """Make the version before a number current again. Raises Overwritten."""
+        Ours may be several: the SDK sends a request again whose answer is lost.
+        """
+        path, theirs, ours = self._path(over.name), None, None
+        for entry in history:
+            version = parse_parameter(over.name, entry).version
+            if version_time(version) <= version_time(over.version) or version == over.version:
+                continue
+            if wrote(entry["Value"]):
+                ours = entry
+            else:
+                theirs, ours = entry, None
+        if theirs is None or ours is None:
+            return
         now = self._read(path)
-        if now is not None and now["Version"] == number:
-            entry = next((each for each in self._history(path) if each["Version"] == number - 1), None)
-            if entry is None:
-                raise Overwritten(f"{OVERWROTE}; could not be restored: AWS kept no older version")
-            options = {field: entry[field] for field in _KEPT_BY_HISTORY if entry.get(field)}
-            if entry["Type"] == _SECURE and entry.get("KeyId"):
-                options["KeyId"] = entry["KeyId"]
+        if now is not None and now["Version"] == ours["Version"]:
+            options = {field: theirs[field] for field in _KEPT_BY_HISTORY if theirs.get(field)}
+            if theirs["Type"] == _SECURE and theirs.get("KeyId"):
+                options["KeyId"] = theirs["KeyId"]
             self._aws.call(
                 "ssm:PutParameter",
                 lambda: self._client.put_parameter(
-                    Name=path, Value=entry["Value"], Type=entry["Type"], Overwrite=True, **options
+                    Name=path, Value=theirs["Value"], Type=theirs["Type"], Overwrite=True, **options
                 ),
             )
         raise Overwritten(
-            f"{OVERWROTE}; restored; version {number} in its history holds Keeper's value: rotate the "
-            "secret if its readers there must not know it"
+            f"{OVERWROTE}; restored; version {ours['Version']} in its history holds Keeper's value: "
+            "rotate the secret if its readers there must not know it"
         )
 
     def _history(self, path: str) -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from botocore.retries.standard import ExponentialBackoff
 from environments_app.tests.cast import Cast
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend, Mark
+from sync_app.backends.numbered_versions import version_number
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -129,6 +130,24 @@ def test_lost_replies_are_found_again(ssm: ParameterWorld, backend: Backend) -> 
     ssm.plan.fail("DeleteParameter", Fault.DROPPED_REPLY)
     backend.delete(made)
     assert backend.get_metadata("a").presence is Presence.ABSENT
+
+
+def test_an_update_that_the_sdk_sent_twice_is_no_overwriting(ssm: ParameterWorld, backend: Backend) -> None:
+    """The SDK sends a PutParameter again whose answer is lost: two versions hold Keeper's value."""
+    seen = backend.create("a", "first", mark=MARK, token=TOKEN)
+    ssm.plan.fail("PutParameter", Fault.DROPPED_REPLY)
+    after = backend.update(seen, "second", token=OTHER_TOKEN)
+    assert ssm.value(f"{ssm.prefix}/a") == "second"
+    assert after.version == backend.get_metadata("a").version
+    assert version_number(after.version) == 3
+    backend.revert_unconfirmed_write(seen, makes="2", wrote=lambda value: value == "second")
+    assert version_number(backend.get_metadata("a").version) == 3
+    # Another writer's version between both is written back.
+    ssm.plan.fail("PutParameter", Fault.DROPPED_REPLY)
+    ssm.plan.before("PutParameter", lambda: ssm.write(f"{ssm.prefix}/a", "theirs"))
+    with pytest.raises(Overwritten):
+        backend.update(after, "third", token=f"3{TOKEN}")
+    assert ssm.value(f"{ssm.prefix}/a") == "theirs"
 
 
 @pytest.mark.parametrize(
