@@ -59,6 +59,7 @@ SLOWEST = (
     "tests/browser/secrets/test_unsaved.py",
     "tests/browser/environments/test_approval_pages.py",
     "sync_app/tests/rotators/test_databases.py",
+    "sync_app/tests/rotation/test_differences.py",
     "sync_app/tests/applying/ownership/test_another_system.py",
     "keeper_project/tests/processes/test_stopping.py",
     "secrets_app/tests/envelope/test_storage_faults.py",

@@ -110,8 +110,9 @@ class AbLogins(Rotator):
     def probe(self, value: str) -> LoginProbe:
         return self._probe_at(self.server, value)
 
-    def probe_replicas(self, value: str) -> dict[str, LoginProbe]:
-        return {f"{replica.host}:{replica.port}": self._probe_at(replica, value) for replica in self.replicas}
+    def probe_replicas(self, value: str) -> Iterator[tuple[str, LoginProbe]]:
+        for replica in self.replicas:
+            yield f"{replica.host}:{replica.port}", self._probe_at(replica, value)
 
     def _probe_at(self, server: Endpoint, value: str) -> LoginProbe:
         credential = self._credential(value)

@@ -7,7 +7,7 @@ probe decides. No error, log line or statement holds a secret.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -182,9 +182,9 @@ class Rotator(ABC):
     def probe(self, value: str) -> LoginProbe:
         """Log in with a value. Raises only what a value that is not one of this policy raises."""
 
-    def probe_replicas(self, value: str) -> Mapping[str, LoginProbe]:
-        """Log in with a value at each replica that the policy names; return the answers by address."""
-        return {}
+    def probe_replicas(self, value: str) -> Iterator[tuple[str, LoginProbe]]:
+        """Log in with a value at one replica of the policy after the other; yield address and answer."""
+        yield from ()
 
     def compare_logins(self, current: str) -> tuple[LoginDifference, ...]:
         """Return in what the idle login differs from the one that serves `current`; changes nothing."""

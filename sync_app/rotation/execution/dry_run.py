@@ -82,7 +82,7 @@ def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[
     yield DryRunCheck(what="login", detail=sentence, fails=not accepted)
     yield DryRunCheck(what="next login", detail=f"{rotator.idle_login(value)} gets the next password")
     yield _check_idle_login(rotator, before)
-    for address, answered in rotator.probe_replicas(value).items():
+    for address, answered in rotator.probe_replicas(value):
         fails = answered.answer is not LoginAnswer.ACCEPTED
         sentence = f"{address} does not accept the served value: {answered.why}" if fails else address
         yield DryRunCheck(what="replica", detail=sentence, fails=fails)

@@ -101,7 +101,9 @@ class RotationSession:
         """
         if time.monotonic() - self._proven_at_replicas.get(number, -_PROVEN_SECONDS) < _PROVEN_SECONDS:
             return
-        for address, probed in self.rotator.probe_replicas(self.value(number)).items():
+        for address, probed in self.rotator.probe_replicas(self.value(number)):
+            # Many that are slow take longer than a lease.
+            self.lease.renew()
             if probed.answer is LoginAnswer.UNKNOWN:
                 raise TargetUnreachable(
                     f"the replica {address}: {probed.why or 'the login was not answered'}"

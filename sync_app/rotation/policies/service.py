@@ -45,6 +45,8 @@ from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_
 from sync_app.rotators.base import LoginAnswer, Rotator
 
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"
+# Of the differences of two logins, in an event; the comparison has all.
+_TOLD = 20
 _MOVED = "the secret's value was changed meanwhile: try again"
 
 
@@ -273,7 +275,7 @@ def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
             raise TargetUnreachable(probed.why)
         if probed.answer is not LoginAnswer.ACCEPTED:
             raise LoginRefused(f"the secret's current value cannot log in: {probed.why}")
-        for address, there in rotator.probe_replicas(value).items():
+        for address, there in rotator.probe_replicas(value):
             if there.answer is not LoginAnswer.ACCEPTED:
                 kind = TargetUnreachable if there.answer is LoginAnswer.UNKNOWN else LoginRefused
                 raise kind(
@@ -295,7 +297,7 @@ def _creation_details(policy: RotationPolicy) -> dict[str, Json]:
         "rotator": policy.rotator,
         "settings": settings,
         "endpoint": policy.endpoint,
-        "differences": [each.what for each in policy.differences],
+        "differences": [each.what for each in policy.differences[:_TOLD]],
     }
 
 

@@ -45,7 +45,7 @@ class Roles(NamedTuple):
     new_ids: list[int]
 
     def sentence(self, has: str, *, by_old: bool) -> str:
-        """Say that one has it and the other has not."""
+        """Return that one has it and the other has not."""
         first, second = (self.old, self.new) if by_old else (self.new, self.old)
         return f"{first} has {has}, {second} has not"
 

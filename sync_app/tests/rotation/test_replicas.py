@@ -163,3 +163,31 @@ def test_a_longer_time_than_a_rotation_waits_is_refused(database: DatabaseWorld)
         with pytest.raises(BadDestination) as caught:
             database.rotator(propagation_seconds=text)
         assert caught.value.field == "propagation_seconds"
+
+
+def test_slow_replicas_cost_no_lease(
+    cast: Cast, postgres: PostgreSqlWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each replica is tried the lease is short: many that answer late are no reason to lose it."""
+    lines = [Line(postgres.port) for _ in range(3)]
+    replicas = "\n".join(f"127.0.0.1:{line.port}" for line in lines)
+    policy = made_policy(cast, postgres, settings=postgres.settings() | {"replicas": replicas})
+    probe = postgres.kind._probe_at
+    left = []
+
+    def slow(self: Any, server: Any, value: str) -> Any:
+        if server is not self.server:
+            until = Rotation.objects.get().lease_until
+            left.append(until - database_now() if until else timedelta())
+            Rotation.objects.update(lease_until=database_now() + timedelta(seconds=1))
+        return probe(self, server, value)
+
+    rotation = asked(cast, policy)
+    monkeypatch.setattr(postgres.kind, "_probe_at", slow)
+    try:
+        assert worked(rotation).step == Step.GRACE
+    finally:
+        for line in lines:
+            line.close()
+    assert len(left) >= 3
+    assert min(left) > timedelta(seconds=20)

@@ -4,6 +4,7 @@ import json
 import random
 import time
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from sync_app.errors import (
     CredentialsRejected,
     LoginMissing,
     PermissionMissing,
+    RequestRefused,
     TargetBusy,
     TargetUnreachable,
+    UnsupportedAuthPlugin,
 )
 from sync_app.rotators.base import LoginAnswer, PendingCredential
 from sync_app.rotators.mysql.password_hashes import hash_ed25519, hash_native
@@ -247,3 +250,78 @@ def test_a_login_by_another_plug_in_is_refused(mariadb: MariaDbWorld) -> None:
     mariadb.execute("ALTER USER %s@'127.0.0.%%' IDENTIFIED VIA unix_socket", mariadb.users[1])
     with pytest.raises(BackendError, match="unix_socket"):
         mariadb.rotator().check_setup(mariadb.current)
+
+
+def test_a_server_that_refuses_hashes_is_told_before_anything_is_set(mariadb: MariaDbWorld) -> None:
+    """Keeper sends hashes, which a plug-in of validation cannot judge; strict_password_validation refuses them."""
+    rotator = mariadb.rotator()
+    mariadb.execute("INSTALL SONAME 'simple_password_check'")
+    try:
+        with pytest.raises(RequestRefused, match="strict_password_validation = OFF"):
+            rotator.check_setup(mariadb.current)
+        mariadb.execute("SET GLOBAL strict_password_validation = OFF")
+        rotator.check_setup(mariadb.current)
+        new = rotator.set(rotator.prepare(mariadb.current), current=mariadb.current, fence=fence())
+        assert mariadb.works(new)
+    finally:
+        mariadb.execute("UNINSTALL SONAME 'simple_password_check'")
+        mariadb.execute("SET GLOBAL strict_password_validation = ON")
+
+
+def test_a_second_method_of_authentication_is_not_replaced(mariadb: MariaDbWorld) -> None:
+    rotator = mariadb.rotator()
+    late = rotator.prepare(mariadb.current)
+    # After the check, and before the act.
+    statement = (
+        "ALTER USER %s@'127.0.0.%%' IDENTIFIED VIA mysql_native_password USING PASSWORD('x') OR unix_socket"
+    )
+    mariadb.execute(statement, mariadb.users[1])
+    for act in (
+        lambda: rotator.check_setup(mariadb.current),
+        lambda: rotator.set(late, current=mariadb.current, fence=fence()),
+    ):
+        with pytest.raises(UnsupportedAuthPlugin, match="mysql_native_password or unix_socket"):
+            act()
+    shown = mariadb.execute("SHOW CREATE USER %s@'127.0.0.%%'", mariadb.users[1])[0][0]
+    assert "OR unix_socket" in shown
+
+
+def test_a_login_whose_password_is_expired_is_refused(mariadb: MariaDbWorld) -> None:
+    """The server lets it in, and refuses each statement (1820)."""
+    rotator = mariadb.rotator()
+    new = rotator.set(rotator.prepare(mariadb.current), current=mariadb.current, fence=fence())
+    mariadb.execute("ALTER USER %s@'127.0.0.%%' PASSWORD EXPIRE", mariadb.users[1])
+    assert rotator.probe(new).answer is LoginAnswer.REFUSED
+
+
+@pytest.mark.parametrize("code", [1927, 1317, 1047, 1053, 1205, 4031])
+def test_a_session_that_was_ended_is_tried_again(code: int) -> None:
+    """By the error reference of MariaDB: killed, interrupted, node not ready, shutdown, lock wait, idle."""
+    from pymysql import OperationalError
+
+    from sync_app.rotators.mysql.client import translate_error
+
+    assert not translate_error(OperationalError(code, "p4ssword")).permanent
+
+
+def test_a_line_of_pg_hba_for_one_login_alone_is_found(postgres: PostgreSqlWorld) -> None:
+    (path,) = postgres.execute("SHOW hba_file")[0]
+    file = Path(path)
+    before = file.read_text()
+    quoted = postgres.users[0].replace('"', '""')
+    line = f'host app_{postgres.mark} "{quoted}" 127.0.0.1/32 scram-sha-256'
+    try:
+        # The view shows the file as it is; the server takes it with the next reload.
+        file.write_text(f"{before}\n{line}\n")
+        assert postgres.rotator().compare_logins(postgres.current) == ()
+        for object_ in ("pg_hba_file_rules", "FUNCTION pg_hba_file_rules()"):
+            privilege = "EXECUTE" if "FUNCTION" in object_ else "SELECT"
+            postgres.execute(f"GRANT {privilege} ON {object_} TO {postgres.administrator}")
+        (found,) = postgres.rotator().compare_logins(postgres.current)
+        assert "of pg_hba.conf is for" in found.what
+        assert "+group" in found.todo
+        both = line.replace('" 127', f'","{postgres.users[1].replace(chr(34), chr(34) * 2)}" 127')
+        file.write_text(f"{before}\n{both}\n")
+        assert postgres.rotator().compare_logins(postgres.current) == ()
+    finally:
+        file.write_text(before)
