@@ -83,10 +83,12 @@ def approvals_given(approval: Approval) -> dict[UUID, str]:
 
 def people_who_decide(approval: Approval) -> list[User]:
     """Return all who may decide about a request now, by name; not those who have approved it already."""
-    hands, given = CustodyGraph(), approvals_given(approval)
+    given, people = approvals_given(approval), list(possible_managers(approval.environment))
+    hands = CustodyGraph()
+    hands.learn({approval.uuid, approval.requester_uuid, *(user.uuid for user in people)})
     return [
         user
-        for user in possible_managers(approval.environment)
+        for user in people
         if user.uuid not in given and can_approve(user_principal(user), approval, hands)
     ]
 

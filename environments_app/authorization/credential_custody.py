@@ -17,6 +17,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
+from audit_app.recording import event_store
+from audit_app.verification.stream_walker import has_valid_mac
 from environments_app.models import Environment, ServiceToken, User
 
 # What an act gives its actor of the account, token or trust that it is about.
@@ -52,7 +54,14 @@ class _Event(NamedTuple):
     actor: UUID
     action: str
     stream: str
+    sequence: int
     details: Mapping[str, Any]
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether its row is the one that Keeper wrote."""
+        links = event_store.links(self.stream, after=self.sequence - 1, until=self.sequence, limit=1)
+        return bool(links) and has_valid_mac(links[0])
 
 
 class _History(NamedTuple):
@@ -140,7 +149,7 @@ def _histories(uuids: Collection[UUID]) -> dict[UUID, _History]:
         object_uuid__in=list(uuids), action__in=_READ, outcome=Outcome.ALLOWED
     ).order_by("id")
     found: dict[UUID, list[_Event]] = {uuid: [] for uuid in uuids}
-    columns = ("id", "object_uuid", "actor_kind", "actor_uuid", "action", "stream", "details")
+    columns = ("id", "object_uuid", "actor_kind", "actor_uuid", "action", "stream", "sequence", "details")
     for row in rows.values_list(*columns):
         event = _Event._make((*row[:-1], parsed_details(row[-1])))
         found[event.about].append(event)
@@ -156,7 +165,7 @@ def _history(events: Sequence[_Event], trust: UUID | None) -> _History:
         ended=[
             (None if event.action == Action.USER_CHANGE else event.stream, event.id)
             for event in events
-            if _ends_custody(event)
+            if _ends_custody(event) and event.is_genuine
         ],
         asked=next((event.id for event in events if event.action == Action.APPROVAL_ASK), None),
         trust=trust,

@@ -2,18 +2,30 @@
 
 import re
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.queries.reports import Scope
 from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import token_principal
+from environments_app.environments.memberships import grant
+from environments_app.environments.report_sections import SECTIONS
 from environments_app.errors import ConfirmationNeeded, Conflict, Forbidden
 from environments_app.models import Session, User
-from environments_app.tests.cast import Cast
+from environments_app.tests.cast import Cast, choose_password
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import issue
+from environments_app.trusts.service import change as change_trust
+from environments_app.users.accounts import create_user
+from environments_app.users.suspensions import confirm_account
 from secrets_app.exposure import offboarding
 from secrets_app.exposure.known_values import Known
 from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
@@ -138,3 +150,34 @@ def test_the_page_and_the_api_show_and_do_it(
     again = browser.post("/api/users/erin/offboarding").json()
     assert again == {"marked": 3, "queued": 0}
     assert browser.get("/people/nobody/offboarding").status_code == 404
+
+
+def test_it_lists_every_hat_of_theirs(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    puppet = create_user(actor=root, username="puppet", password="a-temporary-passphrase")
+    choose_password(puppet)
+    grant(actor=alice, environment=cast.production, user=puppet, role="manager")
+    trust = make_trust(cast, Issuer(), role="reader")
+    change_trust(actor=cast.principal(puppet), trust=trust, claims={"sub": "mine"})
+    first, _ = issue(actor=cast.principal(puppet), environment=cast.production, role="manager", name="first")
+    issue(actor=token_principal(first), environment=cast.production, role="reader", name="second")
+    found = signed_in(cast.root).get("/api/users/root/offboarding").json()
+    assert found["accounts"] == ["puppet"]
+    assert [each["name"] for each in found["trusts"]] == ["ci"]
+    assert [each["name"] for each in found["tokens"]] == ["first", "second"]
+    page = signed_in(cast.root).get(reverse("offboarding", args=["root"])).content.decode()
+    assert "Accounts they could use" in page
+    [section] = [each for each in SECTIONS if each.key == "hands"]
+    rows = list(
+        section.rows(Scope(viewer=root, since=timezone.now() - timedelta(days=1), until=timezone.now()))
+    )
+    assert ("production", "person", "puppet", "root") in rows
+    assert ("production", "trust", "ci", "alice, puppet, root") in rows
+    assert ("production", "token", "second", "puppet, root") in rows
+    # Once another manager has confirmed the account, the report has it no more; what it made stays root's.
+    confirm_account(actor=alice, environment=cast.production, user=puppet, since=None)
+    rows = list(
+        section.rows(Scope(viewer=root, since=timezone.now() - timedelta(days=1), until=timezone.now()))
+    )
+    assert ("production", "person", "puppet", "root") not in rows
+    assert ("production", "token", "second", "puppet, root") in rows

@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
@@ -224,6 +225,24 @@ def test_a_password_from_the_host_ends_custody_everywhere(protected: Cast) -> No
     accounts.update_user(actor=cast.principal(cast.root), user=puppet, is_active=False)
     accounts.update_user(actor=cast.principal(cast.root), user=puppet, is_active=True)
     assert not may(cast, puppet, wants_in(cast, cast.root))
+
+
+def test_a_forged_event_ends_no_custody(cast: Cast, sql: Callable[..., None]) -> None:
+    puppet = accounts.create_user(actor=cast.principal(cast.root), username="puppet", password=NEW)
+    choose_password(puppet)
+    Membership.objects.create(environment=cast.development, user=puppet, role=Role.MANAGER)
+
+    def is_held() -> bool:
+        return cast.root.uuid in CustodyGraph().behind(puppet.uuid, environment=cast.development)
+
+    suspensions.confirm_account(
+        actor=cast.principal(cast.alice), environment=cast.development, user=puppet, since=None
+    )
+    assert not is_held()
+    event = AuditEvent.objects.filter(action=Action.ACCESS_CONFIRM).latest("id")
+    for change in ("actor_name = 'erin'", 'details = \'{"custody":"ended"}\''):
+        sql(f"UPDATE audit_app_auditevent SET {change} WHERE id = %s", event.pk)
+        assert is_held()
 
 
 def test_hats_of_one_person_are_not_enough_people_to_protect_by(cast: Cast) -> None:
