@@ -87,4 +87,4 @@ def _profile(statement: Statement) -> dict[str, str]:
 
 def _first(statement: Statement, attribute: str) -> str:
     values = statement.attributes.get(attribute) if attribute else None
-    return values[0] if values else ""
+    return values[0].strip() if values else ""

@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from environments_app.errors import SamlUnavailable
+from environments_app.saml.metadata import from_file
+from environments_app.saml.metadata_validity import only_provider
+
 _MAX_SKEW_SECONDS: Final = 300
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Required options of pysaml2; its defaults accept unsigned assertions.
@@ -55,6 +59,12 @@ def _missing() -> Iterator[tuple[str, str]]:
     file = settings.KEEPER_SAML_METADATA_FILE
     if file and not Path(file).is_file():
         yield "KEEPER_SAML_METADATA_FILE names no file", "Save the provider's metadata there."
+    elif file:
+        # An address is asked at the first sign-in, and not when a command starts.
+        try:
+            only_provider(from_file(Path(file)), provider=settings.KEEPER_SAML_IDP_ENTITY_ID)
+        except SamlUnavailable as error:
+            yield "its metadata cannot be used", str(error)
 
 
 def _weaknesses() -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 from environments_app.errors import SamlUnavailable
 from environments_app.saml.key_pair import key_pair
 from environments_app.saml.metadata import provider_metadata
-from environments_app.saml.metadata_validity import require_valid
+from environments_app.saml.metadata_validity import only_provider, require_valid
 from environments_app.saml.protocol.assertion_rules import Expected
 
 ACS_PATH: Final = "/saml/acs"
@@ -30,15 +30,13 @@ def load(_request: HttpRequest | None = None) -> SPConfig:
     document = provider_metadata()
     # Each time: what is loaded is kept, and its time may be over since.
     require_valid(document)
+    document = only_provider(document, provider=settings.KEEPER_SAML_IDP_ENTITY_ID)
     return _loaded(document, settings.KEEPER_URL, settings.KEEPER_SAML_ENTITY_ID, *key_pair())
 
 
 def provider_id(config: SPConfig) -> str:
     """Return the entity id of the identity provider. Raises SamlUnavailable unless there is one."""
     found = list(config.metadata.with_descriptor("idpsso"))
-    wanted = settings.KEEPER_SAML_IDP_ENTITY_ID
-    if wanted:
-        found = [entity for entity in found if entity == wanted]
     if len(found) != 1:
         raise SamlUnavailable("The metadata does not name exactly one identity provider.")
     if saml2.BINDING_HTTP_REDIRECT not in config.metadata.service(

@@ -124,10 +124,12 @@ def metadata(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's s
 def single_logout(request: HttpRequest) -> HttpResponse:
     """End the sessions that the provider names; else report its answer.
 
-    If Keeper sent the request, its own session has ended before.
+    If Keeper sent the request, its own session has ended before. An address alone signs nobody out.
     """
     if "SAMLRequest" in request.GET:
         return _end_as_asked(request)
+    if isinstance(request.user, User):
+        return redirect(settings.LOGIN_REDIRECT_URL)
     return render(request, "environments_app/signed_out.html", {"everywhere": "SAMLResponse" in request.GET})
 
 

@@ -1,10 +1,10 @@
-"""The validity of the identity provider's metadata and of its certificates."""
+"""The identity provider in its metadata: its own keys and addresses, and how long they are valid."""
 
 from base64 import b64decode
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring
 
 from cryptography import x509
 from django.conf import settings
@@ -15,6 +15,8 @@ from environments_app.saml.protocol.xml_document import SIGNATURE, read_tree, te
 
 _METADATA: Final = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 _ENTITY: Final = f"{_METADATA}EntityDescriptor"
+_ROLE: Final = f"{_METADATA}IDPSSODescriptor"
+_KEY: Final = f"{_METADATA}KeyDescriptor"
 
 
 class Described(NamedTuple):
@@ -37,18 +39,59 @@ def described(document: str, *, provider: str = "") -> Described:
     """
     try:
         root = read_tree(document.encode())
+        entity = _provider(root, provider)
         found = [
             x509.load_der_x509_certificate(b64decode(text_of(each))).not_valid_after_utc
-            for key in root.iter(f"{_METADATA}KeyDescriptor")
-            if key.get("use") in {None, "signing"}
+            for key in entity.iterfind(f"{_ROLE}/{_KEY}")
+            if _signs(key)
             for each in key.iter(f"{SIGNATURE}X509Certificate")
         ]
-        ends = _valid_until(root, provider)
+        ends = _valid_until(root, entity)
     except (SamlRefused, ValueError) as error:
         raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
     if not found:
         raise SamlUnavailable("The identity provider's metadata names no signing certificate.")
     return Described(certificates_end=max(found), valid_until=ends)
+
+
+@lru_cache(maxsize=4)
+def only_provider(document: str, *, provider: str = "") -> str:
+    """Return the metadata of the one identity provider, in that role and with its signing keys alone.
+
+    Metadata may describe a federation, and an entity in several roles. A key of another entity or role must
+    not sign assertions. Raises SamlUnavailable if there is none, or several and `provider` selects none.
+    """
+    try:
+        entity = _provider(read_tree(document.encode()), provider)
+    except (SamlRefused, ValueError) as error:
+        raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
+    for child in [each for each in entity if each.tag != _ROLE]:
+        entity.remove(child)
+    for role in entity:
+        for key in [each for each in role if each.tag == _KEY and not _signs(each)]:
+            role.remove(key)
+    return tostring(entity, encoding="unicode")
+
+
+def _provider(root: Element, wanted: str) -> Element:
+    """Return the only entity that is an identity provider, or the one of an id. Raises SamlUnavailable."""
+    found = [each for each in root.iter(_ENTITY) if each.find(_ROLE) is not None]
+    if wanted:
+        found = [each for each in found if each.get("entityID") == wanted]
+    if len(found) == 1:
+        return found[0]
+    if wanted:
+        raise SamlUnavailable(f"The metadata names {len(found)} identity providers of the id {wanted}.")
+    raise SamlUnavailable(
+        f"The metadata names {len(found)} identity providers: set KEEPER_SAML_IDP_ENTITY_ID to the one that "
+        "signs in here."
+        if found
+        else "The identity provider's metadata cannot be read: it names no identity provider."
+    )
+
+
+def _signs(key: Element) -> bool:
+    return key.get("use") in {None, "signing"}
 
 
 def require_valid(document: str) -> None:
@@ -61,10 +104,9 @@ def require_valid(document: str) -> None:
         )
 
 
-def _valid_until(root: Element, provider: str) -> datetime | None:
+def _valid_until(root: Element, entity: Element) -> datetime | None:
     """Return the earliest `validUntil` (SAML 2.0 metadata, 2.3.1); raises ValueError if one is no time."""
-    entities = [each for each in root.iter(_ENTITY) if provider in {"", each.get("entityID")}]
-    holders = [root, *entities, *(role for each in entities for role in each)]
+    holders = [root, entity, *entity.iterfind(_ROLE)]
     moments = [
         datetime.fromisoformat(each.attrib["validUntil"]) for each in holders if "validUntil" in each.attrib
     ]

@@ -1,5 +1,6 @@
 """Signing in through an identity provider, and every way in which an answer can be wrong."""
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,9 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import Membership, Role, SamlAssertion, User, UserRole
+from environments_app.saml import djangosaml2_views
 from environments_app.saml.group_mapping import map_group, unmap_group
+from environments_app.saml.protocol import xml_document
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
@@ -226,6 +229,66 @@ def test_administrators_come_and_go_by_a_group(cast: Cast, provider: Provider) -
     assert User.objects.get(username=ALICE).role == "admin"
 
 
+def test_a_group_with_blanks_around_it_is_another(cast: Cast, provider: Provider) -> None:
+    map_group(actor=cast.principal(cast.root), group="boss", environment=None, role=UserRole.ADMIN)
+    for name in (" boss", "boss ", " boss ", "Boss", "boss\u00a0", "\nboss"):
+        sign_in(Client(), provider, attributes=in_groups(name))
+        assert User.objects.get(username=ALICE).role == UserRole.USER, name
+    sign_in(Client(), provider, attributes=in_groups(" boss ", "boss"))
+    assert User.objects.get(username=ALICE).role == UserRole.ADMIN
+
+
+def several(*providers: Provider) -> str:
+    return (
+        '<md:EntitiesDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata">'
+        f"{''.join(each.metadata() for each in providers)}</md:EntitiesDescriptor>"
+    )
+
+
+def test_metadata_of_several_providers_serves_the_one_that_is_named(
+    cast: Cast, client: Client, provider: Provider, settings: Settings, tmp_path: Path
+) -> None:
+    other = Provider(tmp_path / "other", issuer="https://other.example.com/saml")
+    file = tmp_path / "metadata.xml"
+    file.write_text(several(other, provider))
+    settings.KEEPER_SAML_METADATA_FILE = str(file)
+    answer = client.get("/saml/start")
+    assert answer.status_code == 503
+    assert "set KEEPER_SAML_IDP_ENTITY_ID" in answer.content.decode()
+    settings.KEEPER_SAML_IDP_ENTITY_ID = ISSUER
+    sign_in(client, provider)
+    assert who(client) == ALICE
+    refused(post(other.respond(replace(ask(Client()), issuer=other.issuer))), "saml-issuer")
+    refused(post(other.respond(ask(Client()))), "saml-signature")
+
+
+@pytest.mark.parametrize("role", ["SPSSODescriptor", "AttributeAuthorityDescriptor"])
+def test_a_key_of_another_role_signs_no_assertion(
+    cast: Cast,
+    client: Client,
+    provider: Provider,
+    stranger: Provider,
+    settings: Settings,
+    tmp_path: Path,
+    role: str,
+) -> None:
+    key = re.search(r"<md:KeyDescriptor.*</md:KeyDescriptor>", stranger.metadata())
+    assert key
+    service = (
+        '<md:AttributeService Binding="urn:oasis:names:tc:SAML:2.0:bindings:SOAP" Location="https://idp.example.com/a"/>'
+        if role.startswith("Attribute")
+        else '<md:AssertionConsumerService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" '
+        'Location="https://idp.example.com/acs" index="0"/>'
+    )
+    other = f'<md:{role} protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">{key[0]}{service}</md:{role}>'
+    file = tmp_path / "metadata.xml"
+    file.write_text(provider.metadata().replace("</md:EntityDescriptor>", f"{other}</md:EntityDescriptor>"))
+    settings.KEEPER_SAML_METADATA_FILE = str(file)
+    refused(post(stranger.respond(ask(client))), "saml-signature")
+    sign_in(client, provider)
+    assert who(client) == ALICE
+
+
 def test_the_last_administrator_is_kept_and_that_is_recorded(
     cast: Cast, provider: Provider, events: Events
 ) -> None:
@@ -399,6 +462,16 @@ def tampered(text: str) -> str:
     return text.replace(ALICE, "root@example.com")
 
 
+OTHERS = "<saml:AudienceRestriction><saml:Audience>https://other.example.com</saml:Audience></saml:AudienceRestriction>"
+
+
+def same_id(text: str, attribute: str) -> str:
+    """Give a part of the assertion the assertion's id; its signature covers that as well."""
+    found = re.search(r'<saml:Assertion ID="([^"]+)"', text)
+    assert found
+    return text.replace("<saml:AuthnContext>", f'<saml:AuthnContext {attribute}="{found[1]}">')
+
+
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "unsigned": ("saml-unsigned", {"sign": ()}),
     "only the assertion signed": ("saml-unsigned", {"sign": ("assertion",)}),
@@ -411,6 +484,10 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "an entity": ("saml-malformed", {"after": lambda text: '<!DOCTYPE r [<!ENTITY x "y">]>' + text}),
     "an instruction": ("saml-malformed", {"after": lambda text: text.replace("<samlp:Status>", "<?x y?><samlp:Status>")}),
     "another encoding": ("saml-malformed", {"after": lambda text: '<?xml version="1.0" encoding="utf-16"?>' + text}),
+    "a second restriction to others": ("saml-audience", {"before": lambda text: text.replace("</saml:Conditions>", f"{OTHERS}</saml:Conditions>")}),
+    "a first restriction to others": ("saml-audience", {"before": lambda text: text.replace("<saml:AudienceRestriction>", f"{OTHERS}<saml:AudienceRestriction>", 1)}),
+    "one id in two elements": ("saml-structure", {"before": lambda text: same_id(text, "ID")}),
+    "one id in another spelling": ("saml-structure", {"before": lambda text: same_id(text, "AssertionID")}),
     "no XML": ("saml-malformed", {"after": lambda text: text[:-20]}),
     "oversize": ("saml-oversize", {"after": lambda text: text + " " * 300_000}),
     "no authentication statement": ("saml-structure", {"before": lambda text: text[: text.index("<saml:AuthnStatement")] + text[text.index("</saml:AuthnStatement>") + 22 :]}),
@@ -443,6 +520,7 @@ SAID: dict[str, tuple[str, dict[str, Any]]] = {
     "issued long ago": ("saml-expired", {"issued": -3600}),
     "not yet valid": ("saml-future", {"begins": 240, "ends": 600}),
     "issued in the future": ("saml-future", {"issued": 600, "ends": 1200}),
+    "proved in the future": ("saml-future", {"signed_in": 600}),
     "another issuer": ("saml-issuer", {"issuer": "https://other.example.com/saml"}),
     "an assertion of another issuer": ("saml-issuer", {"assertion_issuer": "https://other.example.com/saml"}),
     "a passing name": ("saml-name-id", {"name_id_format": "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}),
@@ -458,6 +536,29 @@ def test_an_answer_that_says_the_wrong_thing_is_refused(
     reason, changes = SAID[name]
     refused(post(provider.respond(replace(ask(client), **changes))), reason)
     assert not SamlAssertion.objects.exists()
+    assert who(client) is None
+
+
+def test_what_pysaml2_verified_is_what_was_judged(
+    cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a parser of Keeper read another element than xmlsec1 verifies."""
+    genuine = ask(client)
+    other = provider.respond(replace(genuine, name_id="root@example.com"))
+    judged = xml_document.read_response(other.encode())
+    monkeypatch.setattr(djangosaml2_views, "read_response", lambda _document: judged)
+    refused(post(provider.respond(genuine)), "saml-invalid")
+    assert not SamlAssertion.objects.exists()
+
+
+def test_an_assertion_that_a_clock_ahead_took_opens_nothing(
+    cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, real = provider.respond(ask(client)), timezone.now
+    with monkeypatch.context() as patched:
+        patched.setattr(timezone, "now", lambda: real() + timedelta(hours=1))
+        answer = post(text)
+    refused(follow(client, answer), "saml-replay")
     assert who(client) is None
 
 
@@ -671,6 +772,24 @@ def test_a_logout_of_all_sessions_ends_personal_tokens(
     assert Client().get(f"/saml/logout?{provider.logout(asked)}").status_code == 302
     token.refresh_from_db()
     assert (token.revoked_at is not None, token.is_authentic()) == (ends, True)
+
+
+def test_a_logout_ends_a_session_that_the_provider_gave_no_index(cast: Cast, provider: Provider) -> None:
+    nameless, other = Client(), Client()
+    sign_in(nameless, provider, session_index="")
+    sign_in(other, provider, session_index="two")
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=["one"])
+    assert Client().get(f"/saml/logout?{provider.logout(asked)}").status_code == 302
+    assert (who(nameless), who(other)) == (None, ALICE)
+
+
+def test_an_address_signs_nobody_out(cast: Cast, client: Client, provider: Provider) -> None:
+    assert "You are signed out" in client.get("/saml/logout?SAMLResponse=x").content.decode()
+    sign_in(client, provider)
+    for query in ("", "?SAMLResponse=x"):
+        answer = client.get(f"/saml/logout{query}")
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+        assert who(client) == ALICE
 
 
 def test_a_logout_without_an_index_ends_all_of_a_person(cast: Cast, provider: Provider) -> None:

@@ -62,7 +62,10 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
     name_id = _check_subject(assertion, request_id, expected, now)
     _check_conditions(assertion, expected, now)
     statement = _only(assertion, "AuthnStatement", "saml-structure")
-    ends = statement.get("SessionNotOnOrAfter")
+    signed_in_at, ends = moment_of(statement.get("AuthnInstant")), statement.get("SessionNotOnOrAfter")
+    if signed_in_at > now + expected.skew:
+        # It would stay a fresh proof for as long as the provider's clock was ahead.
+        raise SamlRefused("saml-future", "You signed in at a time in the future: compare the clocks.")
     return Statement(
         response_id=response.get("ID", ""),
         assertion_id=assertion.get("ID", ""),
@@ -71,7 +74,7 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
         name_id=text_of(name_id),
         name_id_format=name_id.get("Format", ""),
         session_index=statement.get("SessionIndex", ""),
-        signed_in_at=moment_of(statement.get("AuthnInstant")),
+        signed_in_at=signed_in_at,
         session_ends_at=moment_of(ends) if ends else None,
         attributes=_attributes(assertion, expected.attributes),
     )
@@ -161,7 +164,8 @@ def _attributes(assertion: Element, wanted: frozenset[str]) -> dict[str, list[st
     found: dict[str, list[str]] = {}
     total = 0
     for attribute in assertion.iter(f"{ASSERTION}Attribute"):
-        values = [text_of(value).strip() for value in attribute.findall(f"{ASSERTION}AttributeValue")]
+        # As it is: a group is another one with blanks around it.
+        values = [text_of(value) for value in attribute.findall(f"{ASSERTION}AttributeValue")]
         total += len(values)
         name = attribute.get("Name", "")
         if name in wanted:

@@ -41,6 +41,22 @@ def test_it_says_what_is_missing(settings: Settings, monkeypatch: pytest.MonkeyP
     assert {error.id for error in checks.requirements()} == {"environments_app.E003"}
 
 
+def test_several_providers_need_a_choice(settings: Settings, tmp_path: Path) -> None:
+    one = '<EntityDescriptor entityID="{}"><IDPSSODescriptor/></EntityDescriptor>'
+    file = tmp_path / "metadata.xml"
+    file.write_text(
+        f'<EntitiesDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata">{one.format("a")}{one.format("b")}'
+        "</EntitiesDescriptor>"
+    )
+    settings.KEEPER_SAML_METADATA_FILE = str(file)
+    settings.KEEPER_SAML_METADATA_URL = ""
+    assert "names 2 identity providers: set KEEPER_SAML_IDP_ENTITY_ID" in said()
+    settings.KEEPER_SAML_IDP_ENTITY_ID = "b"
+    assert said() == ""
+    settings.KEEPER_SAML_IDP_ENTITY_ID = "c"
+    assert "names 0 identity providers of the id c" in said()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

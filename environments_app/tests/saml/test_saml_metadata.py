@@ -18,6 +18,7 @@ from environments_app.authorization.row_checks import access_rows
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.metadata import provider_metadata, refresh_metadata
+from environments_app.saml.metadata_validity import only_provider
 from environments_app.tasks import refresh_saml_metadata
 
 pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db]
@@ -146,6 +147,8 @@ def test_it_obeys_the_rule_for_connections(settings: Settings) -> None:
         b"<first/>",
         metadata(),
         metadata(entity("first"), until=PAST),
+        # Which of them signs in here is for the operator to choose.
+        metadata(entity("first"), entity("second")),
     ],
 )
 def test_what_is_no_metadata_or_not_valid_replaces_none_that_is(answer: bytes, events: Events) -> None:
@@ -179,3 +182,26 @@ def test_metadata_holds_as_long_as_it_says(settings: Settings, document: bytes, 
         return
     with pytest.raises(SamlUnavailable):
         refresh_metadata()
+
+
+def test_what_another_entity_or_role_signs_by_is_left_out(settings: Settings) -> None:
+    role = "<{0}><KeyDescriptor use='signing'><Of{0}/></KeyDescriptor></{0}>"
+    others = role.format("SPSSODescriptor") + role.format("AttributeAuthorityDescriptor")
+    provider = (
+        entity("idp")
+        .replace(
+            "<KeyDescriptor", "<KeyDescriptor use='encryption'><Encrypts/></KeyDescriptor><KeyDescriptor", 1
+        )
+        .replace("</EntityDescriptor>", f"{others}</EntityDescriptor>")
+    )
+    document = metadata(provider, entity("other")).decode()
+    left = only_provider(document, provider="idp")
+    assert CERTIFICATE in left
+    for foreign in ("Of", "Encrypts", "other", "SPSSO", "EntitiesDescriptor"):
+        assert foreign not in left
+    for wanted in ("", "none"):
+        with pytest.raises(SamlUnavailable, match=r"names [02] identity providers"):
+            only_provider(document, provider=wanted)
+    # A service provider beside it leaves no choice.
+    alone = metadata(entity("idp"), entity("sp").replace("IDPSSO", "SPSSO")).decode()
+    assert 'entityID="idp"' in only_provider(alone)
