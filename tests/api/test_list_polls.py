@@ -132,6 +132,23 @@ def test_what_was_ended_or_edited_since_is_refused(
         assert (hot.status >= 400, in_front) == (True, False), path
 
 
+def test_the_state_of_one_token_is_no_state_of_another(filled: Cast, bearer: Bearer, both: Both) -> None:
+    """Both ask for the same path of the same environment while nothing in it changes."""
+    whole, part = (
+        bearer("reader", filled.development),
+        bearer("reader", filled.development, prefix="payments"),
+    )
+    path = PATHS[0]
+    for first, second in ((whole, part), (part, whole)):
+        etag, other = etag_of(first, path), etag_of(second, path)
+        assert etag != other
+        list_polls._kept.clear()
+        assert both(first, path, etag)[0].status == 304
+        hot, in_front = both(second, path, etag)
+        assert (hot.status, in_front) == (200, False)
+        assert both(second, path, other)[0].status == 304
+
+
 def test_each_change_is_noticed_at_the_next_poll(filled: Cast, bearer: Bearer, both: Both) -> None:
     """The state is kept by the head of the stream: whatever changes a secret has to move it."""
     client, actor = bearer("reader", filled.development), filled.principal(filled.alice)

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
@@ -49,6 +49,11 @@ def places(db: None) -> list[Environment]:
     return places
 
 
+# Letters that LIKE takes for others, case, a name that only begins like the prefix, and a higher role elsewhere.
+@example(grants=[(0, Role.READER, "a_b"), (1, Role.READER, "a%")], admin=False, action=Action.SECRET_REVEAL)
+@example(grants=[(0, Role.VIEWER, "pay"), (1, Role.MANAGER, "")], admin=False, action=Action.SECRET_PURGE)
+@example(grants=[(0, Role.VIEWER, ""), (0, Role.EDITOR, "pay/db")], admin=True, action=Action.SECRET_UPDATE)
+@example(grants=[], admin=True, action=Action.SECRET_REVEAL)
 @given(
     grants=st.lists(
         st.tuples(st.integers(0, 1), st.sampled_from(list(Role)), st.sampled_from(PREFIXES)), max_size=4

@@ -25,7 +25,7 @@ TOKEN = f"kpr_AbCdEfGhIjKlMnOpQrStUv_{SECRET}"
         f"sent bearer {SECRET}",
         f"cannot reach mysql://keeper:{SECRET}@database/keeper",
         f'{{"broker": "redis://:{SECRET}@redis:6379/0"}}',
-        f"login with hvs.{SECRET}",
+        *(f"login with {kind}.{SECRET}" for kind in ("hvs", "hvb", "hvr")),
         f"-----BEGIN EC PRIVATE KEY-----\\n{SECRET}\\n-----END EC PRIVATE KEY-----",
         f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
         f"Not Found: /shared/{SECRET}",

@@ -1,13 +1,18 @@
 """The state of a list of secrets: different for different secrets, and the same for the same."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
+from django.test import Client
 
+from environments_app.errors import ConfirmationNeeded
+from environments_app.models import User
 from environments_app.tests.cast import Cast
+from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
-from secrets_app.queries.states import state_of
+from secrets_app.queries.states import is_unchanged, state_of
 from secrets_app.tests.kept import keep
 
 pytestmark = pytest.mark.every_database
@@ -55,3 +60,34 @@ def test_one_state_is_one_text_whichever_way_it_is_asked(cast: Cast) -> None:
         state_of(cast.principal(cast.alice), cast.production, form="json"),
     }
     assert one not in others
+
+
+def test_an_unchanged_state_needs_a_fresh_proof(cast: Cast) -> None:
+    keep(cast)
+    fresh = cast.principal(cast.alice)
+    state = state_of(fresh, cast.development, form="manifest")
+    counted = UNCHANGED_LISTS.labels("manifest")._value.get()
+    assert is_unchanged(fresh, state, f'"{state}"', kind="manifest")
+    assert UNCHANGED_LISTS.labels("manifest")._value.get() == counted + 1
+    with pytest.raises(ConfirmationNeeded):
+        is_unchanged(replace(fresh, confirmed=False), state, f'"{state}"', kind="manifest")
+    assert UNCHANGED_LISTS.labels("manifest")._value.get() == counted + 1
+    for known in ("", "*", '"0"', state):
+        assert not is_unchanged(fresh, state, known, kind="manifest")
+    assert not is_unchanged(fresh, "", '""', kind="manifest")
+
+
+@pytest.mark.parametrize("path", ["manifest", "export"])
+def test_a_session_that_was_left_open_learns_no_state(
+    cast: Cast, signed_in: Callable[[User], Client], path: str
+) -> None:
+    keep(cast)
+    alice = signed_in(cast.alice)
+    address = f"/api/environments/development/{path}"
+    etag = alice.get(address)["ETag"]
+    assert alice.get(address, headers={"if-none-match": etag}).status_code == 304
+    session = alice.session
+    session["confirmed_at"] = 1
+    session.save()
+    answer = alice.get(address, headers={"if-none-match": etag})
+    assert (answer.status_code, answer.headers.get("ETag")) == (403, None)

@@ -87,6 +87,21 @@ def test_overlapping_and_nested_values_leave_nothing() -> None:
     assert masked([CANARY], CANARY[:5].encode()) == CANARY[:5].encode()
 
 
+def test_a_value_that_begins_in_the_end_of_another_leaves_nothing_wherever_a_read_ends() -> None:
+    # They share 1, 2, 3, 4 and 6 bytes: fewer than 4 at the end of a read are not yet a value's.
+    first = "abcdefgh-ijkl"
+    for shared in (1, 2, 3, 4, 6):
+        values = [first, first[-shared:] + "MNOPQRST"]
+        text = b"<" + first.encode() + b"MNOPQRST>"
+        for split in range(len(text) + 1):
+            assert masked(values, text[:split], text[split:]) == b"<" + MASK + b">", (shared, split)
+        assert masked(values, *(bytes([each]) for each in text)) == b"<" + MASK + b">", shared
+        # What follows is another text after all: only the first is taken out.
+        other = first.encode() + b"MNO other"
+        for split in range(len(other) + 1):
+            assert masked(values, other[:split], other[split:]) == MASK + b"MNO other", (shared, split)
+
+
 def test_a_thousand_values_of_all_bytes_are_masked_in_a_large_stream() -> None:
     source = random.Random(2)
     values = [source.randbytes(16).hex() for _ in range(1000)]

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert
 from sync_app.applying.batch import Batch
+from sync_app.applying.put_back import open_kept_copies
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.errors import OVERWROTE, TargetUnreachable
@@ -119,6 +121,24 @@ def test_what_is_kept_is_sealed_and_goes_once_the_write_is_settled(
     carry_on(run)
     assert item_of(run).state == "done"
     assert not KeptCopy.objects.exists()
+
+
+@pytest.mark.parametrize("column", ["version", "name"])
+def test_a_copy_of_another_version_is_put_back_nowhere(
+    stage: Stage, vault: VaultWorld, killed: Killed, sql: Callable[..., None], column: str
+) -> None:
+    """The version decides over what the value may be written; who edits it must not choose that."""
+    stage.rules(conflict="keeper_wins")
+    stage.keep("one", "first")
+    stage.sync()
+    keep_one_version(vault, stage.path("one"))
+    stage.edit("one", "edited-by-another")
+    stage.keep("one", "second")
+    killed(None)
+    actor = system_principal(request_id="a test")
+    assert "edited-by-another" in open_kept_copies(actor, stage.target, ["one"])["one"][1]
+    sql(f"UPDATE sync_app_keptcopy SET {column} = %s", "another")
+    assert open_kept_copies(actor, stage.target, ["one", "another"]) == {}
 
 
 def test_nothing_is_kept_where_vault_keeps_the_version_before(stage: Stage, killed: Killed) -> None:
