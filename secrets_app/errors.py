@@ -66,6 +66,8 @@ class KeyUnavailable(SecretError):
         self.permission = permission
         self.permanent = permanent
         self.throttled = throttled
+        # The key that wraps the data key that was to be opened, where there is one.
+        self.key_uri = ""
 
 
 class KeyRefused(SecretError):

@@ -27,10 +27,13 @@ from environments_app.notifications.service import raise_alert, resolve_alert
 from keeper_project.backup.archive.format import open_backup, remove_unfinished
 from keeper_project.backup.create import SUFFIX, back_up, default_path, record_backup
 from keeper_project.backup.errors import BackupError, Malformed
+from secrets_app.keys.providers.registry import with_extended_timeout
 
 _SHOWN: Final = 100
 _ENDED: Final = 200
 _NAME: Final = re.compile(r"keeper-[0-9T]{15}-[0-9a-f]{8}\.kbk")
+# What a backup gives each request to KMS: a night without a backup is worse than a minute's wait.
+_KEY_SECONDS: Final = 60.0
 _RUNNING: Final = "keeper:backup-running"
 # As long as the longest backup may take, should its worker die.
 _RUNNING_SECONDS: Final = 6 * 3600
@@ -132,7 +135,8 @@ def make(*, actor: Principal) -> bool:
     if not cache.add(_RUNNING, 1, timeout=_RUNNING_SECONDS):
         return False
     try:
-        back_up(actor=actor, path=default_path())
+        with with_extended_timeout(_KEY_SECONDS):
+            back_up(actor=actor, path=default_path())
         remove_surplus(actor=actor)
     except (BackupError, KeyringUnavailable) as error:
         _log.error("a backup failed: %s", error)

@@ -22,6 +22,8 @@ NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or 
 # Those that set it up, replace it, or try the keys that it will need.
 BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
 _LINE: Final = 90
+# What a command gives each request to KMS: nobody waits for a page.
+_KEY_SECONDS: Final = 60.0
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 # They delete rows without a record, the audit log's among them.
 REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
@@ -50,7 +52,7 @@ def requires_setup(arguments: Sequence[str]) -> bool:
 def overview() -> str:
     """Return Keeper's own commands with a line each; Django's are many, and most of them for developers."""
     import django  # noqa: PLC0415 - Django only once nothing is unmet
-    from django.core.management import load_command_class  # noqa: PLC0415 - as above
+    from django.core.management import load_command_class  # noqa: PLC0415 - Django only once nothing is unmet
 
     django.setup()
     lines = ["Usage: keeper COMMAND [OPTIONS]; `keeper COMMAND --help` describes one.", ""]
@@ -138,6 +140,9 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
+    from audit_app.errors import KeyringUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
+    from secrets_app.errors import KeyUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
+
     try:
         if needs_setup:
             if not is_set_up():
@@ -148,9 +153,20 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
             gc.freeze()
             gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
             gc.enable()
+            from secrets_app.keys.providers.registry import with_extended_timeout  # noqa: PLC0415 - Django only once nothing is unmet
+
+            with with_extended_timeout(_KEY_SECONDS):
+                execute_from_command_line([sys.argv[0], *arguments])
+            return
         execute_from_command_line([sys.argv[0], *arguments])
     except config_env.MadeMeanwhile as error:
         sys.exit(f"keeper: {error}")
+    except (KeyUnavailable, KeyringUnavailable) as error:
+        if "--traceback" in arguments:
+            raise
+        # What a command found damaged ends it with 1.
+        sys.stderr.write(f"keeper: {error}\n")
+        sys.exit(os.EX_TEMPFAIL)
     except OperationalError as error:
         if "--traceback" in arguments:
             raise

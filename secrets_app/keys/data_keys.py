@@ -151,7 +151,12 @@ def _unwrapped(data_key_id: UUID, row: DataKey | None) -> OpenKey:
         raise UnknownDataKey(f"data key {data_key_id} is not among the stored keys for values")
     if provider_named(row.provider).remote:
         refuse_in_transaction("a data key is unwrapped over the network")
-    return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)
+    try:
+        plain = unwrap(row)
+    except KeyUnavailable as error:
+        error.key_uri = row.key_uri
+        raise
+    return OpenKey(plain=plain, scope=row.scope, key_uri=row.key_uri)
 
 
 def _is_due(key: _ActiveKey, environment: Environment) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.db import connection
 
 from audit_app.interfaces.keyring import Purpose
 from tests.aws_strict.faults import Fault
-from tests.operation.fleet import VALUE, Fleet, Worker
+from tests.operation.fleet import VALUE, WAIT_SECONDS, Fleet, Worker
 from tests.servers.fixtures import moto_url
 
 __all__ = ["moto_url"]
@@ -182,3 +183,24 @@ def test_two_rotations_at_once_move_each_data_key_and_stop_nobody(fleet: Fleet) 
     fleet.kms.disable_key(KeyId=fleet.key_id)
     fleet.key = new
     fleet.until_revealed()
+
+
+def test_a_command_waits_for_kms_that_throttles(fleet: Fleet) -> None:
+    fleet.plan.keep_failing("Decrypt", Fault.THROTTLE)
+    running = fleet.begin("verify-audit")
+    # Longer than a page would wait, and than Python takes to load Keeper.
+    time.sleep(15)
+    assert running.poll() is None
+    fleet.plan.recover()
+    out, error = running.communicate(timeout=WAIT_SECONDS)
+    assert running.returncode == 0, error
+    assert out.strip().endswith("0 problems")
+
+
+def test_a_command_without_its_keys_ends_without_the_exit_code_of_damage(fleet: Fleet) -> None:
+    fleet.plan.keep_failing("Decrypt", Fault.ACCESS_DENIED)
+    running = fleet.begin("verify-audit")
+    _, error = running.communicate(timeout=WAIT_SECONDS)
+    assert running.returncode == os.EX_TEMPFAIL, error
+    assert "Traceback" not in error
+    assert "kms:Decrypt" in error

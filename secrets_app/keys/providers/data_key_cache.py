@@ -59,7 +59,10 @@ class KeyCache:
         self._opening: dict[UUID, Future[OpenKey]] = {}
 
     def get(self, data_key_id: UUID, load: Callable[[], OpenKey]) -> OpenKey:
-        """Return a data key, opened by `load` if it is not kept; passes on what `load` raises."""
+        """Return a data key, opened by `load` if it is not kept; passes on what `load` raises.
+
+        A KeyUnavailable of `load` names the key that wraps the data key.
+        """
         with self._lock:
             if key := self._used(data_key_id):
                 return key
@@ -130,8 +133,9 @@ class KeyCache:
             _FAILED.inc()
             with self._lock:
                 entry = self._entries.pop(data_key_id, None)
-            if entry and error.permanent:
-                self.evict_wrapped_by(entry.key.key_uri)
+            key_uri = entry.key.key_uri if entry else error.key_uri
+            if key_uri and error.permanent:
+                self.evict_wrapped_by(key_uri)
             raise
         except BaseException:
             _FAILED.inc()

@@ -7,9 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from environments_app.tests.cast import Cast
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import KeyUnavailable, WrongContext
+from secrets_app.keys import data_keys
 from secrets_app.keys.providers.data_key_cache import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
+from secrets_app.models import DataKey
 
 PATIENCE_SECONDS = 60
 
@@ -182,6 +185,35 @@ def test_a_lasting_refusal_drops_every_key_under_the_same_kek(
     with pytest.raises(KeyUnavailable):
         cache.get(old, keeper.opens(old, "disabled"))
     assert [cache.has(key) for key in (old, young, other)] == [False, False, True]
+
+
+def test_a_lasting_refusal_of_a_key_that_was_not_open_drops_those_under_the_same_kek(
+    cache: KeyCache, keeper: Keeper
+) -> None:
+    warm, other = uuid4(), uuid4()
+    cache.get(warm, keeper.opens(warm, "disabled"))
+    cache.get(other, keeper.opens(other, "fine"))
+    refused = KeyUnavailable("disabled", permanent=True)
+    refused.key_uri, keeper.failure = "disabled", refused
+    with pytest.raises(KeyUnavailable):
+        cache.get(uuid4(), keeper.opens(uuid4(), "disabled"))
+    assert [cache.has(key) for key in (warm, other)] == [False, True]
+
+
+@pytest.mark.django_db
+def test_what_refuses_a_stored_key_names_the_key_that_wraps_it(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = DataKey.objects.get(uuid=data_keys.active_key(cast.production).id)
+
+    def refuse(_row: DataKey) -> None:
+        raise KeyUnavailable("disabled", permanent=True)
+
+    monkeypatch.setattr(data_keys, "unwrap", refuse)
+    data_keys.forget_data_keys()
+    with pytest.raises(KeyUnavailable) as refused:
+        data_keys.plain_key(row.uuid)
+    assert refused.value.key_uri == row.key_uri
 
 
 def test_many_threads_open_a_key_once(cache: KeyCache, keeper: Keeper) -> None:

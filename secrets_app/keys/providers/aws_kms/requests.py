@@ -81,6 +81,11 @@ class CircuitBreaker:
         with self._lock:
             return max(0.0, self._until - self._clock()) if self._why else 0.0
 
+    def is_tried_here(self) -> bool:
+        """Return whether this thread's request is the one that tries after a pause."""
+        with self._lock:
+            return self._trier == threading.get_ident()
+
     def record_failure(self, why: KeyUnavailable, *, last: bool) -> None:
         """Leave KMS alone if this was the `last` attempt of a request, or this thread tried after a pause.
 
@@ -121,16 +126,17 @@ class Requests:
         attempt = 0
         while True:
             attempt += 1
-            held_back = self._pause.reason()
+            held_back = None if self._pause.is_tried_here() else self._pause.reason()
             try:
                 if held_back:
                     raise held_back
                 return self._attempt(operation, key, request, deadline)
             except KeyUnavailable as error:
                 unheard = _is_throttled(error) and not held_back
-                if unheard:
+                # KMS that throttles answers: who tries after a pause repeats the request before the next one.
+                if unheard and not error.throttled:
                     self._pause.record_failure(error, last=False)
-                last = patience is None and (attempt == _ATTEMPTS or self._pause.remaining() > 0)
+                last = patience is None and (attempt == _ATTEMPTS or self._remaining() > 0)
                 wait = self._wait(attempt)
                 late = deadline - settings.KMS_TIMEOUT_SECONDS * _LEAST_PART
                 if error.permanent or last or time.monotonic() + wait >= late:
@@ -164,7 +170,10 @@ class Requests:
 
     def _wait(self, attempt: int) -> float:
         backoff = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))  # noqa: S311 - jitter
-        return max(backoff, self._pause.remaining())
+        return max(backoff, self._remaining())
+
+    def _remaining(self) -> float:
+        return 0.0 if self._pause.is_tried_here() else self._pause.remaining()
 
 
 def _is_throttled(error: Exception) -> bool:

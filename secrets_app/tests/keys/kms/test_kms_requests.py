@@ -265,6 +265,44 @@ class TestPausing:
         pause.record_failure(NoAnswer("away"), last=False)
         assert 1 <= pause.remaining() <= 2
 
+    def test_who_tries_repeats_what_is_throttled_before_the_next_pause(
+        self, requests: Requests, calls: Counter[str], waits: list[float]
+    ) -> None:
+        clock = [0.0]
+        requests._pause = CircuitBreaker(lambda: clock[0])
+        with pytest.raises(KeyUnavailable):
+            send(requests, Kms(*[THROTTLED] * 3))
+        clock[0] += requests._pause.remaining()
+        calls.clear()
+        # KMS answers some requests: the key opens now, and not after pauses that grow.
+        assert send(requests, Kms(THROTTLED, THROTTLED)) == "answer"
+        assert calls["Decrypt"] == 3
+        assert not requests._pause.remaining()
+
+    def test_a_key_opens_soon_where_kms_throttles_every_second_request(
+        self, requests: Requests, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, draw, longest = [0.0], random.Random(20_261_130), 0.0
+        monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+        def half() -> str:
+            if draw.random() < 0.5:
+                raise THROTTLED
+            return "answer"
+
+        for _ in range(300):
+            requests._pause = CircuitBreaker(lambda: clock[0])
+            began = clock[0]
+            while True:
+                try:
+                    send(requests, half)
+                    break
+                except KeyUnavailable:
+                    # A page is asked for again.
+                    clock[0] += 0.25
+            longest = max(longest, clock[0] - began)
+        assert longest < 10
+
     def test_patient_work_tries_again_when_the_pause_after_it_is_over(
         self, requests: Requests, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
