@@ -156,6 +156,8 @@ class Capabilities:
     deletes_recoverably: bool = True
     # A secret carries our mark. Else only our entry, with its `remote_id`, proves it ours.
     keeps_marks: bool = True
+    # A change of a label, or of anything else beside the value, makes a new version as well.
+    versions_count_metadata: bool = False
     # `read_value` returns values. Else the system takes values and shows none: such a target is push only.
     reads_values: bool = True
 
@@ -275,6 +277,15 @@ class Backend(ABC):
         """
         if size > self.max_value_bytes:
             return f"its value has {size:,} bytes, and the target takes {self.max_value_bytes:,} at most"
+        return ""
+
+    @property
+    def checks_content(self) -> bool:
+        """Whether the system takes values by what is in them: a plan opens those that it would write."""
+        return False
+
+    def explain_content_refusal(self, value: str) -> str:
+        """Return why the system takes no such value; else empty. Nothing of the value is repeated."""
         return ""
 
     def reformats(self, remote: str) -> bool:

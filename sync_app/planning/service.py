@@ -41,6 +41,7 @@ from sync_app.planning.draft_items import (
 from sync_app.planning.write_recovery import claimed_base, recover_unacknowledged_writes
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
+from sync_app.state.open_values import open_versions
 from sync_app.state.same_values import ValueMatcher
 from sync_app.state.value_forms import explain_refusal
 from sync_app.targets.credentials import TargetSession, open_backend
@@ -186,6 +187,7 @@ def build_plan(
     drawn = _draft_items(matcher, heartbeat)
     draft_items.refuse_references(plan.target, drawn)
     draft_items.refuse_impossible(plan.target, backend, drawn)
+    _refuse_content(matcher, drawn)
     draft_items.note_selection(plan.target, drawn)
     _refuse_unusable_values(plan, backend, drawn, heartbeat)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
@@ -269,6 +271,29 @@ def _refuse_unusable_values(
             local = draft.finding.local
             refusal = explain_refusal(copy.value, held_type=types.get(local.secret_uuid, "") if local else "")
             if refusal:
+                draft.act, draft.reason = Act.REFUSED, refusal
+
+
+def _refuse_content(matcher: ValueMatcher, drawn: list[PlanItemDraft]) -> None:
+    """Refuse each line whose value the system does not take, where only the value shows it.
+
+    Each value is opened, after the event. Raises KeyUnavailable.
+    """
+    if not matcher.backend.checks_content:
+        return
+    versions = {
+        draft.finding.local.version_uuid: draft
+        for draft in drawn
+        if draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}
+        and draft.finding.local is not None
+        and draft.finding.local.version_uuid is not None
+        and not draft.finding.local.resolution
+    }
+    for some in in_batches(list(versions.items())):
+        names = {uuid: draft.finding.name for uuid, draft in some}
+        opened = open_versions(actor=matcher.actor, plan=matcher.plan, names=names, sources={}, step="check")
+        for uuid, draft in some:
+            if refusal := matcher.backend.explain_content_refusal(opened.values.get(uuid, "")):
                 draft.act, draft.reason = Act.REFUSED, refusal
 
 

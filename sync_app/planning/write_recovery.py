@@ -41,7 +41,8 @@ def recover_unacknowledged_writes(
     found = {
         name: claim
         for name, finding in findings.items()
-        if not finding.in_step and (claim := claimed_base(target, finding)) is not None
+        if not finding.in_step
+        and (claim := claimed_base(target, finding) or _edited_base(target, finding, backend)) is not None
     }
     known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []
@@ -89,6 +90,20 @@ def claimed_base(target: Target, finding: Finding) -> Base | None:
     if may_be_read and base is not None and _is_shorter(base.target, seen.version):
         return replace(base, target=seen.version)
     return None
+
+
+def _edited_base(target: Target, finding: Finding, backend: Backend) -> Base | None:
+    """Return what was synced last, under the version that an edit beside the value may have made of it.
+
+    Asked where Keeper's side changed as well: else both would seem to have changed.
+    """
+    base, seen, local = last_synced(finding.entry), finding.remote, finding.local
+    if base is None or seen is None or local is None or seen.presence is not Presence.PRESENT:
+        return None
+    is_edited = backend.capabilities.versions_count_metadata and seen.version != base.target
+    if not is_edited or local.version == base.keeper or finding.ownership(target) is Ownership.NONE:
+        return None
+    return replace(base, target=seen.version)
 
 
 def _proves_itself(finding: Finding, claim: Base, backend: Backend) -> bool:

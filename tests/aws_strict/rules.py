@@ -83,6 +83,9 @@ def parameter_store(operation: str, body: Body, _ask: Ask, _region: str) -> Refu
     if operation == "PutParameter":
         if name.count("/") > MAX_LEVELS:
             return "HierarchyLevelLimitExceededException", "A hierarchy can have a maximum of 15 levels."
+        # PutParameter, "Value": no other parameter is referenced in a value.
+        if re.search(r"\{\{.*?\}\}", body["Value"], re.DOTALL):
+            return "ValidationException", 'Parameter value can\'t nest another parameter. Do not use "{{}}".'
         most = 4096 if body.get("Tier", "Standard") == "Standard" and not body.get("Overwrite") else 8192
         if not 1 <= len(body["Value"].encode()) <= most:
             return "ValidationException", f"Standard tier parameters support a maximum of {most} characters."

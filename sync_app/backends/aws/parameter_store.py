@@ -99,6 +99,10 @@ class AwsParameterStore(AwsBackend):
     def explain_refusal(self, act: str, name: str) -> str:
         return explain_bad_name(f"/{self._prefix.start}{name}") if act == "create" else ""
 
+    @property
+    def checks_content(self) -> bool:
+        return True
+
     def explain_content_refusal(self, value: str) -> str:
         """Refuse what AWS takes for a reference to another parameter (PutParameter, "Value")."""
         if not _REFERENCE.search(value):

@@ -19,8 +19,10 @@ from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata
 from sync_app.backends.gitlab.variables import (
     LARGEST,
     MAX_NAME_LENGTH,
+    UNMASKABLE,
     WRITE_DIGITS,
     Masking,
+    can_mask,
     describe,
     explain_unmaskable,
     is_masked,
@@ -134,6 +136,14 @@ class GitLabVariables(VariableBackend):
             return refusal
         always = self.destination["masking"] == Masking.ALWAYS
         return explain_unmaskable(size, secret_type) if always else ""
+
+    @property
+    def checks_content(self) -> bool:
+        return self.destination["masking"] == Masking.ALWAYS
+
+    def explain_content_refusal(self, value: str) -> str:
+        """Refuse what has to be masked and cannot be."""
+        return UNMASKABLE if self.checks_content and not can_mask(value) else ""
 
     @property
     def busy_seconds(self) -> float:

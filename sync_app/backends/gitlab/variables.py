@@ -23,7 +23,7 @@ _DIGEST_DIGITS: Final = 32
 _SHORTEST_MASKED: Final = 8
 # Types whose values are always of several lines, or have white space.
 _SEVERAL_LINES: Final = frozenset({SecretType.SSH_KEY, SecretType.CERTIFICATE})
-_UNMASKABLE: Final = (
+UNMASKABLE: Final = (
     "GitLab masks values of one line with 8 characters or more and no white space: change the value, "
     "or the target's rule"
 )
@@ -47,14 +47,14 @@ def can_mask(value: str) -> bool:
 def explain_unmaskable(size: int, secret_type: str) -> str:
     """Return why GitLab can mask no value of so many bytes and of this type; empty if it may be able to."""
     if size < _SHORTEST_MASKED or secret_type in _SEVERAL_LINES:
-        return _UNMASKABLE
+        return UNMASKABLE
     return ""
 
 
 def is_masked(value: str, rule: Masking) -> bool:
     """Return whether the rule masks a value. Raises RequestRefused if it has to be, and cannot."""
     if rule is Masking.ALWAYS and not can_mask(value):
-        raise RequestRefused(_UNMASKABLE)
+        raise RequestRefused(UNMASKABLE)
     return rule is not Masking.NEVER and can_mask(value)
 
 

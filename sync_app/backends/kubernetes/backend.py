@@ -118,6 +118,7 @@ class KubernetesSecrets(RestBackend):
         deletes_one_version=True,
         list_is_complete=True,
         deletes_recoverably=False,
+        versions_count_metadata=True,
     )
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:

@@ -362,6 +362,37 @@ def test_an_adoption_that_replaces(stage: Stage) -> None:
     assert stage.sync().counts == {"unchanged": 1}
 
 
+def test_an_edit_beside_the_value_is_no_conflict_with_a_new_value(
+    stage: Stage, kubernetes: KubernetesWorld
+) -> None:
+    for name in ("labelled", "edited"):
+        stage.keep(name, "first")
+    write.put(
+        actor=stage.alice,
+        environment=stage.environment,
+        name="login",
+        value=LOGIN,
+        secret_type=SecretType.JSON,
+    )
+    stage.sync()
+    for name in ("labelled", "login"):
+        kubernetes.label(stage.path(name), "team", "theirs")
+    stage.edit("edited", "theirs")
+    for name in ("labelled", "edited"):
+        stage.keep(name, "second")
+    write.put(
+        actor=stage.alice,
+        environment=stage.environment,
+        name="login",
+        value='{"username": "new"}',
+        secret_type=SecretType.JSON,
+    )
+    assert stage.sync().counts == {"conflict": 1, "update": 2}
+    assert (stage.theirs("labelled"), stage.theirs("edited")) == ("second", "theirs")
+    assert kubernetes.content(stage.path("login")) == {"username": "new"}
+    assert kubernetes.labels(stage.path("labelled"))["team"] == "theirs"
+
+
 def test_json_is_keys_and_a_second_pass_does_nothing(stage: Stage, kubernetes: KubernetesWorld) -> None:
     write.put(
         actor=stage.alice,

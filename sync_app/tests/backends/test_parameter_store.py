@@ -253,6 +253,17 @@ def test_the_plan_refuses_what_does_not_fit(stage: Stage) -> None:
     assert stage.sync().counts == {"refused": 2, "unchanged": 1}
 
 
+def test_the_plan_refuses_text_in_double_braces(stage: Stage) -> None:
+    """PutParameter, "Value": such text is a reference to another parameter."""
+    stage.keep("nested", "canary {{ssm:other}}")
+    stage.keep("plain", "{ {not one} }")
+    plan = stage.plan()
+    refused = dict(PlanItem.objects.filter(plan=plan, act="refused").values_list("name", "reason"))
+    assert "double braces" in refused["nested"]
+    assert "canary" not in refused["nested"]
+    assert stage.items(stage.apply(plan)) == {"nested": ("refused", "skipped"), "plain": ("create", "done")}
+
+
 def test_the_plan_says_that_a_deletion_is_for_good(stage: Stage) -> None:
     stage.rules(deletion="recoverable", budget_number=10)
     stage.keep("app/a", "first")
