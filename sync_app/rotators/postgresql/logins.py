@@ -5,7 +5,6 @@ every dependency on a role. What a later version adds there is compared, and nam
 Each role counts with what it inherits, so that the way to a right makes no difference.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -89,7 +88,8 @@ def _compare_attributes(connection: Connection[Any], old: str, new: str) -> Iter
             what = f"VALID UNTIL is {wanted} for {old} and {have} for {new}"
             yield _alter(what, new, f"VALID UNTIL {quote_literal(wanted)}")
         else:
-            what = f"pg_roles.{column} is {json.dumps(wanted)} for {old} and {json.dumps(have)} for {new}"
+            # Of a later version, and so perhaps a secret: its value is not repeated.
+            what = f"pg_roles.{column} differs between {old} and {new}"
             yield LoginDifference(what=what, todo=f"give {new} the value of {old}")
 
 

@@ -325,3 +325,21 @@ def test_a_line_of_pg_hba_for_one_login_alone_is_found(postgres: PostgreSqlWorld
         assert postgres.rotator().compare_logins(postgres.current) == ()
     finally:
         file.write_text(before)
+
+
+def test_a_column_of_a_later_version_is_named_without_its_value() -> None:
+    from sync_app.rotators.postgresql import logins
+
+    class Later:
+        """A server whose pg_roles has one column more."""
+
+        def execute(self, *_asked: object) -> "Later":
+            return self
+
+        def fetchall(self) -> list[tuple[str, dict[str, str]]]:
+            return [("a", {"rolname": "a", "rolmoon": "canary"}), ("b", {"rolname": "b"})]
+
+    (found,) = logins._compare_attributes(Later(), "a", "b")  # type: ignore[arg-type]
+    assert "pg_roles.rolmoon" in found.what
+    assert "canary" not in f"{found}"
+    assert found.sql == ""
