@@ -151,6 +151,7 @@ COMMANDS: Final[dict[str, str]] = {
     "reset_db": "destroys everything",
     "restore": "puts a backup back",
     "rollback_kms": "moves keys back",
+    "status": "health, backlog and alerts, without a value",
     "rotate": "rotates values",
     "run": "serves",
     "sync": "plans and applies, as system within a target's grant",

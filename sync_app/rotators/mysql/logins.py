@@ -177,7 +177,7 @@ def compare_other_tables(
         rows = []
         for user, host in (old, new):
             cursor.execute(
-                f"SELECT * FROM mysql.{table} WHERE User = %s AND lower(Host) = %s",  # noqa: S608
+                f"SELECT * FROM mysql.{table} WHERE User = %s AND lower(Host) = %s",  # noqa: S608 - by _NAME
                 (user, host.lower()),
             )
             names = [column[0].lower() for column in cursor.description]
@@ -207,7 +207,7 @@ def read_definers(cursor: "Cursor") -> list[tuple[str, str]]:
         ("event", "event_schema, event_name", "events"),
         ("trigger", "trigger_schema, trigger_name", "triggers"),
     ):
-        cursor.execute(f"SELECT {columns}, definer FROM information_schema.{table}")  # noqa: S608
+        cursor.execute(f"SELECT {columns}, definer FROM information_schema.{table}")  # noqa: S608 - constants
         found += [(f"{kind} {schema}.{name}", definer) for schema, name, definer in cursor.fetchall()]
     return sorted(found)
 
