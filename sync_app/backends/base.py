@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sync_app.backends.answers import VendorAnswer, reject_malformed_answers, require_plain_id
 from sync_app.backends.permissions import Permission
-from sync_app.domain.reconciliation import Presence
+from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BadDestination
 
 # Between what is known of a version before it is made, and the rest of its name.
@@ -385,6 +385,15 @@ class Backend(ABC):
         Or what is known of its name beforehand (see `version_matches`); empty if that is nothing: then a
         write whose outcome is unknown is not recognised, and counts as another client's.
         """
+
+    @classmethod
+    def words(cls, reason: Reason) -> str:
+        """Return a reason of a plan as it is true of this system."""
+        if reason is Reason.MARK_LOST and not cls.capabilities.keeps_marks:
+            return "another client created it again or wrote it since; import it again to update it"
+        if reason is Reason.NAME_HELD and not cls.capabilities.deletes_recoverably:
+            return "another owner's secret has this name"
+        return str(reason)
 
     @classmethod
     def is_write_of(cls, seen: SecretMetadata, intended: str) -> bool:

@@ -83,7 +83,7 @@ class Reason(StrEnum):
     IN_STEP = "unchanged since the last sync"
     EQUAL = "same value on both sides"
     NOWHERE = "on neither side"
-    WITHDRAWN = "deleted in Keeper, in the target's recovery window"
+    WITHDRAWN = "deleted in Keeper and in the target"
     NEW_IN_KEEPER = "only in Keeper"
     NEW_IN_TARGET = "only in target"
     KEEPER_CHANGED = "changed in Keeper"

@@ -12,6 +12,7 @@ from secrets_app.envelope.format import OVERHEAD_BYTES
 from secrets_app.errors import InvalidName
 from secrets_app.values.names import validate_secret_name
 from sync_app.backends.base import LARGEST_VALUE, Backend
+from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import (
     Coverage,
     Decision,
@@ -89,7 +90,7 @@ def plan_sync(
     )
     drafts = []
     for finding, decision in zip(found, decisions, strict=True):
-        reason = _explain(finding, decision)
+        reason = _explain(finding, decision, backend_of(target.backend))
         if decision.reason is Reason.OVER_BUDGET:
             reason = too_many
         draft = PlanItemDraft(finding=finding, act=Act(decision.outcome), reason=reason)
@@ -104,14 +105,14 @@ def plan_sync(
     return drafts
 
 
-def _explain(finding: Finding, decision: Decision) -> str:
+def _explain(finding: Finding, decision: Decision, kind: type[Backend]) -> str:
     if finding.problem:
         return finding.problem
     if finding.lost or finding.unproved:
         return local_state.LOST if finding.lost else UNPROVED
     if finding.left_out:
         return _LEFT_OUT.get(decision.reason, str(decision.reason))
-    return str(decision.reason)
+    return kind.words(decision.reason)
 
 
 # What a plan states of a secret that Keeper has and the target's tags leave out.

@@ -23,6 +23,7 @@ from sync_app.errors import (
     MountMissing,
     PermissionMissing,
     SystemMismatch,
+    TargetBusy,
     TargetSealed,
     TargetStandby,
     TargetUnreachable,
@@ -201,6 +202,11 @@ class VaultConnection:
 
 def _cluster_id(health: Mapping[str, Any]) -> str:
     """Return the id of the cluster that a node belongs to. Raises TargetSealed or TargetStandby."""
+    if "initialized" not in health:
+        # A quota answers 429 as a standby does, and a proxy whatever it likes: it is no state of a node.
+        raise TargetBusy(
+            "sys/health was not answered: Vault, or a proxy before it, limits requests or failed"
+        )
     if health.get("sealed"):
         raise TargetSealed("Vault is sealed: unseal it")
     if not health.get("cluster_id"):

@@ -12,13 +12,14 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audit_app.network.outbound import Reply
 from audit_app.network.outbound_aws import PermittedSession
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.base import Backend, Mark, SecretMetadata
 from sync_app.backends.vault import adapter
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import AnswerUnexpected, BackendError
+from sync_app.errors import AnswerUnexpected, BackendError, TargetBusy
 
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
 SEEN = SecretMetadata(name="a", presence=Presence.PRESENT, remote_id="id", version="1", mark=MARK)
@@ -165,7 +166,8 @@ def test_aws_may_answer_anything(
 
 
 def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, b'{"data": [1]}'))
+    answer = Reply(200, {}, b'{"data": [1]}')
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: answer)
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
         backend.check_connection()
@@ -175,8 +177,17 @@ def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_id_that_cannot_be_kept_is_no_answer_of_such_a_system(
     cluster: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = json.dumps({"sealed": False, "cluster_id": cluster}).encode()
-    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, told))
+    told = json.dumps({"initialized": True, "sealed": False, "cluster_id": cluster}).encode()
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: Reply(200, {}, told))
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
+        backend.identify_system()
+
+
+@pytest.mark.parametrize("body", [b'{"errors":[]}', b"<html>Too Many Requests</html>", b""])
+def test_a_limit_is_no_state_of_a_node_of_vault(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """A standby answers sys/health with 429 as well, and with its state."""
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: Reply(429, {}, body))
+    backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
+    with pytest.raises(TargetBusy, match="limits requests"), backend:
         backend.identify_system()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.backends.numbered_versions import version_number
@@ -198,3 +199,19 @@ def test_a_pass_in_which_nothing_changed_reads_no_value(cast: Cast, aws: AwsWorl
         "GetCallerIdentity": 1,
         "ListSecrets": 3,
     }
+
+
+@pytest.mark.parametrize("how", ["pull", "adopt"])
+def test_keeper_takes_only_the_version_that_the_plan_showed(stage: Stage, how: str) -> None:
+    """Another client writes after the plan was made: what nobody saw does not come into Keeper."""
+    stage.edit("one", "shown")
+    if how == "pull":
+        stage.rules(direction="pull")
+        plan = stage.plan()
+    else:
+        plan = stage.plan(kind=PlanKind.ADOPT, options={"mode": "keep_theirs", "names": ["one"]})
+    assert plan.counts == {how: 1}
+    stage.edit("one", "never shown")
+    assert stage.items(stage.apply(plan)) == {"one": (how, "skipped")}
+    assert not Secret.objects.filter(environment=stage.environment, name="one").exists()
+    assert stage.world.labels(stage.path("one")) == {}
