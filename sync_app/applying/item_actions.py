@@ -119,6 +119,8 @@ def _is_confirmed_by(backend: Backend, now: SecretMetadata, job: ItemJob, done: 
     """Return whether the existing secret is the written one, over the version that the plan saw."""
     return (
         backend.is_write_of(now, backend.settled(done.metadata).version)
+        # By time alone it may be the version that was written over.
+        and not (job.awaited and now.version == job.expected.version)
         and done.metadata.remote_id in {"", now.remote_id}
         and (not now.previous_version or version_matches(now.previous_version, job.expected.version))
     )

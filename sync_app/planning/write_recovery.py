@@ -84,7 +84,14 @@ def claimed_base(target: Target, finding: Finding) -> Base | None:
         return None
     owned = finding.ownership(target) is not Ownership.NONE
     intended, base = intended_base(entry), last_synced(entry)
-    if owned and intended is not None and backend_of(target.backend).is_write_of(seen, intended.target):
+    # What was synced last is no newer write, even where it is of the same second.
+    is_new = base is None or seen.version != base.target
+    if (
+        owned
+        and is_new
+        and intended is not None
+        and backend_of(target.backend).is_write_of(seen, intended.target)
+    ):
         return replace(intended, target=seen.version)
     may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same_secret(entry, seen)
     if may_be_read and base is not None and _is_shorter(base.target, seen.version):

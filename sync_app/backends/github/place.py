@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.base import FormField, Mark, SecretMetadata
+from sync_app.backends.github.answers import ANSWERS
 from sync_app.backends.github.connection import GitHubConnection
 from sync_app.backends.github.items import Limits, Window, place_of
 from sync_app.backends.permissions import Grant, Need, Permission
@@ -96,6 +98,7 @@ class GitHubPlace(VariableBackend):
             name="private_key", label="Private key", sensitive=True, lines=True, way="GitHub App", help="PEM."
         ),
     )
+    answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     # "Best practices for using the REST API": a second between requests that change something.
     writes_per_second: ClassVar[float] = 1
 

@@ -443,6 +443,24 @@ def test_a_worker_that_died_after_a_write_leaves_a_decision(stage: Stage) -> Non
     assert stage.sync().counts == {"unchanged": 1}
 
 
+def test_a_write_that_never_arrived_is_not_taken_for_the_one_before(
+    stage: Stage, github: GitHubWorld
+) -> None:
+    """Both are of the same seconds by GitHub's clock."""
+    stage.keep("a", "first")
+    stage.sync()
+    stage.keep("a", "second")
+    run = runner.request_sync(actor=stage.alice, target=stage.fresh())
+    for _ in range(12):
+        github.github.failing["put"] = 502
+        Run.objects.filter(pk=run.pk).update(not_before=None)
+        runner.execute(run.pk)
+    github.github.failing.clear()
+    assert Run.objects.get(pk=run.pk).state == "failed"
+    stage.sync()
+    assert stage.theirs("a") == "second"
+
+
 def test_a_run_waits_as_long_as_github_asks(stage: Stage, github: GitHubWorld) -> None:
     stage.keep("a", "first")
     github.github.failing["put"], github.github.headers = 403, {"Retry-After": "300"}
