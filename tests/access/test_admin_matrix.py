@@ -63,7 +63,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.SamlProvider": set(),
     "environments_app.Passkey": set(),
     "environments_app.SecondFactor": set(),
-    "environments_app.ServiceToken": {"delete", "issue", "revoke", "rotate"},
+    "environments_app.ServiceToken": {"issue", "revoke", "rotate"},
     "environments_app.Session": set(),
     "environments_app.Trust": {"delete", "disable"},
     "environments_app.UsedJwt": set(),

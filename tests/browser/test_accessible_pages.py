@@ -15,6 +15,7 @@ from environments_app.models import Membership
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
+from environments_app.users.accounts import set_password
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, read
@@ -77,7 +78,9 @@ PAGES = {
     "person": "/people/bob",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
-ELSEWHERE = ("/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}")
+ELSEWHERE = (
+    "/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}", "/profile/password",
+)  # fmt: skip
 
 
 def test_what_is_wrong_in_one_look_alone_is_found(visitor: Visitor, cast: Cast) -> None:
@@ -211,6 +214,19 @@ def test_previews_and_results_are_without_barriers(
 def _code(secret: str, *, ahead: int = 0) -> str:
     """Return what an authenticator shows now, or next: looking at pages may take longer than a code counts."""
     return f"{hotp(b32decode(secret), int(time.time()) // 30 + ahead):06d}"
+
+
+def test_a_temporary_password_is_replaced_without_barriers(visitor: Visitor, cast: Cast) -> None:
+    password = "another-long-password"
+    set_password(actor=cast.principal(cast.root).proven(), user=cast.bob, password=password)
+    page, inspection = visitor.open("/sign-in", phone=True), Inspection(visitor)
+    page.get_by_label("Username").fill("bob")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/profile/password")
+    inspection.look_at(page, "temporary-password")
+
+    assert inspection.found == {}
 
 
 def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: Cast) -> None:

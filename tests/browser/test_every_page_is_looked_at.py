@@ -35,6 +35,8 @@ NO_PAGE: Final = {
     "healthz": "for machines",
     "readyz": "for machines",
     "metrics": "for machines",
+    "client": "a file",
+    "client-checksum": "a file",
     "saml-start": "leads on to the identity provider",
     "saml-finish": "leads on to where one came from",
     "saml-metadata": "a file",

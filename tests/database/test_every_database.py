@@ -11,7 +11,7 @@ APPS: Final = ("audit_app", "environments_app", "secrets_app", "sync_app", "keep
 # Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from audit_app\.db\b"
-    r"(?!\.batches\b|\.claims\b|\.prepared\b|\.snapshot\b| import prepared\b|\.joint_queries import Statement$)"
+    r"(?!\.batches\b|\.claims\b|\.prepared\b|\.snapshot\b| import prepared\b|\.conflicts import is_disk_full$|\.joint_queries import Statement$)"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )
