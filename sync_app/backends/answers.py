@@ -56,6 +56,8 @@ class VendorAnswer:
     error: type[BackendError] | None
     # The page and section of the system's documentation.
     source: str
+    # Which requests are answered so: methods, or operations of AWS; empty: each.
+    of: tuple[str, ...] = ()
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -137,7 +137,7 @@ def answer_tables() -> str:
     for kind in BACKENDS.values():
         if kind.answers:
             rows = [
-                f"| {row.to} | {row.answer} | {row.proves} | {meaning(row)} | {row.source} |"
+                f"| {', '.join([row.to, *row.of])} | {row.answer} | {row.proves} | {meaning(row)} | {row.source} |"
                 for row in kind.answers
             ]
             head = [

@@ -1,16 +1,21 @@
-"""What answers of an API server mean, by status, reason and message of their Status object."""
+"""What answers of an API server mean, by status, reason and message of their Status object.
+
+ANSWERS has what each proves about a write.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 import orjson
 
 from audit_app.network.outbound import Reply
-from sync_app.backends.answers import PARSE_ERRORS, unexpected_answer
+from sync_app.backends.answers import PARSE_ERRORS, Proof, Request, VendorAnswer, unexpected_answer
 from sync_app.errors import (
+    AnswerUnexpected,
     BackendError,
     ChangedSinceRead,
     CredentialsRejected,
@@ -19,6 +24,7 @@ from sync_app.errors import (
     QuotaExceeded,
     RequestRefused,
     TargetBusy,
+    TargetUnreachable,
 )
 
 _ALWAYS: Final[Mapping[int, tuple[type[BackendError], str]]] = {
@@ -129,3 +135,168 @@ def _not_found(method: str, told: Status) -> BackendError:
     if method == "POST":
         return MountMissing("there is no such namespace in the cluster: create it, or check the address")
     return NotFound("the Secret is gone from Kubernetes: refresh the plan")
+
+
+_CONVENTIONS: Final = 'Kubernetes API conventions, "HTTP Status codes"'
+_ADMISSION: Final = 'Kubernetes, "Dynamic Admission Control", "Response"'
+_NO_STATUS: Final = "<html><body>Not Found</body></html>"
+
+
+def _told(status: int, reason: str, message: str = "", cause: str = "") -> str:
+    details = {"causes": [{"reason": cause}]} if cause else {}
+    told = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status}
+    return orjson.dumps(told | {"reason": reason, "message": message, "details": details}).decode()
+
+
+def _row(
+    status: int,
+    reason: str,
+    answer: str,
+    error: type[BackendError],
+    *of: str,
+    message: str = "",
+    cause: str = "",
+    proves: Proof = Proof.NOTHING,
+    source: str = _CONVENTIONS,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> VendorAnswer:
+    return VendorAnswer(
+        answer=f"{status} {reason}{answer}",
+        to=Request.WRITE,
+        status=status,
+        body=_told(status, reason, message, cause),
+        headers=headers,
+        proves=proves,
+        error=error,
+        source=source,
+        of=of,
+    )
+
+
+ANSWERS: Final[tuple[VendorAnswer, ...]] = (
+    _row(400, "BadRequest", "", RequestRefused),
+    _row(401, "Unauthorized", ": the token is not accepted", CredentialsRejected),
+    _row(
+        403,
+        "Forbidden",
+        ": the role does not allow it",
+        PermissionMissing,
+        message='secrets is forbidden: User "system:serviceaccount:a:b" cannot create resource "secrets" in '
+        'API group "" in the namespace "default"',
+        source='Kubernetes, "Authorization", "Using RBAC Authorization"',
+    ),
+    _row(
+        403,
+        "Forbidden",
+        ": a quota of the namespace",
+        QuotaExceeded,
+        message='secrets "a" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=9, '
+        "limited: secrets=9",
+        source='Kubernetes, "Resource Quotas"',
+    ),
+    _row(
+        403,
+        "Forbidden",
+        ": an admission webhook",
+        RequestRefused,
+        message='admission webhook "policy.example" denied the request: no',
+        source=_ADMISSION,
+    ),
+    _row(
+        403,
+        "Forbidden",
+        ": the namespace is being deleted",
+        RequestRefused,
+        "POST",
+        message='secrets "a" is forbidden: unable to create new content in namespace default because it is '
+        "being terminated",
+        cause="NamespaceTerminating",
+        source='Kubernetes, "Admission Controllers", "NamespaceLifecycle"',
+    ),
+    _row(404, "NotFound", ": no such namespace", MountMissing, "POST"),
+    _row(404, "NotFound", ": no such Secret", NotFound, "PATCH"),
+    VendorAnswer(
+        answer="404 of something else than an API server",
+        to=Request.WRITE,
+        status=404,
+        body=_NO_STATUS,
+        proves=Proof.UNKNOWN,
+        error=AnswerUnexpected,
+        source='Kubernetes API conventions, "Response Status Kind"',
+    ),
+    _row(405, "MethodNotAllowed", "", RequestRefused),
+    _row(409, "AlreadyExists", "", ChangedSinceRead, "POST"),
+    _row(
+        409,
+        "Conflict",
+        ": the resource version is another",
+        ChangedSinceRead,
+        "PATCH",
+        message='Operation cannot be fulfilled on secrets "a": the object has been modified',
+        source='Kubernetes API conventions, "Concurrency Control and Consistency"',
+    ),
+    _row(
+        409,
+        "Conflict",
+        ": a quota was counted at the same time",
+        TargetBusy,
+        "POST",
+        message='Operation cannot be fulfilled on resourcequotas "few": the object has been modified',
+        source='Kubernetes API conventions, "Concurrency Control and Consistency"',
+    ),
+    _row(413, "RequestEntityTooLarge", "", QuotaExceeded),
+    _row(415, "UnsupportedMediaType", "", RequestRefused),
+    _row(422, "Invalid", ": a field is not valid", RequestRefused, message='Secret "a" is invalid: data: no'),
+    _row(
+        422,
+        "Invalid",
+        ": a policy of admission",
+        RequestRefused,
+        message="ValidatingAdmissionPolicy 'few' with binding 'few' denied request: no",
+        source='Kubernetes, "Validating Admission Policy"',
+    ),
+    _row(
+        429,
+        "TooManyRequests",
+        ", with Retry-After",
+        TargetBusy,
+        headers={"Retry-After": "1"},
+        source='Kubernetes, "API Priority and Fairness"',
+    ),
+    _row(
+        500,
+        "InternalError",
+        ", also of a webhook that was not reached",
+        TargetBusy,
+        message='Internal error occurred: failed calling webhook "policy.example"',
+        proves=Proof.UNKNOWN,
+    ),
+    _row(503, "ServiceUnavailable", "", TargetBusy, proves=Proof.UNKNOWN),
+    _row(504, "Timeout", ": the server gave up the request", TargetBusy, proves=Proof.UNKNOWN),
+    VendorAnswer(
+        answer="none",
+        to=Request.WRITE,
+        status=0,
+        proves=Proof.UNKNOWN,
+        error=TargetUnreachable,
+        source=_CONVENTIONS,
+    ),
+    *(
+        VendorAnswer(
+            answer=f"{status} {reason}",
+            to=Request.LOOK,
+            status=status,
+            body=_told(status, reason),
+            proves=Proof.NOTHING,
+            error=error,
+            source=_CONVENTIONS,
+        )
+        for status, reason, error in (
+            (401, "Unauthorized", CredentialsRejected),
+            (403, "Forbidden", PermissionMissing),
+            (410, "Expired", TargetBusy),
+            (429, "TooManyRequests", TargetBusy),
+            (503, "ServiceUnavailable", TargetBusy),
+        )
+    ),
+)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.base import (
     MARK_KEYS,
     VERSION_SEPARATOR,
@@ -24,7 +25,7 @@ from sync_app.backends.base import (
     SecretMetadata,
     SecretValue,
 )
-from sync_app.backends.kubernetes.answers import NotFound
+from sync_app.backends.kubernetes.answers import ANSWERS, NotFound
 from sync_app.backends.kubernetes.connection import KubernetesConnection, PageTooLarge
 from sync_app.backends.kubernetes.objects import (
     MANAGER,
@@ -71,6 +72,7 @@ class KubernetesSecrets(RestBackend):
     """The Secrets of one namespace whose names begin with one prefix."""
 
     label: ClassVar[str] = "Kubernetes Secrets"
+    answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="API server", required=True, help="https://cluster.example:6443"),
         FormField(name="namespace", label="Namespace", required=True, fixed=True),

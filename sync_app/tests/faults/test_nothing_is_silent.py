@@ -33,13 +33,13 @@ pytestmark = pytest.mark.django_db
 
 NAMES: Final = ["one", "two", "app/three", "app/four"]
 THEIRS: Final = "theirs"
-FAULTS: Final = 100
+FAULTS: Final = 60
 LONG: Final = 2000
 ENDED: Final = {"done", "failed", "cancelled"}
 # Attempts at one run, and passes without faults until everything has to be delivered.
 ATTEMPTS: Final = 40
 QUIET: Final = 8
-SYSTEMS: Final = ["kubernetes", "github", "github_variables", "gitlab"]
+SYSTEMS: Final = ["kubernetes", "github", "github_variables", "gitlab", "aws", "ssm"]
 # Of systems whose documents promise that a read shows each write before it.
 CONSISTENT: Final = (KubernetesWorld,)
 

@@ -45,6 +45,8 @@ class Answering:
 
     row: VendorAnswer
     carried_out: bool
+    # The method, or operation of AWS, that is answered so; empty: each.
+    of: str = ""
     wrote: bool = False
     answered: int = 0
 
@@ -61,7 +63,7 @@ class Answering:
                 if operation in _AWS_LOOKS
                 else None
             )
-            return self._answer(kind, lambda: _whole(send_aws(session, asked)), self._for_aws)
+            return self._answer(kind, operation, lambda: _whole(send_aws(session, asked)), self._for_aws)
 
         def rest(pool: Any, method: str, url: str, **options: Any) -> outbound.Reply:
             holds = any(part in url for part in _PLACES) and not any(part in url for part in _NO_PLACES)
@@ -69,7 +71,7 @@ class Answering:
             writes = method in {"POST", "PUT", "PATCH"} and "/metadata/" not in url
             kind = (Request.WRITE if writes else Request.LOOK if method == "GET" else None) if holds else None
             reply: outbound.Reply = self._answer(
-                kind, lambda: exchange(pool, method, url, **options), self._for_rest
+                kind, method, lambda: exchange(pool, method, url, **options), self._for_rest
             )
             return reply
 
@@ -77,14 +79,16 @@ class Answering:
         for module in (rest_client, kubernetes_connection, vault_adapter):
             monkeypatch.setattr(module, "exchange", rest)
 
-    def _answer(self, kind: Request | None, send: Callable[[], Any], refuse: Callable[[], Any]) -> Any:
+    def _answer(
+        self, kind: Request | None, request: str, send: Callable[[], Any], refuse: Callable[[], Any]
+    ) -> Any:
         is_write, is_look = kind is Request.WRITE, kind is Request.LOOK
         due = {
             Request.WRITE: is_write,
             Request.LOOK: is_look and not self.wrote,
             Request.LOOK_AFTER: is_look and self.wrote,
         }[self.row.to]
-        if not due:
+        if not due or (self.of and request != self.of):
             answer = send()
             self.wrote = self.wrote or is_write
             return answer
