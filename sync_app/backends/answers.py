@@ -56,7 +56,8 @@ class VendorAnswer:
     error: type[BackendError] | None
     # The page and section of the system's documentation.
     source: str
-    # Which requests are answered so: methods, or operations of AWS; empty: each.
+    # Which requests are answered so, or which write a look is after: methods, or operations of AWS.
+    # Empty: each.
     of: tuple[str, ...] = ()
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -15,7 +15,9 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from audit_app.interfaces.keyring import Purpose, keyring
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
+from sync_app.backends.gitlab.answers import ANSWERS
 from sync_app.backends.gitlab.variables import (
     LARGEST,
     MAX_NAME_LENGTH,
@@ -59,6 +61,7 @@ class GitLabVariables(VariableBackend):
     """The variables of one project or group whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitLab CI/CD variables"
+    answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="Address", default="https://gitlab.com"),
         FormField(name="project", label="Project", fixed=True, help="Its path or ID, such as team/app."),

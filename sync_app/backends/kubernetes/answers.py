@@ -20,6 +20,7 @@ from sync_app.errors import (
     ChangedSinceRead,
     CredentialsRejected,
     MountMissing,
+    OutcomeUnknown,
     PermissionMissing,
     QuotaExceeded,
     RequestRefused,
@@ -297,6 +298,24 @@ ANSWERS: Final[tuple[VendorAnswer, ...]] = (
             (410, "Expired", TargetBusy),
             (429, "TooManyRequests", TargetBusy),
             (503, "ServiceUnavailable", TargetBusy),
+        )
+    ),
+    *(
+        VendorAnswer(
+            answer=answer,
+            to=Request.LOOK_AFTER,
+            status=status,
+            body=_told(status, reason),
+            proves=Proof.UNKNOWN,
+            error=OutcomeUnknown,
+            source=_CONVENTIONS,
+            of=("PATCH",),
+        )
+        for answer, status, reason in (
+            ("none", 0, ""),
+            ("403 Forbidden", 403, "Forbidden"),
+            ("429 TooManyRequests", 429, "TooManyRequests"),
+            ("503 ServiceUnavailable", 503, "ServiceUnavailable"),
         )
     ),
 )

@@ -47,7 +47,8 @@ class Answering:
     carried_out: bool
     # The method, or operation of AWS, that is answered so; empty: each.
     of: str = ""
-    wrote: bool = False
+    # The last write.
+    wrote: str = ""
     answered: int = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +84,15 @@ class Answering:
         self, kind: Request | None, request: str, send: Callable[[], Any], refuse: Callable[[], Any]
     ) -> Any:
         is_write, is_look = kind is Request.WRITE, kind is Request.LOOK
+        is_of = self.of in {"", self.wrote if self.row.to is Request.LOOK_AFTER else request}
         due = {
             Request.WRITE: is_write,
             Request.LOOK: is_look and not self.wrote,
-            Request.LOOK_AFTER: is_look and self.wrote,
+            Request.LOOK_AFTER: is_look and bool(self.wrote),
         }[self.row.to]
-        if not due or (self.of and request != self.of):
+        if not due or not is_of:
             answer = send()
-            self.wrote = self.wrote or is_write
+            self.wrote = request if is_write else self.wrote
             return answer
         self.answered += 1
         if is_write and self.carried_out:
