@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.aws import pending_stage, permissions
+from sync_app.backends.aws.answers import SECRETS_MANAGER
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.destination import parse_recovery_window
 from sync_app.backends.aws.errors import NotFound
@@ -63,6 +65,7 @@ class AwsSecretsManager(AwsBackend):
     """The secrets of one account and region below one prefix."""
 
     label: ClassVar[str] = "AWS Secrets Manager"
+    answers: ClassVar[tuple[VendorAnswer, ...]] = SECRETS_MANAGER
     service: ClassVar[str] = "secretsmanager"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="region", label="Region", required=True, fixed=True),
@@ -174,16 +177,21 @@ class AwsSecretsManager(AwsBackend):
         path = self._path(name)
         key = self.destination["kms_key_id"]
         options: dict[str, Any] = {"KmsKeyId": key} if key else {}
-        reply = self._aws.call(
-            "CreateSecret",
-            lambda: self._client.create_secret(
-                Name=path,
-                SecretString=value,
-                ClientRequestToken=token,
-                Tags=mark_tags(mark),  # type: ignore[arg-type]  # a TypedDict in the stub
-                **options,
-            ),
-        )
+        try:
+            reply = self._aws.call(
+                "CreateSecret",
+                lambda: self._client.create_secret(
+                    Name=path,
+                    SecretString=value,
+                    ClientRequestToken=token,
+                    Tags=mark_tags(mark),  # type: ignore[arg-type]  # a TypedDict in the stub
+                    **options,
+                ),
+            )
+        except NotFound:
+            raise RequestRefused(
+                "AWS has nothing of what CreateSecret names: check the KMS key of the target"
+            ) from None
         return SecretMetadata(
             name=name,
             presence=Presence.PRESENT,

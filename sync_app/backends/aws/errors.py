@@ -20,11 +20,13 @@ from sync_app.errors import (
     CredentialsRejected,
     KeyUnusable,
     NameReserved,
+    NameUnusable,
     PermissionMissing,
     QuotaExceeded,
     RequestRefused,
     TargetBusy,
     TargetUnreachable,
+    ValueUnusable,
 )
 
 _REJECTED: Final = {
@@ -34,6 +36,7 @@ _REJECTED: Final = {
     "MissingAuthenticationTokenException",
     "ExpiredTokenException",
     "ExpiredToken",
+    "OptInRequired",
 }
 # By a wrong key, or at a time that is more than some minutes off ("Common errors").
 _UNSIGNED: Final = {
@@ -48,9 +51,22 @@ _KEY: Final = {"EncryptionFailure", "DecryptionFailure", "InvalidKeyId"}
 _BUSY: Final = {
     "ThrottlingException",
     "Throttling",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
     "TooManyRequestsException",
     "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+    "EC2ThrottledException",
+    "SlowDown",
     "TooManyUpdates",
+    # Whether it was carried out is not known.
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "RequestAbortedException",
+    "PriorRequestNotComplete",
     "InternalServerError",
     "InternalServiceError",
     "InternalServiceErrorException",
@@ -68,40 +84,54 @@ _LIMITS: Final = {"LimitExceededException", "ParameterLimitExceeded", "Parameter
 _PERMISSION: Final = re.compile(r"not authorized to perform: ([a-z-]+:[A-Za-z]+)")
 _DELETED: Final = re.compile(r"(marked|scheduled) for deletion|currently marked deleted")
 _SERVER_ERROR: Final = 500
+_BUSY_MESSAGE: Final = "{operation}: AWS is busy or failed ({code}): try again later"
+# What a code alone means, whatever was asked.
+_MEANINGS: Final[tuple[tuple[set[str], type[BackendError], str], ...]] = (
+    (_REJECTED, CredentialsRejected, "AWS does not accept the credentials ({code}): renew them"),
+    (
+        _UNSIGNED,
+        CredentialsRejected,
+        "AWS does not accept the signature ({code}): check secret access key, and the clock of the machine",
+    ),
+    (_KEY, KeyUnusable, "{operation}: the KMS key is missing, disabled or not allowed: check it"),
+    (_EXISTS, ChangedSinceRead, "another secret or version is there already: plan again"),
+    (_LIMITS, QuotaExceeded, "{operation}: a quota of AWS is reached: delete, or ask AWS for more"),
+    (
+        {"ParameterPatternMismatchException"},
+        ValueUnusable,
+        "the parameter's AllowedPattern in AWS does not allow the value: change the pattern, or the value",
+    ),
+    (
+        {"HierarchyLevelLimitExceededException"},
+        NameUnusable,
+        "Parameter Store takes no name of so many levels: rename the secret",
+    ),
+    (_BUSY, TargetBusy, _BUSY_MESSAGE),
+)
 
 
 class NotFound(ChangedSinceRead):
     """There is no secret of this name or ARN."""
 
 
-def translate_error(operation: str, error: ClientError) -> BackendError:  # noqa: PLR0911  one return a meaning
+def translate_error(operation: str, error: ClientError) -> BackendError:
     """Return what an answer of AWS means."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _REJECTED:
-        return CredentialsRejected(f"AWS does not accept the credentials ({code}): renew them")
-    if code in _UNSIGNED:
-        return CredentialsRejected(
-            f"AWS does not accept the signature ({code}): check the secret access key, and the clock of the "
-            "machine that Keeper runs on"
-        )
+    for codes, kind, told in _MEANINGS:
+        if code in codes:
+            return kind(told.format(operation=operation, code=code))
     if code in _DENIED:
         if "KMS" in message:
             return KeyUnusable(f"{operation}: allow these credentials to use the KMS key")
         found = _PERMISSION.search(message)
         permission = found.group(1) if found else permission_for(operation)
         return PermissionMissing(f"the credentials lack the permission {permission}")
-    if code in _KEY:
-        return KeyUnusable(f"{operation}: the KMS key is missing, disabled or not allowed: check it")
-    if code in _EXISTS:
-        return ChangedSinceRead("another secret or version is there already: plan again")
     if code == "InvalidRequestException" and _DELETED.search(message):
         return NameReserved("a secret of this name is planned for deletion: restore it in AWS, or wait")
-    if code in _LIMITS:
-        return QuotaExceeded(f"{operation}: a quota of AWS is reached: delete, or ask AWS for more")
-    if code in _BUSY or status >= _SERVER_ERROR:
-        return TargetBusy(f"{operation}: AWS is busy or failed ({code or status}): try again later")
+    if status >= _SERVER_ERROR:
+        return TargetBusy(_BUSY_MESSAGE.format(operation=operation, code=code or status))
     return RequestRefused(f"AWS refused {operation} ({code or 'no code'})")
 
 

@@ -1,5 +1,6 @@
 """Secrets Manager as AWS documents it: races, lost replies, keys, quotas, and how many calls it takes."""
 
+import functools
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sync_app.errors import (
     CredentialsRejected,
     KeyUnusable,
     NameUnusable,
+    OutcomeUnknown,
     PermissionMissing,
     RequestRefused,
     TargetBusy,
@@ -76,6 +78,42 @@ def test_it_finds_its_work_done_after_a_lost_reply(aws: AwsWorld, backend: Backe
     after = backend.update(made, "second", token=OTHER_TOKEN)
     assert aws.value(f"{aws.prefix}/password") == "second"
     assert after.version == OTHER_TOKEN
+
+
+@pytest.mark.parametrize("fault", [Fault.ACCESS_DENIED, Fault.THROTTLE, Fault.SERVER_ERROR])
+def test_a_look_that_fails_after_an_answered_move_leaves_the_outcome_open(
+    aws: AwsWorld, backend: Backend, fault: Fault
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    fail_looks = functools.partial(aws.plan.keep_failing, "DescribeSecret", fault)
+    aws.plan.before("UpdateSecretVersionStage", fail_looks)
+    with pytest.raises(OutcomeUnknown) as told:
+        backend.update(made, "second", token=OTHER_TOKEN)
+    assert told.value.made == OTHER_TOKEN
+    assert aws.value(f"{aws.prefix}/password") == "second"
+
+
+@pytest.mark.parametrize("shows", ["the version before", "nothing"])
+def test_a_look_that_lags_after_an_answered_move_leaves_the_outcome_open(
+    aws: AwsWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch, shows: str
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    assert isinstance(backend, AwsSecretsManager)
+    before = backend._client.describe_secret(SecretId=made.remote_id)
+    missing = backend._client.exceptions.ResourceNotFoundException(
+        {"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "DescribeSecret"
+    )
+
+    def look(**_: object) -> object:
+        if shows == "nothing":
+            raise missing
+        return before
+
+    monkeypatch.setattr(backend._client, "describe_secret", look)
+    with pytest.raises(OutcomeUnknown) as told:
+        backend.update(made, "second", token=OTHER_TOKEN)
+    assert told.value.made == OTHER_TOKEN
+    assert aws.value(f"{aws.prefix}/password") == "second"
 
 
 def test_it_creates_once_though_the_reply_is_lost(aws: AwsWorld, backend: Backend) -> None:

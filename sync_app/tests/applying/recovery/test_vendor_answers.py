@@ -4,14 +4,22 @@ import itertools
 from collections.abc import Iterator
 from typing import Final
 
+import botocore.session
 import pytest
-from botocore.retries.standard import ExponentialBackoff
+from botocore.exceptions import ClientError
+from botocore.retries.standard import (
+    ExponentialBackoff,
+    ThrottledRetryableChecker,
+    TransientRetryableChecker,
+)
 
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from sync_app.backends.answers import Proof, Request, VendorAnswer
+from sync_app.backends.aws.connection import AwsBackend
+from sync_app.backends.aws.errors import translate_error
 from sync_app.backends.registry import BACKENDS
-from sync_app.errors import BackendError
+from sync_app.errors import BackendError, TargetBusy
 from sync_app.models import Run
 from sync_app.models.run import RunState
 from sync_app.runs import runner
@@ -145,3 +153,29 @@ def test_every_row_names_its_source_and_is_named_once() -> None:
         rows = [(row.to, row.answer) for row in backend.answers]
         assert len(rows) == len(set(rows)), kind
         assert all(row.source and row.answer for row in backend.answers), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "operations"),
+    [
+        ("aws_secrets_manager", ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"]),
+    ],
+)
+def test_each_error_that_aws_lists_for_a_write_is_in_the_table(kind: str, operations: list[str]) -> None:
+    backend = BACKENDS[kind]
+    assert issubclass(backend, AwsBackend)
+    model = botocore.session.get_session().get_service_model(backend.service)
+    for operation in operations:
+        listed = {shape.name for shape in model.operation_model(operation).error_shapes}
+        rows = [row for row in backend.answers if row.to is Request.WRITE and operation in row.of]
+        told = {row.headers.get("x-amzn-errortype", "") for row in rows}
+        assert listed <= told, (operation, listed - told)
+
+
+def test_what_the_sdk_takes_for_passing_is_no_refusal() -> None:
+    throttled = ThrottledRetryableChecker._THROTTLED_ERROR_CODES  # type: ignore[attr-defined]  # not in the stub
+    passing = TransientRetryableChecker._TRANSIENT_ERROR_CODES  # type: ignore[attr-defined]  # not in the stub
+    # A quota of Secrets Manager has a code of throttling.
+    for code in {*throttled, *passing} - {"LimitExceededException"}:
+        told = translate_error("PutParameter", ClientError({"Error": {"Code": code}}, "PutParameter"))
+        assert isinstance(told, TargetBusy), code
