@@ -93,9 +93,11 @@ def approve(
     token = new_token(actor=actor, name=row.name, environment=environment, prefix=prefix, lifetime=lifetime)
     token.public_id, token.pepper_id, token.secret_hash = row.public_id, row.pepper_id, row.secret_hash
     with transaction.atomic():
-        store_token(actor=actor, token=token)
-        if not DeviceSignIn.objects.filter(_waiting(), pk=row.pk).update(token=token):
+        # Locked before the token is stored: two tokens of one code would break a constraint.
+        if not DeviceSignIn.objects.select_for_update().filter(_waiting(), pk=row.pk).exists():
             raise Invisible("This sign-in was answered already.")
+        store_token(actor=actor, token=token)
+        DeviceSignIn.objects.filter(pk=row.pk).update(token=token)
     return token
 
 

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from audit_app import tasks
 from audit_app.checkpoints import signing
+from audit_app.checkpoints.anchors import fetch_anchors
 from audit_app.checkpoints.schedule import anchor_trail, problems
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint, Statement, succession_message, verifies
@@ -126,6 +127,16 @@ def test_two_schedules_make_one_checkpoint() -> None:
     write()
     tasks.make_checkpoint()
     assert Checkpoint.objects.count() == 1
+
+
+def test_a_checkpoint_of_a_clock_ahead_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as ahead:
+        pass_time(ahead)
+        anchored()
+    write(1)
+    made = anchor_trail()
+    assert made is not None
+    assert made.number == 2
 
 
 def test_two_workers_at_the_very_same_time_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,6 +405,16 @@ def test_a_sink_that_was_emptied_or_cut_is_told_and_gets_it_all_again(anchors: P
     assert kinds() == []
     assert ["was emptied or cut" in told for told in problems()] == [True]
     anchored(1)
+    assert AuditEvent.objects.filter(action="integrity.violation").count() == 1
+
+
+def test_of_two_workers_that_find_a_sink_emptied_one_tells(anchors: Path) -> None:
+    anchored(1)
+    (file,) = anchors.glob("checkpoints-*.jsonl")
+    file.write_bytes(b"")
+    (loss,) = fetch_anchors().losses
+    for _ in range(2):
+        signing._note_loss(loss)
     assert AuditEvent.objects.filter(action="integrity.violation").count() == 1
 
 

@@ -1,5 +1,6 @@
 """Device sign-in: a client gets a personal token of the person who typed its code, and of no other."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -62,6 +63,25 @@ def test_a_sign_in_is_answered_once(cast: Cast) -> None:
     with pytest.raises(Invisible):
         device.approve(actor=cast.principal(cast.erin), code=started.row.user_code)
     assert PersonalToken.objects.get().user == cast.bob
+
+
+@pytest.mark.parametrize("answer", [device.deny, device.approve])
+def test_what_was_answered_meanwhile_is_not_approved(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Any]
+) -> None:
+    """Another person answers after the sign-in was found waiting, before the token is stored."""
+    started = begin()
+    new_token = device.new_token
+
+    def meanwhile(**given: Any) -> PersonalToken:
+        monkeypatch.undo()
+        answer(actor=cast.principal(cast.erin), code=started.row.user_code)
+        return new_token(**given)
+
+    monkeypatch.setattr(device, "new_token", meanwhile)
+    with pytest.raises(Invisible):
+        device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
+    assert not PersonalToken.objects.filter(user=cast.bob).exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -69,6 +70,25 @@ def test_a_code_works_once(cast: Cast) -> None:
     with pytest.raises(Invisible):
         redeem(code)
     assert not DeviceSignIn.objects.exists()
+
+
+def test_of_two_programs_that_redeem_a_code_at_once_one_gets_the_token(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have found the row: the other one deletes it first."""
+    code = approved(cast)["code"]
+    delete, got = QuerySet.delete, []
+
+    def meanwhile(rows: QuerySet[Any]) -> tuple[int, dict[str, int]]:
+        if not got:
+            monkeypatch.undo()
+            got.append(redeem(code))
+        return delete(rows)
+
+    monkeypatch.setattr(QuerySet, "delete", meanwhile)
+    with pytest.raises(Invisible):
+        redeem(code)
+    assert authenticate_personal(got[0][0], address=HERE).name == "bob"
 
 
 def test_a_code_ends_after_a_minute(cast: Cast) -> None:

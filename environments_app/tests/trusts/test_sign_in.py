@@ -215,6 +215,24 @@ def test_a_github_repository_that_changed_hands_is_refused(cast: Cast) -> None:
     assert list(run_checks()) == []
 
 
+def test_of_two_first_sign_ins_one_decides_the_owner(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read a trust that nobody signed in by yet: the other one stores its owner first."""
+    make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
+    set_secret = sign_in.set_secret
+
+    def meanwhile(token: ServiceToken) -> str:
+        monkeypatch.undo()
+        enter(github(repository_owner_id="8"))
+        return set_secret(token)
+
+    monkeypatch.setattr(sign_in, "set_secret", meanwhile)
+    with pytest.raises(JwtRefused) as refused:
+        enter(github())
+    assert refused.value.reason == "jwt-claim"
+    assert Trust.objects.get().pinned == "8"
+    assert ServiceToken.objects.filter(trust_uuid__isnull=False).count() == 1
+
+
 def test_a_github_token_without_an_owner_is_refused(cast: Cast) -> None:
     make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -15,7 +16,7 @@ from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import KeyUnavailable, ShareEnded
-from secrets_app.models import Secret, Share
+from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.services import lifecycle
 from secrets_app.services import share as share_service
 from secrets_app.tests.at_once import at_once
@@ -165,6 +166,25 @@ def test_no_value_is_opened_before_the_share_is_consumed(cast: Cast, monkeypatch
             opened(cast, cast.charlie, link)
     with pytest.raises(ShareEnded):
         opened(cast, cast.charlie, link)
+
+
+def test_what_is_revoked_meanwhile_is_not_opened(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    """The sharer revokes it after it was found open, before it is consumed."""
+    link = share(cast, keep(cast))
+    version_of = share_service.version_of
+
+    def meanwhile(*given: Any) -> SecretVersion:
+        monkeypatch.undo()
+        share_service.revoke_share(actor=cast.principal(cast.bob), share=Share.objects.get())
+        return version_of(*given)
+
+    monkeypatch.setattr(share_service, "version_of", meanwhile)
+    with pytest.raises(ShareEnded):
+        opened(cast, cast.charlie, link)
+    assert events("secret.reveal") == []
+    assert Share.objects.get().opened_at is None
 
 
 @pytest.mark.every_database

@@ -14,6 +14,8 @@ from environments_app.errors import Conflict, Forbidden
 from environments_app.tests.cast import Cast
 from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict, RotationInProgress
+from sync_app.jobs.leases import database_now
+from sync_app.models import Rotation
 from sync_app.rotation.execution import logins, operator_actions
 from sync_app.rotators.postgresql.rotator import PostgreSql
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
@@ -180,6 +182,10 @@ def test_a_login_that_consumers_may_use_is_left_alone(cast: Cast, postgres: Post
     assert worked(asked(cast, policy)).step == Step.GRACE
     policy.refresh_from_db()
     found = logins.compare_logins(actor=alice, policy=policy)
+    with pytest.raises(RotationInProgress, match="both logins are in use"):
+        logins.align_logins(actor=alice, policy=policy, expected=found.digest)
+    # One that stopped after its value was served has let no consumer go on.
+    Rotation.objects.update(stopped_at=database_now())
     with pytest.raises(RotationInProgress, match="both logins are in use"):
         logins.align_logins(actor=alice, policy=policy, expected=found.digest)
 
