@@ -26,13 +26,14 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens.service import parse
 from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.runtime.request_threads import Answer, Front
-from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.envelope.seal import seal
+from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.read_engine import recorded_read
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged, serve
 from secrets_app.services import lifecycle
-from secrets_app.tests.kept import change, keep
+from secrets_app.tests.kept import change, keep, version
 from secrets_app.tests.read_engine.inline import Inline
 
 Bearer = Callable[..., Client]
@@ -459,6 +460,21 @@ def test_the_envelope_of_another_secret_does_not_open(
         assert hot.status >= 400
         read = [event[8] for event in hot.events if event[4] == Action.SECRET_REVEAL]
         assert read == ["allowed", "failed"]
+
+
+def test_a_key_of_another_environment_opens_nothing(
+    cast: Cast, bearer: Bearer, sql: Callable[..., None], both: Callable[..., tuple[Told, Told]]
+) -> None:
+    """Who has the key of one environment seals for another, bound to the very row: the key is refused."""
+    secret = keep(cast, NAME)
+    bound_to = version(secret).sealing_context()
+    forged = seal(b"forged", data_key=active_key(cast.production), context=bound_to)
+    sql("UPDATE secrets_app_secretversion SET value = %s WHERE secret_id = %s", forged, secret.pk)
+    for path in paths(secret):
+        hot, general = both(bearer("reader", cast.development), path)
+        assert hot == general
+        assert hot.status >= 400
+        assert b"forged" not in hot.body
 
 
 @pytest.mark.every_database

@@ -164,6 +164,22 @@ def test_a_second_cut_goes_on_from_the_first(archive: Path, tmp_path: Path) -> N
     assert offline(tmp_path / "now", tmp_path)[0] == 0
 
 
+def test_of_two_that_cut_at_once_one_is_told(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one cuts after this one has planned: what is gone then is no damage."""
+    sealed = retention_prune._sealed
+
+    def meanwhile(*given: Any) -> str:
+        monkeypatch.setattr(retention_prune, "_sealed", sealed)
+        pruned(archive / "first")
+        return sealed(*given)
+
+    monkeypatch.setattr(retention_prune, "_sealed", meanwhile)
+    with pytest.raises(PruneRefused, match="at the same time"):
+        pruned(archive / "second")
+    assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, stream=STREAM).count() == 1
+    assert problems() == []
+
+
 def test_a_dry_run_is_the_default_and_changes_nothing(archive: Path) -> None:
     before, out = sequences(), io.StringIO()
     day = (timezone.now() - timedelta(days=100)).strftime("%Y-%m-%d")

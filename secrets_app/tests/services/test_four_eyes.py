@@ -23,6 +23,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.errors import EnvelopeError, StaleVersion
 from secrets_app.models import PendingValue, Secret
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep
@@ -197,6 +198,47 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
     with pytest.raises(ApprovalVoid):
         carried(cast, approval)
     assert fresh(secret).current_number == 1
+
+
+def test_an_approval_whose_time_ends_at_the_last_moment_is_not_spent(
+    cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval = approved(cast, secret)
+    spend = ApprovalGrant.spend_approval
+    ended = timezone.now() + timedelta(hours=73)
+
+    def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
+        monkeypatch.setattr("django.utils.timezone.now", lambda: ended)
+        return spend(self, environment, **options)
+
+    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    with pytest.raises(ApprovalVoid, match="not approved"):
+        carried(cast, approval)
+    assert fresh(secret).current_number == 1
+
+
+@pytest.mark.parametrize("act", ["create", "update"])
+def test_an_environment_that_is_protected_at_the_last_moment_takes_nothing_without_approval(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    kept, alice = keep(cast), cast.principal(cast.alice)
+    spend = ApprovalGrant.spend_approval
+
+    def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
+        place = Environment.objects.get(pk=environment.pk)
+        place.protected = True
+        place.save()
+        return spend(self, environment, **options)
+
+    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    with pytest.raises(ApprovalVoid, match="turned on"):
+        if act == "update":
+            write.update(actor=alice, secret=fresh(kept), value=NEW)
+        else:
+            write.create(
+                actor=alice, environment=kept.environment, name="new", secret_type=SecretType.TEXT, value=NEW
+            )
+    assert (fresh(kept).current_number, Secret.objects.count()) == (1, 1)
 
 
 def test_a_requester_who_lost_the_right_a_second_ago_does_nothing(cast: Cast, secret: Secret) -> None:

@@ -95,6 +95,19 @@ def test_a_worker_that_died_before_it_looked_leaves_nothing(ssm: ParameterWorld,
     assert ssm.value(path) == "theirs"
 
 
+def test_what_came_after_ours_is_not_written_over(ssm: ParameterWorld, backend: Backend) -> None:
+    """Another client writes once more, after Keeper has looked at the history."""
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    path = f"{ssm.prefix}/password"
+    makes = backend.predict_version(made.version, token=OTHER_TOKEN)
+    ssm.write(path, "theirs")
+    ssm.write(path, "ours")
+    ssm.plan.before("GetParameter", lambda: ssm.write(path, "theirs, later"))
+    with pytest.raises(Overwritten):
+        backend.revert_unconfirmed_write(made, makes=makes, wrote=lambda value: value == "ours")
+    assert ssm.value(path) == "theirs, later"
+
+
 def test_an_earlier_delivery_of_the_same_value_is_no_overwriting(
     ssm: ParameterWorld, backend: Backend
 ) -> None:

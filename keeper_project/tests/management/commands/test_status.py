@@ -2,11 +2,13 @@
 
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
@@ -64,6 +66,25 @@ def test_what_is_stuck_needs_attention(cast: Cast, monkeypatch: pytest.MonkeyPat
     assert code == status.NEEDS_ATTENTION
     assert "  worker: none" in text
     assert "degraded" in text
+
+
+def test_a_late_backup_needs_attention(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_BACKUP_INTERVAL_HOURS = 24
+
+    code, text = run()
+
+    assert code == status.NEEDS_ATTENTION
+    assert "Last backup: never, which is late" in text
+
+
+def test_a_queue_that_is_stuck_needs_attention(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = SimpleNamespace(label="Sync runs", waiting=2, working=0, stuck=1, stuck_words="wait too long")
+    monkeypatch.setattr(status, "queues", lambda: [stuck])
+
+    code, text = run()
+
+    assert code == status.NEEDS_ATTENTION
+    assert "Sync runs: 2 waiting, 0 in progress, 1 wait too long" in text
 
 
 def test_a_keeper_that_cannot_serve_exits_with_2(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
