@@ -16,7 +16,7 @@ from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
-from environments_app.models import User
+from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
 from secrets_app.exposure.readers import Viewer, readers_since, seen_by
 from secrets_app.models import Secret
@@ -126,6 +126,14 @@ def test_it_costs_three_statements_however_many_readers_there_are(
         read.reveal_environment(actor=alice, environment=cast.development)
         with django_assert_num_queries(3):  # type: ignore[attr-defined]
             seen_by(actor=alice, secret=secret)
+
+
+def test_who_reads_the_log_of_another_environment_alone_sees_no_reader(cast: Cast) -> None:
+    secret = keep(cast)
+    Membership.objects.create(environment=cast.production, user=cast.charlie, role=Role.MANAGER)
+    read.reveal(actor=cast.principal(cast.bob), secret=secret)
+    assert [each.name for each in seen_by(actor=cast.principal(cast.alice), secret=secret)] == ["bob"]
+    assert seen_by(actor=cast.principal(cast.charlie), secret=secret) == []
 
 
 def test_details_that_were_edited_hide_no_reader(cast: Cast) -> None:
