@@ -23,7 +23,6 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.errors import EnvelopeError, StaleVersion
 from secrets_app.models import PendingValue, Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep
@@ -231,13 +230,9 @@ def test_an_environment_that_is_protected_at_the_last_moment_takes_nothing_witho
         return spend(self, environment, **options)
 
     monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    name = kept.name if act == "update" else "new"
     with pytest.raises(ApprovalVoid, match="turned on"):
-        if act == "update":
-            write.update(actor=alice, secret=fresh(kept), value=NEW)
-        else:
-            write.create(
-                actor=alice, environment=kept.environment, name="new", secret_type=SecretType.TEXT, value=NEW
-            )
+        write.put(actor=alice, environment=kept.environment, name=name, value=NEW)
     assert (fresh(kept).current_number, Secret.objects.count()) == (1, 1)
 
 
