@@ -1,6 +1,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -308,6 +309,18 @@ def test_a_sink_that_holds_what_keeper_did_not_sign_is_named(anchors: Path) -> N
     with pytest.raises(SigningRefused, match="none of Keeper's keys"):
         anchor_trail(at_once=True)
     assert kinds() == ["forged"]
+
+
+def test_a_sink_that_another_deployment_writes_to_as_well_is_named(anchors: Path) -> None:
+    """Both have the same system keys, as where one installation was set up from the files of another."""
+    anchored()
+    (file,) = anchors.glob("*.jsonl")
+    ours = in_sink(anchors)[0].statement
+    theirs = signing._signed(replace(ours, deployment=uuid4(), number=7))
+    file.write_bytes(file.read_bytes() + theirs.line())
+    write(1)
+    with pytest.raises(SigningRefused, match="another deployment"):
+        anchor_trail(at_once=True)
 
 
 def test_an_older_checkpoint_put_behind_a_newer_one_hides_nothing(anchors: Path) -> None:

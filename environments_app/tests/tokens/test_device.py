@@ -17,7 +17,7 @@ from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import device
-from environments_app.tokens.personal import authenticate_personal
+from environments_app.tokens.personal import authenticate_personal, new_token
 
 HERE = "192.0.2.7"
 
@@ -71,14 +71,13 @@ def test_what_was_answered_meanwhile_is_not_approved(
 ) -> None:
     """Another person answers after the sign-in was found waiting, before the token is stored."""
     started = begin()
-    new_token = device.new_token
 
     def meanwhile(**given: Any) -> PersonalToken:
         monkeypatch.undo()
         answer(actor=cast.principal(cast.erin), code=started.row.user_code)
         return new_token(**given)
 
-    monkeypatch.setattr(device, "new_token", meanwhile)
+    monkeypatch.setattr("environments_app.tokens.device.new_token", meanwhile)
     with pytest.raises(Invisible):
         device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
     assert not PersonalToken.objects.filter(user=cast.bob).exists()

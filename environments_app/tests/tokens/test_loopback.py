@@ -77,7 +77,8 @@ def test_of_two_programs_that_redeem_a_code_at_once_one_gets_the_token(
 ) -> None:
     """Both have found the row: the other one deletes it first."""
     code = approved(cast)["code"]
-    delete, got = QuerySet.delete, []
+    delete = QuerySet.delete
+    got: list[tuple[str, PersonalToken]] = []
 
     def meanwhile(rows: QuerySet[Any]) -> tuple[int, dict[str, int]]:
         if not got:

@@ -19,7 +19,7 @@ from environments_app.models import Alert, ServiceToken, Trust, UsedJwt
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens.service import authenticate
+from environments_app.tokens.service import authenticate, set_secret
 from environments_app.trusts import service, sign_in, trial, upkeep
 from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
 from environments_app.trusts.key_source import forget_keys
@@ -218,14 +218,13 @@ def test_a_github_repository_that_changed_hands_is_refused(cast: Cast) -> None:
 def test_of_two_first_sign_ins_one_decides_the_owner(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have read a trust that nobody signed in by yet: the other one stores its owner first."""
     make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
-    set_secret = sign_in.set_secret
 
     def meanwhile(token: ServiceToken) -> str:
         monkeypatch.undo()
         enter(github(repository_owner_id="8"))
         return set_secret(token)
 
-    monkeypatch.setattr(sign_in, "set_secret", meanwhile)
+    monkeypatch.setattr("environments_app.trusts.sign_in.set_secret", meanwhile)
     with pytest.raises(JwtRefused) as refused:
         enter(github())
     assert refused.value.reason == "jwt-claim"

@@ -19,6 +19,7 @@ from secrets_app.errors import KeyUnavailable, ShareEnded
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.services import lifecycle
 from secrets_app.services import share as share_service
+from secrets_app.services.read import version_of
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
 
@@ -173,14 +174,13 @@ def test_what_is_revoked_meanwhile_is_not_opened(
 ) -> None:
     """The sharer revokes it after it was found open, before it is consumed."""
     link = share(cast, keep(cast))
-    version_of = share_service.version_of
 
     def meanwhile(*given: Any) -> SecretVersion:
         monkeypatch.undo()
         share_service.revoke_share(actor=cast.principal(cast.bob), share=Share.objects.get())
         return version_of(*given)
 
-    monkeypatch.setattr(share_service, "version_of", meanwhile)
+    monkeypatch.setattr("secrets_app.services.share.version_of", meanwhile)
     with pytest.raises(ShareEnded):
         opened(cast, cast.charlie, link)
     assert events("secret.reveal") == []
