@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from kpr import api as kpr_api
 from kpr.api import Api
 from kpr.errors import UnreachableError
 
@@ -29,7 +28,7 @@ def test_a_write_whose_answer_was_lost_is_not_sent_again(
             """Nothing is open."""
 
     monkeypatch.setattr(Api, "_connect", lambda _: Lost())
-    monkeypatch.setattr(kpr_api.time, "sleep", lambda _: None)
+    monkeypatch.setattr("kpr.api.time.sleep", lambda _: None)
     with pytest.raises(UnreachableError):
         Api("http://127.0.0.1:9").send(method, "secrets")
     assert sent == [method] * times

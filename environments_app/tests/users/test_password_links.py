@@ -139,6 +139,18 @@ def test_who_may_change_an_address_gets_no_link_to_it(cast: Cast) -> None:
     assert ask("evil@example.com") == []
 
 
+def test_an_account_that_was_given_another_password_resets_by_no_address_of_before(cast: Cast) -> None:
+    """Whoever used it until then may have confirmed an address of their own."""
+    alice = allow(cast, cast.alice)
+    accounts.set_password(actor=cast.principal(alice), user=alice, password=PASSWORD + "1")
+    (message,) = ask()
+    assert "set-password#" in str(message.body)
+    accounts.set_password(actor=cast.principal(cast.root), user=alice, password=PASSWORD + "2")
+    PasswordLink.objects.all().delete()
+    (message,) = ask()
+    assert "set-password#" not in str(message.body)
+
+
 def test_an_account_that_gets_no_link_is_sent_the_reason(cast: Cast) -> None:
     alice = allow(cast, cast.alice)
     reasons: dict[str, dict[str, Any]] = {
