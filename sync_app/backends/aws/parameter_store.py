@@ -17,7 +17,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.aws import permissions
+from sync_app.backends.aws.answers import PARAMETER_STORE
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.errors import NotFound
@@ -44,6 +46,7 @@ from sync_app.errors import (
     Overwritten,
     QuotaExceeded,
     RequestRefused,
+    TargetBusy,
 )
 
 _SECURE: Final = "SecureString"
@@ -62,6 +65,7 @@ class AwsParameterStore(AwsBackend):
     """The parameters of one account and region below one path."""
 
     label: ClassVar[str] = "AWS SSM Parameter Store"
+    answers: ClassVar[tuple[VendorAnswer, ...]] = PARAMETER_STORE
     service: ClassVar[str] = "ssm"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         *(field for field in AwsSecretsManager.destination_fields if field.name in {"region", "prefix"}),
@@ -323,14 +327,24 @@ class AwsParameterStore(AwsBackend):
         return {"KeyId": key} if key else {}
 
     def _confirm(self, seen: SecretMetadata, path: str, number: int, value: str) -> SecretMetadata:
-        """Return the version that was just made, over the one in `seen`; raises as `update` does."""
-        made = self._look_after(seen.name, path, number)
-        if number == 1:
+        """Return the version that was just made, over the one in `seen`; raises as `update` does.
+
+        Raises TargetBusy where the looks fail and the answered number shows that another version came in
+        between: the next attempt writes that back. An outcome that is only looked for would not.
+        """
+        if number == 1 and seen.mark is not None:
             # It was deleted between the read and the write, which made it again: with our mark.
-            if seen.mark is not None:
-                self.mark(seen, seen.mark)
-        elif not self._came_over(seen, number):
-            self._revert(seen, list(self._history(path)), functools.partial(self.values_equal, value))
+            self.mark(seen, seen.mark)
+        try:
+            made = self._look_after(seen.name, path, number)
+            came_over = number == 1 or self._came_over(seen, number)
+            history = [] if came_over else list(self._history(path))
+        except BackendError as error:
+            if number in {1, version_number(seen.version) + 1}:
+                raise OutcomeUnknown(_UNKNOWN, made=str(number)) from error
+            raise TargetBusy(_UNKNOWN) from error
+        if not came_over:
+            self._revert(seen, history, functools.partial(self.values_equal, value))
         return replace(seen, presence=Presence.PRESENT, version=made, previous_version=seen.version)
 
     def _look_after(self, name: str, path: str, number: int) -> str:

@@ -1,5 +1,6 @@
 """Parameter Store: races that it cannot prevent, lost replies, limits, permissions, on moto behind the strict layer."""
 
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -19,14 +20,16 @@ from sync_app.errors import (
     ChangedSinceRead,
     KeyUnusable,
     NameUnusable,
+    OutcomeUnknown,
     Overwritten,
     PermissionMissing,
     QuotaExceeded,
     RequestRefused,
     TargetBusy,
 )
-from sync_app.models import PlanItem
+from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
+from sync_app.runs import runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import ParameterWorld
 from tests.aws_strict.faults import Fault
@@ -65,6 +68,52 @@ def test_a_version_that_came_between_read_and_write_is_written_back(
     assert ssm.value(path) == "theirs"
     assert caught.value.permanent
     assert "canary" not in str(caught.value)
+
+
+def test_a_version_in_between_is_written_back_once_the_looks_answer_again(
+    stage: Stage, ssm: ParameterWorld
+) -> None:
+    stage.keep("password", "first")
+    stage.sync()
+    stage.keep("password", "ours")
+
+    def interfere() -> None:
+        ssm.write(stage.path("password"), "theirs")
+        ssm.plan.keep_failing("GetParameter", Fault.THROTTLE)
+
+    ssm.plan.before("PutParameter", interfere)
+    run = runner.execute(runner.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    assert run is not None
+    assert run.state == "queued"
+    assert ssm.value(stage.path("password")) == "ours"
+    ssm.plan.recover()
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    assert (ended := runner.execute(run.pk)) is not None
+    assert ended.state == "failed"
+    assert ssm.value(stage.path("password")) == "theirs"
+    assert "restored" in stage.entry("password").reason
+
+
+@pytest.mark.parametrize("fails", ["version", "look at what it came over"])
+def test_a_look_that_fails_after_an_answered_write_leaves_the_outcome_open(
+    ssm: ParameterWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    number = 2 if fails == "version" else 1
+    deny = functools.partial(ssm.plan.keep_failing, "GetParameter", Fault.ACCESS_DENIED)
+    assert isinstance(backend, AwsParameterStore)
+    version = backend._version
+
+    def look(path: str, which: int) -> Any:
+        if which == number:
+            deny()
+        return version(path, which)
+
+    monkeypatch.setattr(backend, "_version", look)
+    with pytest.raises(OutcomeUnknown) as told:
+        backend.update(made, "second", token=OTHER_TOKEN)
+    assert told.value.made == "2"
+    assert ssm.value(f"{ssm.prefix}/password") == "second"
 
 
 def test_what_was_made_again_between_read_and_write_is_written_back(

@@ -159,6 +159,7 @@ def test_every_row_names_its_source_and_is_named_once() -> None:
     ("kind", "operations"),
     [
         ("aws_secrets_manager", ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"]),
+        ("aws_parameter_store", ["PutParameter"]),
     ],
 )
 def test_each_error_that_aws_lists_for_a_write_is_in_the_table(kind: str, operations: list[str]) -> None:
