@@ -67,8 +67,10 @@ def restore(
 
 def require_room(*, replace: bool) -> None:
     """Raise NotEmpty unless the database is empty, or may be replaced."""
-    there = set(connection.introspection.table_names())
-    if replace or not there:
+    # To ask an SQLite database that is not there would make its file.
+    is_absent = connection.vendor == "sqlite" and not _is_there(connection.settings_dict["NAME"])
+    there = set() if replace or is_absent else set(connection.introspection.table_names())
+    if not there:
         return
     tables = [model for model in rows.tables() if model._meta.db_table in there]
     if any(rows.count(model) for model in tables if rows.label(model) not in _MADE_BY_MIGRATIONS):
@@ -76,6 +78,10 @@ def require_room(*, replace: bool) -> None:
             "the database holds an installation: name another one by DATABASE_URL, or replace this one "
             "with --replace"
         )
+
+
+def _is_there(name: str | Path) -> bool:
+    return "memory" in str(name) or Path(name).exists()
 
 
 def suspendables() -> list[RestoreSuspension]:

@@ -24,7 +24,6 @@ class SharedRotatingFileHandler(RotatingFileHandler):
     """
 
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True)
         self._report_at = 0.0
 
@@ -72,6 +71,8 @@ class SharedRotatingFileHandler(RotatingFileHandler):
                 super().doRollover()
 
     def _open(self) -> TextIOWrapper:
+        # With the first line: a command that writes none leaves no folder.
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8")
 

@@ -115,8 +115,8 @@ def main() -> None:
         # runs, and drop the exception where that is a callback of the garbage collector.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     needs_setup = requires_setup(arguments)
-    if needs_setup:
-        # Loading the settings would make a new installation's keys.
+    if needs_setup or arguments[:1] == ["restore"]:
+        # Loading the settings would make a new installation's keys; a restore stores them once it is done.
         config_env.hold()
     try:
         port = listen_address.declare(arguments[1:]) if serves else None

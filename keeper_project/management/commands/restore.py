@@ -14,6 +14,7 @@ from keeper_project.backup.errors import BackupError
 from keeper_project.backup.restore import require_room, restore
 from keeper_project.backup.restore_check import Check, compare, restore_drill
 from keeper_project.backup.verification import Proof, verify_backup
+from keeper_project.config import env as config_env
 from keeper_project.management.commands.reset_db import ask_for_name, database_name
 
 
@@ -92,6 +93,7 @@ class Command(BaseCommand):
             despite_damage=options["despite_damage"],
             progress=self._progress,
         )
+        config_env.store_held()
         self._show(done.proof)
         waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in done.suspended.items())
         self.stdout.write(

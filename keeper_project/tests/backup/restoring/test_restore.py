@@ -1,6 +1,8 @@
 """A restore brings everything back, on either database, and leaves what acts suspended."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 from itertools import chain
@@ -28,10 +30,12 @@ from keeper_project.backup.create import back_up
 from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
 from keeper_project.backup.restore import restore
 from keeper_project.tests.backup.making import OPERATOR, another_database, backup_of, furnish
+from keeper_project.tests.management.commands.test_run import environment
 from secrets_app.models import Secret
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
 from sync_app.models import Target
+from tests.processes import ROOT
 
 every_database = pytest.mark.every_database
 # A restore changes what acts, ends what was to be sent, and says so.
@@ -216,6 +220,21 @@ def test_a_fault_changes_nothing(
     with pytest.raises(Altered):
         restore(made, replace=True)
     assert stored() == before
+
+
+@pytest.mark.parametrize("options", [(), ("--verify",), ("--drill",), ("--replace", "--yes")])
+def test_a_refused_restore_leaves_no_file(tmp_path: Path, options: tuple[str, ...]) -> None:
+    backup, data = tmp_path / "backup.kbk", tmp_path / "var"
+    backup.write_bytes(b"no backup")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "keeper_project.runtime.cli", "restore", str(backup), *options],
+        env=environment(data), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "Nothing was changed" in done.stderr
+    assert [path for path in data.rglob("*") if path.is_file()] == []
 
 
 def test_a_full_disk_changes_nothing(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
