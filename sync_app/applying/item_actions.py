@@ -147,7 +147,12 @@ def _find_unanswered(backend: Backend, job: ItemJob) -> ItemResult | None:
     if now.version == job.expected.version or not backend.is_write_of(now, job.unanswered):
         return None
     proved = not backend.capabilities.reads_values or _has_written_value(backend, now, job)
-    return ItemResult(metadata=replace(now, mark=job.mark)) if proved else None
+    if not proved:
+        return None
+    if job.act is Act.UPDATE:
+        # It may have come over what is not ours.
+        _revert_earlier_attempt(backend, job)
+    return ItemResult(metadata=replace(now, mark=job.mark))
 
 
 def _create(backend: Backend, job: ItemJob) -> ItemResult:

@@ -342,7 +342,10 @@ class AwsParameterStore(AwsBackend):
         except BackendError as error:
             if number in {1, version_number(seen.version) + 1}:
                 raise OutcomeUnknown(_UNKNOWN, made=str(number)) from error
-            raise TargetBusy(_UNKNOWN) from error
+            unseen = TargetBusy(_UNKNOWN)
+            # The one in between may be ours, too: the SDK sends a request again.
+            unseen.made = str(number)
+            raise unseen from error
         if not came_over:
             self._revert(seen, history, functools.partial(self.values_equal, value))
         return replace(seen, presence=Presence.PRESENT, version=made, previous_version=seen.version)

@@ -70,15 +70,17 @@ def test_a_version_that_came_between_read_and_write_is_written_back(
     assert "canary" not in str(caught.value)
 
 
-def test_a_version_in_between_is_written_back_once_the_looks_answer_again(
-    stage: Stage, ssm: ParameterWorld
+@pytest.mark.parametrize("between", ["theirs", "ours"])
+def test_what_came_in_between_is_judged_once_the_looks_answer_again(
+    stage: Stage, ssm: ParameterWorld, between: str
 ) -> None:
+    """A request of ours that arrives late may be in between as well."""
     stage.keep("password", "first")
     stage.sync()
     stage.keep("password", "ours")
 
     def interfere() -> None:
-        ssm.write(stage.path("password"), "theirs")
+        ssm.write(stage.path("password"), between)
         ssm.plan.keep_failing("GetParameter", Fault.THROTTLE)
 
     ssm.plan.before("PutParameter", interfere)
@@ -88,10 +90,13 @@ def test_a_version_in_between_is_written_back_once_the_looks_answer_again(
     assert ssm.value(stage.path("password")) == "ours"
     ssm.plan.recover()
     Run.objects.filter(pk=run.pk).update(not_before=None)
-    assert (ended := runner.execute(run.pk)) is not None
-    assert ended.state == "failed"
-    assert ssm.value(stage.path("password")) == "theirs"
-    assert "restored" in stage.entry("password").reason
+    ended = runner.execute(run.pk)
+    assert ended is not None
+    assert ended.state == ("failed" if between == "theirs" else "done")
+    assert ssm.value(stage.path("password")) == between
+    assert ("restored" in stage.entry("password").reason) is (between == "theirs")
+    stage.keep("password", "next")
+    assert ("conflict" in stage.sync().counts) is (between == "theirs")
 
 
 @pytest.mark.parametrize("fails", ["version", "look at what it came over"])
