@@ -1,14 +1,17 @@
 """A secret's row that was genuine once and is put back by SQL, to serve an older value."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from secrets_app.maintenance.integrity_checks import secrets
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
+from secrets_app.tests.kept import keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
@@ -42,6 +45,21 @@ def test_it_finds_a_secret_that_points_to_an_older_value_again(
 def test_it_finds_a_deleted_secret_that_lives_again(
     cast: Cast, secret: Secret, sql: Callable[..., None]
 ) -> None:
+    mac = bytes(secret.row_mac)
+    lifecycle.delete(actor=cast.principal(cast.erin), secret=secret)
+    assert list(secrets()) == []
+    sql("UPDATE secrets_app_secret SET live = %s, row_mac = %s WHERE id = %s", 1, mac, secret.pk)
+    assert [problem.kind for problem in secrets()] == ["replayed"]
+
+
+def test_it_finds_an_old_state_that_a_clock_ahead_wrote(
+    cast: Cast, sql: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later event has the earlier time: within a stream the sequence decides."""
+    later = timezone.now() + timedelta(minutes=4)
+    with monkeypatch.context() as ahead:
+        ahead.setattr("django.utils.timezone.now", lambda: later)
+        secret = keep(cast)
     mac = bytes(secret.row_mac)
     lifecycle.delete(actor=cast.principal(cast.erin), secret=secret)
     assert list(secrets()) == []

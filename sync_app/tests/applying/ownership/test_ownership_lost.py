@@ -1,13 +1,14 @@
 """A secret that was ours and does not prove it any more is told, waited for by rotations, and adopted again."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from environments_app.models import Alert
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.backends.base import Backend, Mark, SecretMetadata
 from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run, SyncEntry
@@ -65,6 +66,21 @@ def test_it_is_told_and_adopted_again(stage: Stage, lose: Any) -> None:
     assert stage.sync().counts == {"unchanged": 2}
     alert.refresh_from_db()
     assert not alert.open
+
+
+def test_what_another_keeper_marks_after_the_plan_is_not_adopted(stage: Stage) -> None:
+    stage.edit("app/one", "theirs")
+    stage.keep("app/one", "ours")
+    adoption = stage.plan(kind=PlanKind.ADOPT, options={"names": ["app/one"], "mode": "replace"})
+    assert adoption.counts == {"adopt": 1}
+    mark = Mark(deployment=uuid4(), target=uuid4(), secret=uuid4())
+    with stage.world.backend() as backend:
+        backend.mark(backend.get_metadata("app/one"), mark)
+    stage.world_rest()
+    assert stage.items(stage.apply(adoption))["app/one"] == ("adopt", "skipped")
+    assert stage.theirs("app/one") == "theirs"
+    with stage.world.backend() as backend:
+        assert backend.get_metadata("app/one").mark == mark
 
 
 @pytest.mark.parametrize("conflict", ["keeper_wins", "target_wins", "ask"])
