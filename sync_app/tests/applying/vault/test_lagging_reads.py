@@ -12,7 +12,7 @@ from environments_app.tests.cast import Cast
 from sync_app.applying import batch
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.jobs import worker_pool
-from sync_app.models import PlanItem, Run
+from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.models.plan import Act
 from sync_app.planning import discovery
 from sync_app.runs import runner
@@ -142,3 +142,15 @@ def test_what_changed_in_keeper_while_a_write_is_unknown_follows(
         assert PlanItem.objects.get(plan=stage.sync(), name="one").act == Act.UNKNOWN
     assert stage.sync().counts == {"update": 1}
     assert stage.theirs("one") == "second"
+
+
+def test_a_plan_alone_does_not_end_a_failure(stage: Stage) -> None:
+    """Nothing was tried since: its alert closes with its delivery."""
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    SyncEntry.objects.update(state=DeliveryState.FAILED, reason="refused", undelivered=1)
+    stage.plan()
+    assert (stage.entry("one").state, stage.entry("one").reason) == ("failed", "refused")
+    stage.sync()
+    assert (stage.entry("one").state, stage.entry("one").undelivered) == ("in_sync", 0)
