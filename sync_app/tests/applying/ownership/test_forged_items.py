@@ -66,6 +66,18 @@ def test_what_somebody_deleted_there_is_not_brought_back(stage: Stage) -> None:
         assert backend.get_metadata("app/one").presence == "deleted"
 
 
+def test_taking_leave_deletes_nothing_that_was_changed_there(stage: Stage) -> None:
+    stage.keep("app/one", "first")
+    stage.sync()
+    stage.edit("app/one", "by hand")
+    stage.world_rest()
+    plan = stage.plan(kind=PlanKind.DISCONNECT, options={"mode": "withdraw"})
+    assert stage.items(plan) == {"app/one": ("release", "planned")}
+    stage.apply(forged(plan, "app/one", act="delete"))
+    assert stage.theirs("app/one") == "by hand"
+    assert stage.items(plan) == {"app/one": ("delete", "skipped")}
+
+
 def test_taking_leave_that_leaves_deletes_nothing(stage: Stage) -> None:
     stage.keep("app/one", "first")
     stage.sync()
