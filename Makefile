@@ -145,7 +145,7 @@ torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, ot
 	@$(MAKE) images
 
 .PHONY: broken-lines
-broken-lines: $(DEV) ## Break 26 lines that production depends on, one at a time: the suite has to notice each
+broken-lines: $(DEV) ## Break lines that production depends on, one at a time: the suite has to notice each
 	@$(SCRATCH) $(SERVERS) $(BIN)/python -m tools.broken_lines
 
 PREVIOUS ?=
