@@ -10,6 +10,7 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from environments_app.access_requests import decisions
 from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
+from environments_app.approvals.group_members import REACHES
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
@@ -114,7 +115,7 @@ def _lasting(approval: Approval) -> dict[str, Any]:
 
 
 def _given(approval: Approval) -> dict[str, Any]:
-    given = dict(approval.arguments)
+    given = {name: value for name, value in approval.arguments.items() if name != REACHES}
     if given.get("expires_at"):
         given["expires_at"] = datetime.fromisoformat(given["expires_at"])
     return given

@@ -5,11 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid5
 
+from django.contrib.auth.models import Group
+
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import Line, Proposal
+from environments_app.approvals.group_members import ROLES, names_in, reach_of, roles_of
 from environments_app.authorization.locked_row import isoformat
 from environments_app.authorization.policy import Grant
 from environments_app.models import (
@@ -37,15 +40,17 @@ def granting(membership: Membership) -> Proposal:
         "expires_at": isoformat(membership.expires_at),
     }
     holder = membership.holder
+    reach = reach_of(membership.group) if membership.group else {}
     return Proposal(
         action=Action.MEMBER_GRANT,
         environment=environment,
         object=AuditObject(
             "membership", uuid5(environment.uuid, f"member {holder} {membership.prefix}"), holder
         ),
-        arguments=arguments,
+        arguments=arguments | reach,
         summary=[
             Line("Person or group", "", holder),
+            *_reach_lines(reach),
             Line("Role", "", str(membership.role)),
             Line("Path", "", membership.prefix or _ALL_NAMES),
             Line("Expires", "", _moment(membership.expires_at)),
@@ -98,13 +103,15 @@ def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: 
 def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:
     """Return the proposal to change a stored membership from its present state."""
     wanted = _after(membership, changes)
+    reach = reach_of(membership.group) if membership.group else {}
     return Proposal(
         action=Action.MEMBER_CHANGE,
         environment=membership.environment,
         object=AuditObject("membership", membership.uuid, membership.holder),
         expected=state_digest(membership),
-        arguments={"membership": membership.pk, **plain_values(changes)},
+        arguments={"membership": membership.pk, **plain_values(changes), **reach},
         summary=[
+            *_reach_lines(reach),
             Line("Role", str(membership.role), str(wanted["role"])),
             Line("Path", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
             Line("Expires", _moment(membership.expires_at), _moment(wanted["expires_at"])),
@@ -181,15 +188,27 @@ def weakening(environment: Environment, changes: dict[str, Any]) -> Proposal:
     )
 
 
-def joining(user: User, *, group_name: str, environment: Environment) -> Proposal:
+def joining(user: User, *, group: Group, environment: Environment) -> Proposal:
     """Return the proposal to let a person take part in what a group may do in an environment."""
-    name = f"{user.username} in group {group_name}"
+    name = f"{user.username} in group {group.name}"
     return Proposal(
         action=Action.GROUP_CHANGE,
         environment=environment,
-        object=AuditObject("group", uuid5(environment.uuid, f"group {group_name} {user.uuid}"), name),
-        arguments={"user": str(user.uuid), "group": group_name},
-        summary=[Line("Person", "", user.username), Line("Joins group", "", group_name)],
+        object=AuditObject("group", uuid5(environment.uuid, f"group {group.name} {user.uuid}"), name),
+        arguments={
+            "user": str(user.uuid),
+            "group": group.name,
+            "group_id": group.pk,
+            ROLES: roles_of(group.pk, environment),
+        },
+        summary=[
+            Line("Person", "", user.username),
+            Line("Joins group", "", group.name),
+            *(
+                Line("Gets the role", "", f"{row.role}: {row.prefix or _ALL_NAMES}")
+                for row in Membership.objects.filter(group=group, environment=environment).order_by("pk")
+            ),
+        ],
     )
 
 
@@ -223,6 +242,10 @@ def plain_values(changes: Mapping[str, Any]) -> dict[str, Json]:
         else:
             found[name] = str(value) if isinstance(value, str) else value
     return found
+
+
+def _reach_lines(reach: Mapping[str, Json]) -> list[Line]:
+    return [Line("Members of the group", "", names_in(reach))] if reach else []
 
 
 def _moment(moment: datetime | None) -> str:

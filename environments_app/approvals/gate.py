@@ -29,6 +29,7 @@ from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, record, stream_and_object
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
+from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
@@ -221,10 +222,11 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
     if approved is not None:
         return ApprovalGrant(_MAKER, environment, approval=approved)
-    named = Approval.objects.filter(uuid=actor.approval or NIL, environment=environment)
-    if actor.approval is not None and named.exists():
+    named = Approval.objects.filter(uuid=actor.approval or NIL, environment=environment).first()
+    if named is not None:
         raise ApprovalVoid(
-            "Something has changed since this was approved, or the approver no longer has permission. "
+            change_since(named.arguments, environment)
+            or "Something has changed since this was approved, or the approver no longer has permission. "
             "Request approval again."
         )
     asked = _matching(actor, proposal, message, ApprovalState.PENDING)
@@ -291,6 +293,10 @@ def _require_standing(approval: Approval) -> None:
         raise ApprovalVoid("This request was already applied.")
     if approval.state != ApprovalState.APPROVED or not approval.is_live:
         raise ApprovalVoid("This request is not approved. Request approval again.")
+    lock_reach(approval.arguments)
+    changed = change_since(approval.arguments, approval.environment)
+    if changed:
+        raise ApprovalVoid(changed)
     if not approver_still_eligible(approval):
         raise ApprovalVoid("The approver no longer has permission. Request approval again.")
 

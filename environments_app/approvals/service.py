@@ -4,6 +4,8 @@ What was approved is carried out as the requester, through the executor of its a
 which checks the approval again (`gate`): by the requester, or at once (`applying`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -12,9 +14,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.events.actions import Action
+from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.recording.recorder import commit_record, stream_and_object
 from environments_app.approvals import history
 from environments_app.approvals.approvers import (
     ONE_PERSON,
@@ -26,6 +29,7 @@ from environments_app.approvals.approvers import (
 )
 from environments_app.approvals.executors import ChangedNames, ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
+from environments_app.approvals.group_members import change_since
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
@@ -190,12 +194,14 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     """
     _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Only the requester can apply the change.")
     _require_authentic(approval)
-    if approval.state != ApprovalState.APPROVED or not approval.is_live:
-        raise ApprovalVoid("This request is not approved.")
-    done = owner_of(approval.action).carry_out(actor=actor.carrying(approval.uuid), approval=approval)
-    approval.refresh_from_db()
-    if approval.state != ApprovalState.EXECUTED:
-        raise ApprovalVoid("Nothing to apply: the change has already been made.")
+    owner = owner_of(approval.action)
+    with _refusals_recorded(actor, approval, Action.APPROVAL_CARRY_OUT, Outcome.FAILED, owner.refusals):
+        if approval.state != ApprovalState.APPROVED or not approval.is_live:
+            raise ApprovalVoid("This request is not approved.")
+        done = owner.carry_out(actor=actor.carrying(approval.uuid), approval=approval)
+        approval.refresh_from_db()
+        if approval.state != ApprovalState.EXECUTED:
+            raise ApprovalVoid("Nothing to apply: the change has already been made.")
     return done
 
 
@@ -274,8 +280,14 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
     if reason:
         _deny(actor, approval, Action.APPROVAL_DECIDE, reason=reason)
         raise Forbidden(_COULD_BE_ONE if reason == ONE_PERSON else _ANOTHER)
-    with lock_authentic(approval) as stored:
+    with (
+        _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
+        lock_authentic(approval) as stored,
+    ):
         _require_open(stored)
+        changed = change_since(stored.arguments, stored.environment)
+        if changed and state == ApprovalState.APPROVED:
+            raise ApprovalVoid(changed)
         several = state == ApprovalState.APPROVED and stored.environment.approvals_needed > 1
         if several and not _is_last_of_several(stored, actor, comment):
             return stored
@@ -377,6 +389,29 @@ def _require_own(actor: Principal, approval: Approval, action: Action, sentence:
     if not _is_own(actor, approval):
         _deny(actor, approval, action)
         raise Forbidden(sentence)
+
+
+@contextmanager
+def _refusals_recorded(
+    actor: Principal,
+    approval: Approval,
+    action: Action,
+    outcome: Outcome,
+    others: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Record what refuses a decision or an act: what the policy denies, it has recorded itself."""
+    refusals: tuple[type[Exception], ...] = (Conflict, *others)
+    try:
+        yield
+    except refusals as error:
+        commit_record(
+            actor=actor,
+            action=action,
+            **stream_and_object(approval),
+            outcome=outcome,
+            details={"act": approval.action, "reason": str(error)[:_MAX_FAILURE]},
+        )
+        raise
 
 
 def _deny(actor: Principal, approval: Approval, action: Action, *, reason: str = "") -> None:

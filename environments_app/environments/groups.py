@@ -1,6 +1,7 @@
 """Use cases of groups: making them and deciding who belongs to them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
@@ -13,6 +14,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import joining
 from environments_app.approvals.gate import require_approval
+from environments_app.approvals.group_members import lock_group
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, NameInUse
@@ -43,21 +45,23 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     Suspended (to break the glass), Conflict if the person belongs to it already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    roles = _roles(group)
     for place in group.memberships.select_related("environment"):
         confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
     clearances = [
         (
             place,
-            require_approval(actor=actor, proposal=joining(user, group_name=group.name, environment=place)),
+            require_approval(actor=actor, proposal=joining(user, group=group, environment=place)),
         )
         for place in _places(group)
     ]
     try:
         with transaction.atomic():
+            lock_group(group.pk)
+            if _roles(group) != roles:
+                raise Conflict("The group's role has changed. Reload the page.")
             approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
             member = GroupMember.objects.create(user=user, group=group)
-            if {place for place, _ in clearances} != set(_places(group)):
-                raise Conflict("The group's role has changed. Reload the page.")
             draft = _draft(actor, group, "added", member, approved)
             record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
     except IntegrityError as error:
@@ -87,6 +91,10 @@ def delete_group(*, actor: Principal, group: Group) -> None:
 def _places(group: Group) -> list[Environment]:
     """Return the environments in which a group has a role."""
     return list(Environment.objects.filter(memberships__group=group).distinct().order_by("pk"))
+
+
+def _roles(group: Group) -> list[tuple[Any, ...]]:
+    return list(group.memberships.order_by("pk").values_list("pk", "role", "prefix", "expires_at"))
 
 
 def _opens_values(actor: Principal, group: Group) -> bool:

@@ -75,21 +75,28 @@ def test_it_is_applied_after_the_last_of_several_people(cast: Cast, asked: Appro
     ]
 
 
-def test_each_approval_counts_while_its_person_could_still_give_it(cast: Cast, asked: Approval) -> None:
+def test_each_approval_counts_while_its_person_could_still_give_it(
+    cast: Cast, asked: Approval, events: Events
+) -> None:
     approvals.explain(actor=cast.principal(cast.alice), approval=asked, reason="", held=True)
     for user in (cast.erin, cast.bob):
         approvals.approve(actor=cast.principal(user), approval=fresh(asked.pk))
     take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
     with pytest.raises(ApprovalVoid):
         approvals.carry_out(actor=cast.principal(cast.alice), approval=fresh(asked.pk))
+    (event,) = events("approval.carry_out")
+    assert (event.outcome, "Request approval again" in event.details) == ("failed", True)
 
 
-def test_two_accounts_of_one_person_are_one_approval(cast: Cast, asked: Approval) -> None:
+def test_two_accounts_of_one_person_are_one_approval(cast: Cast, asked: Approval, events: Events) -> None:
     second = accounts.create_user(actor=cast.principal(cast.root), username="roots-other")
     Membership.objects.create(environment=cast.production, user=second, role=Role.MANAGER)
     approvals.approve(actor=cast.principal(cast.root), approval=asked)
     with pytest.raises(Conflict, match="different person"):
         approvals.approve(actor=cast.principal(second), approval=fresh(asked.pk))
+    event = events("approval.decide")[-1]
+    assert (event.outcome, event.actor_name) == ("denied", "roots-other")
+    assert "different person" in event.details
 
 
 def test_a_planted_or_edited_approval_counts_for_nothing(cast: Cast, asked: Approval) -> None:

@@ -1,0 +1,72 @@
+"""Whom a role of a group reaches: the approval of it covers the members that the approver saw.
+
+Whoever may put people into a group without a role could otherwise decide alone, after the approval, who
+gets the role.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.contrib.auth.models import Group
+
+from audit_app.crypto.canonical_json import Json
+from environments_app.authorization.locked_row import isoformat
+from environments_app.models import Environment, GroupMember, Membership
+
+# The argument of a request that has the group, and its members by UUID.
+REACHES: Final = "reaches"
+# The argument of a request to join a group: the roles that come with it.
+ROLES: Final = "roles"
+_AGAIN: Final = "Request approval again."
+
+
+def reach_of(group: Group) -> dict[str, Json]:
+    """Return the argument that binds a request to the members of a group."""
+    return {REACHES: {"group": group.pk, "name": group.name, "members": dict(_members(group.pk))}}
+
+
+def names_in(reach: Mapping[str, Any]) -> str:
+    """Return how many people a group has, and who they are."""
+    names = sorted(reach[REACHES]["members"].values())
+    return f"{len(names)}: {', '.join(names)}" if names else "0"
+
+
+def roles_of(group_id: int, environment: Environment) -> list[Json]:
+    """Return the roles that a group has in an environment: role, path and expiry."""
+    rows = Membership.objects.filter(group_id=group_id, environment=environment).order_by("pk")
+    return [[str(row.role), row.prefix, isoformat(row.expires_at)] for row in rows]
+
+
+def lock_reach(arguments: Mapping[str, Any]) -> None:
+    """Let nobody join the group of a request until the caller's transaction ends."""
+    if REACHES in arguments:
+        lock_group(arguments[REACHES]["group"])
+
+
+def lock_group(id: int) -> None:
+    """Let nobody join a group or give it a role in a protected environment until the transaction ends."""
+    list(Group.objects.select_for_update().filter(pk=id).values_list("pk"))
+
+
+def change_since(arguments: Mapping[str, Any], environment: Environment) -> str:
+    """Return what has changed about the group of a request since it was made; "" if nothing has."""
+    if ROLES in arguments and arguments[ROLES] != roles_of(arguments["group_id"], environment):
+        return f"The roles of the group {arguments['group']} have changed since the request. {_AGAIN}"
+    if REACHES not in arguments:
+        return ""
+    reach = arguments[REACHES]
+    then, now = reach["members"], _members(reach["group"])
+    changes = [
+        f"{word} {', '.join(sorted(people[uuid] for uuid in uuids))}"
+        for word, people, uuids in (("added", now, now.keys() - then), ("removed", then, then.keys() - now))
+        if uuids
+    ]
+    if not changes:
+        return ""
+    told = "; ".join(changes)
+    return f"The members of the group {reach['name']} have changed since the request: {told}. {_AGAIN}"
+
+
+def _members(group_id: int) -> dict[str, str]:
+    rows = GroupMember.objects.filter(group_id=group_id).select_related("user").order_by("pk")
+    return {str(row.user.uuid): row.user.username for row in rows}
