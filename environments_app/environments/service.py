@@ -20,7 +20,8 @@ from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import needs_second_person, require_approval
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
-from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.policy import Principal, grants_allow, require
+from environments_app.authorization.principals import user_principal
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import Colour
@@ -40,6 +41,13 @@ _COULD_BE_ONE: Final = (
     "Too few different people could approve: accounts that one person made or reset count once. "
     "A manager confirms an account on the environment's page Access, or `keeper changepassword NAME` on the "
     "host gives it to its person."
+)
+_UNCOUNTED: Final = (
+    "Administrators do not count: they approve no values. Nor do managers with a temporary password."
+)
+_ONE_MANAGER: Final = (
+    "A new environment has one manager, so no one else could approve changes. Create it without protection, "
+    "add a second manager, then protect it."
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -84,17 +92,19 @@ def create_environment(
     """Create an environment, whose creator becomes its manager.
 
     `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
-    protected while too few people could approve. `warnings` has an entry if its key could not be checked.
+    protected: nobody could approve what its one manager asks for. `warnings` has an entry if its key
+    could not be checked.
     Raises Forbidden, BadName, InvalidField, or NameInUse.
     """
     require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
+    if protected:
+        raise InvalidField("protected", _ONE_MANAGER)
     environment = Environment(
         name=validate_environment_name(name),
         display_name=display_name,
         description=description,
         kms_key_alias=_key_reference(kms_key_alias),
         colour=colour or _COLOURS.get(name, Colour.SLATE),
-        protected=protected,
         approvals_required=approvals_required,
         offline_hours=offline_hours,
         position=0 if position is None else position,
@@ -107,8 +117,6 @@ def create_environment(
     try:
         with transaction.atomic():
             _store(environment, actor, manager, last=position is None)
-            if protected:
-                _require_enough_people(environment, environment.approvals_needed)
     except IntegrityError as error:
         raise NameInUse("An environment of this name exists.") from error
     return environment
@@ -148,16 +156,23 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
 
 def _require_enough_people(environment: Environment, needed: int) -> None:
     """Refuse a protection that its managers could not even end again: one asks, the others approve."""
-    people = list(possible_managers(environment).values_list("uuid", flat=True))
+    # Not administrators: they approve no change of a value.
+    people = [
+        user.uuid
+        for user in possible_managers(environment)
+        if grants_allow(user_principal(user), Action.APPROVAL_DECIDE, environment_id=environment.pk)
+    ]
     if CustodyGraph().people_among(people, environment=environment) > needed:
         return
     if needed == 1 and len(people) <= 1:
-        raise InvalidField("protected", "Add a second manager first, so someone else can approve changes.")
+        raise InvalidField(
+            "protected", f"Add a second manager first, so someone else can approve changes. {_UNCOUNTED}"
+        )
     if len(people) > needed:
         raise InvalidField("protected" if needed == 1 else "approvals_required", _COULD_BE_ONE)
     raise InvalidField(
         "approvals_required",
-        f"Add managers first: {needed} approvals need {needed} people besides the requester.",
+        f"Add managers first: {needed} approvals need {needed} managers besides the requester. {_UNCOUNTED}",
     )
 
 

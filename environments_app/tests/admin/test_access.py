@@ -208,7 +208,8 @@ def test_what_one_person_alone_could_approve_is_not_protected_here_either(root: 
     assert "so someone else can approve changes" in page
     alone.refresh_from_db()
     assert not alone.protected
-    Membership.objects.create(environment=alone, user=cast.bob, role="manager")
+    for manager in (cast.alice, cast.bob):
+        Membership.objects.create(environment=alone, user=manager, role="manager")
     assert root.post(path, form | {"protected": "on"}).status_code == 302
     alone.refresh_from_db()
     assert (alone.protected, alone.is_authentic()) == (True, True)

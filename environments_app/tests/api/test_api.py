@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from environments_app.models import Environment, Membership, ServiceToken
+from environments_app.models import Environment, Membership, Role, ServiceToken
 from environments_app.tests.cast import Cast
 
 SignedIn = Callable[..., Client]
@@ -93,6 +93,7 @@ def test_what_looks_like_no_field_is_not_repeated(cast: Cast, signed_in: SignedI
 
 
 def test_an_environment_is_changed(cast: Cast, signed_in: SignedIn) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     response = patch(signed_in(cast.alice), PLACE, protected=True, colour="teal")
     assert response.status_code == 200
     assert (response.json()["protected"], response.json()["colour"]) == (True, "teal")

@@ -249,6 +249,7 @@ def test_hats_of_one_person_are_not_enough_people_to_protect_by(cast: Cast) -> N
     place = Environment.objects.create(name="lone")
     root = cast.principal(cast.root)
     puppet = accounts.create_user(actor=root, username="puppet", password=NEW)
+    choose_password(puppet)
     for user in (puppet, cast.root):
         Membership.objects.create(environment=place, user=user, role=Role.MANAGER)
     with pytest.raises(InvalidField, match="Too few different people"):

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from django.test import Client
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
@@ -9,8 +10,9 @@ from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import BadName, Forbidden, InvalidField, Invisible, NameInUse, Tampered
-from environments_app.models import Environment, Membership, Role, User
+from environments_app.models import Environment, Membership, Role, User, UserRole
 from environments_app.tests.cast import Cast
+from environments_app.users import accounts
 
 Events = Callable[..., list[AuditEvent]]
 
@@ -82,6 +84,7 @@ def test_it_takes_references_of_keys(cast: Cast, reference: str) -> None:
 
 
 def test_a_manager_changes_settings(cast: Cast, events: Events) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     changed = environments.update_environment(
         actor=cast.principal(cast.alice),
         environment=cast.development,
@@ -136,30 +139,44 @@ def test_an_environment_that_was_renamed_is_not_found_and_not_changed(
         environments.find_environment(actor=root, name="x")
     assert events(Action.INTEGRITY_VIOLATION, object_kind="environment")
     with pytest.raises(Tampered):
-        environments.update_environment(actor=root, environment=cast.development, protected=True)
+        environments.update_environment(actor=root, environment=cast.development, display_name="y")
     assert not Environment.objects.get(pk=cast.development.pk).is_authentic()
 
 
-def test_an_environment_is_not_created_as_protected_while_one_person_alone_could_approve(
-    cast: Cast, events: Events
+def test_an_environment_is_not_created_as_protected(
+    cast: Cast, events: Events, signed_in: Callable[[User], Client]
 ) -> None:
-    root = cast.principal(cast.root)
+    accounts.create_user(actor=cast.principal(cast.root), username="hana", role=UserRole.ADMIN)
+    answer = signed_in(cast.root).post(
+        "/api/environments", {"name": "staging", "protected": True}, content_type="application/json"
+    )
+    assert (answer.status_code, "add a second manager" in answer.content.decode()) == (400, True)
+    keeper = system_principal(is_admin=True)
     with pytest.raises(InvalidField, match="second manager"):
-        environments.create_environment(actor=root, name="staging", protected=True)
+        environments.create_environment(actor=keeper, name="staging", protected=True, manager=cast.bob)
     assert not Environment.objects.filter(name="staging").exists()
     assert not events(Action.ENVIRONMENT_CREATE)
-    # Bob manages it, and root may approve what he asks for.
-    keeper = system_principal(is_admin=True)
-    environments.create_environment(actor=keeper, name="staging", protected=True, manager=cast.bob)
-    assert Environment.objects.get(name="staging").protected
 
 
 def test_an_environment_is_not_protected_while_one_person_alone_could_approve(cast: Cast) -> None:
+    # Root is an administrator: he could approve no value that alice asks for.
     alice = cast.principal(cast.alice)
-    User.objects.filter(pk=cast.root.pk).update(is_active=False)
     with pytest.raises(InvalidField, match="second manager"):
         environments.update_environment(actor=alice, environment=cast.development, protected=True)
     assert not Environment.objects.get(pk=cast.development.pk).protected
     memberships.grant(actor=alice, environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     environments.update_environment(actor=alice, environment=cast.development, protected=True)
-    assert Environment.objects.get(pk=cast.development.pk).protected
+    place = Environment.objects.get(pk=cast.development.pk)
+    assert place.protected
+    # Neither administrators nor managers who cannot sign in yet make the number of approvals reachable.
+    late = accounts.create_user(
+        actor=cast.principal(cast.root), username="late", password="Thirty-two-green-bottles"
+    )
+    Membership.objects.create(environment=place, user=late, role=Role.MANAGER)
+    with pytest.raises(InvalidField, match="2 managers besides"):
+        environments.update_environment(actor=alice, environment=place, approvals_required=2)
+    Membership.objects.create(environment=place, user=cast.erin, prefix="a", role=Role.MANAGER)
+    with pytest.raises(InvalidField, match="2 managers besides"):
+        environments.update_environment(actor=alice, environment=place, approvals_required=2)
+    Membership.objects.create(environment=place, user=User.objects.create_user("zoe"), role=Role.MANAGER)
+    environments.update_environment(actor=alice, environment=place, approvals_required=2)

@@ -47,6 +47,7 @@ def test_it_creates_an_environment_whose_maker_manages_it(cast: Cast, signed_in:
 
 
 def test_it_saves_settings(cast: Cast, signed_in: SignedIn) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     form = {"display_name": "Dev", "colour": "pink", "protected": "on"}
     assert signed_in(cast.alice).post(f"{PAGE}/settings", form).status_code == 302
     changed = Environment.objects.get(name="development")
