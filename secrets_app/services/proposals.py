@@ -13,17 +13,21 @@ from environments_app.models import Approval, Environment
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import PendingValue, Secret
+from secrets_app.persistence.references import Place
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 MASKED: Final = "••••••••"
 _LISTED: Final = 50
+_UNPROTECTED: Final = " (unprotected environment: its value, and what is delivered, changes without approval)"
 
 # What stored requests call a field: it was renamed after they were digested.
 STORED_NAMES: Final = {"uses_references": "resolves_references"}
 
 
-def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) -> Proposal:
+def creating(
+    secret: Secret, *, value: str, comment: str, metadata: Metadata, places: Sequence[Place] = ()
+) -> Proposal:
     """Return the proposal to create a secret that is checked and not stored."""
     return Proposal(
         action=Action.SECRET_CREATE,
@@ -36,6 +40,7 @@ def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) ->
             Line("Type", "", secret.get_secret_type_display()),
             Line("Value", "", MASKED),
             *_metadata_lines({}, _settled(secret, metadata)),
+            *_reference_lines(places),
         ],
         keep=_keeping([value], secret.environment),
         reason=comment,
@@ -50,9 +55,16 @@ def updating(
     secret_type: SecretType | None,
     comment: str,
     metadata: Metadata,
+    places: Sequence[Place] = (),
+    origin: str = "",
 ) -> Proposal:
-    """Return the proposal to change a secret; `before` is the result of `known` for the stored secret."""
+    """Return the proposal to change a secret; `before` is the result of `known` for the stored secret.
+
+    `places` are what its value refers to, `origin` the secret whose value it takes.
+    """
     lines = [Line("Value", f"{MASKED} v{secret.current_number}", f"{MASKED} new")] if value else []
+    if origin:
+        lines.append(Line("Value copied from", "", origin))
     if secret_type and secret_type != before["secret_type"]:
         lines.append(Line("Type", str(before["secret_type"]), str(secret_type)))
     return Proposal(
@@ -68,7 +80,11 @@ def updating(
             "comment": comment,
             "metadata": _stored(metadata),
         },
-        summary=[*lines, *_metadata_lines(before, _settled(secret, metadata))],
+        summary=[
+            *lines,
+            *_metadata_lines(before, _settled(secret, metadata)),
+            *_reference_lines(places),
+        ],
         keep=_keeping([value], secret.environment) if value is not None else None,
         reason=comment,
     )
@@ -184,6 +200,16 @@ def _metadata_lines(before: Mapping[str, Any], metadata: Metadata) -> list[Line]
         if old != value and (old or value):
             lines.append(Line(name.replace("_", " ").capitalize(), _text(old), _text(value)))
     return lines
+
+
+def _reference_lines(places: Sequence[Place]) -> list[Line]:
+    """Return what a value refers to, and where a change of that needs no approval."""
+    names = {place.environment for place in places}
+    protected = set(Environment.objects.filter(name__in=names, protected=True).values_list("name", flat=True))
+    return [
+        Line("Refers to", "", f"{environment}/{name}{'' if environment in protected else _UNPROTECTED}")
+        for environment, name in places
+    ]
 
 
 def _text(value: Json) -> str:

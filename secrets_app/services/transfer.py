@@ -73,8 +73,9 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
         value=value,
         secret_type=SecretType(secret.secret_type),
         expected=expected,
-        # Where from is in the record: who reads there may not know this place.
+        # Where from is in the record and shown to approvers: who reads there may not know this place.
         comment="promoted",
+        origin=f"{secret.environment.name}/{secret.name}",
     )
 
 
@@ -98,9 +99,9 @@ def _cleared(
     *,
     asked_in: Environment,
 ) -> ApprovalGrant:
-    arriving = asked_in.pk == environment.pk
-    # The approver there may not know the source environment, or the one here the destination.
-    line = Line("Name", "", name) if arriving else Line("Name", secret.name, "moved away, then deleted here")
+    # The approver of one side may not know the other: they decide about both names all the same.
+    leaves = "" if asked_in.pk == environment.pk else ", then deleted here"
+    line = Line("Name", f"{secret.environment.name}/{secret.name}", f"{environment.name}/{name}{leaves}")
     proposal = acting(
         action,
         secret,

@@ -70,7 +70,9 @@ def create(
     comment = checked_comment(comment)
     clearance = clearance or require_approval(
         actor=actor,
-        proposal=proposals.creating(secret, value=value, comment=comment, metadata=metadata),
+        proposal=proposals.creating(
+            secret, value=value, comment=comment, metadata=metadata, places=places or ()
+        ),
     )
     with asked(partial(queries_for_creating, environment, name)):
         secret.current_number = first_number(environment, name)
@@ -103,13 +105,15 @@ def update(
     expected: str | None = None,
     comment: str = "",
     clearance: ApprovalGrant | None = None,
+    origin: str = "",
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Change a secret; what is left out stays.
 
     An equal value creates no version; that is recorded as a read, before the answer.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
-    of a larger act of which this is a part, such as a pull.
+    of a larger act of which this is a part, such as a pull. `origin` names the secret that the
+    value was copied from, for approvers.
 
     Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
     rules, ManagedValue, TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
@@ -126,6 +130,7 @@ def update(
                     comment=comment,
                     metadata=metadata,
                     clearance=clearance,
+                    origin=origin,
                 )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
@@ -268,6 +273,7 @@ def _update_once(
     comment: str,
     metadata: Metadata,
     clearance: ApprovalGrant | None,
+    origin: str,
 ) -> Secret:
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
     require_not_deleted(secret)
@@ -297,7 +303,14 @@ def _update_once(
     clearance = clearance or require_approval(
         actor=actor,
         proposal=proposals.updating(
-            secret, before=before, value=value, secret_type=secret_type, comment=comment, metadata=metadata
+            secret,
+            before=before,
+            value=value,
+            secret_type=secret_type,
+            comment=comment,
+            metadata=metadata,
+            places=places or (),
+            origin=origin,
         ),
     )
     version = None

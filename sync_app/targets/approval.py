@@ -5,6 +5,7 @@ a user applies is approved item by item.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,9 +13,11 @@ from django.db.models import Case, QuerySet, When
 
 from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.events import actors
-from audit_app.events.actions import Action
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import state_digest
+from audit_app.models import AuditEvent
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import (
     ApprovalGrant,
@@ -111,12 +114,35 @@ def require_change_approval(actor: Principal, target: Target, rules: dict[str, J
     if isinstance(of_backend, dict):
         before |= {name: target.destination.get(name, "") for name in sorted(of_backend)}
         after |= of_backend
-    place = Line("Place", "", f"{target.backend} {target.system} {target.place}".strip())
+    place = [
+        Line("Place", "", f"{target.backend} {target.system} {target.place}".strip()),
+        Line("Address", "", str(target.endpoint)),
+        Line("System", "", _system_from(target)),
+    ]
+    if "direction" not in rules:
+        place.append(Line("Direction", "", str(target.direction)))
     lines = [
         Line(name.replace("_", " ").capitalize(), str(value), str(after[name]))
         for name, value in before.items()
     ]
-    return _require_change(actor, target, {"rules": rules}, [place, *lines])
+    return _require_change(actor, target, {"rules": rules}, [*place, *lines])
+
+
+def _system_from(target: Target) -> str:
+    """Return whose word it is that the address leads to the target's system."""
+    rows = AuditEvent.objects.filter(
+        stream=environment_stream(target.environment.uuid),
+        object_uuid=target.uuid,
+        action__in=(Action.TARGET_CREATE, Action.TARGET_CHANGE),
+        outcome=Outcome.ALLOWED,
+    )
+    for event in rows.order_by("-id"):
+        details = json.loads(event.details)
+        if "system" in details and event.action == Action.TARGET_CHANGE:
+            return f"confirmed by {event.actor_name}, approved by {details.get('approved_by', 'no one')}"
+        if "endpoint" in details:
+            return f"not confirmed by another person: address and credentials are from {event.actor_name}"
+    return "not confirmed by another person"
 
 
 def require_confirm_approval(actor: Principal, target: Target, system: str) -> ApprovalGrant:

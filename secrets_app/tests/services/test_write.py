@@ -10,7 +10,7 @@ from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
-from environments_app.models import Membership
+from environments_app.models import Membership, Role
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.exposure.known_values import known_to
@@ -65,6 +65,7 @@ def test_an_equal_value_makes_no_version_and_is_recorded_as_a_read(cast: Cast, e
 
 def test_an_equal_value_is_no_secret_where_a_second_person_decides(cast: Cast, events: Events) -> None:
     secret = keep(cast)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     environments.update_environment(
         actor=cast.principal(cast.alice), environment=cast.development, protected=True
     )

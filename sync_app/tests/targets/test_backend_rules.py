@@ -8,7 +8,7 @@ from django.test import Client
 
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
-from environments_app.models import Approval
+from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from sync_app.backends.registry import BACKENDS
 from sync_app.models import Target
@@ -66,6 +66,7 @@ def test_a_protected_environment_wants_an_approval_for_a_rule_of_an_automatic_ta
     cast: Cast, vault: VaultWorld
 ) -> None:
     alice = cast.principal(cast.alice)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     target = targets.change(actor=alice, target=made(cast, vault), automatic=True)
     environments.update_environment(actor=alice, environment=cast.development, protected=True)
     target = Target.objects.select_related("environment").get(pk=target.pk)
@@ -73,6 +74,21 @@ def test_a_protected_environment_wants_an_approval_for_a_rule_of_an_automatic_ta
         targets.change(actor=alice, target=target, destination={"objects": "value"})
     assert stored(target)["objects"] == "keys"
     assert "value" in str(Approval.objects.get().summary)
+
+
+def test_whoever_approves_an_automatic_target_sees_where_it_goes(cast: Cast, vault: VaultWorld) -> None:
+    alice = cast.principal(cast.alice)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    target = made(cast, vault)
+    targets.change_credentials(actor=alice, target=target, credentials=vault.credentials)
+    environments.update_environment(actor=alice, environment=cast.development, protected=True)
+    target = Target.objects.select_related("environment").get(pk=target.pk)
+    with pytest.raises(ApprovalNeeded):
+        targets.change(actor=alice, target=target, automatic=True)
+    lines = {line["label"]: line["after"] for line in Approval.objects.get().summary}
+    assert lines["Address"] == target.endpoint
+    assert (lines["Direction"], lines["Automatic"]) == ("push", "True")
+    assert lines["System"] == "not confirmed by another person: address and credentials are from alice"
 
 
 def test_every_rule_has_a_label_for_each_choice() -> None:
