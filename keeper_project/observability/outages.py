@@ -1,7 +1,7 @@
 """Logs the consequences of an unavailable database or broker, or a full disk, as one line a minute.
 
 During the outage each request, task and tick of beat fails: thousands of tracebacks would add nothing, and
-there are none.
+there are none. Requests for a host that is not Keeper's are one line a minute as well: anyone can send them.
 """
 
 import errno
@@ -33,6 +33,7 @@ _DECIDED: Final = "outage_decided"
 _SENTENCES: Final = {
     "database": "the database does not answer",
     "disk": "the disk of the database or of KEEPER_DATA_DIR is full: free space on it",
+    "host": "requests name a host that ALLOWED_HOSTS does not list: add it if it is Keeper's",
     "broker": "the broker does not answer; what is due is kept in the database",
     "rejected": (
         "Redis rejects the username or password of REDIS_URL or CELERY_BROKER_URL, or what its user may not; "
@@ -95,6 +96,8 @@ def _detail(record: logging.LogRecord, left_out: int) -> str:
 
 
 def _kind_of(record: logging.LogRecord) -> str:
+    if record.name == "django.security.DisallowedHost":
+        return "host"
     kinds = [kind for error in _chain(_cause_of(record)) if (kind := _kind_of_error(error))]
     if "rejected" in kinds:
         # Kombu wraps it in an error of the broker.

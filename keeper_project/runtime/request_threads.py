@@ -45,7 +45,16 @@ CUT: Final = b"\n\nINCOMPLETE: Keeper could not send the rest of this answer. As
 _STREAM_PIECES: Final = 8
 _POLL_SECONDS: Final = 1.0
 _LIVENESS: Final = "/healthz"
-_PROBES: Final = frozenset({"/readyz", "/metrics"})
+_READINESS: Final = "/readyz"
+_PROBES: Final = frozenset({_READINESS, "/metrics"})
+# For so long an answer of `/readyz` is given to each probe; and while one asks again, for so long.
+READY_SECONDS: Final = 1.0
+OLDEST_READY_SECONDS: Final = 10.0
+_STUCK: Final = "A check of /readyz does not answer."
+_CHUNKED: Final = (
+    "Keeper takes no chunked bodies, of which it could not see that one was cut: send the body with a "
+    "Content-Length."
+)
 BUSY: Final = "Too many requests wait. Try again."
 logger = logging.getLogger(__name__)
 
@@ -97,6 +106,9 @@ class RequestThreads:
         self._readings: set[Reading] = set()
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._waiting_probes = threading.BoundedSemaphore(MAX_PROBES)
+        self._ready: Answer | None = None
+        self._ready_at = float("-inf")
+        self._is_asking = False
         self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -112,12 +124,38 @@ class RequestThreads:
         return answer.body
 
     def _answer(self, environ: Environ) -> Answer:
+        if environ["PATH_INFO"] == _READINESS and environ["REQUEST_METHOD"] == "GET":
+            return self._readiness(environ)
         if environ["PATH_INFO"] in _PROBES:
             return self._run(environ, self._probes, self._waiting_probes)
         return self._run(environ, self._requests, self._waiting)
 
+    def _readiness(self, environ: Environ) -> Answer:
+        """Answer a probe as the last one: one of them asks again, and the others do not wait for it.
+
+        Anyone may ask as often as they like, and a check may wait for a system that hangs.
+        """
+        with self._lock:
+            age = time.monotonic() - self._ready_at
+            if self._ready and age < (OLDEST_READY_SECONDS if self._is_asking else READY_SECONDS):
+                return self._ready
+            if self._ready and self._is_asking:
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _STUCK)
+            self._is_asking = True
+        try:
+            answer = self._run(environ, self._probes, self._waiting_probes)
+            with self._lock:
+                self._ready, self._ready_at = answer, time.monotonic()
+            return answer
+        finally:
+            with self._lock:
+                self._is_asking = False
+
     def _take_body(self, environ: Environ) -> None:
         """Read a body into memory, for whatever answers the request; a probe has none."""
+        if environ.get("HTTP_TRANSFER_ENCODING"):
+            # The application would take it for an empty one.
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, _CHUNKED)
         length = 0 if environ["PATH_INFO"] in _PROBES else _length_of(environ)
         if length:
             environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))

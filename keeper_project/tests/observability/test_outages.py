@@ -12,6 +12,7 @@ import redis
 from django.conf import settings as configured
 from django.db import OperationalError, connections
 from django.db.backends.mysql.base import DatabaseWrapper
+from django.test import Client
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from pytest_django import DjangoDbBlocker
@@ -157,3 +158,12 @@ def test_a_password_that_is_rejected_is_said(log: Path) -> None:
     )
     (line,) = lines(log)
     assert line["message"].startswith("Redis rejects the username or password of REDIS_URL")
+
+
+def test_requests_for_another_host_are_one_line_a_minute(log: Path, client: Client) -> None:
+    for number in range(20):
+        client.get("/sign-in", HTTP_HOST=f"stranger{number}.example")
+
+    [line] = lines(log)
+    assert "ALLOWED_HOSTS" in line["message"]
+    assert "Traceback" not in log.read_text()

@@ -197,7 +197,8 @@ def test_probes_that_hang_are_bounded() -> None:
     threads = RequestThreads(application, 1, longest=1000)
 
     def probe() -> None:
-        threads({"PATH_INFO": "/readyz"}, lambda status, _headers: statuses.append(status))
+        environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
+        threads(environ, lambda status, _headers: statuses.append(status))
 
     asking = [threading.Thread(target=probe, daemon=True) for _ in range(12)]
     for each in asking:
@@ -298,3 +299,64 @@ def test_some_threads_of_the_server_are_free_whatever_waits() -> None:
     """So that probes are answered while the database answers nobody."""
     held = request_threads.MAX_WAITING + request_threads.MAX_PROBES + request_threads.MAX_BODIES
     assert held + engine.MAX_WAITING < SERVER_THREADS
+
+
+def probe(threads: RequestThreads) -> tuple[str, bytes]:
+    statuses: list[str] = []
+    environ = {"PATH_INFO": "/readyz", "REQUEST_METHOD": "GET"}
+    body = threads(environ, lambda status, _headers: statuses.append(status))
+    return statuses[0], b"".join(body)
+
+
+class Checks:
+    """An application whose checks hang when they are told to, and count how often they were asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def __call__(self, _environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+        self.asked += 1
+        self.may_answer.wait(WAIT_SECONDS)
+        start_response("200 OK", [])
+        return [str(self.asked).encode()]
+
+
+def test_many_probes_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = Checks()
+    threads = RequestThreads(checks, 1, longest=1000)
+
+    assert {probe(threads) for _ in range(50)} == {("200 OK", b"1")}
+    monkeypatch.setattr(request_threads, "READY_SECONDS", 0.0)
+    assert probe(threads) == ("200 OK", b"2")
+
+
+def test_a_check_that_hangs_holds_up_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "READY_SECONDS", 0.0)
+    checks = Checks()
+    threads = RequestThreads(checks, 1, longest=1000)
+    assert probe(threads) == ("200 OK", b"1")
+    checks.may_answer.clear()
+    hanging = threading.Thread(target=probe, args=(threads,), daemon=True)
+    hanging.start()
+    until(lambda: checks.asked == 2, "no probe asked")
+
+    assert {probe(threads) for _ in range(50)} == {("200 OK", b"1")}
+    monkeypatch.setattr(request_threads, "OLDEST_READY_SECONDS", 0.0)
+    assert probe(threads)[0] == "503 Service Unavailable"
+    checks.may_answer.set()
+    hanging.join(WAIT_SECONDS)
+    assert probe(threads) == ("200 OK", b"3")
+
+
+def test_a_chunked_body_is_refused_and_not_taken_for_an_empty_one() -> None:
+    statuses: list[str] = []
+    environ = {
+        "PATH_INFO": "/api/secrets", "REQUEST_METHOD": "POST", "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Body(10),
+    }  # fmt: skip
+    body = takes_bodies()(environ, lambda status, _headers: statuses.append(status))
+
+    assert statuses == ["411 Length Required"]
+    assert b"Content-Length" in b"".join(body)

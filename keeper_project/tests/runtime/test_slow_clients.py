@@ -211,3 +211,12 @@ def test_a_large_body_arrives_whole(served: Served) -> None:
     """As it is too large for a form, and small enough to be read."""
     body = b"username=a&password=" + b"b" * 5_000_000
     assert post(served.port, body) == b"HTTP/1.1 403 Forbidden"
+
+
+def test_a_chunked_write_is_refused_in_words(served: Served) -> None:
+    head = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(served.port, head + b"8\r\nusername\r\n0\r\n\r\n") as asking:
+        asking.settimeout(60)
+        answer = asking.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 411")
