@@ -28,6 +28,7 @@ Arguments = Callable[[Path], list[str]]
 SAYING: dict[str, list[str]] = {
     "compliance_report": [],
     "kms key-info": [],
+    "status": [],
     "kms rotate": [],
     "kms test-connection": [],
     "migrate_to_kms": [],
