@@ -75,7 +75,7 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
         expected=expected,
         # Where from is in the record and shown to approvers: who reads there may not know this place.
         comment="promoted",
-        origin=f"{secret.environment.name}/{secret.name}",
+        origin=f"a secret of {secret.environment.name}",
     )
 
 
@@ -99,9 +99,11 @@ def _cleared(
     *,
     asked_in: Environment,
 ) -> ApprovalGrant:
-    # The approver of one side may not know the other: they decide about both names all the same.
-    leaves = "" if asked_in.pk == environment.pk else ", then deleted here"
-    line = Line("Name", f"{secret.environment.name}/{secret.name}", f"{environment.name}/{name}{leaves}")
+    # The approver of one side may not know the names of the other: they see which environment it is.
+    if asked_in.pk == environment.pk:
+        line = Line("Name", f"a secret of {secret.environment.name}", name)
+    else:
+        line = Line("Name", secret.name, f"moved to {environment.name}, then deleted here")
     proposal = acting(
         action,
         secret,

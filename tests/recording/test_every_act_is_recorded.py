@@ -603,7 +603,6 @@ SILENT: Final[dict[str, str]] = {
     "*.is_own": _ASKS,
     "*.run_write_guards": _ASKS,
     "*ApprovalExecutor.carry_out": _CHOSEN,
-    "environments_app.approvals.service.carry_out": _CHOSEN,
     "environments_app.approvals.executors.*": _CHOSEN,
     "secrets_app.services.bulk_actions.execute": _CHOSEN,
     "environments_app.admin.base.*": _CHOSEN,

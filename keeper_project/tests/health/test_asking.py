@@ -164,13 +164,18 @@ def test_the_database_answers() -> None:
     assert probes.database().state == SystemState.OK
 
 
+_METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
+_PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
+
+
 def _metadata(days: list[int]) -> str:
     keys = "".join(
         f'<KeyDescriptor use="signing"><X509Certificate xmlns="http://www.w3.org/2000/09/xmldsig#">'
         f"{_certificate(each)}</X509Certificate></KeyDescriptor>"
         for each in days
     )
-    return f'<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata">{keys}</EntityDescriptor>'
+    role = f'<IDPSSODescriptor protocolSupportEnumeration="{_PROTOCOL}">{keys}</IDPSSODescriptor>'
+    return f'<EntityDescriptor xmlns="{_METADATA}" entityID="https://idp.test">{role}</EntityDescriptor>'
 
 
 def _certificate(days: int) -> str:

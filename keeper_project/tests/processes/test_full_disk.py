@@ -149,7 +149,7 @@ def is_served(client: Client) -> bool:
 
 
 # Without the mark there is no database to copy where this file is run alone.
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.every_database
 def test_a_database_elsewhere_serves_everything(disk: SmallDisk, tmp_path: Path, database: str) -> None:
     """KEEPER_DATA_DIR is full alone: no load balancer takes Keeper out of service."""

@@ -56,16 +56,16 @@ def test_the_approver_sees_what_a_value_refers_to(cast: Cast, sources: tuple[Sec
     assert [line for line in found if line[0] == "Refers to"] == wanted[1:]
 
 
-def test_the_approver_of_a_copy_or_promotion_sees_both_names(
+def test_the_approver_of_a_copy_or_promotion_sees_both_environments(
     cast: Cast, sources: tuple[Secret, Secret]
 ) -> None:
     alice, (there, here) = cast.principal(cast.alice), sources
     copied = lines(lambda: transfer.copy(actor=alice, secret=here, environment=cast.production, name="a/b"))
-    assert copied == [("Name", "development/shared/key", "production/a/b")]
+    assert copied == [("Name", "a secret of development", "a/b")]
     there = Secret.objects.select_related("environment").get(pk=there.pk)
     moved = lines(lambda: transfer.move(actor=alice, secret=there, environment=cast.development, name="c/d"))
-    assert moved == [("Name", "production/db/key", "development/c/d, then deleted here")]
+    assert moved == [("Name", "db/key", "moved to development, then deleted here")]
     write.update(actor=alice, secret=here, value="another-one")
     here = Secret.objects.select_related("environment").get(pk=here.pk)
     promoted = lines(lambda: transfer.overwrite(actor=alice, secret=here, onto=there, expected=there.etag))
-    assert ("Value copied from", "", "development/shared/key") in promoted
+    assert ("Value copied from", "", "a secret of development") in promoted

@@ -211,13 +211,16 @@ def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
     ]
     assert {writer for path in paths for writer in writers(path)} == WRITERS.keys()
     assert set(WRITERS.values()) - {"new", "rotation", "described"} <= DOORS.keys()
-    # The number of the version that is served is set where these store it, and nowhere else.
+    # The number of the version that is served is set where these store it, and nowhere else, but for a new
+    # secret, which continues the numbers of a deleted one of its name.
+    beginning = {"secrets_app/services/write.py", "secrets_app/key_operations/fernet_import.py"}
     setting = {
         path.relative_to(ROOT).as_posix()
         for path in paths
         if re.search(r"\.current_number =[^=]|current_number=(?!F)", path.read_text())
     }
-    assert setting <= {"secrets_app/persistence/secret_store.py", "secrets_app/services/version_stages.py"}
+    storing = {"secrets_app/persistence/secret_store.py", "secrets_app/services/version_stages.py"}
+    assert setting - beginning <= storing
 
 
 def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, generated: World) -> None:
