@@ -266,7 +266,7 @@ class TargetDeliveryDocument(serializers.Serializer[Any]):
     target = serializers.IntegerField(source="target.pk", read_only=True)
     name = serializers.CharField(source="target.name", read_only=True)
     state = serializers.CharField(read_only=True)
-    reason = serializers.CharField(source="entry.reason", read_only=True, default="")
+    reason = serializers.CharField(read_only=True, default="")
     base_number = serializers.IntegerField(
         source="entry.base_number", read_only=True, allow_null=True, default=None
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
@@ -25,6 +25,11 @@ class Delivery:
     state: str
     entry: SyncEntry | None
     shown: ShownState
+
+    @property
+    def reason(self) -> str:
+        """Why it has the state: of the last look, or because Keeper's value is newer than that."""
+        return self.shown.word or (str(self.entry.reason) if self.entry is not None else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +58,22 @@ def overview_secrets(
     if text:
         found = found.filter(name__contains=text)
     if state:
-        entries = SyncEntry.objects.filter(target__in=[target.pk for target in targets], state=state)
-        found = found.filter(uuid__in=entries.exclude(secret_uuid=None).values("secret_uuid"))
+        found = found.filter(_is_in_state(state, targets))
     return found
+
+
+def _is_in_state(state: str, targets: Sequence[Target]) -> Q:
+    """Return the condition that `shown_state` names this state for a target of the secret."""
+    entries = SyncEntry.objects.filter(
+        target__in=[target.pk for target in targets], secret_uuid=OuterRef("uuid")
+    )
+    stored, in_sync = entries.filter(state=state), entries.filter(state=DeliveryState.IN_SYNC)
+    is_late = Q(base_number__lt=OuterRef("current_number"))
+    if state == DeliveryState.IN_SYNC:
+        return Q(Exists(in_sync.exclude(is_late)))
+    if state == DeliveryState.PENDING:
+        return Q(Exists(stored)) | Q(Exists(in_sync.filter(is_late)))
+    return Q(Exists(stored))
 
 
 def overview_rows(secrets: Sequence[Secret], targets: Sequence[Target]) -> list[SecretRow]:
@@ -77,9 +95,8 @@ def _delivery(
 ) -> Delivery:
     entry = entries.get((target.pk, secret.uuid))
     if entry is not None:
-        state = str(entry.state)
-        shown = shown_state(state, delivered=entry.base_number, current=secret.current_number)
-        return Delivery(target=target, state=state, entry=entry, shown=shown)
+        shown = shown_state(str(entry.state), delivered=entry.base_number, current=secret.current_number)
+        return Delivery(target=target, state=str(shown.state), entry=entry, shown=shown)
     covered = is_in_scope(str(target.scope), secret.name) and is_tagged_for(target, secret.tags)
     # A new secret has no entry before the first look at the target.
     state = DeliveryState.PENDING if covered else ""

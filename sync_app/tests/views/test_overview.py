@@ -85,10 +85,12 @@ def test_it_takes_a_constant_number_of_statements(
     assert len(many) == len(few)
 
 
-def test_a_value_saved_since_the_last_sync_is_pending_on_every_page(
-    cast: Cast, signed_in: Callable[..., Client]
+@pytest.mark.every_database
+def test_a_value_saved_since_the_last_sync_is_pending_everywhere(
+    cast: Cast, signed_in: Callable[..., Client], bearer: Callable[..., Client]
 ) -> None:
     target, client = make_target(cast.development, "vault"), signed_in(cast.alice)
+    program = bearer("viewer", cast.development)
     secret = keep(cast, "app/key")
     make_entry(target, secret, DeliveryState.IN_SYNC)
     for waits in (False, True):
@@ -97,3 +99,8 @@ def test_a_value_saved_since_the_last_sync_is_pending_on_every_page(
         for path in (f"/secrets/{secret.pk}", f"/sync/{target.pk}", PAGE):
             page = client.get(path).content.decode()
             assert ("pending: v2 not delivered yet" in page) == waits, path
+        expected = "pending" if waits else "in_sync"
+        assert states(program) == {"app/key": {"vault": expected}}
+        assert {state for state in ("pending", "in_sync") if states(program, f"?state={state}")} == {expected}
+    [row] = program.get(API, headers={"Accept": "application/json"}).json()["results"]
+    assert row["targets"][0]["reason"] == "pending: v2 not delivered yet"
