@@ -26,6 +26,7 @@ RUN apt-get update \
 WORKDIR /opt/keeper/app
 COPY --from=build /opt/keeper/venv /opt/keeper/venv
 COPY manage.py pyproject.toml README.md LICENSE ./
+COPY core core
 COPY audit_app audit_app
 COPY environments_app environments_app
 COPY secrets_app secrets_app

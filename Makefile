@@ -27,7 +27,7 @@ HELM := $(VENV)/kubernetes/installed
 ENGINES := $(VENV)/.stamp-engines
 
 SERVERS := $(BIN)/python -m tests.servers --
-PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
+PACKAGES := core audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
 # Settings make an installation's keys where KEEPER_DATA_DIR says; checking code leaves none here.
 SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEEPER_DATA_DIR="$$scratch" KEEPER_TLS=false &&
 

@@ -1,12 +1,10 @@
 """The conditions audit_app raises; keeper_project maps them to HTTP in one place."""
 
+from core.errors import KeeperError
 
-class AuditError(Exception):
+
+class AuditError(KeeperError):
     """Base of everything audit_app raises."""
-
-
-class BadDetails(AuditError):
-    """An event was given something that its canonical form cannot hold."""
 
 
 class StreamForked(AuditError):
@@ -79,40 +77,3 @@ class TooManyRefusals(AuditError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many refused attempts; retry after {retry_after} s")
         self.retry_after = retry_after
-
-
-class BadEndpoint(AuditError):
-    """The input is no valid address of another system; the message states the fault."""
-
-
-class OutboundError(AuditError):
-    """A request to another system was not sent, or was cut off; the message is for operators."""
-
-
-class EndpointRefused(OutboundError):
-    """Keeper does not connect there: the address is inside, and not configured as allowed."""
-
-
-class DeadlinePassed(OutboundError):
-    """Another system gave no whole answer in the time that a request has."""
-
-
-class ServiceAway(OutboundError):
-    """A service that saves time, such as a cache or a broker, gave no answer, or gave none a moment ago."""
-
-
-class AnswerTooLarge(OutboundError):
-    """Another system answered more than Keeper reads."""
-
-
-class AnswerUnreadable(OutboundError):
-    """Another system answered in an encoding that Keeper did not ask for."""
-
-
-class BadQuery(AuditError):
-    """A query parameter is unknown or is not what it can be; `reason` repeats no input."""
-
-    def __init__(self, parameter: str, reason: str) -> None:
-        super().__init__(f"{parameter}: {reason}")
-        self.parameter = parameter
-        self.reason = reason

@@ -20,8 +20,8 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app.errors import BadQuery
 from audit_app.parsing import whole_number
+from core.errors import BadQuery
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200

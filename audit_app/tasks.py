@@ -8,13 +8,13 @@ from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
 from audit_app.checkpoints.schedule import anchor_trail, sign_trail
-from audit_app.errors import AuditError
 from audit_app.interfaces.nudges import nudge
 from audit_app.interfaces.worker_slots import part, slot, work_alone
 from audit_app.network.refusal_limiter import record_due
 from audit_app.queries import search_index
 from audit_app.retention.schedule import prune_if_due
 from audit_app.sinks import delivery
+from core.errors import KeeperError
 
 DELIVER_CHECKPOINTS: Final = "audit_app.tasks.deliver_checkpoints"
 _PRUNE: Final = "audit_app.tasks.prune_trail"
@@ -74,5 +74,5 @@ def make_last_checkpoint(**_signal: object) -> None:
     """Sign once more what a worker that ends leaves behind; what fails now is made up for later."""
     try:
         anchor_trail(at_once=True)
-    except (AuditError, DatabaseError) as error:
+    except (DatabaseError, KeeperError) as error:
         _log.warning("no checkpoint at the end of the worker: %s", error)

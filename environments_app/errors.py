@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from core.errors import KeeperError
 
-class AccessError(Exception):
+
+class AccessError(KeeperError):
     """Base of everything that this app refuses."""
 
 

@@ -9,7 +9,7 @@ from celery import Celery, Task
 from celery.signals import worker_init, worker_ready
 from kombu.transport import TRANSPORT_ALIASES
 
-from keeper_project.errors import KeeperError
+from core.errors import KeeperError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 

@@ -1,7 +1,9 @@
 """The errors of secrets_app: names that state a condition, messages without a value in them."""
 
+from core.errors import KeeperError
 
-class SecretError(Exception):
+
+class SecretError(KeeperError):
     """The base of everything that secrets_app raises on purpose."""
 
 

@@ -2,8 +2,10 @@
 
 from typing import ClassVar, Final
 
+from core.errors import KeeperError
 
-class SyncError(Exception):
+
+class SyncError(KeeperError):
     """The base of everything that sync_app raises on purpose."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from audit_app.errors import BadDetails
+from core.errors import BadDetails
 
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 

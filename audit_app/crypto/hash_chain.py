@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from audit_app.crypto.canonical_json import canonical_json
-from audit_app.errors import BadDetails
+from core.errors import BadDetails
 
 HASH_LENGTH = 32
 

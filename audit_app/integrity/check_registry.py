@@ -9,9 +9,10 @@ from django.utils.module_loading import import_string
 
 from audit_app.errors import AuditError
 from audit_app.interfaces.keyring import KeyringUnavailable
+from core.errors import BadDetails
 
 # What reading a value raises that Keeper never wrote; other exceptions are defects of the check.
-_DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError)
+_DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError, BadDetails)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,13 @@ from django.db import models
 from django.http import HttpRequest
 
 from audit_app.crypto.canonical_json import canonical_json, parsed_details, utc_text
-from audit_app.errors import AuditError
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
+from core.errors import BadDetails
 
 _ENTRIES_PER_QUERY = 500
 _current: ContextVar[HttpRequest | None] = ContextVar("request_in_history", default=None)
@@ -152,7 +152,7 @@ def _digest_as_stored(entry: LogEntry) -> str:
     """Return the digest of an entry; an empty one, which none equals, if it is no entry any more."""
     try:
         return entry_digest(entry)
-    except (ValueError, TypeError, AttributeError, AuditError, ObjectDoesNotExist):
+    except (ValueError, TypeError, AttributeError, BadDetails, ObjectDoesNotExist):
         return ""
 
 

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import cache
 from typing import Final, TypeVar
 
-from audit_app.errors import ServiceAway
+from core.errors import ServiceAway
 
 Answer = TypeVar("Answer")
 

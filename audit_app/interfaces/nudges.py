@@ -8,8 +8,8 @@ from celery import current_app, current_task
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from audit_app.errors import ServiceAway
 from audit_app.interfaces.bounded_calls import BoundedCalls
+from core.errors import ServiceAway
 
 # What a message may take altogether, and for how long none is sent after one that failed.
 _SECONDS: Final = 2.0

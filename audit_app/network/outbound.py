@@ -24,8 +24,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from audit_app.errors import AnswerUnreadable, BadEndpoint, EndpointRefused
 from audit_app.network.outbound_limits import ANSWER_BYTES, limited, limited_context, opened, resolved
+from core.errors import AnswerUnreadable, BadEndpoint, EndpointRefused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

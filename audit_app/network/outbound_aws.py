@@ -6,9 +6,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.exceptions import HTTPClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from audit_app.errors import DeadlinePassed, OutboundError
 from audit_app.network.outbound import LIMITED_POOLS, POOLS
 from audit_app.network.outbound_limits import limited
+from core.errors import DeadlinePassed, OutboundError
 
 # A page of a list is the largest answer that Keeper asks AWS for.
 AWS_ANSWER_BYTES: Final = 8 * 1024 * 1024

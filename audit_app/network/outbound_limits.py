@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from audit_app.errors import AnswerTooLarge, DeadlinePassed, OutboundError
 from audit_app.network.client_address import parse_address
+from core.errors import AnswerTooLarge, DeadlinePassed, OutboundError
 
 # The default maximum size of an answer.
 ANSWER_BYTES: Final = 1024 * 1024

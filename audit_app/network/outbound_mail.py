@@ -15,8 +15,8 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
 
-from audit_app.errors import OutboundError
 from audit_app.network.outbound_limits import limited, limited_context, opened, resolved
+from core.errors import OutboundError
 
 # To sign in, to send, and to take leave.
 _STEPS: Final = 3

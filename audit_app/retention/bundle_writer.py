@@ -26,11 +26,12 @@ from audit_app.checkpoints.trail_inspection import newest_checkpoint
 from audit_app.crypto.canonical_json import canonical_json, utc_text
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
 from audit_app.crypto.hash_chain import Link, canonical_bytes, listed_entry
-from audit_app.errors import BadBundle, BadDetails
+from audit_app.errors import BadBundle
 from audit_app.models import LISTED_COLUMNS, Checkpoint, ReadManifest, ReadManifestItem, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.verification.prune_records import newest_prune_records
 from audit_app.verification.stream_verifier import all_streams, stored_heads
+from core.errors import BadDetails
 
 FORMAT: Final = "keeper-audit-bundle/2"
 _ROWS_PER_QUERY: Final = 2_000

@@ -10,7 +10,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.utils import timezone
 
-from audit_app.errors import AuditError, NothingToPrune
+from audit_app.errors import NothingToPrune
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
@@ -18,6 +18,7 @@ from audit_app.interfaces.alerts import trail_alerts
 from audit_app.models import AuditEvent
 from audit_app.retention.prune import Pruned, prune
 from audit_app.retention.rules import PASSING
+from core.errors import KeeperError
 
 KIND: Final = "retention"
 # A bundle holds what was kept before as well: one a month is enough of them.
@@ -85,7 +86,7 @@ def prune_if_due() -> Pruned | None:
         )
     except NothingToPrune:
         done = None
-    except AuditError as error:
+    except KeeperError as error:
         _log.error("old events stay in the trail: %s", error)
         trail_alerts().raised(
             kind=KIND,

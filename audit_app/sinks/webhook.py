@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import requests
 from django.conf import settings
 
-from audit_app.errors import OutboundError, SinkDown
+from audit_app.errors import SinkDown
 from audit_app.network import outbound
 from audit_app.sinks.base import Sink
+from core.errors import OutboundError
 
 _TAKEN: Final = range(200, 300)
 

@@ -19,10 +19,10 @@ from audit_app.crypto.hash_chain import (
     event_hash,
     manifest_digest,
 )
-from audit_app.errors import BadDetails
 from audit_app.integrity.check_registry import Problem
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.recording import event_store
+from core.errors import BadDetails
 
 
 def has_valid_mac(link: Link) -> bool:

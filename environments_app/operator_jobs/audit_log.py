@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.db.models import Sum
 from django.utils import timezone
 
-from audit_app.errors import AuditError, NothingToPrune
+from audit_app.errors import NothingToPrune
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import trail_policy
@@ -16,9 +16,10 @@ from audit_app.models import StreamHead, deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
 from audit_app.retention.prune import MINIMUM_DAYS, StreamPlan, plan
 from audit_app.verification.stream_walker import VerificationStats
+from core.errors import KeeperError
 from environments_app.audit_verification import Extent, verify_trail
 from environments_app.authorization.policy import Principal, require
-from environments_app.errors import AccessError, Conflict, InvalidField
+from environments_app.errors import Conflict, InvalidField
 from environments_app.models import AuditJob, AuditJobKind
 from environments_app.operator_jobs import runner
 from environments_app.operator_jobs.runner import Progress, Step, requester
@@ -62,7 +63,7 @@ def request(*, actor: Principal, kind: str, days: int = 0) -> AuditJob:
 
 def run() -> None:
     """Carry out the jobs that wait, each by one worker."""
-    runner.run_jobs(AuditJob.objects.all(), _steps, lease=_LEASE, refusals=(AccessError, AuditError))
+    runner.run_jobs(AuditJob.objects.all(), _steps, lease=_LEASE, refusals=(KeeperError,))
 
 
 def _steps(job: AuditJob, progress: Progress) -> Iterator[Step]:

@@ -10,13 +10,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.errors import AnswerTooLarge, OutboundError
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import AuditObject, record
+from core.errors import AnswerTooLarge, OutboundError
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.metadata_validity import described, require_valid

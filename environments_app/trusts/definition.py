@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from audit_app.errors import BadEndpoint
+from core.errors import BadEndpoint
 from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Grant
 from environments_app.errors import InvalidField

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import requests
 import structlog
 
-from audit_app.errors import BadEndpoint, OutboundError
 from audit_app.network.outbound import normalised_endpoint, require_permitted_literal, session
 from audit_app.network.outbound_limits import limited
+from core.errors import BadEndpoint, OutboundError
 from environments_app.errors import KeysUnavailable
 from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
 from environments_app.trusts.jwt.strict_json import BadJson, read_object

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from audit_app.errors import BadQuery
+from core.errors import BadQuery
 from environments_app.authentication.drf import principal_of
 from keeper_project.reports import service as reports
 from keeper_project.reports.formats import FORMATS, file_response

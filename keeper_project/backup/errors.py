@@ -1,6 +1,6 @@
 """What can be wrong with a backup, or with the place that it is restored to."""
 
-from keeper_project.errors import KeeperError
+from core.errors import KeeperError
 
 
 class BackupError(KeeperError):

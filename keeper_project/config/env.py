@@ -9,7 +9,7 @@ from typing import Any, Final
 import environ
 from environ.fileaware_mapping import FileAwareMapping
 
-from keeper_project.errors import KeeperError
+from core.errors import KeeperError
 
 # What `hold` keeps in memory until `store_held`: None while files are made at once.
 _held: dict[Path, str] | None = None

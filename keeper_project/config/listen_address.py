@@ -10,7 +10,7 @@ from typing import Final
 
 from django.conf import settings
 
-from keeper_project.errors import KeeperError
+from core.errors import KeeperError
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8989

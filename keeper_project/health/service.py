@@ -22,17 +22,14 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from audit_app.checkpoints import schedule as checkpoints_schedule
-from audit_app.errors import AuditError, ServiceAway
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.bounded_calls import BoundedCalls
 from audit_app.queries import search_index
-from environments_app.errors import AccessError
+from core.errors import KeeperError, ServiceAway
 from keeper_project.celery import app
-from keeper_project.errors import KeeperError
 from keeper_project.health.status import failing_systems
 from keeper_project.runtime import process_states
 from keeper_project.runtime.worker.heartbeat import last_beat
-from secrets_app.errors import SecretError
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 from secrets_app.read_engine.engine import SLOW_SECONDS, read_engine
 
@@ -74,7 +71,7 @@ class Result:
 
 
 # Anything else that a check raises is a defect of the check and answers as one (500).
-CONDITIONS: Final = (AuditError, AccessError, SecretError, DatabaseError, OSError)
+CONDITIONS: Final = (KeeperError, DatabaseError, OSError)
 
 
 def results() -> list[Result]:

@@ -13,8 +13,9 @@ from typing import Final
 from django.core.handlers.wsgi import get_path_info
 from django.http import QueryDict
 
-from audit_app.errors import BadQuery, KeyringUnavailable
+from audit_app.errors import KeyringUnavailable
 from audit_app.pagination import asked_page, link_to
+from core.errors import BadQuery
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request

@@ -24,8 +24,9 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from audit_app.db.conflicts import is_collision, is_disk_full
-from audit_app.errors import BadQuery, KeyringUnavailable, TooManyRefusals
+from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from audit_app.network.refusal_limiter import refuse
+from core.errors import BadQuery
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.errors import (
     AdministratorsOnly,

@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
 from audit_app.db.conflicts import is_disk_full
-from audit_app.errors import ServiceAway
+from core.errors import ServiceAway
 
 EVERY_SECONDS: Final = 60.0
 # Of the server: too many connections, shutting down, read-only (a failover), interrupted, and a connection

@@ -7,12 +7,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from django.utils import timezone
 
-from audit_app.errors import BadQuery
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
 from audit_app.queries.reports import Row, Scope, Section, sections
 from audit_app.recording.recorder import AuditObject, commit_record
+from core.errors import BadQuery
 from environments_app.authorization.policy import Principal, environments_for, require
 from environments_app.authorization.principals import refresh_principal
 from keeper_project.reports.controls import CONTROLS, Control

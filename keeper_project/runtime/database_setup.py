@@ -19,8 +19,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from audit_app.models import AuditEvent
+from core.errors import KeeperError
 from environments_app.models import User
-from keeper_project.errors import KeeperError
 from secrets_app.models import Secret
 
 Say = Callable[[str], None]

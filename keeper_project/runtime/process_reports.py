@@ -10,11 +10,11 @@ from uuid import UUID, uuid5
 from django.db import DatabaseError
 from django.urls import reverse
 
-from audit_app.errors import AuditError
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
+from core.errors import KeeperError
 from environments_app.notifications.service import deliver_due, raise_alert, resolve_alert
 from keeper_project.runtime.process_states import ending
 from keeper_project.runtime.supervisor import Incident
@@ -29,7 +29,7 @@ def report(incident: Incident) -> None:
     try:
         _record(incident)
         _tell(incident)
-    except (DatabaseError, AuditError) as error:
+    except (DatabaseError, KeeperError) as error:
         logger.warning(
             "the end of the %s was not recorded (%s)",
             incident.name,
@@ -42,7 +42,7 @@ def deliver() -> None:
     """Send the messages that are due: the worker that would send them may be the process that ended."""
     try:
         deliver_due()
-    except (DatabaseError, AuditError) as error:
+    except (DatabaseError, KeeperError) as error:
         logger.warning(
             "the message about a restart waits for a worker (%s)",
             type(error).__name__,

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from audit_app.errors import BadQuery
+from core.errors import BadQuery
 from environments_app.authentication.drf import principal_of
 from keeper_project.reports import service as reports_service
 from keeper_project.reports.formats import FORMATS, file_response

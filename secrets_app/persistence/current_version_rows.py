@@ -18,10 +18,10 @@ from django.db import OperationalError, connection
 
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.db.sqlite3.base import strict_text
-from audit_app.errors import BadDetails
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.models.uuid_model import uuid_text
+from core.errors import BadDetails
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 

@@ -17,9 +17,8 @@ from typing import Final
 
 from django.db import Error, connections
 
-from audit_app.errors import AuditError
 from audit_app.interfaces.keyring import keyring
-from secrets_app.errors import SecretError
+from core.errors import KeeperError
 from secrets_app.read_engine import messages
 from secrets_app.read_engine.batches import MAX_BATCH, Batches
 from secrets_app.read_engine.recorded_read import Request
@@ -178,7 +177,7 @@ def _look() -> None:
         keys = keyring()
         keys.open_all()
         keys.refresh()
-    except (SecretError, AuditError, Error) as error:
+    except (KeeperError, Error) as error:
         # What is open is as good as it was.
         logger.warning("cannot look whether system keys were replaced: %s", type(error).__name__)
     finally:

@@ -5,9 +5,9 @@ import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
-from audit_app.errors import BadEndpoint
 from audit_app.events.actions import Action
 from audit_app.network.outbound import normalised_endpoint, require_permitted_literal
+from core.errors import BadEndpoint
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField
 from environments_app.models import Environment

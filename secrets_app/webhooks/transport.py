@@ -17,12 +17,12 @@ from uuid import UUID
 
 import requests
 
-from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import commit_record, stream_and_object
+from core.errors import EndpointRefused, OutboundError
 from environments_app.models import Environment
 from environments_app.notifications.service import AlertNotice, Undeliverable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable

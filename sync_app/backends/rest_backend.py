@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from audit_app.errors import BadEndpoint
 from audit_app.network.outbound import normalised_endpoint
+from core.errors import BadEndpoint
 from sync_app.backends.base import Backend, SecretMetadata, fill_defaults
 from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.backends.variable_names import VariableNames, explain_bad_variable

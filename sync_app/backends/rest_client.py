@@ -12,8 +12,8 @@ from urllib.parse import urlencode, urlsplit
 
 from urllib3.exceptions import HTTPError
 
-from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.network.outbound import Reply, exchange, pool
+from core.errors import EndpointRefused, OutboundError
 from sync_app.errors import (
     BackendError,
     ChangedSinceRead,

@@ -17,7 +17,7 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from audit_app.errors import OutboundError
+from core.errors import OutboundError
 from sync_app.backends.answers import PARSE_ERRORS, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
 from sync_app.backends.aws.destination import normalize_endpoint, require_region

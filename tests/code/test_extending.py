@@ -15,7 +15,7 @@ from sync_app.rotators.base import Rotator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TEXT: Final = (ROOT / "docs" / "extending.md").read_text()
-_APPS: Final = "audit_app|environments_app|secrets_app|sync_app|keeper_project|tests"
+_APPS: Final = "core|audit_app|environments_app|secrets_app|sync_app|keeper_project|tests"
 SECTIONS: Final = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 BASES: Final = {"A backend of the sync": Backend, "A rotator": Rotator, "A key provider": KeyProvider}
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import SLOWEST
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+APPS = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
 PAGE = (ROOT / "docs" / "packages.md").read_text(encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ _ROOT = Path(__file__).parents[2]
 _SUPPRESSION = re.compile(r"#\s*(?:type: ignore\[[a-z, -]+\]|noqa: [A-Z]+\d+(?:, [A-Z]+\d+)*)")
 # Tests and benchmarks tell apart what is checked by whole rules, in pyproject.toml.
 _PRODUCT = (
+    "core",
     "audit_app",
     "environments_app",
     "secrets_app",

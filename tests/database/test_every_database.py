@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-APPS: Final = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+APPS: Final = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
 # Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from audit_app\.db\b"

@@ -19,18 +19,12 @@ import pytest
 from django.core.mail import EmailMessage
 from pytest_django import Settings
 
-from audit_app.errors import (
-    AnswerTooLarge,
-    AnswerUnreadable,
-    BadCheckpoint,
-    DeadlinePassed,
-    OutboundError,
-    SinkDown,
-)
+from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.network import outbound, outbound_limits
 from audit_app.network.outbound_mail import EmailBackend
 from audit_app.sinks import s3
 from audit_app.sinks.registry import sink_at
+from core.errors import AnswerTooLarge, AnswerUnreadable, DeadlinePassed, OutboundError
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications.email import EmailTransport
 from environments_app.notifications.service import Undeliverable

@@ -10,11 +10,12 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.errors import AuditError, NothingToPrune
+from audit_app.errors import NothingToPrune
 from audit_app.events import actors
 from audit_app.retention.archives import Bundle, bundles
 from audit_app.retention.prune import plan, prune
 from audit_app.retention.schedule import default_bundle
+from core.errors import KeeperError
 
 _CHANGED: Final = "changed"
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         except NothingToPrune as error:
             self.stdout.write(f"Nothing was changed: {error}.")
             return
-        except AuditError as error:
+        except KeeperError as error:
             raise CommandError(f"{error}. What is not recorded as cut is still there.") from error
         self.stdout.write(
             f"{done.removed:,} events are taken out. All events of that time are in {done.bundle} (SHA-256 "

@@ -6,9 +6,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.checkpoints.signing import accept_rollback
-from audit_app.errors import AuditError
 from audit_app.events import actors
 from audit_app.interfaces.keyring import keyring
+from core.errors import KeeperError
 
 
 class Command(BaseCommand):
@@ -38,6 +38,6 @@ class Command(BaseCommand):
                 number = accept_rollback(actor=actors.system(), reason=options["resume"])
                 self.stdout.write(f"The trail goes on without checkpoint {number}; this is recorded.")
             made = anchor_trail(at_once=True)
-        except AuditError as error:
+        except KeeperError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Signed as {made}." if made else "Nothing happened since the last checkpoint.")

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from audit_app.crypto.canonical_json import canonical_json, utc_text
-from audit_app.errors import BadDetails
+from core.errors import BadDetails
 
 
 def test_keys_are_sorted_and_nothing_is_spaced() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from audit_app.errors import ServiceAway
 from audit_app.interfaces import bounded_calls
 from audit_app.interfaces.bounded_calls import BoundedCalls
+from core.errors import ServiceAway
 
 SECONDS = 0.2
 

@@ -9,8 +9,8 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.network import outbound
+from core.errors import BadEndpoint, EndpointRefused
 
 
 class Redirecting(BaseHTTPRequestHandler):

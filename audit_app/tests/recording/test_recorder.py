@@ -6,7 +6,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from audit_app.errors import BadDetails, Immutable, KeyringUnavailable
+from audit_app.errors import Immutable, KeyringUnavailable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import forget_keyring
@@ -14,6 +14,7 @@ from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, deploym
 from audit_app.recording.recorder import Receipt, commit_record, record, record_many
 from audit_app.tests.trail import ALICE, SECRET, STREAM, draft, entries, head_sequence, sql, write
 from audit_app.verification.stream_verifier import verify
+from core.errors import BadDetails
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from audit_app.errors import BadEndpoint
+from core.errors import BadEndpoint
 from environments_app.errors import KeysUnavailable
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.trusts import key_source

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.errors import BadQuery, KeyringUnavailable
+from audit_app.errors import KeyringUnavailable
 from audit_app.queries.reports import sections
+from core.errors import BadQuery
 from environments_app.authorization.principals import system_principal
 from keeper_project.reports import service as reports
 from keeper_project.reports.formats import FORMATS

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rest_framework.request import Request
 
-from audit_app.errors import BadQuery
 from audit_app.pagination import KeysetPagination
 from audit_app.tests.trail import take_away
+from core.errors import BadQuery
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret

@@ -15,9 +15,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.errors import BadQuery
 from audit_app.models import AuditEvent
 from audit_app.queries.reports import sections
+from core.errors import BadQuery
 from environments_app.errors import Forbidden
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast

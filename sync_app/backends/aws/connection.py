@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from audit_app.errors import EndpointRefused, OutboundError
+from core.errors import EndpointRefused, OutboundError
 from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
 from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints

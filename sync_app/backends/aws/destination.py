@@ -6,8 +6,8 @@ from typing import Final
 
 from django.conf import settings
 
-from audit_app.errors import BadEndpoint
 from audit_app.network.outbound import normalised_endpoint
+from core.errors import BadEndpoint
 from sync_app.errors import BadDestination
 
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import orjson
 from urllib3.exceptions import HTTPError
 
-from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.network.outbound import Ask, session
+from core.errors import EndpointRefused, OutboundError
 from sync_app.backends.answers import require_plain_id
 from sync_app.backends.vault.adapter import PooledAdapter, Reply
 from sync_app.backends.vault.errors import translate_error

@@ -38,7 +38,7 @@ ROUNDS = 4
 LONG_ROUNDS = 8
 # Neighbouring seeds play by rules that have little in common.
 STRIDE = 97
-KEEPER = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+KEEPER = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
 
 
 def choices(backend: str) -> dict[str, list[str]]:

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from botocore.exceptions import NoRegionError
 from django.conf import settings
 
-from audit_app.errors import OutboundError
 from audit_app.network.outbound import permitted_addresses
+from core.errors import OutboundError
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.keys.providers.aws_kms.errors import (
     describe_wrong_key,

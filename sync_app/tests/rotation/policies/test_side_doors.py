@@ -202,7 +202,7 @@ def writers(path: Path) -> Iterator[str]:
 
 
 def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
-    apps = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+    apps = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
     paths = [
         path
         for app in apps
