@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from celery import current_app
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -26,7 +27,6 @@ from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.bounded_calls import BoundedCalls
 from audit_app.queries import search_index
 from core.errors import KeeperError, ServiceAway
-from keeper_project.celery import app
 from keeper_project.health.status import failing_systems
 from keeper_project.runtime import process_states
 from keeper_project.runtime.worker.heartbeat import last_beat
@@ -112,7 +112,7 @@ def broker() -> None:
     """
     if settings.KEEPER_EMBEDDED_WORKER:
         return
-    connection = app.connection_for_write(connect_timeout=BROKER_SECONDS)
+    connection = current_app.connection_for_write(connect_timeout=BROKER_SECONDS)
     calls = BoundedCalls(
         "broker's health",
         seconds=BROKER_SECONDS,

@@ -13,7 +13,7 @@ from django.http import StreamingHttpResponse
 from audit_app.crypto.canonical_json import utc_text
 from audit_app.queries.event_export import harmless
 from audit_app.queries.reports import Cell
-from keeper_project.reports.service import Report, ReportRow, findings
+from keeper_project.reports.service import Report, ReportRow, findings, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +85,6 @@ def pdf(report: Report) -> Iterator[bytes]:
     from keeper_project.reports.pdf import drawn  # noqa: PLC0415
 
     yield drawn(report)
-
-
-def plain(cell: Cell) -> str:
-    """Return a cell as text for people."""
-    if cell is None:
-        return ""
-    if isinstance(cell, datetime):
-        return f"{cell:%Y-%m-%d %H:%M:%S} UTC"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    return str(cell)
 
 
 FORMATS: Final = {

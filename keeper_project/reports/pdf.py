@@ -9,8 +9,7 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
 from audit_app.queries.reports import Row, Section
-from keeper_project.reports.formats import plain
-from keeper_project.reports.service import Report, findings
+from keeper_project.reports.service import Report, findings, plain
 
 # A PDF is for reading: it notes omitted rows, which the other formats contain.
 PDF_ROWS: Final = 500

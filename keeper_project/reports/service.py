@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
-from audit_app.queries.reports import Row, Scope, Section, sections
+from audit_app.queries.reports import Cell, Row, Scope, Section, sections
 from audit_app.recording.recorder import AuditObject, commit_record
 from core.errors import BadQuery
 from environments_app.authorization.policy import Principal, environments_for, require
@@ -129,3 +129,14 @@ def findings(report: Report) -> list[ReportRow]:
         )
         for control in CONTROLS
     ]
+
+
+def plain(cell: Cell) -> str:
+    """Return a cell as text for people."""
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return str(cell)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from celery import Celery
+from celery import Celery, current_app
 from celery.beat import Service
 from celery.bootsteps import StartStopStep
 from django.conf import settings
@@ -24,7 +24,6 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.log import logger as logger_of_server
 
-from keeper_project.celery import app
 from keeper_project.config.sizes import CONNECTIONS, OTHER_DESCRIPTORS, SERVER_THREADS
 from keeper_project.runtime import process_states
 from keeper_project.runtime.request_threads import Front, RequestThreads
@@ -191,10 +190,10 @@ class Schedule(StartStopStep):
 
 def worker(*, threads: int, level: str) -> Child:
     """Return the worker: one Celery process with threads, and beat inside it."""
-    app.loader.import_default_modules()
-    app.steps["worker"].add(Schedule)
+    current_app.loader.import_default_modules()
+    current_app.steps["worker"].add(Schedule)
     made = partial(
-        app.Worker,
+        current_app.Worker,
         pool_cls="threads",
         concurrency=threads,
         loglevel=level,

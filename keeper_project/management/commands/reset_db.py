@@ -1,30 +1,14 @@
 """Destroys everything in the database and initialises it again, after asking."""
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.core.management.base import BaseCommand, CommandParser
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
+from keeper_project.management.confirmation import ask_for_name, database_name
 from keeper_project.runtime.database_setup import drop_all_tables
-
-
-def database_name() -> str:
-    """Return what the operator has to type: the file's name for SQLite, the database's else."""
-    return Path(str(connection.settings_dict["NAME"])).name
-
-
-def ask_for_name() -> None:
-    """Let the operator type the name of the database. Raises CommandError unless it is typed."""
-    try:
-        answer = input("Type the name of the database to go on: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != database_name():
-        raise CommandError("The name doesn't match. Nothing was changed.")
 
 
 class Command(BaseCommand):

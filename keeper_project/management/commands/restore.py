@@ -15,7 +15,7 @@ from keeper_project.backup.restore import require_room, restore
 from keeper_project.backup.restore_check import Check, compare, restore_drill
 from keeper_project.backup.verification import Proof, verify_backup
 from keeper_project.config import env as config_env
-from keeper_project.management.commands.reset_db import ask_for_name, database_name
+from keeper_project.management.confirmation import ask_for_name, database_name
 
 
 class Command(BaseCommand):

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from keeper_project.management import confirmation
 from keeper_project.management.commands import reset_db
 from tests.processes import begin_on, copy_schema
 
@@ -27,7 +28,8 @@ def dropped(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """Stand in for the destruction, which the tests' own database must survive."""
     stand_in = Mock()
     monkeypatch.setattr(reset_db, "drop_all_tables", stand_in)
-    monkeypatch.setattr(reset_db, "database_name", lambda: "kept.db")
+    for module in (reset_db, confirmation):
+        monkeypatch.setattr(module, "database_name", lambda: "kept.db")
     return stand_in
 
 
