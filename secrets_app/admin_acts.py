@@ -8,7 +8,8 @@ from django import forms
 
 from audit_app.events.actions import Action
 from environments_app.admin.access_acts import TEST_MESSAGE
-from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
+from environments_app.admin.act_pages import offer
+from environments_app.admin.acts import Act, Place, Shown, nowhere
 from environments_app.authorization.policy import Principal
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User

@@ -4,7 +4,6 @@ from django.db import models
 from django.test import RequestFactory
 
 from audit_app import models as trail
-from audit_app.health import database
 
 MODELS = [
     trail.AuditEvent,
@@ -34,9 +33,3 @@ def test_no_hash_or_mac_is_shown(model: type[models.Model]) -> None:
     shown = admin.site.get_model_admin(model)
     fields = {*shown.get_fields(RequestFactory().get("/")), *shown.list_display}
     assert fields.isdisjoint({"hash", "previous_hash", "mac", "digest_bytes", "signature"})
-
-
-@pytest.mark.django_db
-@pytest.mark.every_database
-def test_a_database_that_answers_is_healthy() -> None:
-    database()

@@ -11,7 +11,7 @@ def ids(found: list) -> list[str]:
 
 
 def test_a_path_that_leads_nowhere_is_refused(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_REPORT_SECTIONS = []
+    settings.KEEPER_REPORT_SECTIONS = []
     assert checks.wiring() == []
     settings.KEEPER_KEYRING = "audit_app.tests.keyring.Absent"
     settings.KEEPER_INTEGRITY_CHECKS = ["nowhere.at_all"]

@@ -8,7 +8,8 @@ from django import forms
 from django.contrib.auth.models import Group
 
 from audit_app.events.actions import Action
-from environments_app.admin.acts import Act, Shown, environment_of, offer
+from environments_app.admin.act_pages import offer
+from environments_app.admin.acts import Act, Shown, environment_of
 from environments_app.authentication import lockout, mfa
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships

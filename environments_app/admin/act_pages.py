@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -31,7 +31,7 @@ _AGREED = "agreed"
 
 
 class ActsAdmin(ModelAdmin):
-    """Adds the `acts` of a model to its pages; see `acts.offer`."""
+    """Adds the `acts` of a model to its pages; see `offer`."""
 
     acts: ClassVar[tuple[Act, ...]] = ()
     refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
@@ -217,3 +217,17 @@ def _bulk(act: Act) -> Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse]
         return page.run_bulk(request, act, rows)
 
     return run
+
+
+def offer(model: type[Model], *acts: Act, refusals: tuple[type[Exception], ...] = ()) -> None:
+    """Offer acts on the pages of a model that is registered already, beside those that it has.
+
+    `refusals` are what use cases raise to refuse.
+    """
+    page = admin.site._registry[model]  # noqa: SLF001 - the registered page has no other name
+    admin.site.unregister(model)
+    refused: tuple[type[Exception], ...] = (AccessError, *refusals)
+    bases: tuple[type, ...] = (ActsAdmin, type(page))
+    if isinstance(page, ActsAdmin):
+        acts, refused, bases = (*page.acts, *acts), (*page.refusals, *refused), (type(page),)
+    admin.site.register(model, type(type(page).__name__, bases, {"acts": acts, "refusals": refused}))

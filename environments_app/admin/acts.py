@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django import forms
-from django.contrib import admin
-from django.db.models import Model
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
-from environments_app.errors import AccessError, ConfirmationNeeded
+from environments_app.errors import ConfirmationNeeded
 
 MAX_ROWS: Final = 500
 
@@ -128,19 +126,3 @@ class Outcome:
     def ok(self) -> bool:
         """Whether it was done, and found nothing wrong."""
         return not self.problem and self.shown.ok
-
-
-def offer(model: type[Model], *acts: Act, refusals: tuple[type[Exception], ...] = ()) -> None:
-    """Offer acts on the pages of a model that is registered already, beside those that it has.
-
-    `refusals` are what use cases raise to refuse.
-    """
-    from environments_app.admin.act_pages import ActsAdmin  # noqa: PLC0415 - it needs the acts
-
-    page = admin.site._registry[model]  # noqa: SLF001 - the registered page has no other name
-    admin.site.unregister(model)
-    refused: tuple[type[Exception], ...] = (AccessError, *refusals)
-    bases: tuple[type, ...] = (ActsAdmin, type(page))
-    if isinstance(page, ActsAdmin):
-        acts, refused, bases = (*page.acts, *acts), (*page.refusals, *refused), (type(page),)
-    admin.site.register(model, type(type(page).__name__, bases, {"acts": acts, "refusals": refused}))

@@ -6,7 +6,8 @@ from typing import Final
 from django import forms
 
 from audit_app.events.actions import Action
-from environments_app.admin.acts import Act, Shown, offer
+from environments_app.admin.act_pages import offer
+from environments_app.admin.acts import Act, Shown
 from environments_app.models import Environment, SamlGroupMapping
 from environments_app.saml.mapping_effect import Change, changed_by_mapping, changed_by_removal
 

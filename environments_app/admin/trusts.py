@@ -9,7 +9,8 @@ from django.urls import reverse
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.columns import state
 from audit_app.events.actions import Action
-from environments_app.admin.acts import Act, environment_of, offer
+from environments_app.admin.act_pages import offer
+from environments_app.admin.acts import Act, environment_of
 from environments_app.admin.base import ServiceAdmin
 from environments_app.authorization.policy import Principal
 from environments_app.models import Trust, UsedJwt

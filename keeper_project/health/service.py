@@ -7,17 +7,18 @@ Both routes are public, so a failure shows its condition and no message of a lib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from celery import current_app
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -25,6 +26,7 @@ from kombu.exceptions import OperationalError
 from audit_app.checkpoints import schedule as checkpoints_schedule
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.bounded_calls import BoundedCalls
+from audit_app.interfaces.keyring import keyring
 from audit_app.queries import search_index
 from core.errors import KeeperError, ServiceAway
 from keeper_project.health.status import failing_systems
@@ -70,29 +72,30 @@ class Result:
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
+Check: TypeAlias = Callable[[], None]
 # Anything else that a check raises is a defect of the check and answers as one (500).
 CONDITIONS: Final = (KeeperError, DatabaseError, OSError)
 
 
 def results() -> list[Result]:
-    """Run the checks of KEEPER_HEALTH_CHECKS, without which Keeper does not serve."""
-    return [_find(path) for path in settings.KEEPER_HEALTH_CHECKS]
+    """Run CHECKS, without which Keeper does not serve."""
+    return [*map(_find, CHECKS)]
 
 
 def warnings() -> list[Result]:
-    """Run the checks of KEEPER_HEALTH_WARNINGS, without which it serves what it can."""
-    return [_find(path) for path in settings.KEEPER_HEALTH_WARNINGS]
+    """Run WARNINGS, without which it serves what it can."""
+    return [*map(_find, WARNINGS)]
 
 
 def probes() -> list[Result]:
-    """Run the checks of KEEPER_HEALTH_PROBES, which ask outside: never while a page waits."""
-    return [_find(path) for path in settings.KEEPER_HEALTH_PROBES]
+    """Run PROBES, which ask outside: never while a page waits."""
+    return [*map(_find, PROBES)]
 
 
-def _find(path: str) -> Result:
-    name = path.rpartition(".")[2].replace("_", " ")
+def _find(check: Check) -> Result:
+    name = check.__name__.replace("_", " ")
     try:
-        import_string(path)()
+        check()
     except HealthFailure as failure:
         return Result(name=name, ok=False, detail=failure.detail, for_operators=failure.for_operators)
     except CONDITIONS as condition:
@@ -105,6 +108,21 @@ def _find(path: str) -> Result:
 # --- Checks ----------------------------------------------------------------------------------
 
 
+def database() -> None:
+    """Check that the database answers and that its schema is there. Raises django.db.Error if not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM audit_app_streamhead WHERE 1 = 0")
+
+
+def keys() -> None:
+    """Check that the system keys are open; opens them in a process that has not yet.
+
+    Raises KeyringUnavailable, with the remedy, if they cannot be opened. Once open they stay open: a
+    process is still ready while KMS is unavailable.
+    """
+    keyring().open_all()
+
+
 def broker() -> None:
     """Check that the broker takes messages, where there is one; what is due is a row that waits for it.
 
@@ -112,23 +130,23 @@ def broker() -> None:
     """
     if settings.KEEPER_EMBEDDED_WORKER:
         return
-    connection = current_app.connection_for_write(connect_timeout=BROKER_SECONDS)
+    to_broker = current_app.connection_for_write(connect_timeout=BROKER_SECONDS)
     calls = BoundedCalls(
         "broker's health",
         seconds=BROKER_SECONDS,
-        failures=(OperationalError, OSError, *connection.channel_errors),
+        failures=(OperationalError, OSError, *to_broker.channel_errors),
     )
     try:
-        calls.run(lambda: _ask(connection))
+        calls.run(lambda: _ask(to_broker))
     except ServiceAway as error:
         raise HealthFailure("the broker does not answer") from error
     except calls.failures as error:
         raise HealthFailure(broker_fault(error)) from error
 
 
-def _ask(connection: Connection) -> None:
-    with connection:
-        connection.ensure_connection(max_retries=1, interval_start=0)
+def _ask(to_broker: Connection) -> None:
+    with to_broker:
+        to_broker.ensure_connection(max_retries=1, interval_start=0)
 
 
 def broker_fault(error: BaseException) -> str:
@@ -235,6 +253,23 @@ def worker() -> None:
     beat = last_beat()
     if beat is None or timezone.now() - beat > HEARTBEAT_AGE:
         raise HealthFailure("no worker has run a scheduled task recently")
+
+
+CHECKS: tuple[Check, ...] = (database, keys, recorded_reads)
+# Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
+WARNINGS: tuple[Check, ...] = (
+    data_directory,
+    data_keys,
+    environment_keys,
+    processes,
+    worker,
+    checkpoints,
+    search,
+    installation,
+    systems,
+)
+# Warnings that ask outside: for the probe, which has nothing else to do, and never for a page.
+PROBES: tuple[Check, ...] = (broker,)
 
 
 # --- Routes ----------------------------------------------------------------------------------

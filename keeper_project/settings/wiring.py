@@ -8,25 +8,6 @@ KEEPER_REPORT_SECTIONS = [
     "secrets_app.maintenance.report_sections.SECTIONS",
     "sync_app.runs.report_sections.SECTIONS",
 ]
-KEEPER_HEALTH_CHECKS = [
-    "audit_app.health.database",
-    "secrets_app.health.keys",
-    "keeper_project.health.service.recorded_reads",
-]
-# Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
-KEEPER_HEALTH_WARNINGS = [
-    "keeper_project.health.service.data_directory",
-    "keeper_project.health.service.data_keys",
-    "keeper_project.health.service.environment_keys",
-    "keeper_project.health.service.processes",
-    "keeper_project.health.service.worker",
-    "keeper_project.health.service.checkpoints",
-    "keeper_project.health.service.search",
-    "keeper_project.health.service.installation",
-    "keeper_project.health.service.systems",
-]
-# Warnings that ask outside: for the probe, which has nothing else to do, and never for a page.
-KEEPER_HEALTH_PROBES = ["keeper_project.health.service.broker"]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.integrity.config_history.log_entries",
     "audit_app.integrity.active_installation.problems",

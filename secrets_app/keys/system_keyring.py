@@ -5,7 +5,7 @@ outside the cache of data keys, so that recording and signing in continue while 
 them records nothing, since recording needs them.
 
 - A process opens them when it starts: readiness and the workers call `keyring().open_all()`
-  (`secrets_app.health.keys` does), outside any transaction. A process that cannot open them is never ready.
+  (the check of readiness does), outside any transaction. A process that cannot open them is never ready.
 - A first call of `mac` inside a transaction works as well, but a remote provider makes the transaction wait,
   once for each process, with a warning. Commands that write call `open_all()` first.
 - A missing key is created on first use, unless the audit log records one: then the table was damaged, and a

@@ -1,6 +1,10 @@
-"""The key that an environment names is looked at in KMS before it is stored, and by the check of keys."""
+"""The key that an environment names is looked at in KMS before it is stored, and by the check of keys.
+
+Without its own keys a process is not ready.
+"""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 from pytest_django import Settings
 
+from audit_app.errors import KeyringUnavailable
 from environments_app.environments import service as environments
 from environments_app.errors import InvalidField
 from environments_app.models import Environment, User
@@ -230,10 +235,11 @@ class TestWhileKmsIsAway:
         assert cast.development.kms_key_alias == "alias/c"
 
     def test_the_check_of_keys_finds_it_before_the_first_data_key(
-        self, cast: Cast, strict_kms: Plan, signed_in: SignedIn, settings: Settings
+        self, cast: Cast, strict_kms: Plan, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_HEALTH_PROBES = []
-        settings.KEEPER_HEALTH_WARNINGS = ["keeper_project.health.service.environment_keys"]
+        monkeypatch.setattr(health, "CHECKS", ())
+        monkeypatch.setattr(health, "PROBES", ())
+        monkeypatch.setattr(health, "WARNINGS", (health.environment_keys,))
         watch_keys()
         assert Client().get("/readyz").json()["status"] == "ok"
         strict_kms.keep_failing("DescribeKey", Fault.THROTTLE)
@@ -269,3 +275,23 @@ class TestWhileKmsIsAway:
         watch_keys()
         with pytest.raises(HealthFailure):
             health.environment_keys()
+
+
+def test_a_process_without_its_key_file_is_not_ready(settings: Settings) -> None:
+    health.keys()
+    forget_process()
+    Path(settings.KEEPER_LOCAL_KEY_FILE).unlink()
+    with pytest.raises(KeyringUnavailable, match="restore it from its backup"):
+        health.keys()
+    assert not Path(settings.KEEPER_LOCAL_KEY_FILE).exists()
+
+
+def test_it_becomes_ready_when_the_key_is_back(settings: Settings) -> None:
+    health.keys()
+    key = Path(settings.KEEPER_LOCAL_KEY_FILE).read_bytes()
+    forget_process()
+    Path(settings.KEEPER_LOCAL_KEY_FILE).unlink()
+    with pytest.raises(KeyringUnavailable):
+        health.keys()
+    Path(settings.KEEPER_LOCAL_KEY_FILE).write_bytes(key)
+    health.keys()

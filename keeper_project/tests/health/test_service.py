@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,13 +19,11 @@ from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project.celery import app
 from keeper_project.health import service as health
-from keeper_project.health.service import HealthFailure, probes, results, warnings
+from keeper_project.health.service import Check, HealthFailure, probes, results, warnings
 from keeper_project.models import ExternalSystem, System
 from keeper_project.runtime import process_states
 from keeper_project.runtime.worker.heartbeat import beat
 from secrets_app.models import DataKey
-
-HERE = "keeper_project.tests.health.test_service"
 
 
 def fine() -> None:
@@ -48,6 +46,18 @@ def defective() -> None:
     raise KeyError("defect")
 
 
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have Keeper make only these checks."""
+
+    def only(checks: Sequence[Check] = (), warnings: Sequence[Check] = ()) -> None:
+        monkeypatch.setattr(health, "CHECKS", tuple(checks))
+        monkeypatch.setattr(health, "WARNINGS", tuple(warnings))
+        monkeypatch.setattr(health, "PROBES", ())
+
+    return only
+
+
 @pytest.fixture(autouse=True)
 def _no_supervisor() -> Iterator[None]:
     yield
@@ -66,35 +76,31 @@ def test_liveness_touches_no_database() -> None:
     assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
 
 
-def test_readiness_answers_200_when_all_is_well(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
-    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
+def test_readiness_answers_200_when_all_is_well(only: Callable[..., None]) -> None:
+    only([fine])
     reply = Client().get("/readyz")
     assert reply.status_code == 200
     assert reply.json() == {"status": "ok", "checks": [{"name": "fine", "ok": True, "detail": ""}]}
 
 
-def test_a_warning_degrades_and_takes_nothing_out_of_service(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
-    settings.KEEPER_HEALTH_WARNINGS = [f"{HERE}.failing"]
-    settings.KEEPER_HEALTH_PROBES = []
+def test_a_warning_degrades_and_takes_nothing_out_of_service(only: Callable[..., None]) -> None:
+    only([fine], [failing])
     reply = Client().get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["checks"][1] == {"name": "failing", "ok": False, "detail": "the thing is off"}
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.failing"]
+    only([failing])
     assert Client().get("/readyz").status_code == 503
 
 
 @pytest.mark.django_db
 def test_it_names_the_data_keys_that_do_not_open_to_operators_and_not_why(
-    settings: Settings, cast: Cast, signed_in: Callable[[User], Client]
+    only: Callable[..., None], cast: Cast, signed_in: Callable[[User], Client]
 ) -> None:
     health.data_keys()
     row = DataKey.objects.create(purpose="values", provider="kms", key_uri="arn:aws:kms:a", wrapped_key=b"w")
     row.check_problem = "arn:aws:kms:a is disabled"
     row.save()
-    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_HEALTH_PROBES = []
-    settings.KEEPER_HEALTH_WARNINGS = ["keeper_project.health.service.data_keys"]
+    only(warnings=[health.data_keys])
     reply = Client().get("/readyz")
     detail = "data keys do not open; see the Health page and the log"
     assert reply.json() == {
@@ -141,19 +147,17 @@ def test_a_search_that_is_far_behind_is_a_warning(monkeypatch: pytest.MonkeyPatc
         health.search()
 
 
-def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine", f"{HERE}.failing"]
-    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
+def test_readiness_answers_503_and_names_what_fails(only: Callable[..., None]) -> None:
+    only([fine, failing])
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert reply.json()["status"] == "unavailable"
     assert reply.json()["checks"][1] == {"name": "failing", "ok": False, "detail": "the thing is off"}
 
 
-@pytest.mark.parametrize("check", ["without_database", "without_keys"])
-def test_readiness_shows_a_condition_and_no_message(settings: Settings, check: str) -> None:
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.{check}"]
-    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
+@pytest.mark.parametrize("check", [without_database, without_keys])
+def test_readiness_shows_a_condition_and_no_message(only: Callable[..., None], check: Check) -> None:
+    only([check])
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert "hunter2" not in reply.text
@@ -161,8 +165,8 @@ def test_readiness_shows_a_condition_and_no_message(settings: Settings, check: s
     assert reply.json()["checks"][0]["detail"] in {"OperationalError", "KeyringUnavailable"}
 
 
-def test_a_defect_of_a_check_is_not_health(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.defective"]
+def test_a_defect_of_a_check_is_not_health(only: Callable[..., None]) -> None:
+    only([defective])
     assert Client(raise_request_exception=False).get("/readyz").status_code == 500
 
 
@@ -173,6 +177,12 @@ def test_readiness_passes_here(settings: Settings, data: Path) -> None:
     # The database may be on another disk.
     assert {"systems", "data directory"} <= {result.name for result in warnings()}
     assert [result.name for result in probes()] == ["broker"]
+
+
+@pytest.mark.django_db
+@pytest.mark.every_database
+def test_a_database_that_answers_is_healthy() -> None:
+    health.database()
 
 
 def test_it_asks_no_broker_where_there_is_none(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import Purpose, forget_keyring, keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
-from secrets_app import health
 from secrets_app.keys import fingerprints
 from secrets_app.keys import system_keyring as system_keys
 from secrets_app.keys.providers.registry import forget_provider, provider
@@ -101,7 +99,7 @@ class TestOpeningThem:
         monkeypatch.setattr(provider(), "generate", away)
         Environment.objects.create(name="development")
         assert keyring().mac(Purpose.AUDIT_MAC, b"message")
-        health.keys()
+        keyring().open_all()
 
     def test_kms_opens_each_once(self, db: None, kms_key: str) -> None:
         keyring().open_all()
@@ -119,24 +117,6 @@ class TestOpeningThem:
             tag = keyring().mac(Purpose.ROW_MAC, b"message")
         assert "call open_all() first" in caplog.text
         assert restarted().verify(Purpose.ROW_MAC, b"message", tag)
-
-    def test_a_process_without_its_key_file_is_not_ready(self, db: None, settings: Settings) -> None:
-        health.keys()
-        forget_process()
-        Path(settings.KEEPER_LOCAL_KEY_FILE).unlink()
-        with pytest.raises(KeyringUnavailable, match="restore it from its backup"):
-            health.keys()
-        assert not Path(settings.KEEPER_LOCAL_KEY_FILE).exists()
-
-    def test_it_becomes_ready_when_the_key_is_back(self, db: None, settings: Settings) -> None:
-        health.keys()
-        key = Path(settings.KEEPER_LOCAL_KEY_FILE).read_bytes()
-        forget_process()
-        Path(settings.KEEPER_LOCAL_KEY_FILE).unlink()
-        with pytest.raises(KeyringUnavailable):
-            health.keys()
-        Path(settings.KEEPER_LOCAL_KEY_FILE).write_bytes(key)
-        health.keys()
 
 
 class TestMakingThem:
