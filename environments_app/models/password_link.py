@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_text
+from audit_app.models.columns import ExactCharField, optional_text
 from environments_app.clock import is_in
-from environments_app.fields import ExactCharField
 from environments_app.models.user import User
 
 

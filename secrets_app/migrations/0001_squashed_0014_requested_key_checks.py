@@ -2,7 +2,7 @@ import audit_app.integrity.row_authentication
 import django.core.serializers.json
 import django.db.models.deletion
 import django.utils.timezone
-import environments_app.fields
+import audit_app.models.columns
 import secrets_app.keys.encrypted_field
 import secrets_app.models.webhook
 import secrets_app.tags_field
@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('name', environments_app.fields.ExactCharField(max_length=512)),
+                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
                 ('secret_type', models.CharField(choices=[('PASSWORD', 'Password'), ('API_KEY', 'API key'), ('SSH_KEY', 'SSH key'), ('CERTIFICATE', 'Certificate'), ('JSON', 'JSON'), ('YAML', 'YAML'), ('TEXT', 'Text')], max_length=20)),
                 ('description', models.CharField(blank=True, max_length=2000)),
                 ('tags', secrets_app.tags_field.TagsField(blank=True, default=list)),
@@ -169,8 +169,8 @@ class Migration(migrations.Migration):
             name='Reference',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('environment', environments_app.fields.ExactCharField(max_length=63)),
-                ('name', environments_app.fields.ExactCharField(max_length=512)),
+                ('environment', audit_app.models.columns.ExactCharField(max_length=63)),
+                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
                 ('secret', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='references', to='secrets_app.secret')),
             ],
             options={

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection, models
 
 from audit_app.db.bulk_sql import insert, insert_into, update
-from environments_app.fields import ExactCharField
+from audit_app.models.columns import ExactCharField
 
 # Types that drivers accept unchanged; a field of any other class converts its value itself.
 _AS_THEY_ARE: Final = frozenset(

@@ -5,9 +5,8 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import timestamp
+from audit_app.models.columns import ExactCharField, timestamp
 from audit_app.models.uuid_model import Identified
-from environments_app.fields import ExactCharField
 from environments_app.models import Environment
 from secrets_app.envelope.context import KEPT_COPY, Context
 from secrets_app.keys.encrypted_field import EncryptedField

@@ -6,9 +6,15 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import choice, optional_number, optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import (
+    ExactCharField,
+    choice,
+    optional_number,
+    optional_text,
+    optional_timestamp,
+    timestamp,
+)
 from audit_app.recording.recorder import AuditObject
-from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
 from sync_app.domain.reconciliation import Ownership
 from sync_app.models.target import Target

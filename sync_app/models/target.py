@@ -10,9 +10,17 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import choice, optional_number, optional_text, optional_timestamp, timestamp
+from audit_app.models.columns import (
+    ExactCharField,
+    LiveField,
+    choice,
+    optional_number,
+    optional_text,
+    optional_timestamp,
+    timestamp,
+)
 from audit_app.recording.recorder import AuditObject
-from environments_app.fields import ExactCharField, LiveField, path_prefix
+from environments_app.fields import path_prefix
 from environments_app.models import Environment
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
