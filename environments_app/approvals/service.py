@@ -162,7 +162,10 @@ def explain(*, actor: Principal, approval: Approval, reason: str, held: bool | N
     _require_own(actor, approval, Action.APPROVAL_ASK, "Only the requester can change the reason.")
     if len(reason) > MAX_COMMENT:
         raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
-    with lock_authentic(approval) as stored:
+    with (
+        _refusals_recorded(actor, approval, Action.APPROVAL_ASK, Outcome.DENIED),
+        lock_authentic(approval) as stored,
+    ):
         _require_open(stored)
         stored.reason = reason.strip()
         if held is not None:
@@ -253,10 +256,13 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
         raise Forbidden("Use the command on Keeper's host.")
     if not reason.strip():
         raise InvalidField("reason", "Enter a reason.")
-    others = possible_approvers(approval)
-    if others:
-        raise Conflict(f"Ask one of them instead: {', '.join(others[:10])}.")
-    with lock_authentic(approval) as stored:
+    with (
+        _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
+        lock_authentic(approval) as stored,
+    ):
+        others = possible_approvers(stored)
+        if others:
+            raise Conflict(f"Ask one of them instead: {', '.join(others[:10])}.")
         _require_open(stored)
         _note_decision(stored, actor, ApprovalState.APPROVED, reason, uuid=NIL)
         record_act(actor=actor, action=Action.BREAK_GLASS, approval=stored, details={"reason": reason})

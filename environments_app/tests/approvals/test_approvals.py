@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
@@ -31,6 +32,9 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
     assert Alert.objects.get(kind="approval").lines == ["production: environment update"]
     with pytest.raises(CommandError, match="alice"):
         call_command("approvals", "approve", str(asked.pk), "--reason", "alone")
+    refused = events(Action.APPROVAL_DECIDE, outcome="denied")[-1]
+    assert (refused.actor_name, refused.object_uuid) == ("system", asked.uuid)
+    assert "Ask one of them instead: alice." in refused.details
     take_away(Membership.objects.filter(environment=cast.production).exclude(role=Role.EDITOR))
     assert not approvals.possible_approvers(asked)
     with pytest.raises(Forbidden):

@@ -53,6 +53,22 @@ def test_each_refusal_has_its_reason(cast: Cast, asked: Approval, events: Events
     assert '"reason":"requester"' in events(Action.APPROVAL_DECIDE, outcome="denied")[-1].details
 
 
+def test_a_manager_of_a_path_approves_nothing(cast: Cast, asked: Approval) -> None:
+    Membership.objects.create(environment=cast.production, user=cast.bob, role=Role.MANAGER, prefix="app")
+    assert why_not_approver(cast.principal(cast.bob), asked, CustodyGraph()) == "no approver"
+
+
+def test_a_refused_change_of_a_decided_request_is_an_event(
+    cast: Cast, asked: Approval, events: Events
+) -> None:
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+    with pytest.raises(ApprovalVoid, match="approved already"):
+        approvals.explain(actor=cast.principal(cast.alice), approval=asked, reason="another", held=False)
+    refused = events(Action.APPROVAL_ASK, outcome="denied")[-1]
+    assert (refused.actor_name, refused.object_uuid) == ("alice", asked.uuid)
+    assert "The request is approved already." in refused.details
+
+
 def test_a_suspended_administrator_approves_nothing(cast: Cast, asked: Approval) -> None:
     assert cast.root in people_who_decide(asked)
     cast.root.suspended_at = timezone.now()
