@@ -2,11 +2,10 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView
 
 from environments_app.admin import login as admin_login
 from environments_app.views.account.sign_in import sign_out
-from keeper_project.api.reference import ApiReferenceView
+from keeper_project.api.reference import ApiReferenceView, ApiSchemaView
 from keeper_project.api.reports import ReportListView, ReportView
 from keeper_project.api.version import ServerVersionView
 from keeper_project.health.service import healthz, readyz
@@ -35,7 +34,7 @@ api: list[URLPattern | URLResolver] = [
     path("reports", ReportListView.as_view(), name="api-reports"),
     path("reports/<slug:key>", ReportView.as_view(), name="api-report"),
     path("version", ServerVersionView.as_view(), name="api-server-version"),
-    path("schema", SpectacularAPIView.as_view(), name="api-schema"),
+    path("schema", ApiSchemaView.as_view(), name="api-schema"),
     path("docs", ApiReferenceView.as_view(url_name="api-schema"), name="api-docs"),
 ]
 urlpatterns = [

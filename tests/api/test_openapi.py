@@ -62,6 +62,14 @@ def test_the_document_is_served_in_the_form_that_is_asked_for(db: None, query: s
         assert "/api/secrets/{id}" in response.json()["paths"]
 
 
+def test_the_document_is_made_once_however_often_anybody_asks(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Client().get("/api/schema").content
+    monkeypatch.setattr(SchemaGenerator, "get_schema", lambda *_given, **_named: pytest.fail("made again"))
+    assert Client().get("/api/schema").content == made
+
+
 def test_every_route_and_method_is_described() -> None:
     described = sum(
         len(methods) for name, methods in api_routes().items() if name not in {"api-schema", "api-docs"}
