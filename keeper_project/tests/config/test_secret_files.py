@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from keeper_project.config.env import read_or_create
+from keeper_project.tests.processes.test_full_disk import SmallDisk, disk
+
+__all__ = ["disk"]
 
 
 def test_it_makes_a_long_secret_that_only_its_owner_reads(tmp_path: Path) -> None:
@@ -35,3 +38,10 @@ def test_it_raises_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         read_or_create(tmp_path / "file" / "secret_key")
+
+
+def test_a_full_disk_is_left_as_it_was(disk: SmallDisk) -> None:
+    disk.fill()
+    with pytest.raises(OSError, match="No space left"):
+        read_or_create(disk.at / "secret_key")
+    assert [path.name for path in disk.at.iterdir()] == ["ballast"]
