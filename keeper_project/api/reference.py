@@ -22,7 +22,7 @@ class ApiSchemaView(SpectacularAPIView):
         """Answer in the form that is asked for."""
         renderer: Any = request.accepted_renderer
         return HttpResponse(
-            _document(type(renderer)),
+            _document(renderer.__class__),
             content_type=f"{renderer.media_type}; charset=utf-8",
             headers={"Content-Disposition": f'inline; filename="Keeper.{renderer.format}"'},
         )

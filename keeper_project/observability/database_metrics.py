@@ -1,19 +1,22 @@
 """Gauges that are read from the database on each scrape: queues, leases, keys, the worker's heartbeat."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from django.db import Error as DatabaseError
+from django.db import close_old_connections
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from audit_app.checkpoints.signing import SIGNING
+from audit_app.interfaces.bounded_calls import BoundedCalls
 from audit_app.models import Checkpoint, SinkState
 from audit_app.queries import search_index
 from audit_app.sinks.event_stream import lag
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
+from core.errors import ServiceAway
 from environments_app.models.notification import Delivery, DeliveryState
 from keeper_project.models import ExternalSystem, SystemState
 from keeper_project.observability.gauges import age, gauge
@@ -23,6 +26,8 @@ from sync_app.domain.rotation_state import Slot, Step, slot_of
 from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunState
 from sync_app.rotation.status import status_condition
+
+Ask = Callable[[], list[GaugeMetricFamily]]
 
 _SERVING: Final = frozenset({SystemState.OK, SystemState.DEGRADED})
 
@@ -95,16 +100,42 @@ _ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING)
 _AT_WORK: Final = tuple(step for step in Step if slot_of(step) == Slot.WORKING)
 
 
+def database_gauges() -> list[GaugeMetricFamily]:
+    """Ask the database, by a handful of statements on indexed columns. Raises DatabaseError."""
+    return list(_gauges())
+
+
+def absent() -> list[GaugeMetricFamily]:
+    """Stand in for a database that hangs. Raises ServiceAway."""
+    raise ServiceAway("the database gives no answer")
+
+
+_calls: Final = BoundedCalls("gauges", seconds=5.0, rest=5.0, failures=(DatabaseError,))
+
+
+def bounded_gauges() -> list[GaugeMetricFamily]:
+    """Ask the database for so long, in a thread of its own. Raises DatabaseError or ServiceAway."""
+
+    def ask() -> list[GaugeMetricFamily]:
+        close_old_connections()
+        return database_gauges()
+
+    return _calls.run(ask)
+
+
 class StateCollector(Collector):
-    """Asks the database at each scrape, by a handful of statements on indexed columns.
+    """Asks the database at each scrape.
 
     While it does not answer, `keeper_database_up` is 0 and the gauges are absent.
     """
 
+    def __init__(self, ask: Ask = database_gauges) -> None:
+        self._ask = ask
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            found = list(_gauges())
-        except DatabaseError:
+            found = self._ask()
+        except (DatabaseError, ServiceAway):
             yield gauge("keeper_database_up", "Whether the database answers.", 0)
             return
         yield gauge("keeper_database_up", "Whether the database answers.", 1)

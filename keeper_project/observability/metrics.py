@@ -27,7 +27,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from audit_app.middleware import Middleware
 from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
-from keeper_project.observability.database_metrics import StateCollector
+from keeper_project.observability.database_metrics import (
+    Ask,
+    StateCollector,
+    absent,
+    bounded_gauges,
+    database_gauges,
+)
+from keeper_project.runtime.request_threads import WITHOUT_DATABASE
 
 _SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -53,14 +60,14 @@ class RequestMetricsMiddleware(Middleware):
         return response
 
 
-def registry() -> CollectorRegistry:
-    """Return what this machine's processes have measured, and the state of the database."""
+def registry(ask: Ask = database_gauges) -> CollectorRegistry:
+    """Return what this machine's processes have measured, and the state of the database by `ask`."""
     found = CollectorRegistry()
     if settings.PROMETHEUS_MULTIPROC_DIR:
         MultiProcessCollector(found)  # type: ignore[no-untyped-call]  # the library is not typed there
     else:
         found.register(REGISTRY)
-    found.register(StateCollector())
+    found.register(StateCollector(ask))
     return found
 
 
@@ -73,14 +80,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
             status=HTTPStatus.FORBIDDEN,
             content_type="text/plain; charset=utf-8",
         )
-    return HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_LATEST)
+    found = registry(absent if WITHOUT_DATABASE in request.META else database_gauges)
+    return HttpResponse(generate_latest(found), content_type=CONTENT_TYPE_LATEST)
 
 
 def serve_metrics() -> None:
     """Show a worker's metrics at KEEPER_METRICS_LISTEN. Raises OSError if that is taken."""
     if settings.KEEPER_METRICS_LISTEN:
         address, _, port = settings.KEEPER_METRICS_LISTEN.rpartition(":")
-        start_http_server(int(port), addr=address.strip("[]"), registry=registry())
+        start_http_server(int(port), addr=address.strip("[]"), registry=registry(bounded_gauges))
 
 
 @cache

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -46,7 +46,12 @@ _STREAM_PIECES: Final = 8
 _POLL_SECONDS: Final = 1.0
 _LIVENESS: Final = "/healthz"
 _READINESS: Final = "/readyz"
-_PROBES: Final = frozenset({_READINESS, "/metrics"})
+_METRICS: Final = "/metrics"
+_PROBES: Final = frozenset({_READINESS, _METRICS})
+# What a probe waits for its answer at most: a database that hangs never says so.
+PROBE_SECONDS: Final = 5.0
+# Set in the environ of a request for `/metrics` that must not wait for the database.
+WITHOUT_DATABASE: Final = "keeper.without_database"
 # For so long an answer of `/readyz` is given to each probe; and while one asks again, for so long.
 READY_SECONDS: Final = 1.0
 OLDEST_READY_SECONDS: Final = 10.0
@@ -102,6 +107,7 @@ class RequestThreads:
         self._longest = longest
         self._requests = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
+        self._hung: Future[Answer] | None = None
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "stream")
         self._readings: set[Reading] = set()
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
@@ -127,8 +133,13 @@ class RequestThreads:
         if environ["PATH_INFO"] == _READINESS and environ["REQUEST_METHOD"] == "GET":
             return self._readiness(environ)
         if environ["PATH_INFO"] in _PROBES:
-            return self._run(environ, self._probes, self._waiting_probes)
-        return self._run(environ, self._requests, self._waiting)
+            return self._probed(environ)
+        if not self._waiting.acquire(blocking=False):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
+        try:
+            return self._requests.submit(self._respond, environ).result()
+        finally:
+            self._waiting.release()
 
     def _readiness(self, environ: Environ) -> Answer:
         """Answer a probe as the last one: one of them asks again, and the others do not wait for it.
@@ -143,13 +154,38 @@ class RequestThreads:
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _STUCK)
             self._is_asking = True
         try:
-            answer = self._run(environ, self._probes, self._waiting_probes)
+            answer = self._probed(environ)
             with self._lock:
                 self._ready, self._ready_at = answer, time.monotonic()
             return answer
         finally:
             with self._lock:
                 self._is_asking = False
+
+    def _probed(self, environ: Environ) -> Answer:
+        """Answer a probe in time: while a check hangs, `/metrics` goes without the database."""
+        if not self._waiting_probes.acquire(blocking=False):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
+        try:
+            return self._probe(environ)
+        except TimeoutError:
+            if environ["PATH_INFO"] == _METRICS:
+                return self._respond({**environ, WITHOUT_DATABASE: True})
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, _STUCK))
+        finally:
+            self._waiting_probes.release()
+
+    def _probe(self, environ: Environ) -> Answer:
+        """Answer in the thread of probes. Raises TimeoutError if this one hangs, or an earlier one does."""
+        if self._hung and not self._hung.done():
+            raise TimeoutError
+        pending = self._probes.submit(self._respond, environ)
+        try:
+            return pending.result(PROBE_SECONDS)
+        except TimeoutError:
+            if not pending.cancel():
+                self._hung = pending
+            raise
 
     def _take_body(self, environ: Environ) -> None:
         """Read a body into memory, for whatever answers the request; a probe has none."""
@@ -159,14 +195,6 @@ class RequestThreads:
         length = 0 if environ["PATH_INFO"] in _PROBES else _length_of(environ)
         if length:
             environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
-
-    def _run(self, environ: Environ, pool: ThreadPoolExecutor, waiting: threading.Semaphore) -> Answer:
-        if not waiting.acquire(blocking=False):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
-        try:
-            return pool.submit(self._respond, environ).result()
-        finally:
-            waiting.release()
 
     def _respond(self, environ: Environ) -> Answer:
         answer = Answer("", [])

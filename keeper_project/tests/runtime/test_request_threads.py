@@ -301,9 +301,9 @@ def test_some_threads_of_the_server_are_free_whatever_waits() -> None:
     assert held + engine.MAX_WAITING < SERVER_THREADS
 
 
-def probe(threads: RequestThreads) -> tuple[str, bytes]:
+def probe(threads: RequestThreads, method: str = "GET") -> tuple[str, bytes]:
     statuses: list[str] = []
-    environ = {"PATH_INFO": "/readyz", "REQUEST_METHOD": "GET"}
+    environ = {"PATH_INFO": "/readyz", "REQUEST_METHOD": method}
     body = threads(environ, lambda status, _headers: statuses.append(status))
     return statuses[0], b"".join(body)
 
@@ -348,6 +348,39 @@ def test_a_check_that_hangs_holds_up_one_probe(monkeypatch: pytest.MonkeyPatch) 
     checks.may_answer.set()
     hanging.join(WAIT_SECONDS)
     assert probe(threads) == ("200 OK", b"3")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_first_check_that_hangs_is_answered_in_time(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(request_threads, "READY_SECONDS", 0.0)
+    monkeypatch.setattr(request_threads, "PROBE_SECONDS", 0.2)
+    checks = Checks()
+    checks.may_answer.clear()
+    threads = RequestThreads(checks, 1, longest=1000)
+
+    assert {probe(threads, method)[0] for _ in range(20)} == {"503 Service Unavailable"}
+    # Those after the first one are not even asked, so that none of them waits either.
+    assert checks.asked == 1
+    monkeypatch.setattr(request_threads, "PROBE_SECONDS", WAIT_SECONDS)
+    checks.may_answer.set()
+    until(lambda: probe(threads, method)[0] == "200 OK", "it does not come back")
+
+
+def test_metrics_go_without_a_database_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "PROBE_SECONDS", 0.2)
+    go_on = threading.Event()
+
+    def application(environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+        start_response("200 OK", [])
+        if request_threads.WITHOUT_DATABASE not in environ:
+            go_on.wait(WAIT_SECONDS)
+        return [b"some" if request_threads.WITHOUT_DATABASE in environ else b"all"]
+
+    threads = RequestThreads(application, 1, longest=1000)
+    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
+    assert threads(dict(environ), start) == [b"some"]
+    go_on.set()
+    until(lambda: threads(dict(environ), start) == [b"all"], "it does not come back")
 
 
 def test_a_chunked_body_is_refused_and_not_taken_for_an_empty_one() -> None:
