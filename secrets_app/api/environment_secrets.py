@@ -15,8 +15,15 @@ from environments_app.environments.service import find_environment
 from environments_app.models import Environment
 from environments_app.tokens import offline_copies
 from secrets_app.api import serializers as documents
-from secrets_app.api.secrets import IF_MATCH, IF_NONE_MATCH, NO_CONTENT, UNCHANGED, SecretsView, answer
-from secrets_app.api.stages import STAGE
+from secrets_app.api.base import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NO_CONTENT,
+    STAGE,
+    UNCHANGED,
+    SecretsView,
+    answer,
+)
 from secrets_app.errors import InvalidInput
 from secrets_app.persistence.secret_store import ANY, NO_STATE
 from secrets_app.queries.lookup import find_active, find_secret_by_name

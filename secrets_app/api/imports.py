@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from environments_app.environments.service import find_environment
 from secrets_app.api import serializers as documents
-from secrets_app.api.secrets import SecretsView
+from secrets_app.api.base import SecretsView
 from secrets_app.errors import InvalidInput
 from secrets_app.importing.formats.entries import FIELD
 from secrets_app.importing.formats.registry import parse

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
-from secrets_app.api.secrets import IF_NONE_MATCH, UNCHANGED, SecretsView
+from secrets_app.api.base import IF_NONE_MATCH, UNCHANGED, SecretsView
 from secrets_app.errors import TooManyItems
 from secrets_app.models import SecretVersion
 from secrets_app.models.secret import etag_of

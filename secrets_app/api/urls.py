@@ -2,6 +2,7 @@
 
 from django.urls import path, register_converter
 
+from secrets_app.api import bulk as bulk_api
 from secrets_app.api import environment_secrets as environment_secrets_api
 from secrets_app.api import imports as imports_api
 from secrets_app.api import manifests as manifests_api
@@ -31,7 +32,7 @@ urlpatterns = [
         "users/<str:username>/offboarding", offboarding_api.OffboardingView.as_view(), name="api-offboarding"
     ),
     path("secrets", secrets_api.SecretListView.as_view(), name="api-secrets"),
-    path("secrets/bulk", secrets_api.BulkView.as_view(), name="api-secrets-bulk"),
+    path("secrets/bulk", bulk_api.BulkView.as_view(), name="api-secrets-bulk"),
     path("secrets/generate", secrets_api.GenerateView.as_view(), name="api-secrets-generate"),
     path("secrets/<id:id>", secrets_api.SecretView.as_view(), name="api-secret"),
     path("secrets/<id:id>/restore", secrets_api.RestoreView.as_view(), name="api-secret-restore"),
