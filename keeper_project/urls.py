@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from audit_app import urls as audit
+from environments_app import urls as environments
 from environments_app.admin import login as admin_login
 from environments_app.views.account.sign_in import sign_out
 from keeper_project.api.reference import ApiReferenceView, ApiSchemaView
@@ -19,6 +21,8 @@ from keeper_project.views.client_download import client, client_checksum
 from keeper_project.views.dashboard import dashboard
 from keeper_project.views.health import health as health_page
 from keeper_project.views.operations import operations
+from secrets_app import urls as secrets
+from sync_app import urls as sync
 
 handler400 = "keeper_project.http.error_pages.bad_request"
 handler403 = "keeper_project.http.error_pages.forbidden"
@@ -27,10 +31,10 @@ handler500 = "keeper_project.http.error_pages.fault"
 
 api: list[URLPattern | URLResolver] = [
     # First: each request of these is compared with the addresses before it.
-    path("", include("secrets_app.api.urls")),
-    path("", include("sync_app.api.urls")),
-    path("", include("environments_app.api.urls")),
-    path("", include("audit_app.api.urls")),
+    path("", include(secrets.API)),
+    path("", include(sync.API)),
+    path("", include(environments.API)),
+    path("", include(audit.API)),
     path("reports", ReportListView.as_view(), name="api-reports"),
     path("reports/<slug:key>", ReportView.as_view(), name="api-report"),
     path("version", ServerVersionView.as_view(), name="api-server-version"),
@@ -57,10 +61,10 @@ urlpatterns = [
     path("backups/release/<slug:kind>/<uuid:uuid>", backups_views.restore_release, name="restore-release"),
     path("operations", operations, name="operations"),
     path("health", health_page, name="health"),
-    path("", include("secrets_app.urls")),
-    path("", include("sync_app.urls")),
-    path("", include("environments_app.urls")),
-    path("", include("audit_app.urls")),
+    path("", include(secrets)),
+    path("", include(sync)),
+    path("", include(environments)),
+    path("", include(audit)),
     # Before Django's own, which neither limit nor record attempts and save past the use cases.
     path("admin/login/", admin_login.enter),
     path("admin/logout/", sign_out),
