@@ -152,8 +152,8 @@ BREAKS: Final = (
     Break(
         what="audit log: a head that moved is moved all the same",
         file="audit_app/recording/event_store.py",
-        line="    return all(raw_sql.write(database, move_head, _moved(move))[0] == 1 for move in moves)",
-        broken="    return all(raw_sql.write(database, move_head, _moved(move))[0] >= 0 for move in moves)",
+        line="    return all(write(database, move_head, _moved(move))[0] == 1 for move in moves)",
+        broken="    return all(write(database, move_head, _moved(move))[0] >= 0 for move in moves)",
         tests="audit_app/tests/recording",
     ),
     Break(

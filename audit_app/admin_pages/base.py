@@ -15,7 +15,6 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.text import capfirst
 
-from audit_app.admin_pages import sections
 from audit_app.admin_pages.attention import Attention, AttentionFilter
 from audit_app.admin_pages.columns import EMPTY, shown
 from audit_app.admin_pages.export import export_csv
@@ -24,6 +23,7 @@ from audit_app.admin_pages.history import has_history, history_of, history_url
 from audit_app.admin_pages.paginator import BoundedPaginator
 from audit_app.admin_pages.related import related_lists
 from audit_app.admin_pages.search_words import search_words
+from audit_app.admin_pages.sections import sections_of_columns, sections_of_form
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -67,8 +67,8 @@ class OperatorAdmin(ModelAdmin):
         """Return the fields of a form under its sections, and columns that are shown by what they are."""
         fields = self.get_fields(request, obj)
         if not self._is_form(request, obj):
-            return sections.of_columns(self.model, fields)
-        return sections.of_form(fields, self.sections)
+            return sections_of_columns(self.model, fields)
+        return sections_of_form(fields, self.sections)
 
     def render_change_form(
         self,
@@ -113,7 +113,7 @@ class OperatorAdmin(ModelAdmin):
         rest = [name for name in self.shown_columns() if name not in shown and name != "id"]
         return [
             Fieldset(form, name or "Details", readonly_fields=options["fields"], model_admin=self, **options)
-            for name, options in sections.of_columns(self.model, rest)
+            for name, options in sections_of_columns(self.model, rest)
         ]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

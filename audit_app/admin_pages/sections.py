@@ -11,7 +11,9 @@ _IDENTIFIERS: Final = frozenset(
 )
 
 
-def of_columns(model: type[models.Model], names: Sequence[Any]) -> list[tuple[str | None, dict[str, Any]]]:
+def sections_of_columns(
+    model: type[models.Model], names: Sequence[Any]
+) -> list[tuple[str | None, dict[str, Any]]]:
     """Return fieldsets of columns that are only shown: first what the object is, then times, identifiers."""
     groups: dict[str | None, list[Any]] = {None: [], "Times": [], "Identifiers": []}
     for name in names:
@@ -19,7 +21,7 @@ def of_columns(model: type[models.Model], names: Sequence[Any]) -> list[tuple[st
     return [(heading, _options(heading, fields)) for heading, fields in groups.items() if fields]
 
 
-def of_form(
+def sections_of_form(
     names: Sequence[Any], sections: Sequence[tuple[str, str]]
 ) -> list[tuple[str | None, dict[str, Any]]]:
     """Return the fieldsets of a form: fields without a section first, then each section that has some."""

@@ -15,7 +15,7 @@ from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 # Whose manifests may list created rows.
 LISTING: Final = frozenset({Action.SECRET_CREATE})
 _MANIFESTS_PER_QUERY: Final = 200
-_BATCH: Final = 500
+ROWS_AT_ONCE: Final = 500
 
 
 class Position(NamedTuple):
@@ -68,7 +68,9 @@ def _positions(manifests: Collection[int]) -> Mapping[int, Sequence[Position]]:
         # As text, so that a time which is none ends nothing: the chain names the event.
         events = AuditEvent.objects.filter(manifest__in=some).order_by()
         columns = ("manifest_id", "action", "outcome", "stream", "sequence", Cast("at", CharField()))
-        for manifest, action, outcome, *position in events.values_list(*columns).iterator(chunk_size=_BATCH):
+        for manifest, action, outcome, *position in events.values_list(*columns).iterator(
+            chunk_size=ROWS_AT_ONCE
+        ):
             if action in LISTING and outcome == Outcome.ALLOWED:
                 found[manifest].append(Position(*position))
     return found

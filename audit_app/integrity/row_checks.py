@@ -1,17 +1,16 @@
 """The check of a table of authenticated rows: each is as Keeper wrote it, and in its newest state."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from django.db.models import QuerySet
 
 from audit_app.integrity.check_registry import Problem
+from audit_app.integrity.listed_rows import ROWS_AT_ONCE
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.integrity.row_state import latest_digests, mismatches
 
 Row = TypeVar("Row", bound=AuthenticatedRow)
-
-_BATCH: Final = 500
 
 
 def check_rows(
@@ -49,7 +48,7 @@ def batches(rows: QuerySet[Row]) -> Iterator[list[Row]]:
     """
     last = 0
     ordered = rows.order_by("pk")
-    while batch := list(ordered.filter(pk__gt=last)[:_BATCH]):
+    while batch := list(ordered.filter(pk__gt=last)[:ROWS_AT_ONCE]):
         last = batch[-1].pk
         yield batch
 

@@ -19,12 +19,11 @@ from django.db.models.functions import Cast
 from audit_app.crypto.canonical_json import Json, parsed_details
 from audit_app.events.actions import Outcome
 from audit_app.integrity.check_registry import Problem
-from audit_app.integrity.listed_rows import LISTING, listed_rows
+from audit_app.integrity.listed_rows import LISTING, ROWS_AT_ONCE, listed_rows
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import AuditEvent, ReadManifestItem
 
 _DETAIL: Final = "rows"
-_BATCH: Final = 500
 
 
 class LatestDigest(NamedTuple):
@@ -94,7 +93,7 @@ def _detailed(actions: Iterable[str], uuids: Sequence[UUID] | None) -> Iterator[
     # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
     # As text, so that a time which is none ends nothing: the chain names the event.
     columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
-    for details, stream, sequence, at in columns.order_by().iterator(chunk_size=_BATCH):
+    for details, stream, sequence, at in columns.order_by().iterator(chunk_size=ROWS_AT_ONCE):
         for uuid, digest in _recorded_rows(details).items():
             yield uuid, LatestDigest(digest, stream, sequence, at)
 
@@ -144,7 +143,7 @@ def lost_rows() -> Iterator[Problem]:
     for model in apps.get_models():
         if issubclass(model, AuthenticatedRow):
             stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
-            standing.difference_update(map(str, stored.iterator(chunk_size=_BATCH)))
+            standing.difference_update(map(str, stored.iterator(chunk_size=ROWS_AT_ONCE)))
     # What was removed in the meantime has its event by now.
     later = latest_digests(actions) if standing else {}
     for uuid in sorted(standing):

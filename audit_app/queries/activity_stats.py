@@ -22,7 +22,7 @@ from audit_app.models import AuditEvent, deployment_uuid
 
 # An event may be committed slightly after its own timestamp.
 _SETTLED: Final = timedelta(hours=1)
-_KEPT_SECONDS: Final = 40 * 86_400
+_COUNTS_KEPT_SECONDS: Final = 40 * 86_400
 _MANY: Final = 10_000
 _FRESH_SECONDS: Final = 60
 
@@ -88,7 +88,7 @@ def _counted(unit: _Unit, begins: list[datetime]) -> dict[datetime, Mapping[Kind
         fresh = _count(unit, missing[0], missing[-1] + unit.length)
         known |= {begin: fresh.get(begin, {}) for begin in missing}
         settled = {begin for begin in missing if timezone.now() > begin + unit.length + _SETTLED}
-        _keep(unit, {begin: known[begin] for begin in settled}, _KEPT_SECONDS)
+        _keep(unit, {begin: known[begin] for begin in settled}, _COUNTS_KEPT_SECONDS)
         going_on = {begin: known[begin] for begin in missing if begin not in settled}
         if sum(sum(kinds.values()) for kinds in going_on.values()) >= _MANY:
             _keep(unit, going_on, _FRESH_SECONDS)

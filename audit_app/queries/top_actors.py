@@ -12,7 +12,7 @@ from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, deployment_uuid
 
-_KEPT_SECONDS: Final = 300
+_ACTORS_KEPT_SECONDS: Final = 300
 
 
 class Active(NamedTuple):
@@ -37,5 +37,5 @@ def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
             events = events.filter(stream__in=names)
         rows = events.order_by().values_list("actor_name", "actor_kind").annotate(count=Count("id"))
         known = list(rows.order_by("-count", "actor_name")[:limit])
-        cache.set(key, known, _KEPT_SECONDS)
+        cache.set(key, known, _ACTORS_KEPT_SECONDS)
     return [Active(*row) for row in known]

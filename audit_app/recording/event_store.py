@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
-from audit_app.db import bulk_sql, joint_queries, raw_sql
+from audit_app.db import bulk_sql
 from audit_app.db.batches import in_batches
-from audit_app.db.joint_queries import Statement, written_and_committed, written_by_each
+from audit_app.db.joint_queries import Rows, Statement, rows_of, written_and_committed, written_by_each
+from audit_app.db.raw_sql import write
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -57,7 +58,7 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    return heads_of(joint_queries.rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams)))
+    return heads_of(rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams)))
 
 
 def heads_to_lock(streams: Collection[str]) -> Statement:
@@ -72,7 +73,7 @@ def heads_to_see(streams: Collection[str]) -> Statement:
     return Statement(f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks})", [*streams])  # noqa: S608 - our own names
 
 
-def heads_of(rows: joint_queries.Rows) -> dict[str, Head]:
+def heads_of(rows: Rows) -> dict[str, Head]:
     """Return the (sequence, hash) of the streams of rows."""
     return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
 
@@ -99,8 +100,8 @@ def append(entries: Sequence[Entry], moves: Sequence[Move], *, is_last: bool = F
     if len(rows) > 1:
         bulk_sql.insert(insert, rows)
     else:
-        raw_sql.write(database, insert.head + insert.row, rows[0])
-    return all(raw_sql.write(database, move_head, _moved(move))[0] == 1 for move in moves)
+        write(database, insert.head + insert.row, rows[0])
+    return all(write(database, move_head, _moved(move))[0] == 1 for move in moves)
 
 
 def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) -> bool:

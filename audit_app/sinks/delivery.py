@@ -46,7 +46,7 @@ def deliver_checkpoints(*, at_once: bool = False) -> int:
 
 def deliver_events(*, at_once: bool = False) -> int:
     """Give each sink of KEEPER_EVENT_SINKS the committed events that it has not taken; as above."""
-    return _deliver_to(event_sinks(), event_stream.begin, _send_events, at_once)
+    return _deliver_to(event_sinks(), event_stream.begin_events, _send_events, at_once)
 
 
 def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on

@@ -17,7 +17,7 @@ from audit_app.recording import event_store
 _LINES_PER_BATCH: Final = 500
 
 
-def begin(state: SinkState) -> None:
+def begin_events(state: SinkState) -> None:
     """Let a new sink begin with what happens from now on; `keeper audit-export` gives what was before."""
     heads = StreamHead.objects.values_list("stream", "sequence")
     StreamCursor.objects.bulk_create(

@@ -20,7 +20,7 @@ from audit_app.network.outbound import normalised_endpoint, require_permitted_li
 from audit_app.network.outbound_limits import limited
 from core.errors import BadEndpoint, OutboundError
 from environments_app.errors import KeysUnavailable
-from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, Key, KeySet, read_key_set
+from environments_app.trusts.jwt.key_sets import MAX_KEY_SET_BYTES, BadKeySet, Key, KeySet, read_key_set
 from environments_app.trusts.jwt.strict_json import BadJson, read_object
 
 COOL_DOWN_SECONDS: Final = 60
@@ -98,7 +98,7 @@ def fetch_keys(source: KeySource) -> KeySet:
     if source.jwks:
         return _pasted(source.jwks)
     try:
-        with limited(_FETCH_SECONDS, most=2 * MAX_BYTES):
+        with limited(_FETCH_SECONDS, most=2 * MAX_KEY_SET_BYTES):
             return read_key_set(_fetched(source.jwks_url or _discovered(source.issuer)))
     except (BadKeySet, BadEndpoint, OutboundError) as error:
         raise KeysUnavailable(f"The keys of the issuer cannot be used: {error}", COOL_DOWN_SECONDS) from error
@@ -182,7 +182,7 @@ def _discovered(issuer: str) -> str:
 def _fetched(url: str) -> bytes:
     """Return what is at an address. Raises KeysUnavailable, BadEndpoint, OutboundError."""
     try:
-        with session(most=MAX_BYTES) as http:
+        with session(most=MAX_KEY_SET_BYTES) as http:
             response = http.get(require_key_url(url), headers={"Accept": "application/json"})
     except (requests.RequestException, OSError) as error:
         raise KeysUnavailable("The issuer does not answer.", COOL_DOWN_SECONDS) from error

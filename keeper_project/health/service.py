@@ -30,7 +30,7 @@ from audit_app.interfaces.keyring import keyring
 from audit_app.queries import search_index
 from core.errors import KeeperError, ServiceAway
 from keeper_project.health.status import failing_systems
-from keeper_project.runtime import process_states
+from keeper_project.runtime.process_states import process_problems
 from keeper_project.runtime.worker.heartbeat import last_beat
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 from secrets_app.read_engine.engine import SLOW_SECONDS, read_engine
@@ -241,7 +241,7 @@ def processes() -> None:
 
     Raises HealthFailure if one is.
     """
-    if found := process_states.problems():
+    if found := process_problems():
         raise HealthFailure("; ".join(found))
 
 

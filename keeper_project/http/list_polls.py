@@ -25,7 +25,7 @@ from secrets_app.values.names import validate_prefix
 _LIST: Final = re.compile(r"/api/environments/([^/]+)/(manifest|export)")
 _VIEWS: Final = {MANIFEST: "api-manifest", EXPORT: "api-export"}
 # What both views allow.
-_ALLOWED: Final = ("Allow", "GET, HEAD, OPTIONS")
+_POLL_ALLOWED: Final = ("Allow", "GET, HEAD, OPTIONS")
 _JSON: Final = EXPORT_RENDERERS[0].format
 _FORMS: Final = frozenset(each.format for each in EXPORT_RENDERERS)
 
@@ -35,7 +35,7 @@ def list_poll(environ: Environ) -> PlainPoll | None:
     known = environ.get("HTTP_IF_NONE_MATCH")
     named = _LIST.fullmatch(get_path_info(environ)) if known and has_no_body(environ) else None
     scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    asked = _asked(environ, named[2]) if named and scheme == "Bearer" else None
+    asked = _polled(environ, named[2]) if named and scheme == "Bearer" else None
     caller = caller_of(environ, token) if asked else None
     if named is None or asked is None or caller is None:
         return None
@@ -44,7 +44,7 @@ def list_poll(environ: Environ) -> PlainPoll | None:
     return PlainPoll(poll, _VIEWS[named[2]], _headers, UNCHANGED_LISTS.labels(named[2]))
 
 
-def _asked(environ: Environ, kind: str) -> tuple[str, str] | None:
+def _polled(environ: Environ, kind: str) -> tuple[str, str] | None:
     """Return the prefix and the form that are asked for; None if anything else is."""
     text, accepted = environ.get("QUERY_STRING", ""), environ.get("HTTP_ACCEPT", "")
     query = QueryDict(text).dict() if text else {}
@@ -61,4 +61,4 @@ def _asked(environ: Environ, kind: str) -> tuple[str, str] | None:
 
 
 def _headers(etag: str) -> Headers:
-    return [_ALLOWED, ("ETag", f'"{etag}"')]
+    return [_POLL_ALLOWED, ("ETag", f'"{etag}"')]

@@ -33,7 +33,7 @@ _PATH: Final = "/api/secrets"
 _VIEW: Final = "api-secrets"
 _ENVIRONMENT: Final = "environment"
 _PARAMETERS: Final = frozenset({"limit", "cursor", "ordering", _ENVIRONMENT})
-_ALLOWED: Final = ("Allow", "GET, POST, HEAD, OPTIONS")
+_LIST_ALLOWED: Final = ("Allow", "GET, POST, HEAD, OPTIONS")
 _DOCUMENT: Final = SecretDocument()
 _RENDERER: Final = JsonRenderer()
 
@@ -51,7 +51,7 @@ class PlainLists:
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer; None is for Django."""
         started = time.perf_counter()
-        parameters = _asked(environ)
+        parameters = _parameters(environ)
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         caller = caller_of(environ, token) if parameters is not None and scheme == "Bearer" else None
         common = self._common_headers.of(environ) if caller else None
@@ -61,13 +61,13 @@ class PlainLists:
         body = _page(environ, parameters, caller)
         if body is None:
             return None
-        own = [("Content-Type", MEDIA_TYPE), _ALLOWED, ("Content-Length", str(len(body)))]
+        own = [("Content-Type", MEDIA_TYPE), _LIST_ALLOWED, ("Content-Length", str(len(body)))]
         answer = Answer("200 OK", [*common, ("X-Request-ID", caller[-1]), *own], [body])
         times_of(_VIEW, "GET", "2xx").observe(time.perf_counter() - started)
         return answer
 
 
-def _asked(environ: Environ) -> Mapping[str, str] | None:
+def _parameters(environ: Environ) -> Mapping[str, str] | None:
     """Return the parameters of a plain page; None if anything else is asked for."""
     if environ.get("SCRIPT_NAME") or get_path_info(environ) != _PATH or not has_no_body(environ):
         return None

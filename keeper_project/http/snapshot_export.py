@@ -27,7 +27,7 @@ _FORM: Final = "json"
 _QUERIES: Final = frozenset({"", "format=json"})
 _ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 # What ExportView allows.
-_ALLOWED: Final = "GET, HEAD, OPTIONS"
+_EXPORT_ALLOWED: Final = "GET, HEAD, OPTIONS"
 
 
 class SnapshotExportMiddleware(Middleware):
@@ -66,7 +66,7 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         return plain_problem_response(problem)
     if values is None:
         return None
-    headers = {"Allow": _ALLOWED, "ETag": f'"{state}"', "Content-Length": str(len(values))}
+    headers = {"Allow": _EXPORT_ALLOWED, "ETag": f'"{state}"', "Content-Length": str(len(values))}
     return HttpResponse(values, content_type=MEDIA_TYPE, headers=headers)
 
 

@@ -28,7 +28,7 @@ class ProcessState(ctypes.Structure):
     ]
 
 
-def share(names: Sequence[str]) -> None:
+def share_states(names: Sequence[str]) -> None:
     """Make the shared memory for processes of these names, to be called before they are forked."""
     size = ctypes.sizeof(ProcessState)
     memory = mmap.mmap(-1, size * len(names))
@@ -47,7 +47,7 @@ def note_ready(name: str) -> None:
         _states[name].ready = 1
 
 
-def problems() -> list[str]:
+def process_problems() -> list[str]:
     """Return a sentence for each process that is away, or was restarted a moment ago."""
     return [_problem(name, state) for name, state in _states.items() if state.failures]
 

@@ -19,7 +19,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from keeper_project.runtime import process_states
+from keeper_project.runtime.process_states import ending, share_states, state_of
 
 # What a child may take to finish what it has begun; the units of systemd wait longer (docs/deployment.md).
 STOP_SECONDS: Final = 25.0
@@ -93,7 +93,7 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     gc.enable()
     _limit_arenas()
     refuse_core_dumps()
-    process_states.share([child.name for child in children])
+    share_states([child.name for child in children])
     with _signals_held():
         return _Supervisor(children, report).run()
 
@@ -169,13 +169,13 @@ class _Supervisor:
             if kept.process is None:
                 self._start(kept)
             else:
-                kept.failures = process_states.state_of(kept.child.name).failures = 0
+                kept.failures = state_of(kept.child.name).failures = 0
                 self._report(Incident(name=kept.child.name, exit_code=None))
 
     def _start(self, kept: _Kept) -> None:
         kept.process = _fork(kept.child.run, kept.child.name)
         kept.since = time.monotonic()
-        state = process_states.state_of(kept.child.name)
+        state = state_of(kept.child.name)
         state.started_at, state.starts_at = time.time(), 0.0
 
     def _take_ended(self) -> None:
@@ -203,17 +203,17 @@ class _Supervisor:
         return False
 
     def _note_end(self, kept: _Kept, exit_code: int) -> None:
-        name, state = kept.child.name, process_states.state_of(kept.child.name)
+        name, state = kept.child.name, state_of(kept.child.name)
         lived = time.monotonic() - kept.since
         kept.process = None
         if kept.child.required and not state.ready:
-            self.reason = f"The {name} {process_states.ending(exit_code)}."
+            self.reason = f"The {name} {ending(exit_code)}."
             return
         kept.failures = 1 if lived >= STEADY_SECONDS else kept.failures + 1
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(kept.failures - 1, 16))
         kept.start_at = time.monotonic() + wait
         state.failures, state.exit_code, state.starts_at = kept.failures, exit_code, time.time() + wait
-        how = process_states.ending(exit_code)
+        how = ending(exit_code)
         logger.error("the %s %s after %d s; it starts again in %d s", name, how, lived, wait)
         self._report(Incident(name=name, exit_code=exit_code, failures=kept.failures, wait_seconds=wait))
 

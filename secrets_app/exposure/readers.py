@@ -25,7 +25,7 @@ from secrets_app.models import Secret
 _HANDS_OUT: Final = sorted(READS - {Action.SECRET_COMPARE})
 _READER: Final = ("actor_uuid", "actor_kind", "actor_name")
 # A reader's uuid, kind and name, the numbers of the versions, how many reads, and the last.
-_Row: TypeAlias = tuple[UUID, str, str, list[int], int, datetime]
+_ReadRow: TypeAlias = tuple[UUID, str, str, list[int], int, datetime]
 
 
 @dataclass
@@ -83,7 +83,7 @@ def seen_by(*, actor: Principal, secret: Secret, since: datetime | None = None) 
     return sorted(viewers.values(), key=attrgetter("last_at"), reverse=True)
 
 
-def _grouped(actor: Principal, secret: Secret, since: datetime | None) -> Iterator[_Row]:
+def _grouped(actor: Principal, secret: Secret, since: datetime | None) -> Iterator[_ReadRow]:
     """Yield the reads of a secret alone, and those along with others, by reader and version."""
     # Of a secret that programs read all day, only its own index is narrow.
     wanted: dict[str, Any] = {"outcome": Outcome.ALLOWED, "action__unindexed__in": _HANDS_OUT}

@@ -37,7 +37,7 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
     """
     refuse_in_transaction("data keys are wrapped anew")
     kms_uri = scope.key_uri_of(provider_named(KMS))
-    return wrap_each(unmoved(scope), lambda row: _move(row, scope, migration, kms_uri))
+    return wrap_each(unmoved(scope), lambda row: _move_row(row, scope, migration, kms_uri))
 
 
 def put_wraps(row: DataKey, scope: Scope, *, own: WrappedKey, other: WrappedKey, step: str) -> bool:
@@ -65,7 +65,7 @@ def put_wraps(row: DataKey, scope: Scope, *, own: WrappedKey, other: WrappedKey,
     return bool(changed)
 
 
-def _move(row: DataKey, scope: Scope, migration: KeyMigration, kms_uri: str) -> None:
+def _move_row(row: DataKey, scope: Scope, migration: KeyMigration, kms_uri: str) -> None:
     key = unwrap(row)
     if row.provider == KMS:
         local = rewrap(row, key, by=LOCAL, key_uri=migration.local_key_uri)

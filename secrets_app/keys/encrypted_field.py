@@ -14,10 +14,9 @@ from django.db.models.lookups import Exact, IsNull
 
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import Receipt
-from secrets_app.envelope import format as envelope_format
-from secrets_app.envelope import seal
 from secrets_app.envelope.context import Context
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope.format import check, data_key_id
+from secrets_app.envelope.seal import PlainKey, open_envelope, seal
 from secrets_app.errors import EnvelopeError, KeyRefused, NotCommitted, PlaintextRefused, WrongContext
 from secrets_app.keys import fingerprints, legacy_fernet
 from secrets_app.keys.data_keys import plain_key
@@ -39,7 +38,7 @@ class Sealed:
     @classmethod
     def of(cls, plaintext: bytes, *, data_key: PlainKey, context: Context) -> Self:
         """Seal a value for a place; raises InvalidPlaintext if it is empty or too large."""
-        return cls(seal.seal(plaintext, data_key=data_key, context=context), context)
+        return cls(seal(plaintext, data_key=data_key, context=context), context)
 
     @property
     def context(self) -> Context | None:
@@ -50,7 +49,7 @@ class Sealed:
         """The id of the data key, None of the older scheme; raises Malformed or UnknownFormat if neither."""
         if legacy_fernet.is_legacy(self.envelope):
             return None
-        return envelope_format.data_key_id(self.envelope)
+        return data_key_id(self.envelope)
 
     def with_context(self, context: Context | Callable[[], Context]) -> "Sealed":
         """Return the same envelope bound to a context (or to a function that returns it on opening)."""
@@ -80,7 +79,7 @@ class Sealed:
         """
         context = self._require_context()
         require_proof(receipt, context.row)
-        return seal.open_envelope(self.envelope, data_key_for=lambda _: key, context=context)
+        return open_envelope(self.envelope, data_key_for=lambda _: key, context=context)
 
     def matches_fingerprint(self, fingerprint: bytes) -> bool:
         """Return whether this opens in its place and holds the value of a fingerprint.
@@ -109,7 +108,7 @@ class Sealed:
     def _plaintext(self, context: Context) -> bytes:
         if legacy_fernet.is_legacy(self.envelope):
             return legacy_fernet.open_token(self.envelope, context)
-        return seal.open_envelope(
+        return open_envelope(
             self.envelope,
             data_key_for=lambda key_id: plain_key(key_id, environment=context.environment),
             context=context,
@@ -285,7 +284,7 @@ class EncryptedField(_BinaryField):
         try:
             envelope = b64decode(value.encode("ascii"), validate=True)
             if not legacy_fernet.is_legacy(envelope):
-                envelope_format.check(envelope)
+                check(envelope)
         except (AttributeError, UnicodeEncodeError, binascii.Error, EnvelopeError) as error:
             raise ValidationError(f"{self.name} takes an envelope in base64") from error
         return Sealed(envelope)

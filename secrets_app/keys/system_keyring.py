@@ -35,9 +35,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Place, Purpose, Signature
 from audit_app.models import AuditEvent, deployment_uuid
-from secrets_app.envelope import seal
 from secrets_app.envelope.context import NO_ENVIRONMENT, Context
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope.seal import PlainKey, open_envelope, seal
 from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.providers.registry import provider
@@ -146,11 +145,11 @@ class SystemKeyring:
 
     def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
         key = (self._pinned or self._open_keys()).active[purpose]
-        return seal.seal(content, data_key=key, context=_context(place))
+        return seal(content, data_key=key, context=_context(place))
 
     def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
         try:
-            return seal.open_envelope(
+            return open_envelope(
                 envelope, data_key_for=lambda key_id: self._key(purpose, key_id), context=_context(place)
             )
         except EnvelopeError as error:

@@ -21,9 +21,8 @@ from audit_app.models.uuid_model import uuid_text
 from audit_app.recording.recorder import AuditObject, EventDraft
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
-from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionAad
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope.seal import PlainKey, seal_bound
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, search_text, tags_mac
 from secrets_app.secret_types.registry import Facts, SecretType
@@ -134,7 +133,7 @@ class NewRows:
         row_mac = self._row_mac(secret_uuid, described, number)
         fingerprint = fingerprints.fingerprint(plaintext)
         binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), number)
-        envelope = seal.seal_bound(plaintext, data_key=self._data_key, binding=binding)
+        envelope = seal_bound(plaintext, data_key=self._data_key, binding=binding)
         digest = digest_message(
             version=version_uuid,
             secret=secret_uuid,

@@ -32,25 +32,25 @@ class EnvironmentValues:
         self._bindings = VersionAad(deployment=deployment_uuid(), environment=environment)
         self._keys: dict[bytes, PlainKey] = {}
 
-    def opened(self, envelope: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
+    def opened(self, stored: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
         """Return the value of a version; raises as `Sealed.open` does."""
         require_proof(self._receipt, version)
-        return self._opened(envelope, version.bytes, secret.bytes, number)
+        return self._opened(stored, version.bytes, secret.bytes, number)
 
     def opened_all(self, rows: Sequence[CurrentRow]) -> list[bytes]:
         """Return the values of versions in their order; raises as `opened` does."""
         require_proofs(self._receipt, [row.version for row in rows])
         return [
-            self._opened(envelope, version, bytes.fromhex(secret.replace("-", "")), number)
-            for version, secret, _, number, envelope, _ in rows
+            self._opened(stored, version, bytes.fromhex(secret.replace("-", "")), number)
+            for version, secret, _, number, stored, _ in rows
         ]
 
-    def _opened(self, envelope: bytes, version: bytes, secret: bytes, number: int) -> bytes:
+    def _opened(self, stored: bytes, version: bytes, secret: bytes, number: int) -> bytes:
         try:
-            check(envelope)
-            key = self._keys.get(envelope[DATA_KEY_ID]) or self._taken(envelope[DATA_KEY_ID])
+            check(stored)
+            key = self._keys.get(stored[DATA_KEY_ID]) or self._taken(stored[DATA_KEY_ID])
             binding = self._bindings.of(version, secret, number)
-            return seal.open_bound(envelope, data_key=key, binding=binding)
+            return seal.open_bound(stored, data_key=key, binding=binding)
         except (EnvelopeError, KeyRefused):
             context = version_context(
                 version=UUID(bytes=version),
@@ -58,7 +58,7 @@ class EnvironmentValues:
                 number=number,
                 environment=self._environment,
             )
-            return Sealed(envelope, context).open(self._receipt)
+            return Sealed(stored, context).open(self._receipt)
 
     def sealed(
         self, plaintext: bytes, *, data_key: PlainKey, version: UUID, secret: UUID, number: int

@@ -61,7 +61,7 @@ def _private(block: pem.Block) -> Facts:
 def _openssh(block: pem.Block) -> Facts:
     container = None
     try:
-        container = ssh_wire.container(block.content)
+        container = ssh_wire.read_container(block.content)
         supported = ssh_wire.key_type(container.public_blob) in _TYPES
     except ssh_wire.Truncated:
         supported = True

@@ -30,7 +30,7 @@ class Container:
     _private: bytes = field(default=b"", repr=False)
 
 
-def container(content: bytes) -> Container:
+def read_container(content: bytes) -> Container:
     """Read the container in the decoded PEM block `content`. Raises Truncated if it is none with one key."""
     if not content.startswith(_MAGIC):
         raise Truncated

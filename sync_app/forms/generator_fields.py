@@ -37,7 +37,7 @@ def settings_of(cleaned: Mapping[str, Any], *, prefix: str) -> dict[str, str]:
     return {"kind": kind, "options": json.dumps(changed, sort_keys=True)}
 
 
-def initial_of(settings: Mapping[str, str], *, prefix: str) -> dict[str, Any]:
+def generator_initial(settings: Mapping[str, str], *, prefix: str) -> dict[str, Any]:
     """Return what the fields begin with, from a rotator's settings."""
     kind = settings.get("kind", "password")
     options = json.loads(settings.get("options") or "{}")

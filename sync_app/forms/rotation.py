@@ -129,7 +129,7 @@ class ConnectionForm(forms.Form):
     def initial_of(policy: RotationPolicy) -> dict[str, Any]:
         """Return what the form of new credentials begins with: the settings as they are."""
         if policy.rotator == GENERATED:
-            return generator_fields.initial_of(policy.settings, prefix=_SETTING)
+            return generator_fields.generator_initial(policy.settings, prefix=_SETTING)
         return {_SETTING + name: text for name, text in policy.settings.items()}
 
     def _named(self, prefix: str) -> dict[str, str]:

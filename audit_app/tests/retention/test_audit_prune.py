@@ -30,7 +30,7 @@ from audit_app.retention import schedule as retention_schedule
 from audit_app.retention.bundle_writer import bundle_until
 from audit_app.retention.prune import Pruned, prune
 from audit_app.retention.rules import OldEvent, is_passing
-from audit_app.sinks.event_stream import begin
+from audit_app.sinks.event_stream import begin_events
 from audit_app.sinks.registry import event_sinks
 from audit_app.tests.crypto.test_checkpoint_statement import set_back
 from audit_app.tests.events.test_audit_export import verified
@@ -201,7 +201,7 @@ def sink_down(tmp_path: Path, settings: Settings) -> None:
 def sink_lags(tmp_path: Path, settings: Settings) -> None:
     settings.KEEPER_EVENT_SINKS = [f"file:{tmp_path / 'events'}"]
     state = SinkState.objects.create(name=event_sinks()[0].name)
-    begin(state)
+    begin_events(state)
     state.cursors.update(sequence=1)
 
 

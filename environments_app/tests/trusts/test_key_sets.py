@@ -7,7 +7,7 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer
-from environments_app.trusts.jwt.key_sets import MAX_BYTES, BadKeySet, read_key_set
+from environments_app.trusts.jwt.key_sets import MAX_KEY_SET_BYTES, BadKeySet, read_key_set
 
 PUBLIC = Issuer().public()
 
@@ -61,7 +61,15 @@ def test_a_private_key_is_not_used_and_not_taken() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"keys": {}}', '{"keys": []}', '{"keys": [], "keys": []}', "x" * (MAX_BYTES + 1)],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"keys": {}}',
+        '{"keys": []}',
+        '{"keys": [], "keys": []}',
+        "x" * (MAX_KEY_SET_BYTES + 1),
+    ],
 )
 def test_what_is_no_key_set_is_refused(text: str) -> None:
     with pytest.raises(BadKeySet):

@@ -14,7 +14,7 @@ Key: TypeAlias = RSAKey | ECKey | OKPKey
 KeySet: TypeAlias = Mapping[tuple[str, str], Key]
 
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
-MAX_BYTES: Final = 256 * 1024
+MAX_KEY_SET_BYTES: Final = 256 * 1024
 MAX_KEY_ID: Final = 200
 _MAX_KEYS: Final = 100
 # The members of a public key, by its type and curve, with the algorithm that it is for.
@@ -43,7 +43,7 @@ def read_key_set(text: bytes | str, *, pasted: bool = False) -> KeySet:
     Two keys of one id are ambiguous, and both are left out. Raises BadKeySet if none is left; and for a
     `pasted` set with a private key, which must not be stored.
     """
-    if len(text) > MAX_BYTES:
+    if len(text) > MAX_KEY_SET_BYTES:
         raise BadKeySet("The key set is too large.")
     try:
         listed = read_object(text).get("keys")

@@ -21,7 +21,7 @@ def read_object(text: bytes | str) -> dict[str, Any]:
     try:
         found = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=_unique_names,
             parse_constant=_refuse_constant,
         )
     except BadJson:
@@ -34,7 +34,7 @@ def read_object(text: bytes | str) -> dict[str, Any]:
     return found
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise BadJson("a name comes twice", duplicate=True)

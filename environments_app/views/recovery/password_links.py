@@ -30,7 +30,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
         raise Http404
     form = ForgottenForm(request.POST or None)
     if not form.is_valid():
-        return _page(request, "password_forgotten.html", form)
+        return _password_page(request, "password_forgotten.html", form)
     try:
         request_reset(email=form.cleaned_data["email"], address=address_of(request))
     except TooManyRefusals as error:
@@ -48,7 +48,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     """Set a password with the code of a link. To open the page uses nothing up: mail scanners do that."""
     form = ChosenForm(request.POST or None)
     if not form.is_valid():
-        return _page(request, "password_choose.html", form)
+        return _password_page(request, "password_choose.html", form)
     given = form.cleaned_data
     try:
         choose_password(
@@ -58,17 +58,17 @@ def choose(request: HttpRequest) -> HttpResponse:
             request_id=request_id_of(request),
         )
     except LinkEnded as error:
-        return _page(request, "password_choose.html", form, ended=str(error))
+        return _password_page(request, "password_choose.html", form, ended=str(error))
     except InvalidField as error:
         show_refusal(form, error)
-        return _page(request, "password_choose.html", form)
+        return _password_page(request, "password_choose.html", form)
     except TooManyRefusals as error:
         return _too_many(request, "password_choose.html", form, error)
     messages.success(request, "Password saved. Sign in with it.")
     return redirect("sign-in")
 
 
-def _page(
+def _password_page(
     request: HttpRequest, template: str, form: ForgottenForm | ChosenForm, *, ended: str = ""
 ) -> HttpResponse:
     context = {"form": form, "ended": ended, "resets": resets_are_on()}

@@ -61,7 +61,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def _no_supervisor() -> Iterator[None]:
     yield
-    process_states.share(["worker"])
+    process_states.share_states(["worker"])
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
     ExternalSystem.objects.create(kind=System.MAIL, failures=2, detail="10.1.2.3 does not answer")
     settings.KEEPER_EMBEDDED_WORKER = False
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
-    process_states.share(["worker"])
+    process_states.share_states(["worker"])
     monkeypatch.setattr(process_states.state_of("worker"), "failures", 1)
     settings.KEEPER_DATA_DIR = "/nowhere"
     failed = {
@@ -192,7 +192,7 @@ def test_it_asks_no_broker_where_there_is_none(settings: Settings, monkeypatch: 
 
 
 def test_it_tells_of_a_process_that_is_away_until_it_runs_steadily(data: Path) -> None:
-    process_states.share(["web server", "worker"])
+    process_states.share_states(["web server", "worker"])
     health.processes()
     state = process_states.state_of("worker")
     state.failures, state.exit_code, state.starts_at = 1, -9, 3600.0

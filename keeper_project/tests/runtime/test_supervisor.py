@@ -184,7 +184,7 @@ def test_each_end_is_reported_by_another_process_and_then_that_it_lives(
 
     def report(incident: Incident) -> None:
         with told.open("a") as lines:
-            lines.write(f"{incident.exit_code} {incident.failures} {process_states.problems()}\n")
+            lines.write(f"{incident.exit_code} {incident.failures} {process_states.process_problems()}\n")
         if incident.exit_code is None:
             os.kill(os.getppid(), signal.SIGTERM)
 
@@ -237,7 +237,7 @@ def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhe
         time.sleep(LIFE_SECONDS)
 
     monkeypatch.setattr(process_states, "_states", {})
-    process_states.share(["killed one"])
+    process_states.share_states(["killed one"])
     kept = runtime_supervisor._Kept(Child("killed one", run))
     with runtime_supervisor._signals_held():
         supervisor = runtime_supervisor._Supervisor([], None, [kept])

@@ -46,7 +46,7 @@ class Misread(NamedTuple):
     spoiling: list[str]
 
 
-def written(values: Mapping[str, str]) -> bytes:
+def dotenv_bytes(values: Mapping[str, str]) -> bytes:
     """Return the file: comments that name what is misread, then a line for each value."""
     comments = "".join(f"# {line}\n" for line in _comments(misread(values)))
     lines = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())

@@ -72,7 +72,7 @@ class DotenvExport(_ExportRenderer):
 
     def written(self, values: Mapping[str, str]) -> bytes:
         # REST framework takes the media type from an answer without a byte.
-        return dotenv_file.written(values) or b"\n"
+        return dotenv_file.dotenv_bytes(values) or b"\n"
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
         found = dotenv_file.misread(values)

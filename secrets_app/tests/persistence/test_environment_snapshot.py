@@ -97,9 +97,9 @@ def opening() -> Iterator[list[int]]:
     found: list[int] = []
     genuine = seal.open_bound
 
-    def watched(envelope: bytes, **options: Any) -> bytes:
-        found.append(len(envelope))
-        return genuine(envelope, **options)
+    def watched(stored: bytes, **options: Any) -> bytes:
+        found.append(len(stored))
+        return genuine(stored, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(seal, "open_bound", watched)

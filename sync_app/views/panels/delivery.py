@@ -39,7 +39,7 @@ class TargetPanel:
         }
 
 
-_CHOICES: Final = {
+_DELIVERY_CHOICES: Final = {
     "": "Any sync status",
     DeliveryState.IN_SYNC: "In sync",
     DeliveryState.PENDING: "Pending",
@@ -62,7 +62,7 @@ class DeliveryPanel:
     filters: Mapping[str, Filter]
 
     def __init__(self) -> None:
-        self.filters = {"delivery": Filter(label="Sync", choices=_CHOICES, condition=_has_state)}
+        self.filters = {"delivery": Filter(label="Sync", choices=_DELIVERY_CHOICES, condition=_has_state)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         """Return the state of a secret at each target that covers it; None if there is none."""

@@ -19,7 +19,7 @@ from sync_app.rotation.lookup import find_orphaned_login
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.views.presenters.rotation_text import words_of
 
-_CHOICES: Final = {
+_ROTATION_CHOICES: Final = {
     "": "Any rotation",
     "policy": "Under rotation",
     "stopped": "Rotation stopped",
@@ -32,7 +32,7 @@ class RotationPanel:
     filters: Mapping[str, Filter]
 
     def __init__(self) -> None:
-        self.filters = {"rotation_state": Filter(label="Rotation", choices=_CHOICES, condition=_has)}
+        self.filters = {"rotation_state": Filter(label="Rotation", choices=_ROTATION_CHOICES, condition=_has)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         """Return the status of a secret's policy; without one, a link to create it if the actor may."""

@@ -54,7 +54,7 @@ def readers() -> Iterator[Readers]:
 
 def stored(values: dict[str, str], directory: Path) -> Path:
     file = directory / "export.env"
-    file.write_bytes(dotenv_file.written(values))
+    file.write_bytes(dotenv_file.dotenv_bytes(values))
     return file
 
 
@@ -156,6 +156,8 @@ def test_the_header_stays_small_and_the_comments_name_all() -> None:
     found = misread(values)
     assert dotenv_file.header(found).endswith(";more=990")
     assert len(dotenv_file.header(found)) < 200
-    comments = [line for line in dotenv_file.written(values).decode().splitlines() if line.startswith("#")]
+    comments = [
+        line for line in dotenv_file.dotenv_bytes(values).decode().splitlines() if line.startswith("#")
+    ]
     assert all(name in "".join(comments) for name in values)
     assert max(map(len, comments)) < 1000
