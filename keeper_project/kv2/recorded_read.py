@@ -9,13 +9,13 @@ from typing import Final
 from django.core.handlers.wsgi import get_path_info
 from django.http import HttpResponse
 
+from core.http.requests import Environ, Headers
 from keeper_project.http.json import JsonRenderer
 from keeper_project.http.problem_details import Problem
 from keeper_project.http.recorded_read import PlainRead, caller_of, is_plain
 from keeper_project.kv2.answers import envelope, respond, version_facts
 from keeper_project.kv2.mounts import OWN
 from keeper_project.kv2.values import PROTOCOL, fields_of
-from keeper_project.runtime.request_threads import Environ, Headers
 from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.read_engine.recorded_read import ReadRequest
 

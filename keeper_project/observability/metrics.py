@@ -7,7 +7,6 @@ database, such as how long work waits, are read on each scrape
 """
 
 import time
-from functools import cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -19,7 +18,6 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
-    Histogram,
     generate_latest,
     start_http_server,
 )
@@ -27,6 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from audit_app.middleware import Middleware
 from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
+from core.http.requests import times_of
 from keeper_project.observability.database_metrics import (
     Ask,
     StateCollector,
@@ -36,16 +35,8 @@ from keeper_project.observability.database_metrics import (
 )
 from keeper_project.runtime.request_threads import WITHOUT_DATABASE
 
-_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FORWARDED: Final = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA")
-
-REQUEST_SECONDS: Final = Histogram(
-    "keeper_request_seconds",
-    "Time of a request; view is the name of its route.",
-    ["view", "method", "status"],
-    buckets=_SECONDS,
-)
 
 
 class RequestMetricsMiddleware(Middleware):
@@ -89,12 +80,6 @@ def serve_metrics() -> None:
     if settings.KEEPER_METRICS_LISTEN:
         address, _, port = settings.KEEPER_METRICS_LISTEN.rpartition(":")
         start_http_server(int(port), addr=address.strip("[]"), registry=registry(bounded_gauges))
-
-
-@cache
-def times_of(view: str, method: str, status: str) -> Histogram:
-    """Return the times of a kind of request: looking labels up takes a lock, and comes with each one."""
-    return REQUEST_SECONDS.labels(view, method, status)
 
 
 def _view_of(request: HttpRequest) -> str:

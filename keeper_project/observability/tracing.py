@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from audit_app.network.outbound import session
-from keeper_project.runtime.request_threads import Answer, Environ, Front
+from core.http.requests import Answer, Environ, Front
 
 # Each is chosen by Keeper or by a standard, and none by a caller.
 _ATTRIBUTES: Final = frozenset(

@@ -10,7 +10,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,13 +18,8 @@ from http import HTTPStatus
 from queue import Empty, Full, Queue
 from typing import Any, Final
 
+from core.http.requests import BUSY, Answer, Application, Environ, Front, Headers, Refused, Start
 from keeper_project.config.sizes import STREAM_THREADS
-
-Environ = dict[str, Any]
-Headers = list[tuple[str, str]]
-Start = Callable[[str, Headers], object]
-Application = Callable[[Environ, Start], Iterable[bytes]]
-Front = Callable[[Environ], "Answer | None"]
 
 # What may hold threads of the server (`config.sizes`) at most.
 MAX_WAITING: Final = 120
@@ -60,29 +55,11 @@ _CHUNKED: Final = (
     "Keeper takes no chunked bodies, of which it could not see that one was cut: send the body with a "
     "Content-Length."
 )
-BUSY: Final = "Too many requests wait. Try again."
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Answer:
-    """What the application answered; `body` is a list of pieces, or takes them from another thread."""
-
-    status: str
-    headers: Headers
-    body: Iterable[bytes] = ()
 
 
 class AnswerCut(Exception):
     """An answer ended in the middle."""
-
-
-class Refused(Exception):
-    """A request that the application never gets."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(eq=False)

@@ -24,9 +24,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.log import logger as logger_of_server
 
+from core.http.requests import Front
 from keeper_project.config.sizes import CONNECTIONS, OTHER_DESCRIPTORS, SERVER_THREADS
 from keeper_project.runtime import process_states
-from keeper_project.runtime.request_threads import Front, RequestThreads
+from keeper_project.runtime.request_threads import RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
 from keeper_project.runtime.worker.worker_end import FINISH_SECONDS, end_worker

@@ -10,12 +10,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from core.http.requests import Answer
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
 from keeper_project.http.list_polls import list_poll
 from keeper_project.http.recorded_read import RecordedReads
-from keeper_project.runtime.request_threads import Answer
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
 from secrets_app.read_engine import list_polls

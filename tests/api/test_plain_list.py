@@ -15,13 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from core.http.requests import Answer, times_of
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
 from keeper_project import wsgi
 from keeper_project.http.plain_list import PlainLists
-from keeper_project.observability.metrics import times_of
-from keeper_project.runtime.request_threads import Answer
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle

@@ -20,12 +20,12 @@ from audit_app.integrity.raw_rows import ProvenRows
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, RefusalCount
 from audit_app.verification.stream_verifier import verify
+from core.http.requests import Answer, Front
 from environments_app.authorization.policy import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import parse
 from keeper_project.http.recorded_read import RecordedReads
-from keeper_project.runtime.request_threads import Answer, Front
 from secrets_app.envelope.seal import seal
 from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS

@@ -10,12 +10,12 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit_app.models import AuditEvent
+from core.http.requests import Answer
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import revoke
 from keeper_project.aws.recorded_read import aws_read
 from keeper_project.http.recorded_read import RecordedReads
-from keeper_project.runtime.request_threads import Answer
 from keeper_project.tests.aws.conftest import ADDRESS, Signed, session_of, signed, token
 from secrets_app.models import SecretVersion
 from secrets_app.tests.kept import change, keep

@@ -9,10 +9,10 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit_app.models import AuditEvent
+from core.http.requests import Answer
 from environments_app.tests.cast import Cast
 from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.kv2.recorded_read import kv2_read
-from keeper_project.runtime.request_threads import Answer
 from keeper_project.tests.kv2.conftest import token
 from secrets_app.models import SecretVersion
 from secrets_app.secret_types.registry import SecretType

@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pytest_django import Settings
 
+from core.http.requests import Answer
 from environments_app.tests.cast import Cast
 from keeper_project.config.startup_checks import missing
 from keeper_project.observability import tracing
-from keeper_project.runtime.request_threads import Answer
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.write import put
 from sync_app.tasks import execute_run

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from core.http.requests import Environ, Start
 from keeper_project.config.sizes import SERVER_THREADS
 from keeper_project.runtime import request_threads
-from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Start, Stream
+from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Stream
 from keeper_project.tests.management.commands.test_run import ROOT, answers, environment
 from keeper_project.tests.processes.test_stopping import until
 from secrets_app.read_engine import engine
@@ -163,7 +164,7 @@ def test_streams_that_nobody_reads_hold_up_no_page(monkeypatch: pytest.MonkeyPat
     bodies = [Endless() for _ in range(4)]
     waiting = iter(bodies)
 
-    def application(environ: request_threads.Environ, start_response: Start) -> object:
+    def application(environ: Environ, start_response: Start) -> object:
         start_response("200 OK", [])
         return next(waiting) if environ["PATH_INFO"] == "/report" else [b"page"]
 
@@ -189,7 +190,7 @@ def test_streams_that_nobody_reads_hold_up_no_page(monkeypatch: pytest.MonkeyPat
 def test_probes_that_hang_are_bounded() -> None:
     go_on, statuses = threading.Event(), []
 
-    def application(_environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+    def application(_environ: Environ, start_response: Start) -> list[bytes]:
         go_on.wait(WAIT_SECONDS)
         start_response("200 OK", [])
         return [b""]
@@ -233,7 +234,7 @@ class Body:
 
 
 def takes_bodies(longest: int = 1000) -> RequestThreads:
-    def application(environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+    def application(environ: Environ, start_response: Start) -> list[bytes]:
         start_response("200 OK", [])
         return [environ["wsgi.input"].read()]
 
@@ -316,7 +317,7 @@ class Checks:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def __call__(self, _environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+    def __call__(self, _environ: Environ, start_response: Start) -> list[bytes]:
         self.asked += 1
         self.may_answer.wait(WAIT_SECONDS)
         start_response("200 OK", [])
@@ -370,7 +371,7 @@ def test_metrics_go_without_a_database_that_hangs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(request_threads, "PROBE_SECONDS", 0.2)
     go_on = threading.Event()
 
-    def application(environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+    def application(environ: Environ, start_response: Start) -> list[bytes]:
         start_response("200 OK", [])
         if request_threads.WITHOUT_DATABASE not in environ:
             go_on.wait(WAIT_SECONDS)

@@ -1,0 +1,1 @@
+"""JSON, problem documents, and a request before Django."""
