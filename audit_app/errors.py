@@ -1,6 +1,6 @@
-"""The conditions audit_app raises; keeper_project maps them to HTTP in one place."""
+"""The conditions audit_app raises."""
 
-from core.errors import KeeperError
+from core.errors import KeeperError, Kind
 
 
 class AuditError(KeeperError):
@@ -25,6 +25,13 @@ class LeaseUnwritable(AuditError):
 
 class KeyringUnavailable(AuditError):
     """The system keys could not be opened; nothing can be recorded or authenticated."""
+
+    problem = Kind(
+        503,
+        "The system keys are not available",
+        "Keeper can't write to the audit log, so it isn't accepting requests. Try again later.",
+        retry_after=5,
+    )
 
 
 class NotSealedHere(AuditError):
@@ -74,6 +81,11 @@ class SinkDown(AuditError):
 class TooManyRefusals(AuditError):
     """An address, or a source of tries for an account, was refused too often."""
 
+    problem = Kind(429, "Too many refused requests", "Wait before you try again.")
+
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many refused attempts; retry after {retry_after} s")
         self.retry_after = retry_after
+
+    def wait_seconds(self) -> int:
+        return self.retry_after

@@ -1,8 +1,8 @@
-"""The errors of environments_app; one place above maps them to HTTP."""
+"""The errors of environments_app."""
 
-from typing import Final
+from typing import Any, Final
 
-from core.errors import KeeperError
+from core.errors import FORBIDDEN, NOT_FOUND, KeeperError, Kind
 
 
 class AccessError(KeeperError):
@@ -12,25 +12,37 @@ class AccessError(KeeperError):
 class Invisible(AccessError):
     """The caller may not see the object, which answers exactly like one that does not exist."""
 
+    problem = Kind(404, "Not found", NOT_FOUND)
+
 
 class Forbidden(AccessError):
     """The caller sees the object and may not do this to it."""
+
+    problem = Kind(403, "Forbidden", FORBIDDEN)
 
 
 class AdministratorsOnly(Forbidden):
     """The act belongs to no environment: only an administrator may do it."""
 
+    problem = Kind(403, "Administrators only", for_administrators=True)
+
 
 class Suspended(Forbidden):
     """A grant would allow the act, and is suspended until a manager of the environment confirms it."""
+
+    problem = Kind(403, "Access is suspended")
 
 
 class ConfirmationNeeded(AccessError):
     """The person of a session must prove again who they are before this act."""
 
+    problem = Kind(403, "Confirm your password")
+
 
 class BadToken(AccessError):
     """A service token opens nothing; `reason` is for the audit log, never for the caller."""
+
+    problem = Kind(401, "Not signed in", "The token is invalid.")
 
     def __init__(self, reason: str) -> None:
         super().__init__("The token is not valid.")
@@ -40,18 +52,28 @@ class BadToken(AccessError):
 class TooManyRequests(AccessError):
     """A token has made all the requests that it may make in this minute."""
 
+    problem = Kind(429, "Too many requests")
+
     def __init__(self, *, retry_after: int) -> None:
         super().__init__("This token makes too many requests. Wait before you try again.")
         self.retry_after = retry_after
+
+    def wait_seconds(self) -> int:
+        return self.retry_after
 
 
 class InvalidField(AccessError):
     """A value for `field` is refused; `reason` states why and repeats no input."""
 
+    problem = Kind(400, "Invalid request")
+
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
         self.field = field
         self.reason = reason
+
+    def faults(self) -> list[dict[str, Any]]:
+        return [{"field": self.field, "reason": self.reason}]
 
 
 class BadName(InvalidField):
@@ -60,6 +82,8 @@ class BadName(InvalidField):
 
 class Conflict(AccessError):
     """What is stored now does not allow the change."""
+
+    problem = Kind(409, "Conflict")
 
 
 class NameInUse(Conflict):
@@ -129,6 +153,8 @@ class JwtRefused(AccessError):
     The caller learns it of a JWT that met every rule and was used before: only its holder gets there.
     """
 
+    problem = Kind(401, "Not signed in")
+
     def __init__(self, reason: str) -> None:
         super().__init__(_USED_BEFORE if reason == "jwt-replayed" else "The sign-in was refused.")
         self.reason = reason
@@ -137,13 +163,20 @@ class JwtRefused(AccessError):
 class KeysUnavailable(AccessError):
     """The keys of an issuer are not known and cannot be had now; the message is for an operator."""
 
+    problem = Kind(503, "The keys of the issuer are not available")
+
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
+    def wait_seconds(self) -> int:
+        return self.retry_after
+
 
 class TooManyTokens(AccessError):
     """A trust has issued as many tokens as may be valid at once."""
+
+    problem = Kind(429, "Too many tokens")
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(
@@ -151,3 +184,6 @@ class TooManyTokens(AccessError):
             "expire. KEEPER_TRUST_MAX_TOKENS is the limit."
         )
         self.retry_after = retry_after
+
+    def wait_seconds(self) -> int:
+        return self.retry_after

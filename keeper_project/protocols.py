@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from core.http.json import MEDIA_TYPE
 from keeper_project.aws import urls as aws_urls
 from keeper_project.aws.answers import MEDIA_TYPE as AWS_MEDIA_TYPE
 from keeper_project.aws.sts import OPERATIONS as STS_OPERATIONS
 from keeper_project.aws.views import OPERATIONS
-from keeper_project.http.json import MEDIA_TYPE
 from keeper_project.kv2 import urls as kv2_urls
 from keeper_project.kv2.views import Kv2View
 

@@ -24,10 +24,10 @@ from keeper_project.views.operations import operations
 from secrets_app import urls as secrets
 from sync_app import urls as sync
 
-handler400 = "keeper_project.http.error_pages.bad_request"
-handler403 = "keeper_project.http.error_pages.forbidden"
-handler404 = "keeper_project.http.error_pages.missing"
-handler500 = "keeper_project.http.error_pages.fault"
+handler400 = "keeper_project.http.errors.bad_request"
+handler403 = "keeper_project.http.errors.forbidden"
+handler404 = "keeper_project.http.errors.missing"
+handler500 = "keeper_project.http.errors.fault"
 
 api: list[URLPattern | URLResolver] = [
     # First: each request of these is compared with the addresses before it.

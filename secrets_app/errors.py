@@ -1,6 +1,8 @@
 """The errors of secrets_app: names that state a condition, messages without a value in them."""
 
-from core.errors import KeeperError
+from typing import Any
+
+from core.errors import KeeperError, Kind
 
 
 class SecretError(KeeperError):
@@ -12,6 +14,14 @@ class SecretError(KeeperError):
 
 class EnvelopeError(SecretError):
     """A stored envelope cannot be what was once sealed here; callers record it as a violation."""
+
+    problem = Kind(
+        409,
+        "The stored value can't be decrypted",
+        "The stored value was modified outside Keeper. This was logged. "
+        "Ask an administrator to run keeper verify-audit.",
+        logged=True,
+    )
 
 
 class Malformed(EnvelopeError):
@@ -54,6 +64,14 @@ class KeyUnavailable(SecretError):
     the user who entered the name, and repeats no name.
     """
 
+    problem = Kind(
+        503,
+        "The key is not available",
+        "Keeper can't use the environment's encryption key right now. Nothing was lost. "
+        "An administrator can find the reason in the log.",
+        retry_after=5,
+    )
+
     def __init__(
         self,
         message: str,
@@ -71,9 +89,19 @@ class KeyUnavailable(SecretError):
         # The key that wraps the data key that was to be opened, where there is one.
         self.key_uri = ""
 
+    def wait_seconds(self) -> int | None:
+        return None if self.permanent else super().wait_seconds()
+
 
 class KeyRefused(SecretError):
     """A key encryption key is not among those that this installation allows."""
+
+    problem = Kind(
+        503,
+        "The key is not allowed",
+        "This key isn't allowed on this installation. Ask an administrator.",
+        retry_after=5,
+    )
 
 
 class NetworkInTransaction(SecretError):
@@ -109,29 +137,43 @@ class PlaintextRefused(SecretError):
 class StaleVersion(SecretError):
     """The secret has changed since the caller read it; nothing was written."""
 
+    problem = Kind(412, "The secret has changed")
+
 
 class NameTaken(SecretError):
     """A living secret of the environment already has this name."""
+
+    problem = Kind(409, "Name already in use")
 
 
 class ManagedValue(SecretError):
     """Something else answers for the secret's value, such as a rotation policy; nothing was written."""
 
+    problem = Kind(409, "The value is managed")
+
 
 class NoSuchVersion(SecretError):
     """The secret has no version of this number."""
+
+    problem = Kind(404, "Not found")
 
 
 class TamperedSecret(SecretError):
     """The secret's row was not written by Keeper: its value is not shown and it is not changed."""
 
+    problem = Kind(409, "The stored secret was changed outside Keeper", logged=True)
+
 
 class NotDeleted(SecretError):
     """Only a deleted secret is restored or purged."""
 
+    problem = Kind(409, "The secret is not deleted")
+
 
 class ShareEnded(SecretError):
     """A link was opened, revoked or has expired; only who could have opened it learns that."""
+
+    problem = Kind(410, "This link has expired")
 
     def __init__(self) -> None:
         super().__init__("This link was already used or has expired. Ask the sender for a new one.")
@@ -144,6 +186,8 @@ class RotationRefused(SecretError):
 class TooManyItems(SecretError):
     """A bulk call holds more items than one transaction takes; nothing was stored."""
 
+    problem = Kind(413, "Too many items")
+
 
 class InvalidInput(SecretError):
     """Input that breaks a rule: `field` names the offending field, `reason` is a sentence to show.
@@ -152,6 +196,8 @@ class InvalidInput(SecretError):
     input may be a secret value (or one that was pasted into the wrong field).
     """
 
+    problem = Kind(400, "Invalid request")
+
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
         self.field = field
@@ -159,6 +205,9 @@ class InvalidInput(SecretError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
+
+    def faults(self) -> list[dict[str, Any]]:
+        return [{"field": self.field, "reason": self.reason}]
 
 
 class InvalidValue(InvalidInput):

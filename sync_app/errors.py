@@ -1,8 +1,8 @@
 """The errors of sync_app: what an operator can do about them, and never a value in a message."""
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
-from core.errors import KeeperError
+from core.errors import KeeperError, Kind
 
 
 class SyncError(KeeperError):
@@ -11,6 +11,8 @@ class SyncError(KeeperError):
 
 class TargetConflict(SyncError):
     """The present state does not allow the change; the message states why and the remedy."""
+
+    problem = Kind(409, "Conflict")
 
 
 class NotTheActiveInstallation(TargetConflict):
@@ -34,6 +36,8 @@ class BackendError(SyncError):
 
     `permanent` means that a retry fails until something is changed.
     """
+
+    problem = Kind(502, "The other system reported an error")
 
     permanent: ClassVar[bool] = True
 
@@ -105,9 +109,14 @@ class CreateConflict(ChangedSinceRead):
 class BadDestination(BackendError):
     """A destination or credential is incomplete or malformed; `field` names the form's field."""
 
+    problem = Kind(400, "Invalid request")
+
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)
         self.field = field
+
+    def faults(self) -> list[dict[str, Any]]:
+        return [{"field": self.field, "reason": str(self)}]
 
 
 class SystemMismatch(BackendError):
@@ -166,6 +175,8 @@ class RequestRefused(BackendError):
 class TooManyTests(SyncError):
     """As many tests of other systems are under way as a process waits for at once."""
 
+    problem = Kind(429, "Too many tests at once", retry_after=5)
+
 
 class SyncPaused(TargetConflict):
     """The target, or all of the sync, is paused."""
@@ -212,6 +223,8 @@ class RetryLater(SyncError):
 
 class RotationConflict(SyncError):
     """The present state does not allow the act; the message states why and the remedy."""
+
+    problem = Kind(409, "Conflict")
 
 
 class RotationInProgress(RotationConflict):

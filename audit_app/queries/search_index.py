@@ -14,8 +14,8 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import BigIntegerField, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from audit_app.db.conflicts import is_collision, retry_collisions
 from audit_app.models import AuditEvent, SearchEntry, SearchPosition, StreamHead
+from core.db.concurrency import is_collision, retry_collisions
 
 # Writers of events wait for a step on SQLite: 250 rows take about 10 ms.
 EVENTS_PER_STEP: Final = 250

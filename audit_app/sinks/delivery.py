@@ -14,13 +14,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
-from audit_app.db.claims import claim, unleased
 from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.alerts import trail_alerts
 from audit_app.models import Checkpoint, SinkState
 from audit_app.sinks import event_stream
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
+from core.db.concurrency import claim, unleased
 
 # A delivery whose worker died is taken over after this; one that goes well ends well before.
 _LEASE: Final = timedelta(minutes=2)

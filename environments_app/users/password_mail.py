@@ -10,12 +10,12 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.db.claims import claim
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import AuditObject, commit_record
+from core.db.concurrency import claim
 from environments_app.authorization.principals import anonymous_principal
 from environments_app.models import LinkPurpose, PasswordLink, User
 from environments_app.models.password_link import LIFETIMES, account_fingerprint

@@ -8,10 +8,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 from audit_app.crypto.canonical_json import Json
+from core.http.json import JsonRenderer
+from core.http.problems import log_failure, problem_of
 from environments_app.authentication.drf import request_id_of
 from environments_app.errors import Forbidden, Invisible, Suspended
-from keeper_project.http.json import JsonRenderer
-from keeper_project.http.problem_details import log_failure, problem_of
 from secrets_app.errors import EnvelopeError, TamperedSecret
 
 MEDIA_TYPE: Final = "application/x-amz-json-1.1"

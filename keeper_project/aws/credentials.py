@@ -10,11 +10,11 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from audit_app.network.refusal_limiter import refuse
+from core.http.json import MEDIA_TYPE, JsonRenderer
+from core.http.problems import log_failure, problem_of
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import BadToken
 from environments_app.tokens.sessions import TokenSession, begin_session
-from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
-from keeper_project.http.problem_details import log_failure, problem_of
 
 _BEARER: Final = "bearer "
 _DENIED: Final = "The token in AWS_CONTAINER_AUTHORIZATION_TOKEN is not valid here."

@@ -13,6 +13,8 @@ from django.core.handlers.wsgi import get_path_info
 from django.http import HttpResponse
 
 from audit_app.interfaces.keyring import keyring
+from core.http.json import JsonRenderer
+from core.http.problems import Problem
 from core.http.requests import Environ, Headers
 from environments_app.errors import BadToken
 from keeper_project.aws.answers import MEDIA_TYPE, NOT_DECRYPTED, PROTOCOL, SignatureRefused, seconds
@@ -21,8 +23,6 @@ from keeper_project.aws.signed_requests import proven
 from keeper_project.aws.sigv4 import Authorization
 from keeper_project.aws.stages import CURRENT
 from keeper_project.aws.views import MAX_BODY, TARGET
-from keeper_project.http.json import JsonRenderer
-from keeper_project.http.problem_details import Problem
 from keeper_project.http.recorded_read import Head, PlainRead, origin_of
 from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.read_engine.recorded_read import ReadRequest

@@ -18,6 +18,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 
+from core.http.problems import log_failure, problem_of
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import Invisible, JwtRefused, KeysUnavailable
 from environments_app.models import Trust
@@ -27,7 +28,6 @@ from keeper_project.aws.answers import PROTOCOL, AwsError, SignatureRefused
 from keeper_project.aws.credentials import key_id_of
 from keeper_project.aws.names import Account, account_number
 from keeper_project.aws.signed_requests import STS, signer_of
-from keeper_project.http.problem_details import log_failure, problem_of
 
 ASSUME_ROLE: Final = "AssumeRoleWithWebIdentity"
 CALLER_IDENTITY: Final = "GetCallerIdentity"

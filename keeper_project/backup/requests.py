@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db.models import F
 from django.utils import timezone
 
-from audit_app.db.claims import claim, unleased
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.nudges import nudge
+from core.db.concurrency import claim, unleased
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import load_principal
 from environments_app.errors import AccessError

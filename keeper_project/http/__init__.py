@@ -1,1 +1,1 @@
-"""HTTP around the apps: middleware, problem details, JSON."""
+"""HTTP around the apps: middleware, errors, and the document of the API."""

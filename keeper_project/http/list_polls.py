@@ -10,8 +10,8 @@ from typing import Final
 from django.core.handlers.wsgi import get_path_info
 from django.http import QueryDict
 
+from core.http.json import MEDIA_TYPE
 from core.http.requests import Environ, Headers
-from keeper_project.http.json import MEDIA_TYPE
 from keeper_project.http.recorded_read import PlainPoll, caller_of, has_no_body
 from secrets_app.api.environment_secrets import EXPORT
 from secrets_app.api.manifests import KIND as MANIFEST

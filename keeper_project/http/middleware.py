@@ -14,12 +14,12 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from audit_app.middleware import GetResponse, Middleware
+from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
 from keeper_project.health.service import healthz, readyz
-from keeper_project.http.error_pages import answer, method_not_allowed
-from keeper_project.http.problem_details import Problem, log_failure, plain_problem_response, problem_of
+from keeper_project.http.errors import answer, method_not_allowed
 from keeper_project.observability.metrics import metrics
 
 _SETTING_UP: Final = frozenset(

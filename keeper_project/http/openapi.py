@@ -1,8 +1,8 @@
 """The OpenAPI document: each operation with the problems that it answers, and bodies as strict as read.
 
-The statuses follow from what an operation takes and does, by the same table that maps errors to HTTP
-(api_errors.py): a body may be invalid, a path may lead to what the caller may not see, a write may meet
-another one. tests/api/test_openapi.py sends generated requests and refuses an answer that is not described.
+The statuses follow from what an operation takes and does, as the classes of errors state them: a body may be
+invalid, a path may lead to what the caller may not see, a write may meet another one.
+tests/api/test_openapi.py sends generated requests and refuses an answer that is not described.
 """
 
 import re
@@ -14,8 +14,8 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 from rest_framework.serializers import BaseSerializer
 
+from core.http.json import MEDIA_TYPE, ProblemRenderer
 from environments_app.api.fields import StrictSerializer, Text
-from keeper_project.http.json import MEDIA_TYPE, ProblemRenderer
 
 Document = dict[str, Any]
 

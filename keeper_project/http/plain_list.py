@@ -16,12 +16,12 @@ from django.http import QueryDict
 from audit_app.errors import KeyringUnavailable
 from audit_app.pagination import asked_page, link_to
 from core.errors import BadQuery
+from core.http.json import MEDIA_TYPE, JsonRenderer
 from core.http.requests import Answer, Environ, times_of
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request
 from environments_app.tokens.service import verify_proven
-from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
 from keeper_project.http.recorded_read import ACCEPTED, CommonHeaders, Head, caller_of, has_no_body
 from secrets_app.api.secrets import SecretListView
 from secrets_app.api.serializers import SecretDocument

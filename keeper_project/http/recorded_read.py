@@ -20,12 +20,12 @@ from prometheus_client import Counter
 
 from audit_app.middleware import GetResponse, Middleware, drop_untrusted_headers, request_id_of
 from audit_app.network.client_address import client_address
+from core.http.json import MEDIA_TYPE, JsonRenderer
+from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
 from core.http.requests import BUSY, Answer, Environ, Headers, Refused, times_of
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request
 from environments_app.tokens.service import parse
-from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
-from keeper_project.http.problem_details import Problem, log_failure, plain_problem_response, problem_of
 from secrets_app.api.serializers import SecretDocument
 from secrets_app.errors import EnvelopeError, SecretError
 from secrets_app.metrics import UNCHANGED_READS

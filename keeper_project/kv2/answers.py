@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.http import HttpResponse
 
 from audit_app.crypto.canonical_json import Json
-from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
+from core.http.json import MEDIA_TYPE, JsonRenderer
 
 DENIED = "permission denied"
 

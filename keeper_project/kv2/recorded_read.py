@@ -9,9 +9,9 @@ from typing import Final
 from django.core.handlers.wsgi import get_path_info
 from django.http import HttpResponse
 
+from core.http.json import JsonRenderer
+from core.http.problems import Problem
 from core.http.requests import Environ, Headers
-from keeper_project.http.json import JsonRenderer
-from keeper_project.http.problem_details import Problem
 from keeper_project.http.recorded_read import PlainRead, caller_of, is_plain
 from keeper_project.kv2.answers import envelope, respond, version_facts
 from keeper_project.kv2.mounts import OWN

@@ -12,11 +12,11 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from audit_app.network.refusal_limiter import refuse
+from core.http.problems import log_failure, problem_of
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
 from environments_app.tokens.bearers import bearer_of
-from keeper_project.http.problem_details import log_failure, problem_of
 from keeper_project.kv2.answers import Kv2Error, denied, respond
 from keeper_project.kv2.values import parsed
 

@@ -16,7 +16,7 @@ from typing import Final
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
-from audit_app.db.conflicts import is_disk_full
+from core.db.concurrency import is_disk_full
 from core.errors import ServiceAway
 
 EVERY_SECONDS: Final = 60.0

@@ -55,7 +55,7 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_USE_SESSIONS = False
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "keeper_project.http.error_pages.csrf_failure"
+CSRF_FAILURE_VIEW = "keeper_project.http.errors.csrf_failure"
 
 _tokens = Group("Service tokens", page="tokens.md")
 KEEPER_TOKEN_PEPPERS = _tokens.several(

@@ -20,6 +20,7 @@ from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.recording.recorder import AuditObject, commit_record
+from core.errors import Kind
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, SecretError, TooManyItems
@@ -101,6 +102,8 @@ class Plan:
 
 class PlanChanged(SecretError):
     """The import is not the one that was previewed; nothing was written. `plan` is what it would be now."""
+
+    problem = Kind(409, "The plan has changed")
 
     def __init__(self, plan: Plan) -> None:
         super().__init__("Something changed since your preview. Nothing was imported. Review it again.")

@@ -18,7 +18,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.db.claims import claim, unleased
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
@@ -26,6 +25,7 @@ from audit_app.integrity.check_registry import Problem, readable
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record, record
+from core.db.concurrency import claim, unleased
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict
 from environments_app.notifications.service import raise_alert, resolve_alert

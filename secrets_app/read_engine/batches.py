@@ -7,7 +7,7 @@ from typing import Final
 
 from django.db import InterfaceError, OperationalError, connection
 
-from audit_app.db.conflicts import is_collision
+from core.db.concurrency import is_collision
 from secrets_app.metrics import READ_BATCH
 from secrets_app.read_engine.recorded_read import Request, Serve, Served, serve
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -12,6 +12,7 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.models.uuid_model import ordered_uuids
 from audit_app.recording.recorder import record_many
+from core.errors import Kind
 from environments_app.approvals.gate import (
     ApprovalGrant,
     needs_second_person,
@@ -66,11 +67,16 @@ class ItemFault:
 
 
 class InvalidItems(SecretError):
-    """Some items break a rule; none was stored. `faults` names at most fifty of them."""
+    """Some items break a rule; none was stored. `items` names at most fifty of them."""
+
+    problem = Kind(400, "Some items are not valid")
 
     def __init__(self, faults: Sequence[ItemFault]) -> None:
         super().__init__("Some items cannot be stored; none was.")
-        self.faults = list(faults[:_MAX_REPORTED])
+        self.items = list(faults[:_MAX_REPORTED])
+
+    def faults(self) -> list[dict[str, Any]]:
+        return [{"item": each.index, "field": each.field, "reason": each.reason} for each in self.items]
 
 
 def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[CreatedSecret]:

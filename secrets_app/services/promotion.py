@@ -7,6 +7,7 @@ from typing import Final
 
 from audit_app.crypto.canonical_json import canonical_json
 from audit_app.events.actions import Action
+from core.errors import Kind
 from environments_app.authorization.policy import Principal, allows
 from environments_app.models import Environment
 from secrets_app.errors import SecretError, StaleVersion, TooManyItems
@@ -41,6 +42,8 @@ class Promotion:
 
 class PromotionChanged(SecretError):
     """What would be promoted is not what was seen; nothing was written. `promotion` is what it is now."""
+
+    problem = Kind(409, "The plan has changed")
 
     def __init__(self, promotion: Promotion) -> None:
         super().__init__("The environments changed since your preview. Nothing was changed. Review it again.")

@@ -19,8 +19,8 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
 from audit_app.db import raw_sql
-from audit_app.db.claims import claim as claim_row
-from audit_app.db.claims import unleased
+from core.db.concurrency import claim as claim_row
+from core.db.concurrency import unleased
 from sync_app.errors import LeaseLost, RunOverdue, ShutdownRequested
 from sync_app.models import Run
 from sync_app.models.run import RunState

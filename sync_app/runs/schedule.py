@@ -9,11 +9,11 @@ from typing import Final
 from django.db import transaction
 from django.db.models import BigIntegerField, Q
 
-from audit_app.db.conflicts import retry_collisions
 from audit_app.db.joint_queries import asked
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.nudges import nudge
+from core.db.concurrency import retry_collisions
 from environments_app.errors import AccessError
 from secrets_app.persistence.references import dependent_environments, queries_for_dependents
 from sync_app.domain.reconciliation import Direction

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 
-from audit_app.db.conflicts import is_collision
+from core.db.concurrency import is_collision
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts

@@ -10,8 +10,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 APPS: Final = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
 # Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
-    r"^\s*from audit_app\.db\b"
-    r"(?!\.batches\b|\.claims\b|\.prepared\b|\.snapshot\b| import prepared\b|\.conflicts import is_disk_full$|\.joint_queries import Statement$)"
+    r"^\s*from (?:audit_app|core)\.db\b"
+    r"(?!\.batches\b|\.prepared\b|\.snapshot\b| import prepared\b|\.joint_queries import Statement$"
+    r"|\.concurrency import (?:(?:claim|unleased|is_disk_full)(?: as \w+)?(?:, |$))+)"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )
@@ -34,7 +35,7 @@ TESTED_BY: Final = {
     "secrets_app/queries/plain_pages.py": "tests/api/test_plain_list.py",
     "secrets_app/read_engine/batches.py": "tests/operation/test_reads_under_kills.py",
     "secrets_app/read_engine/recorded_read.py": "tests/api/test_recorded_read.py",
-    "keeper_project/http/problem_details.py": "tests/database/test_collisions.py",
+    "core/http/problems.py": "tests/database/test_collisions.py",
     "keeper_project/runtime/database_setup.py": "keeper_project/tests/test_init_db.py",
     "secrets_app/key_operations/version_rows.py": "secrets_app/tests/keys/rotation/test_key_rotation.py",
     "secrets_app/persistence/bulk_insert.py": "secrets_app/tests/services/many_secrets/test_bulk_create.py",

@@ -25,11 +25,11 @@ from pytest_django import Settings
 from redis import Redis
 from structlog.stdlib import ProcessorFormatter
 
+from core.http.json import JsonRenderer
 from environments_app.environments import memberships
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project import tasks as project_tasks
-from keeper_project.http.json import JsonRenderer
 from keeper_project.observability.log_file import SharedRotatingFileHandler
 from keeper_project.observability.logging import FILE_BYTES, _formatter, _json
 from secrets_app import tasks as secret_tasks
@@ -213,8 +213,8 @@ def test_a_crash_with_it_in_hand_leaves_it_nowhere(
     with monkeypatch.context() as faulty:
         faulty.setattr("secrets_app.views.secrets.render_page", broken)
         # The answer to the fault is written.
-        faulty.setattr("keeper_project.http.json.ProblemRenderer.render", JsonRenderer.render)
-        faulty.setattr("keeper_project.http.json.JsonRenderer.render", broken)
+        faulty.setattr("core.http.json.ProblemRenderer.render", JsonRenderer.render)
+        faulty.setattr("core.http.json.JsonRenderer.render", broken)
         answers.append(page.post(f"/secrets/{secret.pk}/reveal"))
         answers.append(page.get(f"/api/secrets/{secret.pk}"))
     assert [answer.status_code for answer in answers] == [500] * len(answers)

@@ -6,8 +6,8 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from audit_app.db.claims import claim, unleased
 from audit_app.models import SinkState
+from core.db.concurrency import claim, unleased
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 LEASE = timedelta(minutes=5)

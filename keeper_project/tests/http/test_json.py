@@ -10,8 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.exceptions import ParseError
 
+from core.http.json import BodyTooLarge, JsonParser, JsonRenderer
 from environments_app.tests.cast import Cast
-from keeper_project.http.json import BodyTooLarge, JsonParser, JsonRenderer
 from secrets_app.models import Secret
 
 

@@ -80,7 +80,10 @@ def test_no_parameter_header_or_part_of_an_address_comes_back(
     place = stage(route)
     client = call_as("manager", place)
     path = place.path(route)
-    with caplog.at_level(logging.DEBUG, logger="keeper_project"):
+    with (
+        caplog.at_level(logging.DEBUG, logger="core"),
+        caplog.at_level(logging.DEBUG, logger="keeper_project"),
+    ):
         for name in (
             "q",
             "cursor",

@@ -17,7 +17,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from pytest_django import DjangoDbBlocker
 
-from audit_app.tests.db.test_conflicts import full
+from core.tests.db.test_concurrency import full
 from keeper_project.observability import outages
 from keeper_project.observability.logging import configure
 from tests.servers.server import free_port

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from django.db.models import F, Q, QuerySet
 
-from audit_app.db.claims import claim as claim_row
-from audit_app.db.claims import unleased
+from core.db.concurrency import claim as claim_row
+from core.db.concurrency import unleased
 from sync_app.domain.rotation_state import FOLLOWS, Slot, Step, slot_of
 from sync_app.errors import LeaseLost
 from sync_app.jobs.leases import LEASE, database_now

@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from audit_app.db.conflicts import retry_collisions
 from audit_app.events.actors import system
 from audit_app.integrity.active_installation import is_active, restored_at
 from audit_app.integrity.row_authentication import verified_rows
+from core.db.concurrency import retry_collisions
 from environments_app.errors import AccessError, Tampered
 from secrets_app.errors import SecretError
 from sync_app.domain.rotation_state import Slot

@@ -81,7 +81,7 @@ def test_every_fault_is_named_by_its_place(cast: Cast) -> None:
     ]
     with pytest.raises(InvalidItems) as refused:
         bulk_create.create_many(actor=cast.principal(cast.alice), items=items)
-    told = [(fault.index, fault.field) for fault in refused.value.faults]
+    told = [(fault.index, fault.field) for fault in refused.value.items]
     assert told == [(1, "name"), (2, "value"), (3, "value"), (4, "name"), (5, "tags"), (6, "comment")]
     assert nothing_was_stored()
 

@@ -1,16 +1,19 @@
-"""JSON in and out of the API, by orjson: strict UTF-8 and a size limit."""
+"""JSON in and out of the API, by orjson: strict UTF-8 and a size limit; and that it is chosen."""
 
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, Final
 
 import orjson
 from django.conf import settings
 from django.utils.functional import Promise
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 MEDIA_TYPE = "application/json"
+_ANY: Final = "*/*"
 
 
 class BodyTooLarge(APIException):
@@ -64,6 +67,19 @@ class ProblemRenderer(JsonRenderer):
 
     media_type = "application/problem+json"
     format = "problem"
+
+
+class Negotiation(DefaultContentNegotiation):
+    """Takes the first renderer at once for a client that takes anything, as most programs do."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> Any:
+        """Return a renderer and its media type. Raises NotAcceptable."""
+        meta, renderers = request.META, [*renderers]
+        if meta.get("HTTP_ACCEPT", _ANY) == _ANY and not meta.get("QUERY_STRING") and not format_suffix:
+            return renderers[0], renderers[0].media_type
+        return super().select_renderer(request, renderers, format_suffix)
 
 
 def _plain(value: Any) -> Any:

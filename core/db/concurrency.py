@@ -1,11 +1,16 @@
-"""Distinguishes a concurrent request and a full disk from a database that is unavailable."""
+"""Concurrent writers: claims of rows, and what a database raises that is busy or full, and not away.
+
+A row is claimed by a conditional UPDATE, so that one of any number of workers works on it.
+"""
 
 import random
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from django.db import OperationalError
+from django.db.models import Model, Q, QuerySet
 
 # MariaDB: a lock that was waited for too long, a deadlock, a row that changed since it was read.
 _MARIADB: Final = frozenset({1205, 1213, 1020})
@@ -18,6 +23,26 @@ _SQLITE_FULL: Final = frozenset({13, 4874})
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05
 T = TypeVar("T")
+Row = TypeVar("Row", bound=Model)
+
+
+def claim(rows: QuerySet[Row], pk: int, free: Q, /, **changes: object) -> Row | None:
+    """Change a row that is still free, and return it as it is stored then; None if there is nothing to take.
+
+    `rows` is a queryset without conditions: it names the model and what is read along.
+    """
+    if not rows.filter(free, pk=pk).update(**changes):
+        return None
+    return rows.filter(pk=pk).first()
+
+
+def unleased(now: datetime, lease: timedelta, *, column: str = "lease_until") -> Q:
+    """Return the condition on rows that no worker holds.
+
+    A lease that ends later than any lease can was written before the clock was put back.
+    """
+    late = Q((f"{column}__gt", now + 2 * lease))
+    return Q((f"{column}__isnull", True)) | Q((f"{column}__lt", now)) | late
 
 
 def is_collision(error: OperationalError) -> bool:

@@ -14,10 +14,11 @@ from rest_framework.exceptions import NotAuthenticated, Throttled, ValidationErr
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from audit_app.models import AuditEvent
-from audit_app.tests.db.test_conflicts import full
+from core.http.problems import problem_of
+from core.tests.db.test_concurrency import full
 from environments_app.errors import BadToken, Forbidden, Invisible, LastManager
 from environments_app.tests.cast import Cast
-from keeper_project.http.problem_details import problem_of, problem_response
+from keeper_project.http.errors import problem_response
 from secrets_app.errors import (
     InvalidValue,
     KeyRefused,

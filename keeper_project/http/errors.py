@@ -1,12 +1,25 @@
-"""Answers for requests that no view answered: problem documents under /api, else pages."""
+"""Answers to requests that failed: problem documents under /api, else pages."""
 
 import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from keeper_project.http.problem_details import NOT_FOUND, Problem, plain_problem_response, problem_of
+from audit_app.errors import TooManyRefusals
+from audit_app.network.refusal_limiter import refuse
+from core.errors import NOT_FOUND
+from core.http.json import ProblemRenderer
+from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
+from environments_app.authentication.drf import address_of, plain_request
+from environments_app.errors import ApprovalNeeded
 
 _BAD_REQUEST = Problem(status=400, title="Invalid request", detail="The request could not be understood.")
 _FORBIDDEN = Problem(
@@ -72,4 +85,43 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
         response = HttpResponse(text, status=problem.status, content_type="text/plain; charset=utf-8")
     for name, text in problem.headers.items():
         response.headers[name] = text
+    return response
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Answer an API request that failed (REST_FRAMEWORK["EXCEPTION_HANDLER"])."""
+    if isinstance(error, ApprovalNeeded):
+        return _accepted(error)
+    if isinstance(error, NotAuthenticated):
+        error = _counted(error, context["request"])
+    problem = problem_of(error)
+    if problem is None:
+        return None
+    log_failure(error, problem)
+    return _response(problem, context.get("request"))
+
+
+def _counted(error: NotAuthenticated, request: Request) -> Exception:
+    """Count a request without credentials as a refusal, and return what it is answered with."""
+    try:
+        refuse(kind="no-credentials", address=address_of(plain_request(request)))
+    except TooManyRefusals as limited:
+        return limited
+    return error
+
+
+def _accepted(error: ApprovalNeeded) -> Response:
+    """Answer a pending approval: the address of the request, and that nothing was done yet."""
+    place = reverse("api-approval", args=[error.approval])
+    body = {"detail": str(error), "approval": error.approval, "url": place}
+    return Response(body, status=HTTPStatus.ACCEPTED, headers={"Location": place})
+
+
+def _response(problem: Problem, request: HttpRequest | None) -> Response:
+    response = Response(problem.document, status=problem.status, headers=dict(problem.headers))
+    response.content_type = ProblemRenderer.media_type
+    if request is not None:
+        # A problem is always JSON, whatever the client accepts.
+        request.accepted_renderer = ProblemRenderer()  # type: ignore[attr-defined]  # DRF reads it there
+        request.accepted_media_type = ProblemRenderer.media_type  # type: ignore[attr-defined]  # DRF reads it there
     return response

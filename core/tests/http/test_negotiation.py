@@ -9,8 +9,7 @@ from rest_framework.renderers import StaticHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from keeper_project.http.json import JsonRenderer
-from keeper_project.http.negotiation import Negotiation
+from core.http.json import JsonRenderer, Negotiation
 
 ACCEPTED: list[dict[str, Any]] = [
     {}, {"HTTP_ACCEPT": "*/*"}, {"HTTP_ACCEPT": "application/json"}, {"HTTP_ACCEPT": "text/html"},

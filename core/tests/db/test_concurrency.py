@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from django.db import OperationalError
 
-from audit_app.db.conflicts import is_collision, is_disk_full
+from core.db.concurrency import is_collision, is_disk_full
 
 
 def full() -> OperationalError:

@@ -1,0 +1,1 @@
+"""SQL below the ORM, columns and identities of rows, the database engines."""
