@@ -210,6 +210,10 @@ class TargetForm(RulesForm, DestinationForm):
         return [self[name] for name in ("scope", "only_tags", *CHANGEABLE, *self._rules)]
 
 
+def _state_name(state: DeliveryState) -> str:
+    return "Not seen yet" if state is DeliveryState.UNKNOWN else state.replace("_", " ").capitalize()
+
+
 class EntryFilterForm(forms.Form):
     """The filters of a target's secrets, from its address."""
 
@@ -218,7 +222,7 @@ class EntryFilterForm(forms.Form):
         required=False,
         choices=[
             ("", "Any state"),
-            *((state.value, state.replace("_", " ").capitalize()) for state in DeliveryState),
+            *((state.value, _state_name(state)) for state in DeliveryState),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""A role is changed from the environment's page, with and without scripts; what was not touched stays."""
+"""A role is changed from the environment's page, and an account is confirmed on its page of access."""
 
 from datetime import UTC, datetime
 
@@ -6,8 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from environments_app.models import Membership, Role
-from environments_app.tests.cast import Cast
-from tests.browser.visitor import Visitor
+from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.users.accounts import create_user, set_password
+from tests.browser.accessibility import Inspection
+from tests.browser.visitor import DESKTOP, PHONE, Visitor
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
@@ -32,3 +34,27 @@ def test_granting_again_leads_to_changing_the_role(visitor: Visitor, cast: Cast,
     expect(page.get_by_role("link", name="Change access of bob")).to_be_visible()
     row.refresh_from_db()
     assert (row.role, row.expires_at) == (Role.EDITOR, ends)
+
+
+def test_a_manager_confirms_accounts_without_barriers(visitor: Visitor, cast: Cast) -> None:
+    root, long = cast.principal(cast.root).proven(), "a-rather-long-name-of-a-person@payments.example.com"
+    for name in (long, "not-signed-in-yet"):
+        made = create_user(actor=root, username=name, password=PASSWORD)
+        Membership.objects.create(environment=cast.development, user=made, role=Role.MANAGER)
+        if name == long:
+            made.temporary_since = None
+            made.save()
+    set_password(actor=root, user=cast.bob, password=f"{PASSWORD}-other")
+    page, inspection = visitor.open("/environments/development/access", user=cast.alice), Inspection(visitor)
+    inspection.look_at(page, "access-with-accounts-to-confirm")
+    page.set_viewport_size(PHONE)
+    # A manager who confirms on a phone reads there why, and whom they take for another person.
+    expect(page.locator("#suspended")).to_contain_text(
+        "Ask the person before you confirm.", use_inner_text=True
+    )
+    expect(page.locator("#held")).to_contain_text("Could also be used by root", use_inner_text=True)
+    page.set_viewport_size(DESKTOP)
+    page.get_by_role("button", name=f"Confirm the account {long}").click()
+    expect(page.get_by_text(f"{long} counts as a person of their own in approvals now.")).to_be_visible()
+    inspection.look_at(page, "access-account-confirmed")
+    assert inspection.found == {}

@@ -14,6 +14,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from tests.browser import keys
+from tests.browser.accessibility import Inspection
 from tests.browser.effort import Effort
 from tests.browser.visitor import Visitor
 
@@ -182,6 +183,31 @@ def test_the_type_of_an_imported_value_is_guessed_and_corrected(visitor: Visitor
         "DB_PASSWORD": "PASSWORD",
         "SMTP_PASSWORD": "TEXT",
     }
+
+
+def test_corrections_of_an_import_are_without_barriers(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    secret(name="DB_PASSWORD", value="older")
+    secret(name="SAME", value="same")
+    text = f"DB_PASSWORD=one\nSAME=same\nbad name=1\n/slash=2\nEMPTY=\nA{'_LONG_NAME' * 12}=\n"
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice)
+    inspection = Inspection(visitor)
+    page.locator("#id_text").fill(text)
+    page.locator("button[value=preview]").click()
+    page.get_by_label("Name of entry 3").wait_for()
+    inspection.look_at(page, "import-to-correct")
+    page.get_by_label("Name of entry 4").fill("good-name")
+    page.locator("button[value=preview]").click()
+    expect(page.get_by_role("button", name="Import 2 secrets")).to_be_visible()
+    inspection.look_at(page, "import-corrected")
+    page.locator("#id_text").fill(text.replace("/slash=2\n", ""))
+    page.locator("button[value=preview]").click()
+    expect(page.get_by_text("1 correction dropped")).to_be_visible()
+    inspection.look_at(page, "import-correction-dropped")
+    page.locator("button[value=import]").click()
+    expect(page.get_by_role("heading", name="Not imported")).to_be_visible()
+    expect(page.locator(".item-results")).to_contain_text("Line 3")
+    inspection.look_at(page, "import-not-all")
+    assert inspection.found == {}
 
 
 def test_a_long_import_goes_on_by_itself(

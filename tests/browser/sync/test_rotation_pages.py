@@ -1,5 +1,7 @@
 """The rotation pages in a browser: without barriers in every look, confirmed before it matters, without scripts."""
 
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
@@ -12,9 +14,12 @@ from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.consumers import acknowledge
+from sync_app.rotation.execution.logins import LoginComparison
 from sync_app.rotation.execution.runner import execute
+from sync_app.rotators.base import LoginDifference
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
+from sync_app.views import rotation as rotation_views
 from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 
@@ -89,6 +94,56 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene)
     page.get_by_role("button", name="Rotate without overlap").click()
     expect(page.get_by_role("heading", name="Results")).to_be_visible()
     inspection.look_at(page, "rotation-exposed")
+    assert inspection.found == {}
+
+
+LOGIN = "payments_service_production_second_login"
+DIFFERENCES = (
+    LoginDifference(
+        what="app_a has SELECT on the table public.a_rather_long_name_of_a_table, app_b has not",
+        sql=f'GRANT SELECT ON TABLE "public"."a_rather_long_name_of_a_table_of_payments" TO "{LOGIN}"',
+        database="payments_production",
+    ),
+    LoginDifference(
+        what=f"the setting search_path differs between app_a and {LOGIN}",
+        sql=f"ALTER ROLE \"{LOGIN}\" SET search_path TO 'payments', 'public'",
+    ),
+    LoginDifference(what="line 97 of pg_hba.conf is for app_a and not for app_b", todo="add app_b to it"),
+)
+REFUSED = replace(DIFFERENCES[0], refused="PostgreSQL refused it: permission denied for table (42501)")
+
+
+def test_compared_logins_are_without_barriers(
+    visitor: Visitor, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = RotationPolicy.objects.select_related("environment").get(pk=scene.policy.pk)
+    policy.rotator, policy.settings = "postgresql", {"host": "db.example", "login_a": "a", "login_b": LOGIN}
+    policy.endpoint = "db.example:5432"
+    policy.save(update_fields=["rotator", "settings", "endpoint"])
+    answers = [DIFFERENCES, (REFUSED, DIFFERENCES[2]), (), ()]
+
+    def answer(**_given: object) -> LoginComparison:
+        return LoginComparison(login=LOGIN, differences=answers.pop(0))
+
+    # The databases answer in the tests of the rotators; here is what their answers look like.
+    for name in ("compare_logins", "align_logins"):
+        monkeypatch.setattr(rotation_views, name, answer)
+    page, inspection = visitor.open(f"/rotation/{policy.pk}", user=scene.cast.alice), Inspection(visitor)
+    inspection.look_at(page, "rotation-with-logins")
+    page.get_by_role("button", name="Compare logins").click()
+    expect(page.get_by_text(f"{LOGIN} differs from the current login.")).to_be_visible()
+    inspection.look_at(page, "logins-differ")
+    page.get_by_role("button", name=f"Make {LOGIN} like the current login").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Keeper runs the statements that are shown, on db.example:5432.")
+    inspection.look_at(page, "logins-confirmed")
+    dialog.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("permission denied for table")).to_be_visible()
+    inspection.look_at(page, "logins-refused")
+    page.get_by_role("button", name="Compare again").click()
+    expect(page.get_by_text("Both logins are alike.")).to_be_visible()
+    inspection.look_at(page, "logins-alike")
+
     assert inspection.found == {}
 
 

@@ -24,6 +24,7 @@ PAGES = {
     "sync-overview": "/sync/overview",
     "sync-overview-nothing": "/sync/overview?q=zzz",
     "target": "/sync/{target}",
+    "target-not-seen-yet": "/sync/{target}?state=unknown",
     "target-nothing": "/sync/{target}?q=zzz",
     "target-kinds": "/sync/new",
     "import": "/sync/new?purpose=import",
@@ -45,7 +46,10 @@ PAGES = {
     "plan-item": "/sync/plans/{plan}/items/{item}",
     "plan-item-members": "/sync/plans/{plan}/items/{members}/members",
     "secret-delivery": "/secrets/{secret}",
+    "secret-not-seen-yet": "/secrets/{unseen}",
     "secrets-delivery": "/secrets?delivery=drifted",
+    "secrets-not-seen-yet": "/secrets?delivery=unknown",
+    "sync-overview-not-seen-yet": "/sync/overview?state=unknown",
     "notifications": "/environments/development/notifications",
 }
 
@@ -68,8 +72,25 @@ class Scene:
             reason="changed in target",
         )
         make_entry(self.target, self._secret("web/key"), DeliveryState.IN_SYNC)
+        self.unseen = self._secret("web/not-seen-yet")
+        make_entry(
+            self.target,
+            self.unseen,
+            DeliveryState.UNKNOWN,
+            reason="it was written, and Vault does not show it yet",
+        )
         self.plan: Plan = make_plan(self.target, counts={"unchanged": 412})
-        for act in ("create", "update", "pull", "delete", "drifted", "missing", "refused", "unmanaged"):
+        for act in (
+            "create",
+            "update",
+            "pull",
+            "delete",
+            "drifted",
+            "missing",
+            "refused",
+            "unmanaged",
+            "unknown",
+        ):
             make_item(self.plan, f"{act}/{LONG}", act, keeper_number=2)
         self.conflict: PlanItem = make_item(
             self.plan,
@@ -142,6 +163,7 @@ class Scene:
             "item": self.conflict.pk,
             "members": self.members.pk,
             "secret": self.secret.pk,
+            "unseen": self.unseen.pk,
         }
 
 
@@ -156,6 +178,16 @@ def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene) -> 
         inspection.visit(page, name, path.format(**scene.rows))
 
     assert not inspection.found, "\n".join(f"{k}: {v}" for k, v in inspection.found.items())
+
+
+def test_what_is_not_seen_yet_is_found_by_the_words_that_the_list_shows(
+    visitor: Visitor, scene: Scene
+) -> None:
+    page = visitor.open(f"/sync/{scene.target.pk}", user=scene.cast.alice)
+    page.get_by_label("State", exact=True).select_option(label="Not seen yet")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("main table a")).to_have_text("web/not-seen-yet")
+    expect(page.locator("main table .state")).to_have_text("not seen yet")
 
 
 def test_the_members_of_an_update_are_told_without_barriers(visitor: Visitor, scene: Scene) -> None:
