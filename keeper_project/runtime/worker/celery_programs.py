@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import django
 from celery.apps import beat, worker
 from celery.beat import PersistentScheduler
+from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 from django.core import checks
 
@@ -31,6 +33,11 @@ class Worker(worker.Worker):
             _require_sound_settings()
         super().on_before_init(quiet=True, **options)
         worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
+
+    def on_init_blueprint(self) -> None:
+        """Set up logging as Celery does, without what it says of its next version at each lost connection."""
+        super().on_init_blueprint()
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
     def prepare_args(self, **options: Any) -> dict[str, Any]:
         """Leave out gossip and mingling: they have no use here, and fail as a broker returns."""

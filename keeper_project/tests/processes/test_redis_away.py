@@ -215,6 +215,7 @@ def test_it_serves_in_time_and_works_on(installation: Installation) -> None:
     log = installation.keeper.log.read_text()
     assert PASSWORD not in log
     assert "Traceback" not in log
+    assert "DeprecationWarning" not in log
     assert "Redis rejects the username or password of REDIS_URL" in log
 
 
