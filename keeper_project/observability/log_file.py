@@ -73,8 +73,13 @@ class SharedRotatingFileHandler(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         # With the first line: a command that writes none leaves no folder.
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(descriptor, "a", encoding="utf-8")
+        descriptor = os.open(self.baseFilename, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        stream = os.fdopen(descriptor, "a", encoding="utf-8")
+        written = os.fstat(descriptor).st_size
+        if written and os.pread(descriptor, 1, written - 1) != b"\n":
+            # A full disk took a part of the last line.
+            stream.write("\n")
+        return stream
 
     def _moved_away(self) -> bool:
         try:

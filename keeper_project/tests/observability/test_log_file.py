@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from keeper_project.observability.log_file import SharedRotatingFileHandler
+from keeper_project.tests.processes.test_full_disk import SmallDisk, disk
+
+__all__ = ["disk"]
 
 
 def handler(path: Path, *, max_bytes: int = 1000) -> SharedRotatingFileHandler:
@@ -76,3 +79,16 @@ def test_a_full_disk_is_one_line_and_lines_go_on_when_there_is_room(
     writer.emit(record("kept"))
     writer.close()
     assert path.read_text() == "kept\n"
+
+
+def test_a_line_that_was_cut_does_not_take_the_next_one_along(disk: SmallDisk) -> None:
+    path = disk.at / "keeper.log"
+    writer = handler(path, max_bytes=1 << 20)
+    writer.emit(record("before"))
+    disk.fill()
+    writer.emit(record("c" * 10_000))
+    disk.free()
+    writer.emit(record("after"))
+    writer.close()
+    first, cut, last = path.read_text().splitlines()
+    assert (first, set(cut), last) == ("before", {"c"}, "after")
