@@ -24,6 +24,7 @@ from keeper_project.aws.recorded_read import aws_read  # noqa: E402
 from keeper_project.http.list_polls import list_poll  # noqa: E402
 from keeper_project.http.plain_list import PlainLists  # noqa: E402
 from keeper_project.http.recorded_read import RecordedReads  # noqa: E402
+from keeper_project.http.rest import rest_read  # noqa: E402
 from keeper_project.kv2.recorded_read import kv2_read  # noqa: E402
 from secrets_app.read_engine.engine import read_engine  # noqa: E402
 
@@ -53,7 +54,7 @@ def recorded_reads() -> Any:
     engine = read_engine()
     # Granian's processes are multiprocessing's, which run these.
     Finalize(None, engine.stop, exitpriority=1)
-    reads = RecordedReads(engine, [list_poll, kv2_read, aws_read])
+    reads = RecordedReads(engine, [rest_read, list_poll, kv2_read, aws_read])
     if not settings.KEEPER_TRACES_URL:
         return reads
     tracing = import_module("keeper_project.observability.tracing")

@@ -16,15 +16,15 @@ from django.http import QueryDict
 from audit_app.errors import KeyringUnavailable
 from audit_app.pagination import asked_page, link_to
 from core.errors import BadQuery
-from core.http.json import MEDIA_TYPE, JsonRenderer
+from core.http.json import MEDIA_TYPE
 from core.http.requests import Answer, Environ, times_of
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request
 from environments_app.tokens.service import verify_proven
 from keeper_project.http.recorded_read import ACCEPTED, CommonHeaders, Head, caller_of, has_no_body
+from keeper_project.http.rest import DOCUMENT, RENDERER
 from secrets_app.api.secrets import SecretListView
-from secrets_app.api.serializers import SecretDocument
 from secrets_app.models import Secret
 from secrets_app.queries.plain_pages import only_grant, page_rows
 
@@ -33,8 +33,6 @@ _VIEW: Final = "api-secrets"
 _ENVIRONMENT: Final = "environment"
 _PARAMETERS: Final = frozenset({"limit", "cursor", "ordering", _ENVIRONMENT})
 _LIST_ALLOWED: Final = ("Allow", "GET, POST, HEAD, OPTIONS")
-_DOCUMENT: Final = SecretDocument()
-_RENDERER: Final = JsonRenderer()
 
 
 class PlainLists:
@@ -118,9 +116,9 @@ def _rendered(environ: Environ, parameters: Mapping[str, str], grant: Grant) -> 
     head = Head(environ)
     head.path = _PATH
     url = head.build_absolute_uri()
-    return _RENDERER.render(
+    return RENDERER.render(
         {
-            "results": [_DOCUMENT.to_representation(row) for row in rows],
+            "results": [DOCUMENT.to_representation(row) for row in rows],
             "next": link_to(url, following),
             "previous": link_to(url, previous),
         }

@@ -1,15 +1,14 @@
 """The plain read of a value by a token, answered in front of Django by the read engine.
 
-It answers what succeeds as SecretView and NamedSecretView do (a test holds them together) and nothing else:
-what is refused, absent, edited or merely unusual is left to the general path, which decides, answers and
-records.
+It answers what succeeds as the views of a protocol do (tests hold them together) and nothing else: what is
+refused, absent, edited or merely unusual is left to the general path, which decides, answers and records.
+A door recognises the plain reads of its protocol.
 """
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import get_path_info
@@ -20,28 +19,21 @@ from prometheus_client import Counter
 
 from audit_app.middleware import GetResponse, Middleware, drop_untrusted_headers, request_id_of
 from audit_app.network.client_address import client_address
-from core.http.json import MEDIA_TYPE, JsonRenderer
-from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
+from core.http.json import MEDIA_TYPE
+from core.http.problems import Problem, log_failure, problem_of
 from core.http.requests import BUSY, Answer, Environ, Headers, Refused, times_of
 from environments_app.errors import BadToken
 from environments_app.tokens.request_rate import may_request, take_back_request
 from environments_app.tokens.service import parse
-from secrets_app.api.serializers import SecretDocument
 from secrets_app.errors import EnvelopeError, SecretError
 from secrets_app.metrics import UNCHANGED_READS
-from secrets_app.queries.states import known_etags
 from secrets_app.read_engine.engine import EngineBusy, ReadEngine
 from secrets_app.read_engine.list_polls import ListPoll
 from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Request, Served, Unchanged
 from secrets_app.services.read import open_granted
 
-_BY_ID: Final = re.compile(r"/api/secrets/([1-9][0-9]{0,17})")
-_BY_NAME: Final = re.compile(r"/api/environments/([^/]+)/secrets/(.+)")
 ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
-# The routes' names, and what their views allow.
-_VIEW_BY_ID: Final = ("api-secret", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS")
-_VIEW_BY_NAME: Final = ("api-named-secret", "GET, PUT, DELETE, HEAD, OPTIONS")
 # The middlewares that give every answer its headers.
 _COMMON: Final = (
     "django.middleware.security.SecurityMiddleware",
@@ -51,8 +43,6 @@ _COMMON: Final = (
 )
 # A read that is recorded and whose value is not open yet: no client can name it.
 _UNOPENED: Final = "keeper.unopened_read"
-_DOCUMENT: Final = SecretDocument()
-_RENDERER: Final = JsonRenderer()
 
 
 class PlainRead(NamedTuple):
@@ -89,9 +79,9 @@ Door: TypeAlias = Callable[[Environ], PlainRead | PlainPoll | None]
 class RecordedReads:
     """Answers what the engine grants, in the thread of the server; None is for the application."""
 
-    def __init__(self, engine: ReadEngine, doors: Sequence[Door] = ()) -> None:
+    def __init__(self, engine: ReadEngine, doors: Sequence[Door]) -> None:
         self._engine = engine
-        self._doors: tuple[Door, ...] = (rest_read, *doors)
+        self._doors = tuple(doors)
         self._common_headers = CommonHeaders()
 
     def __call__(self, environ: Environ) -> Answer | None:
@@ -192,36 +182,6 @@ def origin_of(head: Head) -> tuple[str, str] | None:
     return client_address(head), request_id_of(head.META)
 
 
-def rest_read(environ: Environ) -> PlainRead | None:
-    """Return the plain read that a request of the REST API is, by id or by name."""
-    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme != "Bearer" or not is_plain(environ):
-        return None
-    path = get_path_info(environ)
-    by_id, by_name = _BY_ID.fullmatch(path), _BY_NAME.fullmatch(path)
-    caller = caller_of(environ, token) if by_id or by_name else None
-    if caller is None:
-        return None
-    known = known_etags(environ.get("HTTP_IF_NONE_MATCH", ""))
-    if by_id:
-        request, (view, allowed) = ReadRequest(*caller, secret_id=int(by_id[1]), known=known), _VIEW_BY_ID
-    elif by_name:
-        request, (view, allowed) = (
-            ReadRequest(*caller, environment=by_name[1], name=by_name[2], known=known),
-            _VIEW_BY_NAME,
-        )
-
-    def headers(etag: str) -> Headers:
-        return [("Allow", allowed), ("ETag", f'"{etag}"')]
-
-    def fail(problem: Problem) -> HttpResponse:
-        response = plain_problem_response(problem)
-        response["Allow"] = allowed
-        return response
-
-    return PlainRead(request, view, headers, _body, fail)
-
-
 def is_plain(environ: Environ) -> bool:
     """Return whether a request asks for nothing besides what its address names."""
     return (
@@ -234,12 +194,6 @@ def is_plain(environ: Environ) -> bool:
 def has_no_body(environ: Environ) -> bool:
     """Return whether it is a GET without a body."""
     return environ["REQUEST_METHOD"] == "GET" and environ.get("CONTENT_LENGTH", "") in {"", "0"}
-
-
-def _body(secret: SecretRow, value: str) -> bytes:
-    document: dict[str, Any] = _DOCUMENT.to_representation(secret)
-    document["value"] = value
-    return _RENDERER.render(document)
 
 
 def _answered(

@@ -26,6 +26,7 @@ from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import parse
 from keeper_project.http.recorded_read import RecordedReads
+from keeper_project.http.rest import rest_read
 from secrets_app.envelope.seal import seal
 from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS
@@ -75,7 +76,7 @@ def both(answered: list[bool]) -> Callable[..., tuple[Told, Told]]:
     """Ask in front of Django, which gets what is left to it, and then Django alone."""
 
     def ask(client: Client, path: str, method: str = "get", **headers: str) -> tuple[Told, Told]:
-        front = RecordedReads(Inline())
+        front = RecordedReads(Inline(), [rest_read])
 
         def in_front(environ: dict[str, Any]) -> Answer | None:
             answer = front(environ)
@@ -246,7 +247,7 @@ def test_a_key_that_has_to_be_opened_is_left_to_the_general_path(
 def test_a_read_that_the_general_path_finishes_keeps_its_request_id(cast: Cast, bearer: Bearer) -> None:
     (path, _), client = paths(keep(cast, NAME)), bearer("reader", cast.development)
     forget_data_keys()
-    answer = FrontedClient(RecordedReads(Inline()), client.defaults).get(path)
+    answer = FrontedClient(RecordedReads(Inline(), [rest_read]), client.defaults).get(path)
     recorded = AuditEvent.objects.filter(action=Action.SECRET_REVEAL).values_list("request_id", flat=True)
     assert (answer.status_code, [*recorded]) == (200, [answer["X-Request-ID"]])
 

@@ -15,6 +15,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import personal, request_rate
 from environments_app.tokens.service import issue
 from keeper_project.http.recorded_read import RecordedReads
+from keeper_project.http.rest import rest_read
 from keeper_project.tests.aws.conftest import kind_of, send, session_of, signed
 from secrets_app.tests.kept import keep
 from secrets_app.tests.read_engine.inline import Inline
@@ -56,7 +57,7 @@ def by_kv2(token: str) -> Any:
 
 def by_engine(token: str) -> bool:
     environ = RequestFactory(headers={"Authorization": f"Bearer {token}"}).get(API).META
-    return RecordedReads(Inline())(environ) is not None
+    return RecordedReads(Inline(), [rest_read])(environ) is not None
 
 
 def reveals() -> int:
