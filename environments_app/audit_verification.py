@@ -13,7 +13,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from audit_app.verification.stream_walker import VerificationStats
 from environments_app.authorization.policy import Principal, require
 

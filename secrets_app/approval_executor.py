@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid

@@ -144,7 +144,7 @@ BREAKS: Final = (
     ),
     Break(
         what="audit log: a receipt that may be rolled back opens values",
-        file="audit_app/recording/recorder.py",
+        file="audit_app/recording/drafts.py",
         line="        self._committed = committed",
         broken="        self._committed = True",
         tests="audit_app/tests/recording secrets_app/tests/keys/test_fields.py",

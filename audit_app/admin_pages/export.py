@@ -18,7 +18,8 @@ from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import viewer_of
 from audit_app.models import deployment_uuid
 from audit_app.queries.event_export import harmless
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 
 # A file is written in memory.
 LIMIT: Final = 10_000

@@ -38,7 +38,8 @@ from audit_app.integrity.check_registry import Problem
 from audit_app.interfaces.alerts import trail_alerts
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import Checkpoint, SinkState, deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from audit_app.verification.prune_records import PruneRecord, newest_prune_records
 from audit_app.verification.stream_verifier import beginning, stored_heads
 from audit_app.verification.stream_walker import VerificationStats, first_damage

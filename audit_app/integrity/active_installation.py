@@ -31,7 +31,8 @@ from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent, Installation, deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 
 # Frozen names: an installation stays active when the module of its database engine moves.
 _ENGINES: Final = {

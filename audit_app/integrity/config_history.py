@@ -26,7 +26,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from core.errors import BadDetails
 
 _ENTRIES_PER_QUERY = 500

@@ -17,7 +17,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
 from audit_app.models.uuid_model import Identified
-from audit_app.recording.recorder import AuditObject, commit_record, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
 from core.errors import BadDetails
 
 _REPORT_INTERVAL_SECONDS = 60

@@ -13,7 +13,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.models import RefusalCount
 from audit_app.network.client_address import subscriber
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 
 _COUNTERS_PER_TRANSACTION = 500
 

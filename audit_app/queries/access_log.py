@@ -14,7 +14,8 @@ from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries import search
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 
 # To read on in what one looks at, or to look again, is one view.
 _ONE_VIEW_SECONDS: Final = 60

@@ -1,11 +1,10 @@
 """The only writer of the audit log: appends events to a stream and hands out receipts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
-from uuid import UUID, uuid5
+from typing import Final, NamedTuple
+from uuid import uuid5
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import CharField
@@ -16,7 +15,6 @@ from audit_app.crypto.hash_chain import (
     CreatedItem,
     EventFields,
     Link,
-    ReadItem,
     canonical_bytes,
     event_hash,
     genesis,
@@ -31,133 +29,16 @@ from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import ReadManifest, deployment_uuid
 from audit_app.models.uuid_model import random_uuids
 from audit_app.recording import event_store
+from audit_app.recording.drafts import (
+    MAKER,
+    AuditObject,
+    DigestedReads,
+    EventDraft,
+    ManifestEntry,
+    Read,
+    Receipt,
+)
 from audit_app.recording.metrics import APPEND_SECONDS, count_events
-
-
-class AuditObject(NamedTuple):
-    """What was acted on, under the name it had then."""
-
-    kind: str
-    uuid: UUID
-    name: str
-
-
-class _Place(TypedDict):
-    stream: str
-    object: AuditObject
-
-
-def stream_and_object(row: Any) -> _Place:
-    """Return the arguments of `record` that name a row of an environment by its own audit object."""
-    return {"stream": streams.environment_stream(row.environment.uuid), "object": row.audit_object}
-
-
-class ManifestEntry(NamedTuple):
-    """One version of one secret that a read took along; the secret's uuid as text."""
-
-    secret_uuid: str
-    number: int
-    name: str
-
-
-# What a manifest takes: such an entry, or the same as a plain tuple, which costs a read of many less.
-Read: TypeAlias = ReadItem
-
-
-@dataclass(frozen=True)
-class DigestedReads:
-    """The entries of a manifest by the digest that they have; asked for only if none is stored with it."""
-
-    digest: str
-    entries: Callable[[], Sequence[Read]]
-
-
-class EventDraft(NamedTuple):
-    """An event before it has a place in its stream.
-
-    `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
-    `covers` names the rows (secret versions, credentials) that the receipt lets open, by the bytes of
-    their uuids.
-    """
-
-    actor: Actor
-    action: Action
-    stream: str
-    object: AuditObject
-    outcome: Outcome = Outcome.ALLOWED
-    details: Mapping[str, Json] | None = None
-    manifest: Sequence[Read] | Sequence[CreatedItem] | DigestedReads | None = None
-    covers: frozenset[bytes] = frozenset()
-
-
-class Receipt:
-    """The proof that an event was recorded; only this module makes one.
-
-    `committed` is true if the event was durable when the receipt was returned, and false if it joined a
-    transaction that may still be rolled back. Only a committed receipt opens values, and only those of the
-    rows that it covers.
-    """
-
-    __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
-
-    def __init__(
-        self,
-        maker: object,
-        event: str,
-        stream: str,
-        sequence: int,
-        covers: frozenset[bytes],
-        *,
-        committed: bool,
-    ) -> None:
-        if maker is not _MAKER:
-            raise TypeError("a receipt is made by recording an event")
-        self._event_uuid = event
-        self._stream = stream
-        self._sequence = sequence
-        self._committed = committed
-        self._covers = covers
-
-    @property
-    def event_uuid(self) -> UUID:
-        return UUID(self._event_uuid)
-
-    @property
-    def stream(self) -> str:
-        return self._stream
-
-    @property
-    def sequence(self) -> int:
-        """The event's place in its stream, from 1."""
-        return self._sequence
-
-    @property
-    def committed(self) -> bool:
-        """Whether the event was durable when the receipt was handed out."""
-        return self._committed
-
-    def covers(self, uuid: UUID) -> bool:
-        """Return whether the event was recorded for opening this row."""
-        return uuid.bytes in self._covers
-
-    def covers_all(self, uuids: Iterable[bytes]) -> bool:
-        """Return whether the event was recorded for opening each of these rows."""
-        return self._covers.issuperset(uuids)
-
-    def __repr__(self) -> str:
-        state = "committed" if self._committed else "joined"
-        return f"<Receipt {self._stream} #{self._sequence} {state}>"
-
-
-_MAKER: Final = object()
-
-
-def receipt_of_peer(*, event: UUID, stream: str, sequence: int, covers: frozenset[bytes]) -> Receipt:
-    """Return the receipt of an event that another process of this Keeper committed for this one.
-
-    Only for what came by a socket that forks of this program alone have.
-    """
-    return Receipt(_MAKER, event.hex, stream, sequence, covers, committed=True)
 
 
 def record(
@@ -304,7 +185,7 @@ def _chain(heads: Mapping[str, event_store.Head], ready: Sequence[_Ready], *, co
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
         entries.append(event_store.Entry(link, stored_at, manifest.pk if manifest else None))
-        receipts.append(Receipt(_MAKER, uuid, draft.stream, last + 1, draft.covers, committed=committed))
+        receipts.append(Receipt(MAKER, uuid, draft.stream, last + 1, draft.covers, committed=committed))
         ends[draft.stream] = (last + 1, link_hash)
     moves = [event_store.Move(stream, since, ends[stream]) for stream, since in heads.items()]
     return _Chained(entries, receipts, moves)

@@ -34,7 +34,8 @@ from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, Checkpoint, SinkState
 from audit_app.queries import search_index
 from audit_app.recording import event_store
-from audit_app.recording.recorder import AuditObject, commit_record, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
 from audit_app.retention.bundle_reader import require_whole
 from audit_app.retention.bundle_writer import bundle_until
 from audit_app.retention.rules import OldEvent, is_passing, known_reads

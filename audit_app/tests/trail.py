@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import StreamHead
-from audit_app.recording.recorder import AuditObject, EventDraft, ManifestEntry, Receipt, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft, ManifestEntry, Receipt
+from audit_app.recording.recorder import record_many
 
 ALICE = Actor(kind=ActorKind.USER, uuid=UUID(int=1), name="alice", address="192.0.2.1", request_id="r" * 32)
 STREAM = "environment:a"

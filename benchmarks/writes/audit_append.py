@@ -13,7 +13,7 @@ from benchmarks.measuring.stage import MARIADB, SQLITE, Stage
 from benchmarks.measuring.table import Comparison, Figure, Row, Target
 
 if TYPE_CHECKING:
-    from audit_app.recording.recorder import EventDraft
+    from audit_app.recording.drafts import EventDraft
 
 TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
 VERIFIED = {SQLITE: 200_000, MARIADB: 150_000}
@@ -195,7 +195,7 @@ def _append_plain() -> None:
 def _draft(stream: str) -> "EventDraft":
     from audit_app.events import actors
     from audit_app.events.actions import Action
-    from audit_app.recording.recorder import AuditObject, EventDraft
+    from audit_app.recording.drafts import AuditObject, EventDraft
 
     return EventDraft(
         actor=actors.Actor(

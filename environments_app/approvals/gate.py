@@ -26,7 +26,8 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, record, stream_and_object
+from audit_app.recording.drafts import AuditObject, stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
 from environments_app.approvals.group_members import change_since, lock_reach

@@ -17,7 +17,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.approvals import history
 from environments_app.approvals.approvers import (
     ONE_PERSON,

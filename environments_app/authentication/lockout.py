@@ -24,7 +24,8 @@ from django.utils import timezone
 from audit_app.errors import TooManyRefusals
 from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.clock import SLACK, is_in
 from environments_app.models import FailedSignIns, KnownNetwork, User

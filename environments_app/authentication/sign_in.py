@@ -19,7 +19,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.network.client_address import subscriber
 from audit_app.network.refusal_limiter import check_allowance, refuse
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authentication import lockout, mfa
 from environments_app.authentication.device_cookie import known_device
 from environments_app.authentication.drf import address_of, request_id_of

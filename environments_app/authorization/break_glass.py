@@ -6,7 +6,7 @@ beneficiary: another account or token may belong to the same person.
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.recording.recorder import EventDraft
+from audit_app.recording.drafts import EventDraft
 from environments_app.authorization.policy import (
     ROLE_ACTIONS,
     Principal,

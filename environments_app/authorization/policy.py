@@ -15,7 +15,8 @@ from django.db.models import Q
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.errors import AdministratorsOnly, ConfirmationNeeded, Forbidden, Invisible, Suspended
 from environments_app.models import Environment, Role
 

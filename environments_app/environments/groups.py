@@ -11,7 +11,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.access_proposals import joining
 from environments_app.approvals.gate import require_approval
 from environments_app.approvals.group_members import lock_group

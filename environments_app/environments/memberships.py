@@ -13,7 +13,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.access_proposals import changing_membership, granting, widens
 from environments_app.approvals.gate import (
     ApprovalGrant,

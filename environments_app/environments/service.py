@@ -14,7 +14,8 @@ from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import needs_second_person, require_approval

@@ -6,7 +6,7 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.columns import ExactCharField, optional_text, optional_timestamp, timestamp
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.fields import path_prefix
 from environments_app.models.access import Role
 from environments_app.models.approval import is_in_time, shown_state

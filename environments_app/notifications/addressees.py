@@ -8,7 +8,8 @@ from django.db.models import QuerySet
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import Addressee, Environment

@@ -13,7 +13,8 @@ from audit_app.events.actions import Action
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.interfaces.nudges import nudge
 from audit_app.models import StreamHead, deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from audit_app.retention.prune import MINIMUM_DAYS, StreamPlan, plan
 from audit_app.verification.stream_walker import VerificationStats
 from core.errors import KeeperError

@@ -12,7 +12,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, commit_record, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import commit_record, record_many
 from environments_app.approvals.access_proposals import mapping as proposed
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert

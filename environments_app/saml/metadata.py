@@ -15,7 +15,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import session
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from core.errors import AnswerTooLarge, OutboundError
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider

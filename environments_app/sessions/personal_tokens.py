@@ -8,7 +8,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import PersonalToken, User
 

@@ -9,7 +9,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User

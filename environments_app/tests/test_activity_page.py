@@ -14,7 +14,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent, SavedView
 from audit_app.queries import event_export
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from audit_app.tests.trail import SECRET
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast

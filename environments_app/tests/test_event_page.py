@@ -11,7 +11,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.queries import access_log
-from audit_app.recording.recorder import ManifestEntry, record
+from audit_app.recording.drafts import ManifestEntry
+from audit_app.recording.recorder import record
 from audit_app.tests.trail import SECRET, sql
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast

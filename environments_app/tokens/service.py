@@ -30,7 +30,8 @@ from audit_app.integrity.raw_rows import UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.client_address import parse_address
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.access_proposals import issuing
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert

@@ -7,7 +7,7 @@ from uuid import uuid5
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.approvals.access_proposals import plain_values
 from environments_app.approvals.gate import Line, Proposal
 from environments_app.models import Trust

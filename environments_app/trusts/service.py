@@ -11,7 +11,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.credential_custody import NARROWS

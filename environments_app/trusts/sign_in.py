@@ -22,7 +22,8 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.refusal_limiter import refuse
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import grants_on, token_bearer

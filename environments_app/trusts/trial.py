@@ -8,7 +8,8 @@ from django.db import transaction
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Trust
 from environments_app.trusts.definition import rules_of, source_of

@@ -14,7 +14,8 @@ from audit_app.events.actors import system
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.models import Environment, ServiceToken, Trust
 from environments_app.tokens.expiry_alerts import is_unused, long_ago, soon, update_alert
 from environments_app.trusts.sign_in import purge_used_jwts, valid_tokens

@@ -13,7 +13,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.authorization.break_glass import administers, with_alert
 from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed

@@ -14,7 +14,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from core.db.concurrency import claim
 from environments_app.authorization.principals import anonymous_principal
 from environments_app.models import LinkPurpose, PasswordLink, User

@@ -21,7 +21,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.credential_custody import CUSTODY_DETAIL, ENDED, CustodyGraph
 from environments_app.authorization.effective_access import confirmed_accounts

@@ -17,7 +17,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import Checkpoint, StreamHead, deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal, require
 from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.file_key import new_file_key

@@ -21,7 +21,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import note_restore
 from audit_app.interfaces.keyring import forget_keyring, keep_keyring
 from audit_app.models import deployment_uuid, forget_deployment
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.models import Delivery, DeliveryState
 from keeper_project.backup.archive import rows

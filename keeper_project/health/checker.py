@@ -19,7 +19,8 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from core.db.concurrency import claim, unleased
 from environments_app.notifications.service import raise_alert, resolve_alert
 from keeper_project.health.probes import QUESTIONS, ProbeResult, Question

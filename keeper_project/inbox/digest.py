@@ -13,7 +13,8 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.active_installation import is_active
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import PersonalSettings, User
 from keeper_project.inbox.items import InboxItem, Section, sections

@@ -20,7 +20,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.nudges import nudge
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.errors import InvalidField
 from keeper_project.models import ScheduledTask

@@ -12,7 +12,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.principals import system_principal
 from keeper_project.reports import service as reports
 from keeper_project.reports.formats import FORMATS

@@ -11,7 +11,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
 from audit_app.queries.reports import Cell, Row, Scope, Section, sections
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from core.errors import BadQuery
 from environments_app.authorization.policy import Principal, environments_for, require
 from environments_app.authorization.principals import refresh_principal

@@ -10,7 +10,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import claim_first
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.environments.service import create_environment
 from environments_app.models import Environment, User, UserRole

@@ -13,7 +13,8 @@ from django.urls import reverse
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from core.errors import KeeperError
 from environments_app.notifications.service import deliver_due, raise_alert, resolve_alert
 from keeper_project.runtime.process_states import ending

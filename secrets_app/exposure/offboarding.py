@@ -21,7 +21,8 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.queries.access_log import record_view
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, require, require_confirmed, visible
 from environments_app.authorization.principals import grants_ignoring_status

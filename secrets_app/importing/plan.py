@@ -19,7 +19,8 @@ from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from core.errors import Kind
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment

@@ -11,7 +11,8 @@ from typing import Final
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment

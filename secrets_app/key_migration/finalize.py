@@ -8,7 +8,8 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from secrets_app.errors import MigrationRefused, SecretError
 from secrets_app.key_migration.state import end, open_migration, require_backend, require_both_providers
 from secrets_app.key_operations.reencrypt import legacy_rows

@@ -7,7 +7,8 @@ from django.db.models import Q, QuerySet
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from secrets_app.key_operations.rewrap import Rewrapped, Scope, wrap_each
 from secrets_app.keys.providers.registry import provider_named
 from secrets_app.keys.wrapping import (

@@ -11,7 +11,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_migration.backup import Written, write_backup
 from secrets_app.key_operations.reencrypt import legacy_rows

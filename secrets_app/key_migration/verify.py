@@ -9,7 +9,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import AuditObject, ManifestEntry, commit_record
+from audit_app.recording.drafts import AuditObject, ManifestEntry
+from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
 from secrets_app.errors import KeyUnavailable
 from secrets_app.key_operations.version_rows import next_batch

@@ -9,7 +9,8 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
 from audit_app.models.uuid_model import uuid7
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.approvals.gate import system_clearance
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, MigrationRefused, SecretError

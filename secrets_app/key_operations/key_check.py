@@ -21,7 +21,8 @@ from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.interfaces.nudges import nudge
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT

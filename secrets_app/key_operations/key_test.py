@@ -10,7 +10,8 @@ from django.conf import settings
 
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT

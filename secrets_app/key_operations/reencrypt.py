@@ -18,7 +18,8 @@ from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, ManifestEntry, Receipt, commit_record
+from audit_app.recording.drafts import AuditObject, ManifestEntry, Receipt
+from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, RotationSuperseded

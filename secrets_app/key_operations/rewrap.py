@@ -14,7 +14,8 @@ from django.db.models import QuerySet
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Length
 
 from audit_app.db.bulk_sql import update
-from audit_app.recording.recorder import ManifestEntry
+from audit_app.recording.drafts import ManifestEntry
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import SecretVersion
 

@@ -13,7 +13,7 @@ from django.db.models.expressions import Case, Col, Expression, F, OrderBy, Valu
 from django.db.models.lookups import Exact, IsNull
 
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.recording.recorder import Receipt
+from audit_app.recording.drafts import Receipt
 from secrets_app.envelope.context import Context
 from secrets_app.envelope.format import check, data_key_id
 from secrets_app.envelope.seal import PlainKey, open_envelope, seal

@@ -12,7 +12,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.envelope.seal import PlainKey

@@ -24,7 +24,8 @@ from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem, readable
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
 from core.db.concurrency import claim, unleased
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict

@@ -12,7 +12,7 @@ from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
 from audit_app.models.columns import ExactCharField, LiveField, optional_text, optional_timestamp, timestamp
 from audit_app.models.uuid_model import Identified
-from audit_app.recording.recorder import AuditObject, ManifestEntry
+from audit_app.recording.drafts import AuditObject, ManifestEntry
 from environments_app.models import Environment
 from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_parent
 from secrets_app.keys.encrypted_field import EncryptedField

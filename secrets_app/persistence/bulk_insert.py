@@ -18,7 +18,7 @@ from audit_app.integrity.row_state import digest_of_mac
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.models.uuid_model import uuid_text
-from audit_app.recording.recorder import AuditObject, EventDraft
+from audit_app.recording.drafts import AuditObject, EventDraft
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from secrets_app.envelope.context import VersionAad

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import Receipt
+from audit_app.recording.drafts import Receipt
 from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionAad
 from secrets_app.envelope.format import DATA_KEY_ID, MIN_ENVELOPE_BYTES, check

@@ -19,7 +19,7 @@ from django.dispatch import receiver
 
 from audit_app.crypto.hash_chain import manifest_digest
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import DigestedReads
+from audit_app.recording.drafts import DigestedReads
 from environments_app.models import Environment
 from secrets_app.envelope.context import ENVIRONMENT_SNAPSHOT, Context
 from secrets_app.envelope.format import MAX_SNAPSHOT_BYTES

@@ -18,7 +18,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording import event_store
-from audit_app.recording.recorder import EventDraft, record_many, stream_and_object
+from audit_app.recording.drafts import EventDraft, stream_and_object
+from audit_app.recording.recorder import record_many
 from environments_app.approvals.gate import ApprovalGrant
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.interfaces.write_guards import Confirm

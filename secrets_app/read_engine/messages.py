@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.recording.recorder import receipt_of_peer
+from audit_app.recording.drafts import receipt_of_peer
 from environments_app.tokens.raw_tokens import EnvironmentRow
 from secrets_app.read_engine.list_polls import ListPoll
 from secrets_app.read_engine.raw_secrets import SecretRow

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from audit_app.integrity.raw_rows import ProvenRows, RawRows
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.models import Environment, ServiceToken
 from environments_app.tokens.raw_tokens import EnvironmentRow
 from secrets_app.models import Secret, SecretVersion

@@ -17,7 +17,8 @@ from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import keyring
 from audit_app.recording import event_store
-from audit_app.recording.recorder import EventDraft, Receipt, commit_records, stream_and_object
+from audit_app.recording.drafts import EventDraft, Receipt, stream_and_object
+from audit_app.recording.recorder import commit_records
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens

@@ -8,7 +8,8 @@ from django.db.models import F
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import AuditObject, ManifestEntry, Receipt, commit_record
+from audit_app.recording.drafts import AuditObject, ManifestEntry, Receipt
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment
 from secrets_app.keys import data_keys, fingerprints

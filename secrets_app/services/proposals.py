@@ -7,7 +7,7 @@ from uuid import uuid5
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.approvals.gate import Line, Proposal
 from environments_app.models import Approval, Environment
 from secrets_app.keys.data_keys import active_key

@@ -12,15 +12,15 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.recording.recorder import (
+from audit_app.recording.drafts import (
     AuditObject,
     DigestedReads,
     EventDraft,
     Read,
     Receipt,
-    commit_records,
     stream_and_object,
 )
+from audit_app.recording.recorder import commit_records
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment

@@ -19,7 +19,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
-from audit_app.recording.recorder import commit_record, record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
 from environments_app.clock import SLACK

@@ -2,7 +2,7 @@
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment

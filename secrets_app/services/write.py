@@ -8,7 +8,8 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.db.joint_queries import Statement, asked
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment

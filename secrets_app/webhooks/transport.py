@@ -21,7 +21,8 @@ from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.network.outbound import session
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from core.errors import EndpointRefused, OutboundError
 from environments_app.models import Environment
 from environments_app.notifications.service import AlertNotice, Undeliverable

@@ -14,7 +14,8 @@ from django.db.models import F, Q
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.errors import AccessError
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back

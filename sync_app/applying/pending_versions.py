@@ -17,7 +17,8 @@ from django.db.models import F, FilteredRelation, Q
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret

@@ -13,7 +13,8 @@ from django.db.models import BigIntegerField
 
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
-from audit_app.recording.recorder import commit_record, record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import InvalidPlaintext, KeyUnavailable, SecretError
 from secrets_app.keys.data_keys import active_key

@@ -12,7 +12,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back

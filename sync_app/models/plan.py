@@ -14,7 +14,7 @@ from audit_app.models.columns import (
     optional_timestamp,
     timestamp,
 )
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from secrets_app.models import MAX_NAME_LENGTH
 from sync_app.domain.reconciliation import Ownership
 from sync_app.models.target import Target

@@ -6,7 +6,7 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models.columns import timestamp
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.fields import path_prefix
 from environments_app.models import Environment
 from sync_app.models.target import Target

@@ -17,7 +17,7 @@ from audit_app.models.columns import (
     optional_timestamp,
     timestamp,
 )
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.models import Environment
 from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField

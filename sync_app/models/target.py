@@ -19,7 +19,7 @@ from audit_app.models.columns import (
     optional_timestamp,
     timestamp,
 )
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.fields import path_prefix
 from environments_app.models import Environment
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context

@@ -13,7 +13,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH

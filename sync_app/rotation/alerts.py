@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.notifications.service import raise_alert, resolve_alert, still_open
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.jobs.leases import database_now

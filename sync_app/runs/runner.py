@@ -18,7 +18,8 @@ from audit_app.events.actors import NIL
 from audit_app.interfaces.keyring import KeyringUnavailable
 from audit_app.interfaces.nudges import nudge
 from audit_app.network.outbound_limits import guarded
-from audit_app.recording.recorder import AuditObject, record, stream_and_object
+from audit_app.recording.drafts import AuditObject, stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError

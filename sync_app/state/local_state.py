@@ -12,7 +12,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import ManifestEntry
+from audit_app.recording.drafts import ManifestEntry
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, plain_rows_under

@@ -10,7 +10,8 @@ from uuid import UUID
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.keys import data_keys

@@ -18,7 +18,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import state_digest
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from environments_app.approvals.gate import (
     ApprovalGrant,
     Line,

@@ -6,7 +6,8 @@ from uuid import UUID
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import EventDraft, record_many
+from audit_app.recording.drafts import EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.models import Environment, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue

@@ -12,7 +12,8 @@ from audit_app.errors import BadBundle
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from audit_app.retention.bundle_writer import bundle
 
 

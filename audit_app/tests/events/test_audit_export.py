@@ -18,7 +18,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, ManifestEntry, record
+from audit_app.recording.drafts import AuditObject, ManifestEntry
+from audit_app.recording.recorder import record
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, entries, sql, write
 

@@ -14,7 +14,7 @@ from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import AuditEvent, SearchEntry, SearchPosition
 from audit_app.queries import search_index
 from audit_app.queries.search import find
-from audit_app.recording.recorder import AuditObject
+from audit_app.recording.drafts import AuditObject
 from audit_app.tasks import index_events
 from audit_app.tests.trail import ALICE, STREAM, entries, sql, take_away, write
 

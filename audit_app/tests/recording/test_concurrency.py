@@ -13,14 +13,8 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, StreamHead
 from audit_app.recording import event_store
-from audit_app.recording.recorder import (
-    AuditObject,
-    EventDraft,
-    ManifestEntry,
-    Receipt,
-    commit_record,
-    commit_records,
-)
+from audit_app.recording.drafts import AuditObject, EventDraft, ManifestEntry, Receipt
+from audit_app.recording.recorder import commit_record, commit_records
 from audit_app.tests.trail import ALICE, STREAM, entries, head_sequence
 from audit_app.verification.stream_verifier import verify
 

@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +13,13 @@ from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, deployment_uuid
-from audit_app.recording.recorder import Receipt, commit_record, record, record_many
+from audit_app.recording.drafts import Receipt
+from audit_app.recording.recorder import commit_record, record, record_many
 from audit_app.tests.trail import ALICE, SECRET, STREAM, draft, entries, head_sequence, sql, write
 from audit_app.verification.stream_verifier import verify
 from core.errors import BadDetails
+
+ROOT = Path(__file__).resolve().parents[3]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -148,6 +153,13 @@ def test_a_joined_receipt_is_not_committed() -> None:
 def test_nobody_else_makes_a_receipt() -> None:
     with pytest.raises(TypeError):
         Receipt(object(), "", "", 1, frozenset(), committed=True)
+    held = [
+        path.name
+        for top in ("core", "keeper_project", "*_app")
+        for path in ROOT.glob(f"{top}/**/*.py")
+        if "tests" not in path.parts and re.search(r"\bMAKER\b", path.read_text())
+    ]
+    assert sorted(held) == ["drafts.py", "recorder.py"]
 
 
 def test_a_receipt_cannot_be_changed() -> None:

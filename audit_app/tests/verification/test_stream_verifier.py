@@ -9,7 +9,7 @@ from audit_app.events import streams
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.recording import event_store
-from audit_app.recording.recorder import Receipt
+from audit_app.recording.drafts import Receipt
 from audit_app.tests.trail import STREAM, entries, sql, write
 from audit_app.verification.stream_verifier import verify
 from audit_app.verification.stream_walker import VerificationStats

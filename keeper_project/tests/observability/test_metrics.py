@@ -22,7 +22,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, system
 from audit_app.models import AuditEvent, SinkState
 from audit_app.queries import search_index
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from audit_app.sinks.delivery import deliver_events
 from environments_app.tests.cast import Cast
 from keeper_project.models import ExternalSystem

@@ -15,7 +15,8 @@ from audit_app.events.actions import READS, Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, EventDraft, record_many
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
 from secrets_app.exposure.readers import Viewer, readers_since, seen_by

@@ -19,7 +19,8 @@ from pytest_django import DjangoAssertNumQueries
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, Receipt, commit_record, record
+from audit_app.recording.drafts import AuditObject, Receipt
+from audit_app.recording.recorder import commit_record, record
 from environments_app.models import Environment
 from secrets_app.errors import EnvelopeError, NotCommitted, PlaintextRefused, WrongContext
 from secrets_app.keys.data_keys import active_key

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, Receipt, commit_record, record
+from audit_app.recording.drafts import AuditObject, Receipt
+from audit_app.recording.recorder import commit_record, record
 from environments_app.tests.cast import Cast
 from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, VersionAad, version_parent
 from secrets_app.errors import NotCommitted, SecretError

@@ -11,7 +11,8 @@ from audit_app.models import AuditEvent
 from audit_app.queries.search import events as search_events
 from audit_app.queries.search import find
 from audit_app.recording import event_store
-from audit_app.recording.recorder import AuditObject, commit_record, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast

@@ -13,7 +13,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import load_principal
 from secrets_app.models import Secret, SecretVersion

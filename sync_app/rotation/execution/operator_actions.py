@@ -13,7 +13,8 @@ from django.db import IntegrityError
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal

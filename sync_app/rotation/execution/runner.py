@@ -12,7 +12,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces.keyring import KeyringUnavailable
 from audit_app.interfaces.nudges import nudge
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion

@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.secret_types.registry import SecretType, inspect

@@ -9,7 +9,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.active_installation import is_active
-from audit_app.recording.recorder import commit_record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record
 from environments_app.errors import InvalidField
 from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key

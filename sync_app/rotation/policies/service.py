@@ -12,7 +12,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import commit_record, record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField

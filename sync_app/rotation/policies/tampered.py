@@ -5,7 +5,8 @@ from typing import Final
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.services import version_stages

@@ -7,7 +7,8 @@ from uuid import uuid4
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from sync_app.backends.base import Backend

@@ -3,7 +3,8 @@
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.recorder import record, stream_and_object
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from sync_app.errors import DifferentSystem, TargetConflict, TargetInUse

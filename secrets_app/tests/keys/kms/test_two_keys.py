@@ -12,7 +12,8 @@ from pytest_django import Settings
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import EnvelopeError, KeyRefused, SecretError

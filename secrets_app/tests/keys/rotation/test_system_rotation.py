@@ -20,7 +20,8 @@ from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import RowMacField
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
-from audit_app.recording.recorder import AuditObject, record
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
 from audit_app.verification.stream_verifier import verify
 from environments_app.authentication import mfa
 from environments_app.authentication.totp import open_seed
