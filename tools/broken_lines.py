@@ -38,7 +38,7 @@ class Break:
 BREAKS: Final = (
     Break(
         what="policy: a viewer may do what a reader may",
-        file="environments_app/authorization/policy.py",
+        file="environments_app/authorization/permissions.py",
         line="{Role.VIEWER: _VIEWER,",
         broken="{Role.VIEWER: _READER,",
         tests="environments_app/tests/authorization",
@@ -46,7 +46,7 @@ BREAKS: Final = (
     Break(
         what="policy: a prefix is not looked at",
         file="environments_app/authorization/policy.py",
-        line='    return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")',
+        line='    return grant.covers(name if action.startswith(OF_A_SECRET) or action in BY_SCOPE else "")',
         broken="    return True",
         tests="environments_app/tests/authorization",
     ),

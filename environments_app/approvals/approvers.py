@@ -10,7 +10,8 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.policy import ADMIN_ACTIONS, Principal, grants_allow
+from environments_app.authorization.permissions import ADMIN_ACTIONS
+from environments_app.authorization.policy import Principal, grants_allow
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Approval, ApprovalEntry, EntryKind, Environment, Role, User, UserRole
 

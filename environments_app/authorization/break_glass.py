@@ -7,8 +7,8 @@ beneficiary: another account or token may belong to the same person.
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.recording.drafts import EventDraft
+from environments_app.authorization.permissions import ROLE_ACTIONS
 from environments_app.authorization.policy import (
-    ROLE_ACTIONS,
     Principal,
     grants_allow,
     require_confirmed,

@@ -1,12 +1,10 @@
-"""The one place that decides who may do what: a role by action table that denies by default.
+"""The one place that decides who may do what, by a table of permissions that denies by default.
 
-Roles permit acts in an environment; administrators operate the installation and never read or
-write a value. Auditors look at the installation and change nothing. A grant for a prefix reaches the
-names under it and nothing that concerns the environment as a whole, save seeing that it exists.
+A grant for a prefix reaches the names under it and nothing that concerns the environment as a whole, save
+seeing that it exists.
 """
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -17,168 +15,18 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
+from environments_app.authorization.permissions import (
+    ADMIN_ACTIONS,
+    ADMIN_TOKEN_ACTIONS,
+    ANY_PREFIX,
+    AUDITOR_ACTIONS,
+    BY_SCOPE,
+    OF_A_SECRET,
+    ROLE_ACTIONS,
+)
 from environments_app.errors import AdministratorsOnly, ConfirmationNeeded, Forbidden, Invisible, Suspended
 from environments_app.models import Environment, Role
 
-_VIEWER: Final = frozenset(
-    {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW}
-)
-_READER: Final = _VIEWER | {
-    Action.SECRET_REVEAL,
-    Action.SECRET_EXPORT,
-    Action.SECRET_COMPARE,
-    Action.SECRET_SHARE,
-    Action.ROTATION_ACKNOWLEDGE,
-}
-_EDITOR: Final = _READER | {
-    Action.SECRET_CREATE,
-    Action.SECRET_UPDATE,
-    Action.SECRET_ROLLBACK,
-    Action.SECRET_RENAME,
-    Action.SECRET_COPY,
-    Action.SECRET_MOVE,
-    Action.SECRET_DELETE,
-    Action.SECRET_RESTORE,
-    Action.SECRET_IMPORT,
-    Action.SECRET_DELIVER,
-    Action.SECRET_PULL,
-    Action.TARGET_PLAN,
-    Action.TARGET_APPLY,
-    Action.TARGET_RESOLVE,
-    Action.TARGET_CONNECT,
-    Action.ROTATION_RUN,
-    Action.ROTATION_RESOLVE,
-    Action.ROTATION_CONNECT,
-}
-_MANAGER: Final = _EDITOR | {
-    Action.SECRET_PURGE,
-    Action.ENVIRONMENT_UPDATE,
-    Action.MEMBER_VIEW,
-    Action.MEMBER_GRANT,
-    Action.MEMBER_CHANGE,
-    Action.MEMBER_REVOKE,
-    Action.TOKEN_VIEW,
-    Action.TOKEN_ISSUE,
-    Action.TOKEN_CHANGE,
-    Action.TOKEN_REVOKE,
-    Action.TRUST_VIEW,
-    Action.TRUST_CREATE,
-    Action.TRUST_CHANGE,
-    Action.TRUST_DELETE,
-    Action.TRUST_TEST,
-    Action.ACCESS_CONFIRM,
-    Action.TRAIL_VIEW,
-    Action.NOTIFICATION_VIEW,
-    Action.NOTIFICATION_CREATE,
-    Action.NOTIFICATION_REMOVE,
-    Action.NOTIFICATION_TEST,
-    Action.TARGET_CREATE,
-    Action.TARGET_CHANGE,
-    Action.TARGET_REMOVE,
-    Action.TARGET_PAUSE,
-    Action.TARGET_TEST,
-    Action.TARGET_ADOPT,
-    Action.ROTATION_CREATE,
-    Action.ROTATION_CHANGE,
-    Action.ROTATION_SUSPEND,
-    Action.ROTATION_REMOVE,
-    Action.ROTATION_CUT,
-    Action.CONSENT_VIEW,
-    Action.CONSENT_GIVE,
-    Action.CONSENT_WITHDRAW,
-    Action.APPROVAL_VIEW,
-    Action.APPROVAL_DECIDE,
-}
-ROLE_ACTIONS: Final = MappingProxyType(
-    {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
-)
-
-# In every environment and for the installation as a whole; no value is read or written by these.
-_OPERATIONS: Final = frozenset(
-    {
-        Action.ENVIRONMENT_VIEW,
-        Action.ENVIRONMENT_CREATE,
-        Action.ENVIRONMENT_UPDATE,
-        Action.MEMBER_VIEW,
-        Action.MEMBER_GRANT,
-        Action.MEMBER_CHANGE,
-        Action.MEMBER_REVOKE,
-        Action.TOKEN_VIEW,
-        Action.TOKEN_ISSUE,
-        Action.TOKEN_CHANGE,
-        Action.TOKEN_REVOKE,
-        Action.TRUST_VIEW,
-        Action.TRUST_CREATE,
-        Action.TRUST_CHANGE,
-        Action.TRUST_DELETE,
-        Action.TRUST_TEST,
-        Action.SECRET_VIEW,
-        Action.TARGET_VIEW,
-        Action.TARGET_PAUSE,
-        Action.ROTATION_VIEW,
-        Action.ROTATION_SUSPEND,
-        Action.CONSENT_VIEW,
-        Action.TRAIL_VIEW,
-        Action.TRAIL_VERIFY,
-        Action.NOTIFICATION_VIEW,
-        Action.NOTIFICATION_CREATE,
-        Action.NOTIFICATION_REMOVE,
-        Action.NOTIFICATION_TEST,
-        Action.APPROVAL_VIEW,
-    }
-)
-ADMIN_ACTIONS: Final = _OPERATIONS | {
-    Action.USER_VIEW,
-    Action.USER_CREATE,
-    Action.USER_CHANGE,
-    Action.GROUP_CHANGE,
-    Action.SAML_MAPPING_CHANGE,
-    Action.INTEGRITY_SWEEP,
-    Action.SYSTEM_VIEW,
-    Action.SCHEDULE_RUN,
-    Action.DATA_KEY_CHECK,
-    Action.DATA_KEY_ROTATE,
-    Action.KEY_MIGRATION_START,
-    Action.KEY_MIGRATION_ROLLBACK,
-    Action.REPORT_GENERATE,
-    Action.BACKUP_VIEW,
-    Action.BACKUP_CREATE,
-    Action.BACKUP_DOWNLOAD,
-    Action.RESTORE_RELEASE,
-    Action.DEPLOYMENT_ACTIVATE,
-    # Of what administrators may do themselves; `second_person` decides.
-    Action.APPROVAL_DECIDE,
-}
-# What auditors look at: the audit log, reports, access and settings, names and no value. An auditor holds no
-# grant (`principals`), so that what an auditor may do is this set and no more.
-AUDITOR_ACTIONS: Final = frozenset(
-    {
-        Action.ENVIRONMENT_VIEW,
-        Action.MEMBER_VIEW,
-        Action.TOKEN_VIEW,
-        Action.TRUST_VIEW,
-        Action.SECRET_VIEW,
-        Action.TARGET_VIEW,
-        Action.ROTATION_VIEW,
-        Action.CONSENT_VIEW,
-        Action.NOTIFICATION_VIEW,
-        Action.APPROVAL_VIEW,
-        Action.TRAIL_VIEW,
-        Action.TRAIL_VERIFY,
-        Action.USER_VIEW,
-        Action.SYSTEM_VIEW,
-        Action.BACKUP_VIEW,
-        Action.REPORT_GENERATE,
-    }
-)
-# A token that administers manages environments, members and tokens, but no people.
-ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
-# An actor with any right in an environment may know that it exists.
-_ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
-# An actor with these rights on every name in a target's scope has them on the target.
-_BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
-# Acts that concern one secret, and so are asked for by its name.
-_OF_A_SECRET: Final = ("secret.", "rotation.")
 _NOTHING: Final = Q(pk__in=())
 SUSPENDED: Final = (
     "This access is suspended: an administrator replaced what this account signs in with, or mapped "
@@ -436,11 +284,11 @@ class TrailPolicy:
 def _permits(grant: Grant, action: Action, name: str) -> bool:
     if action not in ROLE_ACTIONS[grant.role]:
         return False
-    if action in _ANY_PREFIX:
+    if action in ANY_PREFIX:
         return True
     # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
     # asked concerns the environment as a whole.
-    return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")
+    return grant.covers(name if action.startswith(OF_A_SECRET) or action in BY_SCOPE else "")
 
 
 def _under(prefix: str, column: str) -> Q:

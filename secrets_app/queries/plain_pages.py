@@ -15,7 +15,8 @@ from audit_app.db import raw_sql
 from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.pagination import AskedPage, Cursor, Ordering
-from environments_app.authorization.policy import ROLE_ACTIONS, Grant, Principal, installation_actions
+from environments_app.authorization.permissions import ROLE_ACTIONS
+from environments_app.authorization.policy import Grant, Principal, installation_actions
 from secrets_app.models import Secret
 from secrets_app.queries.listed import ListedSecret, all_proven, listed
 

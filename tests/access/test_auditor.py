@@ -21,13 +21,8 @@ from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
 from environments_app.access_requests import service as access_requests
 from environments_app.authorization.effective_access import explain_access
-from environments_app.authorization.policy import (
-    ADMIN_ACTIONS,
-    AUDITOR_ACTIONS,
-    ROLE_ACTIONS,
-    allows,
-    visible_environments,
-)
+from environments_app.authorization.permissions import ADMIN_ACTIONS, AUDITOR_ACTIONS, ROLE_ACTIONS
+from environments_app.authorization.policy import allows, visible_environments
 from environments_app.authorization.principals import system_principal
 from environments_app.environments.memberships import grant
 from environments_app.errors import Conflict, Forbidden

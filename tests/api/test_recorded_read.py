@@ -21,7 +21,7 @@ from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, RefusalCount
 from audit_app.verification.stream_verifier import verify
 from core.http.requests import Answer, Front
-from environments_app.authorization.policy import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
+from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import parse

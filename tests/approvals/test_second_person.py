@@ -16,7 +16,8 @@ from audit_app.interfaces.keyring import keyring
 from environments_app.approvals import executors
 from environments_app.approvals import service as approvals
 from environments_app.approvals.gate import GUARDED
-from environments_app.authorization.policy import ROLE_ACTIONS, Principal
+from environments_app.authorization.permissions import ROLE_ACTIONS
+from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict

@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from environments_app.authorization.policy import (
-    ADMIN_ACTIONS,
-    ADMIN_TOKEN_ACTIONS,
-    ROLE_ACTIONS,
-    Grant,
-    Principal,
-    TrailPolicy,
-    allows,
-)
+from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
+from environments_app.authorization.policy import Grant, Principal, TrailPolicy, allows
 from environments_app.models import Role
 
 HERE, ELSEWHERE = 1, 2
