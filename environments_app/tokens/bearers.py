@@ -4,8 +4,8 @@ from audit_app.events.actors import ActorKind
 from environments_app.authorization.policy import Principal
 from environments_app.errors import BadToken
 from environments_app.models import PersonalToken, ServiceToken
+from environments_app.tokens.authentication import authenticate, authenticate_session
 from environments_app.tokens.personal import PREFIX, authenticate_personal, authenticate_personal_session
-from environments_app.tokens.service import authenticate, authenticate_session
 
 
 def bearer_of(raw: str, *, address: str, request_id: str = "") -> Principal:

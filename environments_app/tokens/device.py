@@ -23,9 +23,10 @@ from environments_app.authorization.policy import Principal
 from environments_app.clock import ends_in
 from environments_app.errors import BadToken, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
+from environments_app.tokens.authentication import check_secret
 from environments_app.tokens.peppers import give_secret
 from environments_app.tokens.personal import DEFAULT_LIFETIME, PREFIX, new_token, store_token
-from environments_app.tokens.service import check_secret, require_token_name
+from environments_app.tokens.service import require_token_name
 
 LIFETIME: Final = timedelta(minutes=10)
 INTERVAL: Final = 5

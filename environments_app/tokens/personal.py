@@ -22,9 +22,10 @@ from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
 from environments_app.models import PersonalToken, User
 from environments_app.names import validate_prefix
 from environments_app.sessions.personal_tokens import active_tokens, record_personal
+from environments_app.tokens.authentication import check_secret, note_use
 from environments_app.tokens.peppers import give_secret, hash_secret
 from environments_app.tokens.request_rate import count_request
-from environments_app.tokens.service import check_secret, note_use, require_token_name
+from environments_app.tokens.service import require_token_name
 
 PREFIX: Final = "kpu_"
 _TOKEN: Final = re.compile(r"kpu_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")

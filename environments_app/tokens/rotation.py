@@ -17,13 +17,8 @@ from environments_app.environments.memberships import parse_role
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
-from environments_app.tokens.service import (
-    networks_of,
-    normalize_cidrs,
-    person_behind,
-    record_token,
-    set_secret,
-)
+from environments_app.tokens.authentication import networks_of
+from environments_app.tokens.service import normalize_cidrs, person_behind, record_token, set_secret
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
 MAX_OVERLAP: Final = timedelta(days=30)

@@ -1,35 +1,25 @@
-"""Service tokens: issuing and revoking them, and letting their bearers in.
+"""Service tokens: issuing, finding and revoking them.
 
 A token reads `kpr_<public id>_<secret>`: 128 and 256 random bits in URL-safe base64. Only a
 peppered HMAC-SHA256 of the secret is stored: a password hash would cost every call dearly and
 add nothing to 256 random bits.
 """
 
-import hmac
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Final
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import CharField, Q
+from django.db import transaction
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
-from audit_app.db import raw_sql
-from audit_app.db.prepared import Argument, PreparedQuery
-from audit_app.errors import KeyringUnavailable
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.raw_rows import UnreadableColumn
-from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.network.client_address import parse_address
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from environments_app.approvals.access_proposals import issuing
@@ -37,20 +27,13 @@ from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.locked_row import clean_fields, isoformat, require_future
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
-from environments_app.authorization.principals import grants_on, is_ended_by_trust, token_bearer
 from environments_app.environments.memberships import acting_user
-from environments_app.errors import BadToken, InvalidField, Invisible
-from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken, TokenRole, User
-from environments_app.models.access import has_token_begun, is_token_live
+from environments_app.errors import InvalidField, Invisible
+from environments_app.models import Environment, ServiceToken, TokenRole, User
 from environments_app.names import refuse_reserved, validate_prefix
-from environments_app.tokens import raw_tokens
-from environments_app.tokens.peppers import current_pepper_id, give_secret, hash_secret
-from environments_app.tokens.raw_tokens import TokenRow
-from environments_app.tokens.request_rate import count_request
+from environments_app.tokens.peppers import give_secret
 
-_TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 _MAX_CIDRS: Final = 50
-_LAST_USE_INTERVAL: Final = timedelta(minutes=1)
 
 
 class Lifetime(Enum):
@@ -163,150 +146,6 @@ def find_token(*, actor: Principal, environment: Environment | None, id: int) ->
     if token is None:
         raise Invisible("There is no such token.")
     return token
-
-
-_BY_PUBLIC_ID: Final = PreparedQuery(
-    lambda: (
-        ServiceToken.objects.select_related("environment")
-        .filter(public_id=Argument(0, CharField()))
-        .order_by()
-    )
-)
-
-
-def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
-    """Return whom a token stands for, at the cost of one query if it is genuine, and one of an environment.
-
-    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log, and
-    TooManyRequests beyond the limit of the token.
-    """
-    public_id, secret = parse(raw)
-    actor = verify_proven(public_id, secret, address=address, request_id=request_id)
-    if actor is None:
-        return verify(_BY_PUBLIC_ID.first(public_id), secret, address=address, request_id=request_id)
-    count_request(public_id)
-    return actor
-
-
-def verify_proven(public_id: str, secret: str, *, address: str, request_id: str = "") -> Principal | None:
-    """Return whom a token stands for whose columns prove themselves, without counting the request.
-
-    Returns None if they do not, or there is none: then the instance has to judge. Raises BadToken.
-    """
-    found = raw_sql.first_row(connections[DEFAULT_DB_ALIAS], raw_tokens.statement(1), [public_id])
-    try:
-        token = raw_tokens.proven(found) if found else None
-    except (UnreadableColumn, KeyringUnavailable):
-        return None
-    return verify_row(token, secret, address=address, request_id=request_id) if token else None
-
-
-def authenticate_in_environment(
-    raw: str, *, address: str, request_id: str = ""
-) -> tuple[Principal, Environment | None]:
-    """Do what `authenticate` does; return the token's environment as well, None if it has none."""
-    public_id, secret = parse(raw)
-    token = _BY_PUBLIC_ID.first(public_id)
-    actor = verify(token, secret, address=address, request_id=request_id)
-    return actor, token.environment if token else None
-
-
-def parse(raw: str) -> tuple[str, str]:
-    """Return the public id of a token's text, by which its row is found, and its secret. Raises BadToken."""
-    match = _TOKEN.fullmatch(raw)
-    if match is None:
-        raise BadToken("malformed-token")
-    return match[1], match[2]
-
-
-def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
-    """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
-    check_secret(token, secret)
-    return _bearer(token, address=address, request_id=request_id)
-
-
-def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Principal:
-    if token is None or not verified_rows([token]):
-        raise BadToken("forged-token")
-    _check_use(token, address)
-    count_request(token.public_id)
-    return token_bearer(token, grants_on(token), address=address, request_id=request_id)
-
-
-def authenticate_session(public_id: str, *, address: str, request_id: str = "") -> Principal:
-    """Return whom the token of a session that Keeper sealed stands for, as it is now. Raises BadToken."""
-    token = _BY_PUBLIC_ID.first(public_id)
-    _require_pepper(token)
-    return _bearer(token, address=address, request_id=request_id)
-
-
-def _require_pepper(token: ServiceToken | TokenRow | None) -> None:
-    """Let no token pass whose pepper is gone: neither does what was derived from it open anything."""
-    if token is None or hash_secret("", pepper_id=token.pepper_id) is None:
-        raise BadToken("unknown-token")
-
-
-def verify_row(token: TokenRow, secret: str | None, *, address: str, request_id: str = "") -> Principal:
-    """Do what `verify` does for a token whose columns have proved themselves, without counting the request.
-
-    `secret` is None if a session of the token proved itself. Raises BadToken.
-    """
-    if secret is None:
-        _require_pepper(token)
-    else:
-        check_secret(token, secret)
-    _check_use(token, address)
-    return token_bearer(token, token.grants, address=address, request_id=request_id)
-
-
-def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
-    """Let pass what may be used now and from there, and note it. Raises BadToken."""
-    if token.revoked_at is not None:
-        raise BadToken("revoked-token")
-    if token.suspended_at is not None:
-        raise BadToken("suspended-token")
-    if not has_token_begun(token):
-        raise BadToken("token-not-begun")
-    if not is_token_live(token):
-        raise BadToken("expired-token")
-    if is_ended_by_trust(token):
-        raise BadToken("token-ended-by-trust")
-    if not is_from(address, token.cidrs):
-        raise BadToken("token-from-elsewhere")
-    note_use(token, address)
-
-
-def check_secret(token: ServiceToken | PersonalToken | DeviceSignIn | TokenRow | None, secret: str) -> None:
-    """Compare in constant time, also without a stored value. Raises BadToken."""
-    pepper_id = token.pepper_id if token else current_pepper_id()
-    given = hash_secret(secret, pepper_id=pepper_id)
-    stored = token.secret_hash if token else ""
-    if not hmac.compare_digest((given or "").encode(), stored.encode()) or not given:
-        raise BadToken("unknown-token")
-
-
-def note_use(token: ServiceToken | PersonalToken | TokenRow, address: str) -> None:
-    """Write the last use, at most once a minute whatever the number of processes."""
-    now = timezone.now()
-    if token.last_used_at is not None and token.last_used_at > now - _LAST_USE_INTERVAL:
-        return
-    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _LAST_USE_INTERVAL)
-    rows = PersonalToken.objects if isinstance(token, PersonalToken) else ServiceToken.objects
-    rows.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
-
-
-def is_from(address: str, cidrs: list[str]) -> bool:
-    """Return whether an address lies in one of some networks, or there are none."""
-    if not cidrs:
-        return True
-    client = parse_address(address)
-    return client is not None and any(client in network for network in networks_of(tuple(cidrs)))
-
-
-@lru_cache(maxsize=1024)
-def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of a token."""
-    return tuple(ip_network(cidr) for cidr in cidrs)
 
 
 def normalize_cidrs(cidrs: Sequence[str]) -> list[str]:

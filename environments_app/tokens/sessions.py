@@ -25,9 +25,9 @@ from audit_app.interfaces.keyring import Place, Purpose, keyring
 from environments_app.clock import is_in
 from environments_app.errors import BadToken
 from environments_app.models import PersonalToken, ServiceToken
+from environments_app.tokens.authentication import parse
 from environments_app.tokens.bearers import bearer_of
 from environments_app.tokens.personal import PREFIX, parse_personal
-from environments_app.tokens.service import parse
 
 LIFETIME: Final = timedelta(hours=1)
 _LABEL: Final = "token.session"

@@ -29,7 +29,8 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import grants_on, token_bearer
 from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
-from environments_app.tokens.service import is_from, record_token, set_secret
+from environments_app.tokens.authentication import is_from
+from environments_app.tokens.service import record_token, set_secret
 from environments_app.trusts.definition import preset_of, rules_of, source_of
 from environments_app.trusts.jwt.claim_patterns import claim_texts
 from environments_app.trusts.jwt.document import BadJwt, Jwt, parse_jwt

@@ -20,8 +20,8 @@ from core.http.json import MEDIA_TYPE
 from core.http.requests import Answer, Environ, times_of
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.errors import BadToken
+from environments_app.tokens.authentication import verify_proven
 from environments_app.tokens.request_rate import may_request, take_back_request
-from environments_app.tokens.service import verify_proven
 from keeper_project.http.recorded_read import ACCEPTED, CommonHeaders, Head, caller_of, has_no_body
 from keeper_project.http.rest import DOCUMENT, RENDERER
 from secrets_app.api.secrets import SecretListView

@@ -23,8 +23,8 @@ from core.http.json import MEDIA_TYPE
 from core.http.problems import Problem, log_failure, problem_of
 from core.http.requests import BUSY, Answer, Environ, Headers, Refused, times_of
 from environments_app.errors import BadToken
+from environments_app.tokens.authentication import parse
 from environments_app.tokens.request_rate import may_request, take_back_request
-from environments_app.tokens.service import parse
 from secrets_app.errors import EnvelopeError, SecretError
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.read_engine.engine import EngineBusy, ReadEngine

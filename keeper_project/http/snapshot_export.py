@@ -17,7 +17,7 @@ from core.http.json import MEDIA_TYPE
 from core.http.problems import log_failure, plain_problem_response, problem_of
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import AccessError, BadToken, TooManyRequests
-from environments_app.tokens.service import authenticate_in_environment
+from environments_app.tokens.authentication import authenticate_in_environment
 from secrets_app.errors import SecretError
 from secrets_app.queries.states import state_of
 from secrets_app.services.read import export_snapshot

@@ -11,8 +11,8 @@ from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.errors import BadToken, JwtRefused
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.tokens.authentication import parse
 from environments_app.tokens.personal import PREFIX, parse_personal
-from environments_app.tokens.service import parse
 from environments_app.trusts.sign_in import end_token, sign_in
 from keeper_project.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
 from keeper_project.kv2.views import Kv2View, OpenView, body_of, signed_in

@@ -22,8 +22,8 @@ from audit_app.recording.recorder import commit_records
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
 from environments_app.tokens import raw_tokens
+from environments_app.tokens.authentication import verify_row
 from environments_app.tokens.raw_tokens import TokenRow
-from environments_app.tokens.service import verify_row
 from secrets_app.envelope import format as envelope_format
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed

@@ -24,7 +24,7 @@ from core.http.requests import Answer, Front
 from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
-from environments_app.tokens.service import parse
+from environments_app.tokens.authentication import parse
 from keeper_project.http.recorded_read import RecordedReads
 from keeper_project.http.rest import rest_read
 from secrets_app.envelope.seal import seal

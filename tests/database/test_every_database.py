@@ -27,7 +27,7 @@ TESTED_BY: Final = {
     "audit_app/db/joint_queries.py": "audit_app/tests/db/test_joint_queries.py",
     "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
-    "environments_app/tokens/service.py": "tests/database/test_write_statements.py",
+    "environments_app/tokens/authentication.py": "tests/database/test_write_statements.py",
     "keeper_project/backup/restore.py": "keeper_project/tests/backup/restoring/test_restore.py",
     "audit_app/db/snapshot.py": "keeper_project/tests/backup/test_backup.py",
     "keeper_project/health/service.py": "keeper_project/tests/health/test_service.py",

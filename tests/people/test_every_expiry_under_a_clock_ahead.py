@@ -31,7 +31,7 @@ from environments_app.tests.authentication.test_clock_ahead import SetAhead, ahe
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens import device, loopback, personal, sessions
+from environments_app.tokens import authentication, device, loopback, personal, sessions
 from environments_app.tokens import service as tokens
 from environments_app.trusts.sign_in import sign_in
 from environments_app.users import password_links
@@ -89,7 +89,7 @@ def _service_token(cast: Cast) -> Begun:
         actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci",
         expires_at=timezone.now() + timedelta(hours=1),
     )  # fmt: skip
-    return lambda: counts(lambda: tokens.authenticate(text, address=HERE))
+    return lambda: counts(lambda: authentication.authenticate(text, address=HERE))
 
 
 def _personal_token(cast: Cast) -> Begun:

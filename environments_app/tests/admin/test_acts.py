@@ -23,7 +23,8 @@ from environments_app.models import (
 )
 from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
-from environments_app.tokens.service import authenticate, issue
+from environments_app.tokens.authentication import authenticate
+from environments_app.tokens.service import issue
 
 Events = Callable[..., list[AuditEvent]]
 

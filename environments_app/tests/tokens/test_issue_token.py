@@ -9,7 +9,7 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
-from environments_app.tokens.service import authenticate
+from environments_app.tokens.authentication import authenticate
 
 
 def test_it_prints_the_token_alone(

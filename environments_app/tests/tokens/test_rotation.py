@@ -23,9 +23,10 @@ from environments_app.errors import (
 )
 from environments_app.models import Alert, ServiceToken, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens.authentication import authenticate
 from environments_app.tokens.expiry_alerts import EXPIRING, UNUSED, token_status, watch_tokens
 from environments_app.tokens.rotation import narrow, rotate
-from environments_app.tokens.service import authenticate, issue, revoke
+from environments_app.tokens.service import issue, revoke
 
 pytestmark = pytest.mark.every_database_weekly
 Events = Callable[..., list[AuditEvent]]

@@ -13,6 +13,7 @@ from environments_app.authorization.principals import system_principal
 from environments_app.errors import BadName, BadToken, Forbidden, InvalidField, Invisible
 from environments_app.models import Role, ServiceToken
 from environments_app.tests.cast import Cast
+from environments_app.tokens import authentication
 from environments_app.tokens import service as tokens
 
 Events = Callable[..., list[AuditEvent]]
@@ -25,7 +26,7 @@ def issue(cast: Cast, **options: object) -> tuple[ServiceToken, str]:
 
 
 def enter(text: str, address: str = ADDRESS) -> Principal:
-    return tokens.authenticate(text, address=address, request_id="r1")
+    return authentication.authenticate(text, address=address, request_id="r1")
 
 
 def refused(text: str, address: str = ADDRESS) -> str:

@@ -19,7 +19,8 @@ from environments_app.models import Alert, ServiceToken, Trust, UsedJwt
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens.service import authenticate, set_secret
+from environments_app.tokens.authentication import authenticate
+from environments_app.tokens.service import set_secret
 from environments_app.trusts import service, sign_in, trial, upkeep
 from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
 from environments_app.trusts.key_source import forget_keys
