@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from sync_app.api.target_serializers import MAX_TEXT
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.backends.registry import BACKENDS
 from sync_app.rotators.registry import ROTATORS
 

@@ -32,7 +32,8 @@ from sync_app.applying.preconditions import (
     is_pull,
     is_push,
 )
-from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BackendError, CreateConflict, OutcomeUnknown
 from sync_app.jobs.bulk_rows import update_rows

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from sync_app.backends.base import (
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import (
     VERSION_SEPARATOR,
-    Backend,
     Mark,
     Observation,
     SecretMetadata,

@@ -9,7 +9,7 @@ from sync_app.applying.item_actions import ItemResult
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import ItemContext, PlanOutdated, is_pull, is_push
 from sync_app.applying.pull import PulledVersion, store_pulled_value
-from sync_app.backends.base import SecretMetadata
+from sync_app.backends.observations import SecretMetadata
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import (

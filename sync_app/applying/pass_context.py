@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.policy import Principal
-from sync_app.backends.base import Backend, Observation
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Observation
 from sync_app.jobs.leases import Lease
 from sync_app.jobs.worker_pool import RateLimiter, WorkerPool, no_heartbeat
 from sync_app.models import Plan

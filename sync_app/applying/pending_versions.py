@@ -22,7 +22,8 @@ from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
-from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretMetadata
 from sync_app.domain.reconciliation import Direction, Ownership, Presence
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.jobs.leases import Lease, database_now, fenced

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, require
-from sync_app.backends.base import SecretMetadata
+from sync_app.backends.observations import SecretMetadata
 from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.errors import SyncError

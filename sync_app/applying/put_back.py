@@ -21,7 +21,8 @@ from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.applying import item_actions
 from sync_app.applying.pass_context import ApplyContext
-from sync_app.backends.base import Backend, Mark, SecretMetadata, SecretValue
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import Overwritten

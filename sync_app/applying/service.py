@@ -20,7 +20,8 @@ from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import TOO_SOON
-from sync_app.backends.base import Backend, Observation
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, RetryLater, SyncPaused
 from sync_app.jobs.leases import Lease, fenced, raise_if_shutdown_requested

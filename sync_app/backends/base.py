@@ -8,158 +8,17 @@ carry a value.
 import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
 from types import TracebackType
 from typing import ClassVar, Final, Self
-from uuid import UUID
 
-from sync_app.backends.answers import VendorAnswer, reject_malformed_answers, require_plain_id
+from sync_app.backends.answers import VendorAnswer, reject_malformed_answers
+from sync_app.backends.capabilities import Capabilities, FormField, fill_defaults
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue, version_matches
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence, Reason
-from sync_app.errors import BadDestination
 
-# Between what is known of a version before it is made, and the rest of its name.
-VERSION_SEPARATOR: Final = "@"
 # As large as a value of Keeper's may be.
 LARGEST_VALUE: Final = 65_536
-MARK_KEYS: Final = ("keeper-deployment", "keeper-target", "keeper-secret")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """Who a secret in the target belongs to, as it is written on the secret itself."""
-
-    deployment: UUID
-    target: UUID
-    secret: UUID
-
-    def labels(self) -> dict[str, str]:
-        """Return the mark as tags or custom metadata."""
-        return dict(zip(MARK_KEYS, map(str, (self.deployment, self.target, self.secret)), strict=True))
-
-
-def parse_mark(labels: Mapping[str, str]) -> Mark | None:
-    """Return the mark among labels; None without one, or for one that Keeper did not write."""
-    try:
-        deployment, target, secret = (labels[key] for key in MARK_KEYS)
-        return Mark(deployment=_cached_uuid(deployment), target=_cached_uuid(target), secret=UUID(secret))
-    except (KeyError, ValueError):
-        return None
-
-
-@lru_cache(maxsize=64)
-def _cached_uuid(text: str) -> UUID:
-    """Return a UUID that many secrets of a list have in their marks."""
-    return UUID(text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecretMetadata:
-    """A secret of the target without its value.
-
-    `remote_id` distinguishes it from another one of the same name (AWS: the ARN; Vault: path and time of
-    creation), `version` from the same one with another value.
-    """
-
-    name: str
-    presence: Presence
-    remote_id: str = ""
-    version: str = ""
-    mark: Mark | None = None
-    # The version before, as far as the system shows one.
-    previous_version: str = field(default="", compare=False)
-    # Whether it is deleted because its time was up.
-    expired: bool = field(default=False, compare=False)
-    # How many versions the system keeps of this secret, if that was set for it.
-    max_versions: int = field(default=0, compare=False)
-
-    def __post_init__(self) -> None:
-        """Refuse, with ValueError, what another system gave for a name or an id and is none."""
-        if "\0" in self.name or self.name != str(self.name):
-            raise ValueError("no name")
-        for text in (self.remote_id, self.version, self.previous_version):
-            require_plain_id(text)
-
-
-def version_matches(version: str, name: str) -> bool:
-    """Return whether a version is the one of this name, in full or as `predict_version` names it."""
-    return bool(name) and (version == name or version.startswith(f"{name}{VERSION_SEPARATOR}"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecretValue:
-    """A secret's value together with what was seen in the same read."""
-
-    metadata: SecretMetadata
-    value: str = field(repr=False)
-    # What `revert_unconfirmed_write` needs to write back exactly this, where the value is not enough.
-    raw: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Observation:
-    """The metadata of one secret from a bulk read, and the time of that read."""
-
-    metadata: SecretMetadata
-    observed_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormField:
-    """One field of a target's form.
-
-    `sensitive` ones are credentials, sealed and never shown again; `fixed` ones locate the secrets, and
-    never change; `rule` ones are a choice about what is written, and change without new credentials.
-    `lines` ones hold several lines, such as a certificate.
-    """
-
-    name: str
-    label: str
-    required: bool = False
-    sensitive: bool = False
-    fixed: bool = False
-    lines: bool = False
-    default: str = ""
-    help: str = ""
-    choices: tuple[str, ...] = ()
-    # What forms call the choices.
-    choice_labels: tuple[str, ...] = ()
-    rule: bool = False
-    # What a new target begins with, where a target that is older than the field has `default`.
-    initial: str = ""
-    # The way of signing in that it belongs to, where there are several; that way needs the credentials.
-    way: str = ""
-    # What a text has to match, for those who read the API's description.
-    pattern: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a system guarantees by its own requests. What it does not, the caller reads or restores itself."""
-
-    # `update` itself refuses a secret without the mark in `seen`. Else the caller reads it first.
-    update_checks_mark: bool = False
-    # An `update` can overwrite another secret than `seen`, which `revert_unconfirmed_write` restores.
-    may_overwrite: bool = False
-    # `delete` deletes no version but the one in `seen`, whatever is written just before it.
-    deletes_one_version: bool = False
-    # No other writer can create the version that `predict_version` names. Else its value decides.
-    predicted_version_is_unique: bool = False
-    # A list that was read to its end shows every existing secret.
-    list_is_complete: bool = False
-    # The response to a `create` proves the new secret. Else the caller reads it after.
-    confirms_create: bool = True
-    # A pending version can exist beside the current one, under its own stage.
-    supports_pending: bool = False
-    # What `delete` deletes can be brought back there by `restore`. Else it is kept in Keeper alone.
-    deletes_recoverably: bool = True
-    # A secret carries our mark. Else only our entry, with its `remote_id`, proves it ours.
-    keeps_marks: bool = True
-    # A change of a label, or of anything else beside the value, makes a new version as well.
-    versions_count_metadata: bool = False
-    # `read_value` returns values. Else the system takes values and shows none: such a target is push only.
-    reads_values: bool = True
 
 
 class Backend(ABC):
@@ -455,32 +314,3 @@ class Backend(ABC):
     def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
         """Remove the pending stage from the version of this token."""
         raise NotImplementedError
-
-
-def fill_initial(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that a new target is made from: those given, and what new targets begin with."""
-    initial = {each.name: each.initial for each in fields if each.initial}
-    return initial | {name: text for name, text in given.items() if text or name not in initial}
-
-
-def fill_defaults(
-    fields: tuple[FormField, ...], given: Mapping[str, str], *, sent_as: str = "destination"
-) -> dict[str, str]:
-    """Return a text for every field: the one given, or the default.
-
-    `sent_as` is what the fields as a whole are called where they come from, unless they are credentials.
-
-    Raises BadDestination if a field is unknown, a required one is missing, or one is no choice of its.
-    """
-    names = [each.name for each in fields]
-    if given.keys() - set(names):
-        # It is not repeated: a credential may have been put in place of a name.
-        where = "credentials" if any(each.sensitive for each in fields) else sent_as
-        raise BadDestination(f"a field is unknown; there are {', '.join(names)}", field=where)
-    values = {each.name: given.get(each.name) or each.default for each in fields}
-    for each in fields:
-        if each.required and not values[each.name]:
-            raise BadDestination(f"{each.label} is missing", field=each.name)
-        if each.choices and values[each.name] not in each.choices:
-            raise BadDestination(f"choose one of {', '.join(each.choices)}", field=each.name)
-    return values

@@ -1,6 +1,6 @@
 """Versions of a system that only counts them: a number, and the time at which it was made."""
 
-from sync_app.backends.base import VERSION_SEPARATOR
+from sync_app.backends.observations import VERSION_SEPARATOR
 
 
 def format_version(number: int, created: str) -> str:

@@ -2,7 +2,8 @@
 
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
-from sync_app.backends.base import Backend, Capabilities
+from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import Capabilities
 from sync_app.backends.github.backend import GitHubActions
 from sync_app.backends.github.variables import GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from audit_app.network.outbound import normalised_endpoint
 from core.errors import BadEndpoint
-from sync_app.backends.base import Backend, SecretMetadata, fill_defaults
+from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import fill_defaults
+from sync_app.backends.observations import SecretMetadata
 from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.backends.variable_names import VariableNames, explain_bad_variable
 from sync_app.domain.reconciliation import Presence

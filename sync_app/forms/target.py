@@ -7,7 +7,8 @@ from django import forms
 
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
-from sync_app.backends.base import Backend, FormField
+from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import FormField
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretMetadata, SecretValue, version_matches
 from sync_app.backends.registry import capabilities_of
 from sync_app.domain.reconciliation import (
     GONE,

@@ -18,7 +18,8 @@ from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
-from sync_app.backends.base import Backend, Observation, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Observation, SecretMetadata
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Final, TypeGuard
 from uuid import UUID
 
-from sync_app.backends.base import Backend, SecretValue, version_matches
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretValue, version_matches
 from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
 from sync_app.errors import BackendError, ValueUnusable

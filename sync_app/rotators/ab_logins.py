@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from secrets_app.generators.password import draw
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     BackendError,
     BadDestination,

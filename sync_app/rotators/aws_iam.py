@@ -22,7 +22,7 @@ from sync_app.backends.answers import PARSE_ERRORS, unexpected_answer
 from sync_app.backends.aws.clients import create_guarded_client
 from sync_app.backends.aws.destination import normalize_endpoint, require_region
 from sync_app.backends.aws.errors import translate_error, translate_no_answer
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     CredentialInUse,
     LoginMissing,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-from sync_app.backends.base import FormField, fill_defaults
+from sync_app.backends.capabilities import FormField, fill_defaults
 from sync_app.errors import LeaseLost
 
 

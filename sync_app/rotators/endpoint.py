@@ -11,7 +11,7 @@ from typing import Final, Self
 from audit_app.network.outbound import permitted_addresses
 from audit_app.network.outbound_limits import limited_context
 from core.errors import OutboundError
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import BadDestination, TargetUnreachable
 
 _MAX_PORT: Final = 65_535

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from secrets_app.errors import InvalidOption
 from secrets_app.generators.registry import GENERATORS, generate
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import BadDestination, ValueUnusable
 from sync_app.rotators.base import Fence, Login, LoginAnswer, LoginProbe, PendingCredential, Rotator
 

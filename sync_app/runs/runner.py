@@ -25,7 +25,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
-from sync_app.backends.base import Observation
+from sync_app.backends.observations import Observation
 from sync_app.domain.delivery_state import WAITING
 from sync_app.errors import (
     BackendError,

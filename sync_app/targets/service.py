@@ -18,7 +18,7 @@ from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
-from sync_app.backends.base import fill_initial
+from sync_app.backends.capabilities import fill_initial
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import BackendError, BadDestination, DifferentSystem, SyncError, TargetInUse
 from sync_app.jobs.leases import database_now

@@ -31,7 +31,7 @@ def tables(page: str) -> str:
 
 def _rows(group: str, fields: tuple[object, ...]) -> Iterator[str]:
     from sync_app.api.settings_schema import about
-    from sync_app.backends.base import FormField
+    from sync_app.backends.capabilities import FormField
 
     for field in fields:
         assert isinstance(field, FormField)

@@ -38,7 +38,7 @@ from secrets_app.services.promotion import plan_promotion, promote
 from secrets_app.services.read import reveal
 from secrets_app.services.share import open_share, share_once
 from secrets_app.webhooks.service import add_webhook
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import SyncError
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.rotation.execution import runner as execution_runner

@@ -28,15 +28,8 @@ from sync_app.backends.aws.metadata import (
     parse_list_entry,
     take_lists_as_json,
 )
-from sync_app.backends.base import (
-    MARK_KEYS,
-    Capabilities,
-    FormField,
-    Mark,
-    SecretMetadata,
-    SecretValue,
-    fill_defaults,
-)
+from sync_app.backends.capabilities import Capabilities, FormField, fill_defaults
+from sync_app.backends.observations import MARK_KEYS, Mark, SecretMetadata, SecretValue
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

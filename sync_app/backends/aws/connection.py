@@ -11,7 +11,9 @@ from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected
 from sync_app.backends.aws.clients import create_guarded_client
 from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints
 from sync_app.backends.aws.errors import NOT_FOUND, NotFound, translate_error, translate_no_answer
-from sync_app.backends.base import Backend, Mark, fill_defaults
+from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import fill_defaults
+from sync_app.backends.observations import Mark
 from sync_app.backends.paths import Prefix
 from sync_app.errors import TargetUnreachable
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from sync_app.backends.base import SecretMetadata, parse_mark
+from sync_app.backends.observations import SecretMetadata, parse_mark
 from sync_app.domain.reconciliation import Presence
 
 CURRENT: Final = "AWSCURRENT"

@@ -24,17 +24,16 @@ from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.errors import NotFound
 from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter
-from sync_app.backends.base import (
+from sync_app.backends.capabilities import Capabilities, FormField
+from sync_app.backends.numbered_versions import version_number, version_time
+from sync_app.backends.observations import (
     MARK_KEYS,
-    Capabilities,
-    FormField,
     Mark,
     SecretMetadata,
     SecretValue,
     parse_mark,
     version_matches,
 )
-from sync_app.backends.numbered_versions import version_number, version_time
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sync_app.backends.base import SecretMetadata
 from sync_app.backends.numbered_versions import format_version
+from sync_app.backends.observations import SecretMetadata
 from sync_app.domain.reconciliation import Presence
 
 # PutParameter, "Name".

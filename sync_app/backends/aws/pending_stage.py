@@ -7,7 +7,7 @@ one that is current, or on one that a rotation has made and not served yet.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sync_app.backends.base import SecretMetadata
+from sync_app.backends.observations import SecretMetadata
 from sync_app.errors import RequestRefused
 
 if TYPE_CHECKING:

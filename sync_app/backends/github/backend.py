@@ -18,9 +18,10 @@ from typing import Any, ClassVar, Final
 
 from nacl.public import PublicKey, SealedBox
 
-from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
+from sync_app.backends.capabilities import Capabilities, FormField
 from sync_app.backends.github.items import Limits, parse_secret
 from sync_app.backends.github.place import CHANGED, GitHubPlace, fields_of_place
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.backends.rest_client import NotFound, RestAnswer
 from sync_app.errors import (
     OVERWROTE,

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import quote
 
-from sync_app.backends.base import SecretMetadata
+from sync_app.backends.observations import SecretMetadata
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination
 

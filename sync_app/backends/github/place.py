@@ -11,10 +11,11 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.base import FormField, Mark, SecretMetadata
+from sync_app.backends.capabilities import FormField
 from sync_app.backends.github.answers import ANSWERS
 from sync_app.backends.github.connection import GitHubConnection
 from sync_app.backends.github.items import Limits, Window, place_of
+from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_backend import VariableBackend
 from sync_app.backends.rest_client import NotFound, RestAnswer

@@ -18,9 +18,10 @@ from typing import Any, ClassVar, Final
 
 from audit_app.interfaces.keyring import Purpose, keyring
 from secrets_app.secret_types.registry import SecretType
-from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
+from sync_app.backends.capabilities import Capabilities, FormField
 from sync_app.backends.github.items import Limits, digest, parse_variable
 from sync_app.backends.github.place import CHANGED, GitHubPlace, fields_of_place
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.backends.rest_client import RestAnswer
 from sync_app.errors import ChangedSinceRead, NameUnusable, RequestRefused
 

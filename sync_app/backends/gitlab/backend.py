@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from audit_app.interfaces.keyring import Purpose, keyring
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.base import Capabilities, FormField, Mark, SecretMetadata, SecretValue
+from sync_app.backends.capabilities import Capabilities, FormField
 from sync_app.backends.gitlab.answers import ANSWERS
 from sync_app.backends.gitlab.variables import (
     LARGEST,
@@ -31,6 +31,7 @@ from sync_app.backends.gitlab.variables import (
     parse_mark,
     parse_metadata,
 )
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_backend import VariableBackend, refuse_unreadable
 from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from sync_app.backends.base import VERSION_SEPARATOR, SecretMetadata, parse_mark
 from sync_app.backends.objects import parse_object, render_object
+from sync_app.backends.observations import VERSION_SEPARATOR, SecretMetadata, parse_mark
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import ValueUnusable
 

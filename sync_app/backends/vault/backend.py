@@ -15,17 +15,16 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.base import (
+from sync_app.backends.capabilities import Capabilities, FormField
+from sync_app.backends.numbered_versions import format_version, version_number
+from sync_app.backends.observations import (
     MARK_KEYS,
-    Capabilities,
-    FormField,
     Mark,
     SecretMetadata,
     SecretValue,
     parse_mark,
     version_matches,
 )
-from sync_app.backends.numbered_versions import format_version, version_number
 from sync_app.backends.parallel import read_in_parallel
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_app.backends.base import SecretMetadata, parse_mark
 from sync_app.backends.numbered_versions import format_version
+from sync_app.backends.observations import SecretMetadata, parse_mark
 from sync_app.domain.reconciliation import Presence
 
 

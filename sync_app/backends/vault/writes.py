@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from sync_app.backends.base import SecretMetadata, parse_mark, version_matches
 from sync_app.backends.numbered_versions import format_version, version_number
+from sync_app.backends.observations import SecretMetadata, parse_mark, version_matches
 from sync_app.backends.vault.connection import VaultConnection
 from sync_app.backends.vault.metadata import has_version_expiry
 from sync_app.errors import (

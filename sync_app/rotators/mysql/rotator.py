@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from audit_app.network.outbound_limits import limited
-from sync_app.backends.base import FormField
+from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     BadDestination,
     LoginMissing,

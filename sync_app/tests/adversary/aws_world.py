@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from audit_app.network.outbound_aws import PermittedSession
 from sync_app.backends.aws import connection
-from sync_app.backends.base import MARK_KEYS
+from sync_app.backends.observations import MARK_KEYS
 from sync_app.tests.adversary.seam import Asked, Interpose
 from sync_app.tests.adversary.worlds import Act, AdversaryWorld, State
 from sync_app.tests.worlds import REGION, AwsWorld, client

@@ -10,9 +10,9 @@ import pytest
 import urllib3
 
 from audit_app.network import outbound
-from sync_app.backends.base import MARK_KEYS
 from sync_app.backends.kubernetes import connection
 from sync_app.backends.kubernetes.objects import WRITE, object_name
+from sync_app.backends.observations import MARK_KEYS
 from sync_app.tests.adversary.seam import Asked, Interpose
 from sync_app.tests.adversary.worlds import Act, AdversaryWorld, State
 from sync_app.tests.worlds import KubernetesWorld

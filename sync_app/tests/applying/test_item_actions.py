@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from sync_app.applying.item_actions import ItemJob, execute
-from sync_app.backends.base import Mark, SecretMetadata, SecretValue
+from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import ChangedSinceRead, OutcomeUnknown
 from sync_app.models.plan import Act

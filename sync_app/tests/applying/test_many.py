@@ -12,7 +12,7 @@ from secrets_app.errors import KeyUnavailable
 from sync_app.applying import item_actions
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import MARK_KEYS, SecretMetadata
+from sync_app.backends.observations import MARK_KEYS, SecretMetadata
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from sync_app.backends.aws.backend import PENDING, AwsSecretsManager
-from sync_app.backends.base import Backend, Mark
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from sync_app.backends.base import Backend, Mark, version_matches
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, version_matches
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

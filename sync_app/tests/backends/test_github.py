@@ -12,9 +12,10 @@ from django.test import Client
 from django.urls import reverse
 
 from environments_app.tests.cast import Cast
-from sync_app.backends.base import Backend, Mark
+from sync_app.backends.base import Backend
 from sync_app.backends.github import backend as github_backend
 from sync_app.backends.github.backend import GitHubActions
+from sync_app.backends.observations import Mark
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

@@ -9,9 +9,10 @@ import pytest
 from environments_app.tests.cast import Cast
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
-from sync_app.backends.base import Backend, Mark
+from sync_app.backends.base import Backend
 from sync_app.backends.gitlab import backend as gitlab_backend
 from sync_app.backends.gitlab.backend import GitLabVariables
+from sync_app.backends.observations import Mark
 from sync_app.backends.permissions import Grant
 from sync_app.errors import (
     BadDestination,

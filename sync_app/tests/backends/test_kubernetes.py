@@ -9,11 +9,12 @@ import pytest
 from environments_app.tests.cast import Cast
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
-from sync_app.backends.base import Backend, Mark
+from sync_app.backends.base import Backend
 from sync_app.backends.kubernetes import backend as kubernetes_backend
 from sync_app.backends.kubernetes import connection
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.kubernetes.objects import resource_version
+from sync_app.backends.observations import Mark
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

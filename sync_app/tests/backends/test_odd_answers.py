@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from audit_app.network.outbound import Reply
 from audit_app.network.outbound_aws import PermittedSession
 from sync_app.backends.aws.backend import AwsSecretsManager
-from sync_app.backends.base import Backend, Mark, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.vault import adapter
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence

@@ -11,7 +11,8 @@ import hvac
 import pytest
 from urllib3 import HTTPResponse
 
-from sync_app.backends.base import Backend, Mark, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.backend import VaultKv2

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from sync_app.backends.base import Backend, Mark
+from sync_app.backends.base import Backend
 from sync_app.backends.objects import includes, objects_equal, parse_object
+from sync_app.backends.observations import Mark
 from sync_app.errors import ChangedSinceRead, RequestRefused, ValueUnusable
 from sync_app.tests.worlds import VaultWorld
 

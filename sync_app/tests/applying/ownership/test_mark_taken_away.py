@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from sync_app.applying import item_actions
-from sync_app.backends.base import MARK_KEYS, SecretMetadata
+from sync_app.backends.observations import MARK_KEYS, SecretMetadata
 from sync_app.models import PlanItem
 from sync_app.tests.applying.stage import Stage
 

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle
-from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretMetadata
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.state.deletions import load_budget
 from sync_app.tests.applying.stage import Stage

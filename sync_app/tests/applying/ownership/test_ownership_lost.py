@@ -8,7 +8,8 @@ import pytest
 from environments_app.models import Alert
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import Backend, Mark, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run, SyncEntry

@@ -8,7 +8,8 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretMetadata
 from sync_app.errors import DestinationTaken, TargetBusy, TargetUnreachable
 from sync_app.models import Run
 from sync_app.runs import runner

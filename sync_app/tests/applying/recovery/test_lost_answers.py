@@ -16,7 +16,7 @@ from botocore.retries.standard import ExponentialBackoff
 from environments_app.tests.cast import Cast
 from secrets_app.services import version_stages
 from sync_app.applying import service as applying
-from sync_app.backends.base import MARK_KEYS
+from sync_app.backends.observations import MARK_KEYS
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run

@@ -14,7 +14,8 @@ from secrets_app.models import Secret, SecretVersion
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.applying.preconditions import ItemContext
-from sync_app.backends.base import Backend, SecretMetadata
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretMetadata
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
 from sync_app.jobs.worker_pool import CONCURRENCY, WorkerPool

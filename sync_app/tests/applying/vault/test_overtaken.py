@@ -8,7 +8,7 @@ import pytest
 from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
 from sync_app.applying.item_actions import ItemJob, execute
-from sync_app.backends.base import MARK_KEYS, Mark, SecretMetadata
+from sync_app.backends.observations import MARK_KEYS, Mark, SecretMetadata
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import CreateConflict

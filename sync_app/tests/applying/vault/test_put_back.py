@@ -8,7 +8,8 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import put_back
-from sync_app.backends.base import Backend, SecretValue
+from sync_app.backends.base import Backend
+from sync_app.backends.observations import SecretValue
 from sync_app.jobs.worker_pool import no_heartbeat
 from sync_app.models import KeptCopy
 from sync_app.tests.applying.stage import Stage

@@ -15,7 +15,7 @@ from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import SecretMetadata
+from sync_app.backends.observations import SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BadDestination, TargetBusy
 from sync_app.models import PlanItem, Target
