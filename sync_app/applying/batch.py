@@ -3,8 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import Final, TypeGuard
 from uuid import UUID
@@ -16,39 +15,31 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
-from environments_app.errors import AccessError
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back
 from sync_app.applying.item_actions import ItemJob, ItemResult
-from sync_app.applying.outcomes import Outcomes
 from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import (
     ItemContext,
-    LocalUnreadable,
-    PlanOutdated,
-    TooSoon,
     adopt_mode,
-    check_preconditions,
     is_pull,
     is_push,
 )
+from sync_app.applying.preflight import Preflight, planned_metadata, secret_uuids
 from sync_app.backends.base import Backend
-from sync_app.backends.observations import Mark, Observation, SecretMetadata
-from sync_app.domain.reconciliation import Presence, Reason
+from sync_app.backends.observations import Observation
+from sync_app.domain.reconciliation import Reason
 from sync_app.errors import BackendError, CreateConflict, OutcomeUnknown
 from sync_app.jobs.bulk_rows import update_rows
-from sync_app.jobs.leases import database_now, fenced
+from sync_app.jobs.leases import fenced
 from sync_app.jobs.worker_pool import LOOK_PAUSES, STOPPING, RunningBatch, WorkerPool, run_each
 from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
-from sync_app.state import entry_rows, local_state
 from sync_app.state.open_values import open_versions
-from sync_app.state.ownership import awaits_look, mark_for, write_token
-from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
-from sync_app.state.same_values import ValueMatcher
-from sync_app.state.tag_selection import TagVerdict, judge_tags
+from sync_app.state.ownership import mark_for, write_token
+from sync_app.state.reference_resolver import Unresolvable, substitute_references
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4
@@ -68,79 +59,27 @@ class Batch:
     def __init__(self, tools: ApplyContext, items: list[PlanItem]) -> None:
         self._tools = tools
         self._plan, self._target = tools.plan, tools.plan.target
-        names = [item.name for item in items]
-        local_secrets = local_state.find_local(self._target.environment, names)
-        known = entry_rows.load_named(self._target, names)
-        self._works = [
-            ItemContext(item=item, local=local_secrets.get(item.name), entry=known.get(item.name))
-            for item in items
-        ]
-        self._leave_out_by_tags()
-        for work in self._works:
-            made = self._made_before(work)
-            work.awaited, work.unanswered = (made, "") if awaits_look(work.entry) else ("", made)
-        self._repeated = {work.item.pk for work in self._works if self._may_be_there(work)}
+        self._preflight = Preflight(tools, items)
+        self._works, self._outcomes = self._preflight.works, self._preflight.outcomes
+        self._repeated = self._preflight.repeated
         self._kept: set[str] = set()
-        self._rights = ReferenceRights(self._target)
-        self._now = database_now()
-        self._matcher = ValueMatcher(actor=tools.actor, plan=tools.plan, backend=tools.backend)
-        self._outcomes = Outcomes(tools, self._matcher, self._now)
-        self._due: datetime | None = None
         self._tasks: list[Task] = []
         self._started: RunningBatch[Task, ItemResult] | None = None
         self._answers: list[tuple[Task, ItemResult | BackendError]] = []
-
-    def _leave_out_by_tags(self) -> None:
-        """Take Keeper's side away from each item whose secret the target's tags leave out by now."""
-        verdicts = judge_tags(self._target, [work.local for work in self._works if work.local])
-        for work in self._works:
-            verdict = verdicts.get(work.local.secret_uuid) if work.local else None
-            work.unselected = verdict not in {None, TagVerdict.SELECTED}
-            if verdict is TagVerdict.LEFT_OUT:
-                work.left_out, work.local = True, None
-
-    def _made_before(self, work: ItemContext) -> str:
-        """Return what an earlier write of this very item made, as its backend said; empty if it did not."""
-        item, entry = work.item, work.entry
-        if item.state != ItemState.INTENDED or entry is None:
-            return ""
-        is_this = entry.intended_keeper == item.keeper_version
-        return entry.intended_target if is_this and entry.intended_target != self._predict(item) else ""
-
-    def _may_be_there(self, work: ItemContext) -> bool:
-        """Return whether an attempt of this run, or of an earlier one, may have written this already."""
-        item, entry = work.item, work.entry
-        if item.state == ItemState.INTENDED:
-            return True
-        return (
-            entry is not None
-            and entry.intended_keeper == item.keeper_version != ""
-            and item.act in {Act.CREATE, Act.UPDATE}
-            and bool(entry.intended_target)
-        )
-
-    def _predict(self, item: PlanItem) -> str:
-        return self._tools.backend.predict_version(item.target_version, token=item.token)
 
     def prepare(self) -> None:
         """Check the items, commit the intents, and open the values.
 
         The target is only looked at, and what an earlier attempt came over is put back.
         """
-        names = [work.item.name for work in self._works if work.item.pk in self._repeated]
-        copies = put_back.open_kept_copies(self._tools.actor, self._target, names) if names else {}
-        self._kept |= copies.keys()
-        ready = [work for work in self._works if self._is_ready(work, copies)]
+        ready = self._preflight.find_ready()
         self._commit_intents(ready)
-        self._open_values(ready, copies)
+        self._open_values(ready)
         self._record_pulls(ready)
         going = [work for work in ready if work.item.state == ItemState.INTENDED]
         shown = self._observe([work for work in going if self._is_first_overwrite(work)])
         self._keep_copies(going, shown)
-        self._tasks = [
-            (work, self._build_job(work, shown.get(work.item.name), _kept_value(work, copies)))
-            for work in going
-        ]
+        self._tasks = [(work, self._build_job(work, shown.get(work.item.name))) for work in going]
 
     def dispatch(self) -> None:
         self._started = self._tools.workers.start(self._execute, self._tasks)
@@ -186,73 +125,13 @@ class Batch:
         versions = {}
         for work in going:
             item = work.item
-            seen = shown[item.name].metadata if item.name in shown else _planned_metadata(item)
+            seen = shown[item.name].metadata if item.name in shown else planned_metadata(item)
             is_first = item.act == Act.UPDATE and item.pk not in self._repeated
             if is_first and item.target_version and self._tools.backend.may_destroy_version(seen):
                 versions[item.name] = item.target_version
         if versions:
             self._kept |= versions.keys()
             put_back.keep_copies(self._tools, versions)
-
-    def _end_unexecuted(
-        self, work: ItemContext, ending: Callable[[], None], copies: Mapping[str, tuple[str, str]]
-    ) -> None:
-        """End an item that is not carried out, once what an earlier attempt of it came over is put back."""
-        try:
-            if work.item.pk in self._repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
-                self._tools.heartbeat()
-                put_back.revert_overwrite(
-                    self._matcher,
-                    seen=_planned_metadata(work.item),
-                    makes=self._predict(work.item),
-                    marks=self._expected_marks(work),
-                    versions=[
-                        work.entry.intended_keeper if work.entry else "",
-                        work.local.version if work.local else "",
-                    ],
-                    kept=_kept_value(work, copies),
-                )
-        except STOPPING:
-            raise
-        except BackendError as error:
-            self._outcomes.record_answer(work, error)
-        else:
-            ending()
-
-    def _is_ready(self, work: ItemContext, copies: Mapping[str, tuple[str, str]]) -> bool:
-        """Return whether an item may be carried out; any other is settled here."""
-        apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
-        if work.item.pk in self._repeated:
-            # Its version may be there already: to wait would leave that unknown.
-            apart = timedelta()
-        try:
-            check_preconditions(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
-            self._refuse_references(work)
-        except TooSoon as error:
-            self._due = min(self._due or error.due, error.due)
-            ending = partial(self._outcomes.wait, work, str(error))
-        except PlanOutdated as error:
-            ending = partial(self._outcomes.skip, work, str(error))
-        except Unresolvable as error:
-            ending = partial(self._outcomes.refuse, work, str(error))
-        except LocalUnreadable as error:
-            work.item.reason = Reason.KEEPER_UNREADABLE
-            ending = partial(self._outcomes.fail, work, str(error), permanent=True)
-        except AccessError:
-            ending = partial(
-                self._outcomes.fail, work, "whoever started this may not do it here", permanent=True
-            )
-        else:
-            return True
-        self._end_unexecuted(work, ending, copies)
-        return False
-
-    def _refuse_references(self, work: ItemContext) -> None:
-        """Raise Unresolvable where what would be delivered may not be filled in, by now."""
-        if work.local is not None and is_push(work, self._plan):
-            refusal = self._rights.explain_refusal(work.local.resolution)
-            if refusal:
-                raise Unresolvable(refusal)
 
     def _commit_intents(self, ready: list[ItemContext]) -> None:
         """Commit the intents, so a later worker knows that the writes may have happened."""
@@ -283,14 +162,14 @@ class Batch:
     def _record_intent(self, work: ItemContext, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        makes = work.unanswered or self._predict(item)
+        makes = work.unanswered or self._preflight.predict(item)
         intent = Intent(item.keeper_version, makes, item.keeper_number)
         if entry.intent != intent:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
         return entry
 
-    def _open_values(self, ready: list[ItemContext], copies: Mapping[str, tuple[str, str]]) -> None:
+    def _open_values(self, ready: list[ItemContext]) -> None:
         wanted = {
             work.local.version_uuid: (work, work.local.resolution)
             for work in ready
@@ -313,15 +192,14 @@ class Batch:
             if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
                 problem = opened.problems.get(uuid, "its version is gone from Keeper")
-                self._end_unexecuted(
-                    work, partial(self._outcomes.fail, work, problem, permanent=True), copies
-                )
+                ending = partial(self._outcomes.fail, work, problem, permanent=True)
+                self._preflight.end_unexecuted(work, ending)
                 continue
             try:
                 own = opened.values[uuid]
                 work.value = substitute_references(resolution, own, opened.values) if resolution else own
             except Unresolvable as error:
-                self._end_unexecuted(work, partial(self._outcomes.refuse, work, str(error)), copies)
+                self._preflight.end_unexecuted(work, partial(self._outcomes.refuse, work, str(error)))
 
     def _record_pulls(self, ready: list[ItemContext]) -> None:
         names: list[Json] = [work.item.name for work in ready if is_pull(work, self._plan)]
@@ -345,21 +223,18 @@ class Batch:
             else found | item_actions.read_observations(self._tools.backend, others)
         )
 
-    def _expected_marks(self, work: ItemContext) -> frozenset[Mark]:
-        return frozenset(mark_for(self._target, uuid) for uuid in _secret_uuids(work))
-
-    def _build_job(self, work: ItemContext, shown: Observation | None, kept: str | None) -> ItemJob:
+    def _build_job(self, work: ItemContext, shown: Observation | None) -> ItemJob:
         item = work.item
         return ItemJob(
             act=Act(item.act),
-            expected=_planned_metadata(item),
-            mark=mark_for(self._target, next(iter(_secret_uuids(work)), NIL)),
-            marks=self._expected_marks(work),
+            expected=planned_metadata(item),
+            mark=mark_for(self._target, next(iter(secret_uuids(work)), NIL)),
+            marks=self._preflight.expected_marks(work),
             token=item.token,
             repeated=item.pk in self._repeated,
             awaited=work.awaited,
             unanswered=work.unanswered,
-            kept_value=kept,
+            kept_value=self._preflight.kept_value(work),
             observation=shown,
             value=work.value,
             adoption=adopt_mode(self._plan),
@@ -439,41 +314,19 @@ class Batch:
         with fenced(self._tools.lease, **progress, **({"attempts": 0} if ended else {})):
             update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
-            if self._kept:
+            if kept := self._kept.union(self._preflight.copies):
                 settled = [
                     work.item.name for work in self._works if not (work.entry and work.entry.intent.target)
                 ]
-                put_back.forget_copies(self._target, self._kept.intersection(settled))
-            if self._due is not None:
+                put_back.forget_copies(self._target, kept.intersection(settled))
+            if due := self._preflight.due:
                 Target.objects.filter(pk=self._target.pk, automatic=True).filter(
-                    Q(due_at__isnull=True) | Q(due_at__gt=self._due)
-                ).update(due_at=self._due)
+                    Q(due_at__isnull=True) | Q(due_at__gt=due)
+                ).update(due_at=due)
 
     def _store(self, changed: list[SyncEntry]) -> None:
         sync_entries.insert_entries(self._target, [entry for entry in changed if entry._state.adding])
         sync_entries.save_entries([entry for entry in changed if not entry._state.adding])
-
-
-def _planned_metadata(item: PlanItem) -> SecretMetadata:
-    return SecretMetadata(
-        name=item.name,
-        presence=Presence(item.target_presence),
-        remote_id=item.remote_id,
-        version=item.target_version,
-        max_versions=item.target_keeps,
-    )
-
-
-def _secret_uuids(work: ItemContext) -> list[UUID]:
-    """Return the uuids of Keeper's present secret, and of the one that had the name before."""
-    secrets = [work.local.secret_uuid if work.local else None, work.entry.secret_uuid if work.entry else None]
-    return list(dict.fromkeys(uuid for uuid in secrets if uuid is not None))
-
-
-def _kept_value(work: ItemContext, copies: Mapping[str, tuple[str, str]]) -> str | None:
-    """Return what was kept of the very version that this item writes over."""
-    version, value = copies.get(work.item.name, ("", None))
-    return value if version == work.item.target_version else None
 
 
 def _asks_no_more(answer: object) -> TypeGuard[BackendError]:
