@@ -26,6 +26,13 @@ def begin_on(schema: Path | None, data: Path) -> None:
         (data / "keeper.db").chmod(0o600)
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # Before it is opened, and between that and the reading.
+        return False
+
+
 def run_commands(variables: Mapping[str, str], *commands: Sequence[str]) -> list[str]:
     """Run several commands of a Keeper to their ends, in one process, and return what each one printed."""
     done = subprocess.run(

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measuring.processes import resident_mb
-from keeper_project.tests.management.commands.test_run import Served, keeper
 from keeper_project.tests.processes.test_full_disk import SmallDisk
 from keeper_project.tests.runtime.test_slow_clients import (
     BESIDE,
@@ -29,6 +28,7 @@ from keeper_project.tests.runtime.test_slow_clients import (
     descriptors,
 )
 from tests.production.stack import Nginx
+from tests.served import Served, keeper
 
 __all__ = ["descriptor_limit"]
 LARGE = START + b"Content-Length: 1000000\r\n\r\n"

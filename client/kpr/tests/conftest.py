@@ -14,8 +14,8 @@ import pytest
 from django.test import Client
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from keeper_project.tests.management.commands.test_run import environment, keeper
 from tests.processes import commands_for_tokens, run_commands
+from tests.served import environment, keeper
 
 from kpr.api import Answer, Api
 

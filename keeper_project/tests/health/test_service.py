@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from celery import current_app as app
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
@@ -17,7 +18,6 @@ from audit_app.models import SinkState
 from audit_app.queries import search_index
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from keeper_project.celery import app
 from keeper_project.health import service as health
 from keeper_project.health.service import Check, HealthFailure, probes, results, warnings
 from keeper_project.models import ExternalSystem, System

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import Served, keeper
 from keeper_project.tests.processes.test_stopping import until
 from tests.processes import begin_on, database
+from tests.served import Served, keeper
 from tests.servers.tcp_switch import tcp_switch
 
 __all__ = ["database"]

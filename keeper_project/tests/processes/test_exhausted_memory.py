@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import Served, keeper
 from keeper_project.tests.processes import exhausting
 from keeper_project.tests.processes.test_slow_systems import prepare, rows, status, until
 from keeper_project.tests.processes.test_stopping import parts
+from tests.served import Served, keeper
 
 # Nobody listens there.
 NOWHERE = "http://127.0.0.1:9"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import Served, environment, keeper
 from keeper_project.tests.processes.test_stopping import OF_WEB_SERVER, parts, until
 from tests.processes import begin_on, database, run_commands
+from tests.served import Served, environment, keeper
 
 __all__ = ["database"]
 SECRET = "/api/environments/development/secrets/a"

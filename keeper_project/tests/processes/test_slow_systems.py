@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import ROOT, Served, environment, issue_token, keeper
 from sync_app.jobs.request_limit import AT_ONCE as TESTS_AT_ONCE
 from sync_app.tests.worlds import VaultWorld
 from tests import hostile
 from tests.operation.slow_systems import NAME, ROTATED, VALUE
+from tests.processes import ROOT
+from tests.served import Served, environment, issue_token, keeper
 from tests.servers.fixtures import openbao
 
 __all__ = ["openbao"]

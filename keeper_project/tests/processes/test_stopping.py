@@ -15,16 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import (
-    ROOT,
-    Served,
-    answers,
-    environment,
-    issue_token,
-    keeper,
-)
-from keeper_project.tests.runtime.test_supervisor import alive
-from tests.processes import begin_on
+from tests.processes import ROOT, alive, begin_on
+from tests.served import Served, answers, environment, issue_token, keeper
 from tests.servers.server import free_port
 
 WAIT_SECONDS = 150

@@ -14,10 +14,10 @@ from redis import Redis as Client
 
 from keeper_project.celery import app
 from keeper_project.config.sizes import WORKER_THREADS
-from keeper_project.tests.management.commands.test_run import ROOT, environment
 from keeper_project.tests.processes.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.processes.test_stopping import WAIT_SECONDS, until
-from tests.processes import database
+from tests.processes import ROOT, database
+from tests.served import environment
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
 

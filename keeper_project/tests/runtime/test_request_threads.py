@@ -16,9 +16,10 @@ from core.http.requests import Environ, Start
 from keeper_project.config.sizes import SERVER_THREADS
 from keeper_project.runtime import request_threads
 from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Stream
-from keeper_project.tests.management.commands.test_run import ROOT, answers, environment
 from keeper_project.tests.processes.test_stopping import until
 from secrets_app.read_engine import engine
+from tests.processes import ROOT
+from tests.served import answers, environment
 from tests.servers.server import free_port
 
 WAIT_SECONDS = 60.0

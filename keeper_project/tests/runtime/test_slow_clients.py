@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from keeper_project.runtime.request_threads import MAX_BODIES
-from keeper_project.tests.management.commands.test_run import Served, keeper
 from keeper_project.tests.processes.test_stopping import children, until
+from tests.served import Served, keeper
 
 # More than there are threads, and than are kept for bodies.
 ATTACKERS = (16, 200)

@@ -21,6 +21,7 @@ import pytest
 from keeper_project.runtime import process_states
 from keeper_project.runtime import supervisor as runtime_supervisor
 from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
+from tests.processes import alive
 
 ROOT = Path(__file__).resolve().parents[3]
 # How long something takes says something of the machine: a busy one is no fault.
@@ -63,13 +64,6 @@ def wait_for(marker: Path) -> str:
         assert time.monotonic() < deadline, f"{marker.name} never came"
         time.sleep(0.02)
     return marker.read_text()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # Before it is opened, and between that and the reading.
-        return False
 
 
 def alone(act: Callable[[], Answer]) -> Answer:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from environments_app.tests.trusts.issuer import Issuer
-from keeper_project.tests.management.commands.test_run import environment
 from tests.processes import ROOT, run_commands
+from tests.served import environment
 
 from kpr.tests.conftest import CANARY, Kpr, Server, signed_out
 

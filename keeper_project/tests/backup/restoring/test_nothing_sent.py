@@ -10,6 +10,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+from celery import current_app as app
 from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
@@ -22,7 +23,6 @@ from environments_app.tests.cast import Cast
 from keeper_project.backup.create import back_up
 from keeper_project.backup.recovery import activate_here, release, waiting
 from keeper_project.backup.restore import restore
-from keeper_project.celery import app
 from keeper_project.tasks import send_digest
 from keeper_project.tests.backup.making import OPERATOR
 from secrets_app.tests.kept import keep

@@ -30,12 +30,12 @@ from keeper_project.backup.create import back_up
 from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
 from keeper_project.backup.restore import restore
 from keeper_project.tests.backup.making import OPERATOR, another_database, backup_of, furnish
-from keeper_project.tests.management.commands.test_run import environment
 from secrets_app.models import Secret
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
 from sync_app.models import Target
 from tests.processes import ROOT
+from tests.served import environment
 
 every_database = pytest.mark.every_database
 # A restore changes what acts, ends what was to be sent, and says so.
