@@ -172,7 +172,7 @@ class Beat(threading.Thread):
         self.service.stop()
 
     def stop(self) -> None:
-        """Wait until it has stored when each task was last sent."""
+        """Wait until it sends nothing any more."""
         self.ask_to_stop()
         self.join()
 
