@@ -438,9 +438,9 @@ BREAKS: Final = (
     ),
     Break(
         what="Parameter Store: what came after ours is written over",
-        file="sync_app/backends/aws/parameter_store.py",
-        line='        if now is not None and now["Version"] == ours["Version"]:',
-        broken="        if now is not None:",
+        file="sync_app/backends/aws/parameter_history.py",
+        line='    if now is not None and now["Version"] == ours["Version"]:',
+        broken="    if now is not None:",
         tests="sync_app/tests/backends/test_parameter_store.py",
     ),
     Break(

@@ -23,9 +23,10 @@ from sync_app.backends.aws.answers import PARAMETER_STORE
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.errors import NotFound
+from sync_app.backends.aws.parameter_history import SECURE, read_history, read_parameter, write_back
 from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter
 from sync_app.backends.capabilities import Capabilities, FormField
-from sync_app.backends.numbered_versions import version_number, version_time
+from sync_app.backends.numbered_versions import version_number
 from sync_app.backends.observations import (
     MARK_KEYS,
     Mark,
@@ -37,18 +38,15 @@ from sync_app.backends.observations import (
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
-    OVERWROTE,
     BackendError,
     ChangedSinceRead,
     NameUnusable,
     OutcomeUnknown,
-    Overwritten,
     QuotaExceeded,
     RequestRefused,
     TargetBusy,
 )
 
-_SECURE: Final = "SecureString"
 # PutParameter, "Value": bytes by tier.
 _LARGEST: Final = {"standard": 4096, "advanced": 8192, "intelligent": 8192}
 _TIERS: Final = {"advanced": "Advanced", "intelligent": "Intelligent-Tiering"}
@@ -57,7 +55,6 @@ _PAGE: Final = 50
 _REFERENCE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _UNKNOWN: Final = "AWS took the write, and does not show it yet: it is looked at again"
 _CHANGED: Final = "the parameter changed in AWS after it was read: refresh the plan"
-_KEPT_BY_HISTORY: Final = ("Description", "AllowedPattern", "DataType")
 
 
 class AwsParameterStore(AwsBackend):
@@ -172,7 +169,7 @@ class AwsParameterStore(AwsBackend):
         path = self._path(name)
         tier = _TIERS.get(self.destination["tier"], "Standard")
         number = self._put(
-            path, value, Type=_SECURE, Tier=tier, Tags=mark_tags(mark), Overwrite=False, **self._key()
+            path, value, Type=SECURE, Tier=tier, Tags=mark_tags(mark), Overwrite=False, **self._key()
         )
         # The request that created it carried the tags: they need no request of their own.
         return SecretMetadata(
@@ -198,7 +195,7 @@ class AwsParameterStore(AwsBackend):
         current = parse_parameter(seen.name, now)
         if current.version != seen.version:
             return self._find_earlier(seen, current, value, token=token, repeated=repeated)
-        options = self._key(path) if now["Type"] == _SECURE else {}
+        options = self._key(path) if now["Type"] == SECURE else {}
         made = self._put(path, value, Type=now["Type"], Overwrite=True, **options)
         return self._confirm(seen, path, made, value)
 
@@ -207,7 +204,7 @@ class AwsParameterStore(AwsBackend):
         number = version_number(written)
         if self._came_over(over, number):
             return
-        history = list(self._history(self._path(over.name)))
+        history = self._history(self._path(over.name))
         ours = [entry for entry in history if parse_parameter(over.name, entry).version == written]
         if ours:
             self._revert(over, history, functools.partial(self.values_equal, ours[0]["Value"]))
@@ -219,7 +216,7 @@ class AwsParameterStore(AwsBackend):
 
         Another writer's version in between took the number in `makes`: every version since is looked at.
         """
-        self._revert(over, list(self._history(self._path(over.name))), wrote)
+        self._revert(over, self._history(self._path(over.name)), wrote)
 
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
@@ -290,16 +287,17 @@ class AwsParameterStore(AwsBackend):
         return replace(seen, mark=parse_mark({tag["Key"]: tag["Value"] for tag in reply["TagList"]}))
 
     def _read(self, selector: str, *, decrypt: bool = False) -> Mapping[str, Any] | None:
-        """Return a parameter, or a version of it, with a readable value only if `decrypt`."""
-        try:
-            reply = self._aws.call(
-                "ssm:GetParameter",
-                lambda: self._client.get_parameter(Name=selector, WithDecryption=decrypt),
-            )
-        except NotFound:
-            return None
-        entry: Mapping[str, Any] = reply["Parameter"]
-        return entry
+        return read_parameter(self._client, self._aws.call, selector, decrypt=decrypt)
+
+    def _history(self, path: str) -> list[Mapping[str, Any]]:
+        return list(read_history(self._client, self._aws.call, path))
+
+    def _revert(
+        self, over: SecretMetadata, history: list[Mapping[str, Any]], wrote: Callable[[str], bool]
+    ) -> None:
+        write_back(
+            self._client, self._aws.call, self._path(over.name), over=over, history=history, wrote=wrote
+        )
 
     def _version(self, path: str, number: int) -> Mapping[str, Any] | None:
         return self._read(f"{path}:{number}") if number > 0 else None
@@ -337,7 +335,7 @@ class AwsParameterStore(AwsBackend):
         try:
             made = self._look_after(seen.name, path, number)
             came_over = number == 1 or self._came_over(seen, number)
-            history = [] if came_over else list(self._history(path))
+            history = [] if came_over else self._history(path)
         except BackendError as error:
             if number in {1, version_number(seen.version) + 1}:
                 raise OutcomeUnknown(_UNKNOWN, made=str(number)) from error
@@ -375,61 +373,8 @@ class AwsParameterStore(AwsBackend):
         if not self.values_equal(value, copy.value):
             raise ChangedSinceRead(_CHANGED)
         if repeated:
-            self._revert(
-                seen, list(self._history(self._path(seen.name))), functools.partial(self.values_equal, value)
-            )
+            history = self._history(self._path(seen.name))
+            self._revert(seen, history, functools.partial(self.values_equal, value))
         if self.get_metadata(seen.name).mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)
         return replace(seen, presence=Presence.PRESENT, version=current.version)
-
-    def _revert(
-        self, over: SecretMetadata, history: list[Mapping[str, Any]], wrote: Callable[[str], bool]
-    ) -> None:
-        """Make another writer's version current again, if a write of ours came over it. Raises Overwritten.
-
-        Ours may be several: the SDK sends a request again whose answer is lost.
-        """
-        path, theirs, ours = self._path(over.name), None, None
-        for entry in history:
-            version = parse_parameter(over.name, entry).version
-            if version_time(version) <= version_time(over.version) or version == over.version:
-                continue
-            if wrote(entry["Value"]):
-                ours = entry
-            else:
-                theirs, ours = entry, None
-        if theirs is None or ours is None:
-            return
-        now = self._read(path)
-        if now is not None and now["Version"] == ours["Version"]:
-            options = {field: theirs[field] for field in _KEPT_BY_HISTORY if theirs.get(field)}
-            if theirs["Type"] == _SECURE and theirs.get("KeyId"):
-                options["KeyId"] = theirs["KeyId"]
-            self._aws.call(
-                "ssm:PutParameter",
-                lambda: self._client.put_parameter(
-                    Name=path, Value=theirs["Value"], Type=theirs["Type"], Overwrite=True, **options
-                ),
-            )
-        raise Overwritten(
-            f"{OVERWROTE}; restored; version {ours['Version']} in its history holds Keeper's value: "
-            "rotate the secret if its readers there must not know it"
-        )
-
-    def _history(self, path: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the versions that AWS keeps (100), from the oldest on, decrypted."""
-        token: dict[str, str] = {}
-        while True:
-            try:
-                page = self._aws.call(
-                    "ssm:GetParameterHistory", functools.partial(self._history_page, path, token)
-                )
-            except NotFound:
-                return
-            yield from page["Parameters"]
-            if not page.get("NextToken"):
-                return
-            token = {"NextToken": page["NextToken"]}
-
-    def _history_page(self, path: str, token: Mapping[str, str]) -> Any:
-        return self._client.get_parameter_history(Name=path, WithDecryption=True, MaxResults=_PAGE, **token)
