@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from environments_app.errors import BadName
@@ -52,6 +52,12 @@ def test_it_refuses_names_that_pass_for_others(name: str) -> None:
     assert not name.strip() or name not in str(refusal.value)
 
 
+@example("")
+@example("ﬁ")
+@example("ΑΙ\u0345")
+@example("a\u0301")
+@example("\u0130")
+@example("a\x00")
 @given(st.text(max_size=20))
 def test_a_normal_name_stays_as_it_is(text: str) -> None:
     try:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import RFC_4122, UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit_app.models.uuid_model import _Counter, ordered_uuids, random_uuids, uuid7, uuid_text
@@ -35,6 +35,9 @@ def test_none_are_none() -> None:
     assert random_uuids(0) == []
 
 
+@example(UUID(int=0))
+@example(UUID(int=2**128 - 1))
+@example(UUID(int=0xF))
 @given(st.uuids())
 def test_a_stored_uuid_is_written_as_usual(uuid: UUID) -> None:
     assert uuid_text(uuid.hex) == str(uuid)

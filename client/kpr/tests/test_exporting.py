@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from secrets_app.tests.dotenv_readers import AWKWARD
 
@@ -69,6 +69,9 @@ def test_awkward_values_arrive_in_every_shell(tmp_path: Path) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(texts=[])
+@example(texts=["", "\n", "\r\n", "'", "\\", "$(touch pwned)"])
+@example(texts=["\u2019", "\x7f", "!", "%PATH%", "\U0001f511"])
 @given(texts=TEXTS)
 def test_any_values_arrive_in_every_shell(tmp_path: Path, texts: list[str]) -> None:
     check(tmp_path, {str(place): text for place, text in enumerate(texts)})

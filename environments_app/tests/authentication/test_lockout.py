@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit_app.errors import TooManyRefusals
@@ -163,6 +163,9 @@ def test_who_has_every_kind_of_source_tries_a_hundred_times_in_any_hour(clock: C
 
 
 @settings(max_examples=20)
+@example([])
+@example([(0, kind, 0) for kind in Kind] * 20)
+@example([(0, Kind.STRANGER, number % 31) for number in range(80)])
 @given(st.lists(st.tuples(st.integers(0, 900), st.sampled_from(list(Kind)), st.integers(0, 30)), max_size=80))
 def test_any_tries_stay_within_the_pools_and_wait_no_longer_than_is_said(
     steps: list[tuple[int, Kind, int]],

@@ -1,7 +1,7 @@
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
@@ -119,6 +119,10 @@ def test_a_grant_for_a_prefix_uses_targets_whose_scope_it_covers() -> None:
 SEGMENTS = st.lists(st.text("ab-/0.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join)
 
 
+@example(prefix="pay", name="payments")
+@example(prefix="pay", name="pay")
+@example(prefix="pay/db", name="pay")
+@example(prefix="pay", name="PAY/db")
 @given(prefix=SEGMENTS, name=SEGMENTS)
 def test_a_prefix_is_a_list_of_segments_that_begins_the_name(prefix: str, name: str) -> None:
     expected = name.split("/")[: len(prefix.split("/"))] == prefix.split("/")

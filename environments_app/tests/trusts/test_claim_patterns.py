@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from environments_app.trusts.jwt.claim_patterns import (
@@ -38,6 +38,11 @@ def test_a_star_stays_between_delimiters(pattern: str, value: str, fits: bool) -
     assert matches(pattern, value) is fits
 
 
+@example("", "")
+@example("*", "")
+@example("*", "a/b")
+@example("a**b", "ab")
+@example("a*b*a", "aba")
 @given(WORDS, WORDS)
 def test_it_agrees_with_a_regular_expression(pattern: str, value: str) -> None:
     expression = "[^/:]*".join(map(re.escape, pattern.split("*")))

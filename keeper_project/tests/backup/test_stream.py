@@ -5,7 +5,7 @@ import secrets
 from typing import BinaryIO, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keeper_project.backup.archive import stream_cipher
@@ -30,6 +30,10 @@ def opened(chunks: bytes, key: bytes = KEY) -> bytes:
     return ChunkReader(cast("BinaryIO", io.BytesIO(chunks)), key, size=len(chunks)).readall()
 
 
+@example(size=0, pieces=1)
+@example(size=CHUNK, pieces=1)
+@example(size=CHUNK + 1, pieces=2)
+@example(size=2 * CHUNK, pieces=5)
 @given(
     size=st.one_of(st.integers(0, 100), st.integers(CHUNK - 2, CHUNK + 2), st.just(2 * CHUNK)),
     pieces=st.integers(1, 5),

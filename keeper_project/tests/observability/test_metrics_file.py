@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import mmap_dict
 
@@ -30,6 +30,9 @@ def read(path: Path) -> dict[str, float]:
     return {json.loads(key)[0]: value for key, value, _, _ in values}
 
 
+@example([(NAMES[0], 0, "nothing")])
+@example([(NAMES[0], 1, "part"), (NAMES[0], 2, "all")])
+@example([(NAMES[39], 1, "all"), (NAMES[39], 1000, "part"), (NAMES[39], 2, "nothing")])
 @given(CHANGES)
 def test_a_scrape_finds_whole_values_whatever_the_disk_takes(
     changes: list[tuple[str, int, str]],

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.envelope.context import Context, version_parent
@@ -41,6 +41,8 @@ def opened(
     return open_envelope(envelope, data_key_for=lambda _id: key, context=context)
 
 
+@example(plaintext=b"\x00", context=CONTEXT)
+@example(plaintext=b"\xff" * 2000, context=dataclasses.replace(CONTEXT, parent=()))
 @given(plaintext=st.binary(min_size=1, max_size=2000), context=contexts)
 def test_it_opens_what_it_sealed(plaintext: bytes, context: Context) -> None:
     assert opened(seal(plaintext, data_key=KEY, context=context), context) == plaintext
@@ -62,6 +64,8 @@ def test_it_refuses_every_truncation() -> None:
             opened(envelope[:length])
 
 
+@example(tail=b"\x00")
+@example(tail=bytes(16))
 @given(tail=st.binary(min_size=1, max_size=32))
 def test_it_refuses_appended_bytes(tail: bytes) -> None:
     with pytest.raises(WrongContext):
@@ -94,6 +98,10 @@ def test_it_is_bound_to_every_part_of_its_context(other: dict[str, Any]) -> None
         opened(envelope, dataclasses.replace(CONTEXT, **other))
 
 
+# Where one part ends and the next begins.
+@example(first=[], second=[b""])
+@example(first=[b"ab", b"c"], second=[b"a", b"bc"])
+@example(first=[b"a", b""], second=[b"", b"a"])
 @given(first=st.lists(st.binary(max_size=4), max_size=4), second=st.lists(st.binary(max_size=4), max_size=4))
 def test_the_authenticated_bytes_differ_when_the_parents_do(first: list[bytes], second: list[bytes]) -> None:
     one = dataclasses.replace(CONTEXT, parent=tuple(first)).binding
@@ -167,6 +175,9 @@ def test_it_opens_what_the_database_drivers_return(kind: type) -> None:
     assert opened(kind(seal(b"a value", data_key=KEY, context=CONTEXT))) == b"a value"
 
 
+# About the blocks of SHA-256 and SHA-512.
+@example(messages=[b"", bytes(55), bytes(56), bytes(64)])
+@example(messages=[bytes(111), bytes(112), bytes(128), b""])
 @given(messages=st.lists(st.binary(max_size=300), min_size=2, max_size=4))
 def test_the_hmacs_of_a_data_key_are_those_of_the_standard_library_each_time(messages: list[bytes]) -> None:
     for message in messages:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
@@ -28,6 +28,11 @@ from secrets_app.tests.kept import VALUE, keep, version
 pytestmark = pytest.mark.django_db
 
 
+@example(UUID(int=0), UUID(int=0), UUID(int=0), UUID(int=0), 0)
+@example(UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4), 2**63 - 1)
+# The first number of two digits, and the first of two bytes.
+@example(UUID(int=1), UUID(int=1), UUID(int=1), UUID(int=1), 10)
+@example(UUID(int=1), UUID(int=1), UUID(int=1), UUID(int=1), 256)
 @given(st.uuids(), st.uuids(), st.uuids(), st.uuids(), st.integers(0, 2**63 - 1))
 def test_a_binding_is_that_of_the_version_s_context(
     deployment: UUID, environment: UUID, row: UUID, secret: UUID, number: int

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.secret_types.json_document import MAX_DEPTH
@@ -18,6 +18,11 @@ DOCUMENTS = st.recursive(
 )
 
 
+@example({}, False, None)
+@example([[]], True, 2)
+# More digits than Python turns into a number by itself, and a character of two UTF-16 units.
+@example(10**4000, False, None)
+@example({"": "\U0001f511"}, True, None)
 @given(DOCUMENTS, st.booleans(), st.sampled_from([None, 2]))
 def test_it_takes_whatever_json_writes(document: object, ascii_only: bool, indent: int | None) -> None:
     facts = inspect(SecretType.JSON, json.dumps(document, ensure_ascii=ascii_only, indent=indent))

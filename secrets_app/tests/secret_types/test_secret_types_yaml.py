@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.secret_types.json_document import MAX_DEPTH
@@ -33,6 +33,10 @@ def alias_ladder(length: int) -> str:
     return "\n".join(["- &a0 [x]"] + [f"- &a{number} [*a{number - 1}]" for number in range(1, length)])
 
 
+@example({}, True)
+@example([None], False)
+@example({1: "a", "1": "b", False: "c"}, False)
+@example("a: b\n- c", True)
 @given(DOCUMENTS, st.booleans())
 def test_it_takes_whatever_the_safe_dumper_writes(document: Any, flow: bool) -> None:
     facts = inspect(SecretType.YAML, yaml.safe_dump(document, default_flow_style=flow))

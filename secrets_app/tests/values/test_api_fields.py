@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis.strategies import from_regex, text
 
 from environments_app.tests.cast import Cast
@@ -80,11 +80,19 @@ def test_a_file_that_cannot_be_read_is_a_fault_of_its_content(cast: Cast, erin: 
     assert faults.keys() == {"content"}
 
 
+@example("a")
+@example("a" * MAX_NAME_LENGTH)
+@example("a\n")
 @given(from_regex(NAME_PATTERN, fullmatch=True).filter(lambda name: len(name) <= MAX_NAME_LENGTH))
 def test_a_name_of_the_pattern_is_one(name: str) -> None:
     assert validate_secret_name(name.rstrip("\n")) == name.rstrip("\n")
 
 
+@example("")
+@example("a//b")
+@example("../a")
+@example("a\x00")
+@example("\uff21")
 @given(text(alphabet="aZ0_.+=@-/ ä", max_size=12))
 def test_what_is_no_name_has_not_the_pattern(name: str) -> None:
     try:

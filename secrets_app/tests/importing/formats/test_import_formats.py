@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.errors import InvalidInput
@@ -20,6 +20,9 @@ def values(entries: list[Entry]) -> dict[str, str]:
     return {entry.name: entry.value for entry in entries}
 
 
+@example({"a": "a\r\nb", "b": "\r", "c": "\n"})
+@example({"=a": "=1+1", "+a": "+", "@a": "@", "-a": "-"})
+@example({"a": "no", "b": "1e3", "c": "\u2028", "d": "\x85", "e": '"'})
 @given(st.dictionaries(names, texts, min_size=1, max_size=8))
 def test_what_keeper_exports_is_read_back(kept: dict[str, str]) -> None:
     for renderer in (JsonExport, YamlExport, CsvExport):
@@ -28,6 +31,8 @@ def test_what_keeper_exports_is_read_back(kept: dict[str, str]) -> None:
     assert values(parse("dotenv", DotenvExport().written(variables).decode())) == variables
 
 
+@example({"=a": "=1+1", "+a": "+1", "@a": "@SUM(1)", "-a": "-1"})
+@example({"a": "\t=1", "b": "\r=1", "c": "\n=1"})
 @given(st.dictionaries(names, texts, min_size=1, max_size=8))
 def test_no_cell_of_a_csv_export_is_a_formula(kept: dict[str, str]) -> None:
     import csv
@@ -134,6 +139,10 @@ def test_a_fault_of_a_file_repeats_no_part_of_it(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@example(text="")
+@example(text="\x00")
+@example(text="\ud800")
+@example(text="&a [*a, *a]")
 @given(text=st.text(st.sampled_from("{}[]\":,'=\\\n ab#-&*!|>1é\x00\ud800"), max_size=60))
 def test_any_text_is_entries_or_refused(format: str, text: str) -> None:
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.services.exporting.formats import DotenvExport, JsonExport, YamlExport
@@ -35,6 +35,9 @@ def test_sourcing_runs_nothing_that_stands_in_a_value(tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
+@example([HOSTILE])
+@example(["\n", "a\r\nb", "\\", "'"])
+@example(["\U0001f511", "-n", "=", " "])
 @given(values)
 def test_a_shell_reads_back_every_value(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     named = {f"V{index}": text for index, text in enumerate(texts)}
@@ -42,6 +45,10 @@ def test_a_shell_reads_back_every_value(tmp_path_factory: pytest.TempPathFactory
     assert _sourced(DotenvExport().written(named), list(named), directory) == texts
 
 
+# Words that YAML takes for something else than text, and what ends a line in it.
+@example(["no", "1e3", "0x1f", "~", "2026-01-02"])
+@example(["\x85", "\u2028", "\ufeff", "\x7f"])
+@example([": ", "- a", "# a", "a\n\n"])
 @given(values)
 def test_json_and_yaml_are_read_back(texts: list[str]) -> None:
     named = {f"V{index}": text for index, text in enumerate(texts)}

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from environments_app.errors import InvalidField
@@ -19,6 +19,12 @@ windows = st.sampled_from(
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"])
 
 
+# The night without an hour, the one with an hour twice, and a step of half an hour.
+@example(moment=datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC), text="sun 02:30-02:31", place="Europe/Berlin")
+@example(moment=datetime(2026, 10, 25, 1, 0, tzinfo=UTC), text="sun 02:30-02:31", place="Europe/Berlin")
+@example(
+    moment=datetime(2026, 4, 4, 15, 0, tzinfo=UTC), text="fri-mon 23:59-00:01", place="Australia/Lord_Howe"
+)
 @given(moment=moments, text=windows, place=zones)
 def test_a_window_opens_within_a_week_and_not_before_now(moment: datetime, text: str, place: str) -> None:
     window = parse_window(text, place)
@@ -58,6 +64,9 @@ def test_a_cron_line_goes_by_its_time_zone_across_a_change_of_clocks() -> None:
     assert following == before.astimezone(UTC) + timedelta(hours=25)
 
 
+@example(moment=datetime(2024, 1, 1, tzinfo=UTC), jump=0, every=60)
+@example(moment=datetime(2024, 2, 29, tzinfo=UTC), jump=-30, every=60)
+@example(moment=datetime(2024, 2, 29, tzinfo=UTC), jump=1, every=24 * 3600)
 @given(moment=moments, jump=st.integers(-30, 30), every=st.integers(60, 90 * 24 * 3600))
 def test_a_clock_that_jumps_makes_one_rotation_due_and_none_late_by_more_than_a_cadence(
     moment: datetime, jump: int, every: int
