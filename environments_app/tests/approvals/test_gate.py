@@ -1,0 +1,228 @@
+"""The gate at its edges: who gets a grant, where it holds, and what may have happened before it is spent."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from environments_app.approvals import gate
+from environments_app.approvals import service as approvals
+from environments_app.approvals.access_proposals import weakening
+from environments_app.approvals.gate import (
+    ApprovalGrant,
+    Proposal,
+    clearance_for_asked,
+    require_approval,
+    system_clearance,
+)
+from environments_app.authorization.principals import system_principal, token_principal
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
+from environments_app.models import Approval, ApprovalState, Environment, Membership, Role
+from environments_app.tests.cast import Cast
+from environments_app.tokens import service as tokens
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
+
+
+@pytest.fixture
+def place(cast: Cast) -> Environment:
+    """Return production, protected, which alice and erin manage."""
+    Membership.objects.create(environment=cast.production, user=cast.erin, role=Role.MANAGER)
+    protect(cast.production)
+    return Environment.objects.get(pk=cast.production.pk)
+
+
+def protect(environment: Environment) -> None:
+    environment.protected = True
+    environment.save()
+
+
+def ending(place: Environment, **differently: Any) -> Proposal:
+    """Return the proposal to end the protection."""
+    return replace(weakening(place, {"protected": False}), **differently)
+
+
+def ask(cast: Cast, proposal: Proposal) -> Approval:
+    """Return alice's held request."""
+    alice = cast.principal(cast.alice)
+    with pytest.raises(ApprovalNeeded) as raised:
+        require_approval(actor=alice, proposal=proposal)
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    return approvals.explain(actor=alice, approval=asked, reason="", held=True)
+
+
+def approved_grant(cast: Cast, place: Environment) -> tuple[Approval, ApprovalGrant]:
+    """Return an approved request of alice's, and the grant with which she has passed the gate."""
+    approved = approvals.approve(actor=cast.principal(cast.erin), approval=ask(cast, ending(place)))
+    return approved, require_approval(actor=cast.principal(cast.alice), proposal=ending(place))
+
+
+def test_the_gate_alone_makes_grants(cast: Cast) -> None:
+    with pytest.raises(TypeError):
+        ApprovalGrant(object(), cast.development)
+
+
+def test_a_grant_holds_for_one_environment(cast: Cast, place: Environment) -> None:
+    _, grant = approved_grant(cast, place)
+    for use in (grant.spend, grant.spend_approval, grant.require_unneeded):
+        with pytest.raises(TypeError):
+            use(cast.development)
+    unneeded = system_clearance(cast.principal(cast.alice), cast.development)
+    with pytest.raises(TypeError):
+        unneeded.spend(cast.production)
+
+
+def test_a_grant_that_needed_no_approval_asks_whether_the_environment_is_protected_since(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    unneeded = require_approval(actor=alice, proposal=ending(cast.production))
+    assert unneeded.spend(cast.production) == {}
+    (statement,) = unneeded.queries()
+    assert cast.production.pk in statement.values
+    protect(cast.production)
+    for use in (unneeded.spend, unneeded.require_unneeded):
+        with pytest.raises(ApprovalVoid, match="turned on"):
+            use(cast.production)
+    # Keeper's own work, and what an approval allows, ask nothing there.
+    own = system_clearance(system_principal(is_admin=True), cast.production)
+    own.require_unneeded(cast.production)
+    assert own.queries() == []
+
+
+def test_a_grant_with_an_approval_asks_for_no_other(cast: Cast, place: Environment) -> None:
+    _, grant = approved_grant(cast, place)
+    assert grant.queries() == []
+    grant.require_unneeded(place)
+
+
+@pytest.mark.parametrize("state", [state for state in ApprovalState if state != ApprovalState.APPROVED])
+def test_what_became_of_a_request_since_the_gate_was_passed_ends_its_grant(
+    cast: Cast, place: Environment, state: ApprovalState
+) -> None:
+    approved, grant = approved_grant(cast, place)
+    approved.state = state
+    approved.save()
+    with pytest.raises(ApprovalVoid, match=r"already applied|not approved"):
+        grant.spend(place)
+    assert Approval.objects.get(pk=approved.pk).state == state
+
+
+def test_an_approver_who_is_off_since_the_gate_was_passed_ends_the_grant(
+    cast: Cast, place: Environment
+) -> None:
+    approved, grant = approved_grant(cast, place)
+    cast.erin.is_active = False
+    cast.erin.save()
+    with pytest.raises(ApprovalVoid, match="approver no longer"):
+        grant.spend(place)
+    assert Approval.objects.get(pk=approved.pk).state == ApprovalState.APPROVED
+
+
+@pytest.mark.parametrize(
+    "differently",
+    [
+        {"content": {"protected": True}},
+        {"expected": "another state"},
+        {"arguments": {"changes": {"archived": True}}},
+        {"action": Action.MEMBER_GRANT},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_another_act_than_the_approved_one_is_asked_about_anew(
+    cast: Cast, place: Environment, differently: dict[str, Any]
+) -> None:
+    approved, _ = approved_grant(cast, place)
+    with pytest.raises(ApprovalNeeded) as raised:
+        require_approval(actor=cast.principal(cast.alice), proposal=ending(place, **differently))
+    assert raised.value.approval != approved.pk
+
+
+def test_the_same_act_of_another_person_or_object_is_asked_about_anew(
+    cast: Cast, place: Environment
+) -> None:
+    approved, _ = approved_grant(cast, place)
+    other = ending(place).object._replace(uuid=uuid4())
+    for actor, proposal in (
+        (cast.principal(cast.erin), ending(place)),
+        (cast.principal(cast.alice), ending(place, object=other)),
+    ):
+        with pytest.raises(ApprovalNeeded) as raised:
+            require_approval(actor=actor, proposal=proposal)
+        assert raised.value.approval != approved.pk
+
+
+def test_one_who_names_a_request_gets_no_other_act_done(cast: Cast, place: Environment) -> None:
+    approved, _ = approved_grant(cast, place)
+    naming = cast.principal(cast.alice).carrying(approved.uuid)
+    with pytest.raises(ApprovalVoid, match="Something has changed"):
+        require_approval(actor=naming, proposal=ending(place, expected="another state"))
+    assert Approval.objects.count() == 1
+
+
+def test_an_equal_request_is_asked_once(cast: Cast, place: Environment) -> None:
+    first = ask(cast, ending(place))
+    with pytest.raises(ApprovalNeeded) as raised:
+        require_approval(actor=cast.principal(cast.alice), proposal=ending(place))
+    assert raised.value.approval == first.pk
+
+
+def test_so_many_requests_wait_and_no_more(
+    cast: Cast, place: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_MAX_OPEN", 2)
+    protect(cast.development)
+
+    def ask_as(user: Any, environment: Environment, number: int) -> None:
+        with pytest.raises(ApprovalNeeded):
+            require_approval(
+                actor=cast.principal(user), proposal=ending(environment, expected=f"state {number}")
+            )
+
+    ask_as(cast.alice, place, 1)
+    ask_as(cast.alice, place, 2)
+    # Neither those of another person nor those in another environment count.
+    ask_as(cast.erin, place, 3)
+    ask_as(cast.alice, cast.development, 4)
+    proposal = ending(place, expected="one too many")
+    with pytest.raises(Conflict, match="2 of your requests"):
+        require_approval(actor=cast.principal(cast.alice), proposal=proposal)
+    assert Approval.objects.count() == 4
+    # What is over waits no longer: a rejected one, and one whose time has passed.
+    first, second = Approval.objects.filter(environment=place, requester_uuid=cast.alice.uuid)
+    approvals.reject(actor=cast.principal(cast.erin), approval=first)
+    ask_as(cast.alice, place, 5)
+    second.expires_at = timezone.now() - timedelta(seconds=1)
+    second.save()
+    ask_as(cast.alice, place, 6)
+
+
+def test_keeper_alone_works_without_asking(cast: Cast, place: Environment, sql: Callable[..., None]) -> None:
+    with pytest.raises(TypeError):
+        system_clearance(cast.principal(cast.root), place)
+    assert system_clearance(system_principal(is_admin=True), place).spend(place) == {}
+    # A row that Keeper did not write counts as protected.
+    sql("UPDATE environments_app_environment SET name = 'x' WHERE id = %s", cast.development.pk)
+    with pytest.raises(TypeError):
+        system_clearance(cast.principal(cast.alice), Environment.objects.get(pk=cast.development.pk))
+
+
+def test_who_asked_for_access_gets_no_grant_of_it(cast: Cast, place: Environment) -> None:
+    proposal = SimpleNamespace(environment=place, action=Action.MEMBER_GRANT)
+
+    def clear(actor: Any, asked_by: UUID) -> ApprovalGrant:
+        return clearance_for_asked(actor=actor, proposal=proposal, asked_by=asked_by, role=Role.READER)  # type: ignore[arg-type]
+
+    token, _ = tokens.issue(
+        actor=system_principal(is_admin=True), environment=place, role="manager", name="ci"
+    )
+    for actor in (cast.principal(cast.alice), cast.principal(cast.root), token_principal(token)):
+        asked_by = cast.alice.uuid if actor.uuid == cast.alice.uuid else cast.bob.uuid
+        with pytest.raises(TypeError):
+            clear(actor, asked_by)
+    # The manager is the second person of a role that reads.
+    assert clear(cast.principal(cast.alice), cast.bob.uuid).spend(place) == {}
