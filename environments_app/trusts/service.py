@@ -85,7 +85,9 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
     clearance = _cleared(actor, trust, changes, wanted)
     try:
         with lock_authentic(trust) as stored:
-            if clearance is None and needs_second_person(actor, environment) and not narrows(stored, wanted):
+            # As it is stored: it may have been protected since the trust was loaded.
+            guarded = clearance is None and needs_second_person(actor, stored.environment)
+            if guarded and not narrows(stored, wanted):
                 raise Conflict(_MEANWHILE)
             told = clearance.spend(environment, actor=actor) if clearance else {}
             _store(actor, stored, wanted, {**told, **({NARROWS: True} if narrows(stored, wanted) else {})})

@@ -142,9 +142,7 @@ def test_another_act_than_the_approved_one_is_asked_about_anew(
     assert raised.value.approval != approved.pk
 
 
-def test_the_same_act_of_another_person_or_object_is_asked_about_anew(
-    cast: Cast, place: Environment
-) -> None:
+def test_the_same_act_of_another_person_or_object_is_asked_about_anew(cast: Cast, place: Environment) -> None:
     approved, _ = approved_grant(cast, place)
     other = ending(place).object._replace(uuid=uuid4())
     for actor, proposal in (
