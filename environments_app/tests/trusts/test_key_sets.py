@@ -7,7 +7,9 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer
+from environments_app.trusts.jwt import key_sets, strict_json
 from environments_app.trusts.jwt.key_sets import MAX_KEY_SET_BYTES, BadKeySet, read_key_set
+from environments_app.trusts.jwt.strict_json import BadJson, read_object
 
 PUBLIC = Issuer().public()
 
@@ -36,6 +38,12 @@ def test_a_usable_key_is_found_by_algorithm_and_id() -> None:
         PUBLIC | {"kid": "x", "n": "A" * 2000},
         PUBLIC | {"kid": "x", "e": "A" * 100},
         PUBLIC | {"kid": "x", "n": 7},
+        PUBLIC | {"kid": "x", "e": None},
+        PUBLIC | {"kid": "x" * 1000},
+        # Of 1,024 bits, and of more than 8,192.
+        PUBLIC | {"kid": "x", "n": "A" * 172},
+        PUBLIC | {"kid": "x", "n": "_" * 1367},
+        PUBLIC | {"kid": "x", "e": "AAAAAAE"},
         ECKey.generate_key("P-384").as_dict(private=False) | {"kid": "x"},
         ECKey.generate_key("P-256").as_dict(private=False) | {"kid": "x", "x": "!"},
     ],
@@ -79,3 +87,33 @@ def test_what_is_no_key_set_is_refused(text: str) -> None:
 def test_a_set_of_too_many_keys_is_refused() -> None:
     with pytest.raises(BadKeySet):
         of(*([PUBLIC] * 101))
+
+
+def test_a_set_is_limited_to_the_last_key_and_byte() -> None:
+    text = json.dumps({"keys": [PUBLIC]})
+    assert read_key_set(text + " " * (MAX_KEY_SET_BYTES - len(text)))
+    with pytest.raises(BadKeySet, match="too large"):
+        read_key_set(text + " " * (MAX_KEY_SET_BYTES + 1 - len(text)))
+    assert of(*[7] * (key_sets._MAX_KEYS - 1), PUBLIC)
+    with pytest.raises(BadKeySet, match="at most"):
+        of(*[7] * key_sets._MAX_KEYS, PUBLIC)
+
+
+def test_json_is_read_strictly() -> None:
+    assert read_object('{"a": {"b": [1]}}') == {"a": {"b": [1]}}
+    names = {str(number): 1 for number in range(strict_json._MAX_NAMES)}
+    assert read_object(json.dumps(names)) == names
+    for text in (
+        json.dumps(names | {"more": 1}),
+        '{"a": 1, "a": 2}',
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        "[1]",
+        "7",
+        "{",
+        b"\xff",
+        "[" * 100_000,
+        '{"a": ' + "[" * strict_json._MAX_DEPTH + "]" * strict_json._MAX_DEPTH + "}",
+    ):
+        with pytest.raises(BadJson):
+            read_object(text)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+import requests
 from pytest_django import Settings
 
 from core.errors import BadEndpoint
@@ -163,3 +164,64 @@ def test_few_wait_for_issuers_at_once(issuer: Issuer) -> None:
 def test_keys_are_fetched_by_https_only(url: str) -> None:
     with pytest.raises(BadEndpoint):
         require_key_url(url)
+
+
+def test_keys_that_are_fresh_are_not_asked_for_again(issuer: Issuer, clock: list[float]) -> None:
+    assert found(issuer)
+    issuer.requests.clear()
+    clock[0] = key_source.FRESH_SECONDS - 5
+    assert found(issuer)
+    assert not issuer.requests
+    clock[0] = key_source.FRESH_SECONDS + 5
+    assert found(issuer)
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_pasted_keys_are_shown_without_the_network(issuer: Issuer) -> None:
+    source = KeySource("https://elsewhere.test", jwks=issuer.jwks())
+    assert list(key_source.fetch_keys(source)) == [("RS256", "one")]
+    with pytest.raises(KeysUnavailable):
+        key_source.fetch_keys(KeySource("https://elsewhere.test", jwks='{"keys": []}'))
+    assert not issuer.requests
+
+
+def test_one_thread_that_comes_second_does_not_fetch_again(issuer: Issuer) -> None:
+    source = KeySource(issuer.url)
+    known = key_source._entry(source)
+    with key_source._turn(known, wait=False) as has_turn:
+        assert has_turn
+        key_source._refresh(source, known, wait=False)
+        assert not issuer.requests
+    key_source._refresh(source, known, wait=True)
+    # Another has asked while this one waited for its turn.
+    key_source._refresh(source, known, wait=True)
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_who_needs_keys_while_too_many_wait_is_told_so(issuer: Issuer) -> None:
+    known = key_source._entry(KeySource(issuer.url))
+    taken = [key_source._WAITING.acquire(blocking=False) for _ in range(2)]
+    try:
+        assert taken == [True, True]
+        with pytest.raises(KeysUnavailable, match="other issuers"), key_source._turn(known, wait=True):
+            pass
+        # Who has a key that is kept does without.
+        with key_source._turn(known, wait=False) as has_turn:
+            assert not has_turn
+    finally:
+        for _ in taken:
+            key_source._WAITING.release()
+    assert found(issuer)
+
+
+def test_only_an_answer_of_200_is_believed(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = requests.Session.send
+
+    def created(self: requests.Session, *given: Any, **options: Any) -> requests.Response:
+        response = sent(self, *given, **options)
+        response.status_code = 201
+        return response
+
+    monkeypatch.setattr(requests.Session, "send", created)
+    with pytest.raises(KeysUnavailable, match="answers 201"):
+        key_source.fetch_keys(KeySource(issuer.url))

@@ -1,6 +1,6 @@
 """Creating, changing, disabling and deleting trusts."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,12 +14,21 @@ from audit_app.models import AuditEvent
 from environments_app.approvals import service as approvals
 from environments_app.authorization.effective_access import explain_access
 from environments_app.environments import service as environments
-from environments_app.errors import ApprovalNeeded, Forbidden, InvalidField, Invisible, NameInUse, Tampered
+from environments_app.errors import (
+    ApprovalNeeded,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    JwtRefused,
+    NameInUse,
+    Tampered,
+)
 from environments_app.models import Approval, Membership, Role, Trust
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.trusts import service
+from environments_app.trusts import proposals, service
+from environments_app.trusts.sign_in import sign_in
 from environments_app.trusts.upkeep import trust_status, watch_trusts
 
 pytestmark = pytest.mark.django_db
@@ -230,3 +239,63 @@ def test_people_are_told_of_trusts_that_end_or_are_unused(cast: Cast) -> None:
     assert {"trusts-unused", "trusts-expiring"} <= kinds
     assert trust_status(fresh(trust)) == "unused"
     assert trust_status(fresh(other)) == "expiring"
+
+
+def test_each_state_of_a_trust_has_its_name_and_lets_nobody_in(cast: Cast) -> None:
+    trust, now = make_trust(cast, ISSUER), timezone.now()
+    states: dict[str, dict[str, Any]] = {
+        "disabled": {"disabled_at": now, "suspended_at": now, "expires_at": now},
+        "suspended": {"suspended_at": now, "expires_at": now},
+        "expired": {"expires_at": now},
+    }
+    for state, changes in states.items():
+        stored = fresh(trust)
+        for name in ("disabled_at", "suspended_at", "expires_at"):
+            setattr(stored, name, changes.get(name))
+        stored.save()
+        assert trust_status(fresh(trust)) == state
+        with pytest.raises(JwtRefused) as refused:
+            sign_in(trust_name=trust.name, jwt=ISSUER.sign(), address="192.0.2.7")
+        assert refused.value.reason == "trust-ended"
+    stored = fresh(trust)
+    stored.expires_at = None
+    stored.save()
+    assert sign_in(trust_name=trust.name, jwt=ISSUER.sign(), address="192.0.2.7").text
+
+
+def test_a_lifetime_is_that_of_the_trust_at_most(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER, lifetime_minutes=20)
+
+    def enter(lifetime: timedelta) -> timedelta:
+        entered = sign_in(trust_name=trust.name, jwt=ISSUER.sign(), address="192.0.2.7", lifetime=lifetime)
+        assert entered.token.expires_at
+        return entered.token.expires_at - timezone.now()
+
+    assert timedelta(minutes=19) < enter(timedelta(minutes=20)) <= timedelta(minutes=20)
+    assert enter(timedelta(minutes=5)) <= timedelta(minutes=5)
+    with pytest.raises(InvalidField, match="20 minutes"):
+        enter(timedelta(minutes=20, seconds=1))
+
+
+def test_what_an_approver_reads_of_a_change(cast: Cast) -> None:
+    words = proposals._word
+    moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    assert words("jwks", "x" * 20) == "20 characters of keys"
+    assert (words("jwks", ""), words("single_use", True), words("single_use", False)) == ("", "yes", "no")
+    assert words("claims", {"sub": "b", "aud": "a"}) == "aud = a, sub = b"
+    assert words("expires_at", moment) == "2026-01-02 03:04 UTC"
+    assert (words("expires_at", None), words("cidrs", []), words("cidrs", ["a", "b"])) == (
+        "Never",
+        "Any",
+        "a, b",
+    )
+
+
+def test_a_name_that_is_taken_is_refused_before_anybody_is_asked(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+    Membership.objects.create(environment=cast.production, user=cast.erin, role=Role.MANAGER)
+    cast.production.protected = True
+    cast.production.save()
+    with pytest.raises(NameInUse):
+        make_trust(cast, ISSUER)
+    assert not Approval.objects.exists()

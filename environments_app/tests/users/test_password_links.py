@@ -13,19 +13,21 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.errors import TooManyRefusals
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField, LinkEnded
 from environments_app.models import Delivery, PasswordLink, PersonalToken, Session, User, UserRole
 from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.personal import issue_personal
-from environments_app.users import accounts
+from environments_app.users import accounts, password_links, password_mail
 from environments_app.users.password_links import (
     choose_password,
     choose_reset,
     invitation_of,
     invite,
     invite_new,
+    obstacle_to_reset,
     request_reset,
     withdraw_invitation,
 )
@@ -320,3 +322,134 @@ def test_the_pages_invite_send_again_and_withdraw(cast: Cast) -> None:
     assert PasswordLink.objects.get().ended_at is not None
     root.post("/people/nina/invite")
     assert PasswordLink.objects.filter(ended_at=None).count() == 1
+
+
+def test_each_obstacle_to_a_reset_is_named_and_refuses_to_allow_it(cast: Cast, settings: Settings) -> None:
+    alice, root = cast.alice, cast.root
+    # By single sign-on, without a password, not allowed, and an administrator with a password alone.
+    alice.saml_issuer = "https://idp.example.com"
+    assert "single sign-on" in obstacle_to_reset(alice)
+    alice.saml_issuer, kept = "", alice.password
+    alice.set_unusable_password()
+    assert "no password yet" in obstacle_to_reset(alice)
+    alice.password = kept
+    assert "not turned on" in obstacle_to_reset(alice)
+    alice.reset_email = alice.email
+    assert obstacle_to_reset(alice) == ""
+    root.email = root.reset_email = "root@example.com"
+    assert "two-factor" in obstacle_to_reset(root)
+    for change, error in (
+        ({"email": ""}, InvalidField),
+        ({"saml_issuer": "https://idp.example.com", "saml_name_id": "alice"}, Conflict),
+        ({"password": "!none"}, Conflict),
+    ):
+        stored = User.objects.get(pk=alice.pk)
+        before = {name: getattr(stored, name) for name in change}
+        for name, value in change.items():
+            setattr(stored, name, value)
+        stored.save()
+        with pytest.raises(error):
+            choose_reset(actor=cast.principal(stored), user=stored, allowed=True)
+        # Not to allow it is always possible.
+        choose_reset(actor=cast.principal(stored), user=stored, allowed=False)
+        for name, value in before.items():
+            setattr(stored, name, value)
+        stored.save()
+        assert User.objects.get(pk=alice.pk).reset_email == ""
+
+
+def test_so_many_requests_wait_for_the_worker_and_no_more(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(password_links, "_MOST_WAITING", 2)
+    for number in range(2):
+        request_reset(email=f"{number}@example.com", address=f"198.51.{number}.7")
+    with pytest.raises(TooManyRefusals):
+        request_reset(email="3@example.com", address="203.0.113.7")
+    assert PasswordLink.objects.count() == 2
+    send_due()
+    # What the worker has answered waits no longer.
+    request_reset(email="3@example.com", address="203.0.113.7")
+    assert PasswordLink.objects.filter(due_at__isnull=False).count() == 1
+
+
+def test_one_address_and_one_network_ask_so_often_and_no_more(cast: Cast) -> None:
+    for number in range(5):
+        request_reset(email="Alice@example.com ", address=f"198.51.{number}.7")
+    assert PasswordLink.objects.filter(address="alice@example.com").count() == 3
+    PasswordLink.objects.all().delete()
+    for number in range(10):
+        request_reset(email=f"{number}@example.com", address=ADDRESS)
+    with pytest.raises(TooManyRefusals) as refused:
+        request_reset(email="11@example.com", address=ADDRESS)
+    assert 0 < refused.value.retry_after <= 3600
+    request_reset(email="11@example.com", address="203.0.113.7")
+    # After an hour they count no more.
+    PasswordLink.objects.update(created_at=timezone.now() - timedelta(hours=1, seconds=1))
+    request_reset(email="11@example.com", address=ADDRESS)
+
+
+@pytest.mark.parametrize(
+    "why", ["inactive", "no server", "disabled", "edited", "moved", "not any more", "claimed"]
+)
+def test_a_link_that_is_due_is_not_sent_after_what_changed(
+    cast: Cast, why: str, monkeypatch: pytest.MonkeyPatch, settings: Settings, sql: Callable[..., None]
+) -> None:
+    alice = allow(cast, cast.alice)
+    request_reset(email=alice.email, address=ADDRESS)
+    send_due()
+    link = PasswordLink.objects.get(user=alice)
+    assert link.due_at is not None
+    if why == "inactive":
+        monkeypatch.setattr(password_mail, "is_active", lambda: False)
+    elif why == "no server":
+        settings.EMAIL_HOST = ""
+    elif why == "disabled":
+        alice.is_active = False
+        alice.save()
+    elif why == "edited":
+        sql("UPDATE environments_app_user SET display_name = 'x', role = 'admin' WHERE id = %s", alice.pk)
+    elif why == "moved":
+        alice.email = alice.reset_email = "elsewhere@example.com"
+        alice.save()
+    elif why == "not any more":
+        alice.reset_email = ""
+        alice.save()
+    else:
+        monkeypatch.setattr(password_mail, "claim", lambda *_args, **_options: None)
+    send_due()
+    deliver_due()
+    assert [message for message in mail.outbox if "#" in str(message.body)] == []
+    assert PasswordLink.objects.get(pk=link.pk).code_hash == link.code_hash
+
+
+def test_an_account_with_a_password_or_of_single_sign_on_has_no_invitation(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    invited = invite_new(actor=root, username="dora", email="dora@example.com")
+    assert invitation_of(invited) is not None
+    invited.saml_issuer, invited.saml_name_id = "https://idp.example.com", "dora"
+    assert invitation_of(invited) is None
+    invited.saml_issuer = invited.saml_name_id = ""
+    invited.set_password(NEW)
+    assert invitation_of(invited) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"email": ""}, {"is_active": False}, {"password": "x"}, {"saml_issuer": "https://i"}]
+)
+def test_who_cannot_be_invited_is_not(cast: Cast, change: dict[str, Any]) -> None:
+    root = cast.principal(cast.root)
+    user = accounts.create_user(actor=root, username="dora", email="dora@example.com")
+    for name, value in change.items():
+        setattr(user, name, value)
+    user.save()
+    with pytest.raises((InvalidField, Conflict)):
+        invite(actor=root, user=user)
+    assert not PasswordLink.objects.exists()
+
+
+def test_no_invitation_without_a_mail_server(cast: Cast, settings: Settings) -> None:
+    settings.EMAIL_HOST = ""
+    user = accounts.create_user(actor=cast.principal(cast.root), username="dora", email="dora@example.com")
+    with pytest.raises(Conflict, match="EMAIL_HOST"):
+        invite(actor=cast.principal(cast.root), user=user)
