@@ -18,14 +18,15 @@ from audit_app.checkpoints.schedule import anchor_trail, problems
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint, Statement, succession_message, verifies
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash
-from audit_app.errors import AnchorUnavailable, BadCheckpoint, NothingToResume, SigningRefused
+from audit_app.errors import AnchorUnavailable, BadCheckpoint, BadSink, NothingToResume, SigningRefused
 from audit_app.events import actors, streams
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.recording import event_store
-from audit_app.sinks.registry import checkpoint_sinks
+from audit_app.sinks.delivery import deliver_checkpoints, deliver_events
+from audit_app.sinks.registry import checkpoint_sinks, event_sinks
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
-from audit_app.tests.trail import STREAM, sql, write
+from audit_app.tests.trail import STREAM, sql, take_away, write
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
@@ -499,3 +500,75 @@ def test_the_command_verifies_since_the_newest_anchor() -> None:
     call_command("verify_audit", "--since-checkpoint", "--format", "json", stdout=output)
     counts = json.loads(output.getvalue())["counts"]
     assert (counts["events"], counts["anchors"], counts["problems"]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["number = 9", "at = '2020-01-01 00:00:00'", "previous_digest = x'00'", "digest = x'00'", "key_id = 'k'"],
+)
+def test_a_checkpoint_says_what_its_columns_say(column: str) -> None:
+    anchored()
+    assert signing.signed(Checkpoint.objects.get()).number == 1
+    sql(f"UPDATE audit_app_checkpoint SET {column}")
+    with pytest.raises(BadCheckpoint, match="columns"):
+        signing.signed(Checkpoint.objects.get())
+
+
+def test_stored_checkpoints_follow_each_other(settings: Settings) -> None:
+    settings.KEEPER_AUDIT_SINKS = []
+    anchored()
+    restore = set_back()
+    for _ in range(2):
+        anchored(1)
+    first, second, third = Checkpoint.objects.order_by("number")
+    assert list(signing.chain_problems(None)) == list(signing.chain_problems(signing.signed(first))) == []
+    # One is gone.
+    take_away(Checkpoint.objects.filter(pk=second.pk))
+    assert [problem.kind for problem in signing.chain_problems(None)] == ["missing"]
+    assert list(signing.chain_problems(signing.signed(second))) == []
+    # Another history: its second checkpoint is genuine, and the third does not follow it.
+    restore()
+    anchored(5)
+    Checkpoint.objects.bulk_create([third])
+    assert [row.number for row in Checkpoint.objects.order_by("number")] == [1, 2, 3]
+    (problem,) = signing.chain_problems(None)
+    assert (problem.kind, problem.object) == ("forked", "checkpoint 3")
+    # What Keeper did not sign ends the look: nothing behind it is believed.
+    sql("UPDATE audit_app_checkpoint SET key_id = 'k' WHERE number = 2")
+    (problem,) = signing.chain_problems(None)
+    assert (problem.kind, problem.object) == ("edited", "checkpoint 2")
+    assert [problem.kind for problem in signing.stored_problems(2)] == ["edited"]
+    assert list(signing.stored_problems(3)) == []
+
+
+def test_what_cannot_be_read_back_anchors_nothing(
+    anchors: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchored()
+    settings.KEEPER_AUDIT_SINKS = [*settings.KEEPER_AUDIT_SINKS, "syslog://127.0.0.1:1"]
+    (_, other) = checkpoint_sinks()
+    assert not other.readable
+    # It is not asked, and so it cannot be down.
+    assert len(fetch_anchors().anchors) == 1
+    settings.KEEPER_AUDIT_SINKS = ["syslog://127.0.0.1:1"]
+    assert fetch_anchors().anchors == []
+
+
+def test_a_copy_of_the_installation_signs_and_delivers_nothing(
+    anchors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("audit_app.checkpoints.schedule", "audit_app.sinks.delivery"):
+        monkeypatch.setattr(f"{module}.is_active", lambda: False)
+    assert anchor_trail(at_once=True) is None
+    signing.make_checkpoint(at_once=True)
+    assert deliver_checkpoints(at_once=True) == deliver_events(at_once=True) == 0
+    assert not list(anchors.glob("*.jsonl"))
+    assert not SinkState.objects.filter(name__startswith="checkpoints:", succeeded_at__isnull=False).exists()
+
+
+def test_s3_takes_no_events(settings: Settings) -> None:
+    settings.KEEPER_EVENT_SINKS = ["s3://bucket/keeper?region=us-east-1"]
+    with pytest.raises(BadSink, match="no events"):
+        event_sinks()
+    settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS
+    assert [sink.kind for sink in checkpoint_sinks()] == ["s3"]

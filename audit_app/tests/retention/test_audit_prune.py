@@ -35,6 +35,8 @@ from audit_app.sinks.registry import event_sinks
 from audit_app.tests.crypto.test_checkpoint_statement import set_back
 from audit_app.tests.events.test_audit_export import verified
 from audit_app.tests.trail import STREAM, entries, sql, write
+from audit_app.verification.prune_records import retained_problems
+from audit_app.verification.stream_walker import VerificationStats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -429,3 +431,68 @@ def at_day(days: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("django.utils.timezone.now", lambda: real() + timedelta(days=days))
         yield
+
+
+def test_a_stream_that_changed_since_it_was_verified_is_not_cut(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = retention_prune._sealed
+
+    def late(*given: Any) -> str:
+        sealed = seal(*given)
+        sql("DELETE FROM audit_app_auditevent WHERE stream = %s AND sequence = 8", STREAM)
+        return sealed
+
+    monkeypatch.setattr(retention_prune, "_sealed", late)
+    before = sequences()
+    with pytest.raises(PruneRefused, match="not what it was"):
+        pruned(archive / "b")
+    assert sequences() == [number for number in before if number != 8]
+    assert not AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).exists()
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_cut_that_removes_another_number_than_it_records_is_none(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, by: int
+) -> None:
+    remove = event_store.remove
+    monkeypatch.setattr(event_store, "remove", lambda ids: remove(ids) + by)
+    before = sequences()
+    with pytest.raises(PruneRefused, match="while it was cut"):
+        pruned(archive / "b")
+    assert sequences() == before
+    assert problems() == []
+
+
+@pytest.mark.parametrize("wrong", ["forged", "of another history"])
+def test_nothing_goes_while_a_sink_contradicts(archive: Path, tmp_path: Path, wrong: str) -> None:
+    (file,) = (tmp_path / "sink").glob("*.jsonl")
+    if wrong == "forged":
+        last = file.read_bytes().splitlines(keepends=True)[-1]
+        file.write_bytes(file.read_bytes() + last.replace(b'\\"number\\":2', b'\\"number\\":3'))
+    else:
+        sql("UPDATE audit_app_checkpoint SET digest = x'00' WHERE number = 2")
+    before = sequences()
+    with pytest.raises(PruneRefused, match=r"forged|forked"):
+        pruned(archive / "b")
+    assert sequences() == before
+
+
+def test_of_several_cuts_each_begins_where_the_one_before_ended(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruned(archive / "first")
+    later = timezone.now() + timedelta(days=200)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+    anchor_trail(at_once=True)
+    muchlater = later + timedelta(days=200)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: muchlater)
+    anchor_trail(at_once=True)
+    pruned(archive / "second")
+    first, second = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, stream=STREAM).order_by("sequence")
+    assert list(retained_problems(STREAM, VerificationStats())) == []
+    sql("DELETE FROM audit_app_auditevent WHERE id = %s", first.pk)
+    (problem,) = retained_problems(STREAM, VerificationStats())
+    assert (problem.kind, "record of a cut is missing" in problem.message) == ("missing", True)
+    # Where the cut's own event is gone, what it kept is still known by the one behind it.
+    assert second.sequence > first.sequence

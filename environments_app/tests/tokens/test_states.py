@@ -14,7 +14,7 @@ from environments_app.models import PersonalToken, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens import personal, service, sessions
+from environments_app.tokens import authentication, personal, service, sessions
 from environments_app.tokens.bearers import bearer_of, session_bearer
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import MAX_OVERLAP, rotate
@@ -86,7 +86,7 @@ def test_a_token_whose_pepper_is_gone_opens_nothing(
 ) -> None:
     _, text = KINDS[kind](cast)
     sealed, _ = sessions.begin_session(text, address=HERE)
-    for module in (service, personal):
+    for module in (authentication, personal):
         monkeypatch.setattr(module, "hash_secret", lambda *_args, **_options: None)
     for door in (
         lambda: bearer_of(text, address=HERE),
@@ -184,7 +184,7 @@ def test_the_last_use_is_written_once_a_minute(cast: Cast, monkeypatch: pytest.M
     def use(row: ServiceToken | PersonalToken, after: timedelta) -> tuple[datetime | None, str | None]:
         monkeypatch.setattr("django.utils.timezone.now", lambda: start + after)
         fresh: Any = type(row).objects.get(pk=row.pk)
-        service.note_use(fresh, f"192.0.2.{int(after.total_seconds())}")
+        authentication.note_use(fresh, f"192.0.2.{int(after.total_seconds())}")
         stored: Any = type(row).objects.get(pk=row.pk)
         return stored.last_used_at, stored.last_used_address
 
@@ -195,7 +195,7 @@ def test_the_last_use_is_written_once_a_minute(cast: Cast, monkeypatch: pytest.M
         assert use(row, timedelta(seconds=61)) == (start + timedelta(seconds=61), "192.0.2.61")
         # Another process has written it meanwhile: what it wrote stays.
         monkeypatch.setattr("django.utils.timezone.now", lambda: start + timedelta(seconds=62))
-        service.note_use(row, "192.0.2.99")
+        authentication.note_use(row, "192.0.2.99")
         assert type(row).objects.get(pk=row.pk).last_used_address == "192.0.2.61"
     for row in others:
         assert type(row).objects.get(pk=row.pk).last_used_at is None
