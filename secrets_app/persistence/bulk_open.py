@@ -75,5 +75,5 @@ class EnvironmentValues:
 
 def named_data_keys(envelopes: Iterable[bytes]) -> set[UUID]:
     """Return the ids of the data keys that envelopes name; what is no envelope names none."""
-    ids = {envelope[DATA_KEY_ID] for envelope in envelopes if len(envelope) >= MIN_ENVELOPE_BYTES}
+    ids = {stored[DATA_KEY_ID] for stored in envelopes if len(stored) >= MIN_ENVELOPE_BYTES}
     return {UUID(bytes=data_key_id) for data_key_id in ids}
