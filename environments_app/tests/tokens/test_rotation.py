@@ -193,6 +193,23 @@ def test_an_environment_is_told_before_tokens_end_and_when_nobody_uses_them(cast
     assert not Alert.objects.filter(open=True).exists()
 
 
+def test_two_tokens_of_one_name_are_told_apart(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    pair = [made(cast, name="ci", expires_at=timezone.now() + 3 * DAY)[0] for _ in range(2)]
+    watch_tokens()
+    lines = Alert.objects.get(kind=EXPIRING).lines
+    browser = signed_in(cast.alice)
+    lists = [browser.get(path).content.decode() for path in ("/tokens", "/environments/development")]
+    for token, other in (pair, pair[::-1]):
+        start = f"kpr_{token.public_id[:8]}…"
+        assert sum(start in line for line in lines) == 1
+        assert all(start in page for page in lists)
+        page = browser.get(f"/environments/development/tokens/{token.pk}").content.decode()
+        # An event has it as its actor, or as its resource.
+        assert start in page
+        assert str(token.uuid) in page
+        assert str(other.uuid) not in page
+
+
 def test_the_pages_narrow_rotate_and_show_the_text_once(
     cast: Cast, signed_in: Callable[[User], Client]
 ) -> None:
