@@ -9,6 +9,7 @@ act. What another client writes in the milliseconds between is lost. A `create` 
 """
 
 import functools
+import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
@@ -49,6 +50,10 @@ from sync_app.errors import (
 _API: Final = "/api/v4"
 _PAGE: Final = 100
 _CHANGED: Final = "the variable changed in GitLab after it was read: refresh the plan"
+_ALTERED: Final = (
+    "GitLab took the write and stored another value: look there for what changes it, then choose which value "
+    "stays"
+)
 _VERSION_LABEL: Final = b"keeper/gitlab-version/v1"
 # "Project-level CI/CD variables API" and "Group-level Variables API", history of `description`.
 _DESCRIBES: Final = (16, 2)
@@ -214,7 +219,8 @@ class GitLabVariables(VariableBackend):
         try:
             path = f"{_API}/{self._owner}/variables"
             post = functools.partial(self._rest.request, "POST", path, headers=self._headers, body=body)
-            made = self._parse(name, self._change(post).content)
+            answer = self._change(post).content
+            made = self._parse(name, answer)
         except RequestRefused:
             if self._read(name) is not None:
                 raise ChangedSinceRead(_CHANGED) from None
@@ -223,6 +229,7 @@ class GitLabVariables(VariableBackend):
             # It is as old as no list could show: what was just created must not stay without its owner.
             self._write("DELETE", name)
             raise RequestRefused(_TOO_OLD)
+        _require_stored(answer, value)
         return made
 
     def update(
@@ -362,7 +369,10 @@ class GitLabVariables(VariableBackend):
         return self._change(functools.partial(self._ask, method, self._variable(name), body), of=name)
 
     def _put(self, name: str, body: Mapping[str, Any]) -> SecretMetadata:
-        return self._parse(name, self._write("PUT", name, body).content)
+        answer = self._write("PUT", name, body).content
+        if "value" in body:
+            _require_stored(answer, body["value"])
+        return self._parse(name, answer)
 
 
 def _owner_of(destination: Mapping[str, str]) -> str:
@@ -371,3 +381,9 @@ def _owner_of(destination: Mapping[str, str]) -> str:
     if bool(project) == bool(group):
         raise BadDestination("enter a project or a group", field="project")
     return f"projects/{quote(project, safe='')}" if project else f"groups/{quote(group, safe='')}"
+
+
+def _require_stored(answer: Mapping[str, Any], value: str) -> None:
+    """Raise ValueUnusable where the answer to a write shows another value; a hidden one is not shown."""
+    if answer["value"] is not None and not hmac.compare_digest(answer["value"].encode(), value.encode()):
+        raise ValueUnusable(_ALTERED)

@@ -10,6 +10,7 @@ both. It keeps nothing of a deleted object. Keys that other field managers set s
 deleted.
 """
 
+import hmac
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -41,7 +42,14 @@ from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.backends.rest_backend import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import BadDestination, ChangedSinceRead, MountMissing, NameUnusable, RequestRefused
+from sync_app.errors import (
+    BadDestination,
+    ChangedSinceRead,
+    MountMissing,
+    NameUnusable,
+    RequestRefused,
+    ValueUnusable,
+)
 
 # Metadata without data: "Kubernetes API Concepts", "Metadata-only fetches".
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -51,6 +59,10 @@ _MERGE: Final = "application/merge-patch+json"
 _PAGE: Final = 500
 _RESTART: Final = "restart"
 _CHANGED: Final = "the Secret changed in Kubernetes after it was read: refresh the plan"
+_ALTERED: Final = (
+    "Kubernetes took the write and stored another value, as a mutating admission webhook does: ask those who "
+    "run the cluster, then choose which value stays"
+)
 _SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
 _NEEDED: Final = (
     ("get", Need.READ),
@@ -228,6 +240,7 @@ class KubernetesSecrets(RestBackend):
         body = self._content(name, value, mark=mark, token=token)
         self._path(name)
         made = self._cluster.request("POST", self._collection(), body=body, query={"fieldManager": MANAGER})
+        _require_stored(made, body["data"])
         return parse_metadata(name, made)
 
     def update(
@@ -356,6 +369,7 @@ class KubernetesSecrets(RestBackend):
             body["data"] |= dict.fromkeys(removed)
             query, content = {"fieldManager": MANAGER}, _MERGE
         made = self._cluster.request("PATCH", self._path(seen.name), body=body, query=query, content=content)
+        _require_stored(made, body["data"])
         return parse_metadata(seen.name, made)
 
     def _label(
@@ -378,3 +392,14 @@ class KubernetesSecrets(RestBackend):
         )
         with self._lock:
             self._marked[seen.version] = parse_metadata(seen.name, made).version
+
+
+def _require_stored(made: Mapping[str, Any], data: Mapping[str, str | None]) -> None:
+    """Raise ValueUnusable where the answer to a write shows another content than was sent.
+
+    "Dynamic Admission Control": a webhook may change an object before it is stored.
+    """
+    stored = made.get("data") or {}
+    sent = {key: text for key, text in data.items() if text is not None}
+    if not all(hmac.compare_digest(str(stored.get(key, "")), text) for key, text in sent.items()):
+        raise ValueUnusable(_ALTERED)

@@ -237,6 +237,27 @@ def test_a_variable_whose_mark_was_ignored_does_not_stay(gitlab: GitLabWorld, ba
     assert gitlab.value(f"{gitlab.prefix}/theirs") == "x"
 
 
+def test_another_value_in_the_answer_is_not_delivered(
+    stage: Stage, gitlab: GitLabWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_body = gitlab.gitlab._body
+    stage.keep("app/old", "first")
+    stage.sync()
+    stage.keep("app/old", "second")
+    stage.keep("app/new", "second")
+    with monkeypatch.context() as patched:
+        patched.setattr(gitlab.gitlab, "_body", lambda request: read_body(request) | {"value": "altered"})
+        stage.sync()
+    for name in ("app/old", "app/new"):
+        assert stage.theirs(name) == "altered"
+        assert stage.entry(name).state == "failed"
+        assert "another value" in stage.entry(name).reason
+    # Who stored it is not known: a person chooses.
+    stage.sync()
+    assert {stage.entry(name).state for name in ("app/old", "app/new")} <= {"conflict", "unmanaged"}
+    assert stage.theirs("app/old") == stage.theirs("app/new") == "altered"
+
+
 def test_a_wrong_token_is_refused(gitlab: GitLabWorld) -> None:
     wrong = {"token": f"{BEARER}x"}
     with (

@@ -1,5 +1,6 @@
 """Kubernetes: races, shared objects, names, failing answers and permissions, on a strict stand-in of the API server."""
 
+import base64
 import inspect
 from collections.abc import Iterator
 from uuid import UUID
@@ -405,6 +406,36 @@ def test_json_is_keys_and_a_second_pass_does_nothing(stage: Stage, kubernetes: K
     assert stage.sync().counts == {"create": 1}
     assert kubernetes.content(stage.path("app/login")) == {"username": "app", "password": "first"}
     assert stage.sync().counts == {"unchanged": 1}
+
+
+def test_what_a_webhook_stores_in_place_of_a_value_is_not_delivered(
+    stage: Stage, kubernetes: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = kubernetes.cluster.store
+    create, apply = store.create, store.apply
+    altered = {"data": {"value": base64.b64encode(b"by a webhook").decode()}}
+    stage.keep("app/old", "1")
+    stage.sync()
+    stage.keep("app/old", "2")
+    stage.keep("app/new", "2")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            store, "create", lambda place, body, manager: create(place, body | altered, manager)
+        )
+        patched.setattr(
+            store,
+            "apply",
+            lambda place, name, body, manager, **how: apply(place, name, body | altered, manager, **how),
+        )
+        stage.sync()
+        for name in ("app/old", "app/new"):
+            assert stage.theirs(name) == "by a webhook"
+            assert stage.entry(name).state == "failed"
+            assert "webhook" in stage.entry(name).reason
+    # Who stored it is not known: a person chooses.
+    stage.sync()
+    assert {stage.entry(name).state for name in ("app/old", "app/new")} <= {"conflict", "unmanaged"}
+    assert stage.theirs("app/old") == stage.theirs("app/new") == "by a webhook"
 
 
 def test_deletion_and_what_lost_its_mark(stage: Stage, kubernetes: KubernetesWorld) -> None:
