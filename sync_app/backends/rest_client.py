@@ -1,6 +1,7 @@
 """JSON over the guarded connections, for systems that limit how many requests a client may send."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -62,8 +63,8 @@ class RestClient:
         self._path, self._label, self._seconds = urlsplit(address).path.rstrip("/"), label, seconds
         self._pool = pool(address, connections=_CONNECTIONS, ca=ca)
         self._free_at = 0.0
-        # The latest of the server's times that answers had: a cache shows an earlier one.
-        self.server_time = 0
+        # The latest of the server's times that answers had, and our clock then: a cache shows an earlier one.
+        self._told = (0, 0.0)
         # How many requests the limit has left until when (seconds since 1970), where the system says so.
         self._left: tuple[int, float] | None = None
         self._lock = threading.Lock()
@@ -71,6 +72,17 @@ class RestClient:
     @property
     def busy_seconds(self) -> float:
         return max(0.0, self._free_at - time.monotonic())
+
+    @property
+    def server_time(self) -> int:
+        """The latest time that the server named in an answer, in seconds since 1970; 0 for none."""
+        return self._told[0]
+
+    @property
+    def server_now(self) -> int:
+        """The server's time by now, as `server_time` lets it be estimated; 0 for none."""
+        told, at = self._told
+        return told + math.ceil(time.monotonic() - at) if told else 0
 
     def close(self) -> None:
         self._pool.close()
@@ -102,7 +114,8 @@ class RestClient:
         content = None if body is None else json.dumps(body).encode()
         sent = {**headers, "User-Agent": "keeper"} | ({"Content-Type": "application/json"} if content else {})
         reply = self._exchange(method, address, content, sent)
-        self.server_time = max(self.server_time, _server_time(reply.headers))
+        if (told := _server_time(reply.headers)) > self.server_time:
+            self._told = (told, time.monotonic())
         self._left = _requests_left(reply.headers)
         if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
             found = json.loads(reply.body) if reply.body else None

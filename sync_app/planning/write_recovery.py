@@ -39,23 +39,24 @@ def recover_unacknowledged_writes(
     none. If it cannot be read, its writer is unknown, and nothing is decided. Raises KeyUnavailable.
     """
     target, backend = matcher.plan.target, matcher.backend
-    found = {
-        name: claim
-        for name, finding in findings.items()
-        if not finding.in_step
-        and (claim := claimed_base(target, finding) or _edited_base(target, finding, backend)) is not None
-    }
-    known = local_state.load_fingerprints(claim.keeper for claim in found.values())
-    questions = []
-    for name, claim in found.items():
-        if _proves_itself(findings[name], claim, backend) or _is_without_fingerprint(findings[name], claim):
-            findings[name].recovered_base = claim
-        elif claim.keeper in known:
-            questions.append(findings[name])
+    found: dict[str, list[Base]] = {}
+    for name, finding in findings.items():
+        if finding.in_step:
+            continue
+        claim = claimed_base(target, finding)
+        if claim is None:
+            found[name] = _held_before(target, finding, backend)
+        elif _proves_itself(finding, claim, backend) or _is_without_fingerprint(finding, claim):
+            finding.recovered_base = claim
+        else:
+            found[name] = [claim]
+    known = local_state.load_fingerprints(claim.keeper for claims in found.values() for claim in claims)
+    questions = [
+        findings[name] for name, claims in found.items() if any(each.keeper in known for each in claims)
+    ]
     for finding, answer in run_each(
         lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
     ):
-        claim = found[finding.name]
         if isinstance(answer, ValueUnusable):
             # Keeper never writes this: it belongs to another writer.
             continue
@@ -63,15 +64,21 @@ def recover_unacknowledged_writes(
             finding.problem = str(answer)
         elif not _is_same_version(answer, finding):
             finding.problem = _MOVED
-        elif matcher.matches(
-            Comparison(
-                name=finding.name,
-                version=UUID(claim.keeper),
-                fingerprint=known[claim.keeper],
-                remote=answer.value,
+        else:
+            matching = (
+                claim
+                for claim in found[finding.name]
+                if claim.keeper in known
+                and matcher.matches(
+                    Comparison(
+                        name=finding.name,
+                        version=UUID(claim.keeper),
+                        fingerprint=known[claim.keeper],
+                        remote=answer.value,
+                    )
+                )
             )
-        ):
-            finding.recovered_base = claim
+            finding.recovered_base = next(matching, None)
 
 
 def claimed_base(target: Target, finding: Finding) -> Base | None:
@@ -100,18 +107,22 @@ def claimed_base(target: Target, finding: Finding) -> Base | None:
     return None
 
 
-def _edited_base(target: Target, finding: Finding, backend: Backend) -> Base | None:
-    """Return what was synced last, under the version that an edit beside the value may have made of it.
+def _held_before(target: Target, finding: Finding, backend: Backend) -> list[Base]:
+    """Return what Keeper meant to write and what was synced last, under the target's new version.
 
-    Asked where Keeper's side changed as well: else both would seem to have changed.
+    If it holds the value of one of them, then no other client changed the value: the version may be of an
+    edit beside it, or of a request of ours that arrived twice, or after Keeper had given it up. Asked where
+    Keeper's side changed as well: else the values of both sides are compared.
     """
-    base, seen, local = last_synced(finding.entry), finding.remote, finding.local
-    if base is None or seen is None or local is None or seen.presence is not Presence.PRESENT:
-        return None
-    is_edited = backend.capabilities.versions_count_metadata and seen.version != base.target
-    if not is_edited or local.version == base.keeper or finding.ownership(target) is Ownership.NONE:
-        return None
-    return replace(base, target=seen.version)
+    seen, local, base = finding.remote, finding.local, last_synced(finding.entry)
+    if seen is None or local is None or seen.presence is not Presence.PRESENT:
+        return []
+    if not backend.capabilities.reads_values or finding.ownership(target) is Ownership.NONE:
+        return []
+    if base is not None and base.target == seen.version:
+        return []
+    held = [each for each in (intended_base(finding.entry), base) if each and each.keeper != local.version]
+    return [replace(each, target=seen.version) for each in held]
 
 
 def _proves_itself(finding: Finding, claim: Base, backend: Backend) -> bool:

@@ -77,6 +77,11 @@ class GitHubConnection:
         """The latest time that GitHub named in an answer, in seconds since 1970."""
         return self._rest.server_time
 
+    @property
+    def server_now(self) -> int:
+        """GitHub's time by now, as its last answers let it be estimated, in seconds since 1970."""
+        return self._rest.server_now
+
     def require_room(self) -> None:
         """Raise TargetBusy where the limit has no room for a write and the look after it."""
         self._rest.require_room()

@@ -1,7 +1,6 @@
 """What secrets and variables of GitHub Actions share: one place, no labels, no compare-and-set."""
 
 import functools
-import math
 import threading
 import time
 from abc import abstractmethod
@@ -253,14 +252,14 @@ class GitHubPlace(VariableBackend):
         it, the error of a write that was not answered if the look does not show it either, and
         ChangedSinceRead if another client's came after it.
         """
-        answer, lost, began = None, None, time.monotonic()
+        answer, lost = None, None
         try:
             answer = send()
         except (TargetUnreachable, TargetBusy) as error:
             if isinstance(error, TargetBusy) and error.retry_after:
                 raise
             lost = error
-        until = (answer.at if answer else 0) or at + math.ceil(time.monotonic() - began)
+        until = (answer.at if answer else 0) or self._github.server_now
         window = Window(since=at - _CLOCKS_DIFFER, until=until + _CLOCKS_DIFFER)
         if lost is not None:
             lost.made = str(window)

@@ -15,7 +15,7 @@ from environments_app.tests.cast import Cast
 from sync_app.backends.base import Backend
 from sync_app.backends.github import backend as github_backend
 from sync_app.backends.github.backend import GitHubActions
-from sync_app.backends.observations import Mark
+from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -94,6 +94,27 @@ def test_a_lost_answer_is_found_again(github: GitHubWorld, backend: Backend) -> 
     assert after == backend.get_metadata("a")
     assert github.value(f"{github.prefix}/a") == "2"
     assert github.github.calls["put"] == 2
+
+
+def test_a_lost_answer_is_found_again_by_a_worker_that_stood_still(
+    github: GitHubWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a machine that swaps: seconds pass between the look and the write."""
+    made = backend.create("a", "1", mark=MARK, token=TOKEN)
+    look = GitHubActions._require_unchanged
+
+    def look_and_stand_still(self: GitHubActions, seen: SecretMetadata) -> tuple[SecretMetadata, int]:
+        found = look(self, seen)
+        github.github.now += 30
+        began = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: began + 30)
+        return found
+
+    monkeypatch.setattr(GitHubActions, "_require_unchanged", look_and_stand_still)
+    github.github.failing["put"] = 0
+    after = backend.update(made, "2", token=OTHER_TOKEN)
+    assert after == backend.get_metadata("a")
+    assert github.value(f"{github.prefix}/a") == "2"
 
 
 def test_a_write_that_did_not_arrive_is_none(github: GitHubWorld, backend: Backend) -> None:

@@ -419,9 +419,7 @@ def test_what_a_webhook_stores_in_place_of_a_value_is_not_delivered(
     stage.keep("app/old", "2")
     stage.keep("app/new", "2")
     with monkeypatch.context() as patched:
-        patched.setattr(
-            store, "create", lambda place, body, manager: create(place, body | altered, manager)
-        )
+        patched.setattr(store, "create", lambda place, body, manager: create(place, body | altered, manager))
         patched.setattr(
             store,
             "apply",

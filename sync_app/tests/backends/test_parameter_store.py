@@ -30,6 +30,8 @@ from sync_app.errors import (
 )
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
+from sync_app.models.target import Intent
+from sync_app.planning import sync_entries
 from sync_app.runs import runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import ParameterWorld
@@ -385,8 +387,6 @@ def test_a_lost_write_is_found_by_its_value(stage: Stage) -> None:
     stage.sync()
     stage.keep("app/a", "second")
     plan = stage.plan()
-    from sync_app.models.target import Intent
-    from sync_app.planning import sync_entries
 
     item = PlanItem.objects.get(plan=plan, name="app/a")
     entry = stage.entry("app/a")
@@ -407,3 +407,29 @@ def test_a_lost_write_is_found_by_its_value(stage: Stage) -> None:
     stage.keep("app/a", "fifth")
     assert stage.sync().counts == {"conflict": 1}
     assert stage.theirs("app/a") == "theirs"
+
+
+def test_a_write_that_arrived_twice_is_no_conflict_with_a_new_value(stage: Stage) -> None:
+    """Of a request that the SDK gave up, and sent again: both arrived, the first one last."""
+    for name in ("app/a", "app/b"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.edit("app/a", "first")
+    stage.edit("app/b", "theirs")
+    for name in ("app/a", "app/b"):
+        stage.keep(name, "second")
+    assert stage.sync().counts == {"conflict": 1, "update": 1}
+    assert (stage.theirs("app/a"), stage.theirs("app/b")) == ("second", "theirs")
+    # One that was given up, arrived after another, and is older than what Keeper holds by now.
+    stage.keep("app/a", "third")
+    plan = stage.plan()
+    item = PlanItem.objects.get(plan=plan, name="app/a")
+    entry = stage.entry("app/a")
+    number = version_number(entry.base_target)
+    entry.record_intent(Intent(item.keeper_version, str(number + 1), item.keeper_number))
+    sync_entries.save_entries([entry])
+    stage.edit("app/a", "second")
+    stage.edit("app/a", "third")
+    stage.keep("app/a", "fourth")
+    assert stage.sync().counts == {"conflict": 1, "update": 1}
+    assert (stage.theirs("app/a"), stage.theirs("app/b")) == ("fourth", "theirs")
