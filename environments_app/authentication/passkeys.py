@@ -198,7 +198,7 @@ def use_passkey(*, user: User, credential: str, challenge: bytes, party: Relying
             credential_public_key=bytes(passkey.public_key),
             credential_current_sign_count=passkey.sign_count,
         )
-    except WebAuthnException:
+    except (WebAuthnException, RecursionError):
         return False
     unchanged = Passkey.objects.filter(pk=passkey.pk, sign_count=passkey.sign_count)
     return unchanged.update(sign_count=proof.new_sign_count, last_used_at=timezone.now()) == 1
@@ -213,7 +213,7 @@ def _named(user: User, credential: str) -> Passkey | None:
         return None
     try:
         handle = _handle(parse_authentication_credential_json(credential).raw_id)
-    except WebAuthnException:
+    except (WebAuthnException, RecursionError):
         return None
     return next((each for each in passkeys_of(user) if each.handle == handle), None)
 
@@ -232,7 +232,7 @@ def _verified_registration(credential: str, challenge: bytes, party: RelyingPart
             expected_rp_id=party.host,
             expected_origin=party.origin,
         )
-    except WebAuthnException as error:
+    except (WebAuthnException, RecursionError) as error:
         raise refusal from error
 
 

@@ -9,7 +9,7 @@ import cbor2
 import pytest
 from django.db import connection
 from django.test import Client
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 from webauthn.helpers import bytes_to_base64url
@@ -254,6 +254,18 @@ ANSWER = (
 )
 
 
+def nested(part: str, opens: bytes) -> str:
+    """Return an answer with a part that opens lists and ends none."""
+    parts = dict.fromkeys(("clientDataJSON", "authenticatorData", "signature", "attestationObject"), "AAAA")
+    response = parts | {part: bytes_to_base64url(opens * 10_000)}
+    return json.dumps({"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": response})
+
+
+@example(answer="")
+@example(answer="null")
+@example(answer='{"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": null}')
+@example(answer="[" * 10_000)
+@example(answer=nested("clientDataJSON", b"["))
 @given(answer=ANSWER)
 def test_no_answer_of_a_browser_breaks_a_sign_in(answer: str) -> None:
     user = User(username="nobody")
@@ -265,6 +277,12 @@ def test_no_answer_of_a_browser_breaks_a_sign_in(answer: str) -> None:
         assert not passkeys.use_passkey(user=user, credential=answer, challenge=b"c" * 32, party=PARTY)
 
 
+@example(answer="")
+@example(answer="\x00")
+@example(answer='{"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": {}}')
+@example(answer="[" * 10_000)
+@example(answer=nested("clientDataJSON", b"["))
+@example(answer=nested("attestationObject", b"\x81"))
 @given(answer=ANSWER)
 def test_no_answer_of_a_browser_breaks_a_registration(answer: str) -> None:
     with pytest.raises(InvalidField):
