@@ -8,7 +8,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keeper_project.aws.sigv4 import (
@@ -96,6 +96,14 @@ def test_the_example_of_the_documentation() -> None:
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
 
 
+@example(
+    key="k", body=b"", path="/aws", token="t", header="", query={},
+    at=datetime(2020, 1, 1), flipped=0,  # noqa: DTZ001 - as below
+)  # fmt: skip
+@example(
+    key="k", body=b"\x00", path="/aws/", token="t", header="  a   b  ", query={"": "", "ä &": "=+/", "a": "~"},
+    at=datetime(2040, 1, 1), flipped=7,  # noqa: DTZ001 - as below
+)  # fmt: skip
 @given(
     key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60),
     body=st.binary(max_size=200),

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from django.db import connection, models
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
@@ -188,6 +188,17 @@ LIKELY = st.fixed_dictionaries(
 )
 
 
+@example([{}])
+@example(
+    [{"name": "a", "value": "", "secret_type": "TEXT"}, {"name": "", "value": "v", "secret_type": "TEXT"}]
+)
+@example([{"name": "a", "value": "\x00", "secret_type": "TEXT", "environment_id": MAX_ID + 1}])
+@example(
+    [
+        {"name": "a", "value": "\ud800", "secret_type": "TEXT"},
+        {"name": "a", "value": "v", "secret_type": "TEXT"},
+    ]
+)
 @given(st.lists(st.one_of(LIKELY, st.dictionaries(st.sampled_from(NAMES), VALUES)), min_size=1, max_size=3))
 def test_items_are_valid_or_refused_as_the_serializer_says(items: list[dict[str, Any]]) -> None:
     serializer = NewSecretItem(data=items, many=True)

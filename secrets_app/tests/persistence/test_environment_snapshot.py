@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
@@ -581,6 +581,11 @@ def test_two_that_store_at_once_leave_one(on_disk: None) -> None:
 COLUMNS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.text(), st.binary(), st.floats())
 
 
+@example([])
+@example([("", b"", None), ("a", b"a", 0)])
+# One text twice, as one object or as two, numbers about 32 bits, and zeros of two signs.
+@example([("same", "same", 2**31 - 1), ("same", 2**31, -(2**63))])
+@example([(0.0, -0.0, 1), (1.0, float("inf"), 2**63 - 1)])
 @given(st.lists(st.tuples(COLUMNS, COLUMNS, COLUMNS)))
 def test_the_form_that_is_digested_is_that_of_no_other_rows(rows: list[Any]) -> None:
     form = marshal.dumps(rows, current_version_rows._MARSHAL_FORM)

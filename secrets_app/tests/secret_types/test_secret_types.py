@@ -4,7 +4,7 @@ import contextlib
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.errors import InvalidValue
@@ -54,6 +54,9 @@ def test_it_takes_text_up_to_the_last_byte(value: str) -> None:
     assert inspect(SecretType.TEXT, value) == {}
 
 
+@example("\n")
+@example("\U0001f511")
+@example("-----BEGIN PRIVATE KEY-----")
 @given(TEXTS)
 def test_it_tells_nothing_about_a_password_or_text(value: str) -> None:
     assert inspect(SecretType.PASSWORD, value) == {}
@@ -93,6 +96,11 @@ def test_it_refuses_an_unknown_type(spelling: object) -> None:
 
 
 @pytest.mark.parametrize("secret_type", SecretType)
+@example(value="-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----")
+@example(value="-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----")
+@example(value="&a [*a]")
+@example(value="1e999999")
+@example(value="\ufeff{}")
 @given(value=TEXTS)
 def test_it_answers_any_text_with_facts_or_a_refusal(secret_type: SecretType, value: str) -> None:
     facts: object = {}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from audit_app.network.outbound import Reply
@@ -126,6 +126,9 @@ def act_on(backend: Backend, number: int) -> None:
 
 
 @FUZZED
+@example(answers=[(200, b"")], number=0)
+@example(answers=[(200, b'{"data": null}'), (200, b"null")], number=4)
+@example(answers=[(200, b'{"data": {"keys": ["", "/", "a/", "\\u0000"]}}')], number=3)
 @given(
     answers=st.lists(st.tuples(STATUSES, BODIES), min_size=1, max_size=4),
     number=st.integers(0, len(ACTS) - 1),
@@ -143,6 +146,9 @@ def test_vault_may_answer_anything(
 
 
 @FUZZED
+@example(answers=[(200, b"")], number=0)
+@example(answers=[(200, b'{"SecretList": [{}]}')], number=3)
+@example(answers=[(200, b'{"VersionIdsToStages": null}'), (400, b'{"__type": 7}')], number=4)
 @given(
     answers=st.lists(st.tuples(STATUSES, BODIES), min_size=1, max_size=4),
     number=st.integers(0, len(ACTS) - 1),

@@ -1,9 +1,10 @@
 """`reconcile` never harms what is not ours or what changed, and always comes to rest."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_app.domain.reconciliation import (
@@ -46,6 +47,38 @@ items = st.builds(
     equal=st.sampled_from([True, False, None]),
 )
 SETTLED = frozenset(Outcome) - WRITES
+HERE, GONE = Side(presence=Presence.PRESENT, version="1"), Side(presence=Presence.ABSENT, version="1")
+# Both appeared without a base; both deleted; deleted here and changed there; deleted there by a recoverable deletion.
+EXAMPLES = (
+    Item(keeper=HERE, target=HERE, base=None, ownership=Ownership.NONE, equal=None),
+    Item(
+        keeper=GONE, target=GONE, base=Base(keeper="1", target="1"), ownership=Ownership.CREATED, equal=None
+    ),
+    Item(
+        keeper=GONE,
+        target=replace(HERE, version="2"),
+        base=Base(keeper="1", target="1"),
+        ownership=Ownership.CREATED,
+        equal=False,
+    ),
+    Item(
+        keeper=HERE,
+        target=replace(HERE, presence=Presence.DELETED),
+        base=Base(keeper="1", target="1"),
+        ownership=Ownership.CREATED,
+        equal=None,
+    ),
+)
+CAREFUL = Rules(direction=Direction.PUSH, conflict=Conflict.ASK, deletion=Deletion.NEVER)
+BOLD = Rules(direction=Direction.BOTH, conflict=Conflict.KEEPER_WINS, deletion=Deletion.RECOVERABLE)
+
+
+def with_edges(test: Any) -> Any:
+    """Play each of EXAMPLES under careful and bold rules as well."""
+    for item in EXAMPLES:
+        for rules in (CAREFUL, BOLD):
+            test = example(item, rules)(test)
+    return test
 
 
 def applied(item: Item, decision: Decision) -> Item:
@@ -71,6 +104,7 @@ def applied(item: Item, decision: Decision) -> Item:
             return item
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_writes_only_to_what_is_owned(item: Item, rules: Rules) -> None:
     outcome = reconcile(item, rules).outcome
@@ -80,6 +114,7 @@ def test_it_writes_only_to_what_is_owned(item: Item, rules: Rules) -> None:
         assert item.target.presence is Presence.ABSENT
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_deletes_only_what_it_created_and_nobody_changed(item: Item, rules: Rules) -> None:
     if reconcile(item, rules).outcome is not Outcome.DELETE:
@@ -92,6 +127,7 @@ def test_it_deletes_only_what_it_created_and_nobody_changed(item: Item, rules: R
     assert item.target == Side(presence=Presence.PRESENT, version=item.base.target)
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_overwrites_a_changed_side_only_where_a_rule_says_so(item: Item, rules: Rules) -> None:
     outcome = reconcile(item, rules).outcome
@@ -103,6 +139,7 @@ def test_it_overwrites_a_changed_side_only_where_a_rule_says_so(item: Item, rule
         assert not item.keeper_changed or rules.conflict is Conflict.TARGET_WINS
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_writes_only_in_the_direction_of_the_target(item: Item, rules: Rules) -> None:
     outcome = reconcile(item, rules).outcome
@@ -112,6 +149,7 @@ def test_it_writes_only_in_the_direction_of_the_target(item: Item, rules: Rules)
         assert outcome not in {Outcome.CREATE, Outcome.UPDATE, Outcome.DELETE}
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_acts_on_nothing_that_could_not_be_read(item: Item, rules: Rules) -> None:
     if Presence.UNREADABLE in {item.keeper.presence, item.target.presence}:
@@ -120,6 +158,7 @@ def test_it_acts_on_nothing_that_could_not_be_read(item: Item, rules: Rules) -> 
         assert reconcile(item, rules).outcome not in WRITES
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_never_writes_an_equal_value(item: Item, rules: Rules) -> None:
     both = item.keeper.presence is item.target.presence is Presence.PRESENT
@@ -127,6 +166,7 @@ def test_it_never_writes_an_equal_value(item: Item, rules: Rules) -> None:
         assert reconcile(item, rules).outcome in {Outcome.UNCHANGED, Outcome.UNMANAGED}
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_comes_to_rest_after_one_pass(item: Item, rules: Rules) -> None:
     decision = reconcile(item, rules)
@@ -137,6 +177,7 @@ def test_it_comes_to_rest_after_one_pass(item: Item, rules: Rules) -> None:
         assert after == decision
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_settles_everything_without_a_question_where_one_side_wins(item: Item, rules: Rules) -> None:
     """A known base and a winner leave no conflict but that of a deletion with a change."""
@@ -145,6 +186,7 @@ def test_it_settles_everything_without_a_question_where_one_side_wins(item: Item
         assert decision.reason in {Reason.DELETED_AND_CHANGED, Reason.WRONG_BASE}
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_asks_for_a_comparison_wherever_one_could_settle_something(item: Item, rules: Rules) -> None:
     """A comparison that is not asked for could only spare a write that was going to happen."""
@@ -155,6 +197,7 @@ def test_it_asks_for_a_comparison_wherever_one_could_settle_something(item: Item
         assert not item.target_changed
 
 
+@with_edges
 @given(items, rules_space)
 def test_it_calls_nothing_missing_without_a_direct_read(item: Item, rules: Rules) -> None:
     if reconcile(item, rules).outcome is Outcome.MISSING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from environments_app.models import User
@@ -111,6 +111,9 @@ def _spoils(value: str, reader: DotenvReader) -> bool:
 
 
 @settings(max_examples=40)
+@example([" "])
+@example(["\n", "\r", "\\", "`"])
+@example(["$", "${V0}", "\ufeff", "'\""])
 @given(texts)
 def test_whatever_is_not_named_is_read(
     readers: Readers, tmp_path_factory: pytest.TempPathFactory, some: list[str]
