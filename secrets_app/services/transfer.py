@@ -9,7 +9,7 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
 from secrets_app.interfaces.write_guards import run_write_guards
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import require_on
+from secrets_app.queries.lookup import require_not_deleted, require_on
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.lifecycle import delete
 from secrets_app.services.proposals import acting
@@ -23,8 +23,8 @@ def copy(*, actor: Principal, secret: Secret, environment: Environment, name: st
 
     Needs the right to reveal here and to create there, and is recorded on both sides.
 
-    Raises InvalidName, NameTaken, TamperedSecret, EnvelopeError, KeyUnavailable, ApprovalNeeded (there),
-    and Forbidden or Invisible.
+    Raises InvalidName, NameTaken, StaleVersion if this one is deleted, TamperedSecret, EnvelopeError,
+    KeyUnavailable, ApprovalNeeded (there), and Forbidden or Invisible.
     """
     name = _required(actor, secret, environment, name, Action.SECRET_COPY)
     clearance = _cleared(actor, secret, environment, name, Action.SECRET_COPY, asked_in=environment)
@@ -61,6 +61,7 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
     require_readable(actor=actor, secret=secret)
     require_on(actor=actor, action=Action.SECRET_COPY, secret=secret)
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=onto)
+    require_not_deleted(secret)
     if onto.uses_references:
         reason = "It resolves references, and what is promoted stays literal: change it by itself."
         raise InvalidInput("value", reason)
@@ -86,6 +87,7 @@ def _required(
     name = validate_secret_name(secret.name if name is None else name)
     require_readable(actor=actor, secret=secret)
     require_on(actor=actor, action=action, secret=secret)
+    require_not_deleted(secret)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
     return name
 
