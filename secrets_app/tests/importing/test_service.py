@@ -14,12 +14,14 @@ from audit_app.models import AuditEvent, ReadManifestItem
 from environments_app.errors import Forbidden
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
+from secrets_app.errors import NameTaken, TooManyItems
 from secrets_app.importing import service as importing
 from secrets_app.importing.formats.registry import Entry, parse
 from secrets_app.importing.plan import Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle
 from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, change, keep, send
 
@@ -402,3 +404,56 @@ def test_the_table_offers_a_reader_nothing(cast: Cast, signed_in: Callable[[User
     assert "You need the Editor role" in reader.get("/secrets/table").content.decode()
     load = {"environment": "development", "act": "load"}
     assert VALUE not in reader.post("/secrets/table", load).content.decode()
+
+
+def test_more_than_a_thousand_entries_are_refused_before_any_is_compared(cast: Cast, events: Events) -> None:
+    keep(cast, "key")
+    given = [Entry(place=place, name="key", value="v") for place in range(1001)]
+    with pytest.raises(TooManyItems):
+        plan_import(actor=cast.principal(cast.erin), environment=cast.development, entries=given)
+    assert events("secret.compare") == []
+    plan = plan_import(actor=cast.principal(cast.erin), environment=cast.development, entries=given[1:])
+    assert len(plan.lines) == 1000
+
+
+def test_a_row_that_was_edited_is_not_written_over(cast: Cast, sql: Callable[..., None]) -> None:
+    keep(cast, "edited")
+    sql("UPDATE secrets_app_secret SET previous_number = 1 WHERE name = 'edited'")
+    plan, results = import_entries(
+        actor=cast.principal(cast.erin),
+        environment=cast.development,
+        entries=entries(edited="other", fresh="f"),
+    )
+    assert verdicts(plan) == {"edited": "refused", "fresh": "new"}
+    assert [result.name for result in results] == ["fresh"]
+    assert SecretVersion.objects.filter(secret__name="edited").count() == 1
+
+
+@pytest.mark.parametrize("what", ["changed", "deleted", "given away"])
+def test_what_happens_between_the_plan_and_the_write_is_not_written_over(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The plan is made again by the import itself; somebody writes after that."""
+    kept, alice = keep(cast, "key"), cast.principal(cast.alice)
+    given = entries(key="mine", fresh="f")
+
+    def meanwhile(**options: Any) -> Plan:
+        plan = plan_import(**options)
+        if what == "changed":
+            change(cast, kept, "theirs")
+        elif what == "deleted":
+            lifecycle.delete(actor=alice, secret=Secret.objects.select_related("environment").get(pk=kept.pk))
+        else:
+            keep(cast, "fresh", "theirs")
+        return plan
+
+    monkeypatch.setattr(importing, "plan_import", meanwhile)
+    actor = cast.principal(cast.erin)
+    if what == "given away":
+        with pytest.raises(NameTaken, match="nothing was written"):
+            import_entries(actor=actor, environment=cast.development, entries=given)
+        assert (value_of(cast, "fresh"), value_of(cast, "key")) == ("theirs", VALUE)
+        return
+    _, results = import_entries(actor=actor, environment=cast.development, entries=given)
+    assert {result.name: result.done for result in results} == {"key": False, "fresh": True}
+    assert SecretVersion.objects.filter(secret=kept).count() == (2 if what == "changed" else 1)

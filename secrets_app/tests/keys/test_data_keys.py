@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -90,6 +90,19 @@ class TestMakingOne:
         monkeypatch.setattr(data_keys, "wrap_new", slowly)
         assert active_key(development).id == winner[0].uuid
         assert DataKey.objects.filter(environment=development).count() == 1
+
+    def test_a_fault_of_the_database_is_no_winner(
+        self, development: Environment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would be asked for again and again."""
+
+        def fails(*_given: object, **_more: object) -> None:
+            raise IntegrityError("another constraint")
+
+        monkeypatch.setattr(data_keys, "record_creation", fails)
+        with pytest.raises(IntegrityError, match="another constraint"):
+            active_key(development)
+        assert not DataKey.objects.filter(environment=development).exists()
 
     def test_it_is_not_made_under_a_key_that_somebody_else_chose(
         self, development: Environment, sql: Sql

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from audit_app.errors import KeyringUnavailable
+from audit_app.errors import KeyringUnavailable, NotSealedHere
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import Purpose, forget_keyring, keyring
+from audit_app.interfaces.keyring import Place, Purpose, forget_keyring, keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
 from secrets_app.keys import fingerprints
@@ -78,6 +79,33 @@ class TestTags:
     def replace(self, purpose: Purpose) -> None:
         row, _ = wrap_new(environment=None, purpose=purpose, key_uri=provider().resolve(""))
         row.save()
+
+
+class TestKeysThatAreNotThere:
+    def test_nothing_is_signed_under_a_key_that_does_not_open(self, db: None) -> None:
+        keys = SystemKeyring()
+        own = keys.sign(b"message")
+        assert keys.sign(b"message", key_id=own.key_id) == own
+        with pytest.raises(KeyringUnavailable, match="not among those"):
+            keys.sign(b"message", key_id=uuid4())
+        assert keys.public_key(uuid4()) is None
+
+    def test_what_is_sealed_for_one_purpose_or_place_opens_for_no_other(self, db: None) -> None:
+        keys = SystemKeyring()
+        place = Place(label="a", row=uuid4(), owner=uuid4())
+        others = [
+            Place(label="b", row=place.row, owner=place.owner),
+            Place(label="a", row=uuid4(), owner=place.owner),
+            Place(label="a", row=place.row, owner=uuid4()),
+        ]
+        for purpose in Purpose:
+            envelope = keys.seal(purpose, b"content", place=place)
+            assert keys.open(purpose, envelope, place=place) == b"content"
+            refused = [(purpose, each) for each in others]
+            refused += [(each, place) for each in Purpose if each is not purpose]
+            for asked, where in refused:
+                with pytest.raises(NotSealedHere):
+                    keys.open(asked, envelope, place=where)
 
 
 class TestOpeningThem:

@@ -147,6 +147,42 @@ def test_an_approval_holds_for_one_state_of_the_secret(cast: Cast, secret: Secre
     assert fresh(secret).current_number == 2
 
 
+@pytest.mark.parametrize(
+    ("what", "refusal"), [("deleted", StaleVersion), ("purged", ApprovalVoid), ("place", ApprovalVoid)]
+)
+def test_what_is_gone_by_the_time_it_is_carried_out_is_not_taken_elsewhere(
+    cast: Cast, secret: Secret, what: str, refusal: type[Exception]
+) -> None:
+    """A second person approved it; the secret, or the environment that it was to go to, is gone since."""
+    erin, alice = partial(cast.principal, cast.erin), partial(cast.principal, cast.alice)
+    source = keep(cast, "plain")
+    place = Environment.objects.create(name="elsewhere")
+    member = Membership.objects.create(environment=place, user=cast.erin, role=Role.EDITOR)
+    take, taken, there = (
+        (transfer.move, secret, place) if what == "place" else (transfer.copy, source, cast.production)
+    )
+    with pytest.raises(ApprovalNeeded) as raised:
+        take(actor=erin(), secret=fresh(taken), environment=there)
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    approval = approvals.approve(actor=alice(), approval=asked)
+    if what == "place":
+        take_away(Membership.objects.filter(pk=member.pk))
+        take_away(Environment.objects.filter(pk=place.pk))
+    else:
+        lifecycle.delete(actor=alice(), secret=fresh(source))
+    if what == "purged":
+        lifecycle.purge(actor=alice(), secret=fresh(source))
+    before = set(Secret.objects.values_list("pk", "live"))
+
+    with pytest.raises(refusal):
+        approvals.carry_out(actor=erin(), approval=approval)
+
+    assert set(Secret.objects.values_list("pk", "live")) == before
+    assert not AuditEvent.objects.filter(
+        action__in=["secret.copy", "secret.move"], outcome="allowed"
+    ).exists()
+
+
 def test_another_requester_needs_another_approval(cast: Cast, secret: Secret) -> None:
     first = approved(cast, secret)
     with pytest.raises(Forbidden):

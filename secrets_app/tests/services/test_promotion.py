@@ -1,6 +1,7 @@
 """Promotion: what was chosen and seen arrives in the other environment, with rights and records on both sides."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -10,9 +11,11 @@ from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
+from secrets_app.errors import TooManyItems
 from secrets_app.models import Secret
-from secrets_app.services import read
-from secrets_app.services.promotion import Promotion, PromotionChanged, plan_promotion, promote
+from secrets_app.queries.lookup import find_secret_by_name
+from secrets_app.services import read, write
+from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.every_database_weekly
@@ -115,6 +118,55 @@ def test_it_needs_the_right_to_reveal_on_both_sides_and_to_write_there(sides: Ca
         names=["new", "other"],
     )
     assert [line.verdict for line in refused.lines] == ["refused", "refused"]
+
+
+@pytest.mark.parametrize(("name", "side"), [("other", "source"), ("other", "target"), ("new", "target")])
+def test_what_changes_after_the_plan_was_made_again_is_not_written(
+    sides: Cast, monkeypatch: pytest.MonkeyPatch, name: str, side: str
+) -> None:
+    """Somebody writes between the plan that the promotion makes for itself and the write."""
+    environment = sides.development if side == "source" else sides.production
+    seen = plan(sides, name)
+
+    def meanwhile(**options: Any) -> Secret:
+        monkeypatch.undo()
+        write.put(actor=sides.principal(sides.alice), environment=environment, name=name, value="later")
+        return find_secret_by_name(**options)
+
+    monkeypatch.setattr("secrets_app.services.promotion.find_secret_by_name", meanwhile)
+    (result,) = promote(
+        actor=sides.principal(sides.alice),
+        source=sides.development,
+        target=sides.production,
+        names=[name],
+        digest=seen.digest,
+    )
+
+    assert not result.done
+    assert value_in_production(sides, name) == ("later" if side == "target" else "x")
+
+
+def test_no_more_than_two_hundred_are_compared_at_once(sides: Cast, events: Events) -> None:
+    names = [f"n{number}" for number in range(MAX_PROMOTED)]
+    with pytest.raises(TooManyItems):
+        plan(sides, *names, "other")
+    assert events("secret.compare") == []
+    assert [line.row.name for line in plan(sides, *names[1:], "other").lines] == ["other"]
+
+
+def test_what_is_promoted_never_becomes_a_reference(sides: Cast) -> None:
+    keep(sides, "theft", "${production/theirs}")
+    onto = keep(sides, "theft", "${production/same}", environment=sides.production, uses_references=True)
+    seen = plan(sides, "theft")
+    (result,) = promote(
+        actor=sides.principal(sides.alice),
+        source=sides.development,
+        target=sides.production,
+        names=["theft"],
+        digest=seen.digest,
+    )
+    assert (result.done, "stays literal" in result.reason) == (False, True)
+    assert Secret.objects.get(pk=onto.pk).current_number == 1
 
 
 def test_the_page_compares_previews_and_promotes(sides: Cast, signed_in: Callable[[User], Client]) -> None:

@@ -12,9 +12,11 @@ from django.utils import timezone
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
+from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
+from environments_app.tokens.service import issue
 from secrets_app.errors import KeyUnavailable, ShareEnded
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.services import lifecycle
@@ -196,6 +198,98 @@ def test_of_two_who_open_at_once_one_gets_it(on_disk: None) -> None:
 
     assert sorted(one if isinstance(one, str) else type(one).__name__ for one in got) == ["ShareEnded", VALUE]
     assert AuditEvent.objects.filter(action="secret.reveal").count() == 1
+
+
+@pytest.mark.parametrize(("hours", "may"), [(-1, False), (0, False), (1, True), (168, True), (169, False)])
+def test_a_share_lasts_from_an_hour_to_a_week(cast: Cast, hours: int, may: bool) -> None:
+    secret, bob = keep(cast), cast.principal(cast.bob)
+    if not may:
+        with pytest.raises(InvalidField, match="hours"):
+            share_service.share_once(actor=bob, secret=secret, hours=hours)
+        assert not Share.objects.exists()
+        return
+    made, _ = share_service.share_once(actor=bob, secret=secret, hours=hours)
+    assert timedelta(0) <= timezone.now() + timedelta(hours=hours) - made.expires_at < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("note", "may"), [("", True), ("n" * 200, True), ("n" * 201, False), ("a\nb", False), ("a\x1b[2J", False)]
+)
+def test_a_note_is_one_short_line(cast: Cast, note: str, may: bool) -> None:
+    secret = keep(cast)
+    if may:
+        share_service.share_once(actor=cast.principal(cast.bob), secret=secret, note=note)
+    else:
+        with pytest.raises(InvalidField, match="note"):
+            share_service.share_once(actor=cast.principal(cast.bob), secret=secret, note=note)
+    assert Share.objects.exists() is may
+
+
+def test_no_program_shares_and_none_opens(cast: Cast, events: Events) -> None:
+    secret = keep(cast)
+    token, _ = issue(actor=cast.principal(cast.alice), environment=cast.development, role="editor", name="ci")
+    with pytest.raises(Forbidden, match="Only people"):
+        share_service.share_once(actor=token_principal(token), secret=secret)
+    assert not Share.objects.exists()
+
+    link = share(cast, secret)
+    for actor in (token_principal(token), system_principal(), system_principal(is_admin=True)):
+        with pytest.raises(Invisible):
+            share_service.open_share(actor=actor, link=link)
+    assert events("secret.reveal") == []
+    assert Share.objects.get().opened_at is None
+
+
+@pytest.mark.parametrize("what", ["opened", "expired", "from a clock ahead"])
+def test_what_ends_at_the_last_moment_is_not_opened(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Events, what: str
+) -> None:
+    """It was found open, and ends before it is consumed."""
+    link = share(cast, keep(cast))
+    row, now = Share.objects.filter(), timezone.now()
+
+    def meanwhile(*given: Any) -> SecretVersion:
+        monkeypatch.undo()
+        if what == "opened":
+            assert opened(cast, cast.vera, link) == VALUE
+        elif what == "expired":
+            row.update(expires_at=now - timedelta(seconds=1))
+        else:
+            row.update(created_at=now + timedelta(hours=1), expires_at=now + timedelta(days=1))
+        return version_of(*given)
+
+    monkeypatch.setattr("secrets_app.services.share.version_of", meanwhile)
+    with pytest.raises(ShareEnded):
+        opened(cast, cast.charlie, link)
+    assert {event.actor_name for event in events("secret.reveal")} == (
+        {"vera"} if what == "opened" else set()
+    )
+
+
+@pytest.mark.parametrize("how", ["opened", "revoked"])
+def test_what_is_over_is_not_revoked_again(cast: Cast, events: Events, how: str) -> None:
+    link = share(cast, keep(cast))
+    stale = Share.objects.select_related("environment", "secret__environment", "shared_by").get()
+    if how == "opened":
+        opened(cast, cast.charlie, link)
+    else:
+        share_service.revoke_share(actor=cast.principal(cast.bob), share=Share.objects.get())
+    before, count = Share.objects.values().get(), len(events("secret.share_revoke"))
+
+    share_service.revoke_share(actor=cast.principal(cast.bob), share=stale)
+
+    assert Share.objects.values().get() == before
+    assert len(events("secret.share_revoke")) == count
+
+
+def test_who_may_neither_share_nor_change_the_secret_revokes_nothing(cast: Cast) -> None:
+    share(cast, keep(cast))
+    for user, refusal in ((cast.vera, Forbidden), (cast.charlie, Invisible)):
+        with pytest.raises(refusal):
+            share_service.revoke_share(actor=cast.principal(user), share=Share.objects.get())
+    assert Share.objects.get().revoked_at is None
+    share_service.revoke_share(actor=cast.principal(cast.erin), share=Share.objects.get())
+    assert Share.objects.get().revoked_at
 
 
 # --- The pages -----------------------------------------------------------------------------------

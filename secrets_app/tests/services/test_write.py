@@ -16,8 +16,8 @@ from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, NoSuchVers
 from secrets_app.exposure.known_values import known_to
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, write
 from secrets_app.services import read as read_service
-from secrets_app.services import write
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
 
@@ -140,6 +140,25 @@ def test_a_taken_name_stores_nothing(cast: Cast) -> None:
     with pytest.raises(NameTaken):
         keep(cast)
     assert (Secret.objects.count(), SecretVersion.objects.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(("number", "may"), [(None, True), (3, True), (1, False), (2, False), (4, False)])
+def test_a_secret_of_a_name_that_was_is_created_at_the_number_that_was_seen(
+    cast: Cast, number: int | None, may: bool
+) -> None:
+    """Two versions of the name were deleted with their secret."""
+    alice = cast.principal(cast.alice)
+    old = keep(cast, "app/key")
+    change(cast, old, "second")
+    lifecycle.delete(actor=alice, secret=stored(old))
+
+    if may:
+        assert keep(cast, "app/key", number=number).current_number == 3
+    else:
+        with pytest.raises(StaleVersion):
+            keep(cast, "app/key", number=number)
+    assert SecretVersion.objects.count() == (3 if may else 2)
+    assert Secret.objects.filter(live=True).exists() is may
 
 
 def test_a_rollback_is_recorded_as_a_read_and_a_write(cast: Cast, events: Events) -> None:

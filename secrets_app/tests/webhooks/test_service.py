@@ -54,7 +54,7 @@ def receiver(settings: Settings) -> Iterator[str]:
 
 def made(cast: Cast, url: str, **options: str) -> tuple[Webhook, str]:
     return add_webhook(
-        actor=cast.principal(cast.alice), environment=cast.development, name="ops", url=url, **options
+        actor=cast.principal(cast.alice), environment=cast.development, url=url, **{"name": "ops", **options}
     )
 
 
@@ -183,6 +183,19 @@ def test_what_is_no_address_is_refused_without_repeating_it(cast: Cast, url: str
         made(cast, url)
     assert "pw" not in refused.value.reason
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [("", False), (" ", False), ("o", True), ("o" * 100, True), ("o" * 101, False), ("a\nb", False)],
+)
+def test_a_name_is_one_short_line(cast: Cast, name: str, may: bool) -> None:
+    if may:
+        made(cast, "https://hooks.example/x", name=name)
+    else:
+        with pytest.raises(InvalidField, match="name"):
+            made(cast, "https://hooks.example/x", name=name)
+    assert Webhook.objects.exists() is may
 
 
 def test_names_are_unique_and_only_managers_add(cast: Cast) -> None:

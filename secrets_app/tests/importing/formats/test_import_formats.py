@@ -7,7 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_app.errors import InvalidInput
-from secrets_app.importing.formats.registry import FORMATS, Entry, format_of, parse
+from secrets_app.importing.formats.registry import (
+    FORMATS,
+    MAX_FILE_BYTES,
+    Entry,
+    decoded,
+    format_of,
+    parse,
+)
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.exporting.formats import CsvExport, DotenvExport, JsonExport, YamlExport
 
@@ -165,3 +172,71 @@ def test_the_format_is_told_from_name_and_content() -> None:
         )
     ]
     assert told == ["dotenv", "csv", "yaml", "json", "aws", "vault"]
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "why"),
+    [
+        ("toml", "a = 1", "Choose one of"),
+        ("dotenv", "A=\ud800", "surrogate"),
+        ("dotenv", "# nothing\n", "no entries"),
+        ("json", '{"a": "1", "b": "2", "a": "3"}', "twice"),
+        ("json", '[{"name": "a", "value": "1", "value": "2"}]', "twice"),
+        ("json", '"a"', "plain value"),
+        ("yaml", "a: 1\n---\nb: 2\n", "several YAML documents"),
+        ("yaml", "- a\n- b\n", "not a mapping"),
+        ("csv", "name,value,value\na,1,2\n", "twice"),
+        ("csv", "name\na\n", "name and value"),
+        ("csv", "name,value,password\na,1,2\n", "name and value"),
+        ("vault", '{"a/":' * 22 + '{"b": "1"}' + "}" * 22, "deeper than 20"),
+        ("aws", '"a"', "not what AWS"),
+        ("vault", '"a"', "not what Vault"),
+    ],
+)
+def test_what_would_be_read_in_two_ways_is_refused(format: str, text: str, why: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse(format, text)
+    assert why in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("format", "bad"),
+    [
+        ("dotenv", "export what is this"),
+        ("dotenv", "A='quoted' and more"),
+        ("json", '"an element"'),
+        ("json", '{"value": "v"}'),
+        ("json", '{"name": "n", "value": null}'),
+        ("json", '{"name": "n", "value": "v", "expires_at": "tomorrow"}'),
+        ("json", '{"name": "n", "value": "v", "expires_at": "2027-02-30T00:00:00Z"}'),
+        ("csv", "n,v,more"),
+        ("csv", "n"),
+        ("vault", '"an element"'),
+        ("vault", '{"request_id": "r", "path": "n", "data": null}'),
+        ("aws", '{"SecretString": "v"}'),
+        ("aws", '"an element"'),
+    ],
+)
+def test_a_bad_entry_is_told_and_hides_no_good_one(format: str, bad: str) -> None:
+    """The import then refuses the one, and takes those beside it."""
+    good = {
+        "dotenv": "GOOD=v",
+        "json": '{"name": "GOOD", "value": "v"}',
+        "csv": "GOOD,v",
+        "vault": '{"path": "GOOD", "data": {"value": "v"}}',
+        "aws": '{"Name": "GOOD", "SecretString": "v"}',
+    }[format]
+    lines = [good, bad, good]
+    text = "\n".join(lines) if format in {"dotenv", "csv"} else f"[{','.join(lines)}]"
+    entries = parse(format, f"name,value\n{text}" if format == "csv" else text)
+    assert [(entry.name, entry.value) for entry in (entries[0], entries[2])] == [("GOOD", "v")] * 2
+    assert [bool(entry.fault) for entry in entries] == [False, True, False]
+    assert entries[1].value == ""
+
+
+def test_a_file_of_eight_mebibytes_is_read_and_a_larger_one_is_not() -> None:
+    assert len(decoded(b"a" * MAX_FILE_BYTES)) == MAX_FILE_BYTES
+    with pytest.raises(InvalidInput, match="larger than 8 MiB"):
+        decoded(b"a" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        decoded(b"\xff")

@@ -106,6 +106,19 @@ class TestTestConnection:
         code, [trial] = answers(capsys, "test-connection")
         assert (code, trial["step"]) == (1, "refuse another context")
 
+    def test_it_fails_where_another_data_key_comes_back(
+        self, db: None, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    ) -> None:
+        unwrap = provider().unwrap
+
+        def another(**asked: Any) -> bytes:
+            return bytes(reversed(unwrap(**asked)))
+
+        monkeypatch.setattr(provider(), "unwrap", another)
+        code, [trial] = answers(capsys, "test-connection")
+        assert (code, trial["step"]) == (1, "unwrap")
+        assert "another data key came back" in trial["problem"]
+
     def test_no_data_key_is_printed(
         self, db: None, monkeypatch: pytest.MonkeyPatch, capsys: Captured
     ) -> None:

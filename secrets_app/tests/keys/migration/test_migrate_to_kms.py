@@ -10,13 +10,17 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import Purpose
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import KeyUnavailable, MigrationRefused
+from secrets_app.key_migration import finalize
+from secrets_app.key_migration.backup import write_backup
 from secrets_app.key_migration.finalize import finalise
 from secrets_app.key_migration.service import Migrated, migrate, plan
+from secrets_app.key_migration.state import begin, end
+from secrets_app.key_operations.rotation import rotations
 from secrets_app.keys import data_keys, wrapping
 from secrets_app.keys.data_keys import active_key, replace_key
 from secrets_app.keys.providers.registry import provider, provider_named
@@ -176,6 +180,47 @@ class TestMoving:
         list(migrate(environment="development", batch_size=1, progress=lambda *_told: None))
         assert bytes(DataKey.objects.get(uuid=key.id).wrapped_key) == b"a restore put this here"
 
+    def test_two_that_begin_at_once_are_one_with_one_backup(
+        self, cast: Cast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        active_key(cast.development)
+        first: list[Any] = []
+
+        def meanwhile(migration: Any) -> Any:
+            if not first:
+                first.append(True)
+                first.append(begin()[0].uuid)
+            return write_backup(migration)
+
+        monkeypatch.setattr("secrets_app.key_migration.state.write_backup", meanwhile)
+        migration, backup = begin()
+        assert [each.uuid for each in KeyMigration.objects.all()] == [migration.uuid] == first[1:]
+        # A backup that belongs to no migration would be taken for one that does.
+        assert all(str(migration.uuid) in path.read_text() for path in tmp_path.glob("key-backup-*"))
+        assert backup.path.exists()
+
+    def test_keys_of_two_key_files_are_not_moved(self, cast: Cast, sql: Any) -> None:
+        active_key(cast.development)
+        sql("UPDATE secrets_app_datakey SET key_uri = 'local:another' WHERE purpose = 'values'")
+        with pytest.raises(MigrationRefused, match="under 2 key files"):
+            moved()
+        assert not KeyMigration.objects.exists()
+        assert wraps() == {("local", "")}
+
+    def test_a_rotation_does_not_move_what_the_other_provider_wraps(
+        self, cast: Cast, settings: Settings
+    ) -> None:
+        active_key(cast.development)
+        settings.KEY_MANAGEMENT_BACKEND = "kms"
+        forget_process()
+        keyring().open_all()
+        before = list(DataKey.objects.order_by("pk").values())
+        done = {
+            each.name: each for each in rotations(environment="development", progress=lambda *_told: None)
+        }
+        assert ["migrate_to_kms moves it" in problem for problem in done["development"].problems] == [True]
+        assert list(DataKey.objects.order_by("pk").values()) == before
+
     def test_it_follows_no_row_of_an_environment_that_somebody_else_wrote(self, cast: Cast, sql: Any) -> None:
         keep(cast)
         sql("UPDATE environments_app_environment SET kms_key_alias = 'alias/planted'")
@@ -320,6 +365,62 @@ class TestFinalising:
         done = finalise()
         assert (done.ok, len(done.problems)) == (False, 1)
         assert str(key.id) in done.problems[0]
+        assert wraps() == {("kms", "local")}
+
+    def test_a_forged_row_of_a_migration_ends_nothing(self, cast: Cast, settings: Settings, sql: Any) -> None:
+        active_key(cast.development)
+        moved()
+        sql("UPDATE secrets_app_keymigration SET local_key_uri = 'local:planted'")
+        with pytest.raises(MigrationRefused, match="not written by Keeper"):
+            self.finalised(settings)
+        with pytest.raises(MigrationRefused, match="not written by Keeper"):
+            moved()
+        assert wraps() == {("kms", "local")}
+
+    @pytest.mark.parametrize("what", ["a data key", "a value of the older scheme"])
+    def test_not_over_what_came_while_kms_was_asked(
+        self, cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, sql: Any, what: str
+    ) -> None:
+        """Every data key was opened, and something else is written before the wraps are dropped."""
+        keep(cast)
+        moved()
+        opened = finalize._opened_by_kms
+
+        def meanwhile() -> Any:
+            done = opened()
+            if what == "a data key":
+                sql("UPDATE secrets_app_datakey SET provider = 'local' WHERE purpose = 'values'")
+            else:
+                sql("UPDATE secrets_app_secretversion SET data_key_id = NULL")
+            return done
+
+        monkeypatch.setattr(finalize, "_opened_by_kms", meanwhile)
+        with pytest.raises(MigrationRefused, match="meanwhile"):
+            self.finalised(settings)
+        assert set(DataKey.objects.values_list("other_provider", flat=True)) == {"local"}
+        assert KeyMigration.objects.get().open
+        assert not AuditEvent.objects.filter(action=Action.KEY_MIGRATION_FINALISE).exists()
+
+    def test_one_that_another_process_has_ended_is_not_ended_again(
+        self, cast: Cast, settings: Settings
+    ) -> None:
+        active_key(cast.development)
+        moved()
+        migration = KeyMigration.objects.get()
+        self.finalised(settings)
+        before = KeyMigration.objects.values().get()
+        assert end(migration, outcome="rolled back", action=Action.KEY_MIGRATION_ROLLBACK, provider="local")
+        assert KeyMigration.objects.values().get() == before
+        assert not AuditEvent.objects.filter(action=Action.KEY_MIGRATION_ROLLBACK).exists()
+
+    def test_not_before_values_of_the_older_scheme_are_sealed(
+        self, cast: Cast, settings: Settings, sql: Any
+    ) -> None:
+        keep(cast)
+        moved()
+        sql("UPDATE secrets_app_secretversion SET data_key_id = NULL")
+        with pytest.raises(MigrationRefused, match="older scheme"):
+            self.finalised(settings)
         assert wraps() == {("kms", "local")}
 
     def test_there_has_to_be_a_migration(self, cast: Cast, settings: Settings) -> None:

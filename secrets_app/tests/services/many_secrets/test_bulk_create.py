@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError
 
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
@@ -10,14 +10,16 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.recording import event_store
+from audit_app.tests.trail import take_away
 from audit_app.verification.stream_verifier import verify
-from environments_app.errors import Forbidden, Invisible
-from environments_app.models import Membership
+from environments_app.environments import service as environments
+from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
+from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
-from secrets_app.errors import NameTaken, TooManyItems
+from secrets_app.errors import NameTaken, StaleVersion, TooManyItems
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.services import bulk_create, read
+from secrets_app.services import bulk_create, lifecycle, read
 from secrets_app.services.bulk_create import InvalidItems, NewSecret
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.values.metadata import Metadata
@@ -132,3 +134,86 @@ def test_without_a_record_none_is_stored(cast: Cast, monkeypatch: pytest.MonkeyP
 
 def test_values_are_in_no_repr(cast: Cast) -> None:
     assert VALUE not in repr(new(cast, "a"))
+
+
+@pytest.mark.parametrize("what", ["the right", "the name", "an older secret"])
+def test_what_changes_while_values_are_sealed_stores_none(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Sealing a thousand takes a while, and others go on meanwhile."""
+    refusal = {"the right": Invisible, "the name": NameTaken, "an older secret": StaleVersion}[what]
+    sealed = bulk_create._sealed
+
+    def meanwhile(*given: Any) -> Any:
+        made = sealed(*given)
+        if what == "the right":
+            take_away(Membership.objects.filter(user=cast.erin))
+        else:
+            kept = keep(cast, "n1", actor=cast.alice)
+            if what == "an older secret":
+                lifecycle.delete(actor=cast.principal(cast.alice), secret=kept)
+        return made
+
+    monkeypatch.setattr(bulk_create, "_sealed", meanwhile)
+    with pytest.raises(refusal, match="Item 1" if what == "the name" else None):
+        bulk_create.create_many(actor=cast.principal(cast.erin), items=[new(cast, "n0"), new(cast, "n1")])
+    assert not Secret.objects.filter(name="n0").exists()
+    assert Secret.objects.count() == SecretVersion.objects.count() == (0 if what == "the right" else 1)
+
+
+def test_a_fault_of_the_database_is_not_called_a_taken_name(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_given: object) -> None:
+        raise IntegrityError("another constraint")
+
+    monkeypatch.setattr(bulk_create, "_insert", fails)
+    with pytest.raises(IntegrityError, match="another constraint"):
+        bulk_create.create_many(actor=cast.principal(cast.alice), items=[new(cast, "a")])
+
+
+def test_what_is_created_in_bulk_never_becomes_a_reference(cast: Cast) -> None:
+    item = new(cast, "a", "${development/b}", metadata=Metadata(uses_references=True))
+    with pytest.raises(InvalidItems) as refused:
+        bulk_create.create_many(actor=cast.principal(cast.alice), items=[item])
+    assert [fault.field for fault in refused.value.items] == ["uses_references"]
+    assert nothing_was_stored()
+
+
+def test_what_a_second_person_could_not_approve_is_refused_before(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(cast, "taken")
+    take_away(Membership.objects.filter(user=cast.erin))
+    Membership.objects.create(environment=cast.development, user=cast.erin, role=Role.MANAGER)
+    alice = cast.principal(cast.alice)
+    environments.update_environment(actor=alice, environment=cast.development, protected=True)
+    cast.development.refresh_from_db()
+    monkeypatch.setattr(bulk_create, "MAX_PENDING_BYTES", 20)
+    for items, refusal in (
+        ([new(cast, "free"), new(cast, "taken")], NameTaken),
+        # Characters are counted as the bytes that they are kept in.
+        ([new(cast, "a", "ä" * 5), new(cast, "b", "12345678901")], TooManyItems),
+    ):
+        with pytest.raises(refusal):
+            bulk_create.create_many(actor=cast.principal(cast.alice), items=items)
+        assert not Approval.objects.exists()
+    with pytest.raises(ApprovalNeeded):
+        bulk_create.create_many(
+            actor=cast.principal(cast.alice),
+            # What goes elsewhere does not count.
+            items=[
+                new(cast, "a", "ä" * 5),
+                new(cast, "b", "1234567890"),
+                new(cast, "c", environment=cast.production),
+            ],
+        )
+    assert Secret.objects.count() == 1
+
+
+def test_of_many_faults_fifty_are_told(cast: Cast) -> None:
+    with pytest.raises(InvalidItems) as refused:
+        bulk_create.create_many(
+            actor=cast.principal(cast.alice), items=[new(cast, f"bad name {number}") for number in range(60)]
+        )
+    assert [fault.index for fault in refused.value.items] == list(range(50))
