@@ -1,6 +1,7 @@
 """The AWS-compatible API: bodies, errors, rights and records as AWS SDKs know them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from keeper_project.tests.aws.conftest import Ask, kind_of, send, session_of, signed, token
+from secrets_app.errors import KeyUnavailable
+from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, version_stages, write
@@ -171,6 +174,35 @@ def test_many_values_come_at_once_with_an_error_for_each_that_is_refused(cast: C
         {"Filters": [{"Key": "name", "Values": ["a"]}], "MaxResults": 21},
     ):  # fmt: skip
         assert kind_of(ask("BatchGetSecretValue", **members)) == "InvalidParameterException", members
+
+
+def test_what_fails_for_one_value_fails_for_that_one_alone(
+    cast: Cast, ask: Ask, sql: Callable[..., None]
+) -> None:
+    keep(cast, "sound")
+    edited = keep(cast, "edited")
+    sql("UPDATE secrets_app_secret SET previous_number = 1 WHERE id = %s", edited.pk)
+    body = ask("BatchGetSecretValue", SecretIdList=["edited", "sound"]).json()
+    assert [each["Name"] for each in body["SecretValues"]] == ["sound"]
+    assert [(each["SecretId"], each["ErrorCode"]) for each in body["Errors"]] == [
+        ("edited", "DecryptionFailure")
+    ]
+
+
+def test_keys_that_are_away_are_told_for_the_whole_batch(
+    cast: Cast, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client repeats the request later, and takes none of it for missing."""
+    keep(cast, "a")
+    forget_data_keys()
+
+    def away(*_given: object, **_more: object) -> bytes:
+        raise KeyUnavailable("away", permanent=False)
+
+    monkeypatch.setattr("secrets_app.keys.data_keys.unwrap", away)
+    answer = ask("BatchGetSecretValue", SecretIdList=["a"])
+    assert (answer.status_code, kind_of(answer)) == (503, "ServiceUnavailableException")
+    assert answer.headers["Retry-After"]
 
 
 def test_names_are_listed_by_pages_and_filters(cast: Cast, ask: Ask) -> None:

@@ -208,6 +208,22 @@ def test_deleting_and_undeleting(cast: Cast, ask: Ask) -> None:
     assert "Nothing was destroyed" in ask("PUT", "secret/destroy/a", one).json()["errors"][0]
 
 
+def test_only_what_was_named_is_undeleted(cast: Cast, ask: Ask) -> None:
+    secret = keep(cast, "a")
+    assert ask("POST", "secret/undelete/never", json.dumps({"versions": [1]}).encode()).status_code == 404
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    for versions in ([], [2], [0], ["x"], None):
+        assert (
+            ask("POST", "secret/undelete/a", json.dumps({"versions": versions}).encode()).status_code == 400
+        )
+    reader = token(cast, "reader")
+    one = json.dumps({"versions": [1]}).encode()
+    assert ask("POST", "secret/undelete/a", one, token=reader).status_code == 403
+    assert not Secret.objects.get().live
+    assert ask("POST", "secret/undelete/a", one).status_code == 204
+    assert Secret.objects.get().live
+
+
 def test_a_protected_environment_names_the_request_for_approval(cast: Cast, ask: Ask) -> None:
     grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
     secret = keep(cast, "a", value="kept")

@@ -56,6 +56,18 @@ def test_every_refusal_is_the_same_and_counted(cast: Cast, ask: Ask, method: str
     assert not ServiceToken.objects.filter(trust_uuid__isnull=False).exists()
 
 
+@pytest.mark.parametrize("method", ["jwt", "kubernetes"])
+def test_a_jwt_that_was_used_says_so_and_gives_no_second_token(cast: Cast, ask: Ask, method: str) -> None:
+    """Whoever holds it proved what it says: it is told what to do, as nobody else is."""
+    make_trust(cast, ISSUER, environment=cast.development, single_use=True)
+    jwt = ISSUER.sign()
+    assert login(ask, method, role="ci", jwt=jwt).status_code == 200
+    again = login(ask, method, role="ci", jwt=jwt)
+    assert again.status_code == 403
+    assert "used before" in again.json()["errors"][0]
+    assert ServiceToken.objects.filter(trust_uuid__isnull=False).count() == 1
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"role": "ci"}, {"jwt": "x"}, {"role": 7, "jwt": "x"}, {"role": "ci", "jwt": []}]
 )
