@@ -114,7 +114,8 @@ class _Table:
                 field.attname: _stored(field, value)
                 for field, value in zip(self._fields, values, strict=True)
             }
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
+            # AttributeError: a number where a uuid is.
             raise Altered(f"a row of {self.name} holds what its columns never do") from error
         self._waiting.append(self._model(**given))
         if len(self._waiting) >= _ROWS_PER_INSERT:

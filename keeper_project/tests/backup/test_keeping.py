@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.test import Client
@@ -16,9 +18,9 @@ from environments_app.tests.cast import Cast
 from keeper_project import tasks
 from keeper_project.backup import requests
 from keeper_project.backup import service as backup
-from keeper_project.backup.archive.format import new_file
+from keeper_project.backup.archive.format import Written, new_file
 from keeper_project.backup.create import back_up
-from keeper_project.backup.errors import Malformed
+from keeper_project.backup.errors import Malformed, Unwritable
 from keeper_project.models import BackupRequest
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
 
@@ -56,6 +58,36 @@ def test_the_oldest_go_and_nothing_that_is_not_keepers(cast: Cast, folder: Path)
     backup.remove_surplus(actor=OPERATOR)
     assert {path.name for path in folder.iterdir()} == {*names[2:], *foreign}
     assert AuditEvent.objects.filter(action="backup.remove").count() == 2
+
+
+@pytest.mark.parametrize(("kept", "left"), [(0, 3), (-1, 3), (1, 1), (3, 3), (4, 3)])
+def test_so_many_are_kept_and_all_of_them_without_a_limit(
+    cast: Cast, folder: Path, settings: Settings, kept: int, left: int
+) -> None:
+    settings.KEEPER_BACKUP_KEEP = kept
+    names = [f"keeper-20261124T{hour:02}0000-0000000a.kbk" for hour in range(3)]
+    for name in names:
+        back_up(actor=OPERATOR, path=folder / name)
+    assert backup.remove_surplus(actor=OPERATOR) == 3 - left
+    assert sorted(path.name for path in folder.iterdir()) == names[3 - left :]
+
+
+def test_one_is_made_at_a_time(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process begins one while the first writes; the next one is made, also after a failure."""
+    meanwhile = list[bool]()
+
+    def asked_twice(**given: Any) -> Written:
+        meanwhile.append(backup.make(actor=OPERATOR))
+        return back_up(**given)
+
+    monkeypatch.setattr(backup, "back_up", asked_twice)
+    assert backup.make(actor=OPERATOR)
+    assert (meanwhile, len(list(folder.iterdir()))) == ([False], 1)
+    monkeypatch.undo()
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(backup, "back_up", Mock(side_effect=Unwritable("no room")))
+        assert not backup.make(actor=OPERATOR)
+    assert backup.make(actor=OPERATOR)
 
 
 def test_what_a_killed_backup_left_goes_and_what_is_being_written_stays(cast: Cast, folder: Path) -> None:
