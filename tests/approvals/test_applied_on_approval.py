@@ -229,3 +229,24 @@ def test_the_page_shows_reason_and_secret_and_says_what_happened(
     assert number(secret) == 2
     notices = signed_in(cast.alice).get("/notifications").content.decode()
     assert "approved your request, applied: payments/db" in notices
+
+
+@pytest.mark.parametrize("why", ["held", "over", "failed", "shown once", "lately", "rejected", "edited"])
+def test_the_schedule_leaves_alone_what_is_not_its_own(cast: Cast, secret: Secret, why: str) -> None:
+    request = left(cast, secret)
+    changes: dict[str, Any] = {
+        "held": {"held": "held"},
+        "over": {"expires_at": timezone.now() - timedelta(seconds=1)},
+        "failed": {"failure": "no right"},
+        "shown once": {"action": next(iter(applying._SHOWN_ONCE))},
+        "lately": {"decided_at": timezone.now()},
+        "rejected": {"state": ApprovalState.REJECTED},
+        "edited": {},
+    }[why]
+    for name, value in changes.items():
+        setattr(request, name, value)
+    request.save()
+    if why == "edited":
+        Approval.objects.filter(pk=request.pk).update(requester_uuid=cast.charlie.uuid)
+    assert (applying.apply_left(), number(secret)) == (0, 1)
+    assert stored(request.pk).state == request.state

@@ -224,3 +224,33 @@ def test_who_asked_for_access_gets_no_grant_of_it(cast: Cast, place: Environment
             clear(actor, asked_by)
     # The manager is the second person of a role that reads.
     assert clear(cast.principal(cast.alice), cast.bob.uuid).spend(place) == {}
+
+
+def test_what_is_over_is_asked_about_anew(cast: Cast, place: Environment) -> None:
+    for state in (ApprovalState.PENDING, ApprovalState.APPROVED):
+        asked = ask(cast, ending(place, expected=f"state {state}"))
+        asked.state, asked.decided_by_uuid, asked.decided_by_name = state, cast.erin.uuid, "erin"
+        asked.decided_at, asked.expires_at = timezone.now(), timezone.now() - timedelta(seconds=1)
+        asked.save()
+        again = ask(cast, ending(place, expected=f"state {state}"))
+        assert again.pk != asked.pk
+
+
+def test_a_request_of_another_environment_voids_nothing_here(cast: Cast, place: Environment) -> None:
+    protect(cast.development)
+    there = ask(cast, ending(cast.development))
+    naming = cast.principal(cast.alice).carrying(there.uuid)
+    with pytest.raises(ApprovalNeeded):
+        require_approval(actor=naming, proposal=ending(place))
+
+
+def test_the_reason_of_a_request_is_limited(cast: Cast, place: Environment) -> None:
+    asked = ask(cast, ending(place, reason="x" * (gate.MAX_REASON + 1)))
+    (kept,) = Approval.objects.filter(pk=asked.pk).values_list("reason", flat=True)
+    assert len(kept) <= gate.MAX_REASON
+    with pytest.raises(ApprovalNeeded) as raised:
+        require_approval(
+            actor=cast.principal(cast.alice),
+            proposal=ending(place, expected="other", reason="y" * (gate.MAX_REASON + 1)),
+        )
+    assert Approval.objects.get(pk=raised.value.approval).reason == "y" * gate.MAX_REASON

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from environments_app.approvals import applying, gate
+from environments_app.approvals import applying, gate, group_members
 from environments_app.approvals import service as approvals
 from environments_app.approvals.group_members import lock_group
 from environments_app.environments import groups, memberships
@@ -184,3 +184,19 @@ def test_every_page_asks_before_somebody_joins_a_group_with_a_role(
     signed_in(cast.root).post(path.format(**ids), given)
     assert Approval.objects.count() == before + 1
     assert not GroupMember.objects.filter(user=cast.charlie).exists()
+
+
+def test_members_and_roles_of_another_group_or_environment_are_no_change(cast: Cast, group: Group) -> None:
+    other = Group.objects.create(name="Other")
+    asked = held(cast, grant(cast, group))
+    join(cast, cast.charlie, other)
+    memberships.grant(
+        actor=cast.principal(cast.alice), environment=cast.development, group=group, role=Role.VIEWER
+    )
+    Membership.objects.create(environment=cast.production, group=other, role=Role.VIEWER)
+    assert group_members.roles_of(group.pk, cast.production) == []
+    assert [role for role, *_ in group_members.roles_of(group.pk, cast.development)] == ["viewer"]
+    assert [role for role, *_ in group_members.roles_of(other.pk, cast.production)] == ["viewer"]
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+    carry_out(cast, asked)
+    assert Membership.objects.get(group=group, environment=cast.production).role == Role.EDITOR

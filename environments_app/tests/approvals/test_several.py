@@ -11,7 +11,9 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
+from environments_app.approvals.approvers import approvals_given
 from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import system_principal
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import (
@@ -193,3 +195,80 @@ def test_who_can_no_longer_see_a_request_gets_no_comments_on_it(
     history.comment(actor=cast.principal(cast.alice), approval=asked, text="second")
     assert {row.addressee for row in Delivery.objects.all()} == {cast.erin.uuid}
     assert "second" not in signed_in(cast.bob).get(reverse("notices")).content.decode()
+
+
+def test_neither_a_comment_nor_an_approval_of_another_request_is_one_of_several(
+    cast: Cast, asked: Approval
+) -> None:
+    alice, erin, bob = (cast.principal(user) for user in (cast.alice, cast.erin, cast.bob))
+    other = ask(alice, approvals_required=1)
+    assert other.pk != asked.pk
+    history.comment(actor=erin, approval=asked, text="fine by me")
+    approvals.approve(actor=erin, approval=other)
+    assert approvals_given(asked) == {}
+    assert approvals_given(other) == {cast.erin.uuid: "erin"}
+    assert history.approved_by(erin, [asked, other]) == {other.pk}
+    assert history.approved_by(bob, [asked, other]) == set()
+    assert [row.pk for row in approvals.waiting_for(erin)] == [asked.pk]
+    approvals.approve(actor=bob, approval=asked)
+    assert fresh(asked.pk).state == ApprovalState.PENDING
+    assert [entry.kind for entry in history.entries_of(asked)] == ["comment", "approval"]
+    # Who commented is still asked, and is the second.
+    approvals.approve(actor=erin, approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.APPROVED
+
+
+def test_comments_are_limited_in_length_and_number(
+    cast: Cast, asked: Approval, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erin, alice = cast.principal(cast.erin), cast.principal(cast.alice)
+    longest = "x" * approvals.MAX_COMMENT
+    for act in (
+        lambda text: approvals.approve(actor=erin, approval=asked, comment=text),
+        lambda text: approvals.reject(actor=erin, approval=asked, comment=text),
+        lambda text: approvals.explain(actor=alice, approval=asked, reason=text),
+    ):
+        with pytest.raises(InvalidField):
+            act(longest + "x")
+    assert fresh(asked.pk).state == ApprovalState.PENDING
+    assert history.entries_of(asked) == []
+    assert approvals.explain(actor=alice, approval=asked, reason=longest).reason == longest
+    history.comment(actor=erin, approval=asked, text="x" * history.MAX_TEXT)
+    monkeypatch.setattr(history, "_MOST_ENTRIES", 2)
+    history.comment(actor=alice, approval=asked, text="x")
+    with pytest.raises(ApprovalVoid, match="no more comments"):
+        history.comment(actor=alice, approval=asked, text="x")
+    approvals.reject(actor=erin, approval=asked, comment=longest)
+    assert fresh(asked.pk).comment == longest
+
+
+def test_the_host_approves_with_a_reason(cast: Cast, asked: Approval) -> None:
+    host = system_principal(is_admin=True)
+    with pytest.raises(InvalidField, match="reason"):
+        approvals.approve_from_host(actor=host, approval=asked, reason="  ")
+    with pytest.raises(Conflict, match="Ask one of them"):
+        approvals.approve_from_host(actor=host, approval=asked, reason="alone")
+    with pytest.raises(Forbidden):
+        approvals.approve_from_host(actor=system_principal(), approval=asked, reason="alone")
+
+
+@pytest.mark.parametrize("gone", ["inactive", "reader", "elsewhere", "forged"])
+def test_who_cannot_decide_any_more_is_no_possible_approver(
+    cast: Cast, asked: Approval, gone: str, sql: Callable[..., None]
+) -> None:
+    assert approvals.possible_approvers(asked) == ["bob", "erin", "root", "vera"]
+    membership = Membership.objects.get(environment=cast.production, user=cast.erin)
+    if gone == "inactive":
+        cast.erin.is_active = False
+        cast.erin.save()
+    elif gone == "reader":
+        membership.role = Role.READER
+        membership.save()
+    elif gone == "elsewhere":
+        take_away(Membership.objects.filter(pk=membership.pk))
+        Membership.objects.filter(environment=cast.development, user=cast.erin).update(role=Role.MANAGER)
+    else:
+        sql("UPDATE environments_app_membership SET prefix = 'x' WHERE id = %s", membership.pk)
+    assert approvals.possible_approvers(asked) == ["bob", "root", "vera"]
+    with pytest.raises((Forbidden, Invisible)):
+        approvals.approve(actor=cast.principal(cast.erin), approval=asked)
