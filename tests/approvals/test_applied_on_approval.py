@@ -234,7 +234,7 @@ def test_the_page_shows_reason_and_secret_and_says_what_happened(
 @pytest.mark.parametrize("why", ["held", "over", "failed", "shown once", "lately", "rejected", "edited"])
 def test_the_schedule_leaves_alone_what_is_not_its_own(cast: Cast, secret: Secret, why: str) -> None:
     request = left(cast, secret)
-    changes: dict[str, Any] = {
+    changes: dict[str, dict[str, Any]] = {
         "held": {"held": "held"},
         "over": {"expires_at": timezone.now() - timedelta(seconds=1)},
         "failed": {"failure": "no right"},
@@ -242,8 +242,8 @@ def test_the_schedule_leaves_alone_what_is_not_its_own(cast: Cast, secret: Secre
         "lately": {"decided_at": timezone.now()},
         "rejected": {"state": ApprovalState.REJECTED},
         "edited": {},
-    }[why]
-    for name, value in changes.items():
+    }
+    for name, value in changes[why].items():
         setattr(request, name, value)
     request.save()
     if why == "edited":

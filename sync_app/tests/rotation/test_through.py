@@ -10,11 +10,21 @@ from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.domain.rotation_state import Step
-from sync_app.errors import RotationConflict
+from sync_app.errors import LoginRefused, RotationConflict
 from sync_app.models import Rotation
 from sync_app.rotation.execution import operator_actions, steps
 from sync_app.rotation.execution.requests import request_rotation
-from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, waited, worked
+from sync_app.rotation.execution.session import RotationSession
+from sync_app.tests.rotation.making import (
+    asked,
+    grace_over,
+    made_policy,
+    made_secret,
+    stages,
+    stored,
+    waited,
+    worked,
+)
 from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
@@ -126,3 +136,23 @@ def test_what_stopped_in_its_grace_is_tried_again_and_waits_for_targets_as_befor
     assert (rotation.step, rotation.stopped_at) == (Step.GRACE, None)
     assert rotation.problem == "waits for first to hold the current version"
     assert worked(waited(rotation)).step == Step.DONE
+
+
+def test_the_value_before_ends_only_after_the_served_one_has_logged_in(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotation = worked(asked(cast, made_policy(cast, generated)))
+    assert rotation.step == Step.GRACE
+    tried: list[int] = []
+
+    def refused(self: RotationSession, number: int, *, what: str) -> None:
+        tried.append(number)
+        raise LoginRefused(f"{what} cannot log in")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RotationSession, "require_login", refused)
+        held_up = worked(grace_over(rotation))
+    assert held_up.step == Step.RETIRE
+    secret = stored(held_up.policy.secret)
+    assert tried == [secret.current_number]
+    assert secret.previous_number is not None
