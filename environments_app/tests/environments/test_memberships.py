@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.environments import memberships
+from environments_app.environments import groups, memberships
 from environments_app.errors import (
     BadName,
     Conflict,
@@ -174,3 +174,30 @@ def test_it_is_found_within_its_environment_only(cast: Cast) -> None:
         memberships.find_membership(
             actor=cast.principal(cast.bob), environment=cast.development, id=of(cast, "bob").pk
         )
+
+
+@pytest.mark.parametrize("state", ["managing", "empty", "all off", "for a while", "of a part", "edited"])
+def test_a_group_is_another_manager_while_somebody_in_it_manages(
+    cast: Cast, state: str, sql: Callable[..., None]
+) -> None:
+    root, alice = cast.principal(cast.root), cast.principal(cast.alice)
+    group = groups.create_group(actor=root, name="ops")
+    if state != "empty":
+        groups.add_to_group(actor=root, user=cast.charlie, group=group)
+    held = Membership(environment=cast.development, group=group, role="manager")
+    if state == "for a while":
+        held.expires_at = timezone.now() + timedelta(days=1)
+    if state == "of a part":
+        held.prefix = "part"
+    held.save()
+    if state == "all off":
+        cast.charlie.is_active = False
+        cast.charlie.save()
+    if state == "edited":
+        sql("UPDATE environments_app_membership SET source = 'x' WHERE id = %s", held.pk)
+    if state == "managing":
+        memberships.revoke_membership(actor=alice, membership=of(cast, "alice"))
+        assert not Membership.objects.filter(user=cast.alice, environment=cast.development).exists()
+        return
+    with pytest.raises(LastManager):
+        memberships.revoke_membership(actor=alice, membership=of(cast, "alice"))

@@ -8,10 +8,14 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
+from environments_app.authorization.principals import system_principal
 from environments_app.environments import groups
 from environments_app.environments.memberships import grant
-from environments_app.models import Membership, User, UserRole
+from environments_app.models import Membership, ServiceToken, Trust, User, UserRole
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens.service import issue
 from environments_app.users.accounts import update_user
 
 pytestmark = pytest.mark.every_database
@@ -99,3 +103,63 @@ def test_the_rows_cost_the_same_statements_for_many_members_as_for_few(
             rows(cast)
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+def test_only_who_sees_the_installation_sees_all_accounts(cast: Cast) -> None:
+    update_user(actor=cast.principal(cast.root), user=cast.bob, is_active=False)
+    auditor = User.objects.create_user("ada", role=UserRole.AUDITOR)
+    for key, column in (("people", "Username"), ("offboarding", "Username")):
+        shown = {
+            user.username: {row[column] for row in rows(cast, key, who=user)}
+            for user in (cast.root, auditor, cast.alice, cast.erin, cast.charlie)
+        }
+        assert "bob" in shown["root"] & shown["ada"], key
+        assert shown["alice"] == shown["erin"] == shown["charlie"] == set(), key
+
+
+def test_whose_tokens_and_trusts_one_sees_and_in_which_state(cast: Cast) -> None:
+    now, alice = timezone.now(), cast.principal(cast.alice)
+    states: dict[str, dict[str, Any]] = {
+        "in force": {},
+        "expired": {"expires_at": now},
+        "suspended": {"suspended_at": now, "expires_at": now},
+        "revoked": {"revoked_at": now, "suspended_at": now},
+    }
+    for state, changes in states.items():
+        token, _ = issue(actor=alice, environment=cast.production, role="reader", name=state)
+        for name, value in changes.items():
+            setattr(token, name, value)
+        token.save()
+    forged, _ = issue(actor=alice, environment=cast.production, role="reader", name="forged")
+    ServiceToken.objects.filter(pk=forged.pk).update(role="manager")
+    issue(actor=system_principal(is_admin=True), environment=None, role="admin", name="of all")
+    found = {row["Name"]: row["State"] for row in rows(cast, "tokens")}
+    assert {name: found[name] for name in states} == {name: name for name in states}
+    assert found["forged"].startswith("not written by Keeper")
+    assert "of all" in found
+    seen = {row["Name"] for row in rows(cast, "tokens", who=cast.alice)}
+    assert (seen, rows(cast, "tokens", who=cast.bob)) == ({*states, "forged"}, [])
+    signer = Issuer()
+    trusts: dict[str, dict[str, Any]] = {
+        "in force": {},
+        "expired": {"expires_at": now},
+        "suspended": {"suspended_at": now, "expires_at": now},
+        "disabled": {"disabled_at": now, "suspended_at": now},
+    }
+    for state, changes in trusts.items():
+        trust = make_trust(cast, signer, name=f"t-{state.replace(' ', '-')}")
+        for name, value in changes.items():
+            setattr(trust, name, value)
+        trust.save()
+    edited = make_trust(cast, signer, name="edited")
+    Trust.objects.filter(pk=edited.pk).update(role="editor")
+    told = {row["Name"]: row["State"] for row in rows(cast, "trusts")}
+    assert {name: told[f"t-{name.replace(' ', '-')}"] for name in trusts} == {name: name for name in trusts}
+    assert told["edited"].startswith("not written by Keeper")
+    assert rows(cast, "trusts", who=cast.bob) == []
+
+
+def test_a_suspended_account_is_told(cast: Cast) -> None:
+    cast.bob.suspended_at = timezone.now()
+    cast.bob.save()
+    assert of(cast, "bob")["Account"] == "suspended"

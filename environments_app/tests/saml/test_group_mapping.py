@@ -10,6 +10,7 @@ from environments_app.authorization.row_checks import access_rows
 from environments_app.environments.memberships import change_membership
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Membership, SamlGroupMapping
+from environments_app.saml import group_mapping
 from environments_app.saml.group_mapping import apply_groups, map_group, unmap_group
 from environments_app.tests.cast import Cast
 
@@ -100,3 +101,22 @@ def test_what_stays_is_not_written_again(cast: Cast, events: Events) -> None:
     for _ in range(3):
         apply_groups(actor=system, user=cast.charlie, groups={"g"})
     assert len(events(Action.MEMBER_GRANT)) == 1
+
+
+def test_so_many_groups_are_mapped_and_no_more(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_mapping, "_MAX_MAPPINGS", 2)
+    root = cast.principal(cast.root)
+    for group in ("one", "two"):
+        map_group(actor=root, group=group, environment=cast.development, role="viewer")
+    with pytest.raises(Conflict, match="2 mappings already"):
+        map_group(actor=root, group="three", environment=cast.development, role="viewer")
+    assert SamlGroupMapping.objects.count() == 2
+
+
+def test_a_group_grants_where_it_is_mapped_and_under_each_path(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    for place, prefix in ((cast.development, ""), (cast.development, "part"), (cast.production, "")):
+        map_group(actor=root, group="g", environment=place, role="viewer", prefix=prefix)
+    with pytest.raises(Conflict, match="already mapped"):
+        map_group(actor=root, group="g", environment=cast.development, role="reader", prefix="part")
+    assert SamlGroupMapping.objects.count() == 3
