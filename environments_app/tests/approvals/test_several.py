@@ -223,11 +223,12 @@ def test_comments_are_limited_in_length_and_number(
 ) -> None:
     erin, alice = cast.principal(cast.erin), cast.principal(cast.alice)
     longest = "x" * approvals.MAX_COMMENT
-    for act in (
+    acts: tuple[Callable[[str], object], ...] = (
         lambda text: approvals.approve(actor=erin, approval=asked, comment=text),
         lambda text: approvals.reject(actor=erin, approval=asked, comment=text),
         lambda text: approvals.explain(actor=alice, approval=asked, reason=text),
-    ):
+    )
+    for act in acts:
         with pytest.raises(InvalidField):
             act(longest + "x")
     assert fresh(asked.pk).state == ApprovalState.PENDING

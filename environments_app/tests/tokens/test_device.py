@@ -1,5 +1,6 @@
 """Device sign-in: a client gets a personal token of the person who typed its code, and of no other."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,11 +13,11 @@ from pytest_django import Settings
 
 from audit_app.errors import TooManyRefusals
 from audit_app.events.actions import Action
-from audit_app.models import AuditEvent
-from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible
+from audit_app.models import AuditEvent, RefusalCount
+from environments_app.errors import ConfirmationNeeded, Forbidden, InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
 from environments_app.tests.cast import Cast
-from environments_app.tokens import device
+from environments_app.tokens import device, loopback
 from environments_app.tokens.personal import authenticate_personal, new_token
 
 HERE = "192.0.2.7"
@@ -187,3 +188,54 @@ def test_a_refused_form_keeps_the_sign_in_waiting(cast: Cast) -> None:
 @pytest.mark.parametrize("code", ["", "x", f"{'a' * 22}_{'b' * 43}"])
 def test_an_unknown_device_code_is_a_refusal(db: None, code: str) -> None:
     assert post(Client(), "/api/device/token", {"device_code": code}).status_code == 404
+
+
+def test_a_device_code_is_its_whole_text(cast: Cast, settings: Settings) -> None:
+    started = begin()
+    device.approve(actor=cast.principal(cast.bob), code=started.row.user_code)
+    known, _, secret = started.device_code.partition("_")
+    other = ("A" if secret[0] != "A" else "B") + secret[1:]
+    for code in (f"{known}_{other}", f"{known}_{secret[:-1]}", f"{known}_", known, f"{'A' * 22}_{secret}"):
+        with pytest.raises(Invisible):
+            device.redeem(device_code=code, address=HERE)
+    assert RefusalCount.objects.get(kind="unknown-device-code").count == 5
+    assert device.redeem(device_code=started.device_code, address=HERE)
+
+
+def test_an_address_that_guesses_is_turned_away_at_each_step(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    started = begin()
+    for _ in range(3):
+        with contextlib.suppress(TooManyRefusals, Invisible):
+            device.redeem(device_code=f"{'A' * 22}_{'B' * 43}", address=HERE)
+    here = replace(cast.principal(cast.bob), address=HERE)
+    for step in (
+        lambda: device.start(name="x", address=HERE),
+        lambda: device.redeem(device_code=started.device_code, address=HERE),
+        lambda: device.approve(actor=here, code=started.row.user_code),
+        lambda: loopback.redeem(code="x", verifier="y", address=HERE),
+    ):
+        with pytest.raises(TooManyRefusals):
+            step()
+    assert device.redeem(device_code=started.device_code, address="198.51.100.9") is None
+
+
+@pytest.mark.parametrize("name", ["system", " laptop", "lap\ntop", "x" * 200])
+def test_what_is_no_name_of_a_token_is_refused_by_each_flow(cast: Cast, name: str) -> None:
+    with pytest.raises(InvalidField):
+        device.start(name=name, address=HERE)
+    given = {"port": "50123", "state": "s" * 32, "code_challenge": "c" * 43}
+    with pytest.raises(InvalidField):
+        loopback.parse_request({"client_name": name, **given})
+    with pytest.raises(InvalidField):
+        new_token(
+            actor=cast.principal(cast.bob), name=name, environment="", prefix="", lifetime=timedelta(hours=1)
+        )
+    assert not DeviceSignIn.objects.exists()
+
+
+def test_what_ended_leaves_with_the_next_start(cast: Cast) -> None:
+    first = begin()
+    DeviceSignIn.objects.filter(pk=first.row.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    begin()
+    assert not DeviceSignIn.objects.filter(pk=first.row.pk).exists()

@@ -2,19 +2,29 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from environments_app.authorization.principals import system_principal
-from environments_app.errors import BadToken, Conflict, InvalidField
+from environments_app.errors import (
+    BadToken,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    TooManyRequests,
+)
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens import authentication, personal, service, sessions
+from environments_app.tokens import authentication, personal, request_rate, service, sessions
 from environments_app.tokens.bearers import bearer_of, session_bearer
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import MAX_OVERLAP, rotate
@@ -199,3 +209,58 @@ def test_the_last_use_is_written_once_a_minute(cast: Cast, monkeypatch: pytest.M
         assert type(row).objects.get(pk=row.pk).last_used_address == "192.0.2.61"
     for row in others:
         assert type(row).objects.get(pk=row.pk).last_used_at is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_use_counts_towards_the_limit_and_is_noted(cast: Cast, kind: str, settings: Settings) -> None:
+    settings.KEEPER_TOKEN_REQUESTS_PER_MINUTE = 2
+    request_rate.forget_requests()
+    row, text = KINDS[kind](cast)
+    for _ in range(2):
+        bearer_of(text, address=HERE)
+    for _ in range(2):
+        with pytest.raises(TooManyRequests) as refused:
+            bearer_of(text, address=HERE)
+        assert 0 < refused.value.retry_after <= 60
+    stored = type(row).objects.get(pk=row.pk)
+    assert (stored.last_used_at is not None, stored.last_used_address) == (True, HERE)
+    # Another token has its own, what is taken back does not count, and 0 is no limit.
+    _, other = KINDS[kind](cast) if kind == "service" else service_token(cast)
+    bearer_of(other, address=HERE)
+    request_rate.take_back_request(row.public_id)
+    request_rate.take_back_request(row.public_id)
+    request_rate.take_back_request(row.public_id)
+    bearer_of(text, address=HERE)
+    settings.KEEPER_TOKEN_REQUESTS_PER_MINUTE = 0
+    for _ in range(4):
+        bearer_of(text, address=HERE)
+
+
+def test_who_issues_rotates_and_revokes(cast: Cast) -> None:
+    row, _ = service_token(cast)
+    stale = replace(cast.principal(cast.alice), confirmed=False)
+    for actor, error in (
+        (cast.principal(cast.erin), Forbidden),
+        (cast.principal(cast.charlie), Invisible),
+        (stale, ConfirmationNeeded),
+    ):
+        for role in ("viewer", "reader"):
+            with pytest.raises(error):
+                service.issue(actor=actor, environment=cast.development, role=role, name="mine")
+        with pytest.raises(error):
+            rotate(actor=actor, token=row, overlap=timedelta())
+    for other in (cast.erin, cast.charlie):
+        with pytest.raises((Forbidden, Invisible)):
+            service.revoke(actor=cast.principal(other), token=row)
+    assert ServiceToken.objects.get().revoked_at is None
+    service.revoke(actor=stale, token=row)
+    assert ServiceToken.objects.get().revoked_at is not None
+
+
+@pytest.mark.parametrize("name", ["system", " ci", "c\ni", "", "x" * 300])
+def test_what_is_no_name_is_refused(cast: Cast, name: str) -> None:
+    with pytest.raises(InvalidField):
+        service.issue(
+            actor=cast.principal(cast.alice), environment=cast.development, role="reader", name=name
+        )
+    assert not ServiceToken.objects.exists()
