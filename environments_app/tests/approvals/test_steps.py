@@ -74,7 +74,10 @@ def seen(cast: Cast, approval: Approval, forgotten: list[int], action: Action) -
     assert (details["act"], details["requester"]) == (Action.ENVIRONMENT_UPDATE, "alice")
     assert details["object"] == str(approval.object_uuid)
     names = {user.uuid: user.username for user in (cast.alice, cast.erin, cast.root)}
-    told = [(names[row.addressee], row.subject) for row in Delivery.objects.order_by("id") if row.addressee]
+    told = [
+        (names[row.addressee], row.subject)
+        for row in Delivery.objects.filter(addressee__in=names).order_by("id")
+    ]
     Delivery.objects.all().delete()
     is_open = Alert.objects.filter(kind="approval", about=approval.uuid, open=True).exists()
     count = forgotten.count(approval.pk)

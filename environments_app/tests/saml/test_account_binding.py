@@ -10,7 +10,7 @@ from pytest_django import Settings
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import NameInUse, SamlRefused, SamlUnavailable
 from environments_app.models import User
-from environments_app.saml import account_binding, configuration, key_pair
+from environments_app.saml import configuration, key_pair
 from environments_app.saml.account_binding import subject_user
 from environments_app.saml.metadata_validity import described
 from environments_app.saml.protocol.assertion_rules import Statement
@@ -80,7 +80,7 @@ def test_of_two_windows_that_sign_in_first_both_get_the_same_account(
         raise NameInUse("taken")
 
     with monkeypatch.context() as patched:
-        patched.setattr(account_binding.accounts, "create_saml_user", late)
+        patched.setattr(accounts, "create_saml_user", late)
         made = subject_user(SAID, actor=KEEPER)
     assert made == User.objects.get(saml_issuer=IDP)
 
@@ -88,7 +88,7 @@ def test_of_two_windows_that_sign_in_first_both_get_the_same_account(
         User.objects.create_user("frieda@example.com")
         raise NameInUse("taken")
 
-    monkeypatch.setattr(account_binding.accounts, "create_saml_user", stolen)
+    monkeypatch.setattr(accounts, "create_saml_user", stolen)
     with pytest.raises(SamlRefused) as refused:
         subject_user(replace(SAID, name_id="frieda@example.com"), actor=KEEPER)
     assert refused.value.reason == "saml-name-taken"
@@ -134,10 +134,10 @@ def test_the_provider_is_one_and_takes_redirects() -> None:
             self.metadata = Metadata(*given)
 
     redirect: dict[str, Any] = {"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect": []}
-    assert configuration.provider_id(Config([IDP], redirect)) == IDP  # type: ignore[arg-type]  # what it asks of one
+    assert configuration.provider_id(Config([IDP], redirect)) == IDP
     for names, bindings in (([], redirect), ([IDP, "other"], redirect), ([IDP], {"post": []})):
         with pytest.raises(SamlUnavailable):
-            configuration.provider_id(Config(names, bindings))  # type: ignore[arg-type]  # as above
+            configuration.provider_id(Config(names, bindings))
 
 
 def test_without_xmlsec1_there_is_no_single_sign_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,16 +156,16 @@ def test_what_is_written_between_the_look_and_the_write_is_kept_where_a_version_
     secret = keep(cast, "part/raced", "one")
     look: Any = data.DataView._seen
 
-    def late(self: data.DataView, *given: Any) -> Any:
-        seen = look(self, *given)
+    def late(*given: Any) -> Any:
+        seen = look(*given)
         change(cast, secret, "theirs")
         return seen
 
     monkeypatch.setattr(data.DataView, "_seen", late)
-    options = {} if cas is None else {"cas": cas}
-    status, _ = of_keeper(ask)("POST", "development/data/part/raced", write("ours", **options))
+    body = write("ours") if cas is None else write("ours", cas=cas)
+    status, _ = of_keeper(ask)("POST", "development/data/part/raced", body)
     monkeypatch.undo()
-    _, answer = of_keeper(ask)("GET", "development/data/part/raced")
+    _, answer = of_keeper(ask)("GET", "development/data/part/raced", None)
     # Without a version the last writer wins, as in Vault.
     expected = (400, 2) if cas else (200, 3)
     assert (status, answer["data"]["metadata"]["version"]) == expected
