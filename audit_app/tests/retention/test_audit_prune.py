@@ -496,3 +496,31 @@ def test_of_several_cuts_each_begins_where_the_one_before_ended(
     assert (problem.kind, "record of a cut is missing" in problem.message) == ("missing", True)
     # Where the cut's own event is gone, what it kept is still known by the one behind it.
     assert second.sequence > first.sequence
+
+
+def test_what_the_schedule_will_do_is_told_and_it_cuts_once_a_while(
+    archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retention_schedule.retention_status() is None
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 100
+    status = retention_schedule.retention_status()
+    assert status is not None
+    assert (status.days, status.next_run, status.is_counted) == (100, None, True)
+    waiting = status.waiting
+    monkeypatch.setattr(retention_schedule, "_COUNTED", waiting - 1)
+    counted = retention_schedule.retention_status()
+    assert counted is not None
+    assert (counted.waiting, counted.is_counted) == (waiting, False)
+    with monkeypatch.context() as patched:
+        patched.setattr(retention_schedule, "is_active", lambda: False)
+        assert retention_schedule.prune_if_due() is None
+        assert sequences()[0] == 1
+    assert retention_schedule.prune_if_due() is not None
+    later = timezone.now() + timedelta(days=200)
+    cuts = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).count()
+    # Shortly after a cut nothing is cut, whatever has grown old.
+    monkeypatch.setattr(retention_schedule, "_APART", timedelta(days=400))
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+    anchor_trail(at_once=True)
+    assert retention_schedule.prune_if_due() is None
+    assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).count() == cuts

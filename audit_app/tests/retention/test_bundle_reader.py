@@ -181,3 +181,19 @@ def test_behind_a_cut_the_chain_goes_on_from_the_cut(
     lines.pop(first_behind)
     with pytest.raises(BadBundle, match="missing"):
         check(counted(lines), newest, tmp_path / "b", cuts)
+
+
+def test_a_bundle_holds_what_was_signed_and_nothing_later(covering: SignedCheckpoint, tmp_path: Path) -> None:
+    before = lines_of(covering)
+    write(1, manifest=entries(1))
+    write(1, stream="environment:c")
+    assert anchor_trail(at_once=True)
+    lines = lines_of(covering)
+    assert [len(where(lines, kind)) for kind in ("checkpoint", "event")] == [
+        len(where(before, kind)) for kind in ("checkpoint", "event")
+    ]
+    assert lines[0]["streams"] == before[0]["streams"]
+    # Each list has its own entries.
+    listed = [lines[place] for place in where(lines, "manifest")]
+    assert sorted(len(each["read"]) for each in listed) == [1, 2]
+    assert check(lines, covering, tmp_path / "b")

@@ -10,8 +10,8 @@ from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.recording import event_store
 from audit_app.recording.drafts import Receipt
-from audit_app.tests.trail import STREAM, entries, sql, write
-from audit_app.verification.stream_verifier import verify
+from audit_app.tests.trail import STREAM, entries, head_sequence, sql, write
+from audit_app.verification.stream_verifier import _surplus, verify
 from audit_app.verification.stream_walker import VerificationStats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -256,3 +256,12 @@ def copy(old: int, new: int) -> None:
         STREAM,
         old,
     )
+
+
+def test_events_behind_the_head_that_was_read_are_no_damage_if_the_head_has_moved() -> None:
+    tally = VerificationStats()
+    assert list(_surplus(STREAM, head_sequence() - 1, tally)) == []
+    assert list(_surplus(STREAM, head_sequence(), tally)) == []
+    sql("UPDATE audit_app_streamhead SET sequence = 4 WHERE stream = %s", STREAM)
+    (problem,) = _surplus(STREAM, 4, tally)
+    assert (problem.kind, problem.sequence) == ("inserted", 5)
