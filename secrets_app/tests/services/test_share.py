@@ -17,7 +17,7 @@ from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
-from secrets_app.errors import KeyUnavailable, ShareEnded
+from secrets_app.errors import KeyUnavailable, ShareEnded, TamperedSecret
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.services import lifecycle
 from secrets_app.services import share as share_service
@@ -280,6 +280,19 @@ def test_what_is_over_is_not_revoked_again(cast: Cast, events: Events, how: str)
 
     assert Share.objects.values().get() == before
     assert len(events("secret.share_revoke")) == count
+
+
+def test_a_secret_that_was_edited_since_is_not_shown_and_the_share_stays(
+    cast: Cast, sql: Callable[..., None], events: Events
+) -> None:
+    secret = keep(cast)
+    link = share(cast, secret)
+    change(cast, secret, "later")
+    sql("UPDATE secrets_app_secret SET current_number = 1 WHERE id = %s", secret.pk)
+    with pytest.raises(TamperedSecret):
+        opened(cast, cast.charlie, link)
+    assert events("secret.reveal") == []
+    assert Share.objects.get().opened_at is None
 
 
 def test_who_may_neither_share_nor_change_the_secret_revokes_nothing(cast: Cast) -> None:
