@@ -121,6 +121,19 @@ def test_a_worker_that_lost_its_rotation_changes_nothing_of_it(
             lease.reload()
 
 
+def test_a_worker_takes_the_stored_row_after_its_transaction_was_rolled_back(cast: Cast) -> None:
+    rotation = asked(cast, made_policy(cast, GeneratedWorld()))
+    lease = claim(rotation.pk, owner="worker")
+    assert lease is not None
+    with transaction.atomic():
+        lease.advance(Step.SET, to_number=7)
+        transaction.set_rollback(True)
+    lease.reload()
+    assert (lease.rotation.step, lease.rotation.to_number) == (Step.PREPARE, None)
+    lease.advance(Step.SET, to_number=2)
+    assert (again(rotation).step, again(rotation).to_number) == (Step.SET, 2)
+
+
 def test_a_rotation_continues_to_no_step_that_does_not_follow(cast: Cast) -> None:
     rotation = asked(cast, made_policy(cast, GeneratedWorld()))
     lease = claim(rotation.pk, owner="worker")
@@ -216,6 +229,21 @@ def test_a_queued_rotation_that_was_edited_is_not_made_genuine_by_an_emergency(c
     assert (again(waiting).emergency, again(waiting).is_authentic()) == (False, False)
 
 
+def test_an_emergency_concerns_the_rotations_of_its_own_policy_alone(cast: Cast) -> None:
+    world = GeneratedWorld()
+    others = made_policy(cast, world, secret=made_secret(cast, world, name="others"))
+    worked(asked(cast, others))
+    waiting = asked(cast, others)
+    assert waiting.slot == Slot.WAITING
+    policy = made_policy(cast, world)
+    before = list(Rotation.objects.filter(policy=others).order_by("pk").values())
+    mine = worked(asked(cast, policy))
+    alice = cast.principal(cast.alice)
+    urgent = requests.request_rotation(actor=alice, policy=policy, emergency=True)
+    assert (urgent.policy, urgent.emergency, again(mine).cut) == (policy, True, True)
+    assert list(Rotation.objects.filter(policy=others).order_by("pk").values()) == before
+
+
 # --- The schedule and the policy --------------------------------------------------------------
 
 
@@ -238,6 +266,18 @@ def test_a_policy_that_was_claimed_or_put_to_sleep_meanwhile_is_not_rotated(
     schedule._start(due, database_now())
     assert rows() == before
     assert Rotation.objects.count() == (meanwhile == "claimed")
+
+
+def test_a_policy_that_is_due_at_the_same_moment_keeps_its_turn(cast: Cast) -> None:
+    world, moment = GeneratedWorld(), database_now()
+    for name in ("one", "two"):
+        made_policy(cast, world, secret=made_secret(cast, world, name=name), interval_seconds=86_400)
+    RotationPolicy.objects.update(due_at=moment)
+    first, second = schedule.due_policies(database_now())
+    schedule._start(first, database_now())
+    assert RotationPolicy.objects.get(pk=second.pk).due_at == moment
+    schedule._start(second, database_now())
+    assert sorted(Rotation.objects.values_list("policy__secret__name", flat=True)) == ["one", "two"]
 
 
 def edit(cast: Cast, secret: Secret) -> None:
