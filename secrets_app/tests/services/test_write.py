@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from secrets_app.services import lifecycle, write
 from secrets_app.services import read as read_service
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER
 
 pytestmark = pytest.mark.every_database
 
@@ -211,14 +213,44 @@ def test_a_prefix_limits_what_is_written(cast: Cast) -> None:
         keep(cast, "pay-out", actor=cast.charlie)
 
 
-def test_bad_metadata_changes_nothing(cast: Cast) -> None:
+@pytest.mark.parametrize(
+    ("metadata", "field"),
+    [
+        ({"tags": ["no tag!"]}, "tags"),
+        ({"description": "d" * (MAX_DESCRIPTION + 1)}, "description"),
+        ({"description": "a\x00b"}, "description"),
+        ({"owner": "o" * (MAX_OWNER + 1)}, "owner"),
+        ({"owner": "\x00"}, "owner"),
+        ({"comment": "c" * (MAX_COMMENT + 1)}, "comment"),
+        ({"comment": "\x00"}, "comment"),
+        ({"expires_at": datetime(2027, 1, 1)}, "expires_at"),  # noqa: DTZ001 - has no zone
+    ],
+)
+def test_bad_metadata_changes_nothing(cast: Cast, metadata: dict[str, Any], field: str) -> None:
     secret = keep(cast)
+    with pytest.raises(InvalidInput) as refused:
+        write.update(actor=cast.principal(cast.alice), secret=stored(secret), value="second", **metadata)
+    assert refused.value.field == field
     with pytest.raises(InvalidInput):
-        write.update(
-            actor=cast.principal(cast.alice), secret=stored(secret), value="second", tags=["no tag!"]
-        )
-    assert SecretVersion.objects.count() == 1
+        keep(cast, "another", **metadata)
+    assert Secret.objects.count() == SecretVersion.objects.count() == 1
     assert stored(secret).revision == 1
+
+
+def test_metadata_of_the_greatest_length_is_stored(cast: Cast) -> None:
+    given: dict[str, Any] = {"description": "d" * MAX_DESCRIPTION, "owner": "o" * MAX_OWNER}
+    secret = keep(cast, comment="c" * MAX_COMMENT, **given)
+    assert {name: getattr(stored(secret), name) for name in given} == given
+    assert len(SecretVersion.objects.get().comment) == MAX_COMMENT
+
+
+def test_no_stored_version_is_written_over(cast: Cast) -> None:
+    keep(cast)
+    version = SecretVersion.objects.get()
+    version.comment = "written over"
+    with pytest.raises(TypeError, match="write a new one"):
+        version.save()
+    assert SecretVersion.objects.get().comment == ""
 
 
 # --- Many at once --------------------------------------------------------------------------------
