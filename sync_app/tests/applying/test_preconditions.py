@@ -234,3 +234,32 @@ def test_a_system_is_given_the_time_that_it_asks_for(cast: Cast) -> None:
             assert told.value.due == NOW + hour - timedelta(seconds=seconds)
         else:
             ask(cast, act=Act.UPDATE, **given)
+
+
+@pytest.mark.parametrize("entry", [None, {"ownership": "none"}], ids=str)
+@pytest.mark.parametrize("staged", [False, True])
+def test_no_choice_writes_over_what_is_not_ours(
+    cast: Cast, entry: dict[str, Any] | None, staged: bool
+) -> None:
+    shown = {name: text for name, text in CHOICE.items() if name != "name"}
+    options: dict[str, Any] = {"choices": {"one": shown}} if staged else dict(CHOICE)
+    with pytest.raises(PlanOutdated, match="not ours"):
+        ask(cast, act=Act.UPDATE, plan={"options": options}, entry=entry)
+
+
+def test_with_marks_an_entry_that_knows_no_id_is_enough(cast: Cast) -> None:
+    ask(cast, act=Act.UPDATE, entry={"remote_id": ""})
+
+
+def test_what_the_tags_leave_out_is_withdrawn_and_released(cast: Cast) -> None:
+    ask(cast, **(PASSES["delete"] | {"unselected": True, "left_out": True}))
+    ask(cast, **(PASSES["release"] | {"unselected": True, "rules": {"name": "other", "place": "other"}}))
+
+
+def test_only_another_version_of_what_is_there_waits(cast: Cast) -> None:
+    early: dict[str, Any] = {"apart": timedelta(hours=1)}
+    for number, name in enumerate(("delete", "withdraw", "release")):
+        place = {**PASSES[name].get("rules", {}), "name": f"at-{number}", "place": str(number)}
+        known = {"entry": {"synced_at": NOW}}
+        ask(cast, **(PASSES[name] | early | known | {"rules": place}))
+    ask(cast, **(PASSES["create"] | early))
