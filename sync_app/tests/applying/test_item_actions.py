@@ -253,3 +253,21 @@ def test_a_write_is_confirmed_by_the_version_that_it_made_over_the_one_that_was_
         with pytest.raises(ChangedSinceRead):
             confirm_write(target, JOB, written, None)  # type: ignore[arg-type]  # as above
         assert target.told == ["revert"]
+
+
+@pytest.mark.parametrize(("act", "told"), [(Act.UPDATE, "update"), (Act.DELETE, "delete")])
+def test_without_marks_what_the_entry_knows_is_written_and_deleted(act: Act, told: str) -> None:
+    seen = replace(SEEN, mark=None)
+    job = replace(JOB, act=act, expected=seen)
+    target = Willing(seen, keeps_marks=False)
+    carried_out(target, job)
+    assert target.told[0] == told
+    # Unless nothing is known of it.
+    for unknown, shown in (
+        (replace(job, marks=frozenset()), seen),
+        (replace(job, expected=replace(seen, remote_id="")), replace(seen, remote_id="")),
+    ):
+        target = Willing(shown, keeps_marks=False)
+        with pytest.raises(ChangedSinceRead):
+            carried_out(target, unknown)
+        assert target.told == []
