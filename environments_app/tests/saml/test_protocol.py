@@ -145,7 +145,7 @@ WRONG: dict[str, tuple[str, Change]] = {
     "a name that is too long": ("saml-name-id", in_assertion(">alice<", f">{'a' * 256}<")),
     "another way to confirm": ("saml-structure", in_assertion("cm:bearer", "cm:sender-vouches")),
     "two ways to confirm": ("saml-structure", in_assertion("<saml:SubjectConfirmation ", "<saml:SubjectConfirmation/><saml:SubjectConfirmation ")),
-    "not confirmed yet": ("saml-future", in_assertion("<saml:SubjectConfirmationData ", f'<saml:SubjectConfirmationData NotBefore="{at(600)}" ')),
+    "not confirmed yet": ("saml-future", in_assertion("<saml:SubjectConfirmationData ", f'<saml:SubjectConfirmationData NotBefore="{at(86_400)}" ')),
     "no end": ("saml-times", in_assertion("NotOnOrAfter", "Other")),
     # On what conditions.
     "an unknown condition": ("saml-conditions", in_assertion("</saml:Conditions>", "<saml:Condition/></saml:Conditions>")),
@@ -288,7 +288,7 @@ LOGOUTS: dict[str, tuple[str, dict[str, str]]] = {
     "an empty name": ("saml-structure", {"name": "<saml:NameID/>"}),
     "an empty index": ("saml-structure", {"index": f"{INDEX}<samlp:SessionIndex/>"}),
     "too many indexes": ("saml-structure", {"index": INDEX * (logout._MAX_INDEXES + 1)}),
-    "in the future": ("saml-future", {"issued": at(SKEW + 30)}),
+    "in the future": ("saml-future", {"issued": at(86_400)}),
     "too old": ("saml-expired", {"issued": at(-logout.MAX_AGE_SECONDS - SKEW - 30)}),
     "over": ("saml-expired", {"ends": f'NotOnOrAfter="{at(-SKEW - 30)}"'}),
 }  # fmt: skip
