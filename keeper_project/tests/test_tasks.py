@@ -1,5 +1,6 @@
 """Scheduled work: the heartbeat, and sessions that have ended."""
 
+import weakref
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,25 @@ from keeper_project.tasks import beat_heartbeat, clear_sessions
 from secrets_app import tasks as secrets_tasks
 
 
+class TaskFailed(Exception):
+    """Of a class of its own: those of Python take no weak references."""
+
+
 def test_the_heartbeat_is_noted(settings: Settings, tmp_path: Path) -> None:
     settings.KEEPER_DATA_DIR = tmp_path
     beat_heartbeat()
     assert last_beat() is not None
+
+
+def test_the_heartbeat_frees_what_failed_tasks_left_in_circles(settings: Settings, tmp_path: Path) -> None:
+    settings.KEEPER_DATA_DIR = tmp_path
+    left = TaskFailed()
+    left.__cause__ = ValueError("for a reason")
+    left.__cause__.__context__ = left
+    reference = weakref.ref(left)
+    del left
+    before, _, after = reference() is not None, beat_heartbeat(), reference() is not None
+    assert (before, after) == (True, False)
 
 
 @pytest.mark.django_db
