@@ -112,7 +112,10 @@ def confirm_write(backend: Backend, job: ItemJob, done: ItemResult, after: Obser
         # It was there, and another client has changed it since: the next pass decides about that.
         return replace(done, metadata=replace(done.metadata, remote_id=now.remote_id), is_confirmed=True)
     backend.revert_write(replace(job.expected, mark=job.mark), made)
-    raise ChangedSinceRead("another version came in between: plan again")
+    changed = ChangedSinceRead("another version came after it: plan again")
+    # It came over the right one: where its value is what the target holds, it is ours.
+    changed.made = made
+    raise changed
 
 
 def _is_confirmed_by(backend: Backend, now: SecretMetadata, job: ItemJob, done: ItemResult) -> bool:

@@ -45,7 +45,8 @@ class Outcomes:
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it; it may be what an
                 # earlier attempt made that was not answered.
-                work.entry.record_intent(work.entry.intent if work.unanswered else work.earlier_intent)
+                kept = work.unanswered or answer.made
+                work.entry.record_intent(work.entry.intent if kept else work.earlier_intent)
                 if isinstance(answer, CreateConflict) and not work.existed_before:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:

@@ -433,3 +433,25 @@ def test_a_write_that_arrived_twice_is_no_conflict_with_a_new_value(stage: Stage
     stage.keep("app/a", "fourth")
     assert stage.sync().counts == {"conflict": 1, "update": 1}
     assert (stage.theirs("app/a"), stage.theirs("app/b")) == ("fourth", "theirs")
+
+
+def test_a_write_that_a_proxy_sends_twice_is_no_conflict_with_a_new_value(
+    stage: Stage, ssm: ParameterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keeper sees the second of both versions, which is not the one that was answered."""
+    stage.keep("app/a", "first")
+    stage.sync()
+    put = AwsParameterStore._put
+
+    def put_twice(self: AwsParameterStore, path: str, value: str, **options: Any) -> int:
+        made = put(self, path, value, **options)
+        ssm.write(path.removeprefix("/"), value)
+        return made
+
+    stage.keep("app/a", "second")
+    with monkeypatch.context() as patched:
+        patched.setattr(AwsParameterStore, "_put", put_twice)
+        stage.sync()
+    stage.keep("app/a", "third")
+    assert stage.sync().counts == {"update": 1}
+    assert stage.theirs("app/a") == "third"
