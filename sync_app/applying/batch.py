@@ -162,9 +162,11 @@ class Batch:
     def _record_intent(self, work: ItemContext, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        makes = work.unanswered or self._preflight.predict(item)
-        intent = Intent(item.keeper_version, makes, item.keeper_number)
-        if entry.intent != intent:
+        made = work.unanswered or self._preflight.predict(item)
+        # Of a system that names no version beforehand: what an earlier pass noted of the same write stays.
+        noted = entry.intended_target if not made and entry.intended_keeper == item.keeper_version else ""
+        intent = Intent(item.keeper_version, made or noted, item.keeper_number)
+        if entry.intent != intent or noted:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
         return entry

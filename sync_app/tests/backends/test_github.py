@@ -12,9 +12,11 @@ from django.test import Client
 from django.urls import reverse
 
 from environments_app.tests.cast import Cast
+from sync_app.applying import service as applying
 from sync_app.backends.base import Backend
 from sync_app.backends.github import backend as github_backend
 from sync_app.backends.github.backend import GitHubActions
+from sync_app.backends.github.items import Window
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
@@ -35,6 +37,8 @@ from sync_app.errors import (
 )
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
+from sync_app.models.target import Intent
+from sync_app.planning import sync_entries
 from sync_app.runs import runner
 from sync_app.targets.systems.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage, target_in
@@ -481,6 +485,31 @@ def test_a_write_that_never_arrived_is_not_taken_for_the_one_before(
     assert Run.objects.get(pk=run.pk).state == "failed"
     stage.sync()
     assert stage.theirs("a") == "second"
+
+
+def test_a_lost_write_of_an_earlier_pass_stays_known_over_a_look_that_fails(
+    stage: Stage, github: GitHubWorld
+) -> None:
+    stage.keep("app/a", "first")
+    stage.sync()
+    stage.keep("app/a", "second")
+    github.github.now += 60
+    plan = stage.plan()
+    # Its answer was lost, and the list of this plan was older.
+    github.write(stage.path("app/a"), "second")
+    item, entry = PlanItem.objects.get(plan=plan, name="app/a"), stage.entry("app/a")
+    window = Window(since=github.github.now - 5, until=github.github.now + 5)
+    entry.record_intent(Intent(item.keeper_version, str(window), item.keeper_number))
+    sync_entries.save_entries([entry])
+    github.github.failing["get"] = 502
+    run = applying.request_apply(actor=stage.alice, plan=plan)
+    for _ in range(3):
+        Run.objects.filter(pk=run.pk).update(not_before=None)
+        runner.execute(run.pk)
+    assert not github.github.failing
+    stage.keep("app/a", "third")
+    assert stage.sync().counts == {"update": 1}
+    assert stage.theirs("app/a") == "third"
 
 
 def test_a_run_waits_as_long_as_github_asks(stage: Stage, github: GitHubWorld) -> None:
