@@ -166,7 +166,8 @@ class Batch:
         # Of a system that names no version beforehand: what an earlier pass noted of the same write stays.
         noted = entry.intended_target if not made and entry.intended_keeper == item.keeper_version else ""
         intent = Intent(item.keeper_version, made or noted, item.keeper_number)
-        if entry.intent != intent or noted:
+        is_repeated = item.act == Act.UPDATE and item.pk in self._preflight.repeated
+        if entry.intent != intent or is_repeated:
             work.earlier_intent = entry.intent
         entry.record_intent(intent)
         return entry

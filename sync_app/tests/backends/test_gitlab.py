@@ -322,6 +322,25 @@ def test_a_worker_that_died_after_a_write_is_recognised(stage: Stage, gitlab: Gi
     assert stage.theirs("a") == "second"
 
 
+def test_a_lost_write_stays_known_over_a_look_that_shows_nothing(stage: Stage, gitlab: GitLabWorld) -> None:
+    """GitLab answers 404 also to what it does not show for now."""
+    stage.keep("app/a", "first")
+    stage.sync()
+    stage.keep("app/a", "second")
+    gitlab.gitlab.failing["update"] = 0
+    run = runner.request_sync(actor=stage.alice, target=stage.fresh())
+    runner.execute(run.pk)
+    assert stage.theirs("app/a") == "second"
+    gitlab.gitlab.failing["get"] = 404
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    runner.execute(run.pk)
+    assert not gitlab.gitlab.failing
+    assert stage.entry("app/a").state != "in_sync"
+    stage.keep("app/a", "third")
+    assert stage.sync().counts == {"update": 1}
+    assert stage.theirs("app/a") == "third"
+
+
 def test_a_variable_is_pulled_and_adopted(stage: Stage) -> None:
     stage.edit("theirs", "value")
     options = {"names": ["theirs"], "mode": "keep_theirs"}
