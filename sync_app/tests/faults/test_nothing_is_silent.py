@@ -32,6 +32,8 @@ from tests.rest_strict.application import StrictApplication
 pytestmark = pytest.mark.django_db
 
 NAMES: Final = ["one", "two", "app/three", "app/four"]
+# So many times the names, and the faults of a pass, where thousands of faults are played.
+BROAD: Final = 6
 THEIRS: Final = "theirs"
 FAULTS: Final = 60
 LONG: Final = 2000
@@ -179,8 +181,9 @@ def _aws(code: str, message: str, *, status: int = 400) -> Reply:
 class Play:
     """Keeper and a system with faults between them; `values` are Keeper's, `foreign` what another client left."""
 
-    def __init__(self, cast: Cast, world: World, wire: Wire, seed: int) -> None:
-        self.random, self.world, self.wire = Random(seed), world, wire
+    def __init__(self, cast: Cast, world: World, wire: Wire, seed: int, *, breadth: int = 1) -> None:
+        self.random, self.world, self.wire, self.breadth = Random(seed), world, wire, breadth
+        self.names = NAMES + [f"{name}-{number}" for number in range(1, breadth) for name in NAMES]
         self.stage = Stage(cast, world)
         self.faults = Faults(self.random, world)
         wire.rule = self.faults.answer
@@ -194,19 +197,19 @@ class Play:
 
     def play(self, faults: int) -> None:
         """Play until so many faults happened."""
-        for name in NAMES:
+        for name in self.names:
             self._keep(name)
         self.run()
         self.judge()
         while self.faults.counts.total() < faults:
-            for _ in range(self.random.randint(1, 3)):
-                self._keep(self.random.choice(NAMES))
+            for _ in range(self.random.randint(1, 3 * self.breadth)):
+                self._keep(self.random.choice(self.names))
             self.faults.stale = not isinstance(self.world, CONSISTENT)
             if self.random.random() < 0.2:
                 # Systems without compare-and-set cannot hold a stale look against another client's write.
                 self.faults.stale = False
-                self._edit(self.random.choice(NAMES))
-            self.faults.left = self.random.randint(1, 5)
+                self._edit(self.random.choice(self.names))
+            self.faults.left = self.random.randint(1, 5 * self.breadth)
             self.run()
             self.judge()
             self.faults.late.clear()
@@ -340,13 +343,15 @@ def test_nothing_is_undelivered_in_silence(cast: Cast, world: World, monkeypatch
 def test_nothing_is_undelivered_in_silence_for_long(
     cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(cast, world, monkeypatch, faults=LONG, seed=Random().randrange(10**9))
+    faults, given = int(os.environ.get("FAULTS") or LONG), os.environ.get("FAULTS_SEED")
+    seed = int(given) if given else Random().randrange(10**9)
+    play(cast, world, monkeypatch, faults=faults, seed=seed, breadth=BROAD)
 
 
 def play(cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
     wire = Wire()
     wire.install(monkeypatch)
-    made = Play(cast, world, wire, how["seed"])
+    made = Play(cast, world, wire, how["seed"], breadth=how.get("breadth", 1))
     try:
         made.play(how["faults"])
     except AssertionError as error:
