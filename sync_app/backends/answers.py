@@ -17,7 +17,7 @@ _LONGEST_ID: Final = 2048
 _READERS: Final = (
     "identify_system", "check_connection", "probe_permissions", "list_secrets", "get_metadata",
     "batch_get_metadata", "read_value", "create", "update", "delete", "restore", "mark", "unmark",
-    "put_pending", "remove_pending",
+    "put_pending", "remove_pending", "revert_write", "revert_unconfirmed_write", "after_writes",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
 

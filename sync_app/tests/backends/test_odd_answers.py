@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from audit_app.network.outbound import Reply
 from audit_app.network.outbound_aws import PermittedSession
 from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.vault import adapter
@@ -104,6 +105,8 @@ ACTS: list[Callable[[Backend], object]] = [
     lambda backend: backend.restore("a"),
     lambda backend: backend.mark(SEEN, MARK),
     lambda backend: backend.unmark(SEEN),
+    lambda backend: backend.revert_write(SEEN, "2@2026-01-01T00:00:00Z"),
+    lambda backend: backend.revert_unconfirmed_write(SEEN, makes="2", wrote=lambda value: value == "v"),
 ]
 FUZZED = settings(
     max_examples=60,
@@ -170,6 +173,25 @@ def test_aws_may_answer_anything(
         credentials={"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "k"},
     )
     act_on(backend, number)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Parameter": 7}', b'{"Parameters": 7}'])
+def test_a_look_of_a_reversal_may_be_answered_with_anything(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(
+        PermittedSession,
+        "send",
+        lambda _session, request: AWSResponse(request.url, 200, {}, Raw(body)),  # type: ignore[arg-type]  # a raw answer of our own
+    )
+    backend = AwsParameterStore(
+        destination={"region": "eu-central-1"},
+        credentials={"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "k"},
+    )
+    with backend, pytest.raises(AnswerUnexpected):
+        backend.revert_write(SEEN, "2@2026-01-01T00:00:00Z")
+    with backend, pytest.raises(AnswerUnexpected):
+        backend.revert_unconfirmed_write(SEEN, makes="2", wrote=lambda value: value == "v")
 
 
 def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
