@@ -85,7 +85,6 @@ REFERRING = replace(LOCAL, resolution=RESOLUTION)
         ({"unproved": True}, set()),
         ({"left_out": True}, set()),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("adoption", AdoptMode)
 def test_what_may_be_adopted(
@@ -152,7 +151,6 @@ OURS, THEIRS = ConflictChoice.OURS, ConflictChoice.THEIRS
         ({"remote": "unmarked"}, ("k2", "t2"), {THEIRS: Act.PULL}),
         ({"entry": None}, ("k2", "t2"), {THEIRS: Act.PULL}),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("choice", ConflictChoice)
 def test_what_a_choice_makes_of_a_secret(
@@ -193,7 +191,6 @@ def test_what_a_choice_makes_of_a_secret(
         ({"remote": {"presence": Presence.ABSENT}}, None),
         ({"remote": None}, None),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("leaving", DisconnectMode)
 def test_what_becomes_of_a_secret_when_a_target_is_disconnected(
