@@ -22,7 +22,14 @@ from environments_app.models import GroupMember, Membership, Role, SamlGroupMapp
 from environments_app.tests.cast import Cast
 from sync_app.backends.registry import BACKENDS
 
-_APPS: Final = {"audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"}
+_APPS: Final = {
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "operations_app",
+    "keeper_project",
+}
 
 # What an administrator may do besides looking. Nobody else gets in at all.
 ACTS: Final[dict[str, set[str]]] = {

@@ -81,6 +81,11 @@ def failed(data: Path) -> list[tuple[int, str]]:
     )
 
 
+def unhealthy(served: Served) -> set[str]:
+    checks = json.loads(served.get("/readyz")[1])["checks"]
+    return {check["name"] for check in checks if not check["ok"]}
+
+
 def status(served: Served) -> str:
     said: str = json.loads(served.get("/readyz")[1])["status"]
     return said
@@ -153,7 +158,8 @@ def test_the_heartbeat_and_checkpoints_go_on_while_everything_else_waits(
             assert (
                 rows(data, "SELECT 1 FROM sync_app_run WHERE state != 'running' AND state != 'queued'") == []
             )
-            assert status(served) == "ok"
+            # The check of the mail server says that it gives no whole answer.
+            assert unhealthy(served) <= {"systems"}
             # Otherwise the worker would be stopped only when its patience with what it has begun is over.
             slow.leave()
             mail.leave()
