@@ -207,6 +207,14 @@ def sink_lags(tmp_path: Path, settings: Settings) -> None:
     state.cursors.update(sequence=1)
 
 
+def sink_lacks_a_stream(tmp_path: Path, settings: Settings) -> None:
+    """It has begun, and a stream that was opened since then was not given to it yet."""
+    settings.KEEPER_EVENT_SINKS = [f"file:{tmp_path / 'events'}"]
+    state = SinkState.objects.create(name=event_sinks()[0].name)
+    begin_events(state)
+    state.cursors.filter(stream=STREAM).delete()
+
+
 def no_sink(tmp_path: Path, settings: Settings) -> None:
     settings.KEEPER_AUDIT_SINKS = []
 
@@ -224,7 +232,9 @@ def folder_in_the_way(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "archive").write_text("a file")
 
 
-@pytest.mark.parametrize("fault", [sink_down, sink_lags, no_sink, damaged, bundle_there, folder_in_the_way])
+@pytest.mark.parametrize(
+    "fault", [sink_down, sink_lags, sink_lacks_a_stream, no_sink, damaged, bundle_there, folder_in_the_way]
+)
 def test_nothing_goes_that_is_not_covered_sound_and_sealed(
     archive: Path, settings: Settings, fault: Callable[[Path, Settings], None]
 ) -> None:

@@ -118,6 +118,19 @@ def test_who_took_an_administrators_account_over_is_not_two_people(protected: Ca
     assert may(cast, other, wants_in(cast, cast.root))
 
 
+def test_a_manager_who_restored_an_account_does_not_confirm_it(protected: Cast) -> None:
+    """They chose its password, and would be both people of a change."""
+    cast = protected
+    accounts.update_user(actor=host(), user=cast.alice, role="admin")
+    alice, bob = cast.principal(cast.alice), cast.bob
+    accounts.restore_account(actor=alice, user=bob, role="user", password=NEW)
+    choose_password(bob)
+    assert cast.alice.uuid in CustodyGraph().behind(bob.uuid, environment=cast.production)
+    since = User.objects.get(pk=bob.pk).suspended_at
+    with pytest.raises(Conflict, match="both people"):
+        suspensions.confirm_account(actor=alice, environment=cast.production, user=bob, since=since)
+
+
 def test_a_change_that_lets_nobody_sign_in_counts_for_nothing(protected: Cast) -> None:
     other = administrator(host(), "other")
     root = protected.principal(protected.root)

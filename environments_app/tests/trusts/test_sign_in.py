@@ -96,6 +96,15 @@ def test_other_reasons_are_counted_too(cast: Cast) -> None:
     assert refusal(ISSUER.sign(), address="10.1.2.3") == "trust-forged"
 
 
+def test_its_token_opens_nothing_from_outside_the_networks_of_the_trust(cast: Cast) -> None:
+    make_trust(cast, ISSUER, cidrs=["10.0.0.0/8"])
+    entered = enter(ISSUER.sign(), address="10.1.2.3")
+    assert authenticate(entered.text, address="10.9.9.9").grants
+    with pytest.raises(BadToken) as refused:
+        authenticate(entered.text, address=HERE)
+    assert refused.value.reason == "token-from-elsewhere"
+
+
 def test_the_page_shows_what_a_token_of_the_issuer_failed(cast: Cast) -> None:
     trust = make_trust(cast, ISSUER)
     refusal("x.y.z")

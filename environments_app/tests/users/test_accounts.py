@@ -2,13 +2,15 @@ import json
 from collections.abc import Callable
 
 import pytest
+from django.test import Client
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, NameInUse, Tampered
-from environments_app.models import User
+from environments_app.models import PersonalToken, Session, User
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
+from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
 
 Events = Callable[..., list[AuditEvent]]
@@ -120,6 +122,20 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     assert cast.principal(cast.bob).grants == ()
     choose_password(stored)
     assert len(cast.principal(cast.bob).grants) == 1
+
+
+def test_restoring_an_account_ends_what_was_opened_with_it(
+    cast: Cast, client: Client, sql: Callable[..., None]
+) -> None:
+    """Whoever edited the account may have signed in with it, and issued tokens."""
+    issue_personal(actor=cast.principal(cast.bob), name="laptop")
+    client.force_login(cast.bob)
+    assert Session.objects.filter(user=cast.bob).exists()
+    sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
+    forged = User.objects.get(pk=cast.bob.pk)
+    accounts.restore_account(actor=cast.principal(cast.root), user=forged, role="user", password=NEW)
+    assert not Session.objects.filter(user=cast.bob).exists()
+    assert not PersonalToken.objects.filter(user=cast.bob, revoked_at=None).exists()
 
 
 def test_nobody_is_called_as_keeper_itself(cast: Cast) -> None:

@@ -111,13 +111,17 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Non
     monkeypatch.setattr(data, "stored_form", then)
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("POST", {"cas": 1}), ("PATCH", {"cas": 1}), ("PATCH", {})],
+    ids=["POST", "PATCH", "PATCH of what it has read"],
+)
 def test_a_write_between_the_check_of_cas_and_the_store_is_not_overwritten(
-    cast: Cast, ask: Ask, monkeypatch: pytest.MonkeyPatch, method: str
+    cast: Cast, ask: Ask, monkeypatch: pytest.MonkeyPatch, method: str, options: dict[str, int]
 ) -> None:
     secret = keep(cast, "app/db", value="one")
     meanwhile(monkeypatch, lambda: change(cast, secret, value="of another"))
-    status, body = of_keeper(ask)(method, "secret/data/app/db", write("lost", cas=1))
+    status, body = of_keeper(ask)(method, "secret/data/app/db", write("lost", **options))
     assert (status, body["errors"]) == (400, [values.CAS_DIFFERS])
     assert of_keeper(ask)("GET", "secret/data/app/db", None)[1]["data"]["data"] == {"value": "of another"}
 

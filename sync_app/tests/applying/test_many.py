@@ -16,6 +16,7 @@ from sync_app.backends.observations import MARK_KEYS, SecretMetadata
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
+from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
@@ -259,3 +260,25 @@ def test_who_loses_the_right_under_way_writes_no_further_batch(
     # What was under way has happened, and is known to have.
     assert sum(stage.theirs(name) == "second" for name in NAMES) == 5
     assert PlanItem.objects.filter(plan=plan, state="done").count() == 5
+
+
+def test_a_target_that_is_paused_under_way_gets_no_further_batch(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(stage)
+    start = Batch.dispatch
+
+    def start_and_pause(batch: Batch) -> None:
+        start(batch)
+        targets.pause(actor=stage.alice, target=stage.fresh())
+
+    monkeypatch.setattr(Batch, "dispatch", start_and_pause)
+    run = applied(stage, plan)
+    assert (run.state, run.error) == ("queued", "paused")
+    assert sum(stage.theirs(name) == "second" for name in NAMES) == 5
+    monkeypatch.setattr(Batch, "dispatch", start)
+    targets.resume(actor=stage.alice, target=stage.fresh())
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    again = runs_runner.execute(run.pk)
+    assert again is not None
+    assert (again.state, again.finished) == ("done", NUMBER)

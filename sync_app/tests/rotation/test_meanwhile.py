@@ -12,7 +12,7 @@ from django.utils import timezone
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.errors import Tampered
 from environments_app.tests.cast import Cast
-from secrets_app.errors import StaleVersion
+from secrets_app.errors import ManagedValue, StaleVersion
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, write
 from sync_app.domain.rotation_state import FOLLOWS, Slot, Step
@@ -353,6 +353,18 @@ def test_a_value_is_not_written_under_a_policy_that_changed_meanwhile(cast: Cast
     second = write_guard.guard_write(actor=alice, secret=stored(secret), value="by hand")
     with transaction.atomic():
         second()
+
+
+def test_a_value_is_not_written_beside_a_rotation_that_began_meanwhile(cast: Cast, answers: Answers) -> None:
+    secret = made_secret(cast, GeneratedWorld())
+    policy = made_policy(cast, GeneratedWorld(), secret=secret)
+    answers(LoginAnswer.ACCEPTED)
+    confirm = write_guard.guard_write(
+        actor=cast.principal(cast.alice), secret=stored(secret), value="by hand"
+    )
+    asked(cast, policy)
+    with pytest.raises(ManagedValue, match="has not ended"), transaction.atomic():
+        confirm()
 
 
 @pytest.mark.parametrize("changed", ["version", "settings"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from io import StringIO
 from itertools import chain
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -21,7 +22,9 @@ from audit_app.queries import search_index
 from audit_app.queries.search import find
 from audit_app.verification.stream_verifier import verify
 from environments_app.authorization.principals import user_principal
-from environments_app.models import Membership, ServiceToken, Session, User
+from environments_app.models import Delivery, DeliveryState, Membership, ServiceToken, Session, User
+from environments_app.notifications.recipients import add_recipient
+from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from keeper_project.backup import restore as backup_restore
@@ -149,6 +152,20 @@ def test_what_acts_is_suspended_until_it_is_released_one_by_one(
     with pytest.raises(CommandError, match="does not wait"):
         call_command("release", "service-token", str(token.uuid))
     assert problems() == []
+
+
+@every_database
+def test_what_waited_to_be_sent_is_not_sent_after_it(cast: Cast, settings: Settings, tmp_path: Path) -> None:
+    """It is as old as the backup, and the original has sent it."""
+    settings.EMAIL_HOST = "mail.example"
+    add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="team@example.com")
+    raise_alert(kind="drill", about=uuid4(), environment=cast.development, subject="development: a drill")
+    waiting = Delivery.objects.filter(state=DeliveryState.WAITING)
+    assert waiting.exists()
+    restore(back_up(actor=OPERATOR, path=tmp_path / "made.kbk").path, replace=True)
+    assert not waiting.exists()
+    told = Delivery.objects.values_list("state", "error").distinct()
+    assert list(told) == [(DeliveryState.FAILED, "not sent: it was restored from a backup")]
 
 
 @every_database
