@@ -381,6 +381,20 @@ def test_an_idle_login_is_not_changed_for_a_value_or_settings_of_before(cast: Ca
 # --- The steps --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("answer", [LoginAnswer.REFUSED, LoginAnswer.UNKNOWN])
+def test_a_value_that_logs_in_no_more_when_its_turn_comes_is_not_served(
+    cast: Cast, answers: Answers, monkeypatch: pytest.MonkeyPatch, answer: LoginAnswer
+) -> None:
+    secret = made_secret(cast, GeneratedWorld())
+    policy = made_policy(cast, GeneratedWorld(), secret=secret)
+    answers(LoginAnswer.ACCEPTED)
+    row = paused_after(asked(cast, policy), Step.PROMOTE, monkeypatch)
+    before = stages(cast, secret)
+    answers(answer)
+    assert worked(row).step == Step.PROMOTE
+    assert stages(cast, secret) == before
+
+
 @pytest.mark.parametrize("step", [Step.SET, Step.TEST, Step.PROMOTE])
 @pytest.mark.parametrize("number", [None, 99])
 def test_a_value_that_was_not_the_staged_one_is_neither_set_nor_served(
