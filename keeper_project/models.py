@@ -97,8 +97,8 @@ class BackupRequest(models.Model):
 class ScheduledTask(models.Model):
     """How a scheduled task last ended, and a person's request to run it now.
 
-    The row decides nothing but when a task runs: beat starts from it, a run does what is due, and a request
-    sends only a task of the settings' schedule.
+    The row decides nothing: a run does what is due, and a request sends only a task of the settings'
+    schedule.
     """
 
     task = models.CharField(max_length=100, unique=True, help_text="Name of the scheduled task.")

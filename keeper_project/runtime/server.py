@@ -172,7 +172,7 @@ class Beat(threading.Thread):
         self.service.stop()
 
     def stop(self) -> None:
-        """Wait until it sends nothing any more."""
+        """Wait until it has stored when each task was last sent."""
         self.ask_to_stop()
         self.join()
 

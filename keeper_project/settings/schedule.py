@@ -6,7 +6,7 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from keeper_project.settings.installation import CELERY_BROKER_URL
+from keeper_project.settings.installation import CELERY_BROKER_URL, KEEPER_DATA_DIR
 
 # Without a broker, the worker of `keeper run` keeps messages in its own memory, where no other process
 # reaches them: it looks for rows that are due each second instead.
@@ -41,6 +41,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "keeper_project.runtime.worker.celery_programs:Schedule"
+CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 
 
 def _entry(task: str, schedule: float | crontab, *, expires: int | None = None) -> dict[str, Any]:

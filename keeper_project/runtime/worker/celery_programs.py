@@ -1,24 +1,25 @@
 """Celery's worker and beat as Keeper runs them: their output is a line of the log, or suppressed."""
 
+import errno
 import logging
+import os
+import shutil
 import sys
 import warnings
-from datetime import datetime, timedelta
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import django
 from celery.apps import beat, worker
-from celery.beat import Scheduler
+from celery.beat import PersistentScheduler
 from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 from django.core import checks
-from django.db import Error as DatabaseProblem
-from django.db import connection
-from django.utils import timezone
 
 logger = logging.getLogger(__name__)
-# Each entry of the schedule is due within this time.
-_NEVER: Final = timedelta(days=1)
+# What its file takes, several times.
+_ROOM_BYTES: Final = 256 * 1024
 _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
 
 
@@ -57,35 +58,58 @@ class Beat(beat.Beat):
         super().__init__(*given, **(options | {"quiet": True}))
 
 
-class Schedule(Scheduler):
-    """Beat's schedule, which begins at the last runs that the database has.
+class Schedule(PersistentScheduler):
+    """Beat's schedule; where the disk takes no file, only memory holds when each task was last sent."""
 
-    The scheduler that Celery takes by default keeps them in a file of pickles.
-    """
+    # The stubs leave these out.
+    _store: Any
+    schedule_filename: str
 
     def setup_schedule(self) -> None:
-        """Send at once what became due while no beat ran, or never ran."""
-        super().setup_schedule()
-        known, now = _last_runs(), timezone.now()
-        for entry in self.schedule.values():
-            # A clock that was ahead must not hold a task off.
-            entry.last_run_at = min(known.get(str(entry.task), now - _NEVER), now)
+        """Load the schedule, from an empty one in memory if there is no room for its file."""
+        try:
+            super().setup_schedule()
+        except OSError as error:
+            logger.warning("beat's schedule is not stored: %s", type(error).__name__, extra={"cause": error})
+            if self._store is not None:
+                # It would be stored once more where it is collected.
+                self._store.cache.clear()
+            self.persistence = Unstored  # type: ignore[assignment]  # of a module it needs `open` alone
+            super().setup_schedule()
+
+    def sync(self) -> None:
+        """Store it, or leave that to the next time."""
+        try:
+            super().sync()
+        except OSError:
+            # The shelf forgets that it keeps what it has handed out.
+            self._store.writeback = True
+
+    def close(self) -> None:
+        """Store it a last time."""
+        with suppress(OSError):
+            super().close()
+
+    def _destroy_open_corrupted_schedule(self, exc: Exception) -> Any:
+        """Replace a damaged file, but leave one that a full disk does not let Celery open."""
+        if shutil.disk_usage(Path(self.schedule_filename).parent).free < _ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+        return super()._destroy_open_corrupted_schedule(exc)  # type: ignore[misc]  # stubs
 
 
-def _last_runs() -> dict[str, datetime]:
-    """Return when each task last began, as far as the database answers."""
-    # Django's models, which this module may be loaded before.
-    from keeper_project.models import ScheduledTask  # noqa: PLC0415
+class Unstored(dict[str, Any]):
+    """A shelf (`shelve`) without a file."""
 
-    try:
-        rows = ScheduledTask.objects.filter(started_at__isnull=False).values_list("task", "started_at")
-        return {task: at for task, at in rows if at}
-    except DatabaseProblem as problem:
-        logger.warning("the last runs are not known: %s", type(problem).__name__, extra={"cause": problem})
-        return {}
-    finally:
-        # Beat asks the database nothing else.
-        connection.close()
+    @classmethod
+    def open(cls, _path: str, *, writeback: bool) -> "Unstored":  # noqa: ARG003 - the signature of shelve.open
+        """Return an empty one."""
+        return cls()
+
+    def sync(self) -> None:
+        """Store nothing."""
+
+    def close(self) -> None:
+        """Store nothing."""
 
 
 def _require_broker() -> None:

@@ -3,20 +3,15 @@
 import os
 import threading
 from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import shared_task
 from celery.worker import state
-from django.db import OperationalError
-from django.utils import timezone
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
-from keeper_project.models import ScheduledTask
-from keeper_project.runtime.worker import celery_programs, worker_end
+from keeper_project.runtime.worker import worker_end
 
 
 @pytest.fixture(autouse=True)
@@ -88,54 +83,3 @@ def test_a_program_whose_settings_keeper_run_refuses_does_not_start(
     settings.KEEPER_EMBEDDED_WORKER, settings.SECRET_KEY = False, "change-me"
     with pytest.raises(SystemExit, match=r"^keeper\.E002: SECRET_KEY is short"):
         make()
-
-
-DAILY, HOURLY, OFTEN = "clear-sessions", "send-digests", "sweep"
-
-
-def beats() -> dict[str, Any]:
-    """Return the schedule of a beat that starts now, by the names of its entries."""
-    return dict(celery_programs.Schedule(app).schedule)
-
-
-def ran(name: str, ago: timedelta) -> None:
-    """Store when the task of an entry last began."""
-    task = app.conf.beat_schedule[name]["task"]
-    ScheduledTask.objects.update_or_create(task=task, defaults={"started_at": timezone.now() - ago})
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_became_due_while_no_beat_ran_is_sent_at_once() -> None:
-    for name, ago in ((DAILY, timedelta(hours=25)), (HOURLY, timedelta(minutes=61)), (OFTEN, timedelta(0))):
-        ran(name, ago)
-    found = beats()
-    assert [found[name].is_due().is_due for name in (DAILY, HOURLY, OFTEN)] == [True, True, False]
-    # A beat that starts anew more often than that does not begin the day, or the minute, anew.
-    ran(DAILY, timedelta(hours=2))
-    ran(OFTEN, timedelta(seconds=50))
-    found = beats()
-    assert timezone.now() - found[DAILY].last_run_at > timedelta(hours=1)
-    assert found[OFTEN].is_due().next <= 11
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_never_ran_is_due_and_what_ran_in_the_future_ran_now() -> None:
-    ran(HOURLY, timedelta(days=-400))
-    found = beats()
-    assert all(entry.is_due().is_due for name, entry in found.items() if name != HOURLY)
-    assert found[HOURLY].last_run_at <= timezone.now()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_schedule_needs_no_database_and_no_file(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    def away(**_given: object) -> None:
-        raise OperationalError("no such table")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ScheduledTask.objects, "filter", away)
-    found = beats()
-    assert found.keys() == app.conf.beat_schedule.keys()
-    assert "the last runs are not known: OperationalError" in caplog.text
-    assert not list(tmp_path.iterdir())

@@ -42,7 +42,8 @@ def serve(workers: int, beats: int, lease_seconds: float) -> dict[str, Any]:
     for number in range(workers):
         _start(f"worker {number}", [*WORKER, *ALONE, "--hostname", f"worker{number}@test"], app.worker_main)
     for number in range(beats):
-        _start(f"beat {number}", ["beat", "--loglevel", "WARNING"], app.start)
+        schedule = str(Path(settings.KEEPER_DATA_DIR) / f"beat{number}")
+        _start(f"beat {number}", ["beat", "--schedule", schedule, "--loglevel", "WARNING"], app.start)
     return {}
 
 
