@@ -48,6 +48,20 @@ def stored_in(page: Page) -> str:
     return f"{page.evaluate(kept)} {page.evaluate('caches.keys().then(JSON.stringify)')} {page.context.cookies()}"
 
 
+@pytest.fixture(autouse=True)
+def _polls_meet_the_end(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll of the page may come while the session is over, or while the test ends it: 401, or 503 for a lock."""
+    opened = visitor.open
+
+    def open_and_expect(*args: Any, **options: Any) -> Page:
+        page = opened(*args, **options)
+        visitor.watch(page).expect("401")
+        visitor.watch(page).expect("503")
+        return page
+
+    monkeypatch.setattr(visitor, "open", open_and_expect)
+
+
 @SIZES
 def test_an_edit_is_saved_after_signing_in_again(
     visitor: Visitor, cast: Cast, secret: Make, phone: bool
