@@ -31,6 +31,8 @@ COPY audit_app audit_app
 COPY environments_app environments_app
 COPY secrets_app secrets_app
 COPY sync_app sync_app
+COPY gateway_app gateway_app
+COPY operations_app operations_app
 COPY keeper_project keeper_project
 COPY client/kpr client/kpr
 COPY static static

@@ -27,7 +27,7 @@ HELM := $(VENV)/kubernetes/installed
 ENGINES := $(VENV)/.stamp-engines
 
 SERVERS := $(BIN)/python -m tests.servers --
-PACKAGES := core audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks client manage.py
+PACKAGES := core audit_app environments_app secrets_app sync_app gateway_app operations_app keeper_project tests tools benchmarks client manage.py
 # Settings make an installation's keys where KEEPER_DATA_DIR says; checking code leaves none here.
 SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEEPER_DATA_DIR="$$scratch" KEEPER_TLS=false &&
 
@@ -115,6 +115,7 @@ lint: $(DEV) ## Ruff's rules and format, the direction of imports
 .PHONY: docs
 docs: $(DEV) ## Write .env.example and the tables of docs/configuration.md from the settings
 	@$(SCRATCH) unset KEEPER_TLS; $(BIN)/python -m tools.configuration_reference --write
+	@$(BIN)/python -m tools.packages_page
 
 .PHONY: format
 format: $(DEV) ## Rewrite the code in the house's format
@@ -163,7 +164,7 @@ soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each K
 client: $(DEV) ## Build kpr: a wheel and a zipapp in client/dist, and try both; write its reference into docs/kpr.md
 	@PYTHONPATH=client $(BIN)/python -m kpr.cli.reference docs/kpr.md
 	@rm -rf client/dist && $(UV) build --quiet --wheel --out-dir client/dist client && rm -rf client/build client/*.egg-info
-	@$(BIN)/python -c 'import sys; from keeper_project.views.client_download import zipapp; sys.stdout.buffer.write(zipapp())' \
+	@$(BIN)/python -c 'import sys; from operations_app.views.client_download import zipapp; sys.stdout.buffer.write(zipapp())' \
 		>client/dist/kpr.pyz && chmod 755 client/dist/kpr.pyz
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 		$(BIN)/uv venv --quiet "$$scratch/try" && \

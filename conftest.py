@@ -21,16 +21,16 @@ from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
 from pytest_django import DjangoDbBlocker
 
-from audit_app.interfaces import nudges
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
+from core import workers
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
-from secrets_app.persistence import environment_snapshot
+from secrets_app.rows import environment_snapshot
 from tests import bytecode, page_context, requests_under_way
 from tests.template import Template, make_template, put_back, stored_tables
 
@@ -91,13 +91,13 @@ SLOWEST = (
     "tests/operation/test_stop_under_load.py",
     "tests/browser/sign_in/test_single_sign_on.py",
     "sync_app/tests/rotators/test_contract.py",
-    "keeper_project/tests/kv2/test_clients.py",
+    "gateway_app/tests/kv2/test_clients.py",
     "tests/operation/test_soak.py",
     "client/kpr/tests/running/test_run.py",
     "sync_app/tests/applying/ownership/test_ownership_lost.py",
     "sync_app/tests/applying/vault/test_numbers_used_again.py",
-    "secrets_app/tests/keys/migration/test_rollback_kms.py",
-    "secrets_app/tests/keys/migration/test_killed.py",
+    "secrets_app/tests/key_operations/migration/test_rollback_kms.py",
+    "secrets_app/tests/key_operations/migration/test_killed.py",
     "sync_app/tests/rotation/processes/test_workers.py",
     "tests/database/test_query_plans.py",
     "tests/browser/secrets/test_secret_list.py",
@@ -116,17 +116,17 @@ SLOWEST = (
     "sync_app/tests/applying/decisions/test_staged_choices.py",
     "sync_app/tests/views/test_acting.py",
     "sync_app/tests/rotation/emergency/test_restored.py",
-    "keeper_project/tests/aws/test_clients.py",
+    "gateway_app/tests/aws/test_clients.py",
     "sync_app/tests/applying/vault/test_strangers_in_vault.py",
-    "keeper_project/tests/health/test_environment_keys.py",
+    "operations_app/tests/health/test_environment_keys.py",
     "keeper_project/tests/management/commands/test_reset_db.py",
     "tests/distribution/test_servers.py",
     "tests/people/test_stale_sessions.py",
     "sync_app/tests/rotation/processes/test_mishaps.py",
     "sync_app/tests/applying/recovery/test_incidents.py",
-    "secrets_app/tests/keys/migration/test_migrate_to_kms.py",
+    "secrets_app/tests/key_operations/migration/test_migrate_to_kms.py",
     "tests/distribution/test_demo.py",
-    "keeper_project/tests/backup/restoring/test_restore.py",
+    "operations_app/tests/backup/restoring/test_restore.py",
     "sync_app/tests/rotators/test_rogues.py",
     "tests/browser/test_early.py",
     "sync_app/tests/applying/processes/test_flushed.py",
@@ -279,7 +279,7 @@ def _forget() -> None:
     forget_provider()
     cache.clear()
     # A broker that a test took away is left alone for a while.
-    nudges.broker_calls.cache_clear()
+    workers.broker_calls.cache_clear()
     # What the tests of before sent to the embedded worker, which is none of this one.
     MemoryChannel.queues.clear()
 
@@ -359,7 +359,7 @@ def module_cast(_templates: dict[bool, Template], django_db_blocker: DjangoDbBlo
 def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all that a test does happen within one minute, by which refusals are counted."""
     now = timezone.now().replace(second=30)
-    monkeypatch.setattr("audit_app.network.refusal_limiter.timezone", SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr("audit_app.recording.refusals.timezone", SimpleNamespace(now=lambda: now))
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ from django.db import models
 from django.http import HttpRequest
 from django.urls import reverse
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
-from audit_app.admin_pages.filters import EventPeriodFilter, ObjectFilter, OutcomeFilter, period_of
+from audit_app.admin_pages.filters import Attention, EventPeriodFilter, ObjectFilter, OutcomeFilter, period_of
 from audit_app.events.action_labels import action_name
 from audit_app.events.actions import Action
-from audit_app.interfaces.access_policy import trail_policy, viewer_of
+from audit_app.interfaces import trail_policy, viewer_of
 from audit_app.models import (
     AuditEvent,
     Checkpoint,
@@ -33,7 +32,7 @@ from audit_app.models import (
 from audit_app.queries import search_index
 from audit_app.queries.access_log import record_view
 from audit_app.queries.search import matching
-from audit_app.verification.neighbourhood import neighbourhood
+from audit_app.verification.stream_verifier import neighbourhood
 
 
 @admin.register(AuditEvent)

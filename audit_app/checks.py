@@ -10,10 +10,10 @@ from django.utils.module_loading import import_string
 
 from audit_app.errors import BadSink
 from audit_app.integrity.config_history import exposed_fields
-from audit_app.network.client_address import networks
-from audit_app.network.outbound import allowed_networks
 from audit_app.retention.prune import MINIMUM_DAYS
 from audit_app.sinks.registry import checkpoint_sinks, event_sinks
+from core.network.client_address import networks
+from core.network.outbound import allowed_networks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})

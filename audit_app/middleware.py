@@ -9,7 +9,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 
 from audit_app.integrity.config_history import request_in_history
-from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy
+from core.network.client_address import client_address, forwarded_name, is_trusted_proxy
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

@@ -8,13 +8,12 @@ from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
 from audit_app.checkpoints.schedule import anchor_trail, sign_trail
-from audit_app.interfaces.nudges import nudge
-from audit_app.interfaces.worker_slots import part, slot, work_alone
-from audit_app.network.refusal_limiter import record_due
 from audit_app.queries import search_index
+from audit_app.recording.refusals import record_due
 from audit_app.retention.schedule import prune_if_due
 from audit_app.sinks import delivery
 from core.errors import KeeperError
+from core.workers import nudge, part, slot, work_alone
 
 DELIVER_CHECKPOINTS: Final = "audit_app.tasks.deliver_checkpoints"
 _PRUNE: Final = "audit_app.tasks.prune_trail"

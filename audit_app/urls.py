@@ -3,7 +3,7 @@
 from django.urls import path
 
 from audit_app import views
-from audit_app.api.events import EventItemsView, EventListView
+from audit_app.api import EventItemsView, EventListView
 
 API = [
     path("events", EventListView.as_view(), name="api-events"),

@@ -16,20 +16,20 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.hash_chain import listed_entry
 from audit_app.events import action_labels, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.interfaces.access_policy import trail_policy, viewer_of
+from audit_app.interfaces import trail_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.models.saved_view import MAX_QUERY
-from audit_app.pagination import KeysetPagination
 from audit_app.queries import event_export, saved_views, search, search_index
 from audit_app.queries.access_log import record_export, record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
+from core.canonical_json import parsed_details
+from core.pagination import KeysetPagination
 
 # How many versions of a manifest a page shows.
 SHOWN: Final = 500

@@ -143,7 +143,7 @@ def main() -> None:
     # Standard output is the answer; what is logged goes to the file alone.
     answer, sys.stdout = sys.stdout, sys.stderr
     django.setup()
-    from audit_app.interfaces.keyring import keyring
+    from audit_app.interfaces import keyring
 
     keyring().open_all()
     name, *arguments = sys.argv[1:]

@@ -9,12 +9,12 @@ from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.access_requests import decisions
-from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
 from environments_app.approvals.group_members import REACHES
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalVoid
+from environments_app.interfaces import ApprovalExecutor, ExecutionResult
 from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, Trust, User
 from environments_app.saml import group_mapping
 from environments_app.tokens import rotation as tokens_rotation

@@ -6,8 +6,8 @@ from typing import Final
 from celery import shared_task
 from django.conf import settings
 
-from audit_app.interfaces.nudges import nudge
-from audit_app.interfaces.worker_slots import part, slot
+from core.workers import nudge, part, slot
+from environments_app import operator_jobs
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying
@@ -15,7 +15,6 @@ from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications.service import deliver_due
-from environments_app.operator_jobs import audit_log
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
@@ -93,9 +92,9 @@ def end_sessions_of_other_clocks() -> None:
     end_impossible_sessions()
 
 
-@shared_task(name=audit_log.RUN)
+@shared_task(name=operator_jobs.RUN)
 def run_audit_jobs() -> None:
     """Carry out the verifications and previews of the audit log that people asked for."""
     with slot("audit-jobs") as is_free:
         if is_free:
-            audit_log.run()
+            operator_jobs.run()

@@ -5,26 +5,26 @@ from django.urls import path
 from environments_app.api import access as access_api
 from environments_app.api import access_requests as access_requests_api
 from environments_app.api import approvals as approvals_api
-from environments_app.api import audit_trail as audit_trail_api
+from environments_app.api import audit_log as audit_trail_api
 from environments_app.api import device as device_api
 from environments_app.api import environments as environments_api
 from environments_app.api import recipients as recipients_api
 from environments_app.api import trusts as trusts_api
 from environments_app.saml import endpoints as saml
 from environments_app.views import access as access_views
+from environments_app.views import access as memberships_views
 from environments_app.views import access_requests as access_requests_views
 from environments_app.views import approvals as approvals_views
-from environments_app.views import audit_trail as audit_trail_views
+from environments_app.views import audit_log as audit_trail_views
 from environments_app.views import environments as pages
-from environments_app.views import memberships as memberships_views
 from environments_app.views import people as people_views
+from environments_app.views import profile as profile_views
+from environments_app.views import second_factor as second_factor_views
+from environments_app.views import sessions as sessions_views
+from environments_app.views import sign_in as password_links_views
+from environments_app.views import sign_in as sign_in_views
 from environments_app.views import tokens as tokens_views
-from environments_app.views.account import profile as profile_views
-from environments_app.views.account import second_factor as second_factor_views
-from environments_app.views.account import sessions as sessions_views
-from environments_app.views.account import sign_in as sign_in_views
-from environments_app.views.recovery import password_links as password_links_views
-from environments_app.views.workloads import trusts as trusts_views
+from environments_app.views import trusts as trusts_views
 
 _ENVIRONMENT = "environments/<str:environment>"
 _REQUEST = "access-requests/<int:id>"

@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 
-from keeper_project.config.left_out import load_without
+from keeper_project.left_out import load_without
 
 # The schema of the API needs the test client, which looks for drivers and for what renders; the AWS SDK
 # takes TLS from Python.
@@ -26,4 +26,4 @@ class KeeperAdminConfig(admin_apps.AdminConfig):
     """Django's admin with Keeper's site."""
 
     default = False
-    default_site = "keeper_project.admin_site.site.KeeperAdminSite"
+    default_site = "operations_app.admin_site.site.KeeperAdminSite"

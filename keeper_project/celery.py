@@ -39,7 +39,7 @@ class ContainedTask(Task[Any, Any]):
         if self.request.called_directly:
             return self._contained(*arguments, **options)
         # Needs Django's models, which this module is loaded before.
-        from keeper_project.operations.schedule_runs import noted  # noqa: PLC0415
+        from operations_app.system.schedules import noted  # noqa: PLC0415
 
         with noted(self.name):
             return self._contained(*arguments, **options)

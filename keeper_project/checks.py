@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from keeper_project.config.startup_checks import missing, renamed, unread
+from keeper_project.startup import missing, renamed, unread
 
 KEY_CHARACTERS: Final = 32
 KEY_VARIETY: Final = 8

@@ -5,22 +5,21 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from audit_app import urls as audit
 from environments_app import urls as environments
-from environments_app.admin import login as admin_login
-from environments_app.views.account.sign_in import sign_out
-from keeper_project.api.reference import ApiReferenceView, ApiSchemaView
-from keeper_project.api.reports import ReportListView, ReportView
-from keeper_project.api.version import ServerVersionView
-from keeper_project.health.service import healthz, readyz
+from environments_app.views.sign_in import sign_out
+from keeper_project.api import ApiReferenceView, ApiSchemaView, ServerVersionView
 from keeper_project.observability.metrics import metrics
-from keeper_project.views import admin_audit, admin_keys, admin_system
-from keeper_project.views import backups as backups_views
-from keeper_project.views import inbox as notice_pages
-from keeper_project.views import reports as reports_views
-from keeper_project.views.activity_charts import activity_charts
-from keeper_project.views.client_download import client, client_checksum
-from keeper_project.views.dashboard import dashboard
-from keeper_project.views.health import health as health_page
-from keeper_project.views.operations import operations
+from operations_app.admin_site import site as admin_login
+from operations_app.api import ReportListView, ReportView
+from operations_app.health.service import healthz, readyz
+from operations_app.views import audit as admin_audit
+from operations_app.views import backups as backups_views
+from operations_app.views import inbox as notice_pages
+from operations_app.views import keys, system
+from operations_app.views import reports as reports_views
+from operations_app.views.client_download import client, client_checksum
+from operations_app.views.dashboard import activity_charts, dashboard
+from operations_app.views.system import health as health_page
+from operations_app.views.system import operations
 from secrets_app import urls as secrets
 from sync_app import urls as sync
 
@@ -44,8 +43,8 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     # First: a program's request is not compared with the address of each page.
     path("api/", include(api)),
-    path("vault/", include("keeper_project.kv2.urls")),
-    path("", include("keeper_project.aws.urls")),
+    path("vault/", include("gateway_app.kv2.urls")),
+    path("", include("gateway_app.aws.urls")),
     path("", dashboard, name="dashboard"),
     path("activity/charts", activity_charts, name="activity-charts"),
     path("notifications", notice_pages.notices, name="notices"),
@@ -70,12 +69,12 @@ urlpatterns = [
     path("admin/logout/", sign_out),
     path("admin/password_change/", admin_login.absent),
     path("admin/password_change/done/", admin_login.absent),
-    path("admin/keys/", admin.site.admin_view(admin_keys.keys), name="admin-keys"),
-    path("admin/keys/new", admin.site.admin_view(admin_keys.key_job_new), name="admin-key-job-new"),
-    path("admin/keys/jobs/<int:pk>", admin.site.admin_view(admin_keys.key_job), name="admin-key-job"),
+    path("admin/keys/", admin.site.admin_view(keys.keys), name="admin-keys"),
+    path("admin/keys/new", admin.site.admin_view(keys.key_job_new), name="admin-key-job-new"),
+    path("admin/keys/jobs/<int:pk>", admin.site.admin_view(keys.key_job), name="admin-key-job"),
     path("admin/audit/", admin.site.admin_view(admin_audit.audit), name="admin-audit"),
     path("admin/audit/jobs/<int:pk>", admin.site.admin_view(admin_audit.audit_job), name="admin-audit-job"),
-    path("admin/system/", admin.site.admin_view(admin_system.system), name="admin-system"),
+    path("admin/system/", admin.site.admin_view(system.system), name="admin-system"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("kpr.pyz", client, name="client"),

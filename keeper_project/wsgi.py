@@ -20,13 +20,11 @@ if settings.KEEPER_TRACES_URL:
 _answer = get_wsgi_application()
 
 # These read the models, which the line above has loaded.
-from keeper_project.aws.recorded_read import aws_read  # noqa: E402
-from keeper_project.http.list_polls import list_poll  # noqa: E402
-from keeper_project.http.plain_list import PlainLists  # noqa: E402
-from keeper_project.http.recorded_read import RecordedReads  # noqa: E402
-from keeper_project.http.rest import rest_read  # noqa: E402
-from keeper_project.kv2.recorded_read import kv2_read  # noqa: E402
-from secrets_app.read_engine.engine import read_engine  # noqa: E402
+from gateway_app.aws.lane import aws_read  # noqa: E402
+from gateway_app.engine.client import read_engine  # noqa: E402
+from gateway_app.kv2.lane import kv2_read  # noqa: E402
+from gateway_app.lanes import RecordedReads  # noqa: E402
+from gateway_app.rest import PlainLists, list_poll, rest_read  # noqa: E402
 
 # A traced request goes through Django, which makes the span that those of its statements belong to.
 _plain_lists = None if settings.KEEPER_TRACES_URL else PlainLists(close_old_connections)

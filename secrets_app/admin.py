@@ -10,10 +10,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
-from audit_app.admin_pages.columns import state, yes_no
-from audit_app.admin_pages.filters import period_of
+from audit_app.admin_pages.filters import Attention, period_of
+from audit_app.admin_pages.lists import state, yes_no
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import WriteOnlyTextarea
 from environments_app.authentication.drf import principal_of
@@ -39,8 +38,8 @@ from secrets_app.models import (
     Webhook,
     WrappingKey,
 )
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
+from secrets_app.types.registry import SecretType
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Secret]

@@ -8,15 +8,13 @@ from django import forms
 
 from audit_app.events.actions import Action
 from environments_app.admin.access_acts import TEST_MESSAGE
-from environments_app.admin.act_pages import offer
-from environments_app.admin.acts import Act, Place, Shown, nowhere
+from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
 from environments_app.authorization.policy import Principal
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
-from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
-from secrets_app.exposure.readers import Viewer, readers_since
-from secrets_app.key_operations.key_test import Trial, test_key
+from secrets_app.exposure import Offboarded, Viewer, offboard, offboarding_report, readers_since
+from secrets_app.key_operations.trial import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret, Webhook
 from secrets_app.services import lifecycle, transfer
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options

@@ -9,14 +9,14 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
-from environments_app.approvals.executors import ApprovalExecutor, ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
+from environments_app.interfaces import ApprovalExecutor, ExecutionResult
 from environments_app.models import Approval, Environment
 from secrets_app.errors import SecretError
 from secrets_app.models import PendingValue, Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, proposals, transfer, write
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 _GONE: Final = "The secret no longer exists."

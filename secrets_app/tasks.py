@@ -3,11 +3,10 @@
 from celery import shared_task
 from celery.signals import worker_ready
 
-from audit_app.interfaces.worker_slots import part, slot, work_alone
-from secrets_app.key_migration import jobs
-from secrets_app.key_operations import key_check
+from core.workers import part, slot, work_alone
+from secrets_app.key_operations import jobs, key_check
 from secrets_app.maintenance import integrity_sweep
-from secrets_app.maintenance.purge import purge_expired
+from secrets_app.services.lifecycle import purge_expired
 
 
 @shared_task(name="secrets_app.tasks.purge_deleted")

@@ -4,28 +4,28 @@ from django.urls import path, register_converter
 
 from environments_app.models import Recipient
 from secrets_app.api import bulk as bulk_api
+from secrets_app.api import bulk as imports_api
 from secrets_app.api import environment_secrets as environment_secrets_api
-from secrets_app.api import imports as imports_api
-from secrets_app.api import manifests as manifests_api
+from secrets_app.api import environment_secrets as manifests_api
 from secrets_app.api import offboarding as offboarding_api
 from secrets_app.api import secrets as secrets_api
 from secrets_app.api import webhooks as webhooks_api
 from secrets_app.models import Webhook
+from secrets_app.views import bulk as bulk_views
 from secrets_app.views import compare as compare_views
-from secrets_app.views import delete_restore as delete_restore_views
+from secrets_app.views import compare as version_diff_views
 from secrets_app.views import edit as edit_views
+from secrets_app.views import import_export as import_export_views
+from secrets_app.views import import_export as table_views
 from secrets_app.views import integrity as integrity_views
-from secrets_app.views import naming as naming_views
+from secrets_app.views import lifecycle as delete_restore_views
+from secrets_app.views import lifecycle as naming_views
+from secrets_app.views import listing as listing_views
+from secrets_app.views import matrix as matrix_views
 from secrets_app.views import notifications as notices
 from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
-from secrets_app.views import version_diff as version_diff_views
-from secrets_app.views.listing import matrix as matrix_views
-from secrets_app.views.listing import page as listing_views
-from secrets_app.views.many_secrets import bulk as bulk_views
-from secrets_app.views.many_secrets import import_export as import_export_views
-from secrets_app.views.many_secrets import table as table_views
 
 
 class IdConverter:

@@ -12,10 +12,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
-from audit_app.admin_pages.columns import state
-from audit_app.admin_pages.filters import period_of
+from audit_app.admin_pages.filters import Attention, period_of
+from audit_app.admin_pages.lists import state
 from environments_app.admin.base import ServiceAdmin
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError

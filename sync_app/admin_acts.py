@@ -7,8 +7,7 @@ from django import forms
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from environments_app.admin.act_pages import offer
-from environments_app.admin.acts import Act, Place, Shown
+from environments_app.admin.acts import Act, Place, Shown, offer
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from sync_app.applying.service import request_apply
 from sync_app.backends.registry import BACKENDS

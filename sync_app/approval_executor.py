@@ -6,9 +6,9 @@ from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from environments_app.approvals.executors import ApprovalExecutor, ChangedNames, ExecutionResult
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import ApprovalVoid
+from environments_app.interfaces import ApprovalExecutor, ChangedNames, ExecutionResult
 from environments_app.models import Approval
 from secrets_app.errors import SecretError
 from sync_app.applying import service as applying

@@ -2,10 +2,9 @@
 
 from celery import shared_task
 
-from audit_app.interfaces.nudges import has_backlog, nudge
-from audit_app.interfaces.worker_slots import part, slot
+from core.workers import has_backlog, nudge, part, slot
 from sync_app.jobs.queue import EXECUTE, RUN_DUE
-from sync_app.rotation import alerts as rotation_alerts
+from sync_app.rotation import status as rotation_alerts
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution import schedule as rotation_schedule
 from sync_app.rotation.execution.requests import ROTATE, ROTATE_DUE

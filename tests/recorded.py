@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from django.db.models import BigIntegerField
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, RefusalCount
+from core.db.prepared import Argument, PreparedQuery
 from secrets_app.tests.kept import VALUE
 
 _READS: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE})

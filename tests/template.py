@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import deployment_uuid
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.keys import system_keyring

@@ -80,7 +80,7 @@ BREAKS: Final = (
     ),
     Break(
         what="envelope: what it is bound to is left out",
-        file="secrets_app/envelope/seal.py",
+        file="secrets_app/envelope.py",
         line="AESGCM(key).encrypt(nonce, plaintext, header + binding)",
         broken="AESGCM(key).encrypt(nonce, plaintext, header)",
         beside=("envelope[:HEADER_BYTES] + binding", "envelope[:HEADER_BYTES]"),
@@ -88,7 +88,7 @@ BREAKS: Final = (
     ),
     Break(
         what="envelope: the commitment to the key is not compared",
-        file="secrets_app/envelope/seal.py",
+        file="secrets_app/envelope.py",
         line="    if not compare_digest(commitment, envelope[COMMITMENT]):",
         broken="    if False:",
         tests="secrets_app/tests/keys/test_envelope.py secrets_app/tests/keys/test_vectors.py",
@@ -123,7 +123,7 @@ BREAKS: Final = (
     ),
     Break(
         what="read engine: the policy is not asked",
-        file="secrets_app/read_engine/recorded_read.py",
+        file="gateway_app/engine/reads.py",
         line="    if secret is None or not allows(",
         broken="    if secret is None or False and not allows(",
         tests="tests/api/test_recorded_read.py",
@@ -158,10 +158,10 @@ BREAKS: Final = (
     ),
     Break(
         what="writes: of two who read the same state both win",
-        file="secrets_app/persistence/secret_store.py",
+        file="secrets_app/rows/store.py",
         line='    writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]',
         broken='    writes = [prepared.change(secret, changed, unless_changed="id", was=secret.pk)]',
-        tests="secrets_app/tests/persistence secrets_app/tests/services/test_write.py",
+        tests="secrets_app/tests/rows secrets_app/tests/services/test_write.py",
     ),
     Break(
         what="reconcile: it deletes where deletion is off",
@@ -207,10 +207,10 @@ BREAKS: Final = (
     ),
     Break(
         what="KV v2: the version that a client names is not compared",
-        file="keeper_project/kv2/data.py",
+        file="gateway_app/kv2/data.py",
         line="        if cas is not None and cas != last:",
         broken="        if False and cas != last:",
-        tests="keeper_project/tests/kv2/test_protocol.py",
+        tests="gateway_app/tests/kv2/test_protocol.py",
     ),
     Break(
         what="rotation: the previous password ends while a consumer uses it",
@@ -221,10 +221,10 @@ BREAKS: Final = (
     ),
     Break(
         what="outbound: private addresses are reached",
-        file="audit_app/network/outbound.py",
+        file="core/network/outbound.py",
         line="    return encrypted and ip.is_global and not ip.is_multicast",
         broken="    return True",
-        tests="audit_app/tests/network/test_outbound.py",
+        tests="core/tests/network/test_outbound.py",
     ),
     Break(
         what="SAML: one audience among several restrictions is enough",
@@ -263,7 +263,7 @@ BREAKS: Final = (
     ),
     Break(
         what="SAML: a key of another role or entity signs",
-        file="environments_app/saml/metadata_validity.py",
+        file="environments_app/saml/metadata.py",
         line="[each for each in entity if each.tag != _ROLE]",
         broken="[]",
         tests="tests/people/test_saml.py",
@@ -298,14 +298,14 @@ BREAKS: Final = (
     ),
     Break(
         what="pagination: backwards over NULLs",
-        file="audit_app/pagination.py",
+        file="core/pagination.py",
         line='same | Q(**{f"{field}__isnull": False}) if cursor.backwards else same',
         broken="same",
         tests="keeper_project/tests/http/test_pagination.py",
     ),
     Break(
         what="list polls: the state of one token serves another",
-        file="secrets_app/read_engine/list_polls.py",
+        file="gateway_app/engine/reads.py",
         line="key = (environment.uuid, actor.grants, poll.prefix, poll.form)",
         broken="key = (environment.uuid, poll.prefix, poll.form)",
         tests="tests/api/test_list_polls.py",
@@ -382,7 +382,7 @@ BREAKS: Final = (
     ),
     Break(
         what="second factor: a code counts twice",
-        file="environments_app/authentication/totp.py",
+        file="environments_app/authentication/second_factor.py",
         line="last_step__lt=matched",
         broken="last_step__lte=matched",
         tests="environments_app/tests/authentication/test_mfa.py",
@@ -410,14 +410,14 @@ BREAKS: Final = (
     ),
     Break(
         what="read engine: the key of another environment opens",
-        file="secrets_app/read_engine/recorded_read.py",
+        file="gateway_app/engine/reads.py",
         line="        if key is None or key.scope != self.secret.environment.uuid:",
         broken="        if key is None:",
         tests="tests/api/test_recorded_read.py",
     ),
     Break(
         what="versions: a number is given to two values",
-        file="secrets_app/persistence/secret_store.py",
+        file="secrets_app/rows/store.py",
         line="                if first_number(secret.environment, secret.name) > version.number:",
         broken="                if False:",
         tests="secrets_app/tests/values/test_first_numbers.py",
@@ -459,7 +459,7 @@ BREAKS: Final = (
     ),
     Break(
         what="rotation: a fence holds though the act may outlast the lease",
-        file="sync_app/rotation/execution/lease.py",
+        file="sync_app/rotation/execution/session.py",
         line="until - database_now() >= timedelta(seconds=FENCE_SECONDS)",
         broken="until >= database_now()",
         tests="sync_app/tests/rotation/test_lease.py",
@@ -536,7 +536,7 @@ BREAKS: Final = (
     ),
     Break(
         what="trusts: a piece between two stars may be missing",
-        file="environments_app/trusts/jwt/claim_patterns.py",
+        file="environments_app/trusts/jwt/rules.py",
         line="        if found < 0:\n            return False\n",
         broken="",
         tests="environments_app/tests/trusts/test_claim_patterns.py",
@@ -557,7 +557,7 @@ BREAKS: Final = (
     ),
     Break(
         what="tokens: one that administers begins a session",
-        file="environments_app/tokens/sessions.py",
+        file="environments_app/tokens/bearers.py",
         line="    if not bearer_of(raw, address=address, request_id=request_id).grants:",
         broken="    if False:",
         tests="environments_app/tests/tokens/test_states.py",
@@ -599,7 +599,7 @@ BREAKS: Final = (
     ),
     Break(
         what="retention: a bundle ends before what the checkpoint names",
-        file="audit_app/retention/bundle_reader.py",
+        file="audit_app/retention/bundles.py",
         line="            if self._heads.get(stream, self._start(stream)) != head:",
         broken="            if False:",
         tests="audit_app/tests/retention/test_bundle_reader.py",
@@ -620,10 +620,10 @@ BREAKS: Final = (
     ),
     Break(
         what="KV v2: what is written after the comparison is written over",
-        file="keeper_project/kv2/data.py",
+        file="gateway_app/kv2/data.py",
         line="        expected = secret.etag if secret and cas is not None else None",
         broken="        expected = None",
-        tests="keeper_project/tests/kv2/test_numbers.py",
+        tests="gateway_app/tests/kv2/test_numbers.py",
     ),
     Break(
         what="sync: a value that the plan did not show is taken",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import keeper_project.settings  # noqa: F401 - declares the variables
-from keeper_project.config.variables import GROUPS, Group, Variable
+from core.config.variables import GROUPS, Group, Variable
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BEGIN: Final = "<!-- variables: written by tools.configuration_reference -->"

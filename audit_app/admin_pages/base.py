@@ -1,10 +1,18 @@
-"""The base of every page of the Django admin, and pages that only show rows."""
+"""The base of every page of the Django admin: sections, related rows, history, and read-only pages.
 
+The history shows the newest events of the audit log about the object. Related lists show the rows that
+refer to it.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.helpers import Fieldset
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
@@ -15,15 +23,105 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.text import capfirst
 
-from audit_app.admin_pages.attention import Attention, AttentionFilter
-from audit_app.admin_pages.columns import EMPTY, shown
-from audit_app.admin_pages.export import export_csv
-from audit_app.admin_pages.filters import names_hidden, period_of
-from audit_app.admin_pages.history import has_history, history_of, history_url
-from audit_app.admin_pages.paginator import BoundedPaginator
-from audit_app.admin_pages.related import related_lists
-from audit_app.admin_pages.search_words import search_words
-from audit_app.admin_pages.sections import sections_of_columns, sections_of_form
+from audit_app.admin_pages.filters import Attention, AttentionFilter, names_hidden, period_of
+from audit_app.admin_pages.lists import EMPTY, BoundedPaginator, export_csv, search_words, shown
+from audit_app.interfaces import viewer_of
+from audit_app.models import AuditEvent
+from audit_app.queries import search
+
+# Columns that only support and scripts need, beside those that are UUIDs.
+_IDENTIFIERS: Final = frozenset(
+    {"id", "digest", "epoch", "key_id", "lease_owner", "lease_until", "public_id", "revision", "scope"}
+)
+
+
+def sections_of_columns(
+    model: type[models.Model], names: Sequence[Any]
+) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return fieldsets of columns that are only shown: first what the object is, then times, identifiers."""
+    groups: dict[str | None, list[Any]] = {None: [], "Times": [], "Identifiers": []}
+    for name in names:
+        groups[_section(model, name)].append(name)
+    return [(heading, _options(heading, fields)) for heading, fields in groups.items() if fields]
+
+
+def sections_of_form(
+    names: Sequence[Any], sections: Sequence[tuple[str, str]]
+) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return the fieldsets of a form: fields without a section first, then each section that has some."""
+    placed = {name for _, fields in sections for name in fields.split()}
+    groups: list[tuple[str | None, list[Any]]] = [(None, [name for name in names if name not in placed])]
+    groups += [(heading, [name for name in fields.split() if name in names]) for heading, fields in sections]
+    return [(heading or None, _options(heading, fields)) for heading, fields in groups if fields]
+
+
+def _section(model: type[models.Model], name: Any) -> str | None:
+    field = next((each for each in model._meta.concrete_fields if each.name == name), None)
+    if name in _IDENTIFIERS or isinstance(field, models.UUIDField):
+        return "Identifiers"
+    return "Times" if isinstance(field, models.DateTimeField) else None
+
+
+def _options(heading: str | None, fields: list[Any]) -> dict[str, Any]:
+    return {"fields": fields, "classes": ["collapse"] if heading == "Identifiers" else []}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelatedList:
+    """A list in the admin, narrowed to the rows that refer to an object."""
+
+    label: str
+    url: str
+
+
+def related_lists(site: AdminSite, request: HttpRequest, obj: models.Model) -> list[RelatedList]:
+    """Return the lists of rows that refer to an object, by name; no statement is needed."""
+    # Hidden ones as well: most relations have no name of their own.
+    relations = [
+        field
+        for field in obj._meta.get_fields(include_hidden=True)
+        if isinstance(field, models.ManyToOneRel)
+        and field.field.model._meta.auto_created is False
+        and _may_view(site, request, field)
+    ]
+    times = Counter(relation.related_model for relation in relations)
+    lists = [_list_of(site, obj, relation, times[relation.related_model]) for relation in relations]
+    return sorted(lists, key=lambda each: each.label)
+
+
+def _may_view(site: AdminSite, request: HttpRequest, relation: Any) -> bool:
+    model = relation.related_model
+    return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
+
+
+def _list_of(site: AdminSite, obj: models.Model, relation: Any, times: int) -> RelatedList:
+    meta, field = relation.related_model._meta, relation.field
+    url = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_changelist")
+    name = capfirst(str(meta.verbose_name_plural))
+    label = f"{name} ({field.verbose_name})" if times > 1 else name
+    key = getattr(obj, field.target_field.attname)
+    return RelatedList(label=label, url=f"{url}?{field.name}__{field.target_field.name}__exact={key}")
+
+
+SHOWN: Final = 20
+
+
+def has_history(obj: models.Model) -> bool:
+    """Return whether events of the audit log can name an object: it has a UUID and is no event itself."""
+    return isinstance(getattr(obj, "uuid", None), UUID) and not isinstance(obj, AuditEvent)
+
+
+def history_of(request: HttpRequest, obj: models.Model) -> Sequence[AuditEvent]:
+    """Return the newest events about an object that the operator may read; a bounded number of statements."""
+    if not has_history(obj):
+        return []
+    return list(search.events(viewer=viewer_of(request), object_uuid=obj.uuid)[:SHOWN])  # type: ignore[attr-defined]  # has_history
+
+
+def history_url(obj: models.Model) -> str:
+    """Return the address of all events about an object in the admin."""
+    return f"{reverse('admin:audit_app_auditevent_changelist')}?object_uuid={obj.uuid}"  # type: ignore[attr-defined]  # has_history
+
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

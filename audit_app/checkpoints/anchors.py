@@ -12,17 +12,17 @@ from typing import Final
 
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, SinkDown
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.sinks.registry import checkpoint_sinks
 from audit_app.verification.stream_walker import has_valid_mac
+from core.canonical_json import parsed_details
 
 # A pass each minute delivers what was signed; what a sink lacks for longer, it lacks.
 _DELIVERED_WITHIN: Final = timedelta(minutes=10)

@@ -9,8 +9,7 @@ from audit_app.checkpoints.signing import SIGNING, make_checkpoint
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, Checkpoint, SinkState
-from audit_app.sinks.delivery import deliver_checkpoints
-from audit_app.sinks.event_stream import lag
+from audit_app.sinks.delivery import deliver_checkpoints, lag
 from audit_app.sinks.registry import checkpoint_sinks, event_sinks
 
 # A pass is due each minute; several in a row that failed are worth a word.

@@ -35,8 +35,7 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem
-from audit_app.interfaces.alerts import trail_alerts
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring, trail_alerts
 from audit_app.models import Checkpoint, SinkState, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record

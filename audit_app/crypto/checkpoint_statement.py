@@ -21,8 +21,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from audit_app.crypto.canonical_json import canonical_json, utc_text
 from audit_app.errors import BadCheckpoint
+from core.canonical_json import canonical_json, utc_text
 
 FORMAT: Final = "keeper-checkpoint/1"
 GENESIS: Final = bytes(32)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from audit_app.crypto.canonical_json import canonical_json
+from core.canonical_json import canonical_json
 from core.errors import BadDetails
 
 HASH_LENGTH = 32

@@ -22,23 +22,23 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from audit_app.crypto.canonical_json import canonical_json, utc_text
-from audit_app.db.prepared import PreparedQuery
 from audit_app.errors import LeaseUnwritable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import AuditEvent, Installation, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
+from core.canonical_json import canonical_json, utc_text
+from core.db.prepared import PreparedQuery
 
 # Frozen names: an installation stays active when the module of its database engine moves.
 _ENGINES: Final = {
-    "audit_app.db.sqlite3": "audit_app.sqlite3",
-    "audit_app.db.mariadb": "django.db.backends.mysql",
-    "audit_app.db.mariadb_tls": "audit_app.mysql",
+    "core.db.sqlite3": "audit_app.sqlite3",
+    "core.db.mariadb": "django.db.backends.mysql",
+    "core.db.mariadb_tls": "audit_app.mysql",
 }
 _SALT: Final = "keeper/v1/installation"
 _CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from audit_app.errors import AuditError
-from audit_app.interfaces.keyring import KeyringUnavailable
+from audit_app.interfaces import KeyringUnavailable
 from core.errors import BadDetails
 
 # What reading a value raises that Keeper never wrote; other exceptions are defects of the check.

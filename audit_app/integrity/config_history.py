@@ -20,7 +20,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
 
-from audit_app.crypto.canonical_json import canonical_json, parsed_details, utc_text
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
@@ -28,6 +27,7 @@ from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
+from core.canonical_json import canonical_json, parsed_details, utc_text
 from core.errors import BadDetails
 
 _ENTRIES_PER_QUERY = 500

@@ -13,11 +13,11 @@ from typing import Any, Final
 import orjson
 from django.db import connection, models
 
-from audit_app.crypto.canonical_json import utc_text
 from audit_app.errors import UnauthenticatableValue
 from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
-from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.models.uuid_model import uuid_text
+from audit_app.interfaces import Purpose, keyring
+from core.canonical_json import utc_text
+from core.db.identity import uuid_text
 
 
 class UnreadableColumn(Exception):

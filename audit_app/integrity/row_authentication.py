@@ -10,15 +10,15 @@ from django.core.cache import cache as shared_cache
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
 from django.db import connection, models
 
-from audit_app.crypto.canonical_json import canonical_json, utc_text
 from audit_app.errors import UnauthenticatableValue, Unrecorded
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
-from audit_app.models.uuid_model import Identified
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
+from core.canonical_json import canonical_json, utc_text
+from core.db.identity import Identified
 from core.errors import BadDetails
 
 _REPORT_INTERVAL_SECONDS = 60

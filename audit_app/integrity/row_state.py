@@ -2,26 +2,93 @@
 
 A MAC proves that Keeper once wrote a row, not that the row is current: a revoked membership could be
 inserted again unchanged. So the event of a change carries a digest of each written row's MAC, and the
-newest event about a row determines its valid state. An event that created many rows has their digests in its
-manifest (docs/adr/0022).
+newest event about a row determines its valid state. An event that created many rows has their digests in
+its manifest (docs/adr/0022).
+
+The check of a table proves for each row that it is as Keeper wrote it, and in its newest state.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.apps import apps
-from django.db.models import CharField
+from django.db.models import CharField, QuerySet
 from django.db.models.functions import Cast
 
-from audit_app.crypto.canonical_json import Json, parsed_details
-from audit_app.events.actions import Outcome
+from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
-from audit_app.integrity.listed_rows import LISTING, ROWS_AT_ONCE, listed_rows
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
+from core.canonical_json import Json, parsed_details
+from core.db.bulk import in_batches
+
+# Whose manifests may list created rows.
+LISTING: Final = frozenset({Action.SECRET_CREATE})
+_MANIFESTS_PER_QUERY: Final = 200
+ROWS_AT_ONCE: Final = 500
+
+
+class Position(NamedTuple):
+    """Where an event is in the audit log, and its time as text."""
+
+    stream: str
+    sequence: int
+    at: str
+
+
+class ListedRow(NamedTuple):
+    """A row that an event created along with others, by the event's manifest."""
+
+    uuid: UUID
+    number: int
+    name: str
+    row_digest: str
+    version_digest: str | None
+    position: Position
+
+
+def listed_rows(uuids: Collection[UUID] | None = None) -> Iterator[ListedRow]:
+    """Yield the rows that events list as created, all of them or those of these uuids.
+
+    Items and events are read by two statements: MariaDB reads every event for a join of both.
+    """
+    items = ReadManifestItem.objects.filter(row_digest__isnull=False)
+    if uuids is not None:
+        rows = list(items.filter(secret_uuid__in=uuids).values_list("manifest_id", *LISTED_COLUMNS))
+        yield from _placed(rows)
+        return
+    manifests = AuditEvent.objects.filter(action__in=LISTING, manifest__isnull=False).order_by()
+    known = set(manifests.values_list("manifest_id", flat=True))
+    for some in in_batches(sorted(known), _MANIFESTS_PER_QUERY):
+        found = items.filter(manifest__in=some).order_by()
+        yield from _placed(list(found.values_list("manifest_id", *LISTED_COLUMNS)))
+
+
+def _placed(rows: Sequence[tuple[Any, ...]]) -> Iterator[ListedRow]:
+    positions = _positions({row[0] for row in rows})
+    for manifest, *row in rows:
+        for position in positions.get(manifest, ()):
+            yield ListedRow._make((*row, position))
+
+
+def _positions(manifests: Collection[int]) -> Mapping[int, Sequence[Position]]:
+    """Return where the events are that name these manifests, by manifest; of creations alone."""
+    found: dict[int, list[Position]] = defaultdict(list)
+    for some in in_batches(sorted(manifests), _MANIFESTS_PER_QUERY):
+        # As text, so that a time which is none ends nothing: the chain names the event.
+        events = AuditEvent.objects.filter(manifest__in=some).order_by()
+        columns = ("manifest_id", "action", "outcome", "stream", "sequence", Cast("at", CharField()))
+        for manifest, action, outcome, *position in events.values_list(*columns).iterator(
+            chunk_size=ROWS_AT_ONCE
+        ):
+            if action in LISTING and outcome == Outcome.ALLOWED:
+                found[manifest].append(Position(*position))
+    return found
+
 
 _DETAIL: Final = "rows"
 
@@ -177,3 +244,51 @@ def digest_of_mac(row_mac: bytes) -> str:
 def _still_stands(row: AuthenticatedRow) -> bool:
     now = type(row)._default_manager.filter(pk=row.pk).values_list("row_mac", flat=True).first()  # noqa: SLF001 - any model
     return now is not None and bytes(now) == bytes(row.row_mac)
+
+
+Row = TypeVar("Row", bound=AuthenticatedRow)
+
+
+def check_rows(
+    rows: QuerySet[Row],
+    edited: str,
+    actions: Sequence[str] = (),
+    *,
+    kind: str = "edited",
+    of_the_rows: bool = True,
+    sealed: Callable[[Row], str] | None = None,
+) -> Iterator[Problem]:
+    """Yield each row that Keeper did not write (the message is `edited`), or that is not in its newest state.
+
+    The events are those of `actions`: with `of_the_rows` only those whose object is the row itself. `sealed`
+    returns why the sealed columns of a genuine row do not open, or an empty text.
+    """
+    for batch in batches(rows):
+        genuine = [row for row in batch if row.is_authentic()]
+        yield from (
+            Problem(kind=kind, object=object_name(row), message=edited) for row in batch if row not in genuine
+        )
+        if actions:
+            yield from mismatches(genuine, latest_digests(actions, rows=genuine if of_the_rows else None))
+        if sealed:
+            closed = ((row, sealed(row)) for row in genuine)
+            yield from (
+                Problem(kind="sealed", object=object_name(row), message=why) for row, why in closed if why
+            )
+
+
+def batches(rows: QuerySet[Row]) -> Iterator[list[Row]]:
+    """Yield the rows in batches, by their ids.
+
+    What is read along must be prefetched: a join passes over a row whose key was pointed at nothing.
+    """
+    last = 0
+    ordered = rows.order_by("pk")
+    while batch := list(ordered.filter(pk__gt=last)[:ROWS_AT_ONCE]):
+        last = batch[-1].pk
+        yield batch
+
+
+def object_name(row: AuthenticatedRow) -> str:
+    """Return how a problem names a row."""
+    return f"{row.MAC_LABEL} {row.pk} ({row.uuid})"

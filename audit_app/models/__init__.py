@@ -1,8 +1,6 @@
 """The models of the audit log."""
 
-from audit_app.models.saved_view import SavedView
-from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
-from audit_app.models.trail import (
+from audit_app.models.log import (
     LISTED_COLUMNS,
     MAC_LENGTH,
     NAME_LENGTH,
@@ -20,6 +18,8 @@ from audit_app.models.trail import (
     deployment_uuid,
     forget_deployment,
 )
+from audit_app.models.saved_view import SavedView
+from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
 
 __all__ = [
     "LISTED_COLUMNS",

@@ -4,8 +4,8 @@ from typing import ClassVar, Final
 
 from django.db import models
 
-from audit_app.models.columns import optional_text, timestamp
-from audit_app.models.trail import NAME_LENGTH
+from audit_app.models.log import NAME_LENGTH
+from core.db.columns import optional_text, timestamp
 
 MAX_QUERY: Final = 1000
 

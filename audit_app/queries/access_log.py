@@ -7,15 +7,15 @@ from typing import Final, cast
 
 from django.core.cache import cache
 
-from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces.access_policy import trail_policy
+from audit_app.interfaces import trail_policy
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries import search
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json, canonical_json, utc_text
 
 # To read on in what one looks at, or to look again, is one view.
 _ONE_VIEW_SECONDS: Final = 60

@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 from django.db.models import QuerySet
 
-from audit_app.crypto.canonical_json import parsed_details, utc_text
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details, utc_text
 
 # A file is written in memory.
 LIMIT: Final = 10_000

@@ -6,7 +6,7 @@ from typing import Final
 from django.db.models import Q, QuerySet
 
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces.access_policy import trail_policy
+from audit_app.interfaces import trail_policy
 from audit_app.models.saved_view import MAX_QUERY, SavedView
 
 MAX_NAME: Final = 60

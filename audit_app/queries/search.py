@@ -8,14 +8,14 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import action_labels
 from audit_app.events.actions import HOUSEKEEPING, READS, Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces.access_policy import trail_policy
+from audit_app.interfaces import trail_policy
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.models.search_index import EventQuerySet
 from audit_app.queries import search_index
+from core.canonical_json import parsed_details
 
 
 def read_versions(events: Sequence[AuditEvent], **item: object) -> Mapping[int, Sequence[int]]:

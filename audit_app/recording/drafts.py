@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from uuid import UUID
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.crypto.hash_chain import CreatedItem, ReadItem
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
+from core.canonical_json import Json
 
 
 class AuditObject(NamedTuple):

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
-from audit_app.db import bulk_sql
-from audit_app.db.batches import in_batches
-from audit_app.db.joint_queries import Rows, Statement, rows_of, written_and_committed, written_by_each
-from audit_app.db.raw_sql import write
+from core.db import bulk
+from core.db.bulk import in_batches
+from core.db.statements import Rows, Statement, rows_of, write, written_and_committed, written_by_each
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -98,7 +97,7 @@ def append(entries: Sequence[Entry], moves: Sequence[Move], *, is_last: bool = F
         stored = Statement(insert.head + ", ".join([insert.row] * len(rows)), [*chain.from_iterable(rows)])
         return _append_at_once(stored, moves, is_last=is_last and len(database.atomic_blocks) == 1)
     if len(rows) > 1:
-        bulk_sql.insert(insert, rows)
+        bulk.insert(insert, rows)
     else:
         write(database, insert.head + insert.row, rows[0])
     return all(write(database, move_head, _moved(move))[0] == 1 for move in moves)
@@ -136,8 +135,8 @@ def insert_items(manifest_id: int, items: Sequence[Sequence[Any]]) -> None:
     if not items:
         return
     columns = _ITEM_COLUMNS[: 1 + len(items[0])]
-    insert = bulk_sql.insert_into(_ITEMS, columns, binary=frozenset(), vendor=connection.vendor)
-    bulk_sql.insert(insert, [(manifest_id, *item) for item in items])
+    insert = bulk.insert_into(_ITEMS, columns, binary=frozenset(), vendor=connection.vendor)
+    bulk.insert(insert, [(manifest_id, *item) for item in items])
 
 
 def stored_time(at: datetime) -> Any:
@@ -210,8 +209,8 @@ class _Statements(NamedTuple):
 
 
 @cache
-def _insert(vendor: str) -> bulk_sql.Insert:
-    return bulk_sql.insert_into(_EVENTS, _COLUMNS, binary=_BINARY_COLUMNS, vendor=vendor)
+def _insert(vendor: str) -> bulk.Insert:
+    return bulk.insert_into(_EVENTS, _COLUMNS, binary=_BINARY_COLUMNS, vendor=vendor)
 
 
 @cache

@@ -1,16 +1,20 @@
-"""The only writer of the audit log: appends events to a stream and hands out receipts."""
+"""The only writer of the audit log: appends events to a stream, hands out receipts, counts events.
 
-from collections.abc import Mapping, Sequence
+The labels of the counter are words of the audit log's vocabulary, so that their number is bounded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cache
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from uuid import uuid5
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import CharField
 from django.utils import timezone
+from prometheus_client import Counter, Histogram
 
-from audit_app.crypto.canonical_json import Json, details_text, utc_text
 from audit_app.crypto.hash_chain import (
     CreatedItem,
     EventFields,
@@ -20,14 +24,12 @@ from audit_app.crypto.hash_chain import (
     genesis,
     manifest_digest,
 )
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.errors import StreamForked
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import ReadManifest, deployment_uuid
-from audit_app.models.uuid_model import random_uuids
 from audit_app.recording import event_store
 from audit_app.recording.drafts import (
     MAKER,
@@ -38,7 +40,51 @@ from audit_app.recording.drafts import (
     Read,
     Receipt,
 )
-from audit_app.recording.metrics import APPEND_SECONDS, count_events
+from core.canonical_json import Json, details_text, utc_text
+from core.db.identity import random_uuids
+from core.db.prepared import Argument, PreparedQuery
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+EVENTS: Final = Counter("keeper_events", "Committed events of the trail.", ["action", "outcome"])
+APPEND_SECONDS: Final = Histogram(
+    "keeper_audit_append_seconds", "Time until a read's event is committed.", buckets=_SECONDS
+)
+
+
+class Counted(Protocol):
+    """What an event is counted by."""
+
+    @property
+    def action(self) -> str:
+        """What was done."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended."""
+
+
+def count_events(drafts: Iterable[Counted]) -> None:
+    """Count events that were written, once they are committed; those of a rolled back transaction never."""
+    if connection.in_atomic_block:
+        transaction.on_commit(lambda: _count(drafts))
+    else:
+        _count(drafts)
+
+
+def _count(drafts: Iterable[Counted]) -> None:
+    kinds: dict[tuple[str, str], int] = {}
+    for draft in drafts:
+        kind = draft.action, draft.outcome
+        kinds[kind] = kinds.get(kind, 0) + 1
+    for (action, outcome), number in kinds.items():
+        _counter_of(action, outcome).inc(number)
+
+
+@cache
+def _counter_of(action: str, outcome: str) -> Counter:
+    """Return the counter of a kind of event: looking a label up takes a lock, and comes with each read."""
+    return EVENTS.labels(str(action), str(outcome))
 
 
 def record(

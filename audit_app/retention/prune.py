@@ -23,9 +23,7 @@ from django.utils import timezone
 
 from audit_app.checkpoints.anchors import divergent_anchors, fetch_anchors
 from audit_app.checkpoints.signing import descent_problems, signed
-from audit_app.crypto.canonical_json import utc_text
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
-from audit_app.durable import sync_folder
 from audit_app.errors import BadBundle, BadCheckpoint, NothingToPrune, PruneRefused
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
@@ -36,8 +34,7 @@ from audit_app.queries import search_index
 from audit_app.recording import event_store
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
-from audit_app.retention.bundle_reader import require_whole
-from audit_app.retention.bundle_writer import bundle_until
+from audit_app.retention.bundles import bundle_until, require_whole
 from audit_app.retention.rules import OldEvent, is_passing, known_reads
 from audit_app.sinks.registry import checkpoint_sinks, event_sinks
 from audit_app.verification.prune_records import (
@@ -48,6 +45,8 @@ from audit_app.verification.prune_records import (
 )
 from audit_app.verification.stream_verifier import beginning
 from audit_app.verification.stream_walker import VerificationStats
+from core.canonical_json import utc_text
+from core.files import sync_folder
 
 # PCI DSS 4.0.1, 10.5.1: the last three months at hand (and twelve in all, which bundles count to).
 MINIMUM_DAYS: Final = 90

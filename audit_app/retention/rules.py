@@ -8,9 +8,9 @@ inventories of old values, keys, restores, cuts.
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_state import names_rows
+from core.canonical_json import parsed_details
 
 PASSING: Final = frozenset(
     {

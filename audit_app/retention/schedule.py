@@ -14,7 +14,7 @@ from audit_app.errors import NothingToPrune
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
-from audit_app.interfaces.alerts import trail_alerts
+from audit_app.interfaces import trail_alerts
 from audit_app.models import AuditEvent
 from audit_app.retention.prune import Pruned, prune
 from audit_app.retention.rules import PASSING

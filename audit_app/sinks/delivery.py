@@ -1,26 +1,96 @@
-"""Delivers what leaves Keeper to its sinks, in order, tried again until it is there.
+"""Delivery of the audit log to its sinks: in order, retried until it is there, and how far each is behind.
 
-Each sink is leased by one worker at a time, and what it has taken is noted after it took it: after
-a crash in between, it is given the same once more, and nothing is left out. An installation that is
-not the active one delivers nothing: its sinks are those of the original.
+Each sink is leased by one worker at a time, and what it has taken is noted after it took it: after a crash
+in between, it gets the same once more, and nothing is left out. An installation that is not the active one
+delivers nothing: its sinks are those of the original.
+
+Events leave as JSON lines, from a cursor in each stream. A cursor is a stream's sequence, since events of
+one stream are committed in that order. Ids are not: the higher of two may be committed first, and a cursor
+over them would leave the other one out.
+
+How far the sinks are behind takes a handful of statements.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import F, Min, Q, Sum
 from django.utils import timezone
 
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
+from audit_app.crypto.hash_chain import Link
 from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.integrity.active_installation import is_active
-from audit_app.interfaces.alerts import trail_alerts
-from audit_app.models import Checkpoint, SinkState
-from audit_app.sinks import event_stream
+from audit_app.interfaces import trail_alerts
+from audit_app.models import Checkpoint, SinkState, StreamCursor, StreamHead
+from audit_app.recording import event_store
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
+from core.canonical_json import canonical_json, parsed_details
 from core.db.concurrency import claim, unleased
+
+_LINES_PER_BATCH: Final = 500
+
+
+def begin_events(state: SinkState) -> None:
+    """Let a new sink begin with what happens from now on; `keeper audit-export` gives what was before."""
+    heads = StreamHead.objects.values_list("stream", "sequence")
+    StreamCursor.objects.bulk_create(
+        [StreamCursor(sink=state, stream=stream, sequence=sequence) for stream, sequence in heads],
+        ignore_conflicts=True,
+    )
+
+
+def batches(state: SinkState) -> Iterator[tuple[str, int, list[bytes]]]:
+    """Yield (stream, sequence of the first, lines) of what a sink has not taken, each stream in order."""
+    cursors = dict(state.cursors.values_list("stream", "sequence"))
+    for stream, head in StreamHead.objects.order_by("stream").values_list("stream", "sequence"):
+        last = cursors.get(stream, 0)
+        while last < head and (
+            links := event_store.links(stream, after=last, until=head, limit=_LINES_PER_BATCH)
+        ):
+            # After a removal of events the remaining ones are still sent.
+            yield stream, links[0].fields.sequence, [_line(link) for link in links]
+            last = links[-1].fields.sequence
+
+
+def taken(state: SinkState, stream: str, sequence: int) -> None:
+    """Note that a sink has taken a stream up to a sequence."""
+    StreamCursor.objects.update_or_create(sink=state, stream=stream, defaults={"sequence": sequence})
+
+
+def lag(states: Iterable[SinkState]) -> int:
+    """Return how many events the last of these sinks has still to take."""
+    heads = StreamHead.objects.aggregate(total=Sum(F("sequence")))["total"] or 0
+    taken_by = [state.cursors.aggregate(total=Sum("sequence"))["total"] or 0 for state in states]
+    return max((heads - each for each in taken_by), default=0)
+
+
+def _line(link: Link) -> bytes:
+    said = link.fields
+    return (
+        canonical_json(
+            {
+                "id": said.uuid,
+                "stream": said.stream,
+                "sequence": said.sequence,
+                "at": said.at,
+                "actor": {"kind": said.actor_kind, "id": said.actor_uuid, "name": said.actor_name},
+                "action": said.action,
+                "object": {"kind": said.object_kind, "id": said.object_uuid, "name": said.object_name},
+                "outcome": said.outcome,
+                "address": said.address,
+                "request_id": said.request_id,
+                "details": parsed_details(said.details),
+                "manifest": said.manifest_digest,
+                "hash": link.hash.hex(),
+            }
+        )
+        + b"\n"
+    )
+
 
 # A delivery whose worker died is taken over after this; one that goes well ends well before.
 _LEASE: Final = timedelta(minutes=2)
@@ -46,7 +116,7 @@ def deliver_checkpoints(*, at_once: bool = False) -> int:
 
 def deliver_events(*, at_once: bool = False) -> int:
     """Give each sink of KEEPER_EVENT_SINKS the committed events that it has not taken; as above."""
-    return _deliver_to(event_sinks(), event_stream.begin_events, _send_events, at_once)
+    return _deliver_to(event_sinks(), begin_events, _send_events, at_once)
 
 
 def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
@@ -101,9 +171,9 @@ def _send_checkpoints(sink: Sink, state: SinkState, until: datetime) -> int:
 
 def _send_events(sink: Sink, state: SinkState, until: datetime) -> int:
     sent = 0
-    for stream, sequence, lines in event_stream.batches(state):
+    for stream, sequence, lines in batches(state):
         sink.write(lines, number=sequence)
-        event_stream.taken(state, stream, sequence + len(lines) - 1)
+        taken(state, stream, sequence + len(lines) - 1)
         sent += len(lines)
         if timezone.now() > until:
             break
@@ -123,3 +193,41 @@ def _failed(state: SinkState, text: str) -> None:
             subject=f"the audit sink {state.name} takes nothing",
             lines=[text, "Nothing is lost: it is given all of it as soon as it takes it."],
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkLag:
+    """A sink with what it lacks; `since` is when the oldest checkpoint that it lacks was signed.
+
+    `state` is None before the first delivery.
+    """
+
+    name: str
+    takes: str
+    state: SinkState | None
+    behind: int
+    since: datetime | None = None
+
+
+def sink_lags() -> list[SinkLag]:
+    """Return every sink of the settings, those of checkpoints first."""
+    states = {state.name: state for state in SinkState.objects.all()}
+    newest = Checkpoint.objects.order_by("-number").values_list("number", flat=True).first() or 0
+    found = []
+    for sink in checkpoint_sinks():
+        state = states.get(sink.name)
+        position = state.position if state else 0
+        lacking = Checkpoint.objects.filter(number__gt=position)
+        oldest = lacking.aggregate(at=Min("at"))["at"] if state else None
+        behind = max(0, newest - position)
+        found.append(SinkLag(name=sink.name, takes="checkpoints", state=state, behind=behind, since=oldest))
+    events = event_sinks()
+    if events:
+        heads = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0
+        cursors = StreamCursor.objects.order_by().values_list("sink").annotate(taken=Sum("sequence"))
+        taken = dict(cursors.values_list("sink", "taken"))
+        for sink in events:
+            state = states.get(sink.name)
+            behind = max(0, heads - (taken.get(state.pk, 0) if state else 0))
+            found.append(SinkLag(name=sink.name, takes="events", state=state, behind=behind))
+    return found

@@ -13,10 +13,10 @@ from django.utils import timezone
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.models import deployment_uuid
-from audit_app.network.outbound_aws import guard
-from audit_app.network.outbound_limits import limited
 from audit_app.sinks.base import Sink
 from core.errors import OutboundError
+from core.network.aws import guard
+from core.network.limits import limited
 
 # S3 lists in ascending order: counted down, the newest one comes first.
 _HIGHEST: Final = 10**15

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from audit_app.errors import SinkDown
-from audit_app.network.outbound import permitted_addresses
-from audit_app.network.outbound_limits import limited, limited_context, opened
 from audit_app.sinks.base import Sink
 from core.errors import OutboundError
+from core.network.limits import limited, limited_context, opened
+from core.network.outbound import permitted_addresses
 
 LOCAL: Final = "/dev/log"
 # Facility 13, log audit; severity 5, notice.

@@ -9,9 +9,9 @@ import requests
 from django.conf import settings
 
 from audit_app.errors import SinkDown
-from audit_app.network import outbound
 from audit_app.sinks.base import Sink
 from core.errors import OutboundError
+from core.network import outbound
 
 _TAKEN: Final = range(200, 300)
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db.models import Q
 
 from audit_app.errors import NotSealedHere
-from audit_app.interfaces.keyring import Keyring, KeyringUnavailable, Place, Purpose, Signature
+from audit_app.interfaces import Keyring, KeyringUnavailable, Place, Purpose, Signature
 
 KEY_ID = UUID("6b657972-696e-4670-8f72-746573747300").bytes
 # Later ones follow when `signing_key` is moved: a rotation.

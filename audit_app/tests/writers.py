@@ -26,7 +26,7 @@ from django.core.management import call_command  # noqa: E402 - models are loade
 from django.db import DatabaseError, connection, connections  # noqa: E402
 
 from audit_app.events.actions import Action  # noqa: E402
-from audit_app.interfaces.keyring import keyring  # noqa: E402
+from audit_app.interfaces import keyring  # noqa: E402
 from audit_app.models import AuditEvent, StreamHead  # noqa: E402
 from audit_app.recording.recorder import commit_record  # noqa: E402
 from audit_app.tests.trail import ALICE, SECRET, STREAM, entries  # noqa: E402

@@ -13,13 +13,13 @@ from typing import Final
 
 from django.db.models import Max
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.crypto.checkpoint_statement import Head
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import VerificationStats, has_valid_mac, stream_problem
+from core.canonical_json import parsed_details
 
 _ROWS_PER_QUERY: Final = 2_000
 

@@ -20,7 +20,7 @@ from audit_app.crypto.hash_chain import (
     manifest_digest,
 )
 from audit_app.integrity.check_registry import Problem
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.recording import event_store
 from core.errors import BadDetails
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from keeper_project.config.database_url import database_settings
+from core.config.database_url import database_settings
 
 SECRET_KEY = "floor"
 ALLOWED_HOSTS = ["127.0.0.1"]

@@ -83,7 +83,7 @@ def measure(
     """
     from django.conf import settings
 
-    from sync_app.backends.aws.backend import AwsSecretsManager
+    from sync_app.backends.aws.secrets_manager import AwsSecretsManager
     from sync_app.jobs.worker_pool import CONCURRENCY
 
     settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
@@ -177,8 +177,8 @@ def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
 
 
 def _change(scope: str, number: int, count: int) -> None:
-    from secrets_app.secret_types.registry import SecretType
     from secrets_app.services import write as write_service
+    from secrets_app.types.registry import SecretType
 
     place, actor = actor_in(ENVIRONMENT)
     for item in range(count):

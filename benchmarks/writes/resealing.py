@@ -65,7 +65,7 @@ def _bare_per_second(environment: "Environment", batch: int) -> float:
     """Decrypt, encrypt and UPDATE each row, a batch in a transaction; nothing is recorded or compared."""
     from django.db import connection, transaction
 
-    from secrets_app.envelope import seal
+    from secrets_app import envelope
     from secrets_app.keys.data_keys import active_key
     from secrets_app.models.secret import version_context
 
@@ -91,7 +91,7 @@ def _bare_per_second(environment: "Environment", batch: int) -> float:
                         number=number,
                         environment=environment.uuid,
                     )
-                    value = seal.open_envelope(stored, data_key_for=lambda _: key, context=context)
-                    fresh = seal.seal(value, data_key=key, context=context)
+                    value = envelope.open_envelope(stored, data_key_for=lambda _: key, context=context)
+                    fresh = envelope.seal(value, data_key=key, context=context)
                     cursor.execute(update, [fresh, key.id.hex, pk])
             done, last = done + len(rows), rows[-1][0]

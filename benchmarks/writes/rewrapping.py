@@ -34,7 +34,7 @@ def measure(key: str) -> dict[str, float]:
     from django.conf import settings
     from django.db import connection
 
-    from audit_app.interfaces.keyring import keyring
+    from audit_app.interfaces import keyring
     from secrets_app.key_operations.rotation import rotations
     from secrets_app.keys.providers.registry import forget_provider, provider
     from secrets_app.models import DataKey

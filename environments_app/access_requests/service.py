@@ -15,10 +15,17 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.access_requests.decisions import answers, checked_minutes, is_own, require_open
-from environments_app.access_requests.events import checked_text, record_step, settled, tell_managers
+from environments_app.access_requests.decisions import (
+    answers,
+    checked_minutes,
+    checked_text,
+    is_own,
+    record_step,
+    require_open,
+    settled,
+    tell_managers,
+)
 from environments_app.approvals.approvers import possible_managers
-from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import (
     Principal,
     environments_for,
@@ -27,6 +34,7 @@ from environments_app.authorization.policy import (
     require,
 )
 from environments_app.authorization.principals import user_principal
+from environments_app.authorization.rows import lock_authentic
 from environments_app.environments import memberships
 from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import AccessRequest, Environment, RequestState, User

@@ -1,14 +1,20 @@
-"""Environments, roles in them and tokens in the admin; every change is a use case."""
+"""Environments, roles in them, tokens, group mappings and trusts in the admin; every change is a use case.
 
-from typing import Any, ClassVar
+A trust can be disabled and deleted here; the page of an environment creates it.
+"""
+
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import reverse
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
-from audit_app.admin_pages.columns import state
+from audit_app.admin_pages.filters import Attention
+from audit_app.admin_pages.lists import state
+from audit_app.events.actions import Action
+from environments_app.admin.acts import Act, environment_of, offer
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import (
     MembershipForm,
@@ -27,10 +33,14 @@ from environments_app.models import (
     SamlGroupMapping,
     SamlProvider,
     ServiceToken,
+    Trust,
+    UsedJwt,
 )
 from environments_app.saml import group_mapping
-from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.sessions.service import revoke_token
 from environments_app.tokens import expiry_alerts
+from environments_app.trusts import service
+from environments_app.trusts.upkeep import trust_status
 
 
 @admin.register(Environment)
@@ -199,3 +209,47 @@ class SamlGroupMappingAdmin(ServiceAdmin):
 
 read_only(SamlProvider, "url fetched_at")
 read_only(SamlAssertion, "uuid received_at finished_at", hidden="assertion request handle statement")
+
+
+_DISABLE: Final = Act(
+    name="disable",
+    label="Disable",
+    permission=Action.TRUST_CHANGE,
+    use_case=partial(service.change, enabled=False),
+    takes="trust",
+    place=environment_of,
+    against=lambda trust: "It is disabled already." if trust.disabled_at else "",
+    confirmation="Workloads can no longer sign in by it, and the tokens that it issued stop working.",
+    done="Disabled",
+    named=lambda trust: str(trust.name),
+    dangerous=True,
+)
+
+
+@admin.register(Trust)
+class TrustAdmin(ServiceAdmin):
+    """Trusts of workloads."""
+
+    list_display = (
+        "name", "environment", "preset", "issuer", "role", "status", "expires_at", "last_used_at",
+    )  # fmt: skip
+    list_filter = ("environment", "preset", "role")
+    list_select_related = ("environment",)
+    search_fields = ("name", "issuer")
+    ordering = ("name",)
+
+    def page_of(self, obj: Any) -> str | None:
+        return reverse("trust-detail", args=[obj.environment.name, obj.pk])
+
+    @admin.display(description="status")
+    def status(self, trust: Trust) -> str:
+        return state(trust_status(trust))
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        service.delete(actor=actor, trust=row)
+
+
+read_only(UsedJwt, "id until", period="until")
+
+
+offer(Trust, _DISABLE)

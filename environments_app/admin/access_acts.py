@@ -1,5 +1,9 @@
-"""What operators do with people, tokens and recipients in the admin, beside the forms."""
+"""Acts of operators on people, tokens, recipients and group mappings in the admin, beside the forms.
 
+An act on a group mapping shows who would be changed, before the mapping is made or removed.
+"""
+
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -8,15 +12,15 @@ from django import forms
 from django.contrib.auth.models import Group
 
 from audit_app.events.actions import Action
-from environments_app.admin.act_pages import offer
-from environments_app.admin.acts import Act, Shown, environment_of
-from environments_app.authentication import lockout, mfa
+from environments_app.admin.acts import Act, Shown, environment_of, offer
+from environments_app.authentication import lockout, second_factor
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
-from environments_app.models import Environment, Recipient, ServiceToken, TokenRole, User
-from environments_app.notifications.addressees import try_addressee
+from environments_app.models import Environment, Recipient, SamlGroupMapping, ServiceToken, TokenRole, User
+from environments_app.notifications.recipients import try_addressee
+from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.sessions.service import end_other_sessions
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
@@ -120,7 +124,7 @@ _USERS: Final = (
     _user_act(
         name="reset_mfa",
         label="Reset two-factor authentication",
-        use_case=mfa.remove,
+        use_case=second_factor.remove,
         against=lambda user: "" if user.second_factor else "It is not set up.",
         confirmation="For a person who lost the device. Their access to values is suspended until a manager "
         "confirms it.",
@@ -223,9 +227,64 @@ TEST_MESSAGE: Final = Act(
 )
 
 
+_REST: Final = "Keeper learns who is in a group at each sign-in: others in it change at their next one."
+
+
+class MappingForm(forms.Form):
+    """A mapping that is considered."""
+
+    group = forms.CharField(max_length=200)
+    environment = forms.ModelChoiceField(
+        queryset=Environment.objects.order_by("position", "name"),
+        required=False,
+        help_text="Leave blank for a role in the installation.",
+    )
+    role = forms.ChoiceField(choices=SamlGroupMapping._meta.get_field("role").choices or ())
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(required=False, max_length=512)  # type: ignore[assignment]
+
+
+def _shown_changes(changes: Sequence[Change]) -> Shown:
+    lines = [_line(each) for each in changes]
+    return Shown(lines=[*(lines or ["It changes no one whom Keeper knows to be in the group."]), _REST])
+
+
+def _line(each: Change) -> str:
+    roles = f"{each.before or 'no access'} now, {each.after or 'no access'} after the next sign-in"
+    others = f"; also given access there by {', '.join(each.by_others)}" if each.by_others else ""
+    return f"{each.username}: {roles}{others}."
+
+
+_MAPPINGS: Final = (
+    Act(
+        name="preview",
+        label="Who would this change?",
+        permission=Action.SAML_MAPPING_CHANGE,
+        use_case=changed_by_mapping,
+        form=MappingForm,
+        confirmation="Describe a mapping. Keeper lists the people whose access it would change; nothing is "
+        "stored.",
+        done="People",
+        show=_shown_changes,
+    ),
+    Act(
+        name="removal",
+        label="Who would its removal change?",
+        permission=Action.SAML_MAPPING_CHANGE,
+        use_case=changed_by_removal,
+        takes="mapping",
+        confirmation="Keeper lists the people who have access by this mapping; nothing is changed.",
+        done="People",
+        show=_shown_changes,
+        bulk=False,
+    ),
+)
+
+
 def register() -> None:
     """Offer the acts, once the pages are registered."""
     offer(User, *_USERS)
     offer(Group, *_GROUPS)
     offer(ServiceToken, *_TOKENS)
     offer(Recipient, TEST_MESSAGE)
+    offer(SamlGroupMapping, *_MAPPINGS)

@@ -2,8 +2,8 @@
 
 from django.urls import reverse
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import read_only
+from audit_app.admin_pages.filters import Attention
 from environments_app.models import (
     AccessRequest,
     Alert,

@@ -9,12 +9,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from audit_app.admin_pages.attention import Attention
 from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
-from audit_app.admin_pages.columns import state, yes_no
+from audit_app.admin_pages.filters import Attention
+from audit_app.admin_pages.lists import state, yes_no
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import AccountForm, GroupForm, ModelForm, NewUserForm, UserForm
-from environments_app.authentication import lockout, mfa
+from environments_app.authentication import lockout, second_factor
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups
 from environments_app.models import (
@@ -114,7 +114,7 @@ class UserAdmin(ServiceAdmin):
         if password:
             user = accounts.set_password(actor=actor, user=user, password=password)
         if form.cleaned_data.get("remove_second_factor"):
-            user = mfa.remove(actor=actor, user=user)
+            user = second_factor.remove(actor=actor, user=user)
         return user
 
 

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
-from environments_app.access_requests.events import MAX_TEXT
+from environments_app.access_requests.decisions import MAX_TEXT
 from environments_app.api.environments import AccessView
 from environments_app.api.fields import (
     StateField,

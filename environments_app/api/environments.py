@@ -21,11 +21,11 @@ from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import Conflict
 from environments_app.models import Environment, Membership, PersonalToken, ServiceToken
-from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.sessions.service import revoke_token
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts.sign_in import end_token
-from environments_app.users.lookup import find_group, user_by_name
+from environments_app.users.accounts import find_group, user_by_name
 
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
 

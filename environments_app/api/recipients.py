@@ -15,7 +15,7 @@ from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
 from environments_app.models import Addressee, Recipient
 from environments_app.notifications import recipients
-from environments_app.notifications.addressees import find_addressee, remove_addressee, try_addressee
+from environments_app.notifications.recipients import find_addressee, remove_addressee, try_addressee
 
 QUEUED = OpenApiResponse(description="Queued; it is sent within a minute.")
 

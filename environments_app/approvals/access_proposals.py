@@ -7,14 +7,14 @@ from uuid import uuid5
 
 from django.contrib.auth.models import Group
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.drafts import AuditObject
+from core.canonical_json import Json
 from environments_app.approvals.gate import Line, Proposal
 from environments_app.approvals.group_members import ROLES, names_in, reach_of, roles_of
-from environments_app.authorization.locked_row import isoformat
 from environments_app.authorization.policy import Grant
+from environments_app.authorization.rows import isoformat
 from environments_app.models import (
     AccessRequest,
     Environment,

@@ -13,10 +13,10 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals import service
-from environments_app.approvals.executors import owner_of
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import load_principal
 from environments_app.errors import AccessError
+from environments_app.interfaces import owner_of
 from environments_app.models import Approval, ApprovalState
 from environments_app.models.approval import in_time
 

@@ -17,24 +17,24 @@ from django.db.models import BigIntegerField
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json, canonical_json
-from audit_app.db.joint_queries import Statement
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json, canonical_json
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import Statement
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
-from environments_app.approvals.executors import owner_of
 from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
+from environments_app.interfaces import owner_of
 from environments_app.models import Approval, ApprovalState, Environment, Role
 from environments_app.models.approval import in_time
 from environments_app.notifications.service import raise_alert

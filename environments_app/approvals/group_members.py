@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from django.contrib.auth.models import Group
 
-from audit_app.crypto.canonical_json import Json
-from environments_app.authorization.locked_row import isoformat
+from core.canonical_json import Json
+from environments_app.authorization.rows import isoformat
 from environments_app.models import Environment, GroupMember, Membership
 
 # The argument of a request that has the group, and its members by UUID.

@@ -13,12 +13,12 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json
 from environments_app.approvals import history
 from environments_app.approvals.approvers import (
     ONE_PERSON,
@@ -28,13 +28,13 @@ from environments_app.approvals.approvers import (
     people_who_decide,
     why_not_approver,
 )
-from environments_app.approvals.executors import ChangedNames, ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
 from environments_app.approvals.group_members import change_since
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
+from environments_app.interfaces import ChangedNames, ExecutionResult, owner_of
 from environments_app.models import Approval, ApprovalState, EntryKind, Environment
 from environments_app.models.approval import HELD, OPEN_STATES, in_time
 from environments_app.notifications.service import resolve_alert

@@ -11,10 +11,10 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from audit_app.network.refusal_limiter import refuse
+from audit_app.recording.refusals import refuse
+from core.clock import SLACK
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
-from environments_app.clock import SLACK
 from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.sessions.store import CONFIRMED, SIGNED_IN

@@ -20,12 +20,12 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.network.client_address import parse_address
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
-from environments_app.authorization.locked_row import lock_authentic
+from core.clock import SLACK
+from core.network.client_address import parse_address
 from environments_app.authorization.policy import Principal, require_confirmed
-from environments_app.clock import SLACK
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Passkey, SecondFactor, User
 

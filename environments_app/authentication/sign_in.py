@@ -13,22 +13,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.network.client_address import subscriber
-from audit_app.network.refusal_limiter import check_allowance, refuse
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
-from environments_app.authentication import lockout, mfa
-from environments_app.authentication.device_cookie import known_device
+from audit_app.recording.refusals import check_allowance, refuse
+from core.canonical_json import Json
+from core.clock import SLACK, ZONE
+from core.network.client_address import subscriber
+from environments_app.authentication import lockout, second_factor
 from environments_app.authentication.drf import address_of, request_id_of
-from environments_app.authentication.lockout import Attempt, Kind, Source
+from environments_app.authentication.lockout import Attempt, Kind, Source, known_device
 from environments_app.authentication.passkeys import relying_party, take_challenge, use_passkey
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
-from environments_app.clock import SLACK, ZONE
 from environments_app.errors import Forbidden
 from environments_app.models import PersonalSettings, User
 from environments_app.names import fold_username
@@ -82,7 +81,10 @@ def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False
     Raises TooManyRefusals as `check_password` does.
     """
     return _second_half(
-        request, user, lambda: mfa.use_code(actor=_principal(request, user), user=user, text=code), own=own
+        request,
+        user,
+        lambda: second_factor.use_code(actor=_principal(request, user), user=user, text=code),
+        own=own,
     )
 
 

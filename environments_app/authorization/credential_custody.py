@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from audit_app.crypto.canonical_json import parsed_details
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import has_valid_mac
+from core.canonical_json import parsed_details
+from core.db.bulk import in_batches
 from environments_app.models import Environment, ServiceToken, User
 
 # What an act gives its actor of the account, token or trust that it is about.

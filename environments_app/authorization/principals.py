@@ -9,11 +9,11 @@ from uuid import UUID
 from django.db.models import BigIntegerField, DateTimeField, Q, QuerySet, UUIDField
 from django.utils import timezone
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
+from core.clock import SLACK
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Grant, Principal, TokenScope
-from environments_app.clock import SLACK
 from environments_app.models import (
     AccessConfirmation,
     GroupMember,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from environments_app.authorization.effective_access import AUDITING, DISABLED, EXPIRED, SUSPENDED
 from environments_app.models import Environment, Membership, Role, UserRole
 

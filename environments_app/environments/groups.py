@@ -6,13 +6,13 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
 from environments_app.approvals.access_proposals import joining
 from environments_app.approvals.gate import require_approval
 from environments_app.approvals.group_members import lock_group

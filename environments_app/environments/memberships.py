@@ -8,13 +8,13 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
 from environments_app.approvals.access_proposals import changing_membership, granting, widens
 from environments_app.approvals.gate import (
     ApprovalGrant,
@@ -23,8 +23,8 @@ from environments_app.approvals.gate import (
     system_clearance,
 )
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
-from environments_app.authorization.locked_row import isoformat, lock_authentic, require_future, set_fields
 from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.rows import isoformat, lock_authentic, require_future, set_fields
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix

@@ -19,8 +19,8 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
-from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
     Environment,

@@ -8,7 +8,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import CharField, Max
 from django.utils.module_loading import import_string
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
@@ -16,13 +15,14 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import needs_second_person, require_approval
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, grants_allow, require
 from environments_app.authorization.principals import user_principal
+from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import Colour

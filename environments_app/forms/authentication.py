@@ -1,4 +1,4 @@
-"""The forms in which people give a password."""
+"""Forms in which people give a password, ask for a link by e-mail, or choose a password with it."""
 
 from math import ceil
 from typing import Any, ClassVar
@@ -236,3 +236,24 @@ def confirm_link() -> str:
         '<a href="{}" target="_blank" rel="noopener">Confirm your password</a>, then try again.',
         reverse("confirm"),
     )
+
+
+class ForgottenForm(forms.Form):
+    """The e-mail address of who forgot their password."""
+
+    email = forms.EmailField(
+        label="Email address",
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "autocapitalize": "none", "autofocus": True}),
+    )
+
+
+class ChosenForm(NewPasswordForm):
+    """A new password, with the code of the link: a script takes it from behind the link's `#`."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=MAX_PASSWORD,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "data-from-link": ""}),
+        help_text="The part of the link after the # sign.",
+    )
+    field_order = ("code", "password", "again")

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.text import format_lazy
 
-from environments_app.clock import zone_name
+from core.clock import zone_name
 
 
 class CommaSeparatedField(forms.CharField):

@@ -1,7 +1,7 @@
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import environments_app.models.notification
 import uuid
 from django.conf import settings
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('username', audit_app.models.columns.ExactCharField(max_length=150, unique=True)),
+                ('username', core.db.columns.ExactCharField(max_length=150, unique=True)),
                 ('email', models.EmailField(blank=True, max_length=254)),
                 ('display_name', models.CharField(blank=True, max_length=150)),
                 ('role', models.CharField(choices=[('admin', 'Administrator'), ('user', 'User')], default='user', max_length=16)),
@@ -53,8 +53,8 @@ class Migration(migrations.Migration):
                 ('suspended_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('second_factor', models.UUIDField(blank=True, editable=False, null=True)),
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('saml_issuer', audit_app.models.columns.ExactCharField(blank=True, editable=False, max_length=255, null=True)),
-                ('saml_name_id', audit_app.models.columns.ExactCharField(blank=True, editable=False, max_length=255, null=True)),
+                ('saml_issuer', core.db.columns.ExactCharField(blank=True, editable=False, max_length=255, null=True)),
+                ('saml_name_id', core.db.columns.ExactCharField(blank=True, editable=False, max_length=255, null=True)),
             ],
             options={
                 'ordering': ['username'],
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=63, unique=True)),
+                ('name', core.db.columns.ExactCharField(max_length=63, unique=True)),
                 ('display_name', models.CharField(blank=True, max_length=100)),
                 ('description', models.TextField(blank=True, max_length=2000)),
                 ('colour', models.CharField(choices=[('slate', 'Slate'), ('blue', 'Blue'), ('teal', 'Teal'), ('green', 'Green'), ('lime', 'Lime'), ('amber', 'Amber'), ('orange', 'Orange'), ('red', 'Red'), ('pink', 'Pink'), ('violet', 'Violet')], default='slate', max_length=10)),
@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('url', audit_app.models.columns.ExactCharField(max_length=500, unique=True)),
+                ('url', core.db.columns.ExactCharField(max_length=500, unique=True)),
                 ('document', models.TextField()),
                 ('fetched_at', models.DateTimeField()),
             ],
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('reader', 'Reader'), ('editor', 'Editor'), ('manager', 'Manager')], max_length=16)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('source', models.CharField(blank=True, choices=[('', 'by hand'), ('saml', 'by single sign-on'), ('request', 'asked for')], default='', editable=False, max_length=8)),
                 ('suspended_at', models.DateTimeField(blank=True, editable=False, null=True)),
@@ -202,9 +202,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('group', audit_app.models.columns.ExactCharField(max_length=255)),
+                ('group', core.db.columns.ExactCharField(max_length=255)),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('reader', 'Reader'), ('editor', 'Editor'), ('manager', 'Manager'), ('admin', 'Administrator')], max_length=16)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('suspended_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('environment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='saml_mappings', to='environments_app.environment')),
@@ -237,10 +237,10 @@ class Migration(migrations.Migration):
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('reader', 'Reader'), ('editor', 'Editor'), ('manager', 'Manager'), ('admin', 'Administrator')], max_length=16)),
                 ('name', models.CharField(max_length=100)),
-                ('public_id', audit_app.models.columns.ExactCharField(editable=False, max_length=22, unique=True)),
+                ('public_id', core.db.columns.ExactCharField(editable=False, max_length=22, unique=True)),
                 ('pepper_id', models.CharField(editable=False, max_length=32)),
                 ('secret_hash', models.CharField(editable=False, max_length=64)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('cidrs', models.JSONField(blank=True, default=list)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -361,9 +361,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('environment_name', audit_app.models.columns.ExactCharField(max_length=63)),
+                ('environment_name', core.db.columns.ExactCharField(max_length=63)),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('reader', 'Reader'), ('editor', 'Editor'), ('manager', 'Manager')], max_length=16)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('minutes', models.PositiveIntegerField(blank=True, null=True)),
                 ('reason', models.CharField(blank=True, default='', max_length=500)),
                 ('state', models.CharField(choices=[('asked', 'Asked'), ('granted', 'Granted'), ('refused', 'Refused'), ('withdrawn', 'Withdrawn'), ('expired', 'Expired')], default='asked', max_length=12)),

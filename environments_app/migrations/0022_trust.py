@@ -3,7 +3,7 @@
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -38,22 +38,22 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, help_text='Permanent identifier of this row in the audit log and in the API. Set by Keeper.', unique=True, verbose_name='UUID')),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(help_text='Keyed checksum of the columns that decide about access. Written by Keeper, never shown.', max_length=48, verbose_name='row MAC')),
-                ('name', audit_app.models.columns.ExactCharField(help_text='Name by which workloads sign in; unique in the installation.', max_length=100, unique=True)),
+                ('name', core.db.columns.ExactCharField(help_text='Name by which workloads sign in; unique in the installation.', max_length=100, unique=True)),
                 ('preset', models.CharField(choices=[('github', 'GitHub Actions'), ('gitlab', 'GitLab CI'), ('kubernetes', 'Kubernetes'), ('oidc', 'OpenID Connect')], help_text='Platform that signs the tokens of the workloads.', max_length=16, verbose_name='platform')),
-                ('issuer', audit_app.models.columns.ExactCharField(help_text='The iss claim that a token must have exactly.', max_length=500)),
-                ('jwks_url', audit_app.models.columns.ExactCharField(blank=True, default='', help_text="Where the issuer's public keys are. Empty: its discovery document names them.", max_length=500, verbose_name='address of the keys')),
+                ('issuer', core.db.columns.ExactCharField(help_text='The iss claim that a token must have exactly.', max_length=500)),
+                ('jwks_url', core.db.columns.ExactCharField(blank=True, default='', help_text="Where the issuer's public keys are. Empty: its discovery document names them.", max_length=500, verbose_name='address of the keys')),
                 ('jwks', models.TextField(blank=True, default='', help_text="The issuer's public keys as a JSON Web Key Set. Empty: they are fetched.", verbose_name='pasted keys')),
-                ('audience', audit_app.models.columns.ExactCharField(help_text='The aud claim that a token must have exactly.', max_length=500)),
+                ('audience', core.db.columns.ExactCharField(help_text='The aud claim that a token must have exactly.', max_length=500)),
                 ('algorithm', models.CharField(choices=[('RS256', 'RS256'), ('ES256', 'ES256'), ('EdDSA', 'EdDSA')], default='RS256', help_text='The one algorithm by which tokens are signed.', max_length=8)),
                 ('claims', models.JSONField(default=dict, help_text='Claims of a token with the value or pattern that each must have.')),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('reader', 'Reader'), ('editor', 'Editor')], help_text='Role of the workloads in the environment.', max_length=16)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', help_text='Workloads reach only secrets below this path. Empty: all secrets.', max_length=512, verbose_name='path')),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', help_text='Workloads reach only secrets below this path. Empty: all secrets.', max_length=512, verbose_name='path')),
                 ('cidrs', models.JSONField(blank=True, default=list, help_text='Networks from which workloads may sign in and use their tokens. Empty: any.', verbose_name='allowed networks')),
                 ('lifetime_minutes', models.PositiveSmallIntegerField(default=15, help_text="Minutes for which a workload's service token is valid, 15 to 60.", verbose_name='lifetime of tokens')),
                 ('max_age_minutes', models.PositiveSmallIntegerField(default=60, help_text='Minutes within which the platform must have issued a token that is accepted.', verbose_name='age of accepted tokens')),
                 ('single_use', models.BooleanField(default=False, help_text='Whether each token of the platform is accepted once.')),
                 ('allows_pull_request_target', models.BooleanField(default=False, help_text='Whether GitHub workflows that run for pull_request_target may sign in.')),
-                ('pinned', audit_app.models.columns.ExactCharField(blank=True, default='', editable=False, help_text='Owner of the GitHub repository at the first sign-in; tokens of another are refused.', max_length=200)),
+                ('pinned', core.db.columns.ExactCharField(blank=True, default='', editable=False, help_text='Owner of the GitHub repository at the first sign-in; tokens of another are refused.', max_length=200)),
                 ('expires_at', models.DateTimeField(blank=True, help_text='When the trust ends, in UTC. Empty: it does not end by itself.', null=True, verbose_name='expires')),
                 ('disabled_at', models.DateTimeField(blank=True, editable=False, help_text='When the trust was disabled, in UTC. Empty: it is enabled.', null=True, verbose_name='disabled')),
                 ('valid_from', models.DateTimeField(default=django.utils.timezone.now, editable=False, help_text='Tokens that were issued before this time in UTC no longer work; a change sets it.')),

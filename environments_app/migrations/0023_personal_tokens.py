@@ -2,7 +2,7 @@
 
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
-import audit_app.models.columns
+import core.db.columns
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -21,9 +21,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, help_text='Permanent identifier of this row in the audit log and in the API. Set by Keeper.', unique=True, verbose_name='UUID')),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(help_text='Keyed checksum of the columns that decide about access. Written by Keeper, never shown.', max_length=48, verbose_name='row MAC')),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', help_text='Limits the token to names under this path, by whole segments. Empty: all names.', max_length=512, verbose_name='path prefix')),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', help_text='Limits the token to names under this path, by whole segments. Empty: all names.', max_length=512, verbose_name='path prefix')),
                 ('name', models.CharField(help_text='Where the token is used, such as the name of a machine.', max_length=100)),
-                ('public_id', audit_app.models.columns.ExactCharField(editable=False, help_text='The part of the token that identifies it. It is not secret.', max_length=22, unique=True, verbose_name='public ID')),
+                ('public_id', core.db.columns.ExactCharField(editable=False, help_text='The part of the token that identifies it. It is not secret.', max_length=22, unique=True, verbose_name='public ID')),
                 ('pepper_id', models.CharField(editable=False, help_text='Identifier of the pepper that the hash was made with. Never shown.', max_length=32, verbose_name='pepper ID')),
                 ('secret_hash', models.CharField(editable=False, help_text='Peppered hash of the token. Never shown.', max_length=64, verbose_name='hash')),
                 ('expires_at', models.DateTimeField(help_text='When the token stops working, in UTC.', verbose_name='expires')),

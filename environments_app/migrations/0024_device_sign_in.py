@@ -2,7 +2,7 @@
 
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
-import audit_app.models.columns
+import core.db.columns
 import uuid
 from django.db import migrations, models
 
@@ -20,10 +20,10 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, help_text='Permanent identifier of this row in the audit log and in the API. Set by Keeper.', unique=True, verbose_name='UUID')),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(help_text='Keyed checksum of the columns that decide about access. Written by Keeper, never shown.', max_length=48, verbose_name='row MAC')),
-                ('public_id', audit_app.models.columns.ExactCharField(editable=False, help_text='Becomes that of the personal token. It is not secret.', max_length=22, unique=True, verbose_name='public ID')),
+                ('public_id', core.db.columns.ExactCharField(editable=False, help_text='Becomes that of the personal token. It is not secret.', max_length=22, unique=True, verbose_name='public ID')),
                 ('pepper_id', models.CharField(editable=False, help_text='Identifier of the pepper that the hash was made with. Never shown.', max_length=32, verbose_name='pepper ID')),
                 ('secret_hash', models.CharField(editable=False, help_text='Peppered hash of what the client holds. Never shown.', max_length=64, verbose_name='hash')),
-                ('user_code', audit_app.models.columns.ExactCharField(editable=False, help_text='What the person types. Never shown here.', max_length=8, unique=True, verbose_name='code')),
+                ('user_code', core.db.columns.ExactCharField(editable=False, help_text='What the person types. Never shown here.', max_length=8, unique=True, verbose_name='code')),
                 ('name', models.CharField(help_text='What the client calls itself. It proves nothing.', max_length=100)),
                 ('address', models.CharField(editable=False, help_text='Where the client asked from, as Keeper saw it.', max_length=45, verbose_name='network address')),
                 ('created_at', models.DateTimeField(auto_now_add=True, help_text='When the client asked, in UTC.', verbose_name='started')),

@@ -3,7 +3,7 @@
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('address', models.EmailField(help_text='Where the message is sent.', max_length=254, verbose_name='e-mail address')),
                 ('source', models.CharField(blank=True, default='', help_text='Network from which a reset was requested. Limits how many it can request.', max_length=45)),
                 ('made_by', models.CharField(blank=True, default='', help_text='Who sent the invitation.', max_length=150, verbose_name='invited by')),
-                ('code_hash', audit_app.models.columns.ExactCharField(editable=False, help_text="Hash of the link's code. Never shown.", max_length=64, null=True, unique=True)),
+                ('code_hash', core.db.columns.ExactCharField(editable=False, help_text="Hash of the link's code. Never shown.", max_length=64, null=True, unique=True)),
                 ('bound_to', models.CharField(blank=True, default='', editable=False, help_text="Hash of the account's state when the link was made. The link ends when it changes.", max_length=64)),
                 ('created_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, help_text='When it was requested, in UTC.', verbose_name='requested')),
                 ('due_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, help_text='When the message is sent next, in UTC. Empty: it was sent, or given up.', null=True, verbose_name='next attempt')),

@@ -10,11 +10,18 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalEntry, ApprovalState, EntryKind
-from environments_app.models.authentication import FailedSignIns, KnownNetwork, Passkey, SecondFactor, Session
+from environments_app.models.authentication import (
+    FailedSignIns,
+    KnownNetwork,
+    LinkPurpose,
+    Passkey,
+    PasswordLink,
+    SecondFactor,
+    Session,
+)
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
-from environments_app.models.password_link import LinkPurpose, PasswordLink
 from environments_app.models.personal_token import DeviceSignIn, PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,

@@ -7,9 +7,9 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
-from environments_app.clock import has_begun
-from environments_app.fields import path_prefix, pepper_id_field, public_id_field, secret_hash_field
+from core.clock import has_begun
+from core.db.columns import optional_text, optional_timestamp, timestamp
+from environments_app.models.columns import path_prefix, pepper_id_field, public_id_field, secret_hash_field
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
 

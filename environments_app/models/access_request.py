@@ -5,11 +5,11 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import ExactCharField, optional_text, optional_timestamp, timestamp
 from audit_app.recording.drafts import AuditObject
-from environments_app.fields import path_prefix
+from core.db.columns import ExactCharField, optional_text, optional_timestamp, timestamp
 from environments_app.models.access import Role
 from environments_app.models.approval import is_in_time, shown_state
+from environments_app.models.columns import path_prefix
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
 

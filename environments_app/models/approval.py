@@ -12,9 +12,9 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
 from audit_app.recording.drafts import AuditObject
-from environments_app.clock import ends_in, is_in
+from core.clock import ends_in, is_in
+from core.db.columns import optional_text, optional_timestamp, timestamp
 from environments_app.models.environment import Environment
 
 EXPIRED: Final = "expired"

@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import ExactCharField
+from core.db.columns import ExactCharField
 
 MAX_OFFLINE_HOURS: Final = 168
 MAX_APPROVALS: Final = 5

@@ -7,9 +7,9 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_text, optional_timestamp, timestamp
-from audit_app.models.uuid_model import Identified
 from audit_app.recording.drafts import AuditObject
+from core.db.columns import optional_text, optional_timestamp, timestamp
+from core.db.identity import Identified
 from environments_app.models.environment import Environment
 
 

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from audit_app.models.columns import optional_text, optional_timestamp
+from core.db.columns import optional_text, optional_timestamp
 
 
 class JobState(models.TextChoices):

@@ -5,9 +5,9 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import ExactCharField, optional_text, optional_timestamp
-from environments_app.fields import path_prefix, pepper_id_field, public_id_field, secret_hash_field
+from core.db.columns import ExactCharField, optional_text, optional_timestamp
 from environments_app.models.access import is_token_live
+from environments_app.models.columns import path_prefix, pepper_id_field, public_id_field, secret_hash_field
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
 

@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import ExactCharField, optional_timestamp
-from environments_app.fields import path_prefix
+from core.db.columns import ExactCharField, optional_timestamp
 from environments_app.models.access import Role
+from environments_app.models.columns import path_prefix
 from environments_app.models.environment import Environment
 
 

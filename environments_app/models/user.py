@@ -10,9 +10,9 @@ from django.contrib.auth.models import Group
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow
-from audit_app.models.columns import ExactCharField, optional_text, optional_timestamp, timestamp
-from audit_app.models.uuid_model import Identified
 from audit_app.recording.drafts import AuditObject
+from core.db.columns import ExactCharField, optional_text, optional_timestamp, timestamp
+from core.db.identity import Identified
 from environments_app.names import MAX_USERNAME, normalise_username
 
 

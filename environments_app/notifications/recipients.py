@@ -1,13 +1,66 @@
-"""Use cases of recipients: who gets e-mail about an environment."""
+"""Use cases of recipients: the rows of an environment that a channel sends to, such as e-mail addresses."""
+
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
-from environments_app.errors import InvalidField
-from environments_app.models import Environment, Recipient
-from environments_app.notifications.addressees import add_addressee
+from environments_app.errors import Conflict, InvalidField, Invisible
+from environments_app.models import Addressee, Environment, Recipient
+from environments_app.notifications.service import send_test
+
+Row = TypeVar("Row", bound=Addressee)
+
+
+def add_addressee(*, actor: Principal, addressee: Addressee, taken: str) -> None:
+    """Store a checked new row, for which the caller has asked the policy.
+
+    Raises Conflict, with the message `taken`, if there is one like it.
+    """
+    try:
+        with transaction.atomic():
+            addressee.save()
+            _record(actor, Action.NOTIFICATION_CREATE, addressee, row_digest_entry(addressee))
+    except IntegrityError as error:
+        raise Conflict(taken) from error
+
+
+def remove_addressee(*, actor: Principal, addressee: Addressee) -> None:
+    """Remove a recipient or webhook, also a forged row. Raises Invisible, Forbidden."""
+    require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=addressee.environment)
+    with transaction.atomic():
+        _record(actor, Action.NOTIFICATION_REMOVE, addressee, row_digest_entry(addressee, gone=True))
+        addressee.delete()
+
+
+def try_addressee(*, actor: Principal, addressee: Addressee) -> None:
+    """Queue a test message. Raises Invisible, Forbidden."""
+    require(actor=actor, action=Action.NOTIFICATION_TEST, environment=addressee.environment)
+    with transaction.atomic():
+        _record(actor, Action.NOTIFICATION_TEST, addressee, {})
+        send_test(transport=addressee.TRANSPORT, addressee=addressee.uuid, environment=addressee.environment)
+
+
+def find_addressee(*, actor: Principal, model: type[Row], environment: Environment, id: int) -> Row:
+    """Return a recipient or webhook of an environment. Raises Forbidden, or Invisible if there is none."""
+    require(actor=actor, action=Action.NOTIFICATION_VIEW, environment=environment)
+    rows: QuerySet[Any] = QuerySet(model).select_related("environment")
+    row: Row | None = rows.filter(environment=environment, pk=id).first()
+    if row is None:
+        raise Invisible(f"There is no such {model.MAC_LABEL}.")
+    return row
+
+
+def _record(actor: Principal, action: Action, addressee: Addressee, details: dict[str, Json]) -> None:
+    record(actor=actor, action=action, **stream_and_object(addressee), details=details)
 
 
 def add_recipient(*, actor: Principal, environment: Environment, email: str) -> Recipient:

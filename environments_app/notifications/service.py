@@ -24,9 +24,9 @@ from django.db.models import F, Q, UUIDField
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
 from core.db.concurrency import claim
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
 # The maximum number of listed items; the caller states how many more there are.

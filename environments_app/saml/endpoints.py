@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.recording.refusals import check_allowance, refuse
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authentication.sign_in import (
     SamlSubject,

@@ -1,11 +1,18 @@
-"""The identity provider's metadata: read from a file, or fetched by the outbound rule and kept."""
+"""The identity provider's metadata: fetched or read from a file, with its keys, addresses and validity.
 
-from datetime import datetime, timedelta
+A fetch follows the outbound rule, and its result is stored.
+"""
+
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
+from xml.etree.ElementTree import Element, tostring
 
 import requests
+from cryptography import x509
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -14,13 +21,114 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.network.outbound import session
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.errors import AnswerTooLarge, OutboundError
-from environments_app.errors import SamlUnavailable
+from core.network.outbound import session
+from environments_app.errors import SamlRefused, SamlUnavailable
 from environments_app.models import SamlProvider
-from environments_app.saml.metadata_validity import described, require_valid
+from environments_app.saml.protocol.xml_document import SIGNATURE, read_tree, text_of
+
+_METADATA: Final = "{urn:oasis:names:tc:SAML:2.0:metadata}"
+_ENTITY: Final = f"{_METADATA}EntityDescriptor"
+_ROLE: Final = f"{_METADATA}IDPSSODescriptor"
+_KEY: Final = f"{_METADATA}KeyDescriptor"
+
+
+class Described(NamedTuple):
+    """When the last signing certificate expires, and the metadata itself (None: not stated)."""
+
+    certificates_end: datetime
+    valid_until: datetime | None
+
+    @property
+    def ends(self) -> datetime:
+        return min(self.certificates_end, self.valid_until or self.certificates_end)
+
+
+@lru_cache(maxsize=4)
+def described(document: str, *, provider: str = "") -> Described:
+    """Return the validity of metadata; `provider` selects one of several entities.
+
+    Raises SamlUnavailable if it cannot be read, or names no certificate that can: then it is probably an
+    error page.
+    """
+    try:
+        root = read_tree(document.encode())
+        entity = _provider(root, provider)
+        found = [
+            x509.load_der_x509_certificate(b64decode(text_of(each))).not_valid_after_utc
+            for key in entity.iterfind(f"{_ROLE}/{_KEY}")
+            if _signs(key)
+            for each in key.iter(f"{SIGNATURE}X509Certificate")
+        ]
+        ends = _valid_until(root, entity)
+    except (SamlRefused, ValueError) as error:
+        raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
+    if not found:
+        raise SamlUnavailable("The identity provider's metadata names no signing certificate.")
+    return Described(certificates_end=max(found), valid_until=ends)
+
+
+@lru_cache(maxsize=4)
+def only_provider(document: str, *, provider: str = "") -> str:
+    """Return the metadata of the one identity provider, in that role and with its signing keys alone.
+
+    Metadata may describe a federation, and an entity in several roles. A key of another entity or role must
+    not sign assertions. Raises SamlUnavailable if there is none, or several and `provider` selects none.
+    """
+    try:
+        entity = _provider(read_tree(document.encode()), provider)
+    except (SamlRefused, ValueError) as error:
+        raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
+    for child in [each for each in entity if each.tag != _ROLE]:
+        entity.remove(child)
+    for role in entity:
+        for key in [each for each in role if each.tag == _KEY and not _signs(each)]:
+            role.remove(key)
+    return tostring(entity, encoding="unicode")
+
+
+def _provider(root: Element, wanted: str) -> Element:
+    """Return the only entity that is an identity provider, or the one of an id. Raises SamlUnavailable."""
+    found = [each for each in root.iter(_ENTITY) if each.find(_ROLE) is not None]
+    if wanted:
+        found = [each for each in found if each.get("entityID") == wanted]
+    if len(found) == 1:
+        return found[0]
+    if wanted:
+        raise SamlUnavailable(f"The metadata names {len(found)} identity providers of the id {wanted}.")
+    raise SamlUnavailable(
+        f"The metadata names {len(found)} identity providers: set KEEPER_SAML_IDP_ENTITY_ID to the one that "
+        "signs in here."
+        if found
+        else "The identity provider's metadata cannot be read: it names no identity provider."
+    )
+
+
+def _signs(key: Element) -> bool:
+    return key.get("use") in {None, "signing"}
+
+
+def require_valid(document: str) -> None:
+    """Refuse metadata whose own time is over, whenever it was loaded. Raises SamlUnavailable."""
+    ends = described(document, provider=settings.KEEPER_SAML_IDP_ENTITY_ID).valid_until
+    if ends is not None and ends <= timezone.now():
+        raise SamlUnavailable(
+            f"The identity provider's metadata was valid until {ends:%Y-%m-%d %H:%M} UTC: it has to publish "
+            "new metadata, or its file has to be replaced."
+        )
+
+
+def _valid_until(root: Element, entity: Element) -> datetime | None:
+    """Return the earliest `validUntil` (SAML 2.0 metadata, 2.3.1); raises ValueError if one is no time."""
+    holders = [root, entity, *entity.iterfind(_ROLE)]
+    moments = [
+        datetime.fromisoformat(each.attrib["validUntil"]) for each in holders if "validUntil" in each.attrib
+    ]
+    # SAML's times are in UTC (core, 1.3.3).
+    return min((each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments), default=None)
+
 
 _MAX_BYTES: Final = 1024 * 1024
 # The schedule refreshes it hourly; older metadata is fetched at a sign-in.

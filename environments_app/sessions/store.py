@@ -21,8 +21,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from audit_app.db.prepared import Argument, PreparedQuery
-from environments_app.clock import SLACK
+from core.clock import SLACK
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.models import Session
 
 SIGNED_IN: Final = "signed_in_at"

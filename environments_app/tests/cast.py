@@ -7,7 +7,7 @@ from typing import Final
 from django.contrib.auth.hashers import make_password
 from django.db.models import BigIntegerField
 
-from audit_app.db.prepared import Argument, PreparedQuery
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Environment, Membership, Role, User, UserRole

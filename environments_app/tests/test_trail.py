@@ -11,11 +11,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint
 from audit_app.retention.schedule import prune_if_due
-from environments_app.audit_verification import Extent, verify_trail
 from environments_app.models import User
+from environments_app.operator_jobs import Extent, verify_trail
 from environments_app.tests.cast import Cast
 
 pytestmark = pytest.mark.django_db

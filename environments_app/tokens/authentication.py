@@ -2,29 +2,109 @@
 
 import hmac
 import re
-from datetime import timedelta
-from functools import lru_cache
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import CharField, Q
 from django.utils import timezone
 
-from audit_app.db import raw_sql
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.errors import KeyringUnavailable
-from audit_app.integrity.raw_rows import UnreadableColumn
+from audit_app.integrity.raw_rows import ProvenRows, UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.network.client_address import parse_address
-from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import grants_on, is_ended_by_trust, token_bearer
+from core.db import statements
+from core.db.prepared import Argument, PreparedQuery
+from core.network.client_address import parse_address
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import grant_in, grants_on, is_ended_by_trust, token_bearer
 from environments_app.errors import BadToken
-from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken
+from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken, TokenRole
 from environments_app.models.access import has_token_begun, is_token_live
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
-from environments_app.tokens.raw_tokens import TokenRow, proven, statement
 from environments_app.tokens.request_rate import count_request
+
+
+class EnvironmentRow(NamedTuple):
+    """An environment that proved itself."""
+
+    pk: int
+    uuid: UUID
+    name: str
+
+
+class TokenRow(NamedTuple):
+    """A token of an environment; both proved themselves. Whether it may be used now is not decided yet."""
+
+    pk: int
+    uuid: UUID
+    role: str
+    name: str
+    public_id: str
+    pepper_id: str
+    secret_hash: str
+    prefix: str
+    cidrs: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    suspended_at: datetime | None
+    last_used_at: datetime | None
+    trust_uuid: str | None
+    environment: EnvironmentRow
+
+    @property
+    def environment_id(self) -> int:
+        return self.environment.pk
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        if self.role == TokenRole.ADMIN:
+            return ()
+        pk, uuid, name = self.environment
+        return (grant_in(role=self.role, prefix=self.prefix, id=pk, uuid=uuid, name=name),)
+
+
+_TOKENS: Final = ProvenRows(
+    ServiceToken,
+    (
+        "id", "uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
+        "created_at", "expires_at", "revoked_at", "suspended_at", "last_used_at",
+        "trust_uuid", "row_mac",
+    ),
+)  # fmt: skip
+_ENVIRONMENTS: Final = ProvenRows(
+    Environment,
+    ("id", "uuid", "name", "kms_key_alias", "protected", "offline_hours", "approvals_required", "row_mac"),
+)
+_WIDTH: Final = len(_TOKENS.columns)
+
+
+@cache
+def statement(count: int) -> str:
+    """Return the SELECT of tokens by so many public ids, each with its environment."""
+    marks = ", ".join(["%s"] * count)
+    return (
+        f"SELECT {_TOKENS.select('t')}, {_ENVIRONMENTS.select('e')} FROM {_TOKENS.table} t "  # noqa: S608 - our own names
+        f"JOIN {_ENVIRONMENTS.table} e ON e.id = t.environment_id WHERE t.public_id IN ({marks})"
+    )
+
+
+def proven(row: Sequence[Any]) -> TokenRow | None:
+    """Return a token of a row that `statement` gave; None if it or its environment is not Keeper's.
+
+    Raises UnreadableColumn, and KeyringUnavailable if the keys are not open.
+    """
+    token, environment = _TOKENS.values(row[:_WIDTH]), _ENVIRONMENTS.values(row[_WIDTH:])
+    pk, uuid, name = environment[:3]
+    if not _TOKENS.is_authentic(token, environment__uuid=uuid) or not _ENVIRONMENTS.is_authentic(environment):
+        return None
+    token[1] = UUID(token[1])
+    return TokenRow._make((*token[:-1], EnvironmentRow(pk, UUID(uuid), name)))
+
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 _LAST_USE_INTERVAL: Final = timedelta(minutes=1)
@@ -56,7 +136,7 @@ def verify_proven(public_id: str, secret: str, *, address: str, request_id: str 
 
     Returns None if they do not, or there is none: then the instance has to judge. Raises BadToken.
     """
-    found = raw_sql.first_row(connections[DEFAULT_DB_ALIAS], statement(1), [public_id])
+    found = statements.first_row(connections[DEFAULT_DB_ALIAS], statement(1), [public_id])
     try:
         token = proven(found) if found else None
     except (UnreadableColumn, KeyringUnavailable):

@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.network.client_address import subscriber
-from audit_app.network.refusal_limiter import check_allowance, refuse
-from environments_app.authorization.locked_row import clean_fields
+from audit_app.recording.refusals import check_allowance, refuse
+from core.clock import ends_in
+from core.network.client_address import subscriber
 from environments_app.authorization.policy import Principal
-from environments_app.clock import ends_in
+from environments_app.authorization.rows import clean_fields
 from environments_app.errors import BadToken, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
 from environments_app.tokens.authentication import check_secret

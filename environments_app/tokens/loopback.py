@@ -26,15 +26,15 @@ from audit_app.errors import NotSealedHere
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.keyring import Place, Purpose, keyring
-from audit_app.network.client_address import subscriber
-from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.interfaces import Place, Purpose, keyring
+from audit_app.recording.refusals import check_allowance, refuse
+from core.clock import ends_in
+from core.network.client_address import subscriber
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
-from environments_app.clock import ends_in
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.sessions.personal_tokens import record_personal, revoke_token
+from environments_app.sessions.service import record_personal, revoke_token
 from environments_app.tokens.device import save_with_code
 from environments_app.tokens.peppers import give_secret
 from environments_app.tokens.personal import PREFIX, new_token, store_token

@@ -14,14 +14,14 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Principal, require_confirmed
 from environments_app.authorization.principals import personal_principal
+from environments_app.authorization.rows import clean_fields
 from environments_app.environments.service import find_environment
 from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
 from environments_app.models import PersonalToken, User
 from environments_app.names import validate_prefix
-from environments_app.sessions.personal_tokens import active_tokens, record_personal
+from environments_app.sessions.service import active_tokens, record_personal
 from environments_app.tokens.authentication import check_secret, note_use
 from environments_app.tokens.peppers import give_secret, hash_secret
 from environments_app.tokens.request_rate import count_request

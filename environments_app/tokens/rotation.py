@@ -11,8 +11,8 @@ from audit_app.events.actions import Action
 from environments_app.approvals.access_proposals import rotating
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant
-from environments_app.authorization.locked_row import lock_authentic, require_future, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
+from environments_app.authorization.rows import lock_authentic, require_future, set_fields
 from environments_app.environments.memberships import parse_role
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import ServiceToken, TokenRole

@@ -15,18 +15,18 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
 from environments_app.approvals.access_proposals import issuing
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
-from environments_app.authorization.locked_row import clean_fields, isoformat, require_future
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
+from environments_app.authorization.rows import clean_fields, isoformat, require_future
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import Environment, ServiceToken, TokenRole, User

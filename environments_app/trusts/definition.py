@@ -7,20 +7,20 @@ from typing import Any, Final
 from django.conf import settings
 
 from core.errors import BadEndpoint
-from environments_app.authorization.locked_row import clean_fields
 from environments_app.authorization.policy import Grant
+from environments_app.authorization.rows import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.models import Trust
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.service import normalize_cidrs
-from environments_app.trusts.jwt.claim_patterns import (
+from environments_app.trusts.jwt.document import BadKeySet, read_key_set
+from environments_app.trusts.jwt.rules import (
     BadPattern,
+    TrustRules,
     is_exact,
     require_claim_name,
     require_pattern,
 )
-from environments_app.trusts.jwt.key_sets import BadKeySet, read_key_set
-from environments_app.trusts.jwt.rules import TrustRules
 from environments_app.trusts.key_source import KeySource, require_key_url
 from environments_app.trusts.presets import PRESETS, Preset
 

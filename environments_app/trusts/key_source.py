@@ -16,12 +16,19 @@ from urllib.parse import urlsplit
 import requests
 import structlog
 
-from audit_app.network.outbound import normalised_endpoint, require_permitted_literal, session
-from audit_app.network.outbound_limits import limited
 from core.errors import BadEndpoint, OutboundError
+from core.network.limits import limited
+from core.network.outbound import normalised_endpoint, require_permitted_literal, session
 from environments_app.errors import KeysUnavailable
-from environments_app.trusts.jwt.key_sets import MAX_KEY_SET_BYTES, BadKeySet, Key, KeySet, read_key_set
-from environments_app.trusts.jwt.strict_json import BadJson, read_object
+from environments_app.trusts.jwt.document import (
+    MAX_KEY_SET_BYTES,
+    BadJson,
+    BadKeySet,
+    Key,
+    KeySet,
+    read_key_set,
+    read_object,
+)
 
 COOL_DOWN_SECONDS: Final = 60
 FRESH_SECONDS: Final = 3600

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from environments_app.trusts.jwt.claim_patterns import is_exact
+from environments_app.trusts.jwt.rules import is_exact
 
 OWNER_ID: Final = "repository_owner_id"
 

@@ -1,29 +1,108 @@
-"""Use cases of trusts: creating, changing, disabling and deleting them."""
+"""Use cases of trusts: creating, changing, disabling and deleting them, and what approvers see.
+
+Approvers see a new trust, and a change that widens one.
+"""
 
 import copy
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid5
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
-from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
+from core.canonical_json import Json
+from environments_app.approvals.access_proposals import plain_values
+from environments_app.approvals.gate import (
+    ApprovalGrant,
+    Line,
+    Proposal,
+    needs_second_person,
+    require_approval,
+)
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.credential_custody import NARROWS
-from environments_app.authorization.locked_row import isoformat, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.authorization.rows import isoformat, lock_authentic, set_fields
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Trust
 from environments_app.tokens.service import Lifetime, allowed_expiry
 from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows
-from environments_app.trusts.proposals import changing_trust, creating_trust
+
+_LABELS: Final[Mapping[str, str]] = {
+    "name": "Name",
+    "preset": "Platform",
+    "issuer": "Issuer",
+    "jwks_url": "Address of the keys",
+    "jwks": "Pasted keys",
+    "audience": "Audience",
+    "algorithm": "Algorithm",
+    "claims": "Claims",
+    "role": "Role",
+    "prefix": "Path",
+    "cidrs": "Allowed IP ranges",
+    "lifetime_minutes": "Minutes that a token is valid",
+    "max_age_minutes": "Oldest JWT in minutes",
+    "single_use": "Each JWT once",
+    "allows_pull_request_target": "Allow pull_request_target",
+    "expires_at": "Expires",
+    "enabled": "Enabled",
+}
+
+
+def creating_trust(trust: Trust, *, lasting: str | None) -> Proposal:
+    """Return the proposal to create a trust; `lasting` is its end as it was asked for."""
+    fields = {name: getattr(trust, name) for name in FIELDS}
+    return Proposal(
+        action=Action.TRUST_CREATE,
+        environment=trust.environment,
+        object=AuditObject("trust", uuid5(trust.environment.uuid, f"trust {trust.name}"), trust.name),
+        arguments={**plain_values(fields), "expires_at": lasting},
+        summary=[
+            *(Line(_LABELS[name], "", _word(name, value)) for name, value in fields.items() if value),
+            Line("Expires", "", _word("expires_at", trust.expires_at)),
+        ],
+    )
+
+
+def changing_trust(trust: Trust, changes: Mapping[str, Any]) -> Proposal:
+    """Return the proposal to change a stored trust; `changes` has `enabled`, not the time of disabling."""
+    now = {**{name: getattr(trust, name) for name in FIELDS}, "expires_at": trust.expires_at}
+    now["enabled"] = trust.disabled_at is None
+    return Proposal(
+        action=Action.TRUST_CHANGE,
+        environment=trust.environment,
+        object=AuditObject("trust", trust.uuid, trust.name),
+        expected=state_digest(trust),
+        arguments={"trust": trust.pk, **plain_values(changes)},
+        summary=[
+            Line(_LABELS[name], _word(name, now[name]), _word(name, value))
+            for name, value in changes.items()
+            if now[name] != value
+        ],
+    )
+
+
+def _word(name: str, value: Any) -> str:
+    if name == "jwks":
+        return f"{len(value)} characters of keys" if value else ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{claim} = {wanted}" for claim, wanted in sorted(value.items()))
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M UTC")
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "Any"
+    return "Never" if value is None else str(value)
+
 
 _TAKEN: Final = "Another trust has this name. Workloads sign in by it, in any environment."
 _MEANWHILE: Final = "This trust has changed. Reload the page and try again."

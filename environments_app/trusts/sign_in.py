@@ -1,6 +1,8 @@
-"""Sign-in of workloads: a signed JWT is exchanged for a short service token.
+"""Sign-in of workloads: a signed JWT is exchanged for a short service token; a trial has no effect.
 
 The JWT is judged before the transaction, since its keys may come from the network. It is stored nowhere.
+
+A trial says which rules of a trust a sample token meets, without signing in.
 """
 
 import hashlib
@@ -16,25 +18,32 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.network.refusal_limiter import refuse
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
-from environments_app.authorization.locked_row import isoformat, lock_authentic
-from environments_app.authorization.policy import Principal
+from audit_app.recording.refusals import refuse
+from core.canonical_json import Json
+from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_on, token_bearer
+from environments_app.authorization.rows import isoformat, lock_authentic
 from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.authentication import is_from
 from environments_app.tokens.service import record_token, set_secret
 from environments_app.trusts.definition import preset_of, rules_of, source_of
-from environments_app.trusts.jwt.claim_patterns import claim_texts
 from environments_app.trusts.jwt.document import BadJwt, Jwt, parse_jwt
-from environments_app.trusts.jwt.rules import LEEWAY_SECONDS, MAX_ID, Check, first_failure, shown
+from environments_app.trusts.jwt.rules import (
+    LEEWAY_SECONDS,
+    MAX_ID,
+    Check,
+    claim_texts,
+    examine,
+    first_failure,
+    shown,
+)
 from environments_app.trusts.key_source import find_key
 
 _NOTED_EVERY: Final = timedelta(minutes=1)
@@ -285,3 +294,44 @@ def _note_refusal(trust: Trust, reason: str) -> None:
         return
     if trust.last_refused_at is None or trust.last_refused_at <= now - _NOTED_EVERY:
         Trust.objects.filter(pk=trust.pk).update(last_refused_at=now, last_refusal=reason)
+
+
+class Trial(NamedTuple):
+    """What came of a trial: why the text is no token, or each rule in turn."""
+
+    problem: str
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether a workload with this token could sign in now from a network of the trust."""
+        return not self.problem and all(check.passed for check in self.checks)
+
+
+def try_token(*, actor: Principal, trust: Trust, jwt: str) -> Trial:
+    """Return which rules of a trust a sample token meets; it is stored nowhere, and uses nothing up.
+
+    Raises Invisible or Forbidden, and KeysUnavailable, which names the cause.
+    """
+    require(actor=actor, action=Action.TRUST_TEST, environment=trust.environment)
+    trial = _tried(trust, jwt.strip())
+    checks = [check.rule for check in trial.checks if not check.passed]
+    failed: list[Json] = [trial.problem] if trial.problem else [*checks]
+    with transaction.atomic():
+        record(
+            actor=actor,
+            action=Action.TRUST_TEST,
+            stream=environment_stream(trust.environment.uuid),
+            object=AuditObject("trust", trust.uuid, trust.name),
+            details={"passed": trial.passed, "failed": failed},
+        )
+    return trial
+
+
+def _tried(trust: Trust, text: str) -> Trial:
+    try:
+        jwt = parse_jwt(text)
+    except BadJwt as error:
+        return Trial(error.reason, [])
+    key = find_key(source_of(trust), algorithm=trust.algorithm, kid=jwt.key_id) if jwt.key_id else None
+    return Trial("", [*examine(jwt, rules_of(trust), key, now=time.time()), *sign_in_checks(trust, jwt)])

@@ -1,8 +1,12 @@
-"""Use cases of people: creating, changing and restoring their accounts."""
+"""Use cases of people: creating, changing and restoring their accounts, and finding whom a grant names.
+
+A grant names a person or a group. Both API and pages find it here.
+"""
 
 import secrets
 from typing import Any, Final
 
+from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -16,12 +20,13 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from environments_app.authorization.break_glass import administers, with_alert
-from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username, validate_new_username
 from environments_app.sessions.service import end_sessions
+from environments_app.users.password_backend import named_user
 from environments_app.users.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
@@ -266,3 +271,24 @@ def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]
         object=AuditObject("user", user.uuid, user.username),
         details=details | row_digest_entry(user),
     )
+
+
+def user_by_name(username: str | None, *, field: str = "user") -> User | None:
+    """Return the user of this name in any spelling; None for an empty name. Raises InvalidField."""
+    if not username:
+        return None
+    user = named_user(username)
+    if user is None:
+        raise InvalidField(field, "User not found.")
+    return user
+
+
+def find_group(name: str | None, *, field: str = "group") -> Group | None:
+    """Return the group of exactly this name; no name is none. Raises InvalidField."""
+    if not name:
+        return None
+    # Compared here as well: the column's collation may equate case.
+    for group in Group.objects.filter(name=name):
+        if group.name == name:
+            return group
+    raise InvalidField(field, "Group not found.")

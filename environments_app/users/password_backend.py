@@ -7,8 +7,8 @@ from django.contrib.auth.hashers import make_password
 from django.db.models import BigIntegerField
 from django.http import HttpRequest
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.row_authentication import verified_rows
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.errors import BadName
 from environments_app.models import User
 from environments_app.names import normalise_username

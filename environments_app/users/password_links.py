@@ -20,14 +20,14 @@ from django.utils import timezone
 from audit_app.errors import TooManyRefusals
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.network.client_address import subscriber
-from audit_app.network.refusal_limiter import check_allowance, refuse
-from environments_app.authorization.locked_row import lock_authentic
+from audit_app.recording.refusals import check_allowance, refuse
+from core.network.client_address import subscriber
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.principals import user_principal
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, LinkEnded
 from environments_app.models import LinkPurpose, PasswordLink, User, UserRole
-from environments_app.models.password_link import account_fingerprint
+from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
 from environments_app.sessions.service import end_sessions
 from environments_app.users.accounts import (

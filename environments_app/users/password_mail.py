@@ -19,7 +19,7 @@ from audit_app.recording.recorder import commit_record
 from core.db.concurrency import claim
 from environments_app.authorization.principals import anonymous_principal
 from environments_app.models import LinkPurpose, PasswordLink, User
-from environments_app.models.password_link import LIFETIMES, account_fingerprint
+from environments_app.models.authentication import LIFETIMES, account_fingerprint
 from environments_app.notifications.email import send_message
 from environments_app.notifications.service import Undeliverable, message_users
 from environments_app.users.password_links import (

@@ -26,8 +26,8 @@ from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.credential_custody import CUSTODY_DETAIL, ENDED, CustodyGraph
 from environments_app.authorization.effective_access import confirmed_accounts
-from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
+from environments_app.authorization.rows import isoformat, lock_authentic
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
     AccessConfirmation,

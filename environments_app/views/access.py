@@ -1,7 +1,11 @@
-"""The page of who has access to an environment, and of what waits for its managers' word."""
+"""Pages of access: who has access to an environment, what waits for its managers, and one membership.
+
+The role, reach and end of a membership are changed by the use case.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -9,17 +13,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
+from environments_app.authentication.drf import principal_of
 from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
-from environments_app.authorization.policy import allows, require
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.environments import memberships as memberships_service
+from environments_app.environments import service as environments_service
+from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.forms.environment import MemberChangeForm
+from environments_app.models import Membership, Source
 from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
-from environments_app.users.lookup import user_by_name
+from environments_app.users.accounts import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
-from environments_app.views.base import confirm_first, enter_environment, render_page, run_act
+from environments_app.views.base import attempt, confirm_first, enter_environment, render_page, run_act
 
 
 @login_required
@@ -98,3 +109,50 @@ def _moment(text: str) -> datetime:
     if moment is None:
         raise InvalidField("since", "The page is out of date. Reload it and try again.")
     return moment
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Change what a membership allows, for what names and until when; what was not touched stays."""
+    actor, membership = _found(request, name, id)
+    form = MemberChangeForm(request.POST or None, initial=_initial(membership))
+    if request.method == "POST" and form.is_valid():
+        # The form was made of another state, which sending it would bring back.
+        if form.cleaned_data["seen"] not in {"", state_digest(membership)}:
+            messages.error(request, "Someone else changed this access. Reload the page and try again.")
+            return redirect("member-change", name=name, id=id)
+        changes = {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
+        changed = attempt(
+            form, lambda: memberships_service.change_membership(actor=actor, membership=membership, **changes)
+        )
+        if changed is not None:
+            messages.success(request, "Access changed." if changes else "No changes to save.")
+            return redirect("environment-detail", name=name)
+    return _page(request, membership, form)
+
+
+def _found(request: HttpRequest, name: str, id: int) -> tuple[Principal, Membership]:
+    actor = principal_of(request)
+    environment = environments_service.find_environment(actor=actor, name=name)
+    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
+    # A form that the use case would refuse is not offered.
+    require(actor=actor, action=Action.MEMBER_CHANGE, environment=environment)
+    return actor, membership
+
+
+def _initial(membership: Membership) -> dict[str, Any]:
+    values = {name: getattr(membership, name) for name in ("role", "prefix", "expires_at")}
+    return {**values, "seen": state_digest(membership)}
+
+
+def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:
+    environment = membership.environment
+    context = {
+        "environment": environment,
+        "membership": membership,
+        "form": form,
+        "elsewhere": BY_SINGLE_SIGN_ON if membership.source == Source.SAML else "",
+        "back_url": reverse("environment-detail", args=[environment.name]),
+    }
+    return render_page(request, "environments_app/member_change.html", context)

@@ -16,7 +16,7 @@ from environments_app.access_requests import service as access_requests
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
-from environments_app.forms.access_request import AskForm, GrantForm
+from environments_app.forms.environment import AskForm, GrantForm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
 from environments_app.views.base import attempt, render_page, run_act
 from environments_app.views.environments import shown_role

@@ -15,12 +15,12 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
-from environments_app.environments.panels import panels_of
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
+from environments_app.interfaces import panels_of
 from environments_app.models import Environment, Membership, ServiceToken, Source
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
-from environments_app.users.lookup import find_group, user_by_name
+from environments_app.users.accounts import find_group, user_by_name
 from environments_app.views.base import attempt, enter_environment, render_page, run_act
 from environments_app.views.tokens import show_token
 

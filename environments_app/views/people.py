@@ -17,9 +17,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.nudges import nudge
-from audit_app.pagination import KeysetPagination
-from environments_app.authentication import mfa
+from core.pagination import KeysetPagination
+from core.workers import nudge
+from environments_app.authentication import second_factor
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
@@ -31,7 +31,7 @@ from environments_app.users import accounts
 from environments_app.users.password_backend import named_user
 from environments_app.users.password_links import can_send, invitation_of, invite, withdraw_invitation
 from environments_app.views.base import attempt, render_page, run_act
-from environments_app.views.recovery.password_links import SENDING
+from environments_app.views.sign_in import SENDING
 
 
 class _Order:
@@ -109,7 +109,7 @@ def person_enable(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def person_reset_mfa(request: HttpRequest, username: str) -> HttpResponse:
     """Turn off two-factor authentication of an account whose device is lost."""
-    return _act(request, username, mfa.remove, "Two-factor authentication reset.")
+    return _act(request, username, second_factor.remove, "Two-factor authentication reset.")
 
 
 @login_required

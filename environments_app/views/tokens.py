@@ -14,20 +14,20 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.pagination import KeysetPagination
+from core.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for, require
 from environments_app.environments import service as environments_service
 from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
 from environments_app.forms.personal_token import PersonalTokenForm
 from environments_app.models import Environment, PersonalToken, ServiceToken, TokenRole
-from environments_app.sessions.personal_tokens import revoke_token
+from environments_app.sessions.service import revoke_token
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.tokens.personal import issue_personal
-from environments_app.views.account.profile import profile_page
 from environments_app.views.base import attempt, render_page
+from environments_app.views.profile import profile_page
 
 _SHOWN: Final = 200
 # So many environments the menu of the list offers; each environment's page issues tokens as well.

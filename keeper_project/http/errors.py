@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.errors import TooManyRefusals
-from audit_app.network.refusal_limiter import refuse
+from audit_app.recording.refusals import refuse
 from core.errors import NOT_FOUND
 from core.http.json import ProblemRenderer
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of

@@ -18,9 +18,9 @@ from core.http.problems import Problem, log_failure, plain_problem_response, pro
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
-from keeper_project.health.service import healthz, readyz
 from keeper_project.http.errors import answer, method_not_allowed
 from keeper_project.observability.metrics import metrics
+from operations_app.health.service import healthz, readyz
 
 _SETTING_UP: Final = frozenset(
     {

@@ -1,6 +1,6 @@
 """Logs and metrics."""
 
-from keeper_project.config.left_out import load_without
+from keeper_project.left_out import load_without
 
 # It would colour and frame the tracebacks of a terminal.
 load_without("structlog", "rich")

@@ -1,6 +1,7 @@
 """Gauges that are read from the database on each scrape: queues, leases, keys, the worker's heartbeat."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from django.db import Error as DatabaseError
@@ -11,21 +12,31 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from audit_app.checkpoints.signing import SIGNING
-from audit_app.interfaces.bounded_calls import BoundedCalls
 from audit_app.models import Checkpoint, SinkState
 from audit_app.queries import search_index
-from audit_app.sinks.event_stream import lag
+from audit_app.sinks.delivery import lag
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
 from core.errors import ServiceAway
+from core.workers import BoundedCalls
 from environments_app.models.notification import Delivery, DeliveryState
-from keeper_project.models import ExternalSystem, SystemState
-from keeper_project.observability.gauges import age, gauge
-from keeper_project.runtime.worker.heartbeat import last_beat
+from operations_app.health.processes import last_beat
+from operations_app.models import ExternalSystem, SystemState
 from secrets_app.key_operations.key_check import failing_data_keys
 from sync_app.domain.rotation_state import Slot, Step, slot_of
 from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunState
 from sync_app.rotation.status import status_condition
+
+
+def gauge(name: str, help_text: str, value: float | None) -> GaugeMetricFamily:
+    """Return a gauge without labels; None omits its sample."""
+    return GaugeMetricFamily(name, help_text, value=value)
+
+
+def age(moment: datetime | None) -> float:
+    """Return how many seconds ago something was; none for what never was."""
+    return max(0.0, (timezone.now() - moment).total_seconds()) if moment else 0.0
+
 
 Ask = Callable[[], list[GaugeMetricFamily]]
 

@@ -24,8 +24,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from audit_app.middleware import Middleware
-from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
 from core.http.requests import times_of
+from core.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
 from keeper_project.observability.database_metrics import (
     Ask,
     StateCollector,

@@ -30,8 +30,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from audit_app.network.outbound import session
 from core.http.requests import Answer, Environ, Front
+from core.network.outbound import session
 
 # Each is chosen by Keeper or by a standard, and none by a caller.
 _ATTRIBUTES: Final = frozenset(

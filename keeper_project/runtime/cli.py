@@ -14,8 +14,8 @@ from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from keeper_project.config import env as config_env
-from keeper_project.config import listen_address
+from core.config import variables as config_env
+from keeper_project import startup
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
@@ -86,7 +86,7 @@ def unmet() -> list[str]:
     """
     from django.conf import settings  # noqa: PLC0415 - reading settings may fail, which `main` reports
 
-    from keeper_project.config.startup_checks import missing  # noqa: PLC0415 - only once its own packages are known to be there
+    from keeper_project.startup import missing  # noqa: PLC0415 - only once its own packages are known to be there
 
     return list(
         missing(
@@ -119,13 +119,13 @@ def main() -> None:
         # Loading the settings would make a new installation's keys; a restore stores them once it is done.
         config_env.hold()
     try:
-        port = listen_address.declare(arguments[1:]) if serves else None
+        port = startup.declare(arguments[1:]) if serves else None
         problems = unmet()
         if port is not None and not problems:
-            listen_address.share_metrics(port)
+            startup.share_metrics(port)
             # It loads the client, which looks for what the line above has set.
             importlib.import_module("keeper_project.observability.metrics_file").write_metrics()
-    except (ImproperlyConfigured, OSError, listen_address.CannotListen) as error:
+    except (ImproperlyConfigured, OSError, startup.CannotListen) as error:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))

@@ -17,8 +17,8 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from core.errors import KeeperError
 from environments_app.notifications.service import deliver_due, raise_alert, resolve_alert
-from keeper_project.runtime.process_states import ending
 from keeper_project.runtime.supervisor import Incident
+from operations_app.health.processes import ending
 
 KIND: Final = "process.restarted"
 _REMEDY: Final = "Its log lines say why. Pages and API keep answering while the worker is away."

@@ -18,8 +18,8 @@ from http import HTTPStatus
 from queue import Empty, Full, Queue
 from typing import Any, Final
 
+from core.config.sizes import STREAM_THREADS
 from core.http.requests import BUSY, Answer, Application, Environ, Front, Headers, Refused, Start
-from keeper_project.config.sizes import STREAM_THREADS
 
 # What may hold threads of the server (`config.sizes`) at most.
 MAX_WAITING: Final = 120

@@ -12,8 +12,8 @@ from django.core.cache.backends.redis import RedisCache
 from django.core.signing import BadSignature, Signer
 from redis.exceptions import RedisError
 
-from audit_app.interfaces.bounded_calls import BoundedCalls
 from core.errors import ServiceAway
+from core.workers import BoundedCalls
 
 Answer = TypeVar("Answer")
 

@@ -24,13 +24,13 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.log import logger as logger_of_server
 
+from core.config.sizes import CONNECTIONS, OTHER_DESCRIPTORS, SERVER_THREADS
 from core.http.requests import Front
-from keeper_project.config.sizes import CONNECTIONS, OTHER_DESCRIPTORS, SERVER_THREADS
-from keeper_project.runtime import process_states
 from keeper_project.runtime.request_threads import RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
 from keeper_project.runtime.worker.worker_end import FINISH_SECONDS, end_worker
+from operations_app.health import processes
 
 MakeFront = Callable[[], Front]
 
@@ -63,9 +63,9 @@ def engine() -> Child:
     """Return the read engine, which serves the plain reads of all processes of the web server."""
     importlib.import_module("keeper_project.wsgi")
     # They read the models, which the line above has loaded.
-    door = importlib.import_module("secrets_app.read_engine.engine").open_door()
-    serve = importlib.import_module("secrets_app.read_engine.process").serve_reads
-    return Child(READ_ENGINE, partial(serve, door, ready=partial(process_states.note_ready, READ_ENGINE)))
+    door = importlib.import_module("gateway_app.engine.client").open_door()
+    serve = importlib.import_module("gateway_app.engine.process").serve_reads
+    return Child(READ_ENGINE, partial(serve, door, ready=partial(processes.note_ready, READ_ENGINE)))
 
 
 def serve_pages(
@@ -117,7 +117,7 @@ def _begun(application: Any, port: int, threads: int, make_front: MakeFront | No
     # The server has just configured logging for itself, which closes the handlers of everybody else.
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     # The socket listens by now.
-    process_states.note_ready(WEB_SERVER)
+    processes.note_ready(WEB_SERVER)
     fronted = {"front": make_front()} if make_front else {}
     longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     made = RequestThreads(application, threads, longest=longest, **fronted)

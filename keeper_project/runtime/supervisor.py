@@ -19,7 +19,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from keeper_project.runtime.process_states import ending, share_states, state_of
+from operations_app.health.processes import ending, share_states, state_of
 
 # What a child may take to finish what it has begun; the units of systemd wait longer (docs/deployment.md).
 STOP_SECONDS: Final = 25.0

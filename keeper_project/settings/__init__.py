@@ -8,8 +8,8 @@
 from keeper_project.settings.installation import *  # noqa: F403
 from keeper_project.settings.network import *  # noqa: F403
 from keeper_project.settings.sign_in import *  # noqa: F403
-from keeper_project.settings.saml import *  # noqa: F403
-from keeper_project.settings.keys import *  # noqa: F403
+from keeper_project.settings.sign_in import *  # noqa: F403
+from keeper_project.settings.secrets import *  # noqa: F403
 from keeper_project.settings.secrets import *  # noqa: F403
 from keeper_project.settings.audit import *  # noqa: F403
 from keeper_project.settings.sync import *  # noqa: F403

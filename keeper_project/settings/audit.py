@@ -1,6 +1,6 @@
 """The audit log: where its checkpoints and events go, how long it stays, and the history of configuration."""
 
-from keeper_project.config.variables import Group
+from core.config.variables import Group
 from keeper_project.settings.installation import KEEPER_DATA_DIR
 
 _audit = Group("Audit log", page="audit.md")

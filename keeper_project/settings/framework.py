@@ -5,11 +5,12 @@ from pathlib import Path
 from bootstrap_wrapper import get_bootstrap_dir
 from csp.constants import NONE, SELF
 
-from keeper_project.config.env import holds_back
+from core.config.variables import holds_back
 from keeper_project.settings.installation import BASE_DIR, REDIS_URL, STATIC_ROOT
 
 INSTALLED_APPS = [
     "keeper_project",
+    "operations_app",
     "sync_app",
     "secrets_app",
     "environments_app",
@@ -38,10 +39,10 @@ MIDDLEWARE = [
     "keeper_project.http.middleware.NoStoreMiddleware",
     "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "keeper_project.http.recorded_read.UnopenedReadMiddleware",
+    "gateway_app.lanes.UnopenedReadMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "keeper_project.http.snapshot_export.SnapshotExportMiddleware",
+    "gateway_app.rest.SnapshotExportMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
@@ -67,7 +68,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "keeper_project.ui.navigation.frame",
+                "operations_app.frame.navigation.frame",
             ],
         },
     },
@@ -136,7 +137,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.http.json.Negotiation",
     "DEFAULT_RENDERER_CLASSES": ["core.http.json.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.http.json.JsonParser"],
-    "DEFAULT_PAGINATION_CLASS": "audit_app.pagination.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "core.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "keeper_project.http.openapi.KeeperSchema",
     "EXCEPTION_HANDLER": "keeper_project.http.errors.problem_response",
     "DEFAULT_METADATA_CLASS": None,
@@ -159,12 +160,12 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "keeper_project.http.openapi.add_problem_schemas",
         "sync_app.api.settings_schema.describe_settings",
-        "keeper_project.protocols.describe_protocols",
+        "gateway_app.protocols.describe_protocols",
     ],
     "ENUM_NAME_OVERRIDES": {
         "Role": "environments_app.models.access.Role.choices",
         "TokenRole": "environments_app.models.access.TokenRole.choices",
         "TrustRole": "environments_app.models.trust.TrustRole.choices",
-        "SecretType": "secrets_app.secret_types.registry.SecretType.choices",
+        "SecretType": "secrets_app.types.registry.SecretType.choices",
     },
 }

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import environ
 
-from keeper_project.config.database_url import database_settings
-from keeper_project.config.env import read_or_create
-from keeper_project.config.variables import Group
+from core.config.database_url import database_settings
+from core.config.variables import Group, read_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 environ.Env.read_env(BASE_DIR / ".env")

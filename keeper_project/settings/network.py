@@ -1,7 +1,7 @@
 """Who reaches Keeper, and whom Keeper may reach."""
 
-from keeper_project.config.listen_address import serves_this_machine_alone
-from keeper_project.config.variables import Group
+from core.config.variables import Group
+from keeper_project.startup import serves_this_machine_alone
 
 _network = Group("Network")
 ALLOWED_HOSTS = _network.several(

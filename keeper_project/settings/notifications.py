@@ -1,6 +1,6 @@
 """Alerts, reports, approvals and mail."""
 
-from keeper_project.config.variables import Group
+from core.config.variables import Group
 
 _notifications = Group("Notifications and approvals", page="approvals.md")
 KEEPER_ALERT_EMAILS = _notifications.several(
@@ -51,4 +51,4 @@ EMAIL_USE_TLS = _mail.switch(
 EMAIL_USE_SSL = _mail.switch("EMAIL_USE_SSL", default=False, help="Uses TLS from the start (port 465).")
 DEFAULT_FROM_EMAIL = _mail.text("DEFAULT_FROM_EMAIL", "keeper@localhost", help="Sender of every message.")
 EMAIL_TIMEOUT = 10
-EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
+EMAIL_BACKEND = "core.network.mail.EmailBackend"

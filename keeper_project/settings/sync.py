@@ -1,6 +1,6 @@
 """Sync with other systems, and the targets of a new installation."""
 
-from keeper_project.config.variables import Group
+from core.config.variables import Group
 
 _sync = Group("Sync", page="sync.md")
 KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS = _sync.switch(

@@ -4,7 +4,7 @@ KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
 KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.TrailPolicy"
 KEEPER_REPORT_SECTIONS = [
     "environments_app.environments.report_sections.SECTIONS",
-    "audit_app.queries.report_sections.SECTIONS",
+    "audit_app.queries.reports.SECTIONS",
     "secrets_app.maintenance.report_sections.SECTIONS",
     "sync_app.runs.report_sections.SECTIONS",
 ]
@@ -12,7 +12,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "audit_app.integrity.config_history.log_entries",
     "audit_app.integrity.active_installation.problems",
     "audit_app.integrity.row_state.lost_rows",
-    "environments_app.authorization.row_checks.access_rows",
+    "environments_app.authorization.rows.access_rows",
     "secrets_app.maintenance.integrity_checks.secrets",
     "secrets_app.maintenance.integrity_checks.shares",
     "secrets_app.maintenance.integrity_checks.webhooks",
@@ -45,30 +45,30 @@ KEEPER_RESTORE_CHECKS = [
     "sync_app.runs.restore_suspension.changed_in_targets",
 ]
 KEEPER_SECRET_PANELS = [
-    "sync_app.views.panels.delivery.DeliveryPanel",
-    "sync_app.views.panels.rotation.RotationPanel",
-    "secrets_app.views.panels.references.ReferencePanel",
+    "sync_app.views.panels.DeliveryPanel",
+    "sync_app.views.panels.RotationPanel",
+    "secrets_app.views.panels.ReferencePanel",
 ]
 # Called with actor and secret; answers whether a policy took the rotation.
 KEEPER_ROTATION_REQUESTER = "sync_app.rotation.execution.requests.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = [
-    "environments_app.views.workloads.trusts.TrustPanel",
-    "secrets_app.views.panels.keys.KeyPanel",
-    "sync_app.views.panels.delivery.TargetPanel",
+    "environments_app.views.trusts.TrustPanel",
+    "secrets_app.views.panels.KeyPanel",
+    "sync_app.views.panels.TargetPanel",
     "sync_app.views.consents.ConsentPanel",
 ]
 KEEPER_NOTIFIERS = [
     "environments_app.notifications.email.EmailTransport",
-    "secrets_app.webhooks.transport.WebhookTransport",
+    "secrets_app.webhooks.WebhookTransport",
 ]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
 KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.schedule_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
-KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard_write"]
+KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.guards.guard_write"]
 # Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
-KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
+KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.trial.check_reference"
 # The executors of approvals: they store the payload of a request, and execute it once approved.
 KEEPER_APPROVAL_EXECUTORS = [
     "environments_app.approval_executor.AccessApprovalExecutor",

@@ -13,8 +13,8 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from audit_app.events import action_labels
+from core.ui import charts, labels, times
 from environments_app.approvals.access_proposals import duration_words
-from keeper_project.ui import charts, labels, relative_time
 
 register = template.Library()
 
@@ -60,7 +60,7 @@ def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -
     if not moment:
         return format_html('<span class="quiet">{}</span>', missing)
     moment = _aware(moment)
-    words = relative_time.relative(moment, now=timezone.now())
+    words = times.relative(moment, now=timezone.now())
     return _time(moment, f"{prefix} {words}" if prefix else words)
 
 
@@ -68,7 +68,7 @@ def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -
 def until(moment: datetime | date) -> SafeString:
     """Show how long something lasts, with its exact end on hover."""
     moment = _aware(moment)
-    return _time(moment, relative_time.until(moment, now=timezone.now()))
+    return _time(moment, times.until(moment, now=timezone.now()))
 
 
 def _aware(moment: datetime | date) -> datetime:
@@ -81,7 +81,7 @@ def _time(moment: datetime, words: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(timespec="seconds"),
-        relative_time.exact(moment),
+        times.exact(moment),
         words,
     )
 
@@ -105,7 +105,7 @@ def verbatim(value: str) -> SafeString:
 @register.filter
 def took(seconds: int | None) -> str:
     """Show how long something took, in the largest unit that fits."""
-    return "" if seconds is None else relative_time.duration(seconds)
+    return "" if seconds is None else times.duration(seconds)
 
 
 # The first that a browser names: most also name those whose pages they want.

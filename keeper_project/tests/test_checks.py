@@ -6,9 +6,8 @@ import pytest
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
-from keeper_project import checks
-from keeper_project.config import startup_checks
-from keeper_project.config.database_url import MYSQL_ENGINE
+from core.config.database_url import MYSQL_ENGINE
+from keeper_project import checks, startup
 
 MYSQL = {"default": {"ENGINE": MYSQL_ENGINE}}
 CHECKS: list[Callable[..., list[CheckMessage]]] = [
@@ -99,7 +98,7 @@ def test_plain_http_for_others_is_warned_of(settings: Settings) -> None:
 
 
 def test_packages_that_are_missing_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup_checks, "find_spec", lambda _name: None)
+    monkeypatch.setattr(startup, "find_spec", lambda _name: None)
     settings.REDIS_URL = "redis://localhost"
     assert found() == {"keeper.E005"}
 

@@ -21,7 +21,7 @@ _PROGRAM: Final = """
 import json, os, pathlib, sys
 from django.conf import settings
 from django.db import OperationalError, connection
-from keeper_project.config.database_url import database_settings
+from core.config.database_url import database_settings
 
 def answer(url):
     settings.configure(DATABASES={"default": database_settings(url, base_dir=pathlib.Path("/"))})

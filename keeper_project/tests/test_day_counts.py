@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.queries import activity_stats
-from audit_app.queries.activity_stats import Kind, counts_by_day
+from audit_app.queries import statistics
+from audit_app.queries.statistics import Kind, counts_by_day
 from audit_app.tests.trail import write
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
@@ -90,7 +90,7 @@ def test_a_day_that_is_over_is_counted_once_and_today_each_time(
 def test_a_day_of_many_events_is_counted_once_a_minute(
     happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_stats, "_MANY", 1)
+    monkeypatch.setattr(statistics, "_MANY", 1)
     viewer = system_principal(is_admin=True)
     happen(0)
     before = totals(viewer)
@@ -98,6 +98,6 @@ def test_a_day_of_many_events_is_counted_once_a_minute(
     with CaptureQueriesContext(connection) as captured:
         assert totals(viewer) == before
     assert not captured
-    later = time.time() + activity_stats._FRESH_SECONDS
+    later = time.time() + statistics._FRESH_SECONDS
     monkeypatch.setattr(locmem, "time", SimpleNamespace(time=lambda: later))
     assert totals(viewer)[-1] == before[-1] + 1

@@ -13,11 +13,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app import tasks as audit_tasks
-from audit_app.interfaces import worker_slots
+from core import workers
 from environments_app.models import Session
-from keeper_project import tasks as project_tasks
-from keeper_project.runtime.worker.heartbeat import last_beat
-from keeper_project.tasks import beat_heartbeat, clear_sessions
+from operations_app import tasks as project_tasks
+from operations_app.health.processes import last_beat
+from operations_app.tasks import beat_heartbeat, clear_sessions
 from secrets_app import tasks as secrets_tasks
 
 
@@ -59,15 +59,15 @@ def test_every_scheduled_task_exists() -> None:
 
 
 def test_work_without_a_slot_is_left_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_slots, "_folder", None)
-    monkeypatch.setattr(worker_slots, "_concurrency", 0)
-    worker_slots._lay_out(instance=SimpleNamespace(concurrency=10))
+    monkeypatch.setattr(workers, "_folder", None)
+    monkeypatch.setattr(workers, "_concurrency", 0)
+    workers._lay_out(instance=SimpleNamespace(concurrency=10))
     nudged: list[tuple[object, ...]] = []
     for module in (audit_tasks, project_tasks):
         monkeypatch.setattr(module, "nudge", lambda *task, after: nudged.append((*task, after)))
     with ExitStack() as held:
         for kind in "abcde":
-            held.enter_context(worker_slots.slot(kind))
+            held.enter_context(workers.slot(kind))
         for task in (
             audit_tasks.deliver_checkpoints,
             audit_tasks.stream_events,

@@ -23,9 +23,9 @@ from secrets_app.api import serializers as documents
 from secrets_app.errors import InvalidInput
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import Secret
-from secrets_app.persistence.secret_store import ANY, NO_STATE
 from secrets_app.queries.lookup import require_authentic
 from secrets_app.queries.states import is_known, known_etags
+from secrets_app.rows.store import ANY, NO_STATE
 from secrets_app.services.read import Stage, require_readable, reveal, stage_number
 
 IF_MATCH = OpenApiParameter(

@@ -1,19 +1,25 @@
-"""The API of an environment's secrets by name, of its export, and of its comparison with another."""
+"""The API of an environment: secrets by name, export, comparison with another one, and manifest.
 
-from collections.abc import Iterable
-from typing import Final
+A manifest has the names and versions of what the caller may read, without values.
+"""
 
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from django.db.models import F
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
 from environments_app.models import Environment
-from environments_app.tokens import offline_copies
+from environments_app.tokens import bearers
 from secrets_app.api import serializers as documents
 from secrets_app.api.base import (
     IF_MATCH,
@@ -24,16 +30,17 @@ from secrets_app.api.base import (
     SecretsView,
     answer,
 )
-from secrets_app.errors import InvalidInput
-from secrets_app.persistence.secret_store import ANY, NO_STATE
-from secrets_app.queries.lookup import find_active, find_secret_by_name
-from secrets_app.queries.states import is_unchanged, known_etags, state_of
+from secrets_app.errors import InvalidInput, TooManyItems
+from secrets_app.models import SecretVersion
+from secrets_app.models.secret import etag_of
+from secrets_app.queries.listed import genuine, listed
+from secrets_app.queries.lookup import can_in_any_scope, find_active, find_secret_by_name
+from secrets_app.queries.states import is_unchanged, known_etags, readable_secrets, state_of
+from secrets_app.rows.store import ANY, NO_STATE
 from secrets_app.services import lifecycle, write
-from secrets_app.services.compare import compare
-from secrets_app.services.exporting.dotenv_file import HEADER
-from secrets_app.services.exporting.formats import EXPORT_RENDERERS, export_renderer
-from secrets_app.services.exporting.names import export_values
-from secrets_app.services.read import reveal_environment
+from secrets_app.services.comparison import compare
+from secrets_app.services.exporting import EXPORT_RENDERERS, HEADER, export_renderer, export_values
+from secrets_app.services.read import MAX_EXPORT, reveal_environment
 from secrets_app.values.names import validate_prefix, validate_secret_name
 
 UNLESS: Final = OpenApiParameter(
@@ -152,7 +159,7 @@ class ExportView(SecretsView):
                 description="The variables of a dotenv file that a reader does not read as they are.",
             ),
             OpenApiParameter(
-                offline_copies.HEADER,
+                bearers.HEADER,
                 int,
                 OpenApiParameter.HEADER,
                 response=[200],
@@ -180,8 +187,8 @@ class ExportView(SecretsView):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=etag)
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
         values = export_values(revealed, format=renderer.format)
-        seconds = offline_copies.offline_seconds(actor=self.actor, environment=place)
-        offline = {offline_copies.HEADER: str(seconds)} if seconds else {}
+        seconds = bearers.offline_seconds(actor=self.actor, environment=place)
+        offline = {bearers.HEADER: str(seconds)} if seconds else {}
         return Response(values, headers={**renderer.headers(values), **etag, **offline})
 
 
@@ -198,3 +205,63 @@ class CompareView(SecretsView):
         rows = compare(actor=self.actor, left=left, right=right)
         results = documents.ComparisonRow(rows, many=True).data
         return Response({"left": left.name, "right": right.name, "results": results})
+
+
+KIND = "manifest"
+
+
+class ManifestEntryDocument(serializers.Serializer[Any]):
+    """One secret of a manifest."""
+
+    name = serializers.CharField()
+    version = serializers.IntegerField()
+    version_id = serializers.UUIDField(allow_null=True)
+    etag = serializers.CharField()
+
+
+class ManifestDocument(serializers.Serializer[Any]):
+    """The secrets that the caller may read."""
+
+    environment = serializers.CharField()
+    secrets = ManifestEntryDocument(many=True)
+
+
+class ManifestView(SecretsView):
+    """Names, versions and ETags of what the caller may read."""
+
+    serializer_class = ManifestDocument
+
+    @extend_schema(
+        summary="List what may be read, without values",
+        parameters=[
+            OpenApiParameter("prefix", str, description="Only the names under it, by whole segments."),
+            IF_NONE_MATCH,
+        ],
+        responses={200: ManifestDocument, 304: UNCHANGED},
+    )
+    def get(self, request: Request, environment: str) -> Response:
+        """Return name, version and ETag of each secret; 304 while none of them has changed."""
+        place = find_environment(actor=self.actor, name=environment)
+        if not can_in_any_scope(self.actor, Action.SECRET_EXPORT, place):
+            require(actor=self.actor, action=Action.SECRET_EXPORT, environment=place)
+        prefix = validate_prefix(request.query_params.get("prefix", ""))
+        state = state_of(self.actor, place, prefix=prefix, form=KIND)
+        headers = {"ETag": f'"{state}"'} if state else {}
+        if is_unchanged(self.actor, state, request.headers.get("If-None-Match", ""), kind=KIND):
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
+        secrets = readable_secrets(self.actor, place, prefix)
+        rows = genuine([*listed(secrets.order_by("name")[: MAX_EXPORT + 1])])
+        if len(rows) > MAX_EXPORT:
+            raise TooManyItems(f"A manifest has at most {MAX_EXPORT:,} secrets: give a prefix.")
+        current = SecretVersion.objects.filter(secret__in=secrets, number=F("secret__current_number"))
+        ids: Mapping[int, Any] = dict(current.values_list("secret_id", "uuid"))
+        entries = [
+            {
+                "name": row.name,
+                "version": row.current_number,
+                "version_id": ids.get(row.pk),
+                "etag": etag_of(row.current_number, row.revision),
+            }
+            for row in rows
+        ]
+        return Response({"environment": place.name, "secrets": entries}, headers=headers)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from environments_app.api.environments import AccessView
 from environments_app.models import User
-from secrets_app.exposure.offboarding import find_person, offboard, offboarding_report
+from secrets_app.exposure import find_person, offboard, offboarding_report
 
 
 class ReadableSecret(serializers.Serializer[Any]):

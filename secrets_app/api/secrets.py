@@ -21,14 +21,13 @@ from secrets_app.api.base import (
     place_of,
 )
 from secrets_app.errors import InvalidInput
-from secrets_app.generators.registry import generate
-from secrets_app.generators.selection import kind_for
 from secrets_app.models import SecretVersion
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.services.read import reveal
+from secrets_app.types.generators.registry import generate, kind_for
 
 _FILTERS: Final = filter_names()
 

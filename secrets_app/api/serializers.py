@@ -1,24 +1,65 @@
-"""What the API takes and gives for secrets."""
+"""Documents and fields of the API of secrets.
+
+Fields that every API of Keeper uses are elsewhere.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from rest_framework import serializers
 
-from environments_app.api.fields import Moment, StrictSerializer, Truth, WholeNumber
-from secrets_app.api.fields import ExactText, SecretName, TypeField
+from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
+from secrets_app.errors import InvalidName, InvalidValue
 from secrets_app.importing.formats.registry import FORMATS
 from secrets_app.importing.plan import Verdict
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.bulk_insert import CreatedSecret
 from secrets_app.queries.listed import ListedSecret
-from secrets_app.read_engine.raw_secrets import SecretRow
-from secrets_app.secret_types.registry import MAX_VALUE_BYTES, SecretType
+from secrets_app.rows.bulk_insert import CreatedSecret
+from secrets_app.rows.raw_secrets import SecretRow
 from secrets_app.services.bulk_create import MAX_ITEMS
-from secrets_app.services.compare import Difference
+from secrets_app.services.comparison import Difference
 from secrets_app.services.read import Stage
+from secrets_app.types.registry import MAX_VALUE_BYTES, SecretType, parse_secret_type
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
-from secrets_app.values.names import TAG_PATTERN
+from secrets_app.values.names import MAX_NAME_LENGTH, NAME_PATTERN, TAG_PATTERN, validate_secret_name
+
+
+class ExactText(Text):
+    """Text whose bounds the use case checks; they are declared here for the OpenAPI document."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.validators = []
+
+
+class SecretName(ExactText):
+    """A secret's name; its errors are reported together with those of other fields."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(pattern=NAME_PATTERN, min_length=1, max_length=MAX_NAME_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the name. The refusal does not repeat what was sent."""
+        text = super().to_internal_value(data)
+        try:
+            return validate_secret_name(text)
+        except InvalidName as error:
+            raise serializers.ValidationError(error.reason) from error
+
+
+class TypeField(serializers.ChoiceField):
+    """A secret type, in any case and with `-` or `_`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=SecretType.choices, **options)
+
+    def to_internal_value(self, data: Any) -> SecretType:
+        """Return the type. The refusal lists the types and does not repeat what was sent."""
+        try:
+            return parse_secret_type(data)
+        except InvalidValue as error:
+            raise serializers.ValidationError(error.reason) from error
+
 
 MAX_ID = 2**63 - 1
 METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "uses_references")

@@ -11,9 +11,9 @@ from environments_app.api.fields import StrictSerializer, Text
 from environments_app.api.recipients import QUEUED, AddresseeView
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
-from environments_app.notifications.addressees import remove_addressee, try_addressee
+from environments_app.notifications.recipients import remove_addressee, try_addressee
+from secrets_app import webhooks
 from secrets_app.models import Webhook, WebhookStyle
-from secrets_app.webhooks import service as webhooks
 
 
 class WebhookDocument(serializers.ModelSerializer[Webhook]):

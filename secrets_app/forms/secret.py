@@ -6,13 +6,13 @@ from typing import Any, Final, cast
 from django import forms
 from django.http import HttpRequest
 
-from audit_app.parsing import whole_number
+from core.parsing import whole_number
 from environments_app.forms.fields import CommaSeparatedField, expiry_field
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
-from secrets_app.interfaces.secret_panels import panel_filters
+from secrets_app.interfaces import panel_filters
 from secrets_app.models import MAX_NAME_LENGTH, Secret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 
 MAX_NUMBER: Final = 2**31 - 1

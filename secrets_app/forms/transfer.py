@@ -11,8 +11,8 @@ from secrets_app.errors import InvalidInput
 from secrets_app.forms.secret import PlacedForm
 from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
 from secrets_app.importing.plan import entry_keys
-from secrets_app.secret_types.registry import SecretType, parse_secret_type
-from secrets_app.services.exporting.formats import EXPORT_RENDERERS
+from secrets_app.services.exporting import EXPORT_RENDERERS
+from secrets_app.types.registry import SecretType, parse_secret_type
 from secrets_app.values.names import validate_prefix
 
 # Of a table; a form has at most 1,000 fields.

@@ -1,11 +1,14 @@
-"""Plans an import, entry by entry, before anything is written.
+"""Plans an import, entry by entry, before anything is written, and guesses types where none is named.
 
 Nothing is stored between preview and import: the client sends the file again, with the digest of the plan
-that it was shown. It is a keyed MAC over the user, the environment, each entry's name, type and value, and
-the state of the secret that it would change. If any of these differ, the import returns a new preview
-instead.
+that it was shown. The digest is a keyed MAC over the user, the environment, each entry's name, type and
+value, and the state of the secret that it would change. If any of these differ, the import returns a new
+preview instead.
+
+A type is guessed from the value's content, then from its name.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,28 +17,57 @@ from typing import Final
 
 from django.db.models import F
 
-from audit_app.crypto.canonical_json import canonical_json
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import canonical_json
+from core.db.bulk import in_batches
 from core.errors import Kind
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, SecretError, TooManyItems
 from secrets_app.importing.formats.registry import Entry
-from secrets_app.importing.type_guess import guess_type
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import can_in_any_scope
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.write import new_secret
+from secrets_app.types.registry import SecretType, inspect
 from secrets_app.values.batch_results import NOT_ALLOWED
 from secrets_app.values.metadata import apply_metadata
 from secrets_app.values.names import validate_secret_name
+
+_SSH_KEY: Final = r"\s*(?:-----BEGIN OPENSSH PRIVATE KEY-----|(?:ssh|ecdsa)-[a-z0-9-]+ AAAA)"
+_CONTENT: Final = (
+    (re.compile(r"\s*-----BEGIN CERTIFICATE-----"), SecretType.CERTIFICATE),
+    (re.compile(_SSH_KEY), SecretType.SSH_KEY),
+    (re.compile(r"\s*[{\[]"), SecretType.JSON),
+)
+_WORDS: Final = re.compile(r"[^a-z0-9]+")
+_PASSWORD: Final = {"password", "passwd", "pass", "pwd", "passphrase"}
+_API_KEY: Final = {"key", "apikey", "token"}
+
+
+def guess_type(name: str, value: str) -> SecretType:
+    """Return the type that a value of this name most likely has; text if nothing else fits."""
+    for pattern, secret_type in _CONTENT:
+        if pattern.match(value):
+            return secret_type if _is_one(secret_type, value) else SecretType.TEXT
+    words = set(_WORDS.split(name.rpartition("/")[2].lower()))
+    if words & _PASSWORD and _is_one(SecretType.PASSWORD, value):
+        return SecretType.PASSWORD
+    return SecretType.API_KEY if words & _API_KEY and _is_one(SecretType.API_KEY, value) else SecretType.TEXT
+
+
+def _is_one(secret_type: SecretType, value: str) -> bool:
+    try:
+        inspect(secret_type, value)
+    except InvalidInput:
+        return False
+    return True
+
 
 _NAMES_PER_QUERY: Final = 500
 _DIGEST_LABEL: Final = "keeper/import-plan/v1"

@@ -1,1 +1,1 @@
-"""Operations on keys: rotate, rewrap, re-encrypt, test, report."""
+"""Keys rotated, rewrapped, checked, tried."""

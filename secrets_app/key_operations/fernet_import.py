@@ -7,19 +7,19 @@ from django.db import transaction
 
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import keyring
-from audit_app.models.uuid_model import uuid7
+from audit_app.interfaces import keyring
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
+from core.db.identity import uuid7
 from environments_app.approvals.gate import system_clearance
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, MigrationRefused, SecretError
 from secrets_app.keys import fingerprints, legacy_fernet
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.secret_store import insert
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows.store import insert
 from secrets_app.services.write import new_secret
+from secrets_app.types.registry import SecretType
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import first_number
 

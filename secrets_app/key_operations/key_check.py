@@ -1,37 +1,97 @@
-"""Checks whether each key in use still decrypts, before a reader needs it.
+"""Checks whether each key in use still decrypts, before a reader needs it, and alerts operators if not.
 
-A data key is unwrapped and thrown away: no value opens, and so no event of a reader is due. What
-was found is kept on the row, for pages and probes. The event of a change (it opens no more, it
-opens again) is recorded, and what opens no more is handed to `key_alerts`.
+A data key is unwrapped and thrown away: no value opens, and so no event of a reader is due. The finding is
+stored on the row, for pages and probes. The event of a change (it opens no more, it opens again) is
+recorded, and a key that opens no more raises an alert here and nowhere else.
 """
 
+import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.interfaces.nudges import nudge
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
+from core.workers import nudge
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
+from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_operations.report import STORED, key_states
-from secrets_app.keys.alerts import KeyFailure, alert_failures, resolve_alerts
 from secrets_app.keys.providers.registry import provider_named, with_extended_timeout
 from secrets_app.keys.wrapping import KMS, refuse_in_transaction, unwrap
 from secrets_app.models import DataKey, WrappingKey
+
+KIND: Final = "keys.failing"
+_NAMES: Final = 10
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFailure:
+    """A data key that opened before and does not now; `scope` is its environment, or its purpose."""
+
+    data_key: UUID
+    scope: str
+    key_uri: str
+    problem: str
+
+
+def alert_failures(failures: Sequence[KeyFailure]) -> None:
+    """Notify operators, once for each wrapping key with failing data keys; the events are recorded already.
+
+    It logs at once and sends a message to KEEPER_ALERT_EMAILS, which needs no key.
+    """
+    by_key: dict[tuple[str, str], list[KeyFailure]] = defaultdict(list)
+    for failure in failures:
+        by_key[failure.key_uri, failure.problem].append(failure)
+    lines = []
+    for (key_uri, problem), found in by_key.items():
+        _log.error(
+            "%d data keys under %s do not open (%s): %s", len(found), key_uri, _describe_keys(found), problem
+        )
+        lines.append(f"{len(found)} under {key_uri} ({_describe_keys(found)}): {problem}")
+    raise_alert(
+        kind=KIND,
+        about=deployment_uuid(),
+        environment=None,
+        subject=f"{len(failures)} data keys do not open any more",
+        lines=lines[:MAX_LINES],
+        link=reverse("dashboard"),
+    )
+
+
+def resolve_alerts() -> None:
+    """Notify the same recipients that every key opens again."""
+    resolve_alert(
+        kinds=[KIND],
+        about=deployment_uuid(),
+        subject="every data key opens again",
+        link=reverse("dashboard"),
+    )
+
+
+def _describe_keys(failures: Sequence[KeyFailure]) -> str:
+    names = ", ".join(f"{failure.scope} {failure.data_key}" for failure in failures[:_NAMES])
+    more = len(failures) - _NAMES
+    return f"{names} and {more} more" if more > 0 else names
+
 
 CHECK_REQUESTED: Final = "secrets_app.tasks.check_requested_keys"
 # Retired data keys that one run looks at: those that were not looked at for the longest time.

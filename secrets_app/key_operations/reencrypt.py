@@ -1,18 +1,23 @@
 """Seals an environment's values and credentials again under a new data key, while the service runs.
 
-A batch is recorded and committed first, as one event with its manifest; then its values are opened
-and sealed in memory, and each row is replaced only if it still holds the envelope that was read.
-A version that is purged or re-sealed in the meantime is so left alone. A run that was interrupted is
-taken up by the next one, under the data key that it had made. Credentials, which are few, are
-treated in the same way one by one.
+A batch is recorded and committed first, as one event with its manifest; then its values are opened and
+sealed in memory, and each row is replaced only if it still holds the envelope that was read. A version that
+is purged or re-sealed in the meantime is so left alone. A run that was interrupted is taken up by the next
+one, under the data key that it had made. Credentials, which are few, are treated in the same way one by
+one.
+
+Versions are plain rows: model instances and an UPDATE through the ORM for each row would take most of a
+re-sealing's time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Length
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
@@ -20,17 +25,72 @@ from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject, ManifestEntry, Receipt
 from audit_app.recording.recorder import commit_record
+from core.db.bulk import update
 from environments_app.models import Environment
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, RotationSuperseded
-from secrets_app.key_operations.version_rows import StoredValue, next_batch, replace, stored_values
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import EncryptedField, Sealed
-from secrets_app.keys.models.data_key import VALUES
+from secrets_app.keys.models import VALUES
 from secrets_app.keys.sealed_columns import credential_fields, under_other_keys
 from secrets_app.models import DataKey, SecretVersion
-from secrets_app.persistence import environment_snapshot
-from secrets_app.persistence.bulk_open import EnvironmentValues
+from secrets_app.rows import environment_snapshot
+from secrets_app.rows.current_versions import EnvironmentValues
+
+# How many bytes of envelopes a batch holds; their values and what they become come on top.
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+
+
+class StoredValue(NamedTuple):
+    """A version's row: its value, still sealed, and its place."""
+
+    pk: int
+    version: UUID
+    number: int
+    stored: Sealed
+    secret: UUID
+    name: str
+
+    @property
+    def manifest_entry(self) -> ManifestEntry:
+        return ManifestEntry(secret_uuid=str(self.secret), number=self.number, name=self.name)
+
+
+def next_batch(rows: QuerySet[SecretVersion], *, after: int, size: int) -> QuerySet[SecretVersion]:
+    """Return the rows that follow a primary key: at most `size`, and at most 16 MiB of envelopes or one."""
+    following = rows.filter(pk__gt=after).order_by("pk")
+    last, total = after, 0
+    for pk, length in following.values_list("pk", Length("value"))[:size]:
+        total += length or 0
+        if total > MAX_BATCH_BYTES and last != after:
+            break
+        last = pk
+    return following.filter(pk__lte=last)
+
+
+def stored_values(rows: QuerySet[SecretVersion]) -> list[StoredValue]:
+    """Return these versions as plain rows, in their order."""
+    columns = ("pk", "uuid", "number", "value", "secret__uuid", "secret__name")
+    return [StoredValue(*row) for row in rows.values_list(*columns)]
+
+
+def replace(fresh: Sequence[tuple[StoredValue, bytes]], data_key: UUID) -> int:
+    """Give rows new envelopes under a data key, in one transaction; return how many rows took theirs.
+
+    A row that no longer holds the envelope that was read, or is gone, stays as it is.
+    """
+    field = SecretVersion._meta.get_field("data_key")
+    key = field.get_db_prep_value(data_key, connection)
+    with transaction.atomic():
+        return update(
+            SecretVersion._meta.db_table,
+            ("value", field.column),
+            [(envelope, key, row.pk, row.stored.envelope) for row, envelope in fresh],
+            key="id",
+            binary=("value",),
+            unless_changed="value",
+        )
+
 
 # A transaction of some tens of milliseconds, or a tenth of a second on a database elsewhere.
 BATCH: Final = 1_000

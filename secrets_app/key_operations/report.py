@@ -10,13 +10,12 @@ from django.db.models import Count
 from django.utils import timezone
 
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable
-from secrets_app.key_operations.key_test import SYSTEM
 from secrets_app.key_operations.reencrypt import legacy_rows
+from secrets_app.key_operations.trial import SYSTEM
 from secrets_app.keys import sealed_columns
-from secrets_app.keys.models.data_key import DataKey
-from secrets_app.keys.models.wrapping_key import WrappingKey
+from secrets_app.keys.models import DataKey, WrappingKey
 from secrets_app.keys.providers.base import KeyDescription
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.wrapping import KMS

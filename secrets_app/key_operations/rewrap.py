@@ -17,9 +17,9 @@ from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.base import KeyProvider
 from secrets_app.keys.providers.registry import provider, provider_named
 from secrets_app.keys.wrapping import context_of, refuse_in_transaction

@@ -1,21 +1,59 @@
-"""Rotates keys at the depth that is asked for: AWS's own, other keys for data keys, new data keys."""
+"""Rotates keys at any depth: AWS's own, other keys for data keys, new data keys, new system keys.
+
+New system keys authenticate what is written from now on; old ones still verify.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
 
-from audit_app.interfaces.keyring import keyring
-from environments_app.authentication.mfa import reseal_seeds
+from audit_app.events import streams
+from audit_app.interfaces import Purpose, keyring
+from environments_app.authentication.second_factor import reseal_seeds
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
-from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
+from secrets_app.envelope import NO_ENVIRONMENT
+from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationMoved, RotationSuperseded
 from secrets_app.key_operations.reencrypt import reencrypt
 from secrets_app.key_operations.rewrap import Scope, rewrap
-from secrets_app.key_operations.system_keys import replace_system_keys
-from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.registry import provider, with_extended_timeout
+from secrets_app.keys.system_keyring import SystemKeyring
+from secrets_app.keys.wrapping import record_creation, refuse_in_transaction, require_current_wrap, wrap_new
+
+
+def replace_system_keys() -> int:
+    """Make a new system key of every purpose, all or none, and return how many.
+
+    Their events are authenticated by the keys before them, so that the chain has no gap. Other
+    processes write under theirs until they notice. Raises KeyUnavailable or KeyRefused if the keys
+    cannot be made, KeyringUnavailable if the old ones do not open.
+    """
+    refuse_in_transaction("system keys are made")
+    keyring().open_all()
+    key_uri = provider().resolve("")
+    rows = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri)[0] for purpose in Purpose]
+    try:
+        with transaction.atomic():
+            for row in rows:
+                require_current_wrap(row)
+                standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
+                replaced = standing.values_list("uuid", flat=True).first()
+                standing.update(active=None, retired_at=timezone.now())
+                row.save(force_insert=True)
+                record_creation(
+                    row, stream=streams.SYSTEM, name=row.purpose, replaces=replaced, reason="rotation"
+                )
+    except MigrationMoved:
+        return replace_system_keys()
+    keys = keyring()
+    if isinstance(keys, SystemKeyring):
+        keys.refresh()
+    return len(rows)
+
 
 # A long run waits out what passes.
 PATIENCE_SECONDS: Final = 60.0

@@ -12,16 +12,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import UUIDField
 from django.utils import timezone
 
-from audit_app.db.joint_queries import Statement
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import Statement
 from environments_app.models import Environment
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, MigrationMoved, UnknownDataKey
-from secrets_app.keys.models.data_key import VALUES, DataKey
-from secrets_app.keys.providers.data_key_cache import KeyCache, OpenKey
+from secrets_app.keys.data_key_cache import KeyCache, OpenKey
+from secrets_app.keys.models import VALUES, DataKey
 from secrets_app.keys.providers.registry import provider, provider_named
 from secrets_app.keys.wrapping import (
     record_creation,

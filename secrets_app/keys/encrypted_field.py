@@ -14,9 +14,7 @@ from django.db.models.lookups import Exact, IsNull
 
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.drafts import Receipt
-from secrets_app.envelope.context import Context
-from secrets_app.envelope.format import check, data_key_id
-from secrets_app.envelope.seal import PlainKey, open_envelope, seal
+from secrets_app.envelope import Context, PlainKey, check, data_key_id, open_envelope, seal
 from secrets_app.errors import EnvelopeError, KeyRefused, NotCommitted, PlaintextRefused, WrongContext
 from secrets_app.keys import fingerprints, legacy_fernet
 from secrets_app.keys.data_keys import plain_key

@@ -5,7 +5,7 @@ A fingerprint is an oracle for guesses, so none is ever shown.
 
 import hmac
 
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 
 
 def fingerprint(value: bytes) -> bytes:

@@ -11,12 +11,12 @@ from uuid import UUID
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import AuditEvent
-from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context
+from core.canonical_json import parsed_details
+from secrets_app.envelope import SECRET_VERSION_VALUE, Context
 from secrets_app.errors import KeyUnavailable, NotInventoried, WrongContext
 
 # Version 0x80 and the zeros that lead the time, in base64.

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.db.models import Count, QuerySet
 
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.keys.encrypted_field import EncryptedField
 
 

@@ -33,12 +33,11 @@ from audit_app.errors import KeyringUnavailable, NotSealedHere
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.interfaces.keyring import Place, Purpose, Signature
+from audit_app.interfaces import Place, Purpose, Signature
 from audit_app.models import AuditEvent, deployment_uuid
-from secrets_app.envelope.context import NO_ENVIRONMENT, Context
-from secrets_app.envelope.seal import PlainKey, open_envelope, seal
+from secrets_app.envelope import NO_ENVIRONMENT, Context, PlainKey, open_envelope, seal
 from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
-from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.wrapping import (
     is_in_transaction,

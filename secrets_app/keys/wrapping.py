@@ -8,18 +8,16 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from environments_app.models import Environment
-from secrets_app.envelope.context import NO_ENVIRONMENT
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope import NO_ENVIRONMENT, PlainKey
 from secrets_app.errors import KeyUnavailable, MigrationMoved, NetworkInTransaction, WrongContext
-from secrets_app.keys.models.data_key import DataKey
-from secrets_app.keys.models.key_migration import FINALISED, ROLLED_BACK, KeyMigration
+from secrets_app.keys.models import FINALISED, ROLLED_BACK, DataKey, KeyMigration
 from secrets_app.keys.providers.registry import provider, provider_named
 
 RESERVED_PREFIX = "keeper:"

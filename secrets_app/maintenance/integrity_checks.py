@@ -10,12 +10,11 @@ from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
-from audit_app.integrity.listed_rows import listed_rows
-from audit_app.integrity.row_checks import batches, check_rows
+from audit_app.integrity.row_state import batches, check_rows, listed_rows
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
 from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook

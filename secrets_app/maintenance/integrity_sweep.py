@@ -17,15 +17,15 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem, readable
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
+from core.canonical_json import Json
 from core.db.concurrency import claim, unleased
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict
@@ -33,7 +33,7 @@ from environments_app.notifications.service import raise_alert, resolve_alert
 from secrets_app.keys.wrapping import refuse_in_transaction
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import SecretVersion
-from secrets_app.models.integrity_sweep import Sweep
+from secrets_app.models.jobs import Sweep
 
 KIND: Final = "integrity-sweep"
 # A task works so long, and the next one continues.

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
 from environments_app.environments.report_sections import batched, environments_of, is_operator
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.keys import sealed_columns
 from secrets_app.models import DataKey, Secret, SecretVersion
 

@@ -2,10 +2,10 @@ import audit_app.integrity.row_authentication
 import django.core.serializers.json
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import secrets_app.keys.encrypted_field
 import secrets_app.models.webhook
-import secrets_app.tags_field
+import secrets_app.models.tags
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -140,10 +140,10 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
+                ('name', core.db.columns.ExactCharField(max_length=512)),
                 ('secret_type', models.CharField(choices=[('PASSWORD', 'Password'), ('API_KEY', 'API key'), ('SSH_KEY', 'SSH key'), ('CERTIFICATE', 'Certificate'), ('JSON', 'JSON'), ('YAML', 'YAML'), ('TEXT', 'Text')], max_length=20)),
                 ('description', models.CharField(blank=True, max_length=2000)),
-                ('tags', secrets_app.tags_field.TagsField(blank=True, default=list)),
+                ('tags', secrets_app.models.tags.TagsField(blank=True, default=list)),
                 ('owner', models.CharField(blank=True, db_index=True, max_length=150)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('facts', models.JSONField(blank=True, default=dict)),
@@ -169,8 +169,8 @@ class Migration(migrations.Migration):
             name='Reference',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('environment', audit_app.models.columns.ExactCharField(max_length=63)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
+                ('environment', core.db.columns.ExactCharField(max_length=63)),
+                ('name', core.db.columns.ExactCharField(max_length=512)),
                 ('secret', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='references', to='secrets_app.secret')),
             ],
             options={

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from audit_app.db.described_fields import AdoptDescriptions
+from core.db.descriptions import AdoptDescriptions
 
 
 class Migration(migrations.Migration):

@@ -1,13 +1,9 @@
 """What is kept: secrets, versions, references, shares, sweeps, webhooks, data keys, and what wraps those."""
 
-from secrets_app.keys.models.data_key import DataKey
-from secrets_app.keys.models.key_migration import KeyMigration
-from secrets_app.keys.models.wrapping_key import WrappingKey
-from secrets_app.models.environment_snapshot import EnvironmentSnapshot
-from secrets_app.models.integrity_sweep import Sweep
-from secrets_app.models.key_job import KeyJob, KeyJobKind
-from secrets_app.models.pending_value import PendingValue
+from secrets_app.keys.models import DataKey, KeyMigration, WrappingKey
+from secrets_app.models.jobs import KeyJob, KeyJobKind, Sweep
 from secrets_app.models.reference import Reference
+from secrets_app.models.sealed_values import EnvironmentSnapshot, PendingValue
 from secrets_app.models.secret import (
     MAX_NAME_LENGTH,
     Secret,

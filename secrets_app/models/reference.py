@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from audit_app.models.columns import ExactCharField
+from core.db.columns import ExactCharField
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret
 
 

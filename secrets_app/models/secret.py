@@ -8,17 +8,17 @@ from uuid import UUID
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow, mac_message
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
-from audit_app.models.columns import ExactCharField, LiveField, optional_text, optional_timestamp, timestamp
-from audit_app.models.uuid_model import Identified
 from audit_app.recording.drafts import AuditObject, ManifestEntry
+from core.db.columns import ExactCharField, LiveField, optional_text, optional_timestamp, timestamp
+from core.db.identity import Identified
 from environments_app.models import Environment
-from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_parent
+from secrets_app.envelope import SECRET_VERSION_VALUE, Context, version_parent
 from secrets_app.keys.encrypted_field import EncryptedField
-from secrets_app.keys.models.data_key import DataKey
-from secrets_app.secret_types.registry import SecretType
-from secrets_app.tags_field import TagsField, tags_text
+from secrets_app.keys.models import DataKey
+from secrets_app.models.tags import TagsField, tags_text
+from secrets_app.types.registry import SecretType
 
 MAX_NAME_LENGTH = 512
 _TAGS_LABEL: Final = "secret-tags"

@@ -6,9 +6,9 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import optional_timestamp, timestamp
 from audit_app.recording.drafts import AuditObject
-from environments_app.clock import has_begun
+from core.clock import has_begun
+from core.db.columns import optional_timestamp, timestamp
 from environments_app.models import Environment, User
 from secrets_app.models.secret import Secret
 

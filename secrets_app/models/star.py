@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from audit_app.models.columns import timestamp
+from core.db.columns import timestamp
 from environments_app.models import User
 from secrets_app.models.secret import Secret
 

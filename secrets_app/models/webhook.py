@@ -6,11 +6,11 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import timestamp
+from core.db.columns import timestamp
 from environments_app.models import Addressee, Environment
-from secrets_app.envelope.context import WEBHOOK_ADDRESS, Context
+from secrets_app.envelope import WEBHOOK_ADDRESS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
-from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models import DataKey
 
 
 class WebhookStyle(StrEnum):

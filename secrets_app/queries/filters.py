@@ -7,12 +7,12 @@ from typing import Final
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from audit_app.parsing import whole_number
+from core.parsing import whole_number
 from secrets_app.errors import InvalidInput
-from secrets_app.interfaces.secret_panels import panel_filters
+from secrets_app.interfaces import panel_filters
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import parse_secret_type
-from secrets_app.tags_field import has_tag
+from secrets_app.models.tags import has_tag
+from secrets_app.types.registry import parse_secret_type
 from secrets_app.values.names import validate_prefix, validate_tags
 
 ORDERINGS: Final = {

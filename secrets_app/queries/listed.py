@@ -1,24 +1,37 @@
-"""Lists secrets as plain rows: an instance for each costs several times what the database takes for a page.
+"""List pages of secrets as plain rows, by statements that are composed once a process.
 
-What is as Keeper writes it is taken from its row as it comes, once its MAC proves it. Any other row becomes
-an instance, which is judged as everywhere. A test holds the two together.
+An instance for each secret costs several times what the database takes for a page. A row that is as Keeper
+writes it is taken as it comes, once its MAC proves it. Any other row becomes an instance, which is judged
+as everywhere. A test holds the two together.
+
+To compose the statement of a page takes Django longer than the database takes to answer it. A page that one
+grant shows has one of few statements, with other values. It holds what `visible_secrets` and `listed` give;
+a test holds both together.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, NamedTuple, cast
 
-from django.db.models import QuerySet
+from django.db import connection
+from django.db.models import BigIntegerField, Field, Q, QuerySet
 from django.db.models.query import BaseIterable
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.errors import UnauthenticatableValue
+from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import mac_message, verified_rows
-from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.models.uuid_model import uuid_text
+from audit_app.interfaces import Purpose, keyring
+from core.canonical_json import Json
+from core.db import statements
+from core.db.identity import uuid_text
+from core.db.prepared import Argument, PreparedQuery
+from core.pagination import AskedPage, Cursor, Ordering
+from environments_app.authorization.permissions import ROLE_ACTIONS
+from environments_app.authorization.policy import Grant, Principal, installation_actions
 from secrets_app.models import Secret
-from secrets_app.tags_field import SEPARATOR
+from secrets_app.models.tags import SEPARATOR
 
 _PROVEN: Final = (
     "environment__uuid", "uuid", "row_mac", "name", "secret_type", "current_number", "previous_number",
@@ -182,3 +195,54 @@ def _facts(stored: str) -> Mapping[str, Json]:
     except ValueError as error:
         raise _Unlike from error
     return cast("Mapping[str, Json]", found)
+
+
+_ENVIRONMENT, _PREFIX, _FIRST_BELOW, _FIRST_BEHIND, _VALUE, _ID = range(6)
+_IDS: Final = BigIntegerField()
+
+
+def only_grant(actor: Principal) -> Grant | None:
+    """Return the one grant by which an actor sees secrets; None if there are more, or none."""
+    if len(actor.grants) != 1 or Action.SECRET_VIEW in installation_actions(actor):
+        return None
+    (grant,) = actor.grants
+    return grant if Action.SECRET_VIEW in ROLE_ACTIONS[grant.role] else None
+
+
+def page_rows(grant: Grant, page: AskedPage) -> list[ListedSecret] | None:
+    """Return the living secrets of a page that a grant shows, and one more if there are more.
+
+    Returns None if one of them does not prove itself, or the page begins where there is no value. Raises
+    KeyringUnavailable if the keys cannot be opened.
+    """
+    cursor = page.cursor
+    if cursor is not None and cursor.value is None:
+        return None
+    query = _query(bool(grant.prefix), page.ordering, cursor is not None, page.is_backwards)
+    place, prefix = grant.environment_id, grant.prefix
+    values = [place, prefix, f"{prefix}/", f"{prefix}0", *((cursor.value, cursor.id) if cursor else ())]
+    sql, bound = query.statement(*values)
+    return all_proven(statements.all_rows(connection, f"{sql} LIMIT %s", [*bound, page.limit + 1]))
+
+
+@cache
+def _query(
+    is_prefixed: bool,  # noqa: FBT001 - a key of the cache
+    ordering: Ordering,
+    has_cursor: bool,  # noqa: FBT001 - a key of the cache
+    backwards: bool,  # noqa: FBT001 - a key of the cache
+) -> PreparedQuery[ListedSecret | Secret]:
+    field, name = _field(ordering.field), _field("name")
+    cursor = Cursor(Argument(_VALUE, field), cast("int", Argument(_ID, _IDS)), backwards)
+    page = AskedPage(0, ordering, cursor if has_cursor else None)
+    condition = Q(environment_id=Argument(_ENVIRONMENT, _IDS), live=True)
+    if is_prefixed:
+        # "0" follows "/".
+        condition &= Q(name=Argument(_PREFIX, name)) | Q(
+            name__gte=Argument(_FIRST_BELOW, name), name__lt=Argument(_FIRST_BEHIND, name)
+        )
+    return PreparedQuery(lambda: listed(page.narrowed(Secret.objects.filter(condition))))
+
+
+def _field(name: str) -> "Field[Any, Any]":
+    return cast("Field[Any, Any]", Secret._meta.get_field(name))

@@ -4,9 +4,9 @@ from typing import Final
 
 from django.db.models import BigIntegerField, CharField, F, QuerySet
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal, allows, require, visible, visible_environments
 from environments_app.errors import Invisible
 from environments_app.models import Environment

@@ -7,12 +7,12 @@ from typing import Final
 from django.db.models import BigIntegerField, Q, QuerySet
 from django.utils.http import parse_etags
 
-from audit_app.crypto.canonical_json import canonical_json
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
+from core.canonical_json import canonical_json
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal, allows, require_confirmed, visible
 from environments_app.models import Environment
-from environments_app.tokens.raw_tokens import EnvironmentRow
+from environments_app.tokens.authentication import EnvironmentRow
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
 

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeAlias
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
-from audit_app.models.uuid_model import ordered_uuids
 from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
+from core.db.identity import ordered_uuids
 from core.errors import Kind
 from environments_app.approvals.gate import (
     ApprovalGrant,
@@ -25,12 +25,11 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, StaleVersion, TooManyItems
 from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret
-from secrets_app.persistence.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
-from secrets_app.persistence.secret_store import notify_listeners
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.rows.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
+from secrets_app.rows.store import notify_listeners
 from secrets_app.services.proposals import creating_many
-from secrets_app.values.expiry import effective_expiry
-from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata
+from secrets_app.types.registry import SecretType, inspect
+from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata, effective_expiry
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import first_numbers
 

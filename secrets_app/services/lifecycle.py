@@ -1,22 +1,32 @@
-"""Takes secrets out of use and back: rename, delete (soft), restore, purge."""
+"""Takes secrets out of use and back: rename, delete (soft), restore, purge, end of the recovery window.
 
+A secret that was deleted long enough ago is destroyed.
+"""
+
+import logging
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import system
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_clearance
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import system_principal
+from environments_app.models import Role
 from secrets_app.errors import NotDeleted, StaleVersion
-from secrets_app.interfaces.write_guards import run_write_guards
+from secrets_app.interfaces import run_write_guards
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence import environment_snapshot
-from secrets_app.persistence.secret_store import check_etag, event, update_stored
 from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
+from secrets_app.rows import environment_snapshot
+from secrets_app.rows.store import check_etag, event, update_stored
 from secrets_app.services.proposals import acting
 from secrets_app.values.names import validate_secret_name
 
@@ -151,3 +161,45 @@ def _cleared(
 def _require_deleted(secret: Secret) -> None:
     if secret.live:
         raise NotDeleted("The secret is not deleted. Delete it first.")
+
+
+logger = logging.getLogger(__name__)
+
+_AT_A_TIME: Final = 500
+
+
+def purge_time(secret: Secret) -> datetime | None:
+    """Return when a deleted secret will be destroyed; None if it is not deleted, or never."""
+    if secret.deleted_at is None or not settings.KEEPER_DELETED_RETENTION_DAYS:
+        return None
+    return secret.deleted_at + timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
+
+
+def purge_expired() -> int:
+    """Destroy what was deleted KEEPER_DELETED_RETENTION_DAYS ago (0: nothing, ever); return how many.
+
+    Each is an act of its own with its own event. A row that Keeper did not write is skipped: editing the
+    database destroys no secret.
+    """
+    if not settings.KEEPER_DELETED_RETENTION_DAYS:
+        return 0
+    before = timezone.now() - timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
+    due = Secret.objects.select_related("environment").filter(live__isnull=True, deleted_at__lte=before)
+    return sum(_purged(secret) for secret in verified_rows(due.order_by("pk")[:_AT_A_TIME]))
+
+
+def _purged(secret: Secret) -> bool:
+    environment = secret.environment
+    grant = Grant(
+        environment_id=environment.pk,
+        environment_uuid=environment.uuid,
+        environment_name=environment.name,
+        role=Role.MANAGER,
+        prefix=secret.name,
+    )
+    try:
+        purge(actor=system_principal(grants=(grant,)), secret=secret)
+    except StaleVersion:
+        logger.info("secret %s was restored or purged meanwhile", secret.uuid)
+        return False
+    return True

@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import AuditObject
+from core.canonical_json import Json
 from environments_app.approvals.gate import Line, Proposal
 from environments_app.models import Approval, Environment
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import PendingValue, Secret
-from secrets_app.persistence.references import Place
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows.references import Place
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 MASKED: Final = "••••••••"

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
@@ -21,6 +20,7 @@ from audit_app.recording.drafts import (
     stream_and_object,
 )
 from audit_app.recording.recorder import commit_records
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
@@ -28,17 +28,18 @@ from secrets_app.errors import KeyUnavailable, MissingVersion, NoSuchVersion, Se
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence import environment_snapshot
-from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
-from secrets_app.persistence.current_version_rows import (
+from secrets_app.queries.lookup import require_authentic, require_on
+from secrets_app.rows import environment_snapshot
+from secrets_app.rows.current_versions import (
     MISSING,
     CurrentRow,
+    EnvironmentValues,
     StoredRows,
     current_version_rows,
     judge,
+    named_data_keys,
     stored_rows,
 )
-from secrets_app.queries.lookup import require_authentic, require_on
 
 # What one read of many may hold in memory, several times over.
 MAX_EXPORT: Final = 10_000

@@ -14,16 +14,16 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json, utc_text
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
+from core.canonical_json import Json, utc_text
+from core.clock import SLACK
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
-from environments_app.clock import SLACK
 from environments_app.environments.memberships import acting_user
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import Forbidden, InvalidField, Invisible

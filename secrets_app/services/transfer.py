@@ -1,20 +1,20 @@
 """Takes secrets to another environment or name, and whole environments out as a file."""
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import AuditObject
+from core.canonical_json import Json
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
-from secrets_app.interfaces.write_guards import run_write_guards
+from secrets_app.interfaces import run_write_guards
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_not_deleted, require_on
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.lifecycle import delete
 from secrets_app.services.proposals import acting
 from secrets_app.services.read import current_version_of, open_version, require_readable
 from secrets_app.services.write import create, update
+from secrets_app.types.registry import SecretType
 from secrets_app.values.names import validate_secret_name
 
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, system
+from core.canonical_json import Json
 from environments_app.approvals.gate import system_clearance
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.secret_store import update_stored
-from secrets_app.secret_types.registry import SecretType, inspect
-from secrets_app.values.expiry import apply_facts
+from secrets_app.rows.store import update_stored
+from secrets_app.types.registry import SecretType, inspect
+from secrets_app.values.metadata import apply_facts
 from secrets_app.values.versions import NewValue, next_number, sealed_version
 
 

@@ -5,26 +5,31 @@ from typing import Final, Unpack
 
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
-from audit_app.db.joint_queries import Statement, asked
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json
+from core.db.statements import Statement, asked
 from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
-from secrets_app.interfaces.write_guards import queries_of_guards, run_write_guards
+from secrets_app.interfaces import queries_of_guards, run_write_guards
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
-from secrets_app.persistence import references
-from secrets_app.persistence.secret_store import check_etag, insert, update_stored
 from secrets_app.queries.lookup import find_active, require_authentic, require_not_deleted, require_on
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.rows import references
+from secrets_app.rows.store import check_etag, insert, update_stored
 from secrets_app.services import proposals
 from secrets_app.services.read import current_version_of, open_version, version_of
-from secrets_app.values.expiry import apply_facts, apply_facts_keeping_expiry
-from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
+from secrets_app.types.registry import SecretType, inspect
+from secrets_app.values.metadata import (
+    Metadata,
+    apply_facts,
+    apply_facts_keeping_expiry,
+    apply_metadata,
+    checked_comment,
+)
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import (
     NewValue,

@@ -7,8 +7,8 @@ from django.test import Client
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 
 # Distinct enough to be found wherever it should not be.
 VALUE = "canary-4d1f-value"

@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from secrets_app.errors import InvalidValue
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.types.registry import SecretType, inspect
 
 # Of this thread's own work: how long the machine lets it wait says nothing of a refusal.
 SECONDS = 2.0

@@ -16,8 +16,8 @@ from audit_app.models import AuditEvent
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
 VALUE = "canary-91c2"

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from django.db.models import BigIntegerField, CharField, IntegerField, Max
 
-from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
-from audit_app.db.joint_queries import Statement
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import Actor
-from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.models.uuid_model import uuid7
+from audit_app.interfaces import Purpose, keyring
+from core.canonical_json import Json, canonical_json, utc_text
+from core.db.identity import uuid7
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import Statement
 from environments_app.models import Environment
-from secrets_app.envelope.seal import seal
+from secrets_app.envelope import seal
 from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key, query_for_active_key
 from secrets_app.keys.encrypted_field import Sealed

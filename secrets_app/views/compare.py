@@ -1,4 +1,8 @@
-"""The page that sets two environments side by side, and takes chosen secrets from one to the other."""
+"""Pages that set two environments, or two versions of a secret, side by side.
+
+Chosen secrets go from one environment to the other. What the page of two versions opens is recorded as
+revealed.
+"""
 
 from typing import Any, Final
 
@@ -9,13 +13,27 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from audit_app.events.actions import Action
+from core.parsing import whole_number
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, visible_environments
 from environments_app.models import Environment
 from environments_app.views.base import render_page, set_page_environment
-from secrets_app.errors import TooManyItems
-from secrets_app.services.compare import Difference, compare
-from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
+from secrets_app.errors import InvalidInput, TooManyItems
+from secrets_app.forms.secret import MAX_NUMBER
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.queries.lookup import find_secret, require_authentic
+from secrets_app.services.comparison import (
+    MAX_PROMOTED,
+    Difference,
+    Promotion,
+    PromotionChanged,
+    compare,
+    plan_promotion,
+    promote,
+)
+from secrets_app.services.read import reveal
+from secrets_app.values.version_diff import Part, field_changes, line_changes
+from secrets_app.views.presenters import value_fields
 
 _SHOWN: Final = 1_000
 
@@ -126,3 +144,59 @@ def _preview(request: HttpRequest, promotion: Promotion) -> dict[str, Any]:
         "writes": sum(line.is_written for line in promotion.lines),
         "names": request.POST.getlist("names"),
     }
+
+
+_CHOICES = 50
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
+    """Offer two versions; by POST show which fields differ or, asked for it, the values as well."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    require_authentic(secret)
+    given = request.POST if request.method == "POST" else request.GET
+    new = _number(given.get("new", ""), secret.current_number)
+    old = _number(given.get("old", ""), secret.previous_number or max(1, new - 1))
+    may = allows(actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
+    numbers = SecretVersion.objects.filter(secret=secret).values_list("number", flat=True)[:_CHOICES]
+    context: dict[str, Any] = {
+        "secret": secret,
+        "environment": secret.environment,
+        "numbers": list(numbers),
+        "old": old,
+        "new": new,
+        "can_reveal": may,
+        "back_url": reverse("secret-detail", args=[id]),
+    }
+    if request.method == "POST":
+        context |= _opened(request, secret, old, new)
+    return render_page(request, "secrets_app/diff.html", context)
+
+
+def _opened(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[str, Any]:
+    actor = principal_of(request)
+    shows_values = request.POST.get("show") == "values"
+    before, after = (reveal(actor=actor, secret=secret, number=number).value for number in (old, new))
+    of_fields = [value_fields(secret.secret_type, value) for value in (before, after)]
+    if of_fields[0] is not None and of_fields[1] is not None:
+        parts, by_field = field_changes(dict(of_fields[0]), dict(of_fields[1])), True
+    else:
+        parts, by_field = line_changes(before, after), False
+    return {
+        "parts": parts if shows_values else [Part(name=part.name, change=part.change) for part in parts],
+        "shows_values": shows_values,
+        "by_field": by_field,
+        "equal": before == after,
+        "opened": True,
+    }
+
+
+def _number(text: str, default: int) -> int:
+    if not text:
+        return default
+    number = whole_number(text, largest=MAX_NUMBER)
+    if not number:
+        raise InvalidInput("version", "Choose a version.")
+    return number

@@ -20,14 +20,13 @@ from environments_app.models import Environment
 from environments_app.views.base import render_page, show_refusal
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
 from secrets_app.forms.secret import SecretForm, version_number
-from secrets_app.generators.registry import GENERATORS, generate
-from secrets_app.generators.selection import options_from_form
-from secrets_app.interfaces.secret_panels import panels_of
+from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import environments_where, find_secret
-from secrets_app.secret_types.registry import SecretType, inspect, parse_secret_type
 from secrets_app.services import write
 from secrets_app.services.read import reveal
+from secrets_app.types.generators.registry import GENERATORS, generate, options_from_form
+from secrets_app.types.registry import SecretType, inspect, parse_secret_type
 
 _GUARDED: Final = "Changes to {} need approval."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")

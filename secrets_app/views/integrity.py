@@ -7,12 +7,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from environments_app.audit_verification import last_verification
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import require
 from environments_app.errors import Conflict
+from environments_app.operator_jobs import last_verification
 from secrets_app.maintenance import integrity_sweep
-from secrets_app.models.integrity_sweep import Sweep
+from secrets_app.models.jobs import Sweep
 
 _SHOWN = 20
 

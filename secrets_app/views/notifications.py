@@ -16,12 +16,16 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.service import find_environment
 from environments_app.models import Addressee, Delivery, Environment, Recipient
-from environments_app.notifications.addressees import find_addressee, remove_addressee, try_addressee
-from environments_app.notifications.recipients import add_recipient
+from environments_app.notifications.recipients import (
+    add_recipient,
+    find_addressee,
+    remove_addressee,
+    try_addressee,
+)
 from environments_app.views.base import attempt, render_page
 from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.models import Webhook, WebhookStyle
-from secrets_app.webhooks.service import MAX_NAME, MAX_URL, add_webhook
+from secrets_app.webhooks import MAX_NAME, MAX_URL, add_webhook
 
 _DELIVERIES_SHOWN: Final = 20
 _QUEUED: Final = "Test message queued. The result appears below within a minute."

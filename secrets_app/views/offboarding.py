@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict
-from secrets_app.exposure.offboarding import find_person, offboard, offboarding_report
+from secrets_app.exposure import find_person, offboard, offboarding_report
 
 _SHOWN: Final = 500
 

@@ -1,17 +1,23 @@
-"""Prepares a secret for its page: what it offers, its addresses, the fields of a structured value."""
+"""A secret prepared for its page: acts, addresses, fields of a structured value, facts in plain words.
+
+A fact reads `RSA 2048`, or `Valid 27 Nov 2026 to 17 Dec 2026`.
+"""
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import yaml
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
-from secrets_app.secret_types.yaml_document import parse_yaml
+from secrets_app.types.registry import SecretType
+from secrets_app.types.yaml_document import parse_yaml
 
 MASK_AFTER_SECONDS: Final = 30
 _RIGHTS: Final = {
@@ -97,3 +103,59 @@ def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
 def _only_document(value: str) -> object:
     documents = parse_yaml(value)
     return documents[0] if len(documents) == 1 else None
+
+
+_SHOWN_ELSEWHERE = {
+    "not_before", "not_after", "key_algorithm", "key_bits", "algorithm", "bits", "san_count", "chain_length",
+    "self_issued", "issuer",
+}  # fmt: skip
+
+
+def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
+    """Return the facts of a secret's value by their names, the composed ones first.
+
+    No MAC covers them, so that they may be anything.
+    """
+    facts = secret.facts if isinstance(secret.facts, dict) else {}
+    if secret.secret_type not in {SecretType.CERTIFICATE, SecretType.SSH_KEY}:
+        return _plain(facts, set())
+    algorithm = facts.get("key_algorithm") or facts.get("algorithm") or ""
+    bits = facts.get("key_bits") or facts.get("bits") or ""
+    rows: list[tuple[str, Any]] = [("Key", f"{algorithm} {bits}".strip())]
+    if secret.secret_type == SecretType.CERTIFICATE:
+        length = facts.get("chain_length")
+        rows = [
+            ("Valid", _validity(facts)),
+            *rows,
+            ("Issuer", "Self-signed" if facts.get("self_issued") else facts.get("issuer")),
+            ("Chain", f"{length} certificates" if isinstance(length, int) and length > 1 else ""),
+        ]
+    return [row for row in rows if row[1]] + _plain(facts, _SHOWN_ELSEWHERE)
+
+
+def _plain(facts: Mapping[str, Any], without: set[str]) -> list[tuple[str, Any]]:
+    return [
+        (name, fact)
+        for name, fact in facts.items()
+        if name not in without and (fact or fact is False or fact == 0)
+    ]
+
+
+def _validity(facts: Mapping[str, Any]) -> str:
+    begin, end = (_moment(facts.get(name)) for name in ("not_before", "not_after"))
+    if begin is None or end is None:
+        return ""
+    days = (end - timezone.now()).days
+    left = f"{days} day{'' if days == 1 else 's'} left" if end > timezone.now() else "expired"
+    return f"{_date(begin)} to {_date(end)} ({left})"
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC).day} {moment.astimezone(UTC):%b %Y}"
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -10,26 +10,32 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.parsing import whole_number
 from audit_app.queries import search
+from core.parsing import whole_number
 from environments_app.approvals.service import pending_about
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import SUSPENDED, allows, is_suspended
 from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
-from secrets_app.exposure.readers import seen_by
+from secrets_app.exposure import seen_by
 from secrets_app.forms.secret import MAX_NUMBER, version_number
-from secrets_app.interfaces.secret_panels import panels_of
-from secrets_app.maintenance.purge import purge_time
+from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.queries.browsing import stars_among
 from secrets_app.queries.lookup import find_secret, require_authentic
-from secrets_app.queries.stars import stars_among
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.services.lifecycle import purge_time
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
-from secrets_app.views.panels.facts import fact_rows
-from secrets_app.views.panels.snippets import snippets
-from secrets_app.views.presenters import MASK_AFTER_SECONDS, rights, secret_actions, secret_urls, value_fields
+from secrets_app.types.registry import SecretType
+from secrets_app.views.presenters import (
+    MASK_AFTER_SECONDS,
+    fact_rows,
+    rights,
+    secret_actions,
+    secret_urls,
+    value_fields,
+)
+from secrets_app.views.snippets import snippets
 
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10

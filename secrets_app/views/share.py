@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import InvalidField
-from environments_app.users.lookup import user_by_name
+from environments_app.users.accounts import user_by_name
 from environments_app.views.base import render_page, show_refusal
 from secrets_app.models import Share
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on

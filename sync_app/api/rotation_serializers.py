@@ -9,7 +9,7 @@ from secrets_app.models import MAX_NAME_LENGTH
 from sync_app.api.target_serializers import GovernedDocument, Texts
 from sync_app.domain.cadence import MAX_SECONDS
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
-from sync_app.rotation.rules import CHANGEABLE
+from sync_app.rotation.policies.rules import CHANGEABLE
 from sync_app.rotators.registry import ROTATORS
 
 _MAX_REASON = 200

@@ -9,7 +9,7 @@ from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumb
 from environments_app.names import MAX_PREFIX
 from secrets_app.models import MAX_NAME_LENGTH
 from secrets_app.values.names import MAX_TAGS
-from sync_app.backends.permissions import Grant, Need
+from sync_app.backends.capabilities import Grant, Need
 from sync_app.backends.registry import BACKENDS, plan_notice_of
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target

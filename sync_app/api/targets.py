@@ -18,10 +18,9 @@ from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.planning.service import request_confirmation, request_plan
 from sync_app.runs.runner import request_sync
+from sync_app.targets import connection_check
 from sync_app.targets import service as targets
-from sync_app.targets.lookup import visible_targets
-from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
-from sync_app.targets.systems import connection_test
+from sync_app.targets.lookup import overview_rows, overview_secrets, overview_targets, visible_targets
 
 
 class TargetListView(SyncView):
@@ -67,7 +66,7 @@ class DraftTestView(SyncView):
         without relation to the connection have no effect.
         """
         place, given = self.find_environment(environment), self.given(documents.DraftTest)
-        report = connection_test.test_draft(
+        report = connection_check.test_draft(
             actor=self.actor,
             environment=place,
             backend=given["backend"],
@@ -108,7 +107,7 @@ class TargetView(SyncView):
 
 TestView = act_view(
     "target",
-    connection_test.test,
+    connection_check.test,
     summary="Test a target",
     about="Ask the other system what the credentials may do, and change nothing there.",
     answer=documents.ReportDocument,

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json
+from core.db.bulk import update_rows
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back
 from sync_app.applying.item_actions import ItemJob, ItemResult
@@ -30,7 +31,6 @@ from sync_app.backends.base import Backend
 from sync_app.backends.observations import Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import BackendError, CreateConflict, OutcomeUnknown
-from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import fenced
 from sync_app.jobs.worker_pool import LOOK_PAUSES, STOPPING, RunningBatch, WorkerPool, run_each
 from sync_app.models import PlanItem, SyncEntry, Target
@@ -39,7 +39,7 @@ from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
 from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import mark_for, write_token
-from sync_app.state.reference_resolver import Unresolvable, substitute_references
+from sync_app.state.references import Unresolvable, substitute_references
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4

@@ -24,8 +24,8 @@ from sync_app.errors import (
 from sync_app.models import SyncEntry
 from sync_app.models.plan import Act, ItemState
 from sync_app.state.local_state import LocalSecret
+from sync_app.state.open_values import Comparison, ValueMatcher
 from sync_app.state.ownership import awaits_look, mark_for
-from sync_app.state.same_values import Comparison, ValueMatcher
 from sync_app.state.value_forms import form_of
 
 MAX_ATTEMPTS: Final = 5

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
@@ -30,12 +30,11 @@ from sync_app.jobs.leases import Lease, database_now, fenced
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
+from sync_app.state.local_state import is_selected
 from sync_app.state.open_values import open_versions
 from sync_app.state.ownership import prove_ownership, write_token
-from sync_app.state.tag_selection import is_selected
-from sync_app.targets.credentials import TargetSession
-from sync_app.targets.principals import load_run_principal
-from sync_app.targets.systems.destinations import backend_class
+from sync_app.targets.credentials import TargetSession, load_run_principal
+from sync_app.targets.destinations import backend_class
 
 # Of those that did not follow, so many are named.
 _TOLD: Final = 3

@@ -21,9 +21,8 @@ from sync_app.models.target import NO_INTENT, Intent
 from sync_app.planning import staged_choices
 from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
 from sync_app.state import local_state
-from sync_app.state.local_state import LocalSecret
+from sync_app.state.local_state import LEFT_OUT, LocalSecret
 from sync_app.state.ownership import is_same_secret, last_synced, target_side, write_token
-from sync_app.state.tag_selection import LEFT_OUT
 from sync_app.state.value_forms import keeper_side
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"

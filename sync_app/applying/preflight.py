@@ -25,10 +25,10 @@ from sync_app.jobs.worker_pool import STOPPING
 from sync_app.models import PlanItem
 from sync_app.models.plan import Act, ItemState
 from sync_app.state import entry_rows, local_state
+from sync_app.state.local_state import TagVerdict, judge_tags
+from sync_app.state.open_values import ValueMatcher
 from sync_app.state.ownership import awaits_look, mark_for
-from sync_app.state.reference_resolver import ReferenceRights, Unresolvable
-from sync_app.state.same_values import ValueMatcher
-from sync_app.state.tag_selection import TagVerdict, judge_tags
+from sync_app.state.references import ReferenceRights, Unresolvable
 
 
 class Preflight:

@@ -13,7 +13,7 @@ from secrets_app.services import write
 from secrets_app.services.read import current_version_of
 from sync_app.applying.preconditions import PlanOutdated
 from sync_app.models import PlanItem, Target
-from sync_app.state.reference_resolver import PUSH_ONLY
+from sync_app.state.references import PUSH_ONLY
 from sync_app.state.value_forms import infer_type
 
 

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from django.db.models import BigIntegerField
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import InvalidPlaintext, KeyUnavailable, SecretError
 from secrets_app.keys.data_keys import active_key
@@ -31,8 +31,8 @@ from sync_app.jobs.worker_pool import run_each
 from sync_app.models import KeptCopy, Plan, SyncEntry, Target
 from sync_app.planning import sync_entries
 from sync_app.state import entry_rows, local_state
+from sync_app.state.open_values import Comparison, ValueMatcher
 from sync_app.state.ownership import mark_for
-from sync_app.state.same_values import Comparison, ValueMatcher
 
 # Lets a text without a character be sealed, too.
 _FIRST: Final = "="

@@ -8,12 +8,12 @@ from django.db import transaction
 from django.db.models import BigIntegerField, Count, QuerySet
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back
@@ -34,16 +34,15 @@ from sync_app.planning import staged_choices, sync_entries
 from sync_app.planning.draft_items import ConflictChoice
 from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
-from sync_app.state.tag_selection import has_selected
+from sync_app.state.local_state import has_selected
 from sync_app.targets.approval import (
     APPROVAL,
     load_approval,
     require_apply_approval,
     require_resolve_approval,
 )
-from sync_app.targets.credentials import TargetSession
+from sync_app.targets.credentials import TargetSession, load_run_principal, require_usable
 from sync_app.targets.lookup import require_target_access
-from sync_app.targets.principals import load_run_principal, require_usable
 
 # Deletions come last, when it is known whether everything before them could be read.
 PHASES: Final = (

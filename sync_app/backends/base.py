@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from sync_app.backends.answers import VendorAnswer, reject_malformed_answers
-from sync_app.backends.capabilities import Capabilities, FormField, fill_defaults
+from sync_app.backends.capabilities import Capabilities, FormField, Permission, fill_defaults
 from sync_app.backends.observations import Mark, SecretMetadata, SecretValue, version_matches
-from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence, Reason
 
 # As large as a value of Keeper's may be.

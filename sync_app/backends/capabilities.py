@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sync_app.errors import BadDestination
 
@@ -90,3 +91,35 @@ def fill_defaults(
         if each.choices and values[each.name] not in each.choices:
             raise BadDestination(f"choose one of {', '.join(each.choices)}", field=each.name)
     return values
+
+
+class Need(StrEnum):
+    """What a permission is needed for."""
+
+    # Looking, which every target does.
+    READ = "read"
+    # Pushing and adopting.
+    WRITE = "write"
+    # Deleting what Keeper no longer has, and bringing it back.
+    DELETE = "delete"
+    # Fewer requests.
+    SPEED = "speed"
+
+
+class Grant(StrEnum):
+    """Whether credentials have a permission."""
+
+    GRANTED = "granted"
+    MISSING = "missing"
+    # It cannot be asked for without changing something.
+    UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """A permission, in the words of the system that grants it."""
+
+    name: str
+    need: Need
+    grant: Grant
+    note: str = ""

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from secrets_app.errors import InvalidValue
-from secrets_app.secret_types.json_document import inspect_json
+from secrets_app.types.json_document import inspect_json
 from sync_app.errors import ValueUnusable
 
 Members = dict[str, Any]

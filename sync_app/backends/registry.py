@@ -1,11 +1,10 @@
 """The kinds of systems that Keeper syncs with; adding one is a class and a line here."""
 
-from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Capabilities
-from sync_app.backends.github.backend import GitHubActions
-from sync_app.backends.github.variables import GitHubVariables
+from sync_app.backends.github.backend import GitHubActions, GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.vault.backend import VaultKv2

@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
-from audit_app.db import raw_sql
+from core.db import statements
 from core.db.concurrency import claim as claim_row
 from core.db.concurrency import unleased
 from sync_app.errors import LeaseLost, RunOverdue, ShutdownRequested
@@ -170,7 +170,7 @@ class Lease:
         database = connections[DEFAULT_DB_ALIAS]
         moment = Run._meta.get_field("lease_until").get_db_prep_save(until, database)
         values = [moment, self._run_id, self._epoch, self._owner, RunState.RUNNING.value]
-        changed, _ = raw_sql.write(database, _EXTEND, values)
+        changed, _ = statements.write(database, _EXTEND, values)
         return changed
 
     def _rows(self) -> QuerySet[Run]:

@@ -4,12 +4,12 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 
-from audit_app.db.prepared import PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.interfaces.nudges import nudge
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.db.prepared import PreparedQuery
+from core.workers import nudge
 from environments_app.authorization.policy import Principal
 from sync_app.errors import RunInProgress, SyncPaused
 from sync_app.models import Plan, Run, SyncPause, Target

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.conf import settings
 
-from audit_app.network.outbound_limits import limited
+from core.network.limits import limited
 from sync_app.errors import TooManyTests
 
 AT_ONCE: Final = 2

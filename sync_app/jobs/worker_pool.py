@@ -1,7 +1,7 @@
 """Asks a target for many things at once: threads that touch the network only, never the database.
 
 They send under the bounds of the thread that started them
-(`audit_app.network.outbound_limits.guarded`).
+(`core.network.limits.guarded`).
 """
 
 import threading

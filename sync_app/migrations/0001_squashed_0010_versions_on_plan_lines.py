@@ -1,7 +1,7 @@
 import audit_app.integrity.row_authentication
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import secrets_app.keys.encrypted_field
 import sync_app.domain.delivery_state
 import sync_app.domain.reconciliation
@@ -145,14 +145,14 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=63)),
+                ('name', core.db.columns.ExactCharField(max_length=63)),
                 ('backend', models.CharField(max_length=32)),
                 ('destination', models.JSONField(default=dict)),
                 ('endpoint', models.CharField(max_length=2048)),
-                ('system', audit_app.models.columns.ExactCharField(max_length=400)),
-                ('place', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('system', core.db.columns.ExactCharField(max_length=400)),
+                ('place', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('credentials', secrets_app.keys.encrypted_field.EncryptedField(context='sealing_context', label='target.credentials')),
-                ('scope', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('scope', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('direction', models.CharField(choices=[(sync_app.domain.reconciliation.Direction['PUSH'], sync_app.domain.reconciliation.Direction['PUSH']), (sync_app.domain.reconciliation.Direction['PULL'], sync_app.domain.reconciliation.Direction['PULL']), (sync_app.domain.reconciliation.Direction['BOTH'], sync_app.domain.reconciliation.Direction['BOTH'])], default=sync_app.domain.reconciliation.Direction['PUSH'], max_length=8)),
                 ('conflict', models.CharField(choices=[(sync_app.domain.reconciliation.Conflict['KEEPER_WINS'], sync_app.domain.reconciliation.Conflict['KEEPER_WINS']), (sync_app.domain.reconciliation.Conflict['TARGET_WINS'], sync_app.domain.reconciliation.Conflict['TARGET_WINS']), (sync_app.domain.reconciliation.Conflict['ASK'], sync_app.domain.reconciliation.Conflict['ASK'])], default=sync_app.domain.reconciliation.Conflict['ASK'], max_length=16)),
                 ('deletion', models.CharField(choices=[(sync_app.domain.reconciliation.Deletion['NEVER'], sync_app.domain.reconciliation.Deletion['NEVER']), (sync_app.domain.reconciliation.Deletion['RECOVERABLE'], sync_app.domain.reconciliation.Deletion['RECOVERABLE'])], default=sync_app.domain.reconciliation.Deletion['NEVER'], max_length=16)),
@@ -182,7 +182,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
+                ('name', core.db.columns.ExactCharField(max_length=512)),
                 ('secret_uuid', models.UUIDField(db_index=True, null=True)),
                 ('remote_id', models.CharField(blank=True, default='', max_length=2048)),
                 ('ownership', models.CharField(choices=[(sync_app.domain.reconciliation.Ownership['NONE'], sync_app.domain.reconciliation.Ownership['NONE']), (sync_app.domain.reconciliation.Ownership['CREATED'], sync_app.domain.reconciliation.Ownership['CREATED']), (sync_app.domain.reconciliation.Ownership['ADOPTED'], sync_app.domain.reconciliation.Ownership['ADOPTED'])], default=sync_app.domain.reconciliation.Ownership['NONE'], max_length=8)),
@@ -245,7 +245,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('row_mac', audit_app.integrity.row_authentication.RowMacField(max_length=48)),
-                ('prefix', audit_app.models.columns.ExactCharField(blank=True, default='', max_length=512)),
+                ('prefix', core.db.columns.ExactCharField(blank=True, default='', max_length=512)),
                 ('given_by', models.CharField(max_length=150)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='consents', to='environments_app.environment')),
@@ -283,7 +283,7 @@ class Migration(migrations.Migration):
             name='PlanItem',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
+                ('name', core.db.columns.ExactCharField(max_length=512)),
                 ('act', models.CharField(choices=[(sync_app.models.plan.Act['UNCHANGED'], sync_app.models.plan.Act['UNCHANGED']), (sync_app.models.plan.Act['CREATE'], sync_app.models.plan.Act['CREATE']), (sync_app.models.plan.Act['UPDATE'], sync_app.models.plan.Act['UPDATE']), (sync_app.models.plan.Act['PULL'], sync_app.models.plan.Act['PULL']), (sync_app.models.plan.Act['CONFLICT'], sync_app.models.plan.Act['CONFLICT']), (sync_app.models.plan.Act['DRIFTED'], sync_app.models.plan.Act['DRIFTED']), (sync_app.models.plan.Act['MISSING'], sync_app.models.plan.Act['MISSING']), (sync_app.models.plan.Act['DELETE'], sync_app.models.plan.Act['DELETE']), (sync_app.models.plan.Act['UNMANAGED'], sync_app.models.plan.Act['UNMANAGED']), (sync_app.models.plan.Act['REFUSED'], sync_app.models.plan.Act['REFUSED']), (sync_app.models.plan.Act['OWNERSHIP_LOST'], sync_app.models.plan.Act['OWNERSHIP_LOST']), (sync_app.models.plan.Act['ADOPT'], sync_app.models.plan.Act['ADOPT']), (sync_app.models.plan.Act['RELEASE'], sync_app.models.plan.Act['RELEASE'])], max_length=16)),
                 ('reason', models.CharField(blank=True, default='', max_length=200)),
                 ('state', models.CharField(choices=[(sync_app.models.plan.ItemState['PLANNED'], sync_app.models.plan.ItemState['PLANNED']), (sync_app.models.plan.ItemState['INTENDED'], sync_app.models.plan.ItemState['INTENDED']), (sync_app.models.plan.ItemState['DONE'], sync_app.models.plan.ItemState['DONE']), (sync_app.models.plan.ItemState['FAILED'], sync_app.models.plan.ItemState['FAILED']), (sync_app.models.plan.ItemState['SKIPPED'], sync_app.models.plan.ItemState['SKIPPED'])], default=sync_app.models.plan.ItemState['PLANNED'], max_length=12)),

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import audit_app.models.columns
+import core.db.columns
 import secrets_app.keys.encrypted_field
 import uuid
 from django.db import migrations, models
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', audit_app.models.columns.ExactCharField(max_length=512)),
+                ('name', core.db.columns.ExactCharField(max_length=512)),
                 ('version', models.CharField(max_length=64)),
                 ('value', secrets_app.keys.encrypted_field.EncryptedField(context='sealing_context', label='kept-copy.value')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),

@@ -1,6 +1,6 @@
 """Columns that were added without a default of the database get one: the release before does not name them."""
 
-import audit_app.models.columns
+import core.db.columns
 from django.db import migrations, models
 
 
@@ -29,6 +29,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='target',
             name='only_tags',
-            field=audit_app.models.columns.ExactCharField(blank=True, db_default='', default='', help_text='Only secrets with one of these tags are synced. Empty: all secrets under the path.', max_length=512, verbose_name='tags'),
+            field=core.db.columns.ExactCharField(blank=True, db_default='', default='', help_text='Only secrets with one of these tags are synced. Empty: all secrets under the path.', max_length=512, verbose_name='tags'),
         ),
     ]

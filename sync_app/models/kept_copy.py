@@ -5,10 +5,10 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import ExactCharField, timestamp
-from audit_app.models.uuid_model import Identified
+from core.db.columns import ExactCharField, timestamp
+from core.db.identity import Identified
 from environments_app.models import Environment
-from secrets_app.envelope.context import KEPT_COPY, Context
+from secrets_app.envelope import KEPT_COPY, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import MAX_NAME_LENGTH, DataKey
 from sync_app.models.target import Target

@@ -6,7 +6,8 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import (
+from audit_app.recording.drafts import AuditObject
+from core.db.columns import (
     ExactCharField,
     choice,
     optional_number,
@@ -14,7 +15,6 @@ from audit_app.models.columns import (
     optional_timestamp,
     timestamp,
 )
-from audit_app.recording.drafts import AuditObject
 from secrets_app.models import MAX_NAME_LENGTH
 from sync_app.domain.reconciliation import Ownership
 from sync_app.models.target import Target

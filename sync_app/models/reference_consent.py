@@ -5,10 +5,10 @@ from typing import ClassVar
 from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import timestamp
 from audit_app.recording.drafts import AuditObject
-from environments_app.fields import path_prefix
+from core.db.columns import timestamp
 from environments_app.models import Environment
+from environments_app.models.columns import path_prefix
 from sync_app.models.target import Target
 
 

@@ -9,17 +9,10 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import (
-    LiveField,
-    choice,
-    optional_number,
-    optional_text,
-    optional_timestamp,
-    timestamp,
-)
 from audit_app.recording.drafts import AuditObject
+from core.db.columns import LiveField, choice, optional_number, optional_text, optional_timestamp, timestamp
 from environments_app.models import Environment
-from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
+from secrets_app.envelope import ROTATOR_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import DataKey, Secret
 from sync_app.domain.rotation_state import ENDED, SERVED, OperatorAction, Slot, Step, allowed_actions

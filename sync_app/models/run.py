@@ -7,7 +7,7 @@ from django.db import models
 
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.models.columns import choice, optional_text, optional_timestamp, timestamp
+from core.db.columns import choice, optional_text, optional_timestamp, timestamp
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 

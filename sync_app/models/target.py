@@ -10,7 +10,8 @@ from django.db import models
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.models.columns import (
+from audit_app.recording.drafts import AuditObject
+from core.db.columns import (
     ExactCharField,
     LiveField,
     choice,
@@ -19,10 +20,9 @@ from audit_app.models.columns import (
     optional_timestamp,
     timestamp,
 )
-from audit_app.recording.drafts import AuditObject
-from environments_app.fields import path_prefix
 from environments_app.models import Environment
-from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
+from environments_app.models.columns import path_prefix
+from secrets_app.envelope import TARGET_CREDENTIALS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import MAX_NAME_LENGTH, DataKey
 from sync_app.domain.delivery_state import DeliveryState

@@ -29,7 +29,8 @@ from sync_app.jobs.leases import database_now
 from sync_app.jobs.worker_pool import LOOK_PAUSES, ReadAhead, no_heartbeat, run_each
 from sync_app.models import SyncEntry, Target
 from sync_app.state import entry_rows, local_state
-from sync_app.state.local_state import LocalSecret
+from sync_app.state.local_state import LocalSecret, TagVerdict, judge_tags
+from sync_app.state.open_values import AT_A_TIME, Comparison, ValueMatcher
 from sync_app.state.ownership import (
     intended_base,
     is_same_secret,
@@ -38,8 +39,6 @@ from sync_app.state.ownership import (
     prove_ownership,
     target_side,
 )
-from sync_app.state.same_values import AT_A_TIME, Comparison, ValueMatcher
-from sync_app.state.tag_selection import TagVerdict, judge_tags
 from sync_app.state.value_forms import is_in_other_form, keeper_side
 
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)

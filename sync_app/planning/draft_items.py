@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
-from secrets_app.envelope.format import OVERHEAD_BYTES
+from secrets_app.envelope import OVERHEAD_BYTES
 from secrets_app.errors import InvalidName
 from secrets_app.values.names import validate_secret_name
 from sync_app.backends.base import LARGEST_VALUE, Backend
@@ -28,8 +28,8 @@ from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.planning.discovery import Finding
 from sync_app.state import contests, deletions, local_state
-from sync_app.state.reference_resolver import PUSH_ONLY, ReferenceRights
-from sync_app.state.tag_selection import LEFT_OUT, SELECTED, UNPROVED
+from sync_app.state.local_state import LEFT_OUT, SELECTED, UNPROVED
+from sync_app.state.references import PUSH_ONLY, ReferenceRights
 from sync_app.state.value_forms import REWRITTEN, is_in_other_form
 
 

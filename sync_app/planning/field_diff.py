@@ -10,8 +10,8 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_on
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.read import reveal
+from secrets_app.types.registry import SecretType
 from secrets_app.values.version_diff import Part, field_changes
 from secrets_app.views.presenters import value_fields
 from sync_app.errors import MembersUnknown

@@ -9,12 +9,12 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
+from core.db.bulk import in_batches, insert_rows
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
@@ -23,7 +23,6 @@ from sync_app.backends.observations import Observation, SecretMetadata
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
-from sync_app.jobs.bulk_rows import insert_rows
 from sync_app.jobs.leases import Lease, fenced
 from sync_app.jobs.queue import enqueue
 from sync_app.jobs.worker_pool import no_heartbeat, run_each
@@ -43,13 +42,11 @@ from sync_app.planning.draft_items import (
 from sync_app.planning.write_recovery import claimed_base, recover_unacknowledged_writes
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
-from sync_app.state.open_values import open_versions
-from sync_app.state.same_values import ValueMatcher
+from sync_app.state.open_values import ValueMatcher, open_versions
 from sync_app.state.value_forms import explain_refusal
-from sync_app.targets.credentials import TargetSession, open_backend
+from sync_app.targets import connection_check
+from sync_app.targets.credentials import TargetSession, load_run_principal, open_backend, require_usable
 from sync_app.targets.lookup import require_target_access
-from sync_app.targets.principals import load_run_principal, require_usable
-from sync_app.targets.systems import rebuilt_systems
 
 
 def run_check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
@@ -128,7 +125,7 @@ def request_confirmation(*, actor: Principal, target: Target, system: str) -> Ru
     Raises what `confirm_system` and `request_plan` raise.
     """
     return request_plan(
-        actor=actor, target=rebuilt_systems.confirm_system(actor=actor, target=target, system=system)
+        actor=actor, target=connection_check.confirm_system(actor=actor, target=target, system=system)
     )
 
 

@@ -7,7 +7,7 @@ they are applied, each is compared with its choice (see preconditions.py).
 from collections.abc import Mapping
 from typing import Final
 
-from audit_app.crypto.canonical_json import Json
+from core.canonical_json import Json
 from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.errors import NotResolvable, PlanNotReady
 from sync_app.models import Plan, PlanItem

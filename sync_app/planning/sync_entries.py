@@ -7,9 +7,9 @@ from typing import Final
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import verified_rows
+from core.db.bulk import update_rows
 from sync_app.domain.delivery_state import WAITING, DeliveryState, state_for_outcome
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
-from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import Lease, database_now, fenced
 from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState

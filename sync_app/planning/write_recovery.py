@@ -20,8 +20,8 @@ from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Target
 from sync_app.planning.discovery import Finding
 from sync_app.state import local_state
+from sync_app.state.open_values import Comparison, ValueMatcher
 from sync_app.state.ownership import awaits_look, intended_base, is_same_secret, last_synced
-from sync_app.state.same_values import Comparison, ValueMatcher
 
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
 

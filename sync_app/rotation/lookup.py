@@ -4,10 +4,10 @@ from typing import Final, NoReturn
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
-from audit_app.db.joint_queries import Statement
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import Statement
 from environments_app.authorization.policy import Principal, allows, require, visible
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
-from secrets_app.generators.password import draw
+from secrets_app.types.generators.password import draw
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     BackendError,

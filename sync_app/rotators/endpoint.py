@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from audit_app.network.outbound import permitted_addresses
-from audit_app.network.outbound_limits import limited_context
 from core.errors import OutboundError
+from core.network.limits import limited_context
+from core.network.outbound import permitted_addresses
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import BadDestination, TargetUnreachable
 

@@ -13,11 +13,9 @@ from sync_app.domain.delivery_state import DeliveryState
 from sync_app.errors import SyncError
 from sync_app.models import RotationPolicy, Target
 from sync_app.planning import service as planning
-from sync_app.rotation.policies.credentials import open_policy
-from sync_app.rotation.policies.principals import policy_principal
+from sync_app.rotation.policies.credentials import open_policy, policy_principal
 from sync_app.rotators.base import LoginAnswer
-from sync_app.targets.credentials import open_backend
-from sync_app.targets.principals import target_principal
+from sync_app.targets.credentials import open_backend, target_principal
 
 # Refusals of other systems and of Keeper's own checks; reported for the row concerned.
 _CONDITIONS = (SyncError, AccessError, SecretError)

@@ -7,7 +7,7 @@ from django.core.exceptions import ObjectDoesNotExist
 
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
-from audit_app.integrity.row_checks import check_rows, object_name
+from audit_app.integrity.row_state import check_rows, object_name
 from secrets_app.errors import KeyUnavailable
 from sync_app.models import (
     Acknowledgement,
@@ -19,7 +19,7 @@ from sync_app.models import (
     SyncEntry,
     Target,
 )
-from sync_app.targets.systems.destinations import overlapping_targets
+from sync_app.targets.destinations import overlapping_targets
 
 _EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (

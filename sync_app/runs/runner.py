@@ -11,15 +11,15 @@ from uuid import uuid4
 from django.db import transaction
 from django.db.models import BigIntegerField, F, Max, Q
 
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
-from audit_app.interfaces.keyring import KeyringUnavailable
-from audit_app.interfaces.nudges import nudge
-from audit_app.network.outbound_limits import guarded
+from audit_app.interfaces import KeyringUnavailable
 from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import record
+from core.db.prepared import Argument, PreparedQuery
+from core.network.limits import guarded
+from core.workers import nudge
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError
@@ -43,13 +43,11 @@ from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.targets import alerts
+from sync_app.targets import alerts, connection_check
 from sync_app.targets.approval import refuse_unplanned
-from sync_app.targets.credentials import TargetSession
+from sync_app.targets.credentials import TargetSession, load_run_principal, require_usable
+from sync_app.targets.destinations import backend_class
 from sync_app.targets.lookup import require_target_access
-from sync_app.targets.principals import load_run_principal, require_usable
-from sync_app.targets.systems import connection_test
-from sync_app.targets.systems.destinations import backend_class
 
 MAX_ATTEMPTS: Final = 12
 _PAUSED_SECONDS: Final = 30
@@ -209,7 +207,7 @@ def _run_attempt(run: Run, lease: Lease) -> None:
 def _test(run: Run, lease: Lease) -> None:
     """Test the connection once; what is found ends the run and is no failure of the target."""
     try:
-        report = connection_test.test(actor=load_run_principal(run), target=run.target)
+        report = connection_check.test(actor=load_run_principal(run), target=run.target)
     except (SyncError, AccessError, SecretError, KeyUnavailable, KeyringUnavailable) as error:
         lease.end(RunState.FAILED, error=_explain_error(error))
     else:

@@ -9,20 +9,20 @@ from typing import Final
 from django.db import transaction
 from django.db.models import BigIntegerField, Q
 
-from audit_app.db.joint_queries import asked
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
-from audit_app.interfaces.nudges import nudge
 from core.db.concurrency import retry_collisions
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import asked
+from core.workers import nudge
 from environments_app.errors import AccessError
-from secrets_app.persistence.references import dependent_environments, queries_for_dependents
+from secrets_app.rows.references import dependent_environments, queries_for_dependents
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.jobs.leases import claimable, database_now
 from sync_app.jobs.queue import RUN_DUE, enqueue, is_all_paused
 from sync_app.models import Run, Target
 from sync_app.models.run import RunKind, Trigger
-from sync_app.targets.principals import target_principal
+from sync_app.targets.credentials import target_principal
 
 _AT_A_TIME: Final = 200
 # So long a busy target is let alone before it is tried again.

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.db.models import Count, Max
 
-from audit_app.db.batches import in_batches
+from core.db.bulk import in_batches
 from sync_app.domain.reconciliation import Decision, Reason
 from sync_app.jobs.leases import database_now
 from sync_app.models import PlanItem, Target

@@ -15,10 +15,10 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection
 from django.db.models.base import ModelState
 
-from audit_app.db.batches import in_batches
-from audit_app.db.sqlite3.base import strict_text
 from audit_app.integrity.raw_rows import ProvenRows, UnreadableColumn
 from audit_app.integrity.row_authentication import verified_rows
+from core.db.bulk import in_batches
+from core.db.sqlite3.base import strict_text
 from sync_app.models import SyncEntry, Target
 
 _COLUMNS: Final = tuple(field.attname for field in SyncEntry._meta.concrete_fields)

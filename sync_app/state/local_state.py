@@ -1,23 +1,30 @@
-"""What Keeper holds for a target: the current version of each secret in its scope, without values."""
+"""What Keeper holds for a target: current versions in its scope without values, and selection by tags.
+
+A target that selects by tags delivers the secrets whose tags prove that Keeper stored them. A database
+writer could add a tag, and so have a value delivered, or remove one, and so have a copy deleted. Neither
+follows from a tag whose MAC is not valid (see docs/adr/0032-selection-by-tags.md).
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
 
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import ManifestEntry
+from core.db.bulk import in_batches
 from environments_app.models import Environment
-from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, plain_rows_under
+from secrets_app.models import Secret, SecretVersion, has_valid_tags_mac
+from secrets_app.rows.current_versions import PlainRow, plain_rows_of, plain_rows_under
 from sync_app.domain.reconciliation import Presence, Side
-from sync_app.state.reference_graph import Resolution, load_resolutions
+from sync_app.models import Target
+from sync_app.state.references import Resolution, load_resolutions
 
 LOST: Final = "it is gone from Keeper, which did not delete it: have an operator run verify_audit"
 _HEX_DIGITS: Final = 32
@@ -199,3 +206,58 @@ def _convert_model(secret: Secret, resolution: Resolution | None = None) -> Loca
         secret_type=secret.secret_type,
         resolution=resolution,
     )
+
+
+SELECTED: Final = "selected by its tags"
+LEFT_OUT: Final = "not selected by its tags"
+UNPROVED: Final = "Keeper did not store its present tags: check them and save them on the secret's page"
+
+
+class TagVerdict(StrEnum):
+    """What the tags of a secret mean for a target."""
+
+    SELECTED = "selected"
+    LEFT_OUT = "left out"
+    # No tag of the target's, and none that Keeper stored: what was never delivered is left out.
+    UNTAGGED = "untagged"
+    UNPROVED = "unproved"
+
+
+def judge_tags(target: Target, secrets: Iterable[LocalSecret]) -> dict[UUID, TagVerdict]:
+    """Return the verdict on each secret, by its uuid; nothing for a target without tags."""
+    if not target.tags:
+        return {}
+    wanted, uuids = set(target.tags), [each.secret_uuid for each in secrets]
+    found = dict.fromkeys(uuids, TagVerdict.UNPROVED)
+    for some in in_batches(uuids):
+        rows = Secret.objects.filter(uuid__in=some)
+        for uuid, tags, mac in rows.values_list("uuid", "tags", "tags_mac"):
+            found[uuid] = _judge(uuid, tags, mac, wanted)
+    return found
+
+
+def has_selected(target: Target) -> bool:
+    """Return whether Keeper has any secret that the target delivers."""
+    secrets = target.environment.secrets.filter(in_scope(str(target.scope)), live=True)
+    if not target.tags:
+        return secrets.exists()
+    wanted = set(target.tags)
+    rows = secrets.values_list("uuid", "tags", "tags_mac").iterator()
+    return any(_judge(uuid, tags, mac, wanted) is TagVerdict.SELECTED for uuid, tags, mac in rows)
+
+
+def is_selected(target: Target, secret: Secret) -> bool:
+    """Return whether a target delivers a secret of its scope."""
+    return is_tagged_for(target, secret.tags) and (not target.tags or secret.proves_tags())
+
+
+def is_tagged_for(target: Target, tags: Iterable[str]) -> bool:
+    """Return whether tags select a secret, as far as they are shown; whether they are proved is not asked."""
+    return not target.tags or not set(target.tags).isdisjoint(tags)
+
+
+def _judge(uuid: UUID, tags: Iterable[str], mac: bytes | memoryview, wanted: set[str]) -> TagVerdict:
+    is_wanted = not wanted.isdisjoint(tags)
+    if has_valid_tags_mac(uuid, tags, mac):
+        return TagVerdict.SELECTED if is_wanted else TagVerdict.LEFT_OUT
+    return TagVerdict.UNPROVED if is_wanted or mac else TagVerdict.UNTAGGED

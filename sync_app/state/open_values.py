@@ -1,4 +1,11 @@
-"""Opens values for a target: only after the event that lists them, version by version, is committed."""
+"""Opens values for a target, and compares values of the target with versions of Keeper's.
+
+Values open only after the event that lists them, version by version, is committed.
+
+The version's keyed fingerprint settles a comparison for a system that stores texts. One that stores members
+of objects gives the same object back as another text: then Keeper's version is opened, after an event, and
+both are compared.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,16 +14,17 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
-from secrets_app.keys import data_keys
+from secrets_app.keys import data_keys, fingerprints
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
+from secrets_app.rows.current_versions import EnvironmentValues, named_data_keys
+from sync_app.backends.base import Backend
 from sync_app.models import Plan, Target
 from sync_app.state.local_state import LocalSecret
 
@@ -151,3 +159,53 @@ def _prefetch(keys: Collection[UUID]) -> None:
         data_keys.prefetch(keys)
     except (EnvelopeError, KeyRefused, KeyUnavailable):
         return
+
+
+# So many values of each side are held at once.
+AT_A_TIME: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A value that was read, and the version of Keeper that it may be."""
+
+    name: str
+    version: UUID
+    fingerprint: bytes
+    remote: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueMatcher:
+    """Compares for one plan."""
+
+    actor: Principal
+    plan: Plan
+    backend: Backend
+
+    def by_fingerprint(self, comparison: Comparison) -> bool | None:
+        """Return whether both are the same; None if only Keeper's value decides. Opens nothing."""
+        if fingerprints.matches(comparison.remote.encode(), comparison.fingerprint):
+            return True
+        return None if self.backend.reformats(comparison.remote) else False
+
+    def by_value(self, comparisons: Sequence[Comparison]) -> list[bool | None]:
+        """Open Keeper's versions, and return whether each is the same; None for one that does not open.
+
+        Raises KeyUnavailable.
+        """
+        names = {each.version: each.name for each in comparisons}
+        if not names:
+            return []
+        opened = open_versions(actor=self.actor, plan=self.plan, names=names, sources={}, step="compare")
+        return [
+            self.backend.values_equal(opened.values[each.version], each.remote)
+            if each.version in opened.values
+            else None
+            for each in comparisons
+        ]
+
+    def matches(self, comparison: Comparison) -> bool | None:
+        """Return whether both are the same, by fingerprint or value; None if Keeper's does not open."""
+        found = self.by_fingerprint(comparison)
+        return self.by_value([comparison])[0] if found is None else found

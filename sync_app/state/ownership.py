@@ -5,9 +5,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from audit_app.crypto.canonical_json import Json, canonical_json
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import deployment_uuid
+from core.canonical_json import Json, canonical_json
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.registry import backend_of, capabilities_of
 from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, DeliveryState

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from secrets_app.errors import InvalidInput
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.types.registry import SecretType, inspect
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Side
 from sync_app.models import SyncEntry, Target

@@ -7,12 +7,12 @@ from django.db import transaction
 from django.db.models import BigIntegerField, Count, Q
 from django.urls import reverse
 
-from audit_app.crypto.canonical_json import Json
-from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, WAITING, DeliveryState
 from sync_app.jobs.queue import is_paused

@@ -11,7 +11,6 @@ from typing import Final
 
 from django.db.models import Case, QuerySet, When
 
-from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.events import actors
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
@@ -19,6 +18,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import state_digest
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject
+from core.canonical_json import Json, canonical_json
 from environments_app.approvals.gate import (
     ApprovalGrant,
     Line,

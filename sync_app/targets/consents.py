@@ -2,11 +2,11 @@
 
 from django.db import IntegrityError, transaction
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
 from environments_app.models import Environment

@@ -1,4 +1,8 @@
-"""The credentials of targets: sealed for one endpoint, opened after the record of it is committed."""
+"""As whom and with what a target is used: the principal of a run, and the credentials.
+
+Credentials are sealed for one endpoint, and opened after the record of it is committed. The principal is
+the user who started the run, with present rights, or Keeper, within the scope.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,23 +10,29 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import ActorKind
 from audit_app.integrity.active_installation import is_active
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import load_principal, system_principal
+from environments_app.errors import Tampered
+from environments_app.models import Role
 from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.backends.base import Backend
 from sync_app.errors import NotTheActiveInstallation
-from sync_app.models import Target
+from sync_app.models import Run, Target
+from sync_app.models.plan import PlanKind
+from sync_app.targets.destinations import backend_class, require_same_system
 from sync_app.targets.lookup import (
     report_tampering,
     require_authentic,
     require_not_removed,
     require_target_access,
 )
-from sync_app.targets.systems.destinations import backend_class, require_same_system
 
 
 @contextmanager
@@ -110,3 +120,45 @@ def _open_credentials(actor: Principal, target: Target) -> dict[str, str]:
         commit_record(**told, outcome=Outcome.FAILED, details={"reason": type(error).__name__})
         raise
     return opened
+
+
+def require_usable(target: Target) -> None:
+    """Refuse a target that was removed or whose row, or environment, Keeper did not write.
+
+    Raises TargetConflict, or Tampered, which is reported.
+    """
+    require_not_removed(target)
+    require_authentic(target)
+
+
+def target_principal(target: Target, *, role: Role = Role.EDITOR) -> Principal:
+    """Return Keeper itself, allowed what the target is for: editing the names in its scope.
+
+    The target's own row is the grant, so that it must be genuine. Raises TargetConflict or Tampered.
+    """
+    require_usable(target)
+    environment = target.environment
+    grant = Grant(
+        environment_id=environment.pk,
+        environment_uuid=environment.uuid,
+        environment_name=environment.name,
+        role=role,
+        prefix=str(target.scope),
+    )
+    return system_principal(grants=(grant,))
+
+
+def load_run_principal(run: Run) -> Principal:
+    """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
+    if not verified_rows([run]):
+        raise Tampered("The run's record was changed outside Keeper; nothing is done.")
+    if run.plan is not None:
+        run.plan.target = run.target
+        if not verified_rows([run.plan]):
+            raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")
+    require_usable(run.target)
+    if run.actor.kind is not ActorKind.SYSTEM:
+        return load_principal(run.actor)
+    # Who adopts or takes leave from a shell on the host operates Keeper.
+    manages = run.plan is not None and run.plan.kind != PlanKind.SYNC
+    return target_principal(run.target, role=Role.MANAGER if manages else Role.EDITOR)

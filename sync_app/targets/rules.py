@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from environments_app.authorization.locked_row import clean_fields
+from environments_app.authorization.rows import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.names import validate_prefix
 from secrets_app.errors import InvalidTag
@@ -14,7 +14,7 @@ from sync_app.domain.reconciliation import Direction
 from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.models.target import MAX_TAGS_TEXT
-from sync_app.targets.systems.destinations import backend_class
+from sync_app.targets.destinations import backend_class
 
 # What can be chosen when a target is made, and what also later: scope and tags stay, since what
 # leaves them would look like deleted.

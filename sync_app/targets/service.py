@@ -8,14 +8,14 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
-from environments_app.authorization.locked_row import lock_authentic
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from sync_app.backends.capabilities import fill_initial
@@ -27,14 +27,7 @@ from sync_app.models import Target
 from sync_app.targets.alerts import close_after_removal
 from sync_app.targets.approval import refuse_unapproved_widening, refuse_unattended, require_change_approval
 from sync_app.targets.credentials import seal_credentials
-from sync_app.targets.lookup import (
-    require_authentic,
-    require_authentic_environment,
-    require_not_removed,
-    require_target_access,
-)
-from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, changed_backend_rules, clean_name
-from sync_app.targets.systems.destinations import (
+from sync_app.targets.destinations import (
     Identity,
     backend_class,
     expand_names,
@@ -42,6 +35,13 @@ from sync_app.targets.systems.destinations import (
     refuse_overlap,
     system_id,
 )
+from sync_app.targets.lookup import (
+    require_authentic,
+    require_authentic_environment,
+    require_not_removed,
+    require_target_access,
+)
+from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, changed_backend_rules, clean_name
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
 

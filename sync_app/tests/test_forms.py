@@ -5,12 +5,12 @@ import json
 import pytest
 from django.template import engines
 
-from secrets_app.generators.registry import GENERATORS
+from secrets_app.types.generators.registry import GENERATORS
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.forms.rotation import ConnectionForm
 from sync_app.forms.target import CredentialsForm, DestinationForm, RulesForm
 from sync_app.models import RotationPolicy, Target
-from sync_app.rotators.generated import GeneratedValue
+from sync_app.rotators.generated.rotator import GeneratedValue
 
 PLACE = {"destination-address": "https://vault.example", "destination-mount": "secret"}
 SECRETS = {"credential-token": "t", "credential-role_id": "r", "credential-secret_id": "s"}

@@ -3,8 +3,7 @@
 from typing import Any
 
 from sync_app.backends.base import Backend
-from sync_app.backends.github.backend import GitHubActions
-from sync_app.backends.github.variables import GitHubVariables
+from sync_app.backends.github.backend import GitHubActions, GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.tests.worlds import World
 from tests.rest_strict import gitlab as gitlab_strict

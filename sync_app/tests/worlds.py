@@ -12,8 +12,8 @@ import boto3
 import hvac
 from botocore.exceptions import ClientError
 
-from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.parameter_store import AwsParameterStore
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.kubernetes.objects import object_name

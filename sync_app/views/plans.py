@@ -12,8 +12,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
+from core.canonical_json import Json
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.errors import Invisible
@@ -34,7 +34,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import WAITING_FOR_ADOPTION
 from sync_app.targets.lookup import find_item
-from sync_app.views.presenters.page_helpers import REFUSALS, refused, require_target, rights
+from sync_app.views.base import REFUSALS, refused, require_target, rights
 from sync_app.views.presenters.plans import (
     ACT_LOOKS,
     act_counts,

@@ -34,8 +34,8 @@ from sync_app.rotation.lookup import (
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.rotators.ab_logins import AbLogins
-from sync_app.views.presenters.page_helpers import REFUSALS, page_of, refused
-from sync_app.views.presenters.rotation_text import words_of
+from sync_app.views.base import REFUSALS, page_of, refused
+from sync_app.views.presenters.rotation import words_of
 
 _SHOWN: Final = 12
 _REFUSALS: Final = (*REFUSALS, SecretError)

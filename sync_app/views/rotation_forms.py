@@ -22,8 +22,8 @@ from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.ab_logins import AbLogins
 from sync_app.rotators.registry import ROTATORS
-from sync_app.views.presenters.page_helpers import sentence
-from sync_app.views.presenters.rotation_text import words_of
+from sync_app.views.base import sentence
+from sync_app.views.presenters.rotation import words_of
 from sync_app.views.rotation import require_policy
 
 # Of the differences of two logins, in a message; the page that compares them has all.

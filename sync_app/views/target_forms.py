@@ -23,11 +23,10 @@ from sync_app.errors import SyncError
 from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Target
 from sync_app.planning.service import request_confirmation, request_plan
+from sync_app.targets import connection_check
 from sync_app.targets import service as targets
-from sync_app.targets.systems import connection_test
-from sync_app.targets.systems.connection_test import Report
-from sync_app.targets.systems.rebuilt_systems import identify_answering_system
-from sync_app.views.presenters.page_helpers import (
+from sync_app.targets.connection_check import Report, identify_answering_system
+from sync_app.views.base import (
     IMPORT,
     REFUSALS,
     environments_for_new_targets,
@@ -146,7 +145,7 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
     """Try a target, and show what answers and which permission is missing."""
     target = require_target(request, id)
     try:
-        report = connection_test.test(actor=principal_of(request), target=target)
+        report = connection_check.test(actor=principal_of(request), target=target)
     except REFUSALS as error:
         return refused(request, error, reverse("target-detail", args=[id]))
     context = {
@@ -199,7 +198,7 @@ def _create_target(actor: Principal, form: TargetForm, backend: str) -> Target:
 
 
 def _test_target(actor: Principal, form: TargetForm, backend: str) -> Report:
-    return connection_test.test_draft(
+    return connection_check.test_draft(
         actor=actor,
         environment=form.cleaned_data["environment"],
         backend=backend,

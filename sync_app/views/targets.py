@@ -22,9 +22,8 @@ from sync_app.forms.target import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
-from sync_app.targets.lookup import visible_targets
-from sync_app.targets.overview import overview_rows, overview_secrets, overview_targets
-from sync_app.views.presenters.page_helpers import (
+from sync_app.targets.lookup import overview_rows, overview_secrets, overview_targets, visible_targets
+from sync_app.views.base import (
     IMPORT,
     REFUSALS,
     environments_for_new_targets,

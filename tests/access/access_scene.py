@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
 from audit_app.events.streams import environment_stream
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent
 from environments_app.access_requests import service as access_requests
 from environments_app.authorization.policy import Principal
@@ -32,7 +32,7 @@ from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import Secret
 from secrets_app.services.lifecycle import delete
 from secrets_app.tests.kept import keep
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies

@@ -18,7 +18,7 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from environments_app.access_requests import service as access_requests
 from environments_app.authorization.effective_access import explain_access
 from environments_app.authorization.permissions import ADMIN_ACTIONS, AUDITOR_ACTIONS, ROLE_ACTIONS

@@ -13,8 +13,8 @@ from audit_app.events.actions import Action, Outcome
 from environments_app.models import Role
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from keeper_project.aws.views import OPERATIONS
-from keeper_project.tests.aws.conftest import send, session_of, signed
+from gateway_app.aws.views import OPERATIONS
+from gateway_app.tests.aws.conftest import send, session_of, signed
 from secrets_app.tests.kept import keep
 from tests import recorded
 

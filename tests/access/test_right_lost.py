@@ -12,12 +12,12 @@ from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership, ServiceToken, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
-from keeper_project.reports import service as reports
+from operations_app.reports import service as reports
 from secrets_app.models import Secret
-from secrets_app.persistence.bulk_open import EnvironmentValues
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows.current_versions import EnvironmentValues
 from secrets_app.services import bulk_create
 from secrets_app.tests.kept import VALUE, keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 

@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from keeper_project.reports import service as reports
-from keeper_project.reports.formats import FORMATS
+from operations_app.reports import service as reports
+from operations_app.reports.formats import FORMATS
 from secrets_app.tests.kept import keep
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy

@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.tests.kept import keep
+from secrets_app.tests.key_operations.migration.test_migrate_to_kms import both, moved
 from secrets_app.tests.keys.conftest import fresh_process, kms_client
-from secrets_app.tests.keys.migration.test_migrate_to_kms import both, moved
 from sync_app.tests.making import made
 from sync_app.tests.worlds import VaultWorld
 from tests.code.test_commands import COMMANDS

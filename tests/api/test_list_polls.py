@@ -14,14 +14,14 @@ from core.http.requests import Answer
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
-from keeper_project.http.list_polls import list_poll
-from keeper_project.http.recorded_read import RecordedReads
+from gateway_app.engine import reads
+from gateway_app.lanes import RecordedReads
+from gateway_app.rest import list_poll
+from gateway_app.tests.engine.inline import Inline
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
-from secrets_app.read_engine import list_polls
 from secrets_app.services import lifecycle, transfer, version_stages, write
 from secrets_app.tests.kept import change, keep
-from secrets_app.tests.read_engine.inline import Inline
 from tests.api.test_recorded_read import OTHERS, READERS, FrontedClient, Told, told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -41,9 +41,9 @@ PATHS = (
 
 @pytest.fixture(autouse=True)
 def afresh() -> Iterator[None]:
-    list_polls._kept.clear()
+    reads._kept.clear()
     yield
-    list_polls._kept.clear()
+    reads._kept.clear()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_state_of_one_token_is_no_state_of_another(filled: Cast, bearer: Bea
     for first, second in ((whole, part), (part, whole)):
         etag, other = etag_of(first, path), etag_of(second, path)
         assert etag != other
-        list_polls._kept.clear()
+        reads._kept.clear()
         assert both(first, path, etag)[0].status == 304
         hot, in_front = both(second, path, etag)
         assert (hot.status, in_front) == (200, False)
@@ -204,12 +204,12 @@ def test_a_poll_costs_two_statements_once_the_state_is_known(
 def test_what_is_kept_of_states_is_bounded(
     filled: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(list_polls, "_MAX_KEPT", 3)
+    monkeypatch.setattr(reads, "_MAX_KEPT", 3)
     client = bearer("reader", filled.development)
     front = FrontedClient(RecordedReads(Inline(), [list_poll]), client.defaults)
     for path in PATHS:
         assert front.get(path, headers={"if-none-match": etag_of(client, path)}).status_code == 304
-        assert len(list_polls._kept) <= 3
+        assert len(reads._kept) <= 3
 
 
 def test_polls_count_against_the_limit_of_a_token(

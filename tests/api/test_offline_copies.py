@@ -13,7 +13,7 @@ from environments_app.environments.service import update_environment
 from environments_app.errors import InvalidField
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
-from environments_app.tokens.offline_copies import HEADER
+from environments_app.tokens.bearers import HEADER
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue
 from secrets_app.tests.kept import VALUE, keep

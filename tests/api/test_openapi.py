@@ -26,7 +26,7 @@ from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from keeper_project.protocols import AWS_TAG, BODIES, VAULT_TAG
+from gateway_app.protocols import AWS_TAG, BODIES, VAULT_TAG
 from keeper_project.wsgi import application
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_item, make_plan, make_target

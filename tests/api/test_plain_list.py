@@ -19,12 +19,12 @@ from core.http.requests import Answer, times_of
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
+from gateway_app.rest import PlainLists
 from keeper_project import wsgi
-from keeper_project.http.plain_list import PlainLists
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
+from secrets_app.types.registry import SecretType
 from tests.api.test_recorded_read import READERS, FrontedClient, Told, bearer_text, told, with_secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]

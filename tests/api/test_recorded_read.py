@@ -14,28 +14,28 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from audit_app.db.joint_queries import rows_of_each
 from audit_app.events.actions import Action
 from audit_app.integrity.raw_rows import ProvenRows
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import AuditEvent, RefusalCount
 from audit_app.verification.stream_verifier import verify
+from core.db.statements import rows_of_each
 from core.http.requests import Answer, Front
 from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.authentication import parse
-from keeper_project.http.recorded_read import RecordedReads
-from keeper_project.http.rest import rest_read
-from secrets_app.envelope.seal import seal
+from gateway_app.engine import reads as recorded_read
+from gateway_app.engine.reads import ReadRequest, RecordedRead, Served, Unchanged, serve
+from gateway_app.lanes import RecordedReads
+from gateway_app.rest import rest_read
+from gateway_app.tests.engine.inline import Inline
+from secrets_app.envelope import seal
 from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.read_engine import recorded_read
-from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, Served, Unchanged, serve
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep, version
-from secrets_app.tests.read_engine.inline import Inline
 
 Bearer = Callable[..., Client]
 # What names the request, and what tells caches of cookies, which a token's read does not look at.

@@ -15,16 +15,16 @@ from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
-from keeper_project.http import snapshot_export
+from gateway_app import rest
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot
-from secrets_app.persistence import environment_snapshot
+from secrets_app.rows import environment_snapshot
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Bearer = Callable[..., Client]
-OWN = "keeper_project.http.snapshot_export.SnapshotExportMiddleware"
+OWN = "gateway_app.rest.SnapshotExportMiddleware"
 PATH = "/api/environments/development/export"
 EVENT = ("stream", "actor_uuid", "action", "object_uuid", "outcome", "address", "details", "manifest_id")
 # What names the request, and what tells caches of cookies, which a token's read does not look at.
@@ -44,14 +44,14 @@ class Told(NamedTuple):
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return a list that grows by whether a snapshot answered each request."""
     found: list[bool] = []
-    answer = snapshot_export._answer
+    answer = rest._answer
 
     def watched(request: Any) -> Any:
         response = answer(request)
         found.append(response is not None)
         return response
 
-    monkeypatch.setattr(snapshot_export, "_answer", watched)
+    monkeypatch.setattr(rest, "_answer", watched)
     monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 2)
     return found
 

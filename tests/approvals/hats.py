@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group
 from django.core import mail
 from django.test import Client
 
-from environments_app.authentication import mfa
+from environments_app.authentication import second_factor
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import groups, memberships
@@ -176,10 +176,10 @@ def reset(world: World) -> User:
 
 def without_factor(world: World) -> User:
     victim = world.manages(user_with_password(world.name()))
-    mfa.begin(actor=world.as_(victim), user=victim)
+    second_factor.begin(actor=world.as_(victim), user=victim)
     victim.second_factor = victim.second_factors.get().uuid
     victim.save()
-    return mfa.remove(actor=world.actor, user=victim)
+    return second_factor.remove(actor=world.actor, user=victim)
 
 
 def restored(world: World) -> User:

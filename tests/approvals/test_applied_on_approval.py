@@ -19,9 +19,9 @@ from environments_app.models import Approval, ApprovalState, Membership, Role, S
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.models import PendingValue, Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]

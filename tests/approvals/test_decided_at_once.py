@@ -12,9 +12,9 @@ from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
-from environments_app.authentication import mfa
-from environments_app.authentication.totp import renew_codes, seal_seed
-from environments_app.authorization.locked_row import set_fields
+from environments_app.authentication import second_factor
+from environments_app.authentication.second_factor import renew_codes, seal_seed
+from environments_app.authorization.rows import set_fields
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import Approval, Membership, Role, SecondFactor, User, UserRole
 from environments_app.tests.cast import Cast
@@ -90,9 +90,9 @@ def test_a_recovery_code_lets_in_once(on_disk: None, cast: Cast, events: Events)
     cast.alice.save()
     alice = User.objects.get(pk=cast.alice.pk)
     actor = cast.principal(alice)
-    used = at_once(*(lambda: mfa.use_code(actor=actor, user=alice, text=code) for _ in range(4)))
+    used = at_once(*(lambda: second_factor.use_code(actor=actor, user=alice, text=code) for _ in range(4)))
     assert sorted(map(str, used)) == ["None", "None", "None", "recovery code"]
-    assert mfa.recovery_codes_left(alice) == 9
+    assert second_factor.recovery_codes_left(alice) == 9
     assert len(events(Action.SECOND_FACTOR_CHANGE)) == 1
 
 

@@ -122,7 +122,7 @@ def test_aws_only_reads(world: World) -> None:
     world.protect()
     session = Client().get("/aws/credentials", headers={"Authorization": text_of(client)}).json()
     assert session["AccessKeyId"]
-    from keeper_project.aws import views
+    from gateway_app.aws import views
 
     operations = {name for name in vars(views).values() if isinstance(name, dict) for name in name}
     assert not {name for name in operations if str(name).startswith(("Put", "Create", "Update", "Delete"))}

@@ -12,8 +12,8 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import keyring
-from environments_app.approvals import executors
+from audit_app.interfaces import keyring
+from environments_app import interfaces
 from environments_app.approvals import service as approvals
 from environments_app.approvals.gate import GUARDED
 from environments_app.authorization.permissions import ROLE_ACTIONS
@@ -39,9 +39,9 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from secrets_app.models import PendingValue, Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.tests.kept import VALUE, keep
+from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
 from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Run, Target
 from sync_app.models.plan import PlanKind
@@ -347,7 +347,7 @@ def test_every_act_of_a_role_is_guarded_or_says_why_not() -> None:
     assert ROLE_ACTIONS[Role.MANAGER] | GUARDED == ACTS.keys() | ALONE.keys()
     assert set(ACTS) == set(GUARDED)
     assert not ACTS.keys() & ALONE.keys()
-    assert {str(action) for action in GUARDED} == executors._owners().keys()
+    assert {str(action) for action in GUARDED} == interfaces._owners().keys()
 
 
 def _state() -> dict[str, list[Any]]:

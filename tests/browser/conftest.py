@@ -14,8 +14,8 @@ from pytest_django.live_server_helper import LiveServer
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from tests.browser.visitor import PATIENCE_MILLISECONDS, Visitor
 
 # The one without windows, where it is packaged: the same engine for half of the CPU.

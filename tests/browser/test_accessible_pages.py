@@ -17,8 +17,8 @@ from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 from environments_app.users.accounts import set_password
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, read
+from secrets_app.types.registry import SecretType
 from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
 

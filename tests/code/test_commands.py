@@ -6,7 +6,16 @@ import pytest
 from django.core.management import load_command_class
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+APPS = [
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+]
 COMMANDS = [
     (path.parts[-4], path.stem)
     for app in APPS

@@ -8,8 +8,8 @@ from typing import Final
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
-from keeper_project.config.startup_checks import OWN_RENAMED, RENAMED
 from keeper_project.runtime.cli import translate
+from keeper_project.startup import OWN_RENAMED, RENAMED
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

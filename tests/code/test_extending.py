@@ -9,13 +9,15 @@ import pytest
 from django.conf import settings
 
 from secrets_app.keys.providers.base import KeyProvider
-from secrets_app.secret_types.registry import INSPECTORS, SecretType
+from secrets_app.types.registry import INSPECTORS, SecretType
 from sync_app.backends.base import Backend
 from sync_app.rotators.base import Rotator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TEXT: Final = (ROOT / "docs" / "extending.md").read_text()
-_APPS: Final = "core|audit_app|environments_app|secrets_app|sync_app|keeper_project|tests"
+_APPS: Final = (
+    "core|audit_app|environments_app|secrets_app|sync_app|gateway_app|operations_app|keeper_project|tests"
+)
 SECTIONS: Final = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 BASES: Final = {"A backend of the sync": Backend, "A rotator": Rotator, "A key provider": KeyProvider}
 
@@ -47,7 +49,7 @@ def test_every_method_of_the_base_class_is_told_of(section: str) -> None:
 
 
 def test_a_type_is_in_every_registry_that_the_page_names() -> None:
-    icons = importlib.import_module("keeper_project.ui.labels").TYPE_ICONS
+    icons = importlib.import_module("core.ui.labels").TYPE_ICONS
     assert set(INSPECTORS) == set(SecretType) == set(icons)
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+LAYERS = [
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+]
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -8,7 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-APPS = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+APPS = [
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+]
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -14,6 +14,8 @@ _PRODUCT = (
     "environments_app",
     "secrets_app",
     "sync_app",
+    "gateway_app",
+    "operations_app",
     "keeper_project",
     "client",
     "docs",

@@ -14,16 +14,16 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.queries import search
 from environments_app.tests.cast import Cast
-from secrets_app.envelope import seal
+from secrets_app import envelope
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import provider
 from secrets_app.models import DataKey
-from secrets_app.persistence import environment_snapshot
-from secrets_app.persistence.bulk_insert import CreatedSecret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows import environment_snapshot
+from secrets_app.rows.bulk_insert import CreatedSecret
 from secrets_app.services import bulk_create, read
 from secrets_app.tests.kept import VALUE, keep, send
-from secrets_app.views.listing.page import MAX_COUNTED
+from secrets_app.types.registry import SecretType
+from secrets_app.views.listing import MAX_COUNTED
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
 pytestmark = pytest.mark.every_database
@@ -68,13 +68,13 @@ def _count_calls(patched: pytest.MonkeyPatch, count: Count) -> None:
             return genuine(*args, **options)
 
         patched.setattr(keeper, name, call)
-    opening = seal.open_bound
+    opening = envelope.open_bound
 
     def opened(*args: Any, **options: Any) -> bytes:
         count.opened += 1
         return opening(*args, **options)
 
-    patched.setattr(seal, "open_bound", opened)
+    patched.setattr(envelope, "open_bound", opened)
 
 
 def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[CreatedSecret]:

@@ -28,7 +28,7 @@ from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep, send
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from sync_app.rotation.policies import service as policies
 from sync_app.tests.shown import make_target
 

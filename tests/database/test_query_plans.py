@@ -10,24 +10,24 @@ import pytest
 from django.db import connection, models
 from django.test import Client
 
-from audit_app.db.bulk_sql import insert, insert_into
-from audit_app.db.joint_queries import rows_of_each
 from audit_app.integrity.row_state import latest_digests
 from audit_app.models import AuditEvent, ReadManifestItem
-from audit_app.pagination import asked_page
 from audit_app.queries import search
+from core.db.bulk import insert, insert_into
+from core.db.statements import rows_of_each
+from core.pagination import asked_page
 from environments_app.authorization.principals import grant_in
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
-from environments_app.tokens import raw_tokens
+from environments_app.tokens import authentication
 from secrets_app.api.secrets import SecretListView
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import Reference, Secret, SecretVersion
-from secrets_app.queries.plain_pages import page_rows
-from secrets_app.read_engine import raw_secrets
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.queries.listed import page_rows
+from secrets_app.rows import raw_secrets
 from secrets_app.services import bulk_create, write
 from secrets_app.tests.kept import keep, send
+from secrets_app.types.registry import SecretType
 from sync_app.models import SyncEntry
 from sync_app.rotation.execution import schedule as rotation_schedule
 from sync_app.runs import schedule
@@ -185,7 +185,7 @@ def engine(own: list[Secret]) -> Acts:
         "batch by name",
         lambda: rows_of_each([(by_name, ["development", *names, "production", *names])]),
     )
-    yield "batch of tokens", lambda: rows_of_each([(raw_tokens.statement(100), ["p" * 22] * 100)])
+    yield "batch of tokens", lambda: rows_of_each([(authentication.statement(100), ["p" * 22] * 100)])
 
 
 def lists(client: Client, page: Client) -> Acts:

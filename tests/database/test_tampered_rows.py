@@ -17,15 +17,15 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.tests.trail import take_away
 from environments_app.environments import memberships
 from environments_app.models import Membership
-from environments_app.notifications.addressees import remove_addressee
+from environments_app.notifications.recipients import remove_addressee
 from environments_app.tests.cast import Cast
-from secrets_app.key_migration import state
-from secrets_app.keys.models.key_migration import FINALISED
+from secrets_app.key_operations.migration import state
+from secrets_app.keys.models import FINALISED
 from secrets_app.models import KeyMigration, Secret, Webhook
 from secrets_app.services import lifecycle
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from sync_app.rotation.execution.consumers import acknowledge, remove_acknowledgement
 from sync_app.tests.shown import make_plan, make_run, make_target
 

@@ -7,15 +7,15 @@ from django.db import connection
 
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.models import Environment, Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.models import DataKey
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.read import reveal
 from secrets_app.services.write import create
+from secrets_app.types.registry import SecretType
 from tests.template import Template, settings_now, stored_tables
 
 pytestmark = pytest.mark.every_database

@@ -25,18 +25,16 @@ from audit_app.models import (
     StreamHead,
 )
 from audit_app.queries import search_index
-from audit_app.queries.report_sections import SECTIONS
-from audit_app.queries.reports import Scope
+from audit_app.queries.reports import SECTIONS, Scope
 from audit_app.queries.search import events
 from audit_app.retention import schedule as retention
 from audit_app.verification.prune_records import newest_cut, newest_prune_records
-from environments_app.audit_verification import last_verification
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.models import User
+from environments_app.operator_jobs import last_verification
 from environments_app.tests.cast import Cast
-from keeper_project.backup.service import last_success
-from secrets_app.exposure.known_values import known_to
-from secrets_app.exposure.readers import seen_by
+from operations_app.backup.service import last_success
+from secrets_app.exposure import known_to, seen_by
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep
 from tests.database.query_plans import faults, watched

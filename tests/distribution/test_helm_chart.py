@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from keeper_project.config.variables import GROUPS
+from core.config.variables import GROUPS
 from keeper_project.runtime.supervisor import STOP_SECONDS
 from keeper_project.runtime.worker.worker_end import FINISH_SECONDS
 from tests.servers.packages.helm import helm, kubernetes_validate

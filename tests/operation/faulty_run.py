@@ -11,7 +11,7 @@ FAULT = Path(os.environ["FAULT_FILE"])
 
 
 def _break_the_engine() -> None:
-    from secrets_app.read_engine.batches import Batches
+    from gateway_app.engine.process import Batches
 
     answer = Batches.served
 

@@ -23,14 +23,14 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
     """Make all of it, due at once."""
     from environments_app.models import Environment
     from environments_app.notifications.service import raise_alert
-    from secrets_app.secret_types.registry import SecretType
     from secrets_app.services import write
+    from secrets_app.types.registry import SecretType
     from sync_app.jobs.leases import database_now
     from sync_app.models import RotationPolicy, Target
     from sync_app.rotation.policies import service as policies
     from sync_app.targets import service as targets
     from sync_app.targets.default_targets import _system_actor
-    from sync_app.targets.systems.destinations import Identity
+    from sync_app.targets.destinations import Identity
 
     place = Environment.objects.get(name="development")
     actor = _system_actor(place)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from audit_app.interfaces.keyring import Purpose
+from audit_app.interfaces import Purpose
 from tests.aws_strict.faults import Fault
 from tests.operation.fleet import VALUE, WAIT_SECONDS, Fleet, Worker
 from tests.servers.fixtures import moto_url

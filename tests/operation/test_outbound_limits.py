@@ -20,23 +20,23 @@ from django.core.mail import EmailMessage
 from pytest_django import Settings
 
 from audit_app.errors import BadCheckpoint, SinkDown
-from audit_app.network import outbound, outbound_limits
-from audit_app.network.outbound_mail import EmailBackend
 from audit_app.sinks import s3
 from audit_app.sinks.registry import sink_at
 from core.errors import AnswerTooLarge, AnswerUnreadable, DeadlinePassed, OutboundError
+from core.network import limits, outbound
+from core.network.mail import EmailBackend
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications.email import EmailTransport
 from environments_app.notifications.service import Undeliverable
 from environments_app.saml.metadata import fetched
+from secrets_app import webhooks
 from secrets_app.errors import KeyUnavailable
 from secrets_app.keys.providers.aws_kms.provider import KmsProvider
-from secrets_app.webhooks import transport
-from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BackendError
 from sync_app.jobs.request_limit import limit_requests
-from sync_app.rotators.aws_iam import AwsIam
+from sync_app.rotators.aws_iam.rotator import AwsIam
 from sync_app.rotators.base import LoginAnswer, Rotator
 from sync_app.rotators.mysql.rotator import MySql
 from sync_app.rotators.postgresql.rotator import PostgreSql
@@ -99,7 +99,7 @@ def read_from_s3(base: str, port: int) -> None:
 
 
 def post_notification(base: str, port: int) -> None:
-    transport._post(f"{base}:{port}/hook", b"{}", {})
+    webhooks._post(f"{base}:{port}/hook", b"{}", {})
 
 
 def fetch_metadata(base: str, port: int) -> None:
@@ -178,18 +178,18 @@ PLAIN = (
 )
 # Modules that send requests, and are tried above or send only by what is.
 CLIENTS = {
-    "audit_app/network/outbound.py",
-    "audit_app/network/outbound_aws.py",
-    "audit_app/network/outbound_limits.py",
-    "audit_app/network/outbound_mail.py",
+    "core/network/outbound.py",
+    "core/network/aws.py",
+    "core/network/limits.py",
+    "core/network/mail.py",
     "audit_app/sinks/s3.py",
     "audit_app/sinks/syslog.py",
     "secrets_app/keys/providers/aws_kms/provider.py",
-    "sync_app/backends/aws/clients.py",
+    "sync_app/backends/aws/connection.py",
     "sync_app/rotators/mysql/client.py",
     "sync_app/rotators/postgresql/client.py",
-    # Keeper's own Redis, with timeouts and a bound on the whole (keeper_project.health.checker).
-    "keeper_project/health/probes.py",
+    # Keeper's own Redis, with timeouts and a bound on the whole (operations_app.health.probes).
+    "operations_app/health/probes.py",
 }
 SENDS = re.compile(
     r"create_connection|\.wrap_socket\(|PoolManager\(|requests\.(get|post|put|request|Session)\(|urlopen\("
@@ -278,24 +278,24 @@ def test_a_length_that_is_too_large_is_refused_before_the_rest_comes(monkeypatch
 def test_what_a_library_in_c_reads_is_counted() -> None:
     with (
         hostile.serving(lambda: hostile.flood(b"")) as server,
-        outbound_limits.limited(PATIENCE, most=100_000),
-        outbound_limits.opened(["127.0.0.1"], server.port) as line,
+        limits.limited(PATIENCE, most=100_000),
+        limits.opened(["127.0.0.1"], server.port) as line,
     ):
-        counted, received = outbound_limits.Counted(line.fileno()), 0
+        counted, received = limits.Counted(line.fileno()), 0
         while received < 200_000:
             received += len(socket.socket.recv(line, 65_536))
         with pytest.raises(AnswerTooLarge):
             counted.refuse_large()
     with (
         hostile.serving(hostile.silence) as server,
-        outbound_limits.limited(PATIENCE, most=100_000),
-        outbound_limits.opened(["127.0.0.1"], server.port) as line,
+        limits.limited(PATIENCE, most=100_000),
+        limits.opened(["127.0.0.1"], server.port) as line,
     ):
-        outbound_limits.Counted(line.fileno()).refuse_large()
+        limits.Counted(line.fileno()).refuse_large()
 
 
 def test_tests_that_somebody_waits_for_are_bounded_together() -> None:
-    with limit_requests(), outbound_limits.limited(PATIENCE) as limit:
+    with limit_requests(), limits.limited(PATIENCE) as limit:
         assert limit.seconds_left() <= 2 * SECONDS
 
 
@@ -329,13 +329,13 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
 
 
 def test_a_request_within_another_has_no_more_time() -> None:
-    with outbound_limits.limited(5), outbound_limits.limited(500) as inner:
+    with limits.limited(5), limits.limited(500) as inner:
         assert inner.seconds_left() <= 5
-    with outbound_limits.limited(0.001) as limit:
+    with limits.limited(0.001) as limit:
         time.sleep(0.002)
         with pytest.raises(DeadlinePassed):
             limit.seconds_left()
-    with outbound_limits.limited(5, most=10) as limit:
+    with limits.limited(5, most=10) as limit:
         limit.count(10)
         with pytest.raises(AnswerTooLarge):
             limit.count(1)
@@ -343,8 +343,8 @@ def test_a_request_within_another_has_no_more_time() -> None:
 
 def test_a_connection_sends_nothing_outside_a_request() -> None:
     with hostile.serving(hostile.silence) as server:
-        with outbound_limits.limited():
-            line = outbound_limits.opened(["127.0.0.1"], server.port)
+        with limits.limited():
+            line = limits.opened(["127.0.0.1"], server.port)
         with line, pytest.raises(RuntimeError, match="limited"):
             line.send(b"x")
 
@@ -357,7 +357,7 @@ def test_work_that_has_to_stop_sends_no_request() -> None:
         raise Stopped
 
     with hostile.serving(hostile.silence) as server:
-        with outbound_limits.guarded(stop), pytest.raises(Stopped):
+        with limits.guarded(stop), pytest.raises(Stopped):
             ask_vault("http://127.0.0.1", server.port)
         assert not server.connections
 
@@ -368,7 +368,7 @@ def test_every_client_is_tried() -> None:
         path for path in listed.stdout.split() if path.split("/")[0].endswith(("core", "_app", "_project"))
     ]
     # Its text is copied into other programs.
-    own = [path for path in own if path != "secrets_app/views/panels/snippets.py"]
+    own = [path for path in own if path != "secrets_app/views/snippets.py"]
     found = {path for path in own if "/tests/" not in path and SENDS.search((ROOT / path).read_text())}
     assert found == CLIENTS
     assert EmailTransport.name == "email"

@@ -31,7 +31,7 @@ from environments_app.tests.authentication.test_clock_ahead import SetAhead, ahe
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens import authentication, device, loopback, personal, sessions
+from environments_app.tokens import authentication, bearers, device, loopback, personal
 from environments_app.tokens import service as tokens
 from environments_app.trusts.sign_in import sign_in
 from environments_app.users import password_links
@@ -145,8 +145,8 @@ def _session(cast: Cast) -> Begun:
         actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci",
         expires_at=None,
     )  # fmt: skip
-    _, text = sessions.session_of(token)
-    return lambda: not sessions.open_session(text).is_over
+    _, text = bearers.session_of(token)
+    return lambda: not bearers.open_session(text).is_over
 
 
 WAYS: Final[dict[str, tuple[type[models.Model] | None, Callable[[Cast], Begun]]]] = {

@@ -26,9 +26,8 @@ from environments_app.tokens.service import issue
 from environments_app.trusts.service import change as change_trust
 from environments_app.users.accounts import create_user
 from environments_app.users.suspensions import confirm_account
-from secrets_app.exposure import offboarding
-from secrets_app.exposure.known_values import Known
-from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
+from secrets_app import exposure
+from secrets_app.exposure import Known, Offboarded, offboard, offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import write
 from secrets_app.services.lifecycle import delete
@@ -102,13 +101,13 @@ def test_what_they_know_is_handed_to_whoever_rotates(
         asked.append(set(uuids))
         return 2
 
-    monkeypatch.setattr(offboarding, "_queues", lambda: (queue,))
+    monkeypatch.setattr(exposure, "_queues", lambda: (queue,))
     assert offboard(actor=cast.principal(cast.root), user=cast.erin).queued == 2
     assert asked == [{known[name].uuid for name in ("alone", "before", "written")}]
 
 
 def test_the_queue_of_the_settings_brings_policies_forward(cast: Cast) -> None:
-    (queue,) = offboarding._queues()
+    (queue,) = exposure._queues()
     secret = keep(cast, "pay/db")
     assert queue([secret.uuid]) == 0
     assert not RotationPolicy.objects.exists()

@@ -16,8 +16,7 @@ from environments_app.authorization.principals import refresh_principal
 from environments_app.environments import memberships
 from environments_app.errors import BadToken, ConfirmationNeeded, Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, PersonalToken, Role, User
-from environments_app.sessions.personal_tokens import revoke_token
-from environments_app.sessions.service import end_other_sessions
+from environments_app.sessions.service import end_other_sessions, revoke_token
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import personal
 from environments_app.tokens.personal import authenticate_personal, issue_personal

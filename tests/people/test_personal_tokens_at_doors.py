@@ -11,7 +11,7 @@ from audit_app.models import AuditEvent
 from environments_app.models import PersonalToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.personal import issue_personal
-from keeper_project.tests.aws.conftest import send, session_of, signed
+from gateway_app.tests.aws.conftest import send, session_of, signed
 from secrets_app.tests.kept import VALUE, keep
 
 

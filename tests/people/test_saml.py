@@ -724,9 +724,7 @@ def test_metadata_whose_time_is_over_is_believed_no_longer(
     answer = provider.respond(ask(client))
     # It is loaded by now, and is not loaded anew.
     later = timezone.now() + timedelta(minutes=6)
-    monkeypatch.setattr(
-        "environments_app.saml.metadata_validity.timezone", SimpleNamespace(now=lambda: later)
-    )
+    monkeypatch.setattr("environments_app.saml.metadata.timezone", SimpleNamespace(now=lambda: later))
     assert client.get("/saml/start").status_code == 503
     response = post(answer)
     assert (response.status_code, b"valid until" in response.content) == (503, True)

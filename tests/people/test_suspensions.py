@@ -10,7 +10,7 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.policy import require
 from environments_app.authorization.principals import system_principal, token_principal
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import memberships
 from environments_app.environments.groups import add_to_group
 from environments_app.errors import Conflict, Forbidden, Invisible, Suspended
@@ -20,11 +20,11 @@ from environments_app.tests.cast import Cast, choose_password
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts, suspensions
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.services.share import open_share, share_once
 from secrets_app.tests.kept import VALUE, keep
+from secrets_app.types.registry import SecretType
 
 Events = Callable[..., list[AuditEvent]]
 NEW = "another-long-passphrase"

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-APPS: Final = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+APPS: Final = (
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+)
 _LEFT_OUT: Final = {"tests", "migrations"}
 
 

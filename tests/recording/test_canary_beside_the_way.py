@@ -29,15 +29,14 @@ from core.http.json import JsonRenderer
 from environments_app.environments import memberships
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from keeper_project import tasks as project_tasks
-from keeper_project.observability.log_file import SharedRotatingFileHandler
-from keeper_project.observability.logging import FILE_BYTES, _formatter, _json
+from keeper_project.observability.logging import FILE_BYTES, SharedRotatingFileHandler, _formatter, _json
+from operations_app import tasks as project_tasks
 from secrets_app import tasks as secret_tasks
 from secrets_app.models import DataKey, Secret
 from secrets_app.services import lifecycle
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import keep, send
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.runs import runner as runs_runner
@@ -203,7 +202,7 @@ def test_a_crash_with_it_in_hand_leaves_it_nowhere(
     form = {"environment": place.name, "name": "page/key", "secret_type": "TEXT", "value": CANARY}
     body = {"environment_id": place.pk, "name": "api/key", "secret_type": "TEXT", "value": CANARY}
     with monkeypatch.context() as faulty:
-        faulty.setattr("secrets_app.persistence.secret_store.record_many", broken)
+        faulty.setattr("secrets_app.rows.store.record_many", broken)
         answers = [
             page.post("/secrets/new", form),
             send(api, "POST", "/api/secrets", body),

@@ -29,15 +29,15 @@ from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Environment, User
 from environments_app.notifications import service as notifications
-from environments_app.notifications.addressees import try_addressee
+from environments_app.notifications.recipients import try_addressee
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
-from secrets_app.services.promotion import plan_promotion, promote
+from secrets_app.services.comparison import plan_promotion, promote
 from secrets_app.services.read import reveal
 from secrets_app.services.share import open_share, share_once
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.types.registry import SecretType
+from secrets_app.webhooks import add_webhook
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import SyncError
 from sync_app.models import Run, SyncEntry, Target
@@ -240,7 +240,7 @@ def rotate(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
         actor=way.alice, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=0
     )
     made = SimpleNamespace(value=f"{CANARY} turned")
-    monkeypatch.setattr("sync_app.rotators.generated.generate", lambda *_: made)
+    monkeypatch.setattr("sync_app.rotators.generated.rotator.generate", lambda *_: made)
     rotation = request_rotation(actor=way.alice, policy=policy)
     execution_runner.execute(rotation.pk)
     assert Secret.objects.get(pk=secret.pk).current_number == 2

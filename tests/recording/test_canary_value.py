@@ -13,12 +13,12 @@ from pytest_django import Settings
 
 from environments_app.models import User
 from environments_app.tests.cast import PASSWORD, Cast
-from keeper_project.backup.create import back_up
-from keeper_project.tests.backup.making import OPERATOR
+from operations_app.backup.create import back_up
+from operations_app.tests.backup.making import OPERATOR
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.models import Secret
 from secrets_app.tests.kept import send
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from tests.canary import CANARY, encodings, found_in, traces
 
 

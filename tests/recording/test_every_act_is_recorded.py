@@ -24,7 +24,7 @@ from pytest_django import Settings
 
 from audit_app.integrity.active_installation import note_restore
 from environments_app.approvals import service as approvals
-from environments_app.authentication import mfa, passkeys
+from environments_app.authentication import passkeys, second_factor
 from environments_app.environments import memberships
 from environments_app.models import Approval, User
 from environments_app.sessions.store import stored_key
@@ -32,13 +32,13 @@ from environments_app.tests.authenticator import Authenticator
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from keeper_project.backup import service as backup
+from operations_app.backup import service as backup
 from secrets_app.importing.formats.registry import parse
 from secrets_app.importing.plan import plan_import
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
+from secrets_app.types.registry import SecretType
 from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from sync_app.tests.worlds import VaultWorld
@@ -198,9 +198,9 @@ def _code(secret: str, ahead: int = 0) -> str:
 def _begun(stage: Stage, name: str, *, enrolled: bool) -> Ask:
     user = user_with_password(f"person-of-{name}")
     actor = stage.cast.principal(user)
-    secret = mfa.begin(actor=actor, user=user).secret
+    secret = second_factor.begin(actor=actor, user=user).secret
     if enrolled:
-        mfa.enrol(actor=actor, user=user, code=_code(secret))
+        second_factor.enrol(actor=actor, user=user, code=_code(secret))
     user.refresh_from_db()
     if name == "sign-in-code":
         client = Client()
@@ -212,7 +212,9 @@ def _begun(stage: Stage, name: str, *, enrolled: bool) -> Ask:
 def _passkey(stage: Stage, name: str) -> Ask:
     user = user_with_password(f"person-of-{name}")
     actor = stage.cast.principal(user)
-    mfa.enrol(actor=actor, user=user, code=_code(mfa.begin(actor=actor, user=user).secret))
+    second_factor.enrol(
+        actor=actor, user=user, code=_code(second_factor.begin(actor=actor, user=user).secret)
+    )
     user.refresh_from_db()
     if name == "passkey-register":
         browser = stage.browser(user)
@@ -516,11 +518,11 @@ SILENT: Final[dict[str, str]] = {
     "*.visible*": _SHOWS,
     "*.waiting*": _SHOWS,
     "*.place_of": _SHOWS,
-    "keeper_project.kv2.mounts.*": _SHOWS,
+    "gateway_app.kv2.mounts.*": _SHOWS,
     "*.*_for": _SHOWS,
     "*.own_requests": _SHOWS,
     "*.offline_seconds": _SHOWS,
-    "sync_app.targets.overview.*": _SHOWS,
+    "sync_app.targets.lookup.*": _SHOWS,
     "*.panel": _SHOWS,
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,
@@ -535,31 +537,31 @@ SILENT: Final[dict[str, str]] = {
     "*.token_behind": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,
-    "environments_app.saml.mapping_effect.*": _SHOWS,
+    "environments_app.saml.group_mapping.*": _SHOWS,
     "*.list_backups": _SHOWS,
     "*.changed_since": _SHOWS,
     "*.offered": _SHOWS,
     "*.list_row": _SHOWS,
     "*.matching_secrets": _SHOWS,
     "secrets_app.queries.states.*": _SHOWS,
-    "secrets_app.read_engine.list_polls.known_state": _SHOWS,
+    "gateway_app.engine.reads.known_state": _SHOWS,
     "*.changed_names": _SHOWS,
     "*.pending_about": _SHOWS,
     "*.last_verification": _SHOWS,
-    "secrets_app.queries.stars.*": "which secrets a person keeps at hand is theirs",
+    "secrets_app.queries.browsing.*": "which secrets a person keeps at hand is theirs",
     "*.describe_overlap": _SHOWS,
     "audit_app.queries.search.events": _SHOWS,
     "audit_app.queries.search.goes_by_index": _SHOWS,
-    "keeper_project.dashboard.*": _SHOWS,
-    "keeper_project.health.status.standings": _SHOWS,
+    "operations_app.dashboard.*": _SHOWS,
+    "operations_app.health.status.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
     "*.acting_user": _SHOWS,
     "*.person_behind": _SHOWS,
     "*.refresh_principal": _SHOWS,
     "*.history.approved_by": _SHOWS,
-    "*.recent.recent": _SHOWS,
+    "*.browsing.recent": _SHOWS,
     "*.load_principal": _SHOWS,
-    "keeper_project.inbox.*": _SHOWS,
+    "operations_app.inbox.*": _SHOWS,
     "*.preferences.settings_of": _SHOWS,
     "*.preferences.mark_seen": "what a person has seen of their notices is theirs",
     "*.preferences.choose_time_zone": "how a person's own pages look is theirs",
@@ -567,15 +569,15 @@ SILENT: Final[dict[str, str]] = {
     "*.passkeys.begin_registration": "it makes a challenge; nothing is stored",
     "*.device.deny": "the code ends, and nobody gets anything",
     "*.personal.new_token": "it builds what `store_token` stores and records",
-    "*.mfa.pending": "it goes on with what was begun, which was recorded",
+    "*.second_factor.pending": "it goes on with what was begun, which was recorded",
     "environments_app.authorization.policy.record_denial": "it records refusals itself",
     "environments_app.authorization.policy.is_suspended": _SHOWS,
     "*.Proposal.message": _PART,
     "*.mark_suspended": _PART,
     "*.history.add": _PART,
     "*.tell_mapped": _PART,
-    "secrets_app.persistence.secret_store.event": _PART,
-    "secrets_app.persistence.references.*": _PART,
+    "secrets_app.rows.store.event": _PART,
+    "secrets_app.rows.references.*": _PART,
     "*.sealed_version": _PART,
     "secrets_app.services.version_stages.prepare": _PART,
     "*.planning.service.new_plan": _PART,
@@ -586,7 +588,7 @@ SILENT: Final[dict[str, str]] = {
     "*.hands_of": _ASKS,
     "*.can_in_any_scope": _ASKS,
     "*.environments_where": _ASKS,
-    "secrets_app.queries.plain_pages.only_grant": _ASKS,
+    "secrets_app.queries.listed.only_grant": _ASKS,
     "*.require*": _ASKS,
     "*.refuse_*": _ASKS,
     "*.load_approval": _ASKS,
@@ -603,29 +605,29 @@ SILENT: Final[dict[str, str]] = {
     "*.is_own": _ASKS,
     "*.run_write_guards": _ASKS,
     "*ApprovalExecutor.carry_out": _CHOSEN,
-    "environments_app.approvals.executors.*": _CHOSEN,
+    "environments_app.interfaces.*": _CHOSEN,
     "secrets_app.services.bulk_actions.execute": _CHOSEN,
     "environments_app.admin.base.*": _CHOSEN,
     "environments_app.admin.acts.*": _CHOSEN,
-    "keeper_project.backup.recovery.release": _CHOSEN,
+    "operations_app.backup.restore.release": _CHOSEN,
 }
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
     "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
-    "keeper_project.management.commands.status": "it only reads",
+    "operations_app.management.commands.status": "it only reads",
     "audit_app.management.commands.audit_search": "it derives rows from events, for the search alone",
-    "keeper_project.management.commands.release": _CHOSEN,
+    "operations_app.management.commands.release": _CHOSEN,
     "keeper_project.management.commands.reset_db": "it leaves no trail to record in",
     "audit_app.tasks.deliver_checkpoints": "what it hands on is the record",
     "audit_app.tasks.index_events": "it derives rows from events, for the search alone",
     "audit_app.tasks.stream_events": "what it hands on is the record",
     "environments_app.tasks.tell_of_tokens": "it stores messages to be sent, and changes nothing",
     "environments_app.tasks.purge_saml_assertions": "it forgets ids that have expired",
-    "keeper_project.tasks.beat_heartbeat": "it shows that it runs",
+    "operations_app.tasks.beat_heartbeat": "it shows that it runs",
     "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
-    "keeper_project.tasks.clear_sessions": "it forgets sessions that have ended",
+    "operations_app.tasks.clear_sessions": "it forgets sessions that have ended",
     "secrets_app.tasks.run_key_jobs": _CHOSEN,
-    "keeper_project.tasks.run_requested_tasks": "the request is recorded, and what runs records itself",
+    "operations_app.tasks.run_requested_tasks": "the request is recorded, and what runs records itself",
 }
 
 

@@ -7,16 +7,16 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.checkpoints.inspection import whole_trail
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.checkpoints.trail_inspection import whole_trail
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.retention.prune import prune
 from environments_app.tests.cast import Cast
-from keeper_project.tests.backup.making import furnish
-from secrets_app.exposure.offboarding import offboarding_report
+from operations_app.tests.backup.making import furnish
+from secrets_app.exposure import offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import read
 from sync_app.rotation.execution.compromise_response import find_exposed

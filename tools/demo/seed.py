@@ -19,10 +19,10 @@ from environments_app.authorization.policy import Principal  # noqa: E402
 from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.environments.service import update_environment  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
-from keeper_project.runtime.bootstrap import initialise  # noqa: E402
+from keeper_project.runtime.database_setup import initialise  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
-from secrets_app.secret_types.registry import SecretType  # noqa: E402
 from secrets_app.services import write  # noqa: E402
+from secrets_app.types.registry import SecretType  # noqa: E402
 from sync_app.models import Run, Target  # noqa: E402
 from sync_app.planning import service as planning  # noqa: E402
 from sync_app.runs import runner as runs_runner  # noqa: E402

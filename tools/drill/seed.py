@@ -13,8 +13,8 @@ from django.core.management import call_command  # noqa: E402  Django is set up 
 from environments_app.authorization.principals import system_principal, user_principal  # noqa: E402
 from environments_app.models import Environment, Role, User  # noqa: E402
 from environments_app.tokens.service import issue  # noqa: E402
-from secrets_app.secret_types.registry import SecretType  # noqa: E402
 from secrets_app.services import write  # noqa: E402
+from secrets_app.types.registry import SecretType  # noqa: E402
 from sync_app.tests.shown import make_entry, make_target  # noqa: E402
 from tools.drill import SEEDED  # noqa: E402
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from keeper_project.runtime.worker.heartbeat import beat
+from operations_app.health.processes import beat
 from tests.browser.conftest import (  # noqa: F401  the fixtures of the browser tests
     browser,
     live_server,

@@ -12,8 +12,8 @@ from environments_app.models import Environment, Membership, Role, ServiceToken,
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target

@@ -7,14 +7,14 @@ from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.db.snapshot import snapshot
 from audit_app.errors import BadBundle
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
-from audit_app.retention.bundle_writer import bundle
+from audit_app.retention.bundles import bundle
+from core.db.snapshot import snapshot
 
 
 class Command(BaseCommand):

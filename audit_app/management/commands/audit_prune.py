@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.errors import NothingToPrune
 from audit_app.events import actors
-from audit_app.retention.archives import Bundle, bundles
+from audit_app.retention.bundles import Bundle, bundles
 from audit_app.retention.prune import plan, prune
 from audit_app.retention.schedule import default_bundle
 from core.errors import KeeperError

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.checkpoints.signing import accept_rollback
 from audit_app.events import actors
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from core.errors import KeeperError
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app.checkpoints.gaps import discontinuities
-from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
+from audit_app.checkpoints.inspection import discontinuities, since_checkpoint, whole_trail
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.verification.stream_walker import VerificationStats
 

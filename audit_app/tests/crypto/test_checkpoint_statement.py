@@ -14,13 +14,13 @@ from pytest_django import Settings
 from audit_app import tasks
 from audit_app.checkpoints import signing
 from audit_app.checkpoints.anchors import fetch_anchors
+from audit_app.checkpoints.inspection import since_checkpoint, whole_trail
 from audit_app.checkpoints.schedule import anchor_trail, problems
-from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint, Statement, succession_message, verifies
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, BadSink, NothingToResume, SigningRefused
 from audit_app.events import actors, streams
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.sinks.delivery import deliver_checkpoints, deliver_events

@@ -8,8 +8,8 @@ from django.db import connection
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit_app.db.bulk_sql import insert, insert_into, update
 from audit_app.models import RefusalCount
+from core.db.bulk import insert, insert_into, update
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 NASTY = '100 % of it\'s \\ "quoted" %s %(x)s ; -- \u00e9\U0001f511'

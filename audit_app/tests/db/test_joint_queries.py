@@ -5,9 +5,9 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import CharField
 from django.test.utils import CaptureQueriesContext
 
-from audit_app.db.joint_queries import asked, written
-from audit_app.db.prepared import Argument, PreparedQuery, change, insertion
 from audit_app.models import SinkState
+from core.db.prepared import Argument, PreparedQuery, change, insertion
+from core.db.statements import asked, written
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 MARIADB = connection.vendor == "mysql"

@@ -9,9 +9,9 @@ from django.db import IntegrityError, connection
 from django.db.models import CharField, Model, QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from audit_app.db import raw_sql
-from audit_app.db.prepared import Argument, PreparedQuery, change, insert
 from audit_app.models import RefusalCount, SinkState, StreamCursor, StreamHead
+from core.db import statements
+from core.db.prepared import Argument, PreparedQuery, change, insert
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 NASTY = '100 % of it\'s \\ "quoted" %s %(x)s ; -- \u00e9\U0001f511'
@@ -19,7 +19,7 @@ AT = datetime(2026, 11, 27, 12, 0, 0, 120_000, tzinfo=UTC)
 
 
 def update(row: Model, names: set[str], *, unless_changed: str, was: int) -> bool:
-    return raw_sql.write(connection, *change(row, names, unless_changed=unless_changed, was=was))[0] == 1
+    return statements.write(connection, *change(row, names, unless_changed=unless_changed, was=was))[0] == 1
 
 
 def columns(row: Model | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject, ManifestEntry
 from audit_app.recording.recorder import record

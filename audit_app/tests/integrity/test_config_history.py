@@ -11,7 +11,7 @@ from pytest_django import Settings
 from audit_app.errors import KeyringUnavailable
 from audit_app.events.actions import Action
 from audit_app.integrity.config_history import exposed_fields, log_entries
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.middleware import ConfigurationHistoryMiddleware
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import ALICE, sql

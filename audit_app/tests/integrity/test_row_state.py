@@ -9,8 +9,7 @@ import pytest
 from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.integrity.listed_rows import LISTING
-from audit_app.integrity.row_state import latest_digests, names_rows
+from audit_app.integrity.row_state import LISTING, latest_digests, names_rows
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject
 from audit_app.tests.trail import sql, write

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit_app.models.uuid_model import _Counter, ordered_uuids, random_uuids, uuid7, uuid_text
+from core.db.identity import _Counter, ordered_uuids, random_uuids, uuid7, uuid_text
 
 COUNT = 300
 

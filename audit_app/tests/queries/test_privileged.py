@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from audit_app.events.actions import Action
-from audit_app.queries.report_sections import ORDINARY, PRIVILEGED
+from audit_app.queries.reports import ORDINARY, PRIVILEGED
 
 
 def test_each_act_is_privileged_or_named_as_ordinary_once() -> None:

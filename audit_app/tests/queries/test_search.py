@@ -11,11 +11,11 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent
-from audit_app.pagination import KeysetPagination
 from audit_app.queries import search_index
 from audit_app.queries.search import EVERY_READ, acts, events, find
 from audit_app.tests.trail import ALICE, STREAM, entries, write
 from audit_app.views import EventFilterForm, EventOrder
+from core.pagination import KeysetPagination
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 

@@ -7,7 +7,6 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from audit_app.db.joint_queries import rows_of_each
 from audit_app.errors import StreamForked
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
@@ -17,6 +16,7 @@ from audit_app.recording.drafts import AuditObject, EventDraft, ManifestEntry, R
 from audit_app.recording.recorder import commit_record, commit_records
 from audit_app.tests.trail import ALICE, STREAM, entries, head_sequence
 from audit_app.verification.stream_verifier import verify
+from core.db.statements import rows_of_each
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

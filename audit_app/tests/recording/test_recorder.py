@@ -11,7 +11,7 @@ from pytest_django import Settings
 from audit_app.errors import Immutable, KeyringUnavailable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, deployment_uuid
 from audit_app.recording.drafts import Receipt
 from audit_app.recording.recorder import commit_record, record, record_many

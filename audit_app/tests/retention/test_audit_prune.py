@@ -14,23 +14,23 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app import tasks
+from audit_app.checkpoints.inspection import since_checkpoint, whole_trail
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.checks import retention as check_retention
 from audit_app.errors import BadBundle, NothingToPrune, PruneRefused
 from audit_app.events import actors
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_state import names_rows
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint, SearchEntry, SinkState
 from audit_app.queries import search_index
 from audit_app.recording import event_store
 from audit_app.retention import prune as retention_prune
 from audit_app.retention import schedule as retention_schedule
-from audit_app.retention.bundle_writer import bundle_until
+from audit_app.retention.bundles import bundle_until
 from audit_app.retention.prune import Pruned, prune
 from audit_app.retention.rules import OldEvent, is_passing
-from audit_app.sinks.event_stream import begin_events
+from audit_app.sinks.delivery import begin_events
 from audit_app.sinks.registry import event_sinks
 from audit_app.tests.crypto.test_checkpoint_statement import set_back
 from audit_app.tests.events.test_audit_export import verified

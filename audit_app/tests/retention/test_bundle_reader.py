@@ -17,8 +17,7 @@ from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.errors import BadBundle
 from audit_app.events import actors
 from audit_app.models import Checkpoint
-from audit_app.retention.bundle_reader import require_whole
-from audit_app.retention.bundle_writer import bundle_until
+from audit_app.retention.bundles import bundle_until, require_whole
 from audit_app.retention.prune import prune
 from audit_app.tests.trail import STREAM, entries, write
 from audit_app.verification.prune_records import PruneRecord, newest_prune_records

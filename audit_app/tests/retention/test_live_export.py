@@ -16,14 +16,14 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.checkpoints.inspection import whole_trail
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.checkpoints.trail_inspection import whole_trail
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import commit_records
-from audit_app.retention import bundle_writer
+from audit_app.retention import bundles
 from audit_app.retention.prune import prune
 from audit_app.tests.events.test_audit_export import verified
 from audit_app.tests.keyring import SIGNING_KEYS
@@ -138,7 +138,7 @@ def test_an_export_in_the_documented_order_is_never_called_rewound(tmp_path: Pat
 def test_retention_during_an_export_changes_nothing_in_it(
     tmp_path: Path, sink: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, brought, once = bundle_writer._manifests, means(sink), iter([True])
+    real, brought, once = bundles._manifests, means(sink), iter([True])
 
     def meanwhile(*given: Any) -> Iterator[bytes]:
         # Retention writes a bundle itself.
@@ -146,7 +146,7 @@ def test_retention_during_an_export_changes_nothing_in_it(
             elsewhere(lambda: pruned(tmp_path / "archive"))
         return real(*given)
 
-    monkeypatch.setattr(bundle_writer, "_manifests", meanwhile)
+    monkeypatch.setattr(bundles, "_manifests", meanwhile)
     code, said = verified(export(tmp_path, "bundle"), *brought)
     assert code == 0, said
     monkeypatch.undo()

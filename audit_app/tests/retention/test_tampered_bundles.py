@@ -30,9 +30,9 @@ from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.checkpoints.signing import accept_rollback
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import forget_keyring, keyring
+from audit_app.interfaces import forget_keyring, keyring
 from audit_app.models import Deployment, forget_deployment
-from audit_app.retention.bundle_writer import bundle
+from audit_app.retention.bundles import bundle
 from audit_app.retention.prune import prune
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, entries, write

@@ -9,7 +9,8 @@ from pytest_django import Settings
 
 from audit_app.checkpoints.schedule import problems
 from audit_app.models import SinkState
-from audit_app.sinks import delivery, event_stream
+from audit_app.sinks import delivery
+from audit_app.sinks import delivery as event_stream
 from audit_app.tasks import stream_events
 from audit_app.tests.trail import STREAM, sql, write
 
@@ -69,7 +70,7 @@ def test_an_event_whose_id_comes_late_is_not_left_out(siem: Path) -> None:
 
 
 def test_what_a_crash_leaves_unsaid_comes_again(siem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_app.sinks.event_stream._LINES_PER_BATCH", 2)
+    monkeypatch.setattr("audit_app.sinks.delivery._LINES_PER_BATCH", 2)
     write(5)
     with monkeypatch.context() as patched:
         patched.setattr(event_stream, "taken", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -14,8 +14,8 @@ import pytest
 from pytest_django import Settings
 
 from audit_app.checkpoints.anchors import fetch_anchors
+from audit_app.checkpoints.inspection import whole_trail
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.checkpoints.trail_inspection import whole_trail
 from audit_app.errors import BadSink, SinkDown
 from audit_app.models import Checkpoint, SinkState
 from audit_app.sinks.registry import Sink, sink_at

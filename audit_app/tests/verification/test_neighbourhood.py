@@ -7,8 +7,8 @@ import pytest
 from audit_app.crypto.checkpoint_statement import Head
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import STREAM, sql, take_away, write
-from audit_app.verification import neighbourhood as module
-from audit_app.verification.neighbourhood import Neighbour, neighbourhood
+from audit_app.verification import stream_verifier as module
+from audit_app.verification.stream_verifier import Neighbour, neighbourhood
 
 pytestmark = pytest.mark.django_db
 

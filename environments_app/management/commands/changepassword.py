@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from environments_app.authentication import mfa
+from environments_app.authentication import second_factor
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from environments_app.models import User
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         password = accounts.new_password()
         try:
             if options["remove_second_factor"] and user.second_factor is not None:
-                user = mfa.remove(actor=actor, user=user)
+                user = second_factor.remove(actor=actor, user=user)
             accounts.set_password(actor=actor, user=user, password=password)
         except AccessError as error:
             raise CommandError(str(error)) from error

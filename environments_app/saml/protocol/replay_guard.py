@@ -9,8 +9,8 @@ from typing import Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from environments_app.authorization.locked_row import lock_authentic
-from environments_app.clock import is_in
+from core.clock import is_in
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import SamlRefused, Tampered
 from environments_app.models import SamlAssertion
 from environments_app.saml.protocol.assertion_rules import Statement

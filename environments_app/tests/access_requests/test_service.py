@@ -16,7 +16,7 @@ from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authorization.principals import user_principal
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import memberships
 from environments_app.errors import (
     ApprovalNeeded,

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from audit_app.models import RefusalCount
 from environments_app import tasks
-from environments_app.authentication import mfa
+from environments_app.authentication import second_factor
 from environments_app.errors import Conflict
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import PASSWORD, Cast
@@ -160,6 +160,6 @@ def test_a_grant(cast: Cast, ahead: SetAhead) -> None:
 def test_an_enrolment_of_a_second_factor(cast: Cast, ahead: SetAhead) -> None:
     alice = cast.principal(cast.alice)
     with ahead(DAY):
-        mfa.begin(actor=alice, user=cast.alice)
+        second_factor.begin(actor=alice, user=cast.alice)
     with pytest.raises(Conflict):
-        mfa.enrol(actor=alice, user=User.objects.get(pk=cast.alice.pk), code="123456")
+        second_factor.enrol(actor=alice, user=User.objects.get(pk=cast.alice.pk), code="123456")

@@ -36,8 +36,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("authentication.lockout", "clock"):
-        monkeypatch.setattr(f"environments_app.{module}.timezone", SimpleNamespace(now=clock.now))
+    for module in ("environments_app.authentication.lockout", "core.clock"):
+        monkeypatch.setattr(f"{module}.timezone", SimpleNamespace(now=clock.now))
     return clock
 
 
@@ -173,8 +173,8 @@ def test_any_tries_stay_within_the_pools_and_wait_no_longer_than_is_said(
     clock, account = Clock(), f"account{next(NAMES)}"
     times: dict[Kind, list[datetime]] = {kind: [] for kind in Kind}
     with pytest.MonkeyPatch.context() as patched:
-        for module in ("authentication.lockout", "clock"):
-            patched.setattr(f"environments_app.{module}.timezone", SimpleNamespace(now=clock.now))
+        for module in ("environments_app.authentication.lockout", "core.clock"):
+            patched.setattr(f"{module}.timezone", SimpleNamespace(now=clock.now))
         for seconds, kind, number in steps:
             clock.go_on(seconds=seconds)
             source = Source(kind, str(number))

@@ -12,9 +12,9 @@ from pytest_django import Settings
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
-from environments_app.authentication import mfa
-from environments_app.authentication.totp import RECOVERY_CODES, new_seed
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authentication import second_factor
+from environments_app.authentication.second_factor import RECOVERY_CODES, new_seed
+from environments_app.authorization.rows import access_rows
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import SecondFactor, Session, User
 from environments_app.tests.cast import PASSWORD, Cast
@@ -41,21 +41,21 @@ def _codes_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
             if len({*codes, int(WRONG)}) == len(codes) + 1:
                 return drawn
 
-    monkeypatch.setattr(mfa, "new_seed", seed)
+    monkeypatch.setattr(second_factor, "new_seed", seed)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still, in the middle of a step, until its one entry is changed."""
     moment = [float(int(time.time()) // 30 * 30 + 15)]
-    monkeypatch.setattr("environments_app.authentication.totp.time.time", lambda: moment[0])
+    monkeypatch.setattr("environments_app.authentication.second_factor.time.time", lambda: moment[0])
     return moment
 
 
 def enrolled(cast: Cast, user: User) -> tuple[str, list[str]]:
     """Give somebody a second factor; return the seed and the recovery codes. Its code of now is used up."""
-    secret = mfa.begin(actor=cast.principal(user), user=user).secret
-    codes = mfa.enrol(actor=cast.principal(user), user=user, code=code_of(secret))
+    secret = second_factor.begin(actor=cast.principal(user), user=user).secret
+    codes = second_factor.enrol(actor=cast.principal(user), user=user, code=code_of(secret))
     user.refresh_from_db()
     return secret, codes
 
@@ -96,7 +96,7 @@ def test_a_code_counts_once_and_only_about_now(cast: Cast, clock: list[float]) -
     used, root = code_of(secret), cast.principal(cast.alice)
 
     def accepts(code: str) -> bool:
-        return mfa.use_code(actor=root, user=cast.alice, text=code) is not None
+        return second_factor.use_code(actor=root, user=cast.alice, text=code) is not None
 
     assert not accepts(used)
     assert not accepts(code_of(secret, ahead=-1))
@@ -118,7 +118,7 @@ def test_a_recovery_code_lets_in_once(cast: Cast, events: Events) -> None:
     assert give_code(client, codes[3].upper().replace("-", " ")).status_code == 302
     assert is_in(client)
     assert give_code(password_given(), codes[3]).status_code == 200
-    assert mfa.recovery_codes_left(cast.alice) == RECOVERY_CODES - 1
+    assert second_factor.recovery_codes_left(cast.alice) == RECOVERY_CODES - 1
     assert '"left":9' in events(Action.SECOND_FACTOR_CHANGE)[-1].details
     assert not list(access_rows())
 
@@ -131,9 +131,9 @@ def test_of_two_processes_with_one_code_one_takes_it(
     clock[0] += 30
     # Both have read the row before either took the code.
     read = SecondFactor.objects.select_related("user").get()
-    monkeypatch.setattr(mfa, "_standing", lambda *_, **__: read)
+    monkeypatch.setattr(second_factor, "_standing", lambda *_, **__: read)
     actor, code = cast.principal(cast.alice), code_of(secret)
-    taken = [mfa.use_code(actor=actor, user=cast.alice, text=code) for _ in range(2)]
+    taken = [second_factor.use_code(actor=actor, user=cast.alice, text=code) for _ in range(2)]
     assert taken == ["code", None]
 
 
@@ -291,16 +291,16 @@ def test_a_page_left_open_asks_who_one_is(cast: Cast, signed_in: Callable[[User]
 
 def test_nobody_sets_up_or_changes_that_of_others(cast: Cast) -> None:
     root = cast.principal(cast.root)
-    for act in (mfa.begin, mfa.renew_recovery_codes):
+    for act in (second_factor.begin, second_factor.renew_recovery_codes):
         with pytest.raises(Forbidden):
             act(actor=root, user=cast.alice)
     with pytest.raises(Forbidden):
-        mfa.remove(actor=cast.principal(cast.alice), user=cast.root)
+        second_factor.remove(actor=cast.principal(cast.alice), user=cast.root)
     with pytest.raises(Conflict):
-        mfa.begin(actor=cast.principal(cast.bob), user=cast.bob)
-    mfa.begin(actor=root, user=cast.root)
+        second_factor.begin(actor=cast.principal(cast.bob), user=cast.bob)
+    second_factor.begin(actor=root, user=cast.root)
     with pytest.raises(InvalidField):
-        mfa.enrol(actor=root, user=cast.root, code=WRONG)
+        second_factor.enrol(actor=root, user=cast.root, code=WRONG)
 
 
 def test_an_administrator_removes_it_and_reads_nothing_by_that(

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.models import RefusalCount
-from environments_app.authentication.device_cookie import COOKIE
+from environments_app.authentication.lockout import COOKIE
 from environments_app.models import Alert, Delivery
 from environments_app.tests.authentication.test_mfa import enrolled
 from environments_app.tests.cast import PASSWORD, Cast
@@ -145,7 +145,7 @@ def test_no_other_cookie_counts(cast: Cast, monkeypatch: pytest.MonkeyPatch, kin
     days = {"old": -91, "of a clock ahead": 1}.get(kind, 0)
     with monkeypatch.context() as patched:
         written = SimpleNamespace(now=lambda: now + timedelta(days=days))
-        patched.setattr("environments_app.authentication.device_cookie.timezone", written)
+        patched.setattr("environments_app.authentication.lockout.timezone", written)
         cookie = device_of(browser(HOME)).value
     if kind == "of another":
         other = browser(HOME)

@@ -16,8 +16,8 @@ from webauthn.helpers import bytes_to_base64url
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.authentication import mfa, passkeys
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authentication import passkeys, second_factor
+from environments_app.authorization.rows import access_rows
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import FailedSignIns, Passkey, User
 from environments_app.tests.authentication.test_mfa import code_of, enrolled, is_in, password_given
@@ -173,7 +173,7 @@ def test_what_was_removed_and_put_back_is_found(cast: Cast, device: Authenticato
 
 
 def test_a_passkey_ends_with_the_second_factor(cast: Cast, device: Authenticator) -> None:
-    mfa.remove(actor=cast.principal(cast.root), user=cast.alice)
+    second_factor.remove(actor=cast.principal(cast.root), user=cast.alice)
     assert not Passkey.objects.exists()
     cast.alice.refresh_from_db()
     enrolled(cast, cast.alice)

@@ -10,7 +10,7 @@ from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
-from environments_app.authentication import mfa
+from environments_app.authentication import second_factor
 from environments_app.authorization.credential_custody import CUSTODY, CustodyGraph
 from environments_app.authorization.effective_access import held_accounts
 from environments_app.authorization.policy import Principal
@@ -93,11 +93,11 @@ def test_who_took_an_administrators_account_over_is_not_two_people(protected: Ca
         accounts.set_password(actor=root, user=other, password=NEW)
     elif way == "second factor":
         User.objects.filter(pk=other.pk).update()
-        mfa.begin(actor=cast.principal(other), user=other)
+        second_factor.begin(actor=cast.principal(other), user=other)
         factor = other.second_factors.get()
         other.second_factor = factor.uuid
         other.save()
-        mfa.remove(actor=root, user=other)
+        second_factor.remove(actor=root, user=other)
     else:
         accounts.restore_account(actor=root, user=other, role="admin", password=NEW)
     since = User.objects.get(pk=other.pk).suspended_at

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import groups as groups_service
 from environments_app.environments import memberships as memberships_service
 from environments_app.models import GroupMember, Membership, ServiceToken, User

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from environments_app.authorization.principals import system_principal
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.models import GroupMember
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue

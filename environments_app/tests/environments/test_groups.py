@@ -6,7 +6,7 @@ from django.test import Client
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import groups, memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
 from environments_app.models import GroupMember, User

@@ -16,8 +16,7 @@ from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Alert, Delivery, Environment, Recipient
 from environments_app.notifications import service as notifications
-from environments_app.notifications.addressees import remove_addressee, try_addressee
-from environments_app.notifications.recipients import add_recipient
+from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
 from environments_app.notifications.service import (
     ATTEMPTS,
     AlertNotice,
@@ -262,7 +261,7 @@ def test_a_mail_server_gets_the_message(cast: Cast, settings: Settings) -> None:
     MailServer.got = []
     with socketserver.TCPServer(("127.0.0.1", 0), MailServer) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        settings.EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
+        settings.EMAIL_BACKEND = "core.network.mail.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
         settings.EMAIL_USE_TLS = False
         add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")

@@ -10,9 +10,10 @@ from pytest_django import Settings
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import NameInUse, SamlRefused, SamlUnavailable
 from environments_app.models import User
-from environments_app.saml import configuration, key_pair
+from environments_app.saml import configuration
+from environments_app.saml import configuration as key_pair
 from environments_app.saml.account_binding import subject_user
-from environments_app.saml.metadata_validity import described
+from environments_app.saml.metadata import described
 from environments_app.saml.protocol.assertion_rules import Statement
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts

@@ -6,7 +6,7 @@ import pytest
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.principals import system_principal
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.environments.memberships import change_membership
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Membership, SamlGroupMapping

@@ -9,8 +9,13 @@ from django.urls import reverse
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import Forbidden
 from environments_app.models import SamlGroupMapping
-from environments_app.saml.group_mapping import apply_groups, map_group
-from environments_app.saml.mapping_effect import Change, changed_by_mapping, changed_by_removal
+from environments_app.saml.group_mapping import (
+    Change,
+    apply_groups,
+    changed_by_mapping,
+    changed_by_removal,
+    map_group,
+)
 from environments_app.tests.cast import Cast
 
 

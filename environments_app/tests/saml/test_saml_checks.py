@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from environments_app.saml import checks, configuration
-from environments_app.saml.key_pair import key_pair
+from environments_app import checks
+from environments_app.saml import configuration
+from environments_app.saml.configuration import key_pair
 
 
 @pytest.fixture(autouse=True)

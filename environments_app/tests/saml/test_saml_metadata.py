@@ -14,11 +14,10 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
-from environments_app.saml.metadata import provider_metadata, refresh_metadata
-from environments_app.saml.metadata_validity import only_provider
+from environments_app.saml.metadata import only_provider, provider_metadata, refresh_metadata
 from environments_app.tasks import refresh_saml_metadata
 
 pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db]

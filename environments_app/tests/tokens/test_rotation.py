@@ -12,7 +12,7 @@ from pytest_django import Settings
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authorization.rows import access_rows
 from environments_app.errors import (
     AccessError,
     BadToken,

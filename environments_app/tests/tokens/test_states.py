@@ -24,7 +24,7 @@ from environments_app.models import PersonalToken, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.tokens import authentication, personal, request_rate, service, sessions
+from environments_app.tokens import authentication, bearers, personal, request_rate, service
 from environments_app.tokens.bearers import bearer_of, session_bearer
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import MAX_OVERLAP, rotate
@@ -72,7 +72,7 @@ ENDED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("state", ENDED)
 def test_each_end_is_seen_at_each_door(cast: Cast, kind: str, state: str) -> None:
     row, text = KINDS[kind](cast)
-    sealed, _ = sessions.begin_session(text, address=HERE)
+    sealed, _ = bearers.begin_session(text, address=HERE)
     doors: list[Callable[[], object]] = [
         lambda: bearer_of(text, address=HERE),
         lambda: session_bearer(sealed.public_id, address=HERE),
@@ -95,7 +95,7 @@ def test_a_token_whose_pepper_is_gone_opens_nothing(
     cast: Cast, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, text = KINDS[kind](cast)
-    sealed, _ = sessions.begin_session(text, address=HERE)
+    sealed, _ = bearers.begin_session(text, address=HERE)
     for module in (authentication, personal):
         monkeypatch.setattr(module, "hash_secret", lambda *_args, **_options: None)
     for door in (
@@ -107,7 +107,7 @@ def test_a_token_whose_pepper_is_gone_opens_nothing(
 
 def test_a_session_of_a_token_opens_nothing_from_elsewhere(cast: Cast) -> None:
     _, text = service_token(cast)
-    sealed, _ = sessions.begin_session(text, address=HERE)
+    sealed, _ = bearers.begin_session(text, address=HERE)
     assert reason(lambda: session_bearer(sealed.public_id, address="198.51.100.1")) == "token-from-elsewhere"
 
 
@@ -120,16 +120,16 @@ def test_a_token_that_administers_begins_no_session(cast: Cast) -> None:
         actor=system_principal(is_admin=True), environment=None, role="admin", name="admin"
     )
     assert bearer_of(text, address=HERE).is_admin
-    assert reason(lambda: sessions.begin_session(text, address=HERE)) == "token-without-environment"
+    assert reason(lambda: bearers.begin_session(text, address=HERE)) == "token-without-environment"
 
 
 def test_a_session_ends_with_its_token_at_the_latest(cast: Cast) -> None:
     row, text = service_token(cast)
-    session, _ = sessions.begin_session(text, address=HERE)
-    assert HOUR - timedelta(minutes=1) < session.expires_at - timezone.now() <= sessions.LIFETIME
+    session, _ = bearers.begin_session(text, address=HERE)
+    assert HOUR - timedelta(minutes=1) < session.expires_at - timezone.now() <= bearers.LIFETIME
     row.expires_at = timezone.now() + timedelta(minutes=5)
     row.save()
-    session, _ = sessions.begin_session(text, address=HERE)
+    session, _ = bearers.begin_session(text, address=HERE)
     assert timedelta(minutes=4) < session.expires_at - timezone.now() <= timedelta(minutes=5)
     assert not session.is_over
 
@@ -144,20 +144,20 @@ def test_a_session_ends_with_its_token_at_the_latest(cast: Cast) -> None:
     ids=["another version", "nothing sealed", "empty"],
 )
 def test_a_text_of_another_form_is_no_session(cast: Cast, change: Callable[[bytes], bytes]) -> None:
-    _, text = sessions.begin_session(service_token(cast).text, address=HERE)
+    _, text = bearers.begin_session(service_token(cast).text, address=HERE)
     stored = base64.urlsafe_b64decode(text)
-    assert sessions.open_session(text).public_id
+    assert bearers.open_session(text).public_id
     changed = base64.urlsafe_b64encode(change(stored)).decode()
-    assert reason(lambda: sessions.open_session(changed)) == "malformed-session"
+    assert reason(lambda: bearers.open_session(changed)) == "malformed-session"
 
 
 @pytest.mark.parametrize(
     "other", [lambda text: text + "=", lambda text: text + "AAAA", lambda text: f"{text}\n"]
 )
 def test_another_spelling_of_a_session_is_none(cast: Cast, other: Callable[[str], str]) -> None:
-    _, text = sessions.begin_session(service_token(cast).text, address=HERE)
+    _, text = bearers.begin_session(service_token(cast).text, address=HERE)
     with pytest.raises(BadToken):
-        sessions.open_session(other(text))
+        bearers.open_session(other(text))
 
 
 @pytest.mark.parametrize("overlap", [-timedelta(seconds=1), MAX_OVERLAP + timedelta(seconds=1)])

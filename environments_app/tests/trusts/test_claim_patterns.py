@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from environments_app.trusts.jwt.claim_patterns import (
+from environments_app.trusts.jwt.rules import (
     BadPattern,
     claim_texts,
     matches,

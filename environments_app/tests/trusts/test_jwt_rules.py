@@ -11,8 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer, part
-from environments_app.trusts.jwt.document import MAX_BYTES, BadJwt, parse_jwt
-from environments_app.trusts.jwt.key_sets import read_key_set
+from environments_app.trusts.jwt.document import MAX_BYTES, BadJwt, parse_jwt, read_key_set
 from environments_app.trusts.jwt.rules import TrustRules, examine, first_failure
 
 ISSUER = Issuer()

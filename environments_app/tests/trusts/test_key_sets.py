@@ -7,9 +7,14 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer
-from environments_app.trusts.jwt import key_sets, strict_json
-from environments_app.trusts.jwt.key_sets import MAX_KEY_SET_BYTES, BadKeySet, read_key_set
-from environments_app.trusts.jwt.strict_json import BadJson, read_object
+from environments_app.trusts.jwt import document
+from environments_app.trusts.jwt.document import (
+    MAX_KEY_SET_BYTES,
+    BadJson,
+    BadKeySet,
+    read_key_set,
+    read_object,
+)
 
 PUBLIC = Issuer().public()
 
@@ -94,14 +99,14 @@ def test_a_set_is_limited_to_the_last_key_and_byte() -> None:
     assert read_key_set(text + " " * (MAX_KEY_SET_BYTES - len(text)))
     with pytest.raises(BadKeySet, match="too large"):
         read_key_set(text + " " * (MAX_KEY_SET_BYTES + 1 - len(text)))
-    assert of(*[7] * (key_sets._MAX_KEYS - 1), PUBLIC)
+    assert of(*[7] * (document._MAX_KEYS - 1), PUBLIC)
     with pytest.raises(BadKeySet, match="at most"):
-        of(*[7] * key_sets._MAX_KEYS, PUBLIC)
+        of(*[7] * document._MAX_KEYS, PUBLIC)
 
 
 def test_json_is_read_strictly() -> None:
     assert read_object('{"a": {"b": [1]}}') == {"a": {"b": [1]}}
-    names = {str(number): 1 for number in range(strict_json._MAX_NAMES)}
+    names = {str(number): 1 for number in range(document._MAX_NAMES)}
     assert read_object(json.dumps(names)) == names
     for text in (
         json.dumps(names | {"more": 1}),
@@ -113,7 +118,7 @@ def test_json_is_read_strictly() -> None:
         "{",
         b"\xff",
         "[" * 100_000,
-        '{"a": ' + "[" * strict_json._MAX_DEPTH + "]" * strict_json._MAX_DEPTH + "}",
+        '{"a": ' + "[" * document._MAX_DEPTH + "]" * document._MAX_DEPTH + "}",
     ):
         with pytest.raises(BadJson):
             read_object(text)

@@ -27,7 +27,8 @@ from environments_app.models import Approval, Membership, Role, Trust
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.trusts import proposals, service
+from environments_app.trusts import service
+from environments_app.trusts import service as proposals
 from environments_app.trusts.sign_in import sign_in
 from environments_app.trusts.upkeep import trust_status, watch_trusts
 

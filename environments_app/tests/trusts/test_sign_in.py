@@ -21,7 +21,8 @@ from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.authentication import authenticate
 from environments_app.tokens.service import set_secret
-from environments_app.trusts import service, sign_in, trial, upkeep
+from environments_app.trusts import service, sign_in, upkeep
+from environments_app.trusts import sign_in as trial
 from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
 from environments_app.trusts.key_source import forget_keys
 

@@ -6,8 +6,8 @@ from django.test import Client
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.authentication import mfa
-from environments_app.authorization.row_checks import access_rows
+from environments_app.authentication import second_factor
+from environments_app.authorization.rows import access_rows
 from environments_app.models import User
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.users import accounts
@@ -21,7 +21,7 @@ def signs_in(client: Client, username: str, password: str) -> bool:
 def test_the_last_administrator_gets_in_again(
     cast: Cast, client: Client, capsys: pytest.CaptureFixture[str], events: Callable[..., list[AuditEvent]]
 ) -> None:
-    mfa.begin(actor=cast.principal(cast.root), user=cast.root)
+    second_factor.begin(actor=cast.principal(cast.root), user=cast.root)
     cast.root.second_factor = cast.root.second_factors.get().uuid
     cast.root.save()
     call_command("changepassword", "ROOT", "--remove-second-factor")

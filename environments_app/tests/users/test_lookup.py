@@ -3,7 +3,7 @@ from django.contrib.auth.models import Group
 
 from environments_app.errors import InvalidField
 from environments_app.tests.cast import Cast
-from environments_app.users.lookup import find_group, user_by_name
+from environments_app.users.accounts import find_group, user_by_name
 
 pytestmark = pytest.mark.every_database
 

@@ -10,10 +10,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from pytest_django import Settings
 
+from environments_app.middleware import opens_by_get
 from environments_app.models import Session, User
 from environments_app.sessions.store import stored_key
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.views.account.origin_page import opens_by_get
 
 pytestmark = pytest.mark.django_db
 

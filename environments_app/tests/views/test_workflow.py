@@ -13,7 +13,7 @@ from environments_app.models import Environment, Trust, User
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
-from environments_app.views.workloads.workflow import workflow_of
+from environments_app.views.trusts import workflow_of
 
 SERVER = "https://keeper.example.com"
 

@@ -5,8 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from environments_app.errors import InvalidField
-from keeper_project.runtime.bootstrap import initialise
-from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
+from keeper_project.runtime.database_setup import SetupFailed, initialise, migrate, setup_lock
 from sync_app.targets import default_targets
 
 

@@ -5,10 +5,10 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import forget_deployment
-from keeper_project.management.confirmation import ask_for_name, database_name
 from keeper_project.runtime.database_setup import drop_all_tables
+from operations_app.management.confirmation import ask_for_name, database_name
 
 
 class Command(BaseCommand):

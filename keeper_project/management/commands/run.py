@@ -9,15 +9,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, connections
 
+from core.config.sizes import WEB_THREADS, WORKER_THREADS
 from environments_app.errors import InvalidField
-from keeper_project.config import listen_address
-from keeper_project.config.sizes import WEB_THREADS, WORKER_THREADS
-from keeper_project.health.service import HealthFailure, broker
-from keeper_project.runtime.bootstrap import initialise
-from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
+from keeper_project import startup
+from keeper_project.runtime.database_setup import SetupFailed, initialise, migrate, setup_lock
 from keeper_project.runtime.process_reports import deliver, report
 from keeper_project.runtime.server import WORKER, engine, web, worker
 from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
+from operations_app.health.service import HealthFailure, broker
 from secrets_app.keys.providers.registry import forget_provider
 from sync_app.targets import default_targets
 
@@ -31,13 +30,13 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        listen_address.add_arguments(parser)
+        startup.add_arguments(parser)
         parser.add_argument("--workers", type=int, default=1, help="processes of the web server (1)")
         parser.add_argument("--no-worker", action="store_true", help="no worker and no scheduled work here")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Prepare, serve until stopped, and fail if the web server cannot start."""
-        host, port = listen_address.address(options["host"]), options["port"]
+        host, port = startup.address(options["host"]), options["port"]
         if options["debug"]:
             _refuse_debug_in_public(loopback=ipaddress.ip_address(host).is_loopback)
         self._prepare()

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from keeper_project.api.version import API_LEVEL, FEATURES
+from keeper_project.api import API_LEVEL, FEATURES
 
 
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer kpr_ended"}])

@@ -17,7 +17,16 @@ from secrets_app.errors import InvalidInput, KeyUnavailable
 from secrets_app.services.bulk_create import InvalidItems, ItemFault
 from sync_app.errors import BadDestination
 
-_ROOTS: Final = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+_ROOTS: Final = (
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+)
 # Modules that do something when they are loaded, and those that no process loads.
 _LEFT_OUT: Final = {"tests", "migrations", "settings", "wsgi", "cli"}
 _NOT_SIGNED_IN: Final = {"WWW-Authenticate": 'Bearer realm="keeper"'}

@@ -1,4 +1,4 @@
-"""Lists of all apps go by the one paginator (audit_app.pagination), shown here by that of secrets."""
+"""Lists of all apps go by the one paginator (core.pagination), shown here by that of secrets."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rest_framework.request import Request
 
-from audit_app.pagination import KeysetPagination
 from audit_app.tests.trail import take_away
 from core.errors import BadQuery
+from core.pagination import KeysetPagination
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret

@@ -14,11 +14,11 @@ from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import personal, request_rate
 from environments_app.tokens.service import issue
-from keeper_project.http.recorded_read import RecordedReads
-from keeper_project.http.rest import rest_read
-from keeper_project.tests.aws.conftest import kind_of, send, session_of, signed
+from gateway_app.lanes import RecordedReads
+from gateway_app.rest import rest_read
+from gateway_app.tests.aws.conftest import kind_of, send, session_of, signed
+from gateway_app.tests.engine.inline import Inline
 from secrets_app.tests.kept import keep
-from secrets_app.tests.read_engine.inline import Inline
 
 pytestmark = pytest.mark.django_db
 LIMIT = 3

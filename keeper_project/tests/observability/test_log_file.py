@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.observability.log_file import SharedRotatingFileHandler
+from keeper_project.observability.logging import SharedRotatingFileHandler
 from keeper_project.tests.processes.test_full_disk import SmallDisk, disk
 
 __all__ = ["disk"]

@@ -26,11 +26,11 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from audit_app.sinks.delivery import deliver_events
 from environments_app.tests.cast import Cast
-from keeper_project.models import ExternalSystem
 from keeper_project.observability.metrics import registry
-from keeper_project.runtime.worker.heartbeat import beat
-from secrets_app.secret_types.registry import SecretType
+from operations_app.health.processes import beat
+from operations_app.models import ExternalSystem
 from secrets_app.services.write import put
+from secrets_app.types.registry import SecretType
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.metrics import count_run
 from sync_app.models import Rotation, RotationPolicy, Run, Target

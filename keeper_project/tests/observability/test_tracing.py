@@ -19,10 +19,10 @@ from pytest_django import Settings
 
 from core.http.requests import Answer
 from environments_app.tests.cast import Cast
-from keeper_project.config.startup_checks import missing
 from keeper_project.observability import tracing
-from secrets_app.secret_types.registry import SecretType
+from keeper_project.startup import missing
 from secrets_app.services.write import put
+from secrets_app.types.registry import SecretType
 from sync_app.tasks import execute_run
 
 # Plain in every encoding.
@@ -201,7 +201,7 @@ def test_a_caller_cannot_choose_to_be_traced(spans: Spans, settings: Settings) -
 def test_traces_without_their_packages_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"database_engine": "django.db.backends.sqlite3", "redis_url": "", "broker_url": "memory://"}
     assert list(missing(**options, traces_url="http://collector:4318/v1/traces")) == []
-    monkeypatch.setattr("keeper_project.config.startup_checks.find_spec", lambda _: None)
+    monkeypatch.setattr("keeper_project.startup.find_spec", lambda _: None)
     assert list(missing(**options, traces_url="")) == []
     (sentence,) = missing(**options, traces_url="http://collector:4318/v1/traces")
     assert "requirements-otel.txt" in sentence

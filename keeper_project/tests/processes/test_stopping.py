@@ -204,7 +204,7 @@ def test_keeper_ends_where_its_web_server_cannot_start(tmp_path: Path, schema: P
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         data, port = tmp_path / "var", taken.getsockname()[1]
         script = (
-            "from keeper_project.config import listen_address; listen_address.refuse_taken = print; "
+            "from keeper_project import startup; startup.refuse_taken = print; "
             "from keeper_project.runtime import cli; cli.main()"
         )
         done = subprocess.run(

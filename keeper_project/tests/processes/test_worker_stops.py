@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
+from core.config.sizes import WORKER_THREADS
 from keeper_project.celery import app
-from keeper_project.config.sizes import WORKER_THREADS
 from keeper_project.tests.processes.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.processes.test_stopping import WAIT_SECONDS, until
 from tests.processes import ROOT, database

@@ -12,7 +12,7 @@ from audit_app.tests.trail import take_away
 from audit_app.verification.stream_verifier import verify
 from environments_app.errors import InvalidField
 from environments_app.models import Environment, Membership, Role, User
-from keeper_project.runtime.bootstrap import initialise
+from keeper_project.runtime.database_setup import initialise
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -100,7 +100,7 @@ def test_it_goes_on_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("keeper_project.runtime.bootstrap.record", interrupted)
+        patched.setattr("keeper_project.runtime.database_setup.record", interrupted)
         with pytest.raises(KeyboardInterrupt):
             initialise(announce=silent)
     announce = Mock()

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from keeper_project.runtime.bootstrap import initialise
+from keeper_project.runtime.database_setup import initialise
 
 pytestmark = pytest.mark.django_db
 Bearer = Callable[..., Client]

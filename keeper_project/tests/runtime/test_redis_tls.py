@@ -20,7 +20,7 @@ ASK = """
 import json, django
 django.setup()
 from django.core.cache import cache
-from keeper_project.health import probes
+from operations_app.health import probes
 cache.set("key", 7)
 print(json.dumps([cache.get("key"), str(probes.redis().state), str(probes.broker().state)]))
 """

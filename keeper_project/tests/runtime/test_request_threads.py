@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from core.config.sizes import SERVER_THREADS
 from core.http.requests import Environ, Start
-from keeper_project.config.sizes import SERVER_THREADS
+from gateway_app.engine import client
 from keeper_project.runtime import request_threads
 from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Stream
 from keeper_project.tests.processes.test_stopping import until
-from secrets_app.read_engine import engine
 from tests.processes import ROOT
 from tests.served import answers, environment
 from tests.servers.server import free_port
@@ -300,7 +300,7 @@ def test_a_body_that_ends_in_the_middle_reaches_nobody() -> None:
 def test_some_threads_of_the_server_are_free_whatever_waits() -> None:
     """So that probes are answered while the database answers nobody."""
     held = request_threads.MAX_WAITING + request_threads.MAX_PROBES + request_threads.MAX_BODIES
-    assert held + engine.MAX_WAITING < SERVER_THREADS
+    assert held + client.MAX_WAITING < SERVER_THREADS
 
 
 def probe(threads: RequestThreads, method: str = "GET") -> tuple[str, bytes]:

@@ -18,9 +18,9 @@ from typing import TypeVar, cast
 
 import pytest
 
-from keeper_project.runtime import process_states
 from keeper_project.runtime import supervisor as runtime_supervisor
 from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
+from operations_app.health import processes
 from tests.processes import alive
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,7 +146,7 @@ def test_one_that_was_ready_once_is_started_again_though_it_is_required(
     starts = asks_to_stop(tmp_path / "starts", 3)
 
     def run() -> None:
-        process_states.note_ready("served")
+        processes.note_ready("served")
         starts.run()
 
     assert supervised([Child("served", run, required=True)]) == ""
@@ -178,7 +178,7 @@ def test_each_end_is_reported_by_another_process_and_then_that_it_lives(
 
     def report(incident: Incident) -> None:
         with told.open("a") as lines:
-            lines.write(f"{incident.exit_code} {incident.failures} {process_states.process_problems()}\n")
+            lines.write(f"{incident.exit_code} {incident.failures} {processes.process_problems()}\n")
         if incident.exit_code is None:
             os.kill(os.getppid(), signal.SIGTERM)
 
@@ -230,8 +230,8 @@ def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhe
         leader.write_text(str(os.getpid()))
         time.sleep(LIFE_SECONDS)
 
-    monkeypatch.setattr(process_states, "_states", {})
-    process_states.share_states(["killed one"])
+    monkeypatch.setattr(processes, "_states", {})
+    processes.share_states(["killed one"])
     kept = runtime_supervisor._Kept(Child("killed one", run))
     with runtime_supervisor._signals_held():
         supervisor = runtime_supervisor._Supervisor([], None, [kept])

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from secrets_app.importing.formats import json_tokens as json_tokens_format
+from secrets_app.importing.formats import json as json_tokens_format
 from secrets_app.importing.formats.entries import Entry, unreadable
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 
 
 def parse_aws_file(text: str) -> list[Entry]:

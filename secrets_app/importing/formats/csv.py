@@ -13,8 +13,8 @@ from typing import Final, cast
 from secrets_app.errors import InvalidInput
 from secrets_app.importing.formats.entries import Entry, unreadable
 from secrets_app.importing.formats.json import moment
-from secrets_app.secret_types.registry import parse_secret_type
-from secrets_app.services.exporting.formats import ESCAPABLE
+from secrets_app.services.exporting import ESCAPABLE
+from secrets_app.types.registry import parse_secret_type
 from secrets_app.values.metadata import Metadata
 
 COLUMNS: Final = ("name", "value", "type", "description", "tags", "owner", "expires_at", "escaped")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from secrets_app.errors import InvalidInput
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 FIELD: Final = "file"

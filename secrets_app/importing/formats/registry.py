@@ -12,7 +12,7 @@ from secrets_app.importing.formats.entries import MAX_FILE_BYTES, Entry, unreada
 from secrets_app.importing.formats.json import parse_json_file
 from secrets_app.importing.formats.vault import parse_vault_file
 from secrets_app.importing.formats.yaml import parse_yaml_file
-from secrets_app.secret_types.bounds import is_encodable
+from secrets_app.types.bounds import is_encodable
 
 __all__ = ["FORMATS", "MAX_FILE_BYTES", "Entry", "Format", "decoded", "format_of", "parse"]
 

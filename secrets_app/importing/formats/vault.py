@@ -11,11 +11,11 @@ from typing import Final
 
 import yaml
 
-from secrets_app.importing.formats import json_tokens as json_tokens_format
+from secrets_app.importing.formats import json as json_tokens_format
 from secrets_app.importing.formats.entries import Entry, unreadable
 from secrets_app.importing.formats.json import named
 from secrets_app.importing.formats.yaml import check_yaml
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 
 _MAX_DEPTH: Final = 20
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)

@@ -7,8 +7,8 @@ import yaml
 from secrets_app.errors import InvalidInput
 from secrets_app.importing.formats.entries import Entry, unreadable
 from secrets_app.importing.formats.json import NULL
-from secrets_app.secret_types.registry import SecretType
-from secrets_app.secret_types.yaml_document import inspect_yaml
+from secrets_app.types.registry import SecretType
+from secrets_app.types.yaml_document import inspect_yaml
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL_TAG: Final = "tag:yaml.org,2002:null"

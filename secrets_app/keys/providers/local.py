@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-from audit_app.durable import sync_folder
+from core.files import sync_folder
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
 from secrets_app.keys.providers.base import Generated, KeyDescription, KeyProvider
 

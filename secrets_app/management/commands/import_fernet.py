@@ -12,7 +12,7 @@ from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_operations.fernet_import import import_tokens
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 
 
 class Command(BaseCommand):

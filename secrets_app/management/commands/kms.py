@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable
-from secrets_app.key_operations.key_test import Trial, trials
 from secrets_app.key_operations.report import ScopeReport, reports
 from secrets_app.key_operations.rotation import Rotation, rotations
+from secrets_app.key_operations.trial import Trial, trials
 
 Answer = TypeVar("Answer", Trial, ScopeReport, Rotation)
 

@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
-from secrets_app.key_migration.finalize import Finalised, finalise
-from secrets_app.key_migration.service import migrate, plan
+from secrets_app.key_operations.migration.finalize import Finalised, finalise
+from secrets_app.key_operations.migration.service import migrate, plan
 from secrets_app.key_operations.reencrypt import BATCH
 
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
-from secrets_app.key_migration.rollback import roll_back
+from secrets_app.key_operations.migration.rollback import roll_back
 
 
 class Command(BaseCommand):

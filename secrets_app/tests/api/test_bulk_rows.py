@@ -12,20 +12,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.integrity.row_state import digest_of_mac
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
+from core.canonical_json import parsed_details
 from environments_app.tests.cast import Cast
-from secrets_app.api import bulk_items
+from secrets_app.api import bulk
 from secrets_app.api.serializers import MAX_ID, NewSecretItem, SecretDocument
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.bulk_insert import SECRET_COLUMNS, VERSION_COLUMNS, CreatedSecret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows.bulk_insert import SECRET_COLUMNS, VERSION_COLUMNS, CreatedSecret
 from secrets_app.services import bulk_create, write
-from secrets_app.tests.secret_types.test_secret_types_ssh_key import PUBLIC
+from secrets_app.tests.types.test_secret_types_ssh_key import PUBLIC
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 from secrets_app.values.versions import matches_digest, matches_listed
 
@@ -203,15 +203,15 @@ LIKELY = st.fixed_dictionaries(
 def test_items_are_valid_or_refused_as_the_serializer_says(items: list[dict[str, Any]]) -> None:
     serializer = NewSecretItem(data=items, many=True)
     if serializer.is_valid():
-        assert bulk_items.valid_items(items) == serializer.validated_data
+        assert bulk.valid_items(items) == serializer.validated_data
     else:
         with pytest.raises(ValidationError) as refused:
-            bulk_items.valid_items(items)
+            bulk.valid_items(items)
         assert refused.value.detail == serializer.errors
 
 
 def test_usual_items_need_no_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_items, "NewSecretItem", lambda **_: pytest.fail("asked the serializer"))
+    monkeypatch.setattr(bulk, "NewSecretItem", lambda **_: pytest.fail("asked the serializer"))
     item = {"name": "a", "value": "b", "secret_type": "api-key"}
-    found = bulk_items.valid_items([item, {**item, "environment_id": 3}])
+    found = bulk.valid_items([item, {**item, "environment_id": 3}])
     assert [given["secret_type"] for given in found] == [SecretType.API_KEY] * 2

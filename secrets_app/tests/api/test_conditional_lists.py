@@ -15,7 +15,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens.service import revoke
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import EnvironmentSnapshot, Secret, SecretVersion
-from secrets_app.persistence import environment_snapshot
+from secrets_app.rows import environment_snapshot
 from secrets_app.services import lifecycle, read, write
 from secrets_app.tests.kept import VALUE, change, keep
 

@@ -18,14 +18,13 @@ from pytest_django import DjangoDbBlocker
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import run_checks
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.models import GroupMember, Membership, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
-from secrets_app.envelope.seal import seal
+from secrets_app.envelope import TARGET_CREDENTIALS, Context, seal
 from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.models import DataKey, Secret, SecretVersion, version_context
 from secrets_app.tests.kept import VALUE, change, keep, version
@@ -87,8 +86,8 @@ def lists_answer(place: Place) -> None:
     answer(root, {200}, "/admin/secrets_app/secret/")
     with pytest.MonkeyPatch.context() as patched:
         # The sidebars, which take a third of a page's time, are the same beside all other lists.
-        patched.setattr("keeper_project.ui.navigation.Layout.nav", [])
-        patched.setattr("keeper_project.ui.navigation.Layout.notices", 0)
+        patched.setattr("operations_app.frame.navigation.Layout.nav", [])
+        patched.setattr("operations_app.frame.navigation.Layout.notices", 0)
         patched.setattr(admin.site, "get_app_list", lambda *_: [])
         answer(alice, {200}, "/secrets", "/environments", "/activity")
         answer(root, {200}, "/secrets")

@@ -10,16 +10,16 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import READS, Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
+from core.canonical_json import parsed_details
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
-from secrets_app.exposure.readers import Viewer, readers_since, seen_by
+from secrets_app.exposure import Viewer, readers_since, seen_by
 from secrets_app.models import Secret
 from secrets_app.services import read
 from secrets_app.tests.kept import keep

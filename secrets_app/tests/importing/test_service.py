@@ -20,10 +20,10 @@ from secrets_app.importing.formats.registry import Entry, parse
 from secrets_app.importing.plan import Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle
 from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, change, keep, send
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.every_database_weekly
 

@@ -1,8 +1,8 @@
 import pytest
 
-from secrets_app.generators.registry import generate
-from secrets_app.importing.type_guess import guess_type
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.importing.plan import guess_type
+from secrets_app.types.generators.registry import generate
+from secrets_app.types.registry import SecretType
 
 
 @pytest.mark.parametrize(

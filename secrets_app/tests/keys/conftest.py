@@ -12,7 +12,7 @@ from botocore.loaders import create_loader
 from django.core.cache import cache
 from pytest_django import Settings
 
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import forget_deployment
 from environments_app.models import Environment
 from secrets_app.keys.data_keys import forget_data_keys

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from environments_app.tests.cast import Cast
-from secrets_app.envelope.seal import PlainKey
+from secrets_app.envelope import PlainKey
 from secrets_app.errors import KeyUnavailable, WrongContext
 from secrets_app.keys import data_keys
-from secrets_app.keys.providers.data_key_cache import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
+from secrets_app.keys.data_key_cache import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
 from secrets_app.models import DataKey
 
 PATIENCE_SECONDS = 60

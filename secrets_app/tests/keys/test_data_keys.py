@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import keyring
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
 from secrets_app.errors import (

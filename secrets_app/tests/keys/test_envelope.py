@@ -11,9 +11,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from secrets_app.envelope.context import Context, version_parent
-from secrets_app.envelope.format import HEADER_BYTES, MAX_ENVELOPE_BYTES, MIN_ENVELOPE_BYTES, data_key_id
-from secrets_app.envelope.seal import PlainKey, open_envelope, seal
+from secrets_app.envelope import (
+    HEADER_BYTES,
+    MAX_ENVELOPE_BYTES,
+    MIN_ENVELOPE_BYTES,
+    Context,
+    PlainKey,
+    data_key_id,
+    open_envelope,
+    seal,
+    version_parent,
+)
 from secrets_app.errors import EnvelopeError, InvalidPlaintext, Malformed, UnknownFormat, WrongContext
 
 KEY = PlainKey(id=uuid4(), material=secrets.token_bytes(32))

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from audit_app.errors import KeyringUnavailable, NotSealedHere
 from audit_app.events.actions import Action
-from audit_app.interfaces.keyring import Place, Purpose, forget_keyring, keyring
+from audit_app.interfaces import Place, Purpose, forget_keyring, keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
 from secrets_app.keys import fingerprints

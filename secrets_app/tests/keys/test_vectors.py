@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from secrets_app.envelope.seal import open_envelope
+from secrets_app.envelope import open_envelope
 from secrets_app.tests.keys.vectors import PATH, context_of, data_key_of, envelope_of
 
 VECTORS: list[dict[str, Any]] = json.loads(PATH.read_text(encoding="utf-8"))["vectors"]

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from secrets_app import envelope
-from secrets_app.envelope.context import Context
-from secrets_app.envelope.seal import PlainKey, seal_with
+from secrets_app.envelope import Context, PlainKey, seal_with
 
-PATH = Path(envelope.__file__).parent / "vectors" / "v1.json"
+PATH = Path(__file__).with_name("envelope_v1.json")
 
 _DEPLOYMENT = "00112233-4455-4677-8899-aabbccddeeff"
 _SECRET = "7b0d2c1e-93f4-4a55-8e7a-0c5f6f1f2a3b"

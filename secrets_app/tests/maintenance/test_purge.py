@@ -10,11 +10,11 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.maintenance.integrity_checks import losses
-from secrets_app.maintenance.purge import purge_expired, purge_time
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
+from secrets_app.services.lifecycle import purge_expired, purge_time
 from secrets_app.tasks import purge_deleted
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
 

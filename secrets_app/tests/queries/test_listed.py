@@ -17,9 +17,9 @@ from environments_app.tests.cast import Cast
 from secrets_app.api.serializers import SecretDocument
 from secrets_app.models import Secret
 from secrets_app.queries.listed import ListedSecret, genuine, listed
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Events = Callable[..., list[AuditEvent]]

@@ -7,7 +7,7 @@ from django.test import Client
 
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from secrets_app.queries.recent import MOST
+from secrets_app.queries.browsing import MOST
 from secrets_app.services import read
 from secrets_app.tests.kept import keep
 

@@ -9,9 +9,9 @@ from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import transfer, write
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
 OPEN = "unprotected environment: its value, and what is delivered, changes without approval"

@@ -10,8 +10,8 @@ from audit_app.recording import event_store
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from secrets_app.envelope import seal
-from secrets_app.services.compare import Difference, Row, compare
+from secrets_app import envelope
+from secrets_app.services.comparison import Difference, Row, compare
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.every_database_weekly
@@ -46,7 +46,7 @@ def test_the_current_versions_are_compared(cast: Cast) -> None:
 def test_nothing_is_opened_and_both_sides_record_a_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = keep(cast), keep(cast, environment=cast.production)
     opened: list[object] = []
-    monkeypatch.setattr(seal, "open_bound", lambda *_, **__: opened.append(1))
+    monkeypatch.setattr(envelope, "open_bound", lambda *_, **__: opened.append(1))
     rows(cast)
     assert opened == []
     alice = cast.principal(cast.alice)

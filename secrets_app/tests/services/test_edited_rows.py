@@ -8,8 +8,8 @@ from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidInput, StaleVersion, TamperedSecret, TooManyItems
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.filters import narrow
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, read, write
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 

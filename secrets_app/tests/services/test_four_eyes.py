@@ -374,7 +374,7 @@ def test_a_change_that_fails_leaves_the_approval_as_it_was(
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("secrets_app.persistence.secret_store.notify_listeners", broken)
+        patched.setattr("secrets_app.rows.store.notify_listeners", broken)
         with pytest.raises(RuntimeError):
             carried(cast, approval)
     approval.refresh_from_db()
@@ -396,7 +396,7 @@ def test_the_trail_names_both_people(
 
 
 def test_keeper_itself_needs_nobody(cast: Cast, secret: Secret) -> None:
-    from secrets_app.maintenance.purge import purge_expired
+    from secrets_app.services.lifecycle import purge_expired
 
     deleted = keep_deleted(cast, secret)
     Secret.objects.filter(pk=deleted.pk).update(deleted_at=timezone.now() - timedelta(days=400))

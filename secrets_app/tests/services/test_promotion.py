@@ -15,7 +15,7 @@ from secrets_app.errors import TooManyItems
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.services import read, write
-from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
+from secrets_app.services.comparison import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.every_database_weekly
@@ -133,7 +133,7 @@ def test_what_changes_after_the_plan_was_made_again_is_not_written(
         write.put(actor=sides.principal(sides.alice), environment=environment, name=name, value="later")
         return find_secret_by_name(**options)
 
-    monkeypatch.setattr("secrets_app.services.promotion.find_secret_by_name", meanwhile)
+    monkeypatch.setattr("secrets_app.services.comparison.find_secret_by_name", meanwhile)
     (result,) = promote(
         actor=sides.principal(sides.alice),
         source=sides.development,

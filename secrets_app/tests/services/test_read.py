@@ -16,7 +16,7 @@ from audit_app.recording.recorder import commit_record, record
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from secrets_app.envelope import seal
+from secrets_app import envelope
 from secrets_app.errors import EnvelopeError, KeyUnavailable, NoSuchVersion, NotCommitted, TamperedSecret
 from secrets_app.models import Secret
 from secrets_app.services import read
@@ -70,7 +70,7 @@ def test_it_shows_nothing_that_cannot_be_recorded(
     client = signed_in(cast.alice)
     client.raise_request_exception = False
     opened: list[object] = []
-    monkeypatch.setattr(seal, "open_bound", lambda *_, **__: opened.append(1))
+    monkeypatch.setattr(envelope, "open_bound", lambda *_, **__: opened.append(1))
     before = state()
 
     def fail(*_: object, **__: object) -> None:
@@ -111,13 +111,13 @@ def test_the_record_is_committed_before_anything_is_opened(
     secret = keep(cast)
     before = AuditEvent.objects.count()
     seen: list[tuple[bool, int]] = []
-    genuine = seal.open_bound
+    genuine = envelope.open_bound
 
     def watched(*args: Any, **options: Any) -> bytes:
         seen.append((connection.in_atomic_block, AuditEvent.objects.count()))
         return genuine(*args, **options)
 
-    monkeypatch.setattr(seal, "open_bound", watched)
+    monkeypatch.setattr(envelope, "open_bound", watched)
     assert go(signed_in(cast.alice), way, cast, secret).status_code in {200, 201, 302}
     assert seen
     in_transaction, events = seen[0]

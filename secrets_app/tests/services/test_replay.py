@@ -9,9 +9,9 @@ from django.utils import timezone
 from environments_app.tests.cast import Cast
 from secrets_app.maintenance.integrity_checks import secrets
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 

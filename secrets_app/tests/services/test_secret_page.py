@@ -12,13 +12,13 @@ from django.test import Client
 from audit_app.models import AuditEvent
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from secrets_app.exposure.readers import seen_by
-from secrets_app.generators.registry import generate
+from secrets_app.exposure import seen_by
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, change, keep
-from secrets_app.tests.secret_types.test_secret_types_certificate import certificate
+from secrets_app.tests.types.test_secret_types_certificate import certificate
+from secrets_app.types.generators.registry import generate
+from secrets_app.types.registry import SecretType
 from secrets_app.values.version_diff import line_changes
 
 pytestmark = pytest.mark.every_database_weekly

@@ -8,9 +8,9 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidInput, StaleVersion
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import version_stages, write
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.every_database_weekly
 

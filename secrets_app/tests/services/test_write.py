@@ -14,13 +14,13 @@ from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
 from environments_app.models import Membership, Role
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, NoSuchVersion, StaleVersion
-from secrets_app.exposure.known_values import known_to
+from secrets_app.exposure import known_to
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 from secrets_app.services import read as read_service
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER
 
 pytestmark = pytest.mark.every_database

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from environments_app.approvals import service as approvals
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
@@ -20,12 +20,11 @@ from environments_app.tests.cast import Cast
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType, inspect
-from secrets_app.services import bulk_create, promotion, transfer, version_stages, write
+from secrets_app.services import bulk_create, comparison, transfer, version_stages, write
 from secrets_app.tests.kept import change, keep, send
-from secrets_app.tests.secret_types.test_secret_types_certificate import END, certificate
-from secrets_app.values.expiry import certificate_end
-from secrets_app.values.metadata import Metadata
+from secrets_app.tests.types.test_secret_types_certificate import END, certificate
+from secrets_app.types.registry import SecretType, inspect
+from secrets_app.values.metadata import Metadata, certificate_end
 
 pytestmark = pytest.mark.every_database_weekly
 
@@ -217,8 +216,8 @@ def test_a_copy_and_a_promotion_follow_as_well(cast: Cast) -> None:
     assert expiry(there) == END
     change(cast, secret, RENEWED)
     places: dict[str, Any] = {"source": cast.development, "target": cast.production, "names": ["tls"]}
-    plan = promotion.plan_promotion(actor=alice, **places)
-    promotion.promote(actor=alice, **places, digest=plan.digest)
+    plan = comparison.plan_promotion(actor=alice, **places)
+    comparison.promote(actor=alice, **places, digest=plan.digest)
     assert expiry(there) == NEXT
 
 

@@ -8,10 +8,10 @@ from audit_app.integrity.check_registry import run_checks
 from environments_app.tests.cast import Cast
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence import secret_store
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows import store
 from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.tests.kept import change, keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.every_database
 
@@ -105,7 +105,7 @@ def test_a_number_given_away_before_the_store_is_not_given_again(
 
 
 def test_no_row_is_left_of_what_was_refused(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_store, "first_number", lambda *_: 5)
+    monkeypatch.setattr(store, "first_number", lambda *_: 5)
     with pytest.raises(StaleVersion):
         keep(cast, "a")
     assert not SecretVersion.objects.exists()

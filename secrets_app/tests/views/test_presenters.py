@@ -2,7 +2,7 @@
 
 import pytest
 
-from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.types.registry import SecretType, inspect
 from secrets_app.views.presenters import value_fields
 
 

@@ -9,9 +9,9 @@ from audit_app.models import AuditEvent
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.services.read import reveal
+from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
 VALUE = "canary-7f3a"
@@ -268,7 +268,7 @@ def test_it_generates_from_the_form_as_a_browser_sends_it(cast: Cast, signed_in:
 
 def _form_of(kind: str) -> dict[str, str]:
     """Return what the form of a generator sends when nothing in it is changed."""
-    from secrets_app.generators.registry import GENERATORS
+    from secrets_app.types.generators.registry import GENERATORS
 
     form = {"kind": kind}
     for option in GENERATORS[kind].options:

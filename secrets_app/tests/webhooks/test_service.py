@@ -17,11 +17,11 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Delivery, User
-from environments_app.notifications.addressees import remove_addressee, try_addressee
+from environments_app.notifications.recipients import remove_addressee, try_addressee
 from environments_app.notifications.service import deliver_due, raise_alert
 from environments_app.tests.cast import Cast
 from secrets_app.models import Webhook
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 
 pytestmark = pytest.mark.every_database_weekly
 

@@ -1,24 +1,133 @@
-"""Asks AWS in the name of a target: with its keys or a role that they assume, over guarded connections."""
+"""How AWS is reached for a target: with its keys or a role that they assume, where Keeper may connect.
 
+Connections are guarded and take bounded time. The AWS SDK takes time and memory: it is loaded when the
+first client is made. The destination and the credentials of a target are read here.
+"""
+
+import functools
+import re
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from django.conf import settings
 
-from core.errors import EndpointRefused, OutboundError
+from core.errors import BadEndpoint, EndpointRefused, OutboundError
+from core.network.outbound import normalised_endpoint
 from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected_answer
-from sync_app.backends.aws.clients import create_guarded_client
-from sync_app.backends.aws.destination import require_complete_credentials, resolve_endpoints
 from sync_app.backends.aws.errors import NOT_FOUND, NotFound, translate_error, translate_no_answer
 from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import fill_defaults
+from sync_app.backends.names import Prefix
 from sync_app.backends.observations import Mark
-from sync_app.backends.paths import Prefix
-from sync_app.errors import TargetUnreachable
+from sync_app.errors import BadDestination, TargetUnreachable
 
 if TYPE_CHECKING:
-    from audit_app.network.outbound_aws import PermittedSession
+    import boto3
+
+    from core.network.aws import PermittedSession
+
+
+def create_guarded_client(
+    service: str,
+    *,
+    region: str,
+    endpoint: str | None,
+    credentials: dict[str, str],
+    seconds: float | None,
+    attempts: int,
+    connections: int,
+) -> "tuple[Any, PermittedSession]":
+    """Return a client, and what closes its connections; `seconds` is for each attempt, altogether."""
+    from botocore.config import Config  # noqa: PLC0415 - see above
+
+    from core.network.aws import guard  # noqa: PLC0415 - see above
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=connections,
+    )
+    with _making:
+        client: Any = _session().client(
+            service,  # type: ignore[call-overload]  # the stub wants a name that is written there
+            region_name=region,
+            endpoint_url=endpoint,
+            config=config,
+            **credentials,
+        )
+    return client, guard(client, seconds=seconds)
+
+
+# Clients are safe to share between threads, making them is not.
+_making = threading.Lock()
+
+
+@functools.cache
+def _session() -> "boto3.session.Session":
+    """Return the session of this process, which has read the descriptions of AWS once."""
+    import boto3  # noqa: PLC0415 - see above
+
+    return boto3.session.Session()
+
+
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+
+def parse_recovery_window(text: str) -> int:
+    """Return the days.
+
+    Raises BadDestination: AWS takes 7 to 30 (DeleteSecret, RecoveryWindowInDays).
+    """
+    if not text.isdecimal() or not 7 <= int(text) <= 30:  # noqa: PLR2004  AWS's bounds
+        raise BadDestination("7 to 30 days", field="recovery_window_days")
+    return int(text)
+
+
+def resolve_endpoints(destination: Mapping[str, str], service: str) -> dict[str, str]:
+    """Return the address of a service and of STS: the given one, or else that of the region.
+
+    Raises BadDestination.
+    """
+    region = destination["region"]
+    require_region(region)
+    # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return {
+        each: normalize_endpoint(destination, field) or f"https://{each}.{region}.{domain}"
+        for each, field in ((service, "endpoint"), ("sts", "sts_endpoint"))
+    }
+
+
+def require_region(region: str) -> None:
+    """Raise BadDestination for what is no name of a region."""
+    if not _REGION.fullmatch(region):
+        raise BadDestination("enter a region, for example eu-central-1", field="region")
+
+
+def normalize_endpoint(destination: Mapping[str, str], field: str) -> str:
+    """Return the address in a field; empty if there is none. Raises BadDestination."""
+    text = destination[field]
+    try:
+        return normalised_endpoint(text) if text else ""
+    except BadEndpoint as error:
+        raise BadDestination(str(error), field=field) from error
+
+
+def require_complete_credentials(credentials: Mapping[str, str]) -> None:
+    """Refuse half a key, and none where Keeper's own identity is not to be lent. Raises BadDestination."""
+    if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
+        raise BadDestination(
+            "enter both the access key ID and the secret access key", field="secret_access_key"
+        )
+    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS:
+        raise BadDestination(
+            "enter an access key: targets use the identity of Keeper's own machine only where "
+            "KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS allows it",
+            field="access_key_id",
+        )
+
 
 Answer = TypeVar("Answer")
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sync_app.backends.aws.errors import NotFound
-from sync_app.backends.aws.parameters import parse_parameter
-from sync_app.backends.numbered_versions import version_time
-from sync_app.backends.observations import SecretMetadata
+from sync_app.backends.aws.metadata import parse_parameter
+from sync_app.backends.observations import SecretMetadata, version_time
 from sync_app.errors import OVERWROTE, Overwritten
 
 SECURE: Final = "SecureString"

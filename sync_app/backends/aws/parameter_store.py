@@ -20,13 +20,12 @@ from typing import Any, ClassVar, Final
 from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.aws import permissions
 from sync_app.backends.aws.answers import PARAMETER_STORE
-from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
 from sync_app.backends.aws.errors import NotFound
+from sync_app.backends.aws.metadata import explain_bad_name, parse_parameter
 from sync_app.backends.aws.parameter_history import SECURE, read_history, read_parameter, write_back
-from sync_app.backends.aws.parameters import explain_bad_name, parse_parameter
-from sync_app.backends.capabilities import Capabilities, FormField
-from sync_app.backends.numbered_versions import version_number
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
+from sync_app.backends.capabilities import Capabilities, FormField, Permission
 from sync_app.backends.observations import (
     MARK_KEYS,
     Mark,
@@ -34,8 +33,8 @@ from sync_app.backends.observations import (
     SecretValue,
     parse_mark,
     version_matches,
+    version_number,
 )
-from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from sync_app.backends.aws.errors import NotFound, permission_for
-from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.capabilities import Grant, Need, Permission
 from sync_app.errors import PermissionMissing
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
+from sync_app.backends.rest import NotFound, RestAnswer, RestClient
 from sync_app.errors import BackendError, BadDestination, CredentialsRejected, RequestRefused
 
 _API: Final = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.capabilities import Capabilities, FormField
+from sync_app.backends.capabilities import Capabilities, FormField, Grant, Need, Permission
 from sync_app.backends.gitlab.answers import ANSWERS
 from sync_app.backends.gitlab.variables import (
     LARGEST,
@@ -33,9 +33,7 @@ from sync_app.backends.gitlab.variables import (
     parse_metadata,
 )
 from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
-from sync_app.backends.permissions import Grant, Need, Permission
-from sync_app.backends.rest_backend import VariableBackend, refuse_unreadable
-from sync_app.backends.rest_client import NotFound, RestAnswer, RestClient
+from sync_app.backends.rest import NotFound, RestAnswer, RestClient, VariableBackend, refuse_unreadable
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,

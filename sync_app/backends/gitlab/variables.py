@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.types.registry import SecretType
 from sync_app.backends.observations import VERSION_SEPARATOR, Mark, SecretMetadata
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import RequestRefused

@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from audit_app.network.outbound import Reply
+from core.network.outbound import Reply
 from sync_app.backends.answers import PARSE_ERRORS, Proof, Request, VendorAnswer, unexpected_answer
 from sync_app.errors import (
     AnswerUnexpected,

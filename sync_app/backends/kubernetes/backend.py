@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.capabilities import Capabilities, FormField
+from sync_app.backends.capabilities import Capabilities, FormField, Grant, Need, Permission
 from sync_app.backends.kubernetes.answers import ANSWERS, NotFound
 from sync_app.backends.kubernetes.connection import KubernetesConnection, PageTooLarge
 from sync_app.backends.kubernetes.objects import (
@@ -36,11 +36,10 @@ from sync_app.backends.kubernetes.objects import (
     to_text,
 )
 from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
+from sync_app.backends.names import Prefix
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.observations import MARK_KEYS, VERSION_SEPARATOR, Mark, SecretMetadata, SecretValue
-from sync_app.backends.paths import Prefix
-from sync_app.backends.permissions import Grant, Need, Permission
-from sync_app.backends.rest_backend import RestBackend, refuse_unreadable
+from sync_app.backends.rest import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BadDestination,

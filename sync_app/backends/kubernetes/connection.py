@@ -8,8 +8,8 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from urllib3.exceptions import HTTPError
 
-from audit_app.network.outbound import exchange, pool
 from core.errors import AnswerTooLarge, EndpointRefused, OutboundError
+from core.network.outbound import exchange, pool
 from sync_app.backends.kubernetes.answers import translate
 from sync_app.errors import TargetUnreachable
 

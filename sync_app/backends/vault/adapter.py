@@ -1,19 +1,22 @@
-"""What hvac's client sends its requests through: a pool of guarded connections to one address.
+"""The pool of guarded connections to one address that hvac's client uses, and several requests by it.
 
-A push is as many requests as secrets, and a session of requests takes twice the CPU for each.
+A push is as many requests as secrets, and a session of requests takes twice the CPU for each. Requests that
+run at once stay within the bounds of the thread that makes them.
 """
 
 import base64
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from hvac.adapters import Adapter
 
-from audit_app.network.outbound import Ask, exchange, pool
+from core.network.outbound import Ask, exchange, pool
 
 # Those that act, those that confirm, and one that looks.
 _CONNECTIONS: Final = 20
@@ -108,3 +111,24 @@ def _position(index: str) -> int:
         return int(orjson.loads(base64.b64decode(index, validate=True))["value"])
     except (ValueError, KeyError, TypeError):
         return -1
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def read_in_parallel(
+    read: Callable[[Item], Answer], items: Iterable[Item], *, threads: int
+) -> Iterator[Answer]:
+    """Yield what `read` returns for each item, in their order, by so many threads.
+
+    Raises what `read` raises; what is not begun by then is left out.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="keeper-sync") as pool:
+        running = [pool.submit(copy_context().run, read, item) for item in items]
+        try:
+            for future in running:
+                yield future.result()
+        finally:
+            for future in running:
+                future.cancel()

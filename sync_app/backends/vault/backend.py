@@ -15,33 +15,33 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from sync_app.backends.answers import VendorAnswer
-from sync_app.backends.capabilities import Capabilities, FormField
-from sync_app.backends.numbered_versions import format_version, version_number
+from sync_app.backends.capabilities import Capabilities, FormField, Permission
+from sync_app.backends.names import Prefix
 from sync_app.backends.observations import (
     MARK_KEYS,
     Mark,
     SecretMetadata,
     SecretValue,
+    format_version,
     parse_mark,
     version_matches,
+    version_number,
 )
-from sync_app.backends.parallel import read_in_parallel
-from sync_app.backends.paths import Prefix
-from sync_app.backends.permissions import Permission
-from sync_app.backends.rest_backend import RestBackend
+from sync_app.backends.rest import RestBackend
 from sync_app.backends.vault import permissions as vault_permissions
-from sync_app.backends.vault.connection import VaultConnection
+from sync_app.backends.vault.adapter import read_in_parallel
+from sync_app.backends.vault.connection import ANSWERS, VaultConnection
 from sync_app.backends.vault.content import (
     Content,
     Objects,
     keep,
+    key_before,
+    parse_metadata,
     to_content,
     to_kept_content,
     to_text,
     values_equal,
 )
-from sync_app.backends.vault.errors import ANSWERS
-from sync_app.backends.vault.metadata import key_before, parse_metadata
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

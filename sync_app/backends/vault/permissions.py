@@ -6,7 +6,7 @@ See Vault's API, "/sys/capabilities-self".
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sync_app.backends.permissions import Grant, Need, Permission
+from sync_app.backends.capabilities import Grant, Need, Permission
 
 # A name that stands for all names below the prefix.
 SAMPLE: Final = "keeper-connection-test"

@@ -12,10 +12,15 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from sync_app.backends.numbered_versions import format_version, version_number
-from sync_app.backends.observations import SecretMetadata, parse_mark, version_matches
+from sync_app.backends.observations import (
+    SecretMetadata,
+    format_version,
+    parse_mark,
+    version_matches,
+    version_number,
+)
 from sync_app.backends.vault.connection import VaultConnection
-from sync_app.backends.vault.metadata import has_version_expiry
+from sync_app.backends.vault.content import has_version_expiry
 from sync_app.errors import (
     OVERWROTE,
     BackendError,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.interfaces.keyring import KeyringUnavailable
+from audit_app.interfaces import KeyringUnavailable
 from environments_app.errors import AccessError
 from environments_app.models import Role
 from secrets_app.errors import SecretError
@@ -21,7 +21,7 @@ from sync_app.rotation.execution.compromise_response import SecretReader, find_e
 from sync_app.rotation.execution.consumers import find_unacknowledged
 from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.requests import request_rotation
-from sync_app.rotation.policies.principals import policy_principal
+from sync_app.rotation.policies.credentials import policy_principal
 
 # Something waits: a grace, a window, a target, the next attempt.
 WAITING: Final = 3

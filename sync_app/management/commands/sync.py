@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.crypto.canonical_json import Json
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from environments_app.models import Environment, Role
@@ -25,8 +25,8 @@ from sync_app.runs import summaries
 from sync_app.runs.summaries import PlanReport, TargetReport
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.targets import default_targets
+from sync_app.targets.credentials import target_principal
 from sync_app.targets.default_targets import Attempt
-from sync_app.targets.principals import target_principal
 
 # Something waits for a person, or for `apply`.
 PENDING: Final = 3

@@ -7,14 +7,14 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from audit_app.db.batches import in_batches
 from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view
+from core.db.bulk import in_batches
 from environments_app.authorization.policy import Principal, allows, environments_for, require
 from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible
 from environments_app.models import Environment, ServiceToken, User
 from secrets_app.errors import SecretError
-from secrets_app.exposure.known_values import Known, known_to
+from secrets_app.exposure import Known, known_to
 from secrets_app.services import lifecycle
 from secrets_app.values.batch_results import NOT_ALLOWED, error_message
 from sync_app.errors import SyncError

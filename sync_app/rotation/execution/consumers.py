@@ -18,15 +18,14 @@ from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import load_principal
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.references import secrets_that_follow
 from secrets_app.queries.lookup import require_authentic, require_on
+from secrets_app.rows.references import secrets_that_follow
 from secrets_app.services.read import current_version_of, version_of
 from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import Direction, Ownership, Reason
 from sync_app.jobs.leases import database_now
 from sync_app.models import Acknowledgement, SyncEntry
-from sync_app.state.reference_graph import load_resolutions
-from sync_app.state.reference_resolver import ReferenceRights
+from sync_app.state.references import ReferenceRights, load_resolutions
 
 _LONGEST_LAG: Final = timedelta(minutes=5)
 # Who sees a rotation may not know the places to which another environment takes the value.

@@ -15,7 +15,7 @@ from sync_app.models import RotationPolicy
 from sync_app.rotation.execution.consumers import explain_lag, find_unacknowledged
 from sync_app.rotation.lookup import require_not_removed, require_policy_access
 from sync_app.rotation.policies.credentials import open_policy
-from sync_app.rotation.rules import window_of
+from sync_app.rotation.policies.rules import window_of
 from sync_app.rotators.base import LoginAnswer, Rotator
 
 

@@ -5,10 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal
 from secrets_app.services.read import current_version_of
 from sync_app.domain.rotation_state import Slot

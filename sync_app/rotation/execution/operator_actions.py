@@ -11,16 +11,16 @@ from typing import Final
 
 from django.db import IntegrityError
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from environments_app.approvals.gate import ApprovalGrant
-from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
-from secrets_app.secret_types.registry import SecretType, inspect
+from environments_app.authorization.rows import lock_authentic
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
+from secrets_app.types.registry import SecretType, inspect
 from sync_app.domain.rotation_state import (
     OperatorAction,
     Slot,

@@ -7,11 +7,11 @@ from django.db import IntegrityError, transaction
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.nudges import nudge
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
-from environments_app.authorization.locked_row import lock_authentic
+from core.workers import nudge
 from environments_app.authorization.policy import Principal
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Tampered
 from secrets_app.errors import RotationRefused
 from secrets_app.models import Secret

@@ -10,10 +10,10 @@ from django.db import IntegrityError, transaction
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.interfaces.keyring import KeyringUnavailable
-from audit_app.interfaces.nudges import nudge
+from audit_app.interfaces import KeyringUnavailable
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.workers import nudge
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
@@ -23,13 +23,12 @@ from sync_app.jobs.leases import database_now, reserve, retry_delay
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
-from sync_app.rotation import alerts
-from sync_app.rotation.execution.lease import RotationLease, claim
+from sync_app.rotation import status
 from sync_app.rotation.execution.requests import ROTATE
-from sync_app.rotation.execution.session import RotationSession
+from sync_app.rotation.execution.session import RotationLease, RotationSession, claim
 from sync_app.rotation.execution.steps import StepWait, run_steps
-from sync_app.rotation.policies.principals import load_rotation_principal
-from sync_app.rotation.rules import window_of
+from sync_app.rotation.policies.credentials import load_rotation_principal
+from sync_app.rotation.policies.rules import window_of
 
 # Attempts of one step before it stops: with the delays between them about 50 minutes.
 MAX_ATTEMPTS: Final = 12
@@ -58,7 +57,7 @@ def execute(rotation_id: int) -> Rotation | None:
         left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
         if not lost:
             count_rotation(left, was_served=was_served)
-        alerts.update_after_work(left)
+        status.update_after_work(left)
         if left.has_ended:
             start_waiting(left.policy_id)
         return left

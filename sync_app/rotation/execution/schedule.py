@@ -21,11 +21,11 @@ from sync_app.errors import SyncError
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
-from sync_app.rotation.execution.lease import claimable
 from sync_app.rotation.execution.requests import expedite, request_rotation
 from sync_app.rotation.execution.runner import start_waiting
-from sync_app.rotation.policies.principals import policy_principal
-from sync_app.rotation.rules import cadence_of, publish_due, window_of
+from sync_app.rotation.execution.session import claimable
+from sync_app.rotation.policies.credentials import policy_principal
+from sync_app.rotation.policies.rules import cadence_of, publish_due, window_of
 
 _AT_A_TIME: Final = 200
 _SCHEDULED: Final = Q(interval_seconds__gt=0) | ~Q(cron="")

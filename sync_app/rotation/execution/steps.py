@@ -14,15 +14,15 @@ from typing import Any, Final
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
+from core.canonical_json import Json
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
-from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
+from secrets_app.types.registry import SecretType, inspect
 from sync_app.domain.rotation_state import ENDED, Step
 from sync_app.errors import BackendError, CurrentVersionChanged, LeaseLost, LoginsDiffer
 from sync_app.jobs.leases import database_now, raise_if_shutdown_requested

@@ -4,9 +4,9 @@ Scheduled rotations need no approval: resuming the policy was approved, with its
 there starts suspended, and resuming it needs the approval.
 """
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
+from core.canonical_json import Json
 from environments_app.approvals.gate import (
     ApprovalGrant,
     Line,

@@ -1,23 +1,31 @@
-"""What a rotator needs, opened after the record of it: values, and the administrator's credential."""
+"""As whom and with what a rotator works: its principal, values, and the administrator's credential.
+
+Values and the credential are opened after the record of it. The principal is the requester with their
+present rights, or Keeper for the policy.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.actors import Actor
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.active_installation import is_active
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
-from environments_app.errors import InvalidField
+from core.canonical_json import Json
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import load_principal, system_principal
+from environments_app.errors import InvalidField, Tampered
+from environments_app.models import Role
 from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import SecretVersion
 from sync_app.errors import BadDestination, NotTheActiveInstallation
-from sync_app.models import RotationPolicy
+from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.lookup import report_tampering, require_authentic
 from sync_app.rotators.base import Rotator
 from sync_app.rotators.registry import ROTATORS
@@ -104,3 +112,33 @@ def build_rotator(rotator: str, *, settings: Mapping[str, str], credentials: Map
     for name in sorted(settings.keys() & sensitive):
         raise BadDestination("give this with the credentials, which are sealed", field=name)
     return kind(settings=settings, admin=credentials)
+
+
+def policy_principal(policy: RotationPolicy, *, role: Role = Role.EDITOR) -> Principal:
+    """Return Keeper itself, allowed to edit the policy's secret; the policy's own row is the grant.
+
+    Raises Tampered or TamperedSecret.
+    """
+    require_authentic(policy)
+    environment = policy.environment
+    grant = Grant(
+        environment_id=environment.pk,
+        environment_uuid=environment.uuid,
+        environment_name=environment.name,
+        role=role,
+        prefix=policy.secret.name,
+    )
+    return system_principal(grants=(grant,))
+
+
+def load_rotation_principal(rotation: Rotation) -> Principal:
+    """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
+    if not verified_rows([rotation]):
+        raise Tampered(
+            "The rotation was changed outside Keeper. It is inactive and ends only when its "
+            "policy is removed."
+        )
+    require_authentic(rotation.policy)
+    if rotation.actor.kind is not ActorKind.SYSTEM:
+        return load_principal(rotation.actor)
+    return policy_principal(rotation.policy)

@@ -8,21 +8,21 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
-from environments_app.authorization.locked_row import lock_authentic
+from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import InvalidField
 from secrets_app.errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_authentic as require_authentic_secret
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
-from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services.read import current_version_of, open_version, require_readable
+from secrets_app.types.registry import SecretType, inspect
 from sync_app.errors import (
     BackendError,
     LoginRefused,
@@ -40,9 +40,14 @@ from sync_app.rotation.lookup import (
 )
 from sync_app.rotation.policies.approval import begins_suspended, refuse_running, require_resume_approval
 from sync_app.rotation.policies.credentials import build_rotator, rotator_class, seal_credentials
-from sync_app.rotation.policies.login_conflicts import refuse_shared_logins
-from sync_app.rotation.policies.tampered import NOT_ENDED, end_tampered
-from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
+from sync_app.rotation.policies.guards import NOT_ENDED, end_tampered
+from sync_app.rotation.policies.rules import (
+    CHANGEABLE,
+    apply_rules,
+    first_due,
+    publish_due,
+    refuse_shared_logins,
+)
 from sync_app.rotators.base import LoginAnswer, Rotator
 
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"

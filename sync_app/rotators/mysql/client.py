@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn
 import pymysql
 from pymysql.connections import Connection
 
-from audit_app.network.outbound_limits import limited, opened
 from core.errors import OutboundError
+from core.network.limits import limited, opened
 from sync_app.errors import (
     AnswerUnexpected,
     BackendError,

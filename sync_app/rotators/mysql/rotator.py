@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from audit_app.network.outbound_limits import limited
+from core.network.limits import limited
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     BadDestination,
@@ -262,6 +262,6 @@ def _run(cursor: "Cursor", sql: str) -> str:
 
 
 def _hashes() -> Any:
-    from sync_app.rotators.mysql.password_hashes import HASHES
+    from sync_app.rotators.mysql.accounts import HASHES
 
     return HASHES

@@ -20,8 +20,8 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from audit_app.network.outbound_limits import Counted, current_limit, limited
 from core.errors import OutboundError
+from core.network.limits import Counted, current_limit, limited
 from sync_app.errors import (
     BackendError,
     CredentialsRejected,

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from audit_app.network.outbound_limits import limited
+from core.network.limits import limited
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     BadDestination,

@@ -11,7 +11,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from audit_app.network.outbound_aws import PermittedSession
+from core.network.aws import PermittedSession
 from sync_app.backends.aws import connection
 from sync_app.backends.observations import MARK_KEYS
 from sync_app.tests.adversary.seam import Asked, Interpose

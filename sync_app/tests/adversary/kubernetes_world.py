@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
-from audit_app.network import outbound
+from core.network import outbound
 from sync_app.backends.kubernetes import connection
 from sync_app.backends.kubernetes.objects import WRITE, object_name
 from sync_app.backends.observations import MARK_KEYS

@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from sync_app.applying import batch
-from sync_app.backends import parallel
+from sync_app.backends.vault import adapter
 from sync_app.jobs import worker_pool
 from sync_app.planning import discovery
 
@@ -66,7 +66,7 @@ class Inline:
 
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Keeper ask for one thing after the other, in this thread."""
-    for module in (worker_pool, parallel):
+    for module in (worker_pool, adapter):
         monkeypatch.setattr(module, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(worker_pool.RateLimiter, "wait", lambda _: None)
     # What is not shown is not there: no node lags.

@@ -18,7 +18,7 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 
-from audit_app.interfaces.keyring import forget_keyring
+from audit_app.interfaces import forget_keyring
 from audit_app.models import forget_deployment
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.keys.data_keys import forget_data_keys
@@ -38,7 +38,16 @@ ROUNDS = 4
 LONG_ROUNDS = 8
 # Neighbouring seeds play by rules that have little in common.
 STRIDE = 97
-KEEPER = ["core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+KEEPER = [
+    "core",
+    "audit_app",
+    "environments_app",
+    "secrets_app",
+    "sync_app",
+    "gateway_app",
+    "operations_app",
+    "keeper_project",
+]
 
 
 def choices(backend: str) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from environments_app.tests.cast import make_cast
 from sync_app.applying import item_actions
-from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import DeletionBudget, Item

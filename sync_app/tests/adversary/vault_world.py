@@ -10,9 +10,8 @@ from urllib.parse import quote, unquote
 import pytest
 import urllib3
 
-from audit_app.network.outbound import session
-from sync_app.backends.numbered_versions import format_version
-from sync_app.backends.observations import MARK_KEYS
+from core.network.outbound import session
+from sync_app.backends.observations import MARK_KEYS, format_version
 from sync_app.backends.vault.adapter import PooledAdapter, Reply
 from sync_app.tests.adversary.seam import Asked, Interpose
 from sync_app.tests.adversary.worlds import Act, AdversaryWorld, State

@@ -5,14 +5,14 @@ from uuid import uuid4
 
 from django.db.models import BigIntegerField
 
-from audit_app.db.prepared import Argument, PreparedQuery
+from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
+from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.planning import service as planning

@@ -6,7 +6,7 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
-from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.models import PlanItem
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage

@@ -11,9 +11,9 @@ import pytest
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many
-from sync_app.backends.aws.backend import AwsSecretsManager
+from secrets_app.types.registry import SecretType
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.models import Run
 from sync_app.runs import runner as runs_runner

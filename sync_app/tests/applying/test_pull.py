@@ -9,10 +9,10 @@ from environments_app.approvals.gate import system_clearance
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import current_version_of, reveal
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 from sync_app.applying import pull
 from sync_app.applying.preconditions import PlanOutdated
 from sync_app.models import PlanItem, Target

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from sync_app.backends.aws.backend import PENDING, AwsSecretsManager
+from sync_app.backends.aws.secrets_manager import PENDING, AwsSecretsManager
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import Mark
 from sync_app.domain.reconciliation import Presence

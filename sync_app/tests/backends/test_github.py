@@ -14,11 +14,11 @@ from django.urls import reverse
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
 from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import Grant
 from sync_app.backends.github import backend as github_backend
 from sync_app.backends.github.backend import GitHubActions
-from sync_app.backends.github.items import Window
+from sync_app.backends.github.place import Window
 from sync_app.backends.observations import Mark, SecretMetadata
-from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
@@ -40,7 +40,7 @@ from sync_app.models.plan import PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
 from sync_app.runs import runner
-from sync_app.targets.systems.destinations import require_same_system
+from sync_app.targets.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage, target_in
 from sync_app.tests.variable_worlds import GitHubWorld
 from tests.rest_strict.application import Refused

@@ -10,13 +10,13 @@ from django.test import Client
 from django.urls import reverse
 
 from environments_app.tests.cast import Cast
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.backends.base import Backend
-from sync_app.backends.github import variables as github_variables_backend
-from sync_app.backends.github.variables import GitHubVariables
+from sync_app.backends.capabilities import Grant
+from sync_app.backends.github import backend as github_variables_backend
+from sync_app.backends.github.backend import GitHubVariables
 from sync_app.backends.observations import Mark
-from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

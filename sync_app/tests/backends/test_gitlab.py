@@ -7,13 +7,13 @@ from uuid import UUID
 import pytest
 
 from environments_app.tests.cast import Cast
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import Grant
 from sync_app.backends.gitlab import backend as gitlab_backend
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.backends.observations import Mark
-from sync_app.backends.permissions import Grant
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
@@ -30,8 +30,8 @@ from sync_app.errors import (
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
-from sync_app.targets.systems import connection_test
-from sync_app.targets.systems.destinations import require_same_system
+from sync_app.targets import connection_check
+from sync_app.targets.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.variable_worlds import GitLabWorld, variable
 from tests.rest_strict.gitlab import GROUP
@@ -214,14 +214,14 @@ def test_a_gitlab_without_descriptions_is_told_at_the_test_and_in_the_plan(
     if beside:
         gitlab.write(f"{gitlab.prefix}/theirs", "x")
     stage.keep("a", "first")
-    report = connection_test.test(actor=stage.alice, target=stage.fresh())
+    report = connection_check.test(actor=stage.alice, target=stage.fresh())
     assert not report.ok
     assert "before 16.2" in report.problem
     reasons = dict(PlanItem.objects.filter(plan=stage.plan(), act="refused").values_list("name", "reason"))
     assert "before 16.2" in reasons["a"]
     assert "A" not in {key for key, _ in gitlab.owner.variables}
     gitlab.gitlab.version = "16.2.0"
-    assert connection_test.test(actor=stage.alice, target=stage.fresh()).ok
+    assert connection_check.test(actor=stage.alice, target=stage.fresh()).ok
     assert stage.sync().counts["create"] == 1
 
 

@@ -8,15 +8,15 @@ from uuid import UUID
 import pytest
 
 from environments_app.tests.cast import Cast
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.backends.base import Backend
+from sync_app.backends.capabilities import Grant
 from sync_app.backends.kubernetes import backend as kubernetes_backend
 from sync_app.backends.kubernetes import connection
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.kubernetes.objects import resource_version
 from sync_app.backends.observations import Mark
-from sync_app.backends.permissions import Grant
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     AnswerUnexpected,
@@ -36,7 +36,7 @@ from sync_app.errors import (
 )
 from sync_app.models import PlanItem, Run
 from sync_app.models.plan import PlanKind
-from sync_app.targets.systems.destinations import require_same_system
+from sync_app.targets.destinations import require_same_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import KubernetesWorld
 from tests.kubernetes_strict.server import TOKEN as BEARER

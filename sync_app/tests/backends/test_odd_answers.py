@@ -12,10 +12,10 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from audit_app.network.outbound import Reply
-from audit_app.network.outbound_aws import PermittedSession
-from sync_app.backends.aws.backend import AwsSecretsManager
+from core.network.aws import PermittedSession
+from core.network.outbound import Reply
 from sync_app.backends.aws.parameter_store import AwsParameterStore
+from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.vault import adapter

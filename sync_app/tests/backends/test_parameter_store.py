@@ -12,9 +12,8 @@ from botocore.retries.standard import ExponentialBackoff
 from environments_app.tests.cast import Cast
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.base import Backend
-from sync_app.backends.numbered_versions import version_number
-from sync_app.backends.observations import Mark
-from sync_app.backends.permissions import Grant
+from sync_app.backends.capabilities import Grant
+from sync_app.backends.observations import Mark, version_number
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

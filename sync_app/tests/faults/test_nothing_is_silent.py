@@ -15,7 +15,7 @@ import pytest
 from celery import current_app
 from pytest_django import Settings
 
-from audit_app.network.outbound import Reply
+from core.network.outbound import Reply
 from environments_app.tests.cast import Cast
 from sync_app.applying import batch
 from sync_app.applying import service as applying

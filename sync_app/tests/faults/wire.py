@@ -15,10 +15,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from urllib3.exceptions import ProtocolError
 
-from audit_app.network import outbound
-from audit_app.network.outbound import Reply
-from audit_app.network.outbound_aws import PermittedSession
-from sync_app.backends import rest_client
+from core.network import outbound
+from core.network.aws import PermittedSession
+from core.network.outbound import Reply
+from sync_app.backends import rest
 from sync_app.backends.answers import Request
 from sync_app.backends.kubernetes import connection as kubernetes_connection
 
@@ -103,7 +103,7 @@ class Wire:
                 raise ConnectionClosedError(endpoint_url=asked.url) from None
             return AWSResponse(asked.url, answer.status, answer.headers, _Raw(answer.body))  # type: ignore[arg-type]  # a raw answer of our own
 
-        monkeypatch.setattr(rest_client, "exchange", exchange)
+        monkeypatch.setattr(rest, "exchange", exchange)
         monkeypatch.setattr(kubernetes_connection, "exchange", exchange)
         monkeypatch.setattr(PermittedSession, "send", request)
         monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)

@@ -8,7 +8,7 @@ import pytest
 
 from audit_app.models import deployment_uuid
 from environments_app.tests.cast import Cast
-from secrets_app.envelope.format import OVERHEAD_BYTES
+from secrets_app.envelope import OVERHEAD_BYTES
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.domain.reconciliation import Presence
 from sync_app.models import SyncEntry, Target

@@ -7,8 +7,8 @@ from django.db.models import F
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import read, write
+from secrets_app.types.registry import SecretType
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.requests import request_rotation

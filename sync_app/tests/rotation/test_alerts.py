@@ -12,11 +12,10 @@ from environments_app.tests.cast import Cast
 from secrets_app.services import lifecycle
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import alerts
-from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, alert_overdue
+from sync_app.rotation import status
 from sync_app.rotation.execution.operator_actions import retry
 from sync_app.rotation.policies import service as policies
-from sync_app.rotation.status import LATE
+from sync_app.rotation.status import LATE, OVERDUE, STOPPED, WAITS, alert_overdue
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
@@ -89,7 +88,7 @@ def test_what_stopped_is_over_although_its_worker_died_before_it_could_say_so(
     alert_overdue()
     assert Alert.objects.get(open=True).kind == STOPPED
     mariadb.grant_to_b_too()
-    monkeypatch.setattr(alerts, "update_after_work", lambda _rotation: None)
+    monkeypatch.setattr(status, "update_after_work", lambda _rotation: None)
     assert worked(rotation).step == Step.DONE
     assert Alert.objects.filter(open=True).exists()
     alert_overdue()
@@ -103,14 +102,14 @@ def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
     mariadb.grant_to_a_alone()
     policy = made_policy(cast, mariadb, secret=secret, grace_seconds=0)
     with monkeypatch.context() as dying:
-        dying.setattr(alerts, "update_after_work", lambda _rotation: None)
+        dying.setattr(status, "update_after_work", lambda _rotation: None)
         rotation = worked(asked(cast, policy))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
     alert_overdue()
     alert = Alert.objects.get(open=True)
     assert (alert.kind, "is not what the current login is" in alert.lines[0]) == (STOPPED, True)
     # The worker's own word is no news then.
-    alerts.update_after_work(rotation)
+    status.update_after_work(rotation)
     alert_overdue()
     assert AuditEvent.objects.filter(action="rotation.alert").count() == 1
 
@@ -127,8 +126,8 @@ def test_what_stopped_is_over_once_its_value_is_served_however_long_the_grace(
     alert_overdue()
     assert (rotation.step, Alert.objects.filter(open=True).exists()) == (Step.GRACE, False)
     # One that fails in its grace stays told of as long as it does.
-    Rotation.objects.update(attempts=alerts._ATTEMPTS, problem="the keyring is not available")
-    alerts.update_after_work(again(rotation))
+    Rotation.objects.update(attempts=status._ATTEMPTS, problem="the keyring is not available")
+    status.update_after_work(again(rotation))
     alert_overdue()
     assert Alert.objects.get(open=True).kind == STOPPED
 

@@ -12,8 +12,8 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
+from secrets_app.types.registry import SecretType
 from sync_app.domain.reconciliation import Deletion
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, Run, SyncEntry, Target

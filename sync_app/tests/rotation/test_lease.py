@@ -10,7 +10,7 @@ from sync_app.domain.rotation_state import Step
 from sync_app.errors import LeaseLost
 from sync_app.jobs.leases import LEASE, database_now
 from sync_app.models import Rotation
-from sync_app.rotation.execution.lease import FENCE_SECONDS, RotationLease, claim
+from sync_app.rotation.execution.session import FENCE_SECONDS, RotationLease, claim
 from sync_app.tests.rotation.making import asked, made_policy, stages, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, GeneratedWorld
 

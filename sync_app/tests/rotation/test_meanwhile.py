@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from environments_app.authorization.locked_row import lock_authentic
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.errors import ManagedValue, StaleVersion
@@ -26,12 +26,12 @@ from sync_app.errors import (
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import logins, operator_actions, requests, schedule, steps
-from sync_app.rotation.execution.lease import RotationLease, claim
+from sync_app.rotation.execution.session import RotationLease, claim
+from sync_app.rotation.policies import guards
 from sync_app.rotation.policies import service as policies
-from sync_app.rotation.policies import write_guard
 from sync_app.rotation.policies.credentials import open_policy, seal_credentials
 from sync_app.rotators.base import LoginAnswer, LoginProbe
-from sync_app.rotators.generated import GeneratedValue
+from sync_app.rotators.generated.rotator import GeneratedValue
 from sync_app.tests.rotation.making import (
     again,
     asked,
@@ -346,11 +346,11 @@ def test_a_value_is_not_written_under_a_policy_that_changed_meanwhile(cast: Cast
     policy = made_policy(cast, GeneratedWorld(), secret=secret)
     answers(LoginAnswer.ACCEPTED)
     alice = cast.principal(cast.alice)
-    confirm = write_guard.guard_write(actor=alice, secret=stored(secret), value="by hand")
+    confirm = guards.guard_write(actor=alice, secret=stored(secret), value="by hand")
     policies.change(actor=alice, policy=policy, grace_seconds=7)
     with pytest.raises(StaleVersion), transaction.atomic():
         confirm()
-    second = write_guard.guard_write(actor=alice, secret=stored(secret), value="by hand")
+    second = guards.guard_write(actor=alice, secret=stored(secret), value="by hand")
     with transaction.atomic():
         second()
 
@@ -359,9 +359,7 @@ def test_a_value_is_not_written_beside_a_rotation_that_began_meanwhile(cast: Cas
     secret = made_secret(cast, GeneratedWorld())
     policy = made_policy(cast, GeneratedWorld(), secret=secret)
     answers(LoginAnswer.ACCEPTED)
-    confirm = write_guard.guard_write(
-        actor=cast.principal(cast.alice), secret=stored(secret), value="by hand"
-    )
+    confirm = guards.guard_write(actor=cast.principal(cast.alice), secret=stored(secret), value="by hand")
     asked(cast, policy)
     with pytest.raises(ManagedValue, match="has not ended"), transaction.atomic():
         confirm()

@@ -13,8 +13,8 @@ from sync_app.domain.rotation_state import Step
 from sync_app.errors import BadDestination, TargetUnreachable
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation
-from sync_app.rotation.execution import lease as execution_lease
 from sync_app.rotation.execution import runner
+from sync_app.rotation.execution import session as execution_lease
 from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotation.processes.lines import Line

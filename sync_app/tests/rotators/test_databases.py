@@ -20,7 +20,7 @@ from sync_app.errors import (
     UnsupportedAuthPlugin,
 )
 from sync_app.rotators.base import LoginAnswer, PendingCredential
-from sync_app.rotators.mysql.password_hashes import hash_ed25519, hash_native
+from sync_app.rotators.mysql.accounts import hash_ed25519, hash_native
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
 
 # Of a turn that is waited out: longer than a busy machine takes to begin it.

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sync_app.rotators.mysql.password_hashes import (
+from sync_app.rotators.mysql.accounts import (
     HASHES,
     hash_caching_sha2,
     hash_ed25519,

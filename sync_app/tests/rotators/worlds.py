@@ -15,9 +15,9 @@ import pymysql
 from botocore.exceptions import ClientError
 from psycopg import sql
 
-from sync_app.rotators.aws_iam import AwsIam
+from sync_app.rotators.aws_iam.rotator import AwsIam
 from sync_app.rotators.base import Fence, Rotator
-from sync_app.rotators.generated import GeneratedValue
+from sync_app.rotators.generated.rotator import GeneratedValue
 from sync_app.rotators.mysql.rotator import MySql
 from sync_app.rotators.postgresql.rotator import PostgreSql
 from tests.aws_strict.faults import Plan

@@ -19,7 +19,7 @@ from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.models.run import RunState
 from sync_app.runs import runner
-from sync_app.targets.systems import connection_test
+from sync_app.targets import connection_check
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Fault
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 Bearer = Callable[..., Client]
 
 
-def draft(cast: Cast, world: World, **changes: Any) -> connection_test.Report:
+def draft(cast: Cast, world: World, **changes: Any) -> connection_check.Report:
     given: dict[str, Any] = {
         "actor": cast.principal(cast.alice),
         "environment": cast.development,
@@ -38,13 +38,13 @@ def draft(cast: Cast, world: World, **changes: Any) -> connection_test.Report:
         "direction": "push",
         "deletion": "never",
     } | changes
-    return connection_test.test_draft(**given)
+    return connection_check.test_draft(**given)
 
 
 @pytest.mark.every_database
 def test_a_target_that_may_do_all_is_well(cast: Cast, world: World) -> None:
     target = made(cast, world, deletion="recoverable")
-    report = connection_test.test(actor=cast.principal(cast.alice), target=target)
+    report = connection_check.test(actor=cast.principal(cast.alice), target=target)
     assert report.ok
     assert report.problem == ""
     assert (report.system, report.place) == (target.system, world.prefix)
@@ -169,7 +169,7 @@ def test_a_target_behind_which_another_system_stands_is_told(
     take_away(Target.objects.filter(pk=target.pk))
     target.pk, target.system = None, "vault/another/secret"
     target.save(force_insert=True)
-    report = connection_test.test(actor=cast.principal(cast.alice), target=target)
+    report = connection_check.test(actor=cast.principal(cast.alice), target=target)
     assert "made for vault/another/secret" in report.problem
 
 
@@ -185,7 +185,7 @@ def test_only_managers_test(cast: Cast, vault: VaultWorld, who: str) -> None:
     with pytest.raises(Forbidden):
         draft(cast, vault, actor=actor)
     with pytest.raises(Forbidden):
-        connection_test.test(actor=actor, target=target)
+        connection_check.test(actor=actor, target=target)
 
 
 def test_the_body_that_creates_a_target_tests_it_first(cast: Cast, vault: VaultWorld, bearer: Bearer) -> None:

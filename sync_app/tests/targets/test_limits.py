@@ -5,7 +5,7 @@ import pytest
 from environments_app.errors import InvalidField
 from sync_app.domain.cadence import MAX_SECONDS
 from sync_app.models import RotationPolicy, Target
-from sync_app.rotation import rules as rotation_rules
+from sync_app.rotation.policies import rules as rotation_rules
 from sync_app.targets import rules as target_rules
 
 

@@ -10,14 +10,14 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast
-from secrets_app.key_migration import verify as key_migration_verify
 from secrets_app.key_operations import reencrypt
 from secrets_app.key_operations import report as key_operations_report
+from secrets_app.key_operations.migration import service as key_migration_verify
 from secrets_app.key_operations.rotation import Rotation, rotations
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import EnvironmentSnapshot, PendingValue, SecretVersion, Webhook
-from secrets_app.webhooks.service import add_webhook
+from secrets_app.webhooks import add_webhook
 from sync_app.models import KeptCopy, RotationPolicy, Target
 from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend

@@ -29,11 +29,10 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 from sync_app.models import Target
-from sync_app.targets import credentials
+from sync_app.targets import credentials, destinations
 from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target, visible_targets
-from sync_app.targets.systems import destinations
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Fault

@@ -14,7 +14,7 @@ from secrets_app.tests.kept import keep
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Reason
 from sync_app.tests.shown import make_entry, make_target
-from sync_app.views.panels.delivery import TargetPanel
+from sync_app.views.panels import TargetPanel
 
 pytestmark = pytest.mark.every_database
 

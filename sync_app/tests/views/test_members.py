@@ -9,8 +9,8 @@ from django.test import Client
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import PlanItem, SyncEntry
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target

@@ -22,7 +22,7 @@ from sync_app.planning.field_diff import can_show_members
 from sync_app.planning.staged_choices import RESOLVABLE, can_keep_local, can_take_remote
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import waits_for_adoption
-from sync_app.views.presenters.page_helpers import sentence
+from sync_app.views.base import sentence
 
 # The number of lines of each act on a plan's first page; the rest is one click away.
 LINES_OF_AN_ACT: Final = 50

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app import operator_jobs
 from environments_app.models import (
     Environment,
     GroupMember,
@@ -22,10 +23,9 @@ from environments_app.models import (
     Session,
     User,
 )
-from environments_app.operator_jobs import audit_log
 from environments_app.tests.cast import PASSWORD, Cast
-from keeper_project.backup import requests as backup_requests
-from secrets_app.key_migration import jobs as key_jobs
+from operations_app.backup import requests as backup_requests
+from secrets_app.key_operations import jobs as key_jobs
 from secrets_app.models import DataKey, KeyJobKind, Secret
 from secrets_app.services import read
 from secrets_app.tests.keys.conftest import REGION, forget_process, kms_client
@@ -375,7 +375,7 @@ def test_the_audit_log_is_proven(enter: Enter, cast: Cast, secret: Make) -> None
     def verify() -> None:
         operator.follow("#user-tools a[href='/admin/audit/']")
         operator.follow("#verification button[value=verify_new]")
-        audit_log.run()
+        operator_jobs.run()
 
     verify()
     expect(operator.page.locator("#state-title")).to_have_text("Done")

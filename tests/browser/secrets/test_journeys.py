@@ -11,8 +11,8 @@ from playwright.sync_api import FilePayload, Page, expect
 from environments_app.tests.cast import Cast
 from secrets_app.importing import service as importing
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from tests.browser import keys
 from tests.browser.accessibility import Inspection
 from tests.browser.effort import Effort

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]

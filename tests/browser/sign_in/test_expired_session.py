@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_otp.oath import hotp
 from playwright.sync_api import Page, expect
 
-from environments_app.authentication import mfa
+from environments_app.authentication import second_factor
 from environments_app.models import Session, User
 from environments_app.tests.cast import PASSWORD, Cast
 from secrets_app.models import Secret
@@ -308,9 +308,9 @@ def test_a_page_that_outlives_its_session_says_so(visitor: Visitor, cast: Cast) 
 def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret()
     actor = cast.principal(cast.alice)
-    seed = mfa.begin(actor=actor, user=cast.alice).secret
+    seed = second_factor.begin(actor=actor, user=cast.alice).secret
     now = hotp(b32decode(seed), int(time.time()) // 30)
-    recovery = mfa.enrol(actor=actor, user=cast.alice, code=f"{now:06d}")
+    recovery = second_factor.enrol(actor=actor, user=cast.alice, code=f"{now:06d}")
     page = visitor.open(f"/secrets/{stored.pk}/edit", user=User.objects.get(pk=cast.alice.pk))
     page.locator("#id_value").fill("typed-with-care")
     end_session(cast.alice)

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from environments_app.models import ServiceToken
-from keeper_project.runtime.bootstrap import initialise
+from keeper_project.runtime.database_setup import initialise
 from secrets_app.models import Secret
 from sync_app.models import Target
 from tests.browser.effort import Effort

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target

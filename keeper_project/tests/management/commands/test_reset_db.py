@@ -15,8 +15,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from keeper_project.management import confirmation
 from keeper_project.management.commands import reset_db
+from operations_app.management import confirmation
 from tests.processes import begin_on, copy_schema
 
 ROOT = Path(__file__).resolve().parents[4]

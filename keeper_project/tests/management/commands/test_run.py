@@ -14,9 +14,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
+from gateway_app.engine import client
 from keeper_project.celery import app
 from keeper_project.management.commands import run as command
-from secrets_app.read_engine import engine
 from tests.processes import ROOT
 from tests.served import START_SECONDS, environment, issue_token, keeper
 
@@ -115,7 +115,7 @@ SERVING = ["read engine", "web server"]
 
 def test_it_starts_no_worker_where_there_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     doors: list[Any] = []
-    monkeypatch.setattr(engine, "_doors", doors)
+    monkeypatch.setattr(client, "_doors", doors)
     options = {"workers": 1, "no_worker": True}
     assert [child.name for child in command._children("127.0.0.1", 1, options)] == SERVING
     options["no_worker"] = False

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from botocore.exceptions import NoRegionError
 from django.conf import settings
 
-from audit_app.network.outbound import permitted_addresses
 from core.errors import OutboundError
+from core.network.outbound import permitted_addresses
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.keys.providers.aws_kms.errors import (
     describe_wrong_key,
@@ -57,7 +57,7 @@ class KmsProvider(KeyProvider):
     What an alias leads to is remembered for KMS_DEK_CACHE_TTL seconds; stored data keys name the
     ARN, so that pointing an alias at another key has an effect on new ones alone.
 
-    Requests are not held to the endpoint rule of `audit_app.network.outbound`, which is for addresses that
+    Requests are not held to the endpoint rule of `core.network.outbound`, which is for addresses that
     people enter: this one comes from the environment variables alone, a VPC endpoint is private by
     its nature, and proxies are common. But without TLS, which would show data keys, it applies.
     """
@@ -78,7 +78,7 @@ class KmsProvider(KeyProvider):
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        from audit_app.network.outbound_aws import limit  # noqa: PLC0415 - only where KMS is used
+        from core.network.aws import limit  # noqa: PLC0415 - only where KMS is used
 
         timeout = settings.KMS_TIMEOUT_SECONDS
         # Requests are repeated by `Requests`, which knows of all that are under way.

@@ -15,8 +15,8 @@ from secrets_app.importing.formats.registry import (
     format_of,
     parse,
 )
-from secrets_app.secret_types.registry import SecretType
-from secrets_app.services.exporting.formats import CsvExport, DotenvExport, JsonExport, YamlExport
+from secrets_app.services.exporting import CsvExport, DotenvExport, JsonExport, YamlExport
+from secrets_app.types.registry import SecretType
 
 CANARY = "canary-9c1e-value"
 names = st.from_regex(r"[A-Za-z_=+@-][A-Za-z0-9_.=+@-]{0,8}(/[A-Za-z0-9_]{1,4})?", fullmatch=True)

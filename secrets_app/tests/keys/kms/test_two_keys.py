@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces import Purpose, keyring
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
@@ -22,11 +22,11 @@ from secrets_app.keys.data_keys import active_key, plain_key, replace_key
 from secrets_app.keys.providers.registry import provider
 from secrets_app.keys.wrapping import wrap_new
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create
 from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import forget_process
+from secrets_app.types.registry import SecretType
 from tests.aws_strict.faults import Plan
 
 Sql = Callable[..., None]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from secrets_app.services.exporting import dotenv_file
-from secrets_app.services.exporting.dotenv_file import HEADER, DotenvReader, misread
+from secrets_app.services import exporting
+from secrets_app.services.exporting import HEADER, DotenvReader, misread
 from secrets_app.tests.dotenv_readers import (
     AWKWARD,
     Read,
@@ -54,7 +54,7 @@ def readers() -> Iterator[Readers]:
 
 def stored(values: dict[str, str], directory: Path) -> Path:
     file = directory / "export.env"
-    file.write_bytes(dotenv_file.dotenv_bytes(values))
+    file.write_bytes(exporting.dotenv_bytes(values))
     return file
 
 
@@ -157,10 +157,8 @@ def test_an_export_without_a_misread_value_has_neither(cast: Cast, bearer: Calla
 def test_the_header_stays_small_and_the_comments_name_all() -> None:
     values = {f"NAME_{number:04}": "two words" for number in range(1000)}
     found = misread(values)
-    assert dotenv_file.header(found).endswith(";more=990")
-    assert len(dotenv_file.header(found)) < 200
-    comments = [
-        line for line in dotenv_file.dotenv_bytes(values).decode().splitlines() if line.startswith("#")
-    ]
+    assert exporting.header(found).endswith(";more=990")
+    assert len(exporting.header(found)) < 200
+    comments = [line for line in exporting.dotenv_bytes(values).decode().splitlines() if line.startswith("#")]
     assert all(name in "".join(comments) for name in values)
     assert max(map(len, comments)) < 1000

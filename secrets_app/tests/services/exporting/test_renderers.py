@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from secrets_app.services.exporting.formats import DotenvExport, JsonExport, YamlExport
+from secrets_app.services.exporting import DotenvExport, JsonExport, YamlExport
 
 HOSTILE = "it's `touch pwned` $(touch pwned) ${HOME} \\n \\\\ \" ! # = ; & |"
 values = st.lists(

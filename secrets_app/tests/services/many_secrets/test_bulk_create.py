@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.check_registry import run_checks
@@ -12,16 +11,17 @@ from audit_app.models import AuditEvent
 from audit_app.recording import event_store
 from audit_app.tests.trail import take_away
 from audit_app.verification.stream_verifier import verify
+from core.canonical_json import parsed_details
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.errors import NameTaken, StaleVersion, TooManyItems
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, lifecycle, read
 from secrets_app.services.bulk_create import InvalidItems, NewSecret
 from secrets_app.tests.kept import VALUE, keep
+from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 pytestmark = pytest.mark.every_database

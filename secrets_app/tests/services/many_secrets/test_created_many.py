@@ -18,20 +18,18 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent, Checkpoint, ReadManifest, ReadManifestItem
 from audit_app.queries import search
-from audit_app.retention.bundle_reader import require_whole
-from audit_app.retention.bundle_writer import bundle_until
+from audit_app.retention.bundles import bundle_until, require_whole
 from audit_app.verification.stream_verifier import verify
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from secrets_app.exposure.known_values import known_to
-from secrets_app.exposure.readers import seen_by
+from secrets_app.exposure import known_to, seen_by
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.bulk_insert import CreatedSecret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows.bulk_insert import CreatedSecret
 from secrets_app.services import bulk_create, lifecycle, read, write
 from secrets_app.services.bulk_create import NewSecret
 from secrets_app.tests.kept import keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 

@@ -14,7 +14,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import VALUE, change, keep
-from secrets_app.views.many_secrets import bulk as bulk_views
+from secrets_app.views import bulk as bulk_views
 
 pytestmark = pytest.mark.every_database
 

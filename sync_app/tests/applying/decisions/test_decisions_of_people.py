@@ -8,7 +8,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.numbered_versions import version_number
+from sync_app.backends.observations import version_number
 from sync_app.jobs.leases import database_now
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import PlanKind

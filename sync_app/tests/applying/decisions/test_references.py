@@ -12,9 +12,9 @@ from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidInput, InvalidValue
 from secrets_app.models import Reference, Secret, SecretVersion
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
+from secrets_app.types.registry import SecretType
 from sync_app.models import ReferenceConsent
 from sync_app.runs import schedule
 from sync_app.targets import consents

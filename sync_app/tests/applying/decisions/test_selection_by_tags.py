@@ -11,16 +11,16 @@ from django.urls import reverse
 from environments_app.errors import InvalidField
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.models.tags import tags_text
 from secrets_app.services import write
-from secrets_app.tags_field import tags_text
+from secrets_app.types.registry import SecretType
 from sync_app.domain.reconciliation import Direction
 from sync_app.models import Plan, PlanItem, Target
 from sync_app.models.plan import PlanKind
 from sync_app.planning.draft_items import AdoptMode
-from sync_app.state.tag_selection import LEFT_OUT, SELECTED, UNPROVED
+from sync_app.state.local_state import LEFT_OUT, SELECTED, UNPROVED
 from sync_app.targets import service as targets
-from sync_app.targets.overview import overview_rows
+from sync_app.targets.lookup import overview_rows
 from sync_app.tests.applying.stage import Stage, target_in
 from sync_app.tests.worlds import KubernetesWorld
 

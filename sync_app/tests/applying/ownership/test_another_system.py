@@ -26,7 +26,7 @@ from sync_app.models import Plan, Run
 from sync_app.planning.service import request_confirmation
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
-from sync_app.targets.systems.rebuilt_systems import identify_answering_system
+from sync_app.targets.connection_check import identify_answering_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld, client
 from tests.servers.tcp_switch import TcpSwitch, tcp_switch

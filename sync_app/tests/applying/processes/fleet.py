@@ -24,13 +24,13 @@ from botocore.httpsession import URLLib3Session  # noqa: E402 - models are loade
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 
-from audit_app.interfaces.keyring import keyring  # noqa: E402
+from audit_app.interfaces import keyring  # noqa: E402
 from audit_app.verification.stream_verifier import verify  # noqa: E402
 from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
 from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app.secret_types.registry import SecretType  # noqa: E402
 from secrets_app.services import write  # noqa: E402
+from secrets_app.types.registry import SecretType  # noqa: E402
 from sync_app import tasks  # noqa: E402
 from sync_app.backends.vault.adapter import PooledAdapter  # noqa: E402
 from sync_app.jobs import leases  # noqa: E402

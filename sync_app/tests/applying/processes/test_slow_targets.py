@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pytest_django import Settings
 
-from audit_app.interfaces import worker_slots
+from core import workers
 from sync_app import tasks
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import TargetUnreachable
@@ -29,9 +29,9 @@ def run(stage: Stage) -> Run:
 
 @pytest.fixture
 def ten_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_slots, "_folder", None)
-    monkeypatch.setattr(worker_slots, "_concurrency", 0)
-    worker_slots._lay_out(instance=SimpleNamespace(concurrency=10))
+    monkeypatch.setattr(workers, "_folder", None)
+    monkeypatch.setattr(workers, "_concurrency", 0)
+    workers._lay_out(instance=SimpleNamespace(concurrency=10))
 
 
 def test_no_thread_claims_a_run_that_another_of_its_process_still_has(
@@ -101,8 +101,8 @@ def test_targets_take_half_of_the_long_slots_and_those_that_fail_a_quarter(
     carried_out: list[int] = []
     monkeypatch.setattr(runs_runner, "execute", carried_out.append)
     with (
-        worker_slots.slot("sync", share=1 / 2) as one,
-        worker_slots.part("sync-failing", share=1 / 4) as failing,
+        workers.slot("sync", share=1 / 2) as one,
+        workers.part("sync-failing", share=1 / 4) as failing,
     ):
         assert (one, failing) == (True, True)
         stage.rules(failures=1)
@@ -111,7 +111,7 @@ def test_targets_take_half_of_the_long_slots_and_those_that_fail_a_quarter(
         stage.rules(failures=0)
         tasks.execute_run(run.pk)
         assert carried_out == [run.pk]
-        with worker_slots.slot("sync", share=1 / 2) as two:
+        with workers.slot("sync", share=1 / 2) as two:
             assert two
             tasks.execute_run(run.pk)
     assert carried_out == [run.pk]
@@ -123,9 +123,9 @@ def test_targets_take_half_of_the_long_slots_and_those_that_fail_a_quarter(
 def test_rotations_have_a_slot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     carried_on: list[int] = []
     monkeypatch.setattr(execution_runner, "execute", carried_on.append)
-    with worker_slots.slot("sync", share=1 / 2), worker_slots.slot("sync", share=1 / 2):
+    with workers.slot("sync", share=1 / 2), workers.slot("sync", share=1 / 2):
         tasks.execute_rotation(7)
-        with worker_slots.slot("rotation", share=1 / 4):
+        with workers.slot("rotation", share=1 / 4):
             tasks.execute_rotation(8)
     assert carried_on == [7]
 
@@ -134,11 +134,11 @@ def test_rotations_have_a_slot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
 def test_all_that_waits_together_takes_half_of_a_worker() -> None:
     kinds = ["sync", "sync", "rotation", "event-sinks", "mail", "systems", "backup"]
     with ExitStack() as held:
-        took = [held.enter_context(worker_slots.slot(kind, share=1 / 2)) for kind in kinds]
+        took = [held.enter_context(workers.slot(kind, share=1 / 2)) for kind in kinds]
         assert took == [True] * 5 + [False] * 2
         # What Keeper stands on does not wait for them, nor for one another.
         own = ["checkpoint", "keys", "key-states", "notifications"]
-        assert all(held.enter_context(worker_slots.part(kind)) for kind in own)
-        assert not held.enter_context(worker_slots.part("checkpoint"))
-    with worker_slots.slot("mail") as is_free:
+        assert all(held.enter_context(workers.part(kind)) for kind in own)
+        assert not held.enter_context(workers.part("checkpoint"))
+    with workers.slot("mail") as is_free:
         assert is_free

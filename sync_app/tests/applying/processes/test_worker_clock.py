@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from sync_app.backends.aws.errors import translate_error
-from sync_app.backends.vault import connection, metadata
+from sync_app.backends.vault import connection, content
 from sync_app.errors import CredentialsRejected, TargetUnreachable
 from sync_app.jobs.leases import LEASE, LONGEST_WAIT, claim, database_now
 from sync_app.models import PlanItem, Run, SyncEntry, Target
@@ -39,7 +39,7 @@ def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ti
             return datetime.now(tz) + off
 
     monkeypatch.setattr(timezone, "now", lambda: right_now() + off)
-    for module in (metadata, connection):
+    for module in (content, connection):
         monkeypatch.setattr(module, "datetime", Clock, raising=False)
     return off
 

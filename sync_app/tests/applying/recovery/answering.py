@@ -9,9 +9,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from urllib3.exceptions import ProtocolError
 
-from audit_app.network import outbound
-from audit_app.network.outbound_aws import PermittedSession
-from sync_app.backends import rest_client
+from core.network import outbound
+from core.network.aws import PermittedSession
+from sync_app.backends import rest as rest_client
 from sync_app.backends.answers import Request, VendorAnswer
 from sync_app.backends.kubernetes import connection as kubernetes_connection
 from sync_app.backends.vault import adapter as vault_adapter

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.backends.base import Backend
-from sync_app.backends.numbered_versions import version_number
-from sync_app.backends.observations import SecretMetadata, SecretValue
+from sync_app.backends.observations import SecretMetadata, SecretValue, version_number
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import TargetUnreachable
 from sync_app.jobs import queue as jobs_queue

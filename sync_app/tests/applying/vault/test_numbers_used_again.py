@@ -8,7 +8,7 @@ import hvac
 import pytest
 
 from environments_app.tests.cast import Cast
-from sync_app.backends.numbered_versions import version_number
+from sync_app.backends.observations import version_number
 from sync_app.models import SyncEntry
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld, World

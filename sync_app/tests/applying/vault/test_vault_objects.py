@@ -12,8 +12,8 @@ import pytest
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
+from secrets_app.types.registry import SecretType
 from sync_app.applying.batch import Batch
 from sync_app.backends.observations import SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2

@@ -15,7 +15,7 @@ from sync_app.models.run import Trigger
 from sync_app.rotation.execution import operator_actions, schedule
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.requests import request_rotation
-from sync_app.rotation.policies.principals import policy_principal
+from sync_app.rotation.policies.credentials import policy_principal
 from sync_app.tests.rotation.making import (
     again,
     asked,

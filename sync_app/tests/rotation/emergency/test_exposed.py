@@ -12,7 +12,7 @@ from environments_app.approvals import service as approvals
 from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from secrets_app.exposure.known_values import known_to
+from secrets_app.exposure import known_to
 from secrets_app.models import Secret
 from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.tests.kept import change, keep

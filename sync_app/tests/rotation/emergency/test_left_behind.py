@@ -9,9 +9,9 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.domain.rotation_state import Slot, Step
@@ -19,7 +19,7 @@ from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
-from sync_app.rotators.aws_iam import AwsIam
+from sync_app.rotators.aws_iam.rotator import AwsIam
 from sync_app.rotators.base import Fence, PendingCredential
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, IamWorld, MariaDbWorld, World

@@ -2,9 +2,9 @@
 
 import pytest
 
-from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from environments_app.errors import Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.errors import StaleVersion

@@ -21,16 +21,16 @@ from secrets_app.errors import InvalidInput, ManagedValue, StaleVersion
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret
-from secrets_app.persistence import secret_store
-from secrets_app.secret_types.registry import SecretType
+from secrets_app.rows import store
 from secrets_app.services import lifecycle, read, transfer, version_stages, write
+from secrets_app.types.registry import SecretType
 from sync_app.applying import pull as applying_pull
 from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict
 from sync_app.models import PlanItem, Target
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
-from sync_app.rotation.policies.write_guard import guard_write
+from sync_app.rotation.policies.guards import guard_write
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
@@ -164,14 +164,14 @@ WRITERS = {
     "sync_app.rotation.execution.steps._prepare": "rotation",
     "sync_app.rotation.execution.steps._promote": "rotation",
     "sync_app.rotation.execution.steps._retire": "rotation",
-    "sync_app.rotation.policies.tampered.end_tampered": "rotation",
+    "sync_app.rotation.policies.guards.end_tampered": "rotation",
     "sync_app.rotation.execution.steps._set": "rotation",
     "sync_app.rotation.execution.steps._revoke_unserved": "rotation",
 }
 # What stores them, by the module that has it.
 STORING = {
-    "secrets_app.persistence.secret_store": {"update_stored", "insert"},
-    "secrets_app.persistence.bulk_insert": {"insert_rows"},
+    "secrets_app.rows.store": {"update_stored", "insert"},
+    "secrets_app.rows.bulk_insert": {"insert_rows"},
     "secrets_app.services.version_stages": {
         "stage",
         "promote",
@@ -202,7 +202,16 @@ def writers(path: Path) -> Iterator[str]:
 
 
 def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
-    apps = ("core", "audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+    apps = (
+        "core",
+        "audit_app",
+        "environments_app",
+        "secrets_app",
+        "sync_app",
+        "gateway_app",
+        "operations_app",
+        "keeper_project",
+    )
     paths = [
         path
         for app in apps
@@ -219,7 +228,7 @@ def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
         for path in paths
         if re.search(r"\.current_number =[^=]|current_number=(?!F)", path.read_text())
     }
-    storing = {"secrets_app/persistence/secret_store.py", "secrets_app/services/version_stages.py"}
+    storing = {"secrets_app/rows/store.py", "secrets_app/services/version_stages.py"}
     assert setting - beginning <= storing
 
 
@@ -229,7 +238,7 @@ def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, ge
     version = version_stages.prepare(actor=alice, secret=secret, value="past the guards", comment="")
     clearance = system_clearance(alice, cast.development)
     with pytest.raises(TypeError):
-        secret_store.update_stored(
+        store.update_stored(
             actor=alice,
             secret=secret,
             action=Action.SECRET_UPDATE,

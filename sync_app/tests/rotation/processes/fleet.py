@@ -23,17 +23,17 @@ from django.core.management import call_command  # noqa: E402 - models are loade
 from django.db import connection, connections  # noqa: E402
 from django.db.models import F  # noqa: E402
 
-from audit_app.interfaces.keyring import keyring  # noqa: E402
+from audit_app.interfaces import keyring  # noqa: E402
 from audit_app.verification.stream_verifier import verify  # noqa: E402
 from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
 from environments_app.tests.cast import make_cast  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
-from secrets_app.secret_types.registry import SecretType  # noqa: E402
 from secrets_app.services import read, write  # noqa: E402
+from secrets_app.types.registry import SecretType  # noqa: E402
 from sync_app import tasks  # noqa: E402
 from sync_app.models import Rotation, RotationPolicy  # noqa: E402
-from sync_app.rotation.execution import lease as execution_lease  # noqa: E402
+from sync_app.rotation.execution import session as execution_lease  # noqa: E402
 from sync_app.rotation.execution.requests import request_rotation  # noqa: E402
 from sync_app.rotation.policies import service as policies  # noqa: E402
 from sync_app.rotators.ab_logins import AbLogins  # noqa: E402

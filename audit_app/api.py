@@ -1,0 +1,141 @@
+"""The API of the audit log: read only."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces import viewer_of
+from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.queries import search
+from audit_app.queries.access_log import record_view, viewed_event
+from core.canonical_json import parsed_details
+
+
+class EventDocument(serializers.Serializer[AuditEvent]):
+    """One event of the audit log."""
+
+    stream = serializers.CharField()
+    sequence = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    actor_kind = serializers.CharField()
+    actor = serializers.CharField(source="actor_name")
+    action = serializers.CharField()
+    object_kind = serializers.CharField()
+    object_uuid = serializers.UUIDField()
+    object_name = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=[(item.value, item.value) for item in Outcome])
+    address = serializers.CharField()
+    request_id = serializers.CharField()
+    details = serializers.SerializerMethodField()
+    items = serializers.IntegerField(
+        source="manifest.size",
+        default=None,
+        allow_null=True,
+        help_text="How many versions the event lists, of secrets that it read or created; else null",
+    )
+
+    def get_details(self, event: AuditEvent) -> dict[str, Any]:
+        return parsed_details(event.details)
+
+
+class ManifestItemDocument(serializers.Serializer[ReadManifestItem]):
+    """One version of one secret that an event about many lists, under the name that it had then."""
+
+    secret_uuid = serializers.UUIDField()
+    version = serializers.IntegerField(source="number")
+    name = serializers.CharField()
+
+
+class EventQuery(serializers.Serializer[Any]):
+    """What a search for events may name."""
+
+    action = serializers.ChoiceField(
+        choices=[(search.EVERY_READ, search.EVERY_READ), *((item.value, item.value) for item in Action)],
+        required=False,
+        help_text="`reads` finds every act for which values were opened",
+    )
+    outcome = serializers.ChoiceField(choices=[(item.value, item.value) for item in Outcome], required=False)
+    actor = serializers.CharField(required=False)
+    object = serializers.CharField(required=False)
+    object_uuid = serializers.UUIDField(required=False)
+    stream = serializers.CharField(required=False)
+    since = serializers.DateTimeField(required=False)
+    until = serializers.DateTimeField(required=False)
+    environment = serializers.CharField(required=False)
+    address = serializers.CharField(required=False)
+    request_id = serializers.CharField(required=False)
+    q = serializers.CharField(
+        required=False,
+        help_text="How the name of an object or actor begins, or an address or request id",
+    )
+
+
+class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+    """The pages of a list of events, with how complete the search is."""
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_paginated_response_schema(schema)
+        found["required"] = [*found["required"], "search_behind"]
+        found["properties"]["search_behind"] = {
+            "type": "integer",
+            "description": "How many events the search lacked, the newest above all.",
+        }
+        return found
+
+
+class EventListView(GenericAPIView[AuditEvent]):
+    """The events that the actor may read."""
+
+    queryset = AuditEvent.objects.none()
+    pagination_class = EventPagination
+    serializer_class = EventDocument
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "-id"
+    filter_names: ClassVar[tuple[str, ...]] = tuple(EventQuery().fields)
+
+    @extend_schema(summary="List events", parameters=[EventQuery], responses=EventDocument(many=True))
+    def get(self, request: Request) -> Response:
+        """List events, newest first; an object is also found in events about many secrets."""
+        query = EventQuery(
+            data={name: text for name, text in request.query_params.items() if name in self.filter_names}
+        )
+        query.is_valid(raise_exception=True)
+        given: dict[str, Any] = query.validated_data
+        names = {"actor": "actor_name", "object": "object_name", "q": "text"}
+        wanted: dict[str, Any] = {
+            **search.acts(given.pop("action", "")),
+            **{names.get(name, name): value for name, value in given.items()},
+        }
+        record_view(viewer=viewer_of(request), face="api", wanted=wanted)
+        found = search.find(viewer=viewer_of(request), **wanted)
+        rows = self.paginate_queryset(found.events.select_related("manifest"))
+        page = self.get_paginated_response([EventDocument(row).data for row in rows or []])
+        page.data["search_behind"] = found.behind
+        return page
+
+
+class EventItemsView(GenericAPIView[ReadManifestItem]):
+    """The secrets that an event about many lists."""
+
+    queryset = ReadManifestItem.objects.none()
+    serializer_class = ManifestItemDocument
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "id"
+
+    @extend_schema(summary="List the secrets of an event", responses=ManifestItemDocument(many=True))
+    def get(self, request: Request, stream: str, sequence: int) -> Response:
+        """List the versions that an event read or created, in the order in which it lists them."""
+        event = viewed_event(viewer=viewer_of(request), face="api", stream=stream, sequence=sequence)
+        if event is None:
+            raise NotFound
+        items = ReadManifestItem.objects.filter(manifest=event.manifest_id)
+        rows = self.paginate_queryset(items)
+        return self.get_paginated_response([ManifestItemDocument(row).data for row in rows or []])

@@ -1,1 +1,0 @@
-"""SQL below the ORM: prepared queries, bulk statements, raw reads, and the SQLite backend."""

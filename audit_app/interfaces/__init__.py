@@ -1,1 +1,0 @@
-"""What other apps inject or call below themselves: keyring, access policy, alerts, nudges."""

@@ -1,1 +1,0 @@
-"""Addresses, outbound requests, and the limit on recorded refusals."""

@@ -1,0 +1,187 @@
+"""Environment variables: read as they are written, and declared with name, type, default, unit and help.
+
+A value is read with its `$` included. Each variable is declared in one place. `.env.example` and the tables
+of docs/configuration.md are generated from these declarations (`python -m tools.configuration_reference`).
+"""
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import environ
+from environ.fileaware_mapping import FileAwareMapping
+
+from core.errors import KeeperError
+
+# What `hold` keeps in memory until `store_held`: None while files are made at once.
+_held: dict[Path, str] | None = None
+_RANDOM_BYTES: Final = 48
+
+
+class MadeMeanwhile(KeeperError):
+    """Another process made a secret file while this one held its own back."""
+
+
+def hold() -> None:
+    """Make no file from now on: what is missing is kept in memory until `store_held`."""
+    global _held  # noqa: PLW0603 - settings are loaded once a process
+    _held = {}
+
+
+def holds_back() -> bool:
+    """Return whether nothing may be created yet."""
+    return _held is not None
+
+
+def store_held() -> None:
+    """Make the files that were held back. Raises MadeMeanwhile if another process made one, OSError."""
+    global _held
+    held, _held = _held or {}, None
+    for path, text in held.items():
+        if _create(path, text) != text:
+            raise MadeMeanwhile(f"another process made {path.name} at this moment: run the command again")
+
+
+def read_or_create(path: Path) -> str:
+    """Return the text of a secret file, made on first use with 384 random bits and mode 0600.
+
+    Safe when several processes start at once: the file appears whole or not at all, and the
+    first one wins. Raises OSError if the directory cannot be written.
+    """
+    if path.exists():
+        return path.read_text(encoding="ascii").strip()
+    text = secrets.token_urlsafe(_RANDOM_BYTES)
+    if _held is not None:
+        return _held.setdefault(path, text)
+    return _create(path, text)
+
+
+def _create(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+class _EscapedEnviron(FileAwareMapping):  # type: ignore[misc]  # untyped base
+    """The environment with each `$` escaped, which django-environ then undoes."""
+
+    def __getitem__(self, key: str) -> str:
+        return str(super().__getitem__(key)).replace("$", r"\$")
+
+
+class Source(StrEnum):
+    """Where a setting has its value from."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+
+
+class LiteralEnv(environ.FileAwareEnv):  # type: ignore[misc]  # untyped base
+    """An Env for which a value that starts with `$` is a value.
+
+    django-environ reads it as the name of another variable, but a password may well start so.
+    `NAME_FILE` still names a file that holds the value of NAME.
+    """
+
+    ENVIRON = _EscapedEnviron()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.escape_proxy = True
+        # The variables that were asked for, in that order; never their values.
+        self.sources: dict[str, Source] = {}
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the value of a variable, and remember where it came from."""
+        self.sources[var] = _source(var)
+        return super().get_value(var, *args, **kwargs)
+
+
+def _source(name: str) -> Source:
+    if f"{name}_FILE" in os.environ:
+        return Source.FILE
+    return Source.ENVIRONMENT if name in os.environ else Source.DEFAULT
+
+
+ENV: Final = LiteralEnv()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One environment variable. `default` is as it is written in the environment.
+
+    `unset` describes what applies if the variable is not set, if that is not simply the default. `example` is
+    what `.env.example` shows in place of the default.
+    """
+
+    name: str
+    kind: str
+    help: str
+    default: str = ""
+    unset: str = ""
+    example: str = ""
+
+
+@dataclass
+class Group:
+    """Variables of one subject. `page` is the document that explains the subject, within docs/."""
+
+    title: str
+    page: str = ""
+    variables: list[Variable] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        GROUPS.append(self)
+
+    def text(self, name: str, default: str = "", *, help: str, unset: str = "", example: str = "") -> str:
+        self._declare(name, "text", default, help=help, unset=unset, example=example)
+        return str(ENV.str(name, default=default))
+
+    def whole(self, name: str, default: int, *, unit: str, help: str) -> int:
+        """Declare and read a whole number of `unit`. Raises ValueError for anything else."""
+        self._declare(name, unit, str(default), help=help)
+        return int(ENV.int(name, default=default))
+
+    def decimal(self, name: str, default: float, *, unit: str, help: str) -> float:
+        """Declare and read a number of `unit`, fractions allowed. Raises ValueError for anything else."""
+        self._declare(name, unit, f"{default:g}", help=help)
+        return float(ENV.float(name, default=default))
+
+    def switch(self, name: str, *, default: bool, help: str, unset: str = "", example: str = "") -> bool:
+        self._declare(name, "true or false", str(default).lower(), help=help, unset=unset, example=example)
+        return bool(ENV.bool(name, default=default))
+
+    def several(self, name: str, default: tuple[str, ...] = (), *, help: str, unset: str = "") -> list[str]:
+        """Declare and read texts that commas separate."""
+        self._declare(name, "list", ",".join(default), help=help, unset=unset)
+        return [str(each) for each in ENV.list(name, default=list(default))]
+
+    def mapping(self, name: str, *, help: str, example: str) -> Any:
+        """Declare a JSON object, and read JSON of any kind, which a check judges. Raises ValueError."""
+        self._declare(name, "JSON object", "", help=help, unset="none", example=example)
+        return ENV.json(name, default={})
+
+    def _declare(
+        self, name: str, kind: str, default: str, *, help: str, unset: str = "", example: str = ""
+    ) -> None:
+        variable = Variable(name=name, kind=kind, help=help, default=default, unset=unset, example=example)
+        self.variables.append(variable)
+
+
+# In the order of their declaration.
+GROUPS: Final[list[Group]] = []

@@ -1,0 +1,100 @@
+"""What higher apps inject into environments: executors of approvals, and panels of an environment's page.
+
+settings.KEEPER_APPROVAL_EXECUTORS lists the executors, which store an action that needs an approval and run
+it once approved. settings.KEEPER_ENVIRONMENT_PANELS lists the panels by dotted path: keys. Panels show for
+those who may see an environment's settings.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal
+from environments_app.models import Approval, Environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionResult:
+    """What became of an act: a sentence, where to look at it, and what is shown this once."""
+
+    sentence: str
+    link: str = ""
+    plaintext: str = ""
+
+    def __repr__(self) -> str:
+        return f"ExecutionResult({self.sentence!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedNames:
+    """What an act does with the secrets that it names: the first of them, and how many there are.
+
+    `of` is the page that lists them all; `rows` are names, each with the act on it.
+    """
+
+    of: str
+    rows: Sequence[tuple[str, str]]
+    count: int
+
+
+class ApprovalExecutor(ABC):
+    """One app's acts that need an approval."""
+
+    # What carries out each act, by the ordinary use case; its actor is the requester.
+    acts: Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]
+    # The base classes of what the use cases raise, beside AccessError.
+    refusals: tuple[type[Exception], ...] = ()
+
+    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
+        """Do what was approved; raises what the use case raises."""
+        return self.acts[Action(approval.action)](actor, approval)
+
+    @abstractmethod
+    def object_url(self, approval: Approval) -> str:
+        """Return the page of what the act is about; empty if there is none, or none yet."""
+
+    def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:  # noqa: ARG002 - for those that name more
+        """Return what the act does with secrets that its lines do not name, as far as the actor sees them."""
+        return None
+
+    def forget(self, approval: Approval) -> None:  # noqa: B027 - most keep nothing
+        """Destroy what is kept sealed for a request that is over, in the caller's transaction."""
+
+
+@cache
+def _owners() -> dict[str, ApprovalExecutor]:
+    made: list[ApprovalExecutor] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
+    return {str(action): owner for owner in made for action in owner.acts}
+
+
+def owner_of(action: str) -> ApprovalExecutor:
+    """Return the executor of an act. Raises LookupError if it has none."""
+    return _owners()[action]
+
+
+class EnvironmentPanel(Protocol):
+    """One app's part of the page of an environment."""
+
+    def panel(self, *, environment: Environment) -> Mapping[str, Any]:
+        """Return what the panel's `template` shows, with its `anchor` and `title` for the page's contents.
+
+        The number of statements is constant.
+        """
+        ...
+
+
+@cache
+def environment_panels() -> tuple[EnvironmentPanel, ...]:
+    """Return the configured parts."""
+    return tuple(import_string(path)() for path in settings.KEEPER_ENVIRONMENT_PANELS)
+
+
+def panels_of(environment: Environment) -> list[Mapping[str, Any]]:
+    """Return the panels of an environment's page, each with its `template`."""
+    return [part.panel(environment=environment) for part in environment_panels()]

@@ -1,1 +1,0 @@
-"""Pages of a user's own account: sign-in, second factor, sessions, profile."""

@@ -1,0 +1,190 @@
+"""The user's own pages: the profile with sessions and password, and the confirmation of identity."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from core.clock import ZONE
+from environments_app.authentication.drf import principal_of
+from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
+from environments_app.errors import InvalidField
+from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
+from environments_app.forms.personal_token import PersonalTokenForm
+from environments_app.models import User
+from environments_app.sessions.service import active_sessions, active_tokens, end_other_sessions, end_session
+from environments_app.sessions.store import stored_key
+from environments_app.users.accounts import set_own_name, set_password
+from environments_app.users.password_links import choose_reset, resets_are_on
+from environments_app.users.preferences import choose_time_zone, time_zones
+from environments_app.views.base import render_limited, run_act
+from environments_app.views.sign_in import target_of
+
+
+@login_required
+@require_GET
+def profile(request: HttpRequest) -> HttpResponse:
+    """Show the user's account, its rights, and its sessions."""
+    return profile_page(request)
+
+
+@sensitive_post_parameters("current", "password", "again")
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def password_change(request: HttpRequest) -> HttpResponse:
+    """Replace the user's own password, which ends their other sessions; a temporary one has a page here."""
+    user = own_account(request)
+    if not user.has_usable_password() or (request.method == "GET" and user.temporary_since is None):
+        return redirect("profile")
+    form = PasswordForm(request, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        # The form checked the current password and the second factor just now.
+        actor = principal_of(request).proven()
+        try:
+            changed = set_password(actor=actor, user=user, password=form.cleaned_data["password"])
+        except InvalidField as error:
+            form.add_error("password", error.reason)
+        else:
+            # Every session has ended, this one too: it continues under a new id.
+            update_session_auth_hash(request, changed)
+            mark_confirmed(request)
+            messages.success(request, "Password changed. You were signed out everywhere else.")
+            return redirect("profile")
+    if user.temporary_since is not None:
+        return _answer(request, "environments_app/password_temporary.html", {"form": form}, form)
+    return profile_page(request, form)
+
+
+@login_required
+@require_POST
+def session_end(request: HttpRequest) -> HttpResponse:
+    """End another session of the user."""
+    key = request.POST.get("session", "")
+    if key == stored_key(request.session.session_key or ""):
+        messages.info(request, "This is your current session. Use Sign out to end it.")
+    elif end_session(actor=principal_of(request), user=own_account(request), key=key):
+        messages.success(request, "Session signed out.")
+    else:
+        messages.info(request, "That session has already ended.")
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def sessions_end_others(request: HttpRequest) -> HttpResponse:
+    """End all other sessions of the user."""
+    kept = stored_key(request.session.session_key or "")
+    ended = end_other_sessions(actor=principal_of(request), user=own_account(request), kept=kept)
+    messages.success(request, f"Signed out of {ended} other session{'' if ended == 1 else 's'}.")
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def time_zone_change(request: HttpRequest) -> HttpResponse:
+    """Choose the time zone of the user's own pages."""
+    name = request.POST.get("time_zone", "")
+    try:
+        choose_time_zone(actor=principal_of(request), name=name)
+        request.session[ZONE] = name
+        messages.success(request, "Time zone saved.")
+    except InvalidField as error:
+        messages.error(request, str(error))
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def name_change(request: HttpRequest) -> HttpResponse:
+    """Change the user's own display name."""
+    name = request.POST.get("display_name", "").strip()
+    actor, user = principal_of(request), own_account(request)
+    return run_act(
+        request,
+        lambda: set_own_name(actor=actor, user=user, display_name=name),
+        "Name saved.",
+        back=reverse("profile"),
+        refusals=(InvalidField,),
+    )
+
+
+@login_required
+@require_POST
+def password_reset_choose(request: HttpRequest) -> HttpResponse:
+    """Turn the reset of the user's own password by e-mail on or off."""
+    is_on = request.POST.get("on") == "1"
+    actor, user = principal_of(request), own_account(request)
+    return run_act(
+        request,
+        lambda: choose_reset(actor=actor, user=user, allowed=is_on),
+        f"Password reset by email turned {'on' if is_on else 'off'}.",
+        back=reverse("profile"),
+    )
+
+
+@sensitive_post_parameters("password")
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def confirm(request: HttpRequest) -> HttpResponse:
+    """Ask for the user's password again, or redirect to the identity provider."""
+    target = target_of(request)
+    subject = saml_subject(request)
+    form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
+    if form.is_bound and form.is_valid():
+        confirm_session(request, own_account(request), how="password")
+        messages.success(request, "Confirmed. You can continue.")
+        return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    query = urlencode({"again": "1", REDIRECT_FIELD_NAME: target or reverse("profile")})
+    context = {
+        "form": form,
+        REDIRECT_FIELD_NAME: target,
+        "sso_url": f"{reverse('saml-start')}?{query}" if subject and settings.KEEPER_SAML else "",
+    }
+    return _answer(request, "environments_app/confirm_person.html", context, form)
+
+
+def profile_page(
+    request: HttpRequest, form: PasswordForm | None = None, *, token_form: PersonalTokenForm | None = None
+) -> HttpResponse:
+    """Show the profile, perhaps with a form that was refused."""
+    user, form = own_account(request), form or PasswordForm(request)
+    grants = principal_of(request).grants
+    names = sorted({grant.environment_name for grant in grants})
+    context = {
+        "account": user,
+        "grants": sorted(
+            principal_of(request).grants, key=lambda grant: (grant.environment_name, grant.prefix)
+        ),
+        "zones": time_zones(),
+        "sessions": list(active_sessions(user)),
+        "tokens": list(active_tokens(user)),
+        "token_form": token_form or PersonalTokenForm(environments=names),
+        "current_key": stored_key(request.session.session_key or ""),
+        "password_form": form if user.has_usable_password() else None,
+        "resets": resets_are_on(),
+    }
+    if token_form is not None:
+        return render(request, "environments_app/profile.html", context, status=422)
+    return _answer(request, "environments_app/profile.html", context, form)
+
+
+def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:
+    if form.retry_after is None:
+        return render(request, template, context, status=422 if form.errors else 200)
+    return render_limited(request, template, context, retry_after=form.retry_after)
+
+
+def own_account(request: HttpRequest) -> User:
+    """Return the signed-in user as a row: Django's is a lazy proxy."""
+    return User.objects.get(username=request.user.get_username())

@@ -1,1 +1,0 @@
-"""Pages on which a person without a session gets a new password."""

@@ -1,0 +1,167 @@
+"""What the scripts of a page ask about its session, the end of a second tab, and sign-ins of clients."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit_app.errors import TooManyRefusals
+from core.network.client_address import subscriber
+from environments_app.authentication.drf import address_of, principal_of
+from environments_app.errors import InvalidField, Invisible
+from environments_app.forms.personal_token import DeviceApprovalForm, DeviceCodeForm
+from environments_app.models import DeviceSignIn, User
+from environments_app.sessions.store import extend, remaining, watch
+from environments_app.tokens import loopback
+from environments_app.tokens.device import approve, deny, find_waiting
+from environments_app.views.base import attempt
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def session_state(request: HttpRequest) -> HttpResponse:
+    """Return whose session this browser has, when it ends and a fresh CSRF token; POST extends it.
+
+    GET does not count as use of the session: a page that is left open must not keep it from ending.
+    """
+    if request.method == "GET":
+        watch(request.session)
+    user = request.user if isinstance(request.user, User) else None
+    if request.method == "POST" and user is not None:
+        extend(request.session)
+    left = remaining(request.session) if user else None
+    return JsonResponse(
+        {
+            "person": str(user.uuid) if user else "",
+            "name": user.username if user else "",
+            "ends_in": left.seconds if left else 0,
+            "extendable": bool(left and left.extendable),
+            "csrf": get_token(request),
+        }
+    )
+
+
+@login_required
+@require_GET
+def signed_in(request: HttpRequest) -> HttpResponse:
+    """Report that the sign-in in a second tab is done: the first tab continues with it."""
+    return render(request, "environments_app/signed_in.html")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def device(request: HttpRequest) -> HttpResponse:
+    """Ask for the code of a client, then show which client it is. No address carries the code."""
+    form = DeviceCodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        code = form.cleaned_data["code"]
+        actor = principal_of(request)
+        waiting = attempt(
+            form, lambda: find_waiting(actor=actor, code=code), refusals=(Invisible, TooManyRefusals)
+        )
+        if waiting is not None:
+            return _waiting(request, waiting, DeviceApprovalForm(environments=_names(request)))
+    return render(
+        request, "environments_app/device.html", {"code_form": form}, status=422 if form.errors else 200
+    )
+
+
+@never_cache
+@login_required
+@require_POST
+def device_approve(request: HttpRequest) -> HttpResponse:
+    """Give the client of a code a personal token of the user."""
+    actor, code = principal_of(request), request.POST.get("code", "")
+    form = DeviceApprovalForm(request.POST, environments=_names(request))
+    try:
+        waiting = find_waiting(actor=actor, code=code)
+    except (Invisible, TooManyRefusals) as error:
+        return _ended(request, error)
+    if form.is_valid():
+        token = attempt(form, lambda: approve(actor=actor, code=code, **form.wanted))
+        if token is not None:
+            messages.success(request, f"Approved. {token.name} is signed in as you.")
+            return redirect(reverse("profile") + "#tokens")
+    return _waiting(request, waiting, form)
+
+
+@never_cache
+@login_required
+@require_POST
+def device_deny(request: HttpRequest) -> HttpResponse:
+    """Refuse the client of a code."""
+    try:
+        deny(actor=principal_of(request), code=request.POST.get("code", ""))
+    except (Invisible, TooManyRefusals) as error:
+        return _ended(request, error)
+    messages.success(request, "Denied. The client gets nothing.")
+    return redirect("device")
+
+
+@never_cache
+@login_required
+@require_GET
+def loopback_page(request: HttpRequest) -> HttpResponse:
+    """Show which program on this machine asks to be signed in. The address approves nothing."""
+    try:
+        asked = loopback.parse_request(request.GET.dict())
+    except InvalidField as error:
+        return _not_asked(request, error)
+    return _asked(request, asked, DeviceApprovalForm(environments=_names(request)))
+
+
+@never_cache
+@login_required
+@require_POST
+def loopback_answer(request: HttpRequest) -> HttpResponse:
+    """Approve or deny a program, and lead the browser back to it."""
+    try:
+        asked = loopback.parse_request(request.POST.dict())
+    except InvalidField as error:
+        return _not_asked(request, error)
+    if "deny" in request.POST:
+        return _led_back(request, loopback.denied_address(asked), approved=False)
+    form = DeviceApprovalForm(request.POST, environments=_names(request))
+    if form.is_valid():
+        actor = principal_of(request)
+        address = attempt(form, lambda: loopback.approve(actor=actor, asked=asked, **form.wanted))
+        if address is not None:
+            return _led_back(request, address, approved=True)
+    return _asked(request, asked, form)
+
+
+def _asked(request: HttpRequest, asked: loopback.LoopbackRequest, form: DeviceApprovalForm) -> HttpResponse:
+    context = {"asked": asked, "form": form}
+    return render(request, "environments_app/loopback.html", context, status=422 if form.errors else 200)
+
+
+def _not_asked(request: HttpRequest, error: InvalidField) -> HttpResponse:
+    return render(request, "environments_app/loopback.html", {"problem": error.reason}, status=400)
+
+
+def _led_back(request: HttpRequest, address: str, *, approved: bool) -> HttpResponse:
+    # The policy for forms lets none lead to another origin, so the page does it.
+    context = {"address": address, "approved": approved}
+    response = render(request, "environments_app/loopback.html", context)
+    response["Refresh"] = f"0; url={address}"
+    return response
+
+
+def _ended(request: HttpRequest, error: Exception) -> HttpResponse:
+    messages.error(request, str(error))
+    return redirect("device")
+
+
+def _waiting(request: HttpRequest, waiting: DeviceSignIn, form: DeviceApprovalForm) -> HttpResponse:
+    own = subscriber(address_of(request))
+    context = {"waiting": waiting, "form": form, "own_address": own}
+    return render(request, "environments_app/device.html", context, status=422 if form.errors else 200)
+
+
+def _names(request: HttpRequest) -> list[str]:
+    return sorted({grant.environment_name for grant in principal_of(request).grants})

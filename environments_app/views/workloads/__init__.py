@@ -1,1 +1,0 @@
-"""Pages of workloads: the trusts by which they sign in."""

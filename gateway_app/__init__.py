@@ -1,0 +1,1 @@
+"""What clients of other protocols speak, and all that is answered before Django."""

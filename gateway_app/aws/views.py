@@ -1,0 +1,72 @@
+"""The one address of the protocol: the header `X-Amz-Target` names the operation."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+from gateway_app.aws.answers import MEDIA_TYPE, AwsError, error_of, failed, respond
+from gateway_app.aws.names import Account
+from gateway_app.aws.operations import batch_get_secret_value, describe_secret, get_secret_value, list_secrets
+from gateway_app.aws.signed_requests import signer_of
+
+OPERATIONS: Final[Mapping[str, Callable[[Account, Mapping[str, Any]], dict[str, Any]]]] = {
+    "GetSecretValue": get_secret_value,
+    "BatchGetSecretValue": batch_get_secret_value,
+    "DescribeSecret": describe_secret,
+    "ListSecrets": list_secrets,
+}
+TARGET: Final = "secretsmanager."
+MAX_BODY: Final = 64 * 1024
+_UNKNOWN: Final = f"Keeper answers {', '.join(OPERATIONS)}."
+_NOT_JSON: Final = "The body must be a JSON object."
+
+
+class OperationsView(View):
+    """Answers signed requests, and errors as the protocol does."""
+
+    http_method_names = ["post", "options"]
+
+    @method_decorator(csrf_exempt)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        operation = request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
+        try:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
+        except Exception as error:
+            answer = error_of(error, operation if operation in OPERATIONS else "Unknown")
+            if answer is None:
+                raise
+            return failed(request, answer)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Answer an operation. Raises AwsError, and what the operation raises."""
+        if len(request.body) > MAX_BODY:
+            raise RequestDataTooBig
+        actor, given = signer_of(request)
+        request.principal = actor  # type: ignore[attr-defined]  # the history of configuration looks there
+        target = request.headers.get("X-Amz-Target", "")
+        operation = OPERATIONS.get(target.removeprefix(TARGET)) if target.startswith(TARGET) else None
+        if operation is None or request.content_type != MEDIA_TYPE:
+            raise AwsError("UnknownOperationException", _UNKNOWN)
+        return respond(request, operation(Account(actor, given.region), _members(request.body)))
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        error = AwsError("UnknownOperationException", _UNKNOWN, status=HTTPStatus.METHOD_NOT_ALLOWED)
+        error.headers["Allow"] = "POST, OPTIONS"
+        return failed(request, error)
+
+
+def _members(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise AwsError("SerializationException", _NOT_JSON) from error
+    if not isinstance(found, dict):
+        raise AwsError("SerializationException", _NOT_JSON)
+    return found

@@ -1,0 +1,1 @@
+"""The process that grants and records reads, and how to ask it."""

@@ -1,0 +1,80 @@
+"""Which environment a mount is, and what a path under it names."""
+
+from http import HTTPStatus
+from typing import Final
+
+from audit_app.events.actions import Action
+from core.canonical_json import Json
+from environments_app.authorization.policy import Principal, allows, visible_environments
+from environments_app.environments.service import find_environment, find_environment_by_id
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from gateway_app.kv2.answers import Kv2Error, missing
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_secret_by_name
+from secrets_app.values.names import validate_secret_name
+
+# What every tutorial mounts: here the environment of the token.
+OWN: Final = "secret"
+_NO_ACCESS: Final = (
+    "preflight capability check returned 403, please ensure client's policies grant access to path"
+)
+
+
+def environment_of(actor: Principal, mount: str) -> Environment:
+    """Return the environment of a mount. Raises Invisible."""
+    own = actor.grants[0].environment_id if actor.grants else None
+    if mount == OWN and own is not None and not _is_name(actor, mount):
+        return find_environment_by_id(actor=actor, id=own)
+    return find_environment(actor=actor, name=mount)
+
+
+def _is_name(actor: Principal, mount: str) -> bool:
+    return Environment.objects.filter(visible_environments(actor), name=mount).exists()
+
+
+def mounted(actor: Principal) -> dict[str, Environment]:
+    """Return the environments that the actor may see by the names of their mounts."""
+    found = {each.name: each for each in Environment.objects.filter(visible_environments(actor))}
+    if actor.grants:
+        found.setdefault(OWN, environment_of(actor, OWN))
+    return found
+
+
+def mount_facts(name: str, environment: Environment) -> dict[str, Json]:
+    """Return the facts of a mount, as the protocol names them."""
+    return {
+        "accessor": f"kv_{environment.uuid.hex[:8]}",
+        "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+        "description": environment.display_name,
+        "external_entropy_access": False,
+        "local": False,
+        "options": {"version": "2"},
+        "path": f"{name}/",
+        "seal_wrap": False,
+        "type": "kv",
+        "uuid": str(environment.uuid),
+    }
+
+
+def mount_of_path(actor: Principal, path: str) -> tuple[str, Environment]:
+    """Return the mount that a path lies in, and its environment. Raises Kv2Error."""
+    name = path.partition("/")[0]
+    try:
+        return name, environment_of(actor, name)
+    except Invisible as error:
+        raise Kv2Error(HTTPStatus.FORBIDDEN, f'{_NO_ACCESS} "{name}/"') from error
+
+
+def secret_at(actor: Principal, environment: Environment, path: str) -> Secret:
+    """Return the living secret of a path.
+
+    Raises Kv2Error if there is none, BadName, and Invisible if the actor may not know of it.
+    """
+    name = validate_secret_name(path)
+    try:
+        return find_secret_by_name(actor=actor, environment=environment, name=name)
+    except Invisible as error:
+        if allows(actor, Action.SECRET_VIEW, environment_id=environment.pk, name=name):
+            raise missing() from error
+        raise

@@ -1,0 +1,340 @@
+"""The KV v2-compatible API: bodies, status codes, rights and records as clients of Vault know them."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.environments.memberships import grant
+from environments_app.environments.service import update_environment
+from environments_app.models import ServiceToken
+from environments_app.tests.cast import Cast
+from environments_app.tokens.service import revoke
+from gateway_app.tests.kv2.conftest import Ask, token
+from secrets_app.models import Secret
+from secrets_app.services import lifecycle
+from secrets_app.tests.kept import change, keep
+from secrets_app.types.registry import SecretType
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+MEMBERS = {
+    "request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth",
+}  # fmt: skip
+
+
+def put(data: Any, **options: Any) -> bytes:
+    return json.dumps({"data": data, "options": options}).encode()
+
+
+def reveals() -> int:
+    return AuditEvent.objects.filter(action=Action.SECRET_REVEAL, outcome="allowed").count()
+
+
+def test_a_value_is_under_value_and_its_read_is_recorded(cast: Cast, ask: Ask) -> None:
+    keep(cast, "app/db", value="s3cret")
+    answer = ask("GET", "development/data/app/db")
+    assert answer.status_code == 200
+    assert answer.json().keys() == MEMBERS
+    data = answer.json()["data"]
+    assert data["data"] == {"value": "s3cret"}
+    facts = data["metadata"]
+    assert (facts["version"], facts["destroyed"], facts["deletion_time"]) == (1, False, "")
+    assert facts["created_time"].endswith("000Z")
+    event = AuditEvent.objects.filter(action=Action.SECRET_REVEAL).latest("id")
+    assert json.loads(event.details) == {"number": 1, "protocol": "kv-v2"}
+
+
+def test_a_json_object_is_its_fields_and_anything_else_is_not(cast: Cast, ask: Ask) -> None:
+    keep(cast, "object", value='{"user": "a", "port": 5432}', secret_type=SecretType.JSON)
+    keep(cast, "list", value='["a"]', secret_type=SecretType.JSON)
+    assert ask("GET", "secret/data/object").json()["data"]["data"] == {"user": "a", "port": 5432}
+    assert ask("GET", "secret/data/list").json()["data"]["data"] == {"value": '["a"]'}
+    assert ask("GET", "secret/subkeys/object").json()["data"]["subkeys"] == {"user": None, "port": None}
+
+
+def test_an_earlier_version_is_read_by_its_number(cast: Cast, ask: Ask) -> None:
+    change(cast, keep(cast, "a", value="old"), value="new")
+    assert ask("GET", "secret/data/a?version=1").json()["data"]["data"] == {"value": "old"}
+    assert ask("GET", "secret/data/a?version=0").json()["data"]["data"] == {"value": "new"}
+    absent = ask("GET", "secret/data/a?version=7")
+    assert (absent.status_code, absent.json()) == (404, {"errors": []})
+    assert ask("GET", "secret/data/a?version=x").status_code == 400
+
+
+def test_what_is_not_there_differs_from_what_one_may_not_know(cast: Cast, ask: Ask) -> None:
+    keep(cast, "part/key")
+    absent = ask("GET", "secret/data/absent")
+    assert (absent.status_code, absent.json()) == (404, {"errors": []})
+    narrow = token(cast, "reader", prefix="other")
+    for path in ("secret/data/part/key", "secret/data/part/absent", "production/data/a", "nowhere/data/a"):
+        refused = ask("GET", path, token=narrow)
+        assert (refused.status_code, refused.json()) == (403, {"errors": ["permission denied"]}), path
+
+
+@pytest.mark.parametrize("given", ["", "kpr_x", "s.token", f"kpr_{'a' * 22}_{'b' * 43}"])
+def test_no_token_is_403_and_counted(cast: Cast, ask: Ask, given: str) -> None:
+    for path in ("secret/data/a", "auth/token/lookup-self", "sys/internal/ui/mounts", "anything/else"):
+        refused = ask("GET", path, token=given)
+        assert (refused.status_code, refused.json()) == (403, {"errors": ["permission denied"]})
+
+
+def test_who_guesses_is_slowed_down(cast: Cast, ask: Ask, settings: Any) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 3
+    answers = [ask("GET", "secret/data/a", token="guess") for _ in range(5)]
+    assert [each.status_code for each in answers][-1] == 429
+    assert "Retry-After" in answers[-1]
+
+
+def test_a_viewer_sees_names_and_no_value(cast: Cast, ask: Ask) -> None:
+    keep(cast, "app/db")
+    viewer = token(cast, "viewer")
+    assert ask("GET", "secret/metadata/app?list=true", token=viewer).json()["data"] == {"keys": ["db"]}
+    before = reveals()
+    for path in ("secret/data/app/db", "secret/subkeys/app/db"):
+        assert ask("GET", path, token=viewer).status_code == 403
+    assert reveals() == before
+
+
+def test_a_reader_writes_nothing(cast: Cast, ask: Ask) -> None:
+    secret = keep(cast, "a", value="kept")
+    reader = token(cast, "reader")
+    body = json.dumps({"versions": [1]}).encode()
+    for method, path, sent in (
+        ("PUT", "data/a", put({"value": "x"})),
+        ("POST", "data/new", put({"value": "x"})),
+        ("PATCH", "data/a", put({"value": "x"})),
+        ("DELETE", "data/a", b""),
+        ("PUT", "delete/a", body),
+    ):
+        assert ask(method, f"secret/{path}", sent, token=reader).status_code == 403, path
+    secret.refresh_from_db()
+    assert (secret.current_number, secret.live) == (1, True)
+
+
+def test_names_are_listed_by_folder_in_both_ways(cast: Cast, ask: Ask) -> None:
+    for name in ("app", "app/db/a", "app/x", "z"):
+        keep(cast, name)
+    for method, query in (("LIST", ""), ("GET", "?list=true")):
+        assert ask(method, f"secret/metadata/app{query}").json()["data"]["keys"] == ["db/", "x"]
+        assert ask(method, f"secret/metadata/{query}").json()["data"]["keys"] == ["app", "app/", "z"]
+        assert ask(method, f"secret/metadata{query}").json()["data"]["keys"] == ["app", "app/", "z"]
+        empty = ask(method, f"secret/metadata/none{query}")
+        assert (empty.status_code, empty.json()) == (404, {"errors": []})
+
+
+def test_metadata_tells_of_each_version(cast: Cast, ask: Ask) -> None:
+    change(cast, keep(cast, "a"), value="new")
+    data = ask("GET", "secret/metadata/a").json()["data"]
+    assert (data["current_version"], data["oldest_version"], [*data["versions"]]) == (2, 1, ["1", "2"])
+    assert data["custom_metadata"] == {"type": "TEXT"}
+
+
+def test_a_deleted_secret_is_404_with_its_facts(cast: Cast, ask: Ask) -> None:
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=keep(cast, "a"))
+    answer = ask("GET", "secret/data/a")
+    assert answer.status_code == 404
+    data = answer.json()["data"]
+    assert data["data"] is None
+    assert data["metadata"]["deletion_time"] != ""
+
+
+def test_writes_make_versions_and_cas_keeps_what_was_not_seen(cast: Cast, ask: Ask) -> None:
+    assert ask("PUT", "secret/data/new", put({"value": "a"}, cas=0)).json()["data"]["version"] == 1
+    differs = ask("PUT", "secret/data/new", put({"value": "b"}, cas=0))
+    assert differs.status_code == 400
+    assert differs.json() == {"errors": ["check-and-set parameter did not match the current version"]}
+    assert ask("POST", "secret/data/new", put({"value": "b"}, cas="1")).json()["data"]["version"] == 2
+    assert ask("PUT", "secret/data/new", put({"value": "c"})).json()["data"]["version"] == 3
+    assert ask("PUT", "secret/data/absent", put({"value": "c"}, cas=4)).status_code == 400
+    assert ask("PUT", "secret/data/new", b'{"value": "c"}').json() == {"errors": ["no data provided"]}
+    assert ask("PUT", "secret/data/new", b"{").status_code == 400
+
+
+def test_an_object_that_is_written_is_read_as_it_was(cast: Cast, ask: Ask) -> None:
+    fields = {"user": "a", "nested": {"x": [1, None, "é"]}}
+    assert ask("PUT", "secret/data/o", put(fields)).status_code == 200
+    assert ask("GET", "secret/data/o").json()["data"]["data"] == fields
+    assert ask("PATCH", "secret/data/o", put({"user": None, "nested": {"y": 1}})).status_code == 200
+    assert ask("GET", "secret/data/o").json()["data"]["data"] == {"nested": {"x": [1, None, "é"], "y": 1}}
+
+
+def test_numbers_are_as_they_were_written_or_refused(cast: Cast, ask: Ask) -> None:
+    huge = '{"id": 123456789012345678901, "far": 1e400, "exact": 1.50}'
+    keep(cast, "o", value=huge, secret_type=SecretType.JSON)
+    assert f'"data":{huge}'.encode() in ask("GET", "secret/data/o").content
+    assert ask("PUT", "secret/data/n", b'{"data": {"id": 12345678901234567890, "x": 0.1}}').status_code == 200
+    assert b'"id":12345678901234567890,"x":0.1' in ask("GET", "secret/data/n").content
+    assert ask("PATCH", "secret/data/n", b'{"data": {"y": 1}}').status_code == 200
+    assert b'"id":12345678901234567890,"x":0.1,"y":1' in ask("GET", "secret/data/n").content
+    for number in ("0.12345678901234567890", "1e400", "NaN"):
+        refused = ask("PUT", "secret/data/n", b'{"data": {"x": %b}}' % number.encode())
+        assert refused.status_code == 400, number
+
+
+def test_a_version_of_another_type_is_read_all_the_same(cast: Cast, ask: Ask) -> None:
+    assert ask("PUT", "secret/data/a", put({"value": "{ no JSON"})).status_code == 200
+    assert ask("PUT", "secret/data/a", put({"user": "a", "port": 1})).status_code == 200
+    assert ask("GET", "secret/data/a?version=1").json()["data"]["data"] == {"value": "{ no JSON"}
+
+
+@pytest.mark.parametrize("levels", [70, 300, 990, 100_000])
+def test_what_is_nested_too_deep_is_refused(cast: Cast, ask: Ask, levels: int) -> None:
+    keep(cast, "a")
+    body = b'{"data": {"x": %b1%b}}' % (b"[" * levels, b"]" * levels)
+    for method in ("PUT", "PATCH"):
+        assert ask(method, "secret/data/a", body).status_code == 400
+
+
+def test_deleting_and_undeleting(cast: Cast, ask: Ask) -> None:
+    keep(cast, "a", value="kept")
+    one = json.dumps({"versions": ["1"]}).encode()
+    other = json.dumps({"versions": [2]}).encode()
+    assert ask("PUT", "secret/delete/a", other).status_code == 400
+    assert ask("PUT", "secret/delete/a", one).status_code == 204
+    assert ask("GET", "secret/data/a").status_code == 404
+    assert ask("PUT", "secret/undelete/a", one).status_code == 204
+    assert ask("GET", "secret/data/a").json()["data"]["data"] == {"value": "kept"}
+    assert ask("DELETE", "secret/data/a").status_code == 204
+    assert ask("PUT", "secret/destroy/a", one).status_code == 404
+    assert ask("POST", "secret/undelete/a", one).status_code == 204
+    # What lives is not deleted, whatever was before it under the name.
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=Secret.objects.get(name="a"))
+    keep(cast, "a", value="anew")
+    assert ask("POST", "secret/undelete/a", one).status_code == 204
+    assert ask("GET", "secret/data/a").json()["data"]["data"] == {"value": "anew"}
+    assert "Nothing was destroyed" in ask("PUT", "secret/destroy/a", one).json()["errors"][0]
+
+
+def test_only_what_was_named_is_undeleted(cast: Cast, ask: Ask) -> None:
+    secret = keep(cast, "a")
+    assert ask("POST", "secret/undelete/never", json.dumps({"versions": [1]}).encode()).status_code == 404
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    for versions in ([], [2], [0], ["x"], None):
+        assert (
+            ask("POST", "secret/undelete/a", json.dumps({"versions": versions}).encode()).status_code == 400
+        )
+    reader = token(cast, "reader")
+    one = json.dumps({"versions": [1]}).encode()
+    assert ask("POST", "secret/undelete/a", one, token=reader).status_code == 403
+    assert not Secret.objects.get().live
+    assert ask("POST", "secret/undelete/a", one).status_code == 204
+    assert Secret.objects.get().live
+
+
+def test_a_protected_environment_names_the_request_for_approval(cast: Cast, ask: Ask) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
+    secret = keep(cast, "a", value="kept")
+    update_environment(actor=cast.principal(cast.alice), environment=cast.development, protected=True)
+    refused = ask("PUT", "secret/data/a", put({"value": "new"}))
+    assert refused.status_code == 403
+    assert "/approvals/" in refused.json()["errors"][0]
+    secret.refresh_from_db()
+    assert secret.current_number == 1
+
+
+def test_namespaces_and_wrapping_are_refused_and_not_ignored(cast: Cast, ask: Ask) -> None:
+    keep(cast, "a")
+    for given in ("", "root", "/"):
+        assert ask("GET", "secret/data/a", X_Vault_Namespace=given).status_code == 200
+    assert ask("GET", "secret/data/a", X_Vault_Namespace="team").status_code == 400
+    assert ask("GET", "secret/data/a", X_Vault_Wrap_TTL="60").status_code == 400
+    assert reveals() == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["data/../x", "data/%2e%2e/x", "data//x", f"data/{'a' * 10_000}", "data/.", "data/a%00b"]
+)
+def test_odd_paths_are_refused(cast: Cast, ask: Ask, path: str) -> None:
+    keep(cast, "x")
+    assert ask("GET", f"secret/{path}").status_code in {400, 404}
+    assert reveals() == 0
+
+
+def test_bodies_and_lists_that_the_protocol_does_not_know_are_refused(cast: Cast, ask: Ask) -> None:
+    keep(cast, "a", value="kept")
+    leaf = ask("LIST", "secret/metadata/a")
+    assert (leaf.status_code, leaf.json()) == (404, {"errors": []})
+    long, longest = put({"value": "x" * 65_537}), put({"value": "x" * 65_536})
+    for path in ("secret/data/a", "secret/data/new"):
+        for body in (b"value=x", b"data[value]=x", b"[]", b'"x"', b"\xff", b"{}", b'{"data": "x"}', long):
+            answer = ask("POST", path, body)
+            assert answer.status_code == 400, (path, body[:40], answer.content)
+            assert answer.json()["errors"]
+    assert Secret.objects.get().current_number == 1
+    assert ask("POST", "secret/data/a", longest).status_code == 200
+    # An empty form, as node-vault sends it.
+    assert ask("POST", "auth/token/renew-self").json()["errors"] == ["lease is not renewable"]
+
+
+def test_the_token_is_told_what_it_is(cast: Cast, ask: Ask) -> None:
+    own = token(cast, "reader", prefix="app")
+    data = ask("GET", "auth/token/lookup-self", token=own).json()["data"]
+    assert (data["id"], data["policies"], data["type"], data["renewable"]) == (
+        own,
+        ["reader"],
+        "service",
+        False,
+    )
+    assert data["meta"] == {"environment": "development", "prefix": "app"}
+    assert 0 < data["ttl"] <= data["creation_ttl"]
+    assert data["expire_time"].endswith("Z")
+    for method in ("PUT", "POST"):
+        renewed = ask(method, "auth/token/renew-self", b'{"increment":0}', token=own)
+        assert (renewed.status_code, renewed.json()) == (400, {"errors": ["lease is not renewable"]})
+        assert ask(method, "auth/token/revoke-self", token=own).status_code == 400
+    assert ask("GET", "auth/token/lookup-self", token=own).status_code == 200
+
+
+def test_approle_takes_a_token_in_two_parts(cast: Cast, ask: Ask) -> None:
+    own = token(cast, "reader")
+    public, secret = own[4:26], own[27:]
+    body = json.dumps({"role_id": public, "secret_id": secret}).encode()
+    auth = ask("PUT", "auth/approle/login", body, token="").json()["auth"]
+    assert (auth["client_token"], auth["policies"], auth["renewable"]) == (own, ["reader"], False)
+    wrong = json.dumps({"role_id": public, "secret_id": "x" * 43}).encode()
+    refused = ask("POST", "auth/approle/login", wrong, token="")
+    assert (refused.status_code, refused.json()) == (400, {"errors": ["invalid role or secret ID"]})
+
+
+def test_mounts_are_the_environments_that_one_may_see(cast: Cast, ask: Ask) -> None:
+    found = ask("GET", "sys/internal/ui/mounts").json()["data"]["secret"]
+    assert found.keys() == {"development/", "secret/"}
+    mount = ask("GET", "sys/internal/ui/mounts/secret/app/db").json()["data"]
+    assert (mount["path"], mount["type"], mount["options"]) == ("secret/", "kv", {"version": "2"})
+    refused = ask("GET", "sys/internal/ui/mounts/production/x")
+    assert refused.status_code == 403
+    assert refused.json()["errors"][0].startswith("preflight capability check returned 403")
+
+
+def test_capabilities_are_those_of_the_role(cast: Cast, ask: Ask) -> None:
+    body = json.dumps({"paths": ["secret/data/a", "secret/metadata/a", "production/data/a"]}).encode()
+    told = ask("POST", "sys/capabilities-self", body, token=token(cast, "reader")).json()
+    assert told["secret/data/a"] == ["read"]
+    assert told["secret/metadata/a"] == ["list", "read"]
+    assert told["production/data/a"] == ["deny"]
+    many = json.dumps({"paths": ["secret/data/a"] * 101}).encode()
+    assert ask("POST", "sys/capabilities-self", many).status_code == 400
+
+
+def test_the_state_of_the_server_needs_no_token(db: None) -> None:
+    for path in ("sys/health", "sys/seal-status", "sys/init", "sys/leader"):
+        assert Client().get(f"/vault/v1/{path}").status_code == 200
+    assert Client().head("/vault/v1/sys/health").status_code == 200
+
+
+def test_a_path_of_version_1_is_told_so(cast: Cast, ask: Ask) -> None:
+    answer = ask("GET", "secret/app")
+    assert answer.status_code == 404
+    assert answer.json()["warnings"][0].startswith("Invalid path for a versioned K/V")
+    assert ask("GET", "nowhere/app").status_code == 404
+
+
+def test_a_read_after_the_end_of_its_token_is_refused(cast: Cast, ask: Ask) -> None:
+    keep(cast, "a")
+    own = token(cast, "reader")
+    assert ask("GET", "secret/data/a", token=own).status_code == 200
+    revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get(public_id=own[4:26]))
+    assert ask("GET", "secret/data/a", token=own).status_code == 403

@@ -1,1 +1,0 @@
-"""API of the project: reports, the version."""

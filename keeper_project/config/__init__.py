@@ -1,1 +1,0 @@
-"""Reading and declaring of environment variables, and checks of them."""

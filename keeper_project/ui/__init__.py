@@ -1,1 +1,0 @@
-"""Elements of every page: navigation, labels, charts, times."""

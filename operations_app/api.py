@@ -1,0 +1,68 @@
+"""Reports by the API: which there are, and one of them as CSV, JSON or PDF."""
+
+from typing import Any
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from core.errors import BadQuery
+from environments_app.authentication.drf import principal_of
+from operations_app.reports import service as reports
+from operations_app.reports.formats import FORMATS, file_response
+
+
+class SectionDocument(serializers.Serializer[Any]):
+    """A section that reports can have."""
+
+    key = serializers.CharField()
+    title = serializers.CharField()
+    about = serializers.CharField()
+    columns = serializers.ListField(child=serializers.CharField())
+
+
+class ReportQuery(serializers.Serializer[Any]):
+    """What a report is of, and its form."""
+
+    form = serializers.ChoiceField(choices=[(name, name) for name in FORMATS], default="json")
+    since = serializers.DateTimeField(required=False)
+    until = serializers.DateTimeField(required=False)
+
+
+class ReportListView(APIView):
+    """The reports visible to the actor."""
+
+    @extend_schema(summary="List the sections of reports", responses=SectionDocument(many=True))
+    def get(self, request: Request) -> Response:
+        """List the sections, in their order."""
+        found = reports.offered(actor=principal_of(request))
+        return Response([SectionDocument(section).data for section in found])
+
+
+class ReportView(APIView):
+    """One report."""
+
+    @extend_schema(
+        summary="Make a report",
+        description="`key` is that of a section, or `all`. It is recorded before anything is read.",
+        parameters=[ReportQuery],
+        responses={
+            (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT),
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR),
+            (200, "application/pdf"): OpenApiResponse(OpenApiTypes.BINARY),
+        },
+    )
+    def get(self, request: Request, key: str) -> HttpResponseBase:
+        """Make a report of one section or of all."""
+        known = ReportQuery().fields
+        if request.query_params.keys() - known.keys():
+            raise BadQuery("query", "Unknown parameter.")
+        query = ReportQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        given: dict[str, Any] = dict(query.validated_data)
+        form = given.pop("form")
+        return file_response(reports.make(actor=principal_of(request), key=key, **given), key, form)

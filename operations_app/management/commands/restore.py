@@ -1,0 +1,123 @@
+"""Proves a backup, restores it, or tries out whether it would restore."""
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+
+from audit_app.errors import KeyringUnavailable
+from core.config import variables as config_env
+from operations_app.backup.errors import BackupError
+from operations_app.backup.restore import require_room, restore
+from operations_app.backup.restore_check import Check, compare, restore_drill
+from operations_app.backup.verification import Proof, verify_backup
+from operations_app.management.confirmation import ask_for_name, database_name
+
+
+class Command(BaseCommand):
+    """`keeper restore FILE`, or with `--verify`, `--drill` or `--compare` something that changes nothing."""
+
+    help = (
+        "Restore a backup to the database of DATABASE_URL, after proving that it opens here, is whole and "
+        "genuine, and that everything in it is sound. With --verify only that, and nothing is touched; with "
+        "--drill it is restored into a throw-away database, and that is compared with it. Stop Keeper "
+        "before a restore. What acts is suspended afterwards: see `keeper release`. Exits with 1 if "
+        "something is wrong."
+    )
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, help="the backup")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--verify", action="store_true", help="prove it, and touch nothing")
+        instead.add_argument(
+            "--drill", action="store_true", help="restore it into a throw-away database, and compare"
+        )
+        instead.add_argument(
+            "--compare", action="store_true", help="compare what it was just restored to with it"
+        )
+        parser.add_argument(
+            "--replace", action="store_true", help="DESTROY what the database holds now; asks before"
+        )
+        parser.add_argument(
+            "--despite-damage", action="store_true", help="take over damage that the installation had"
+        )
+        parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            if options["verify"]:
+                self._verify(options["file"])
+            elif options["drill"]:
+                self._judge(restore_drill(options["file"]))
+            elif options["compare"]:
+                self._judge(compare(options["file"]))
+            else:
+                self._restore(options)
+        except (BackupError, KeyringUnavailable) as error:
+            raise CommandError(f"{error}. Nothing was changed.") from error
+
+    def _verify(self, path: Path) -> None:
+        proof = verify_backup(path)
+        self._show(proof)
+        if proof.damaged:
+            sys.exit(1)
+
+    def _judge(self, checks: Iterable[Check]) -> None:
+        """Print a line for each check and each doubt; exit with 1 if there is one."""
+        begun, doubts = time.monotonic(), 0
+        for check in checks:
+            doubts += len(check.doubts)
+            self.stdout.write(f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip())
+            for doubt in check.doubts:
+                self.stdout.write(f"      {doubt}")
+        seconds = time.monotonic() - begun
+        verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
+        self.stdout.write(f"{verdict}, after {seconds:.1f} s.")
+        if doubts:
+            sys.exit(1)
+
+    def _restore(self, options: dict[str, Any]) -> None:
+        require_room(replace=options["replace"])
+        if options["replace"] and not options["yes"]:
+            told = f"the {connection.vendor} database {database_name()}"
+            self.stdout.write(f"This destroys what {told} holds, for good.")
+            ask_for_name()
+        done = restore(
+            options["file"],
+            replace=options["replace"],
+            despite_damage=options["despite_damage"],
+            progress=self._progress,
+        )
+        config_env.store_held()
+        self._show(done.proof)
+        waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in done.suspended.items())
+        self.stdout.write(
+            f"It is restored to {database_name()}. Suspended until they are released: {waiting}.\n"
+            "Next: `keeper activate` here, once no other installation of this deployment runs; then "
+            "`keeper release`, or the page Backups."
+        )
+
+    def _progress(self, table: str, rows: int) -> None:
+        self.stderr.write(f"{table}: {rows:,} rows")
+
+    def _show(self, proof: Proof) -> None:
+        manifest = proof.manifest
+        self.stdout.write(
+            f"backup {manifest.backup} of deployment {manifest.deployment}, made {manifest.made_at}\n"
+            f"SHA-256 {proof.digest}\n"
+            f"{sum(manifest.counts.values()):,} rows, {proof.tally.events:,} events in "
+            f"{proof.tally.streams:,} streams, {proof.data_keys:,} data keys open"
+        )
+        for key in manifest.keys:
+            self.stdout.write(f"needs {key.key_uri} ({key.provider}, {key.data_keys:,} data keys)")
+        for problem in proof.problems:
+            self.stdout.write(f"{problem.kind}: {problem.object}: {problem.message}")
+        verdict = (
+            f"{proof.damaged:,} problems, all of them older than the backup" if proof.damaged else "sound"
+        )
+        self.stdout.write(f"The backup is genuine, and what it holds is {verdict}.")

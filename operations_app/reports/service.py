@@ -1,0 +1,210 @@
+"""Makes reports: who may, which sections, recorded before anything is read, and the controls they serve.
+
+A section is evidence for controls of four frameworks. A control is named by its number and in words of our
+own. A section is evidence that an auditor can examine, never proof that the control is fulfilled. A control
+without sections has no evidence in Keeper: it is listed to show that the coverage is incomplete.
+
+Numbers and meanings were compared in November 2026 with what of each framework can be had in public, which
+is not all of each: compare a control with your own copy before you rely on it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.models import deployment_uuid
+from audit_app.queries.reports import Cell, Row, Scope, Section, sections
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record
+from core.errors import BadQuery
+from environments_app.authorization.policy import Principal, environments_for, require
+from environments_app.authorization.principals import refresh_principal
+
+SOC2: Final = "SOC 2"
+ISO: Final = "ISO 27001:2022"
+PCI: Final = "PCI DSS 4.0.1"
+ASVS: Final = "ASVS 5.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A control of a framework, and the keys of the sections that an auditor looks at for it."""
+
+    framework: str
+    number: str
+    about: str
+    sections: tuple[str, ...] = ()
+
+
+def _control(framework: str, number: str, about: str, *sections: str) -> Control:
+    return Control(framework=framework, number=number, about=about, sections=sections)
+
+
+CONTROLS: Final = (
+    _control(SOC2, "CC6.1", "Logical access is restricted, data protected", "access", "encryption"),
+    _control(SOC2, "CC6.2", "Accounts are registered and authorised before use", "people", "privileged"),
+    _control(SOC2, "CC6.3", "Access follows roles, and ends when not needed", "access", "offboarding"),
+    _control(SOC2, "CC6.4", "Physical access to facilities is restricted"),
+    _control(SOC2, "CC6.7", "Data is protected while it is moved", "sync"),
+    _control(SOC2, "CC7.2", "Systems are watched for anomalies", "refused", "damage"),
+    _control(SOC2, "CC7.3", "Security events are evaluated"),
+    _control(SOC2, "CC8.1", "Changes are authorised and recorded", "privileged"),
+    _control(ISO, "A.5.3", "Conflicting duties are separated", "hands"),
+    _control(ISO, "A.5.15", "Access control", "access", "tokens", "trusts"),
+    _control(ISO, "A.5.16", "Identity management", "people", "offboarding"),
+    _control(ISO, "A.5.17", "Authentication information", "rotation", "expiry"),
+    _control(ISO, "A.5.18", "Access rights are reviewed and removed", "access", "offboarding"),
+    _control(ISO, "A.5.23", "Use of cloud services", "sync"),
+    _control(ISO, "A.8.2", "Privileged access rights", "privileged", "people"),
+    _control(ISO, "A.8.13", "Backup of information"),
+    _control(ISO, "A.8.15", "Logging, protected against change", "chain"),
+    _control(ISO, "A.8.16", "Monitoring activities", "refused", "damage"),
+    _control(ISO, "A.8.24", "Use of cryptography", "encryption"),
+    _control(PCI, "3.6.1", "Keys that protect stored data are themselves protected", "encryption"),
+    _control(PCI, "3.7.4", "Keys are replaced at the end of their cryptoperiod", "encryption"),
+    _control(PCI, "7.2.4", "Access is reviewed every six months", "access"),
+    _control(PCI, "7.2.5", "Application and system accounts have the least rights", "tokens", "trusts"),
+    _control(PCI, "8.2.5", "Access of those who left is ended at once", "offboarding"),
+    # For people: Keeper's reports contain nothing about their passwords.
+    _control(PCI, "8.3.9", "People's only passwords are changed, or their accounts' posture analysed"),
+    _control(PCI, "8.6.3", "Passwords of applications are changed periodically", "rotation", "inventory"),
+    _control(PCI, "10.2.1", "Audit logs are active, and record privileged acts", "privileged", "refused"),
+    _control(PCI, "10.3.4", "Audit logs are protected against change", "chain"),
+    _control(ASVS, "V8.2", "Functions and data need explicit permissions", "access", "refused"),
+    _control(ASVS, "V11.1", "Keys have a life cycle, and are listed", "encryption"),
+    _control(ASVS, "V13.3", "Secrets lie in a vault, granted narrowly", "inventory", "expiry", "tokens"),
+    _control(ASVS, "V16.2", "Security events are logged with who, what and when", "privileged", "refused"),
+    _control(ASVS, "V16.4", "Logs are protected and kept elsewhere", "chain"),
+    _control(ASVS, "V15.1", "Components are documented and updated"),
+)  # fmt: skip
+
+
+DAYS = 90
+ALL = "all"
+# The section that can be made of an earlier time.
+AS_OF = "access"
+# A row is read in well under a millisecond, so that a lost right ends a report within a second.
+_ROWS_BETWEEN_LOOKS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A report that is recorded and may be read: its sections' rows are read as they are passed on."""
+
+    title: str
+    scope: Scope
+    made_at: datetime
+    sections: Sequence[Section]
+
+    def rows(self, section: Section) -> Iterator[Row]:
+        """Yield the rows of one section, as long as the viewer may have what they had when it began.
+
+        A report may be long. Raises Forbidden, recorded, once the viewer lost any of it.
+        """
+        for number, row in enumerate(section.rows(self.scope)):
+            if number % _ROWS_BETWEEN_LOOKS == 0:
+                self._require_still()
+            yield row
+
+    def _require_still(self) -> None:
+        viewer = self.scope.viewer
+        if isinstance(viewer, Principal):
+            now = refresh_principal(viewer)
+            if (viewer.sees_installation and not now.sees_installation) or not set(viewer.grants) <= set(
+                now.grants
+            ):
+                nobody = replace(now, is_admin=False, is_auditor=False, grants=())
+                require(actor=nobody, action=Action.REPORT_GENERATE, environment=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRow:
+    """One control in a report: the sections that are evidence, or "not assessed"."""
+
+    control: Control
+    evidence: Sequence[Section]
+
+    @property
+    def words(self) -> str:
+        """Name the evidence; a report judges nothing."""
+        if not self.evidence:
+            return "not assessed"
+        return "evidence: " + ", ".join(section.title for section in self.evidence)
+
+
+def offered(*, actor: Principal) -> list[Section]:
+    """Return the sections visible to the actor: for managers those of environments. Raises Forbidden."""
+    if environments_for(actor, Action.TRAIL_VIEW) is None:
+        # Who manages no environment as a whole is refused as an operator's act is, and recorded.
+        require(actor=actor, action=Action.REPORT_GENERATE, environment=None)
+    return [section for section in sections().values() if actor.sees_installation or not section.operators]
+
+
+def make(
+    *,
+    actor: Principal,
+    key: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+) -> Report:
+    """Return a report of one section or of all, after recording that it was made.
+
+    The last 90 days where no time is given. `as_of` is for the section of access alone.
+    Raises Forbidden, or BadQuery if there is no such section or the time runs backwards.
+    """
+    may = offered(actor=actor)
+    chosen = may if key == ALL else [section for section in may if section.key == key]
+    if not chosen:
+        raise BadQuery("section", "Report section not found.")
+    now = timezone.now()
+    until = until or now
+    since = since or until - timedelta(days=DAYS)
+    if since >= until:
+        raise BadQuery("since", "The start must be before the end.")
+    if as_of and (key != AS_OF or as_of > now):
+        raise BadQuery("as_of", f"Only the section {AS_OF} has an earlier state, and none of the future.")
+    title = "Compliance report" if key == ALL else chosen[0].title
+    commit_record(
+        actor=actor,
+        action=Action.REPORT_GENERATE,
+        stream=streams.SYSTEM,
+        object=AuditObject("report", uuid5(NAMESPACE_URL, f"{deployment_uuid()}/report/{key}"), title),
+        details={
+            "section": key,
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            **({"as_of": as_of.isoformat()} if as_of else {}),
+        },
+    )
+    scope = Scope(viewer=actor, since=since, until=until, as_of=as_of)
+    return Report(title=title, scope=scope, made_at=now, sections=chosen)
+
+
+def findings(report: Report) -> list[ReportRow]:
+    """Return the result for each control; "not assessed" without evidence."""
+    sections_by_key = {section.key: section for section in report.sections}
+    return [
+        ReportRow(
+            control=control,
+            evidence=[sections_by_key[key] for key in control.sections if key in sections_by_key],
+        )
+        for control in CONTROLS
+    ]
+
+
+def plain(cell: Cell) -> str:
+    """Return a cell as text for people."""
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return str(cell)

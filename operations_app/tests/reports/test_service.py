@@ -1,0 +1,269 @@
+"""Reports hold what the viewer may see, nothing else and no value; each is recorded, in every form."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.models import AuditEvent
+from audit_app.queries.reports import sections
+from core.errors import BadQuery
+from environments_app.errors import Forbidden
+from environments_app.models import Environment, User
+from environments_app.tests.cast import Cast
+from operations_app import tasks
+from operations_app.reports import mail as reports_mail
+from operations_app.reports import service as reports
+from operations_app.reports.formats import FORMATS
+from operations_app.reports.service import CONTROLS
+from operations_app.tests.backup.making import furnish
+from secrets_app.models import Secret
+from secrets_app.services import read as read_service
+from secrets_app.tests.kept import VALUE, keep
+
+every_database = pytest.mark.every_database
+ASKED = {
+    "access",
+    "privileged",
+    "refused",
+    "inventory",
+    "rotation",
+    "expiry",
+    "encryption",
+    "sync",
+    "chain",
+    "offboarding",
+}
+
+
+def written(cast: Cast, who: User, form: str = "json", key: str = "all") -> bytes:
+    return b"".join(FORMATS[form].write(reports.make(actor=cast.principal(who), key=key)))
+
+
+def table(cast: Cast, who: User, key: str) -> list[dict[str, str]]:
+    text = written(cast, who, "csv", key).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_every_section_that_was_asked_for_is_there() -> None:
+    assert sections().keys() >= ASKED
+
+
+def test_every_control_names_sections_that_there_are() -> None:
+    named = {key for control in CONTROLS for key in control.sections}
+    assert named <= sections().keys()
+    assert {control.framework for control in CONTROLS} == {
+        "SOC 2",
+        "ISO 27001:2022",
+        "PCI DSS 4.0.1",
+        "ASVS 5.0",
+    }
+    assert any(not control.sections for control in CONTROLS)
+
+
+@every_database
+def test_the_rows_fit_their_columns_and_no_value_is_in_any_form(cast: Cast) -> None:
+    furnish(cast)
+    for form in FORMATS:
+        content = written(cast, cast.root, form)
+        assert VALUE.encode() not in content
+        assert b"the second value" not in content
+    report = json.loads(written(cast, cast.root))
+    for section in report["sections"]:
+        assert all(len(row) == len(section["columns"]) for row in section["rows"]), section["key"]
+    filled = {section["key"] for section in report["sections"] if section["rows"]}
+    assert filled >= {"access", "tokens", "people", "inventory", "encryption", "sync", "chain"}
+
+
+@every_database
+def test_a_manager_sees_their_environments_alone(cast: Cast) -> None:
+    furnish(cast)
+    other = Environment.objects.create(name="far-away", display_name="Far away")
+    Secret.objects.filter(name="other").update(environment=other)
+    content = written(cast, cast.alice)
+    assert b"far-away" not in content
+    assert b"payments/key" in content
+    assert {section.key for section in reports.offered(actor=cast.principal(cast.alice))}.isdisjoint(
+        {"people", "offboarding"}
+    )
+    with pytest.raises(BadQuery):
+        reports.make(actor=cast.principal(cast.alice), key="people")
+    assert b"far-away" in written(cast, cast.root)
+
+
+@pytest.mark.parametrize("who", ["bob", "vera", "charlie"])
+def test_others_get_none_and_that_is_recorded(
+    cast: Cast, who: str, events: Callable[..., list[AuditEvent]]
+) -> None:
+    with pytest.raises(Forbidden):
+        written(cast, getattr(cast, who))
+    assert [event.outcome for event in events("report.generate")] == ["denied"]
+
+
+def test_each_is_recorded_before_anything_is_read(
+    cast: Cast, events: Callable[..., list[AuditEvent]]
+) -> None:
+    report = reports.make(actor=cast.principal(cast.root), key="access")
+    (event,) = events("report.generate")
+    assert event.actor_name == "root"
+    assert "access" in event.details
+    assert list(report.rows(report.sections[0]))
+
+
+def test_it_tells_refusals_of_its_time_and_no_others(cast: Cast) -> None:
+    secret = keep(cast)
+    with pytest.raises(Forbidden):
+        read_service.reveal(actor=cast.principal(cast.vera), secret=secret)
+    (row,) = table(cast, cast.alice, "refused")
+    assert (row["Actor"], row["Action"], row["Outcome"]) == ("vera", "secret.reveal", "denied")
+    past = timezone.now() - timedelta(days=1)
+    report = reports.make(
+        actor=cast.principal(cast.root), key="refused", since=past - timedelta(days=1), until=past
+    )
+    assert list(report.rows(report.sections[0])) == []
+
+
+def test_who_left_is_shown_with_what_they_still_hold(cast: Cast) -> None:
+    User.objects.filter(pk=cast.bob.pk).update(is_active=False)
+    (row,) = table(cast, cast.root, "offboarding")
+    assert (row["Username"], row["Memberships"]) == ("bob", "1")
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK", "+1", "-1+1", "@SUM"])
+def test_no_cell_of_a_csv_is_a_formula(cast: Cast, name: str) -> None:
+    User.objects.filter(pk=cast.bob.pk).update(email=name)
+    row = next(row for row in table(cast, cast.root, "people") if row["Username"] == "bob")
+    assert row["E-mail"] == f"'{name}"
+
+
+def test_a_report_judges_nothing(cast: Cast) -> None:
+    report = json.loads(written(cast, cast.root))
+    assert {"not assessed"} == {
+        each["evidence"] for each in report["controls"] if isinstance(each["evidence"], str)
+    }
+    pages = written(cast, cast.root).decode().lower()
+    assert "compliant" not in pages
+
+
+def test_a_manager_finds_no_evidence_in_what_they_may_not_see(cast: Cast) -> None:
+    report = json.loads(written(cast, cast.alice))
+    control = next(each for each in report["controls"] if each["number"] == "8.2.5")
+    assert control["evidence"] == "not assessed"
+
+
+def test_it_is_passed_on_while_it_is_read(cast: Cast) -> None:
+    report = reports.make(actor=cast.principal(cast.root), key="people")
+    read: list[int] = []
+    real = report.sections[0].rows
+
+    def rows(scope: object) -> object:
+        for row in real(scope):  # type: ignore[arg-type]
+            read.append(1)
+            yield row
+
+    object.__setattr__(report.sections[0], "rows", rows)
+    try:
+        lines = FORMATS["csv"].write(report)
+        next(lines)
+        next(lines)
+        assert len(read) == 1
+    finally:
+        object.__setattr__(report.sections[0], "rows", real)
+
+
+# --- Faces ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("form", "start"), [("csv", b'"Environment"'), ("json", b"{"), ("pdf", b"%PDF-")])
+def test_pages_and_api_give_the_same_files(
+    cast: Cast, signed_in: Callable[[User], Client], bearer: Callable[..., Client], form: str, start: bytes
+) -> None:
+    furnish(cast)
+    for response in (
+        signed_in(cast.root).get(f"/reports/access.{form}"),
+        bearer("admin").get(f"/api/reports/access?form={form}"),
+    ):
+        content = b"".join(response.streaming_content)  # type: ignore[attr-defined]
+        assert content.startswith(start)
+        assert "no-store" in response["Cache-Control"]
+        assert f'.{form}"' in response["Content-Disposition"]
+
+
+def test_the_pages_show_them(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    furnish(cast)
+    page = signed_in(cast.alice)
+    assert "Access review" in page.get("/reports").content.decode()
+    text = page.get("/reports/all").content.decode()
+    assert "not assessed" in text
+    assert "payments/key" in text
+    assert "compliant" not in text.lower()
+    assert page.get("/reports/people").status_code == 404
+    assert page.get("/reports/access.exe").status_code == 404
+    assert page.get("/reports/access?since=2026-11-20&until=2026-11-01").status_code == 404
+
+
+def test_the_api_refuses_what_it_does_not_know(cast: Cast, bearer: Callable[..., Client]) -> None:
+    client = bearer("admin")
+    assert orjson.loads(client.get("/api/reports").content)[0]["key"] == "access"
+    for query in ("form=exe", "since=yesterday", "colour=blue"):
+        assert client.get(f"/api/reports/access?{query}").status_code == 400
+    assert client.get("/api/reports/nothing").status_code == 400
+
+
+@pytest.fixture
+def mailing(settings: Settings) -> None:
+    settings.KEEPER_REPORT_EMAILS = ["audit@example.com"]
+    settings.KEEPER_REPORT_SCHEDULE = "weekly"
+    settings.EMAIL_HOST = "mail.example.com"
+
+
+@pytest.mark.usefixtures("mailing")
+def test_it_is_sent_once_a_week(cast: Cast) -> None:
+    furnish(cast)
+    tasks.send_report()
+    tasks.send_report()
+    (message,) = mail.outbox
+    names = [str(attached[0]) for attached in message.attachments]
+    assert [name.rpartition(".")[2] for name in names] == ["pdf", "json"]
+    assert not any(VALUE in str(attached[1]) for attached in message.attachments)
+    assert not reports_mail.is_due(timezone.now() + timedelta(days=6))
+    assert reports_mail.is_due(timezone.now() + timedelta(days=8))
+
+
+@pytest.mark.usefixtures("mailing")
+def test_one_that_was_not_sent_is_tried_again(cast: Cast, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "core.network.mail.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    tasks.send_report()
+    assert AuditEvent.objects.filter(action="report.send").last().outcome == "failed"  # type: ignore[union-attr]
+    assert not reports_mail.is_due(timezone.now() + timedelta(hours=5))
+    assert reports_mail.is_due(timezone.now() + timedelta(hours=7))
+
+
+def test_only_access_has_an_earlier_state_and_none_of_the_future(cast: Cast) -> None:
+    past, root = timezone.now() - timedelta(days=1), cast.principal(cast.root)
+    assert reports.make(actor=root, key="access", as_of=past).scope.as_of == past
+    for key, as_of in (("all", past), ("people", past), ("access", timezone.now() + timedelta(days=1))):
+        with pytest.raises(BadQuery):
+            reports.make(actor=root, key=key, as_of=as_of)
+
+
+def test_the_command_takes_a_day(cast: Cast, tmp_path: Path) -> None:
+    today, tomorrow = (timezone.now().date() + timedelta(days=days) for days in (0, 1))
+    for day, file in ((today, "today.csv"), (today - timedelta(days=1), "yesterday.csv")):
+        options = {"section": "access", "as_of": day, "format": "csv", "output": tmp_path / file}
+        call_command("compliance_report", **options)
+    assert "bob" in (tmp_path / "today.csv").read_text()
+    assert "bob" not in (tmp_path / "yesterday.csv").read_text()
+    with pytest.raises(CommandError):
+        call_command("compliance_report", section="access", as_of=tomorrow)

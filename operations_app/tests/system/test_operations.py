@@ -1,0 +1,73 @@
+"""Queues, leases and settings: for operators alone, constant in cost, and nothing secret among them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings as in_force
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from core.config.variables import ENV, LiteralEnv, Source
+from environments_app.models import User
+from environments_app.tests.cast import Cast
+from operations_app.system.installation import ADDRESSES, PLAIN, shown_settings
+from sync_app.tests.shown import make_run, make_target
+
+pytestmark = pytest.mark.django_db
+SignedIn = Callable[[User], Client]
+ADDRESS = "/operations"
+
+
+def test_it_is_for_operators_alone(cast: Cast, signed_in: SignedIn) -> None:
+    assert signed_in(cast.root).get(ADDRESS).status_code == 200
+    assert signed_in(cast.alice).get(ADDRESS).status_code == 403
+
+
+def test_it_counts_what_waits_and_what_a_dead_worker_holds(cast: Cast, signed_in: SignedIn) -> None:
+    now, person = timezone.now(), signed_in(cast.root)
+    held: dict[str, Any] = {"lease_owner": "worker-1", "lease_until": now + timedelta(minutes=5)}
+    make_run(make_target(cast.development, "a"), "queued")
+    make_run(make_target(cast.development, "b"), **held)
+    with CaptureQueriesContext(connection) as few:
+        person.get(ADDRESS)
+    make_run(make_target(cast.development, "c"), lease_owner="dead", lease_until=now - timedelta(minutes=5))
+    make_run(make_target(cast.development, "d"), **held)
+    with CaptureQueriesContext(connection) as many:
+        page = person.get(ADDRESS).context
+
+    sync = page["queues"][0]
+    assert (sync.label, sync.waiting, sync.working, sync.stuck) == ("Sync", 1, 2, 1)
+    assert [(lease.owner, lease.over) for lease in page["leases"]] == [
+        ("dead", True),
+        ("worker-1", False),
+        ("worker-1", False),
+    ]
+    assert len(many) == len(few)
+
+
+def test_settings_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIVEN", "1")
+    monkeypatch.setenv("HELD_FILE", __file__)
+    read = LiteralEnv()
+    read.int("GIVEN", default=2)
+    read.str("HELD", default="")
+    read.str("LEFT", default="")
+
+    assert read.sources == {"GIVEN": Source.ENVIRONMENT, "HELD": Source.FILE, "LEFT": Source.DEFAULT}
+
+
+def test_no_text_is_shown_that_is_not_known_to_be_harmless() -> None:
+    shown = {setting.name: setting.shown for setting in shown_settings()}
+
+    assert shown.keys() == ENV.sources.keys()
+    assert {"SECRET_KEY", "DATABASE_URL", "KEEPER_TOKEN_PEPPERS", "EMAIL_HOST_PASSWORD"} <= shown.keys()
+    for name, text in shown.items():
+        value = getattr(in_force, name, None)
+        if name not in PLAIN | ADDRESSES and not isinstance(value, int | float):
+            assert text in {"set", "empty"}, name
+    assert shown["SECRET_KEY"] == "set"
+    assert not any(word in name for name in PLAIN for word in ("SECRET", "TOKEN", "PASSWORD", "URL"))

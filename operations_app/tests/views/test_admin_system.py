@@ -1,0 +1,104 @@
+"""The page of the system: what it shows to whom, that nothing secret is on it, and what it lets start."""
+
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from core.config.variables import ENV, GROUPS, Source
+from environments_app.models import User, UserRole
+from environments_app.tests.cast import Cast
+from operations_app.models import BackupRequest
+from operations_app.system.installation import ADDRESSES, PLAIN, shown_settings
+from operations_app.system.schedules import schedules
+
+_MARK = "t0p-secret-mark"
+
+
+@pytest.fixture
+def root(cast: Cast, signed_in: Callable[..., Client]) -> Client:
+    return signed_in(cast.root)
+
+
+def test_the_page_has_every_section_and_setting(root: Client) -> None:
+    page = root.get(reverse("admin-system")).content.decode()
+    for section in ("installation", "health", "work", "schedules", "backups", "settings"):
+        assert f'id="{section}"' in page
+    assert all(name in page for name in ENV.sources)
+    assert all(entry in page for entry in django_settings.CELERY_BEAT_SCHEDULE)
+
+
+def test_each_setting_has_source_default_and_help(root: Client) -> None:
+    declared = {variable.name for group in GROUPS for variable in group.variables}
+    for each in shown_settings():
+        assert bool(each.help) == (each.name in declared)
+        assert each.source in set(Source)
+
+
+def test_settings_are_searched_and_narrowed_to_changed_ones(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENV.sources, "KEEPER_BACKUP_KEEP", Source.ENVIRONMENT)
+    found = root.get(reverse("admin-system"), {"q": "backups", "changed": "1"}).context["settings"]
+    assert "KEEPER_BACKUP_KEEP" in [each.name for each in found]
+    assert all(each.changed for each in found)
+    assert not root.get(reverse("admin-system"), {"q": "no such setting"}).context["settings"]
+
+
+def test_what_may_be_a_credential_is_not_shown(root: Client, settings: Settings) -> None:
+    for name in ENV.sources.keys() - PLAIN:
+        value = getattr(settings, name, None)
+        if isinstance(value, str):
+            setattr(settings, name, f"https://user:{_MARK}@host:8200/{_MARK}?token={_MARK}")
+    settings.KEEPER_AUDIT_SINKS = [f"https://user:{_MARK}@collector/{_MARK}"]
+    assert _MARK not in str([each.shown for each in shown_settings()])
+    shown = {each.name: each.shown for each in shown_settings()}
+    assert shown["KEEPER_AUDIT_SINKS"] == "https://collector"
+    assert shown["SECRET_KEY"] == "set"
+
+
+def test_nothing_secret_is_listed_as_plain() -> None:
+    secret = {
+        name
+        for name in PLAIN | ADDRESSES
+        if any(word in name for word in ("PASSW", "TOKEN", "SECRET_KEY", "PEPPER", "FERNET"))
+    }
+    assert secret == set()
+
+
+@pytest.mark.django_db
+def test_the_next_run_of_each_schedule_lies_ahead() -> None:
+    found = schedules()
+    assert [each.name for each in found] == sorted(django_settings.CELERY_BEAT_SCHEDULE)
+    assert {each.name for each in found if each.next_at} >= {"back-up", "prune-trail"}
+    assert next(each for each in found if each.name == "worker-heartbeat").often == "every 30 s"
+
+
+def test_a_backup_is_requested(root: Client, cast: Cast, events: Callable[..., list[AuditEvent]]) -> None:
+    answer = root.post(reverse("admin-system"))
+    assert answer["Location"].startswith(reverse("admin-system"))
+    assert BackupRequest.objects.get().person == cast.root.uuid
+    assert events(Action.BACKUP_REQUEST)
+
+
+def test_an_unknown_backup_is_not_verified(root: Client) -> None:
+    page = root.post(reverse("admin-system"), {"backup": "keeper-none.kbk"}, follow=True).content.decode()
+    assert "here is no backup of this name" in page
+    assert not BackupRequest.objects.exists()
+
+
+def test_an_auditor_looks_and_starts_nothing(cast: Cast, signed_in: Callable[..., Client]) -> None:
+    ada = signed_in(User.objects.create_user("ada", role=UserRole.AUDITOR))
+    page = ada.get(reverse("admin-system"))
+    assert (page.status_code, "Back up now" in page.content.decode()) == (200, False)
+    assert ada.post(reverse("admin-system")).status_code == 403
+    assert not BackupRequest.objects.exists()
+
+
+def test_others_do_not_get_in(cast: Cast, signed_in: Callable[..., Client]) -> None:
+    assert signed_in(cast.alice).get(reverse("admin-system"))["Location"].startswith("/admin/login/")

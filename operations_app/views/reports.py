@@ -1,0 +1,83 @@
+"""The pages of reports: which there are, one to read, and all of them as files."""
+
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from core.errors import BadQuery
+from environments_app.authentication.drf import principal_of
+from operations_app.reports import service as reports_service
+from operations_app.reports.formats import FORMATS, file_response
+from operations_app.reports.service import Report
+
+_ROWS_SHOWN = 200
+
+
+class SpanForm(forms.Form):
+    """The time that a report is about, in whole days of UTC."""
+
+    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="To")
+
+    @property
+    def span(self) -> dict[str, datetime | None]:
+        """The time as `reporting.make` takes it; what is no date is left out."""
+        self.is_valid()
+        days = {name: self.cleaned_data.get(name) for name in ("since", "until")}
+        return {
+            name: datetime.fromisoformat(f"{day.isoformat()}T00:00:00+00:00") if day else None
+            for name, day in days.items()
+        }
+
+
+@login_required
+@require_GET
+def reports(request: HttpRequest) -> HttpResponse:
+    """List the reports visible to the actor."""
+    context = {"sections": reports_service.offered(actor=principal_of(request)), "formats": FORMATS}
+    return render(request, "keeper_project/reports.html", context)
+
+
+@login_required
+@require_GET
+def report_detail(request: HttpRequest, key: str) -> HttpResponse:
+    """Show a report; of a long section the beginning."""
+    form = SpanForm(request.GET)
+    report = _made(request, key, form)
+    parts: list[dict[str, Any]] = []
+    for section in report.sections:
+        rows = list(islice(report.rows(section), _ROWS_SHOWN + 1))
+        parts.append({"section": section, "rows": rows[:_ROWS_SHOWN], "more": len(rows) > _ROWS_SHOWN})
+    context = {
+        "report": report,
+        "parts": parts,
+        "key": key,
+        "form": form,
+        "formats": FORMATS,
+        "query": request.GET.urlencode(),
+        "findings": reports_service.findings(report) if key == reports_service.ALL else (),
+    }
+    return render(request, "keeper_project/report_detail.html", context)
+
+
+@login_required
+@require_GET
+def report_file(request: HttpRequest, key: str, form: str) -> HttpResponseBase:
+    """Give a report as a file."""
+    if form not in FORMATS:
+        raise Http404
+    return file_response(_made(request, key, SpanForm(request.GET)), key, form)
+
+
+def _made(request: HttpRequest, key: str, form: SpanForm) -> Report:
+    try:
+        return reports_service.make(actor=principal_of(request), key=key, **form.span)
+    except BadQuery as error:
+        raise Http404(error.reason) from error

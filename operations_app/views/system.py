@@ -1,0 +1,129 @@
+"""Pages of the system in the admin, of Health, and of operators.
+
+The page of the system has settings, checks, workers, schedules, health and backups. Health has the status
+of every system, its age and its remedy. The page of operators has queues, leases and settings.
+"""
+
+from itertools import groupby
+from typing import Final
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.decorators import login_required
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.errors import ConfirmationNeeded
+from environments_app.views.base import confirm_first, run_act
+from operations_app.backup import service as backup
+from operations_app.backup.errors import BackupError, Malformed
+from operations_app.backup.requests import open_sealed
+from operations_app.backup.requests import request as request_backup
+from operations_app.health.processes import last_beat
+from operations_app.health.service import results, warnings
+from operations_app.health.status import standings
+from operations_app.system.installation import Setting, build, deployment_findings, shown_settings
+from operations_app.system.queues import leases, queues
+from operations_app.system.schedules import request_run, schedules
+
+_BACKUPS_SHOWN: Final = 10
+
+
+@require_http_methods(["GET", "POST"])
+def system(request: HttpRequest) -> HttpResponseBase:
+    """Show the system; a POST asks a worker for work, or downloads a backup."""
+    actor = principal_of(request)
+    require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
+    if request.method == "POST":
+        if "schedule" in request.POST:
+            return _run_now(request, actor)
+        return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
+    text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
+    found = standings(actor=actor)
+    context = {
+        "title": "System",
+        "build": build(),
+        "findings": deployment_findings(),
+        "checks": [*results(), *warnings()],
+        "systems": [(name, list(rows)) for name, rows in groupby(found, key=lambda each: each.group)],
+        "queues": queues(),
+        "leases": leases(),
+        "beat": last_beat(),
+        "schedules": schedules(),
+        "settings": _chosen(text, changed=changed),
+        "q": text,
+        "changed": changed,
+        "backups": backup.list_backups(actor=actor)[:_BACKUPS_SHOWN],
+        "backup_interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
+        "may_run": allows(actor, Action.SCHEDULE_RUN, environment_id=None),
+        "may_back_up": allows(actor, Action.BACKUP_CREATE, environment_id=None),
+    }
+    return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
+
+
+def _chosen(text: str, *, changed: bool) -> list[Setting]:
+    return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
+
+
+def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
+    back = f"{reverse('admin-system')}#backups"
+    try:
+        sealed = open_sealed(actor=actor, name=request.POST["download"])
+    except ConfirmationNeeded:
+        return confirm_first(request, back=back)
+    except BackupError as error:
+        messages.error(request, f"{str(error).capitalize()}.")
+        return redirect(back)
+    return FileResponse(
+        sealed.file, as_attachment=True, filename=sealed.name, content_type="application/octet-stream"
+    )
+
+
+def _run_now(request: HttpRequest, actor: Principal) -> HttpResponse:
+    name = request.POST["schedule"]
+    return run_act(
+        request,
+        lambda: request_run(actor=actor, name=name),
+        f"Run of {name} requested.",
+        back=f"{reverse('admin-system')}#schedules",
+    )
+
+
+def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:
+    name = request.POST.get("backup", "")
+    return run_act(
+        request,
+        lambda: request_backup(actor=actor, name=name),
+        f"Verification of {name} started." if name else "Backup started.",
+        back=f"{reverse('admin-system')}#backups",
+        refusals=(Malformed,),
+    )
+
+
+@login_required
+@require_GET
+def health(request: HttpRequest) -> HttpResponse:
+    """Show what this process finds of itself, and what workers found of other systems."""
+    found = standings(actor=principal_of(request))
+    context = {
+        "groups": [(name, list(rows)) for name, rows in groupby(found, key=lambda each: each.group)],
+        "ailing": sum(each.ails for each in found),
+        "checks": [*results(), *warnings()],
+    }
+    return render(request, "keeper_project/health.html", context)
+
+
+@login_required
+@require_GET
+def operations(request: HttpRequest) -> HttpResponse:
+    """Show the queues, the leases and the settings to operators."""
+    require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
+    context = {"queues": queues(), "leases": leases(), "settings": shown_settings()}
+    return render(request, "keeper_project/operations.html", context)

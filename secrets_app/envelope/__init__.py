@@ -1,1 +1,0 @@
-"""The envelope: byte format, context and sealing; imports nothing of Keeper but its errors."""

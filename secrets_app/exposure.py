@@ -1,0 +1,309 @@
+"""Who has seen which value, from the audit log: what a user or token knows, readers, offboarding.
+
+A reader knows a value permanently, whatever rights they lose. So every value that an event shows as read or
+written by them counts. A rotation in the name of its requester does not count: it passes values to a
+rotator, never to a person. Reads of many are included.
+
+Offboarding shows what a user can read, what they did read, and which of it is served. A secret of which
+they know a value that is served, or was just now, is queued for rotation.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Max, QuerySet
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.events import streams
+from audit_app.events.actions import READS, Action, Outcome
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.interfaces import trail_policy
+from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.queries import search
+from audit_app.queries.access_log import record_view
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import record
+from core.canonical_json import parsed_details
+from core.db.bulk import BATCH, in_batches
+from environments_app.authorization.credential_custody import CustodyGraph
+from environments_app.authorization.policy import Principal, require, require_confirmed, visible
+from environments_app.authorization.principals import grants_ignoring_status
+from environments_app.errors import Conflict, Invisible
+from environments_app.models import Environment, ServiceToken, Trust, User
+from environments_app.users.accounts import disable_user
+from environments_app.users.password_backend import named_user
+from secrets_app.models import Secret
+
+# Acts on values that show none to the actor. Any other act counts as a read, so a new way of reading is
+# included by default.
+_UNSEEN: Final = (
+    Action.ROTATION_CONNECT,
+    Action.SECRET_STAGE,
+    Action.SECRET_UNSTAGE,
+    Action.SECRET_ROTATE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A secret with versions that the subject read or wrote; `stands` if one of them is still served."""
+
+    secret: Secret
+    numbers: tuple[int, ...]
+    stands: bool
+
+
+def known_to(who: UUID) -> list[Known]:
+    """Return what a person or token has seen or written, deleted secrets included, sorted by place and name.
+
+    It costs a statement for single acts, one for acts on many, and one for each 500 secrets.
+    """
+    seen: dict[UUID, set[int]] = {}
+    for uuid, number in _seen_by(who):
+        seen.setdefault(uuid, set()).add(number)
+    secrets: list[Secret] = []
+    for uuids in in_batches(list(seen)):
+        secrets += Secret.objects.filter(uuid__in=uuids).select_related("environment")
+    secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
+    return [_known(secret, seen[secret.uuid]) for secret in secrets]
+
+
+def _known(secret: Secret, numbers: set[int]) -> Known:
+    # The previous value works while its grace lasts, and the pending one is about to.
+    served = {secret.current_number, secret.previous_number, secret.pending_number}
+    stands = bool(secret.live and numbers & served)
+    return Known(secret=secret, numbers=tuple(sorted(numbers)), stands=stands)
+
+
+def _seen_by(who: UUID) -> Iterator[tuple[UUID, int]]:
+    """Yield secrets and version numbers: of single reads and writes, and of reads of many."""
+    events = AuditEvent.objects.filter(actor_uuid=who, outcome=Outcome.ALLOWED).exclude(action__in=_UNSEEN)
+    single = events.filter(object_kind="secret", action__startswith="secret.", details__contains='"number":')
+    for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=BATCH):
+        number = parsed_details(details).get("number")
+        if isinstance(number, int):
+            yield uuid, number
+    manifests = events.filter(manifest__isnull=False).values("manifest")
+    along = ReadManifestItem.objects.filter(manifest__in=manifests)
+    yield from along.values_list("secret_uuid", "number").distinct().iterator(chunk_size=BATCH)
+
+
+_Row = TypeVar("_Row", bound=AuthenticatedRow)
+Queue = Callable[[Collection[UUID]], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffboardingReport:
+    """The offboarding report of a user."""
+
+    user: User
+    could_read: Sequence[Secret]
+    known: Sequence[Known]
+    tokens: Sequence[ServiceToken]
+    trusts: Sequence[Trust]
+    # That the person could sign in as.
+    accounts: Sequence[User]
+
+    @property
+    def standing(self) -> list[Known]:
+        return [each for each in self.known if each.stands]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offboarded:
+    """What was done: how many secrets are marked as due, and how many rotations were brought forward."""
+
+    marked: int
+    queued: int
+
+
+def find_person(*, actor: Principal, username: str) -> User:
+    """Return a user by name. Raises Forbidden, and Invisible if there is none."""
+    require(actor=actor, action=Action.USER_VIEW, environment=None)
+    user = named_user(username)
+    if user is None:
+        raise Invisible("User not found.")
+    return user
+
+
+def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
+    """Return what a person could read, knows, and holds. Raises Forbidden: administrators and auditors may.
+
+    What they know is read from the audit log, and recorded as a view of it, before anything is looked up.
+    """
+    require(actor=actor, action=Action.USER_VIEW, environment=None)
+    record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
+    could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
+    # Those of workloads live for minutes, by their trusts.
+    tokens = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None).select_related("environment")
+    trusts = Trust.objects.select_related("environment")
+    others = User.objects.filter(is_active=True).exclude(pk=user.pk)
+    hands = CustodyGraph()
+
+    def held(rows: QuerySet[_Row]) -> list[_Row]:
+        found = list(rows.order_by("pk"))
+        hands.learn(row.uuid for row in found)
+        return [
+            row
+            for row in found
+            if getattr(row, "created_by_id", None) == user.pk
+            or user.uuid in hands.behind(row.uuid, environment=getattr(row, "environment", None))
+        ]
+
+    return OffboardingReport(
+        user=user,
+        could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
+        known=known_to(UUID(str(user.uuid))),
+        tokens=[token for token in held(tokens) if token.is_live],
+        trusts=[trust for trust in held(trusts) if trust.is_live],
+        accounts=held(others),
+    )
+
+
+def offboard(*, actor: Principal, user: User) -> Offboarded:
+    """Disable an account, which ends its sessions, and queue what the person knows for rotation.
+
+    Secrets are marked as due; those under a policy with a cadence rotate as soon as their window
+    allows it. It can be repeated: what stands by then is queued again.
+    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    if actor.uuid == user.uuid:
+        raise Conflict("You can't offboard yourself. Ask another administrator.")
+    # First, so that nothing more is read while the rest is found.
+    disable_user(actor=actor, user=user)
+    standing = offboarding_report(actor=actor, user=user).standing
+    for environment, group in groupby(standing, key=lambda known: known.secret.environment):
+        _mark(actor, user, environment, [known.secret for known in group])
+    due = [known.secret.uuid for known in standing]
+    queued = sum(queue(due) for queue in _queues()) if due else 0
+    record(
+        actor=actor,
+        action=Action.USER_OFFBOARD,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details={"marked": len(due), "queued": queued},
+    )
+    return Offboarded(marked=len(due), queued=queued)
+
+
+def _mark(actor: Principal, user: User, environment: Environment, secrets: Sequence[Secret]) -> None:
+    for batch in in_batches(secrets):
+        with transaction.atomic():
+            rows = Secret.objects.filter(pk__in=[secret.pk for secret in batch])
+            rows.update(rotation_due_at=timezone.now())
+            record(
+                actor=actor,
+                action=Action.USER_OFFBOARD,
+                stream=streams.environment_stream(environment.uuid),
+                object=AuditObject("user", user.uuid, user.username),
+                details={"due": [secret.name for secret in batch]},
+            )
+
+
+@cache
+def _queues() -> tuple[Queue, ...]:
+    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_RESCHEDULERS)
+
+
+# A comparison reveals whether values are equal, and returns none.
+_HANDS_OUT: Final = sorted(READS - {Action.SECRET_COMPARE})
+_READER: Final = ("actor_uuid", "actor_kind", "actor_name")
+# A reader's uuid, kind and name, the numbers of the versions, how many reads, and the last.
+_ReadRow: TypeAlias = tuple[UUID, str, str, list[int], int, datetime]
+
+
+@dataclass
+class Viewer:
+    """A reader of a secret: how often, which versions, and when last."""
+
+    name: str
+    kind: str
+    last_at: datetime
+    count: int = 0
+    numbers: set[int] = field(default_factory=set)
+
+    @property
+    def versions(self) -> str:
+        """All the versions in words, the newest first: `v7 to v4, v2, v1`."""
+        ranges: list[list[int]] = []
+        for number in sorted(self.numbers, reverse=True):
+            if ranges and ranges[-1][-1] == number + 1:
+                ranges[-1][1:] = [number]
+            else:
+                ranges.append([number])
+        return ", ".join(
+            (" to " if each[0] - each[-1] > 1 else ", ").join(f"v{number}" for number in each)
+            for each in ranges
+        )
+
+
+def readers_since(*, actor: Principal, secret: Secret, days: int) -> list[Viewer]:
+    """Return who has seen a secret in the last days, after recording that the audit log is read for it.
+
+    Raises Forbidden for who may not read the audit log of the installation.
+    """
+    require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+    record_view(viewer=actor, face="readers", wanted={"object": secret.name, "period": f"{days}d"})
+    return seen_by(actor=actor, secret=secret, since=timezone.now() - timedelta(days=days))
+
+
+def seen_by(*, actor: Principal, secret: Secret, since: datetime | None = None) -> list[Viewer]:
+    """Return everyone who has seen a secret, the latest first.
+
+    It takes two statements, and one for each 500 lists of versions that were read together.
+
+    Only what the actor may read of the audit log counts: nothing, for most. Who reads their own events alone
+    gets nothing as well: a list of that person alone would mislead.
+    """
+    if search.reads_own_alone(actor):
+        return []
+    viewers: dict[UUID, Viewer] = {}
+    for uuid, kind, name, numbers, count, last_at in _grouped(actor, secret, since):
+        viewer = viewers.setdefault(uuid, Viewer(name=name, kind=kind, last_at=last_at))
+        if last_at > viewer.last_at:
+            viewer.name, viewer.last_at = name, last_at
+        viewer.count += count
+        viewer.numbers.update(numbers)
+    return sorted(viewers.values(), key=attrgetter("last_at"), reverse=True)
+
+
+def _grouped(actor: Principal, secret: Secret, since: datetime | None) -> Iterator[_ReadRow]:
+    """Yield the reads of a secret alone, and those along with others, by reader and version."""
+    # Of a secret that programs read all day, only its own index is narrow.
+    wanted: dict[str, Any] = {"outcome": Outcome.ALLOWED, "action__unindexed__in": _HANDS_OUT}
+    if since:
+        wanted["at__unindexed__gte"] = since
+    streams = trail_policy().readable_streams(actor)
+    if streams is not None:
+        wanted["stream__unindexed__in"] = streams
+    alone = AuditEvent.objects.filter(object_uuid=secret.uuid, manifest_id=None, **wanted)
+    # The number is in the details, which differ little: the database need not parse what SQL may have edited.
+    for *reader, details, count, last_at in _by(alone, "details"):
+        number = parsed_details(details).get("number")
+        yield *reader, [number] if isinstance(number, int) else [], count, last_at
+    manifests: dict[int, list[int]] = defaultdict(list)
+    items = ReadManifestItem.objects.filter(secret_uuid=secret.uuid).order_by()
+    for manifest, number in items.values_list("manifest_id", "number"):
+        manifests[manifest].append(number)
+    # By their ids: over a join MariaDB reads all events, since the manifest of most is NULL.
+    for batch in in_batches(list(manifests)):
+        along = AuditEvent.objects.filter(manifest_id__in=batch, **wanted)
+        for *reader, manifest, count, last_at in _by(along, "manifest_id"):
+            yield *reader, manifests[manifest], count, last_at
+
+
+def _by(events: QuerySet[AuditEvent], column: str) -> Iterator[Any]:
+    grouped = events.order_by().values_list(*_READER, column)
+    yield from grouped.annotate(count=Count("id"), last_at=Max("at")).iterator()

@@ -1,1 +1,0 @@
-"""Who has seen which value."""

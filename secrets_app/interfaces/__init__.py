@@ -1,1 +1,0 @@
-"""What higher apps inject: panels and write guards."""

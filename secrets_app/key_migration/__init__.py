@@ -1,1 +1,0 @@
-"""Moves data keys from the key file to KMS, while the service runs, and back."""

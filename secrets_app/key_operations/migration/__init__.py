@@ -1,0 +1,1 @@
+"""Data keys moved from the key file to KMS and back."""

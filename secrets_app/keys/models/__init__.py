@@ -1,1 +1,0 @@
-"""The models of keys; `secrets_app.models` re-exports them."""

@@ -1,1 +1,0 @@
-"""Rows of secrets: insert, update, verified reads, references."""

@@ -1,0 +1,1 @@
+"""Rows of secrets: stored, read and proved, singly and in bulk."""

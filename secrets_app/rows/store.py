@@ -1,0 +1,230 @@
+"""Stores a change of a secret: one transaction with its event, only if the caller read the newest state."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording import event_store
+from audit_app.recording.drafts import EventDraft, stream_and_object
+from audit_app.recording.recorder import record_many
+from core.canonical_json import Json
+from core.db import prepared, statements
+from core.db.statements import Asking, Statement
+from environments_app.approvals.gate import ApprovalGrant
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.interfaces import Confirm
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.rows import references
+from secrets_app.rows.references import Place
+from secrets_app.values.versions import first_number, query_for_first_number, write_details
+
+# If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
+ANY: Final = "*"
+# No secret is in it.
+NO_STATE: Final = ""
+Listener = Callable[[int, Collection[str]], None]
+
+
+def check_etag(secret: Secret, expected: str | None) -> None:
+    """Refuse a writer that read an older state. Raises StaleVersion.
+
+    `expected` is an ETag, ANY for a secret in whatever state, NO_STATE, or None.
+    """
+    if expected not in {None, ANY, secret.etag}:
+        raise StaleVersion(
+            f"The secret has changed (now {secret.etag}). Nothing was saved. Reload and try again."
+        )
+
+
+def insert(
+    *,
+    actor: Actor,
+    secret: Secret,
+    version: SecretVersion,
+    action: Action,
+    details: Mapping[str, Json],
+    clearance: ApprovalGrant,
+    places: Sequence[Place] = (),
+) -> None:
+    """Store a new secret with its first version, what that refers to, and the event of it.
+
+    Raises NameTaken if a living secret of the environment has the name, and StaleVersion if the number is
+    that of a secret which was deleted meanwhile.
+    """
+    try:
+        with transaction.atomic():
+            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
+            prepared.insert(secret)
+            secret.note_stored()
+            version.secret = secret
+            asking = partial(_new_queries, secret, clearance, locks=bool(places))
+            with statements.written([prepared.insertion(version)], asking=asking):
+                if first_number(secret.environment, secret.name) > version.number:
+                    raise StaleVersion(
+                        "The secret was written and deleted meanwhile. Nothing was saved. Try again."
+                    )
+                clearance.require_unneeded(secret.environment)
+                if places:
+                    references.store(secret, places)
+                record_many(
+                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+                )
+            notify_listeners(secret.environment_id, [secret.name])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def update_stored(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    clearance: ApprovalGrant,
+    version: SecretVersion | None = None,
+    pending: bool = False,
+    confirm: Confirm | None = None,
+    places: Sequence[Place] | None = None,
+    formerly: str = "",
+) -> None:
+    """Store a changed secret, a new version if there is one, and the event of it.
+
+    A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
+    that of two writers who read the same state one wins; `confirm` is then called in the transaction,
+    and may refuse the change by raising: no version becomes current without one, which is what the
+    write guards answered. `places` is what the value refers to, None for what is stored. `formerly` is the
+    name that the secret had, if the change gives it another.
+
+    Raises StaleVersion if the secret was changed since it was read, and NameTaken if
+    its name now belongs to another.
+    """
+    if version is not None and not pending and confirm is None:
+        raise TypeError("whatever becomes current was admitted by the write guards")
+    try:
+        with transaction.atomic():
+            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
+            if version is not None and not pending:
+                _make_current(secret, version)
+            asking = partial(_queries, secret, clearance, confirm, locks=places is not None)
+            with _claimed_and_stored(secret, version, asking):
+                clearance.require_unneeded(secret.environment)
+                if confirm is not None:
+                    confirm()
+                if places is not None:
+                    references.store(secret, places)
+                record_many(
+                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
+                )
+            notify_listeners(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def notify_listeners(environment_id: int, names: Collection[str]) -> None:
+    """Notify the listeners (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
+
+    Call it in the change's transaction: listeners run after its commit, and none can fail it.
+    """
+    for path in settings.KEEPER_CHANGE_LISTENERS:
+        transaction.on_commit(_telling(import_string(path), environment_id, names), robust=True)
+
+
+def _telling(listener: Listener, environment_id: int, names: Collection[str]) -> Callable[[], None]:
+    # No partial: Django names what failed by its __qualname__.
+    return lambda: listener(environment_id, names)
+
+
+def event(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    version: SecretVersion | None = None,
+) -> EventDraft:
+    """Return the event of a change that was saved; one that made a version carries its digest."""
+    written = write_details(version) if version else {}
+    if action is Action.SECRET_PURGE:
+        # Its shares go with it.
+        state = row_digest_entry(secret, *secret.shares.all(), gone=True)
+    else:
+        state = row_digest_entry(secret)
+    return EventDraft(
+        actor=actor, action=action, **stream_and_object(secret), details={**details, **written, **state}
+    )
+
+
+@contextmanager
+def _claimed_and_stored(secret: Secret, version: SecretVersion | None, asking: Asking) -> Iterator[None]:
+    """Store what changed of a secret if its row still has the revision that was read, and a new version.
+
+    An index is only written where one of its columns is. `asking` is what is asked within the block.
+    """
+    revision = secret.revision
+    secret.revision, secret.updated_at = revision + 1, timezone.now()
+    changed = secret.changed_fields() | {"row_mac"}
+    writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]
+    if version is not None:
+        writes.append(prepared.insertion(version))
+    with statements.written(writes, asking=asking) as (claim, *_):
+        if claim.changed != 1:
+            raise StaleVersion(
+                "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+            )
+        secret.note_stored()
+        yield
+
+
+def _queries(
+    secret: Secret, clearance: ApprovalGrant, confirm: Confirm | None = None, *, locks: bool
+) -> list[Statement]:
+    """Return what is asked in the transaction of a change after its rows are written.
+
+    The head of the stream is the last lock: it is not among them if more rows must be locked.
+    """
+    queries = clearance.queries()
+    if confirm is not None:
+        if confirm.queries is None:
+            return queries
+        queries += confirm.queries()
+    if locks:
+        return queries
+    return [*queries, event_store.heads_to_lock({streams.environment_stream(secret.environment.uuid)})]
+
+
+def _new_queries(secret: Secret, clearance: ApprovalGrant, *, locks: bool) -> list[Statement]:
+    return [
+        query_for_first_number(secret.environment, secret.name),
+        *_queries(secret, clearance, locks=locks),
+    ]
+
+
+def _make_current(secret: Secret, version: SecretVersion) -> None:
+    secret.previous_number = secret.current_number
+    secret.current_number = version.number
+    secret.rotated_at = version.created_at
+    if secret.rotation_due_at is not None and secret.rotation_due_at <= version.created_at:
+        # This is the value that was due.
+        secret.rotation_due_at = None
+
+
+def _name_taken(secret: Secret, error: IntegrityError) -> Exception:
+    """Distinguish a taken name and a taken version number from a fault of the database."""
+    others = Secret.objects.filter(environment=secret.environment, name=secret.name, live=True)
+    if others.exclude(uuid=secret.uuid).exists():
+        return NameTaken(f"A secret with this name already exists in {secret.environment.name}.")
+    if secret.pk and SecretVersion.objects.filter(secret_id=secret.pk).exists():
+        return StaleVersion(
+            "The secret was changed in the meantime. Nothing was saved. Reload and try again."
+        )
+    return error

@@ -1,1 +1,0 @@
-"""Exports: formats, names in them, .env files."""

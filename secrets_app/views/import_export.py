@@ -1,0 +1,288 @@
+"""Pages on which many secrets come in as a file or a table, previewed first, and go out as a file.
+
+The table works as a .env file does; it is written as one import.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import allows
+from environments_app.errors import ConfirmationNeeded
+from environments_app.forms.authentication import confirm_link
+from environments_app.models import Environment
+from environments_app.views.base import render_page, set_page_environment, show_refusal
+from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
+from secrets_app.forms.transfer import MAX_ROWS, TYPES, ExportForm, ImportForm, TableForm
+from secrets_app.importing.formats.registry import Entry
+from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
+from secrets_app.importing.service import import_entries, left_over
+from secrets_app.queries.filters import narrow
+from secrets_app.queries.lookup import environments_where, visible_secrets
+from secrets_app.services.bulk_create import MAX_ITEMS
+from secrets_app.services.exporting import export_renderer, export_values
+from secrets_app.services.read import reveal_environment
+from secrets_app.values.batch_results import ItemResult
+from secrets_app.values.names import validate_prefix
+
+_IMPORT: Final = "import"
+_EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
+_DIGITS: Final = 6
+# Of a long file, the first lines offer another type: each is a place to stop at for the keyboard.
+_RETYPED: Final = 100
+# A correction has four fields, and a form at most 1,000 (DATA_UPLOAD_MAX_NUMBER_FIELDS).
+_CORRECTABLE: Final = 150
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def secret_import(request: HttpRequest) -> HttpResponse:
+    """Preview what a file would write, and write it once that was seen; the file is sent both times."""
+    actor = principal_of(request)
+    form = ImportForm(
+        request.POST or None,
+        request.FILES or None,
+        environments=environments_where(actor, Action.SECRET_IMPORT),
+        initial={"environment": request.GET.get("environment", "")},
+    )
+    shown = import_of(request, form) if request.method == "POST" else {}
+    context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
+    return render_page(request, "secrets_app/import.html", context, partial="secrets_app/_import.html")
+
+
+def import_of(request: HttpRequest, form: ImportForm) -> dict[str, Any]:
+    """Preview or execute what a form holds; return what its page shows. Refusals are shown on the form."""
+    if not form.is_valid():
+        return {}
+    environment = form.cleaned_data["environment"]
+    set_page_environment(request, environment)
+    try:
+        return _attempted(request, form, environment)
+    except InvalidInput as error:
+        show_refusal(form, error)
+    except PlanChanged as error:
+        return _preview(form, error.plan) | {"changed": True}
+    except (NameTaken, TooManyItems) as error:
+        form.add_error(None, str(error))
+    return {}
+
+
+def _attempted(request: HttpRequest, form: ImportForm, environment: Environment) -> dict[str, Any]:
+    actor, entries = principal_of(request), form.entries()
+    if request.POST.get("act") != _IMPORT:
+        plan = plan_import(
+            actor=actor, environment=environment, entries=entries, keep_existing=form.keep_existing
+        )
+        return _preview(form, plan)
+    wanted: dict[str, Any] = {
+        "actor": actor, "environment": environment, "entries": entries, "keep_existing": form.keep_existing
+    }  # fmt: skip
+    part = _Part.of(request)
+    plan, results = import_entries(**wanted, digest=request.POST.get("digest", ""), after=part.after)
+    part.add(results)
+    if left := left_over(plan, results, after=part.after):
+        following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
+        kept = {"fixes": form.fixes, "again": form.sends_file}
+        return {"part": part, "unfinished": following, **kept}
+    return {
+        "results": True,
+        "done": part.done,
+        "failed": part.failed,
+        "left_out": plan.of(Verdict.REFUSED),
+        "list_url": f"{reverse('secret-list')}?environment={environment.name}",
+    }
+
+
+@dataclass
+class _Part:
+    """What earlier requests of an import did; the browser sends it along, for the page alone."""
+
+    after: int | None
+    done: int
+    missed: list[str]
+    failed: list[ItemResult] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "_Part":
+        """Return the value in a request, or the initial one."""
+        after, done = (request.POST.get(name, "") for name in ("after", "done"))
+        if not after.lstrip("-").isdecimal():
+            return cls(after=None, done=0, missed=[])
+        missed = request.POST.getlist("missed")[:MAX_ITEMS]
+        return cls(
+            after=int(after[:_DIGITS]), done=int(done[:_DIGITS]) if done.isdecimal() else 0, missed=missed
+        )
+
+    def add(self, results: list[ItemResult]) -> None:
+        earlier = [ItemResult(name=name, done=False, reason=_EARLIER) for name in self.missed]
+        self.failed = earlier + [result for result in results if not result.done]
+        self.done += sum(result.done for result in results)
+
+
+def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
+    fixes, sent = form.fixes, list(form.sent.items())
+    writes = len(plan.of(Verdict.NEW)) + len(plan.of(Verdict.CHANGED))
+    refused = plan.of(Verdict.REFUSED)
+    # What has a correction keeps it; of the others the first are offered one.
+    corrected = [key for key in form.sent if fixes.get(key, {}).keys() - {"type"}]
+    others = [key for key in (sent[line.index][0] for line in refused) if key not in corrected]
+    offered = {*corrected, *others[: max(_CORRECTABLE - len(corrected), 0)]}
+    lines = sorted(plan.lines, key=lambda line: line.verdict is not Verdict.REFUSED)
+    return {
+        "plan": plan,
+        "counts": [(str(verdict), len(plan.of(verdict))) for verdict in Verdict],
+        "writes": writes,
+        "refused": bool(refused),
+        "uncorrectable": len(corrected) + len(others) - len(offered),
+        "lines": [_shown(line, *sent[line.index], fixes, offered) for line in lines],
+        "dropped": len(fixes.keys() - form.sent.keys()),
+        "types": TYPES,
+        "again": form.sends_file,
+        "retyped": _RETYPED,
+    }
+
+
+def _shown(
+    line: Line, key: str, sent: Entry, fixes: Mapping[str, Mapping[str, str]], offered: AbstractSet[str]
+) -> dict[str, Any]:
+    return {
+        "key": key,
+        "was": sent.name,
+        "place": line.entry.place,
+        "name": line.entry.name,
+        "verdict": str(line.verdict),
+        "type_label": line.secret_type.label,
+        "type": str(line.secret_type),
+        "corrected": key in offered,
+        "reason": line.reason,
+        "field": line.field,
+        "version": line.secret.current_number if line.secret else None,
+        "fix": fixes.get(key, {}),
+    }
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_export(request: HttpRequest) -> HttpResponse:
+    """Hand out values as a file, after the reading of each is on record."""
+    actor = principal_of(request)
+    initial = {
+        "environment": request.GET.get("environment", ""),
+        "under": request.GET.get("prefix", ""),
+        "format": "dotenv",
+    }
+    places = environments_where(actor, Action.SECRET_EXPORT)
+    form = ExportForm(request.POST or None, environments=places, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            exported = reveal_environment(
+                actor=actor, environment=given["environment"], prefix=validate_prefix(given["under"])
+            )
+            values = export_values(exported, format=given["format"])
+        except InvalidInput as error:
+            show_refusal(form, error)
+        except TooManyItems as error:
+            form.add_error("under", str(error))
+        except ConfirmationNeeded:
+            form.add_error(None, confirm_link())
+        else:
+            return file_of(values, format=given["format"], name=given["environment"].name)
+    context = {"form": form, "cancel_url": reverse("secret-list")}
+    return render_page(request, "secrets_app/export.html", context)
+
+
+def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
+    """Return values as a file to save, in a format of the export."""
+    renderer = export_renderer(format)
+    response = HttpResponse(
+        renderer.written(values), content_type=renderer.media_type, headers=renderer.headers(values)
+    )
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{renderer.ending}"'
+    return response
+
+
+# The rest of the rows is for new names.
+MAX_STORED: Final = 100
+_LOAD: Final = "load"
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def secret_table(request: HttpRequest) -> HttpResponse:
+    """Edit the values of an environment, or of a folder of it, as a table; loading them is recorded."""
+    actor = principal_of(request)
+    given = request.POST if request.method == "POST" else request.GET
+    places = environments_where(actor, Action.SECRET_IMPORT)
+    place = places.filter(name=given.get("environment", "")).first() or places.first()
+    prefix = given.get("prefix", "").removesuffix("/")
+    loads = given.get("act") == _LOAD and request.method == "POST"
+    sends = request.method == "POST" and not loads
+    form = TableForm(request.POST if sends else None, environments=places, initial={"environment": place})
+    shown: dict[str, Any] = import_of(request, form) if sends else {}
+    names = _names(request, place, prefix) if place else []
+    values: dict[str, str] = {}
+    refused = ""
+    if place and loads:
+        try:
+            values = _values(request, place, names)
+        except ConfirmationNeeded:
+            refused = confirm_link()
+    context = {
+        "form": form,
+        "places": places,
+        "environment": place,
+        "prefix": prefix,
+        "rows": _rows(names, values, prefix),
+        "refused": refused,
+        "loaded": bool(values),
+        "verb": "Save",
+        "done_word": "Saved",
+        "more": len(names) == MAX_STORED,
+        "cancel_url": reverse("secret-list") + (f"?environment={place.name}" if place else ""),
+        **shown,
+    }
+    return render_page(request, "secrets_app/table.html", context, partial="secrets_app/_import.html")
+
+
+def _names(request: HttpRequest, place: Environment, prefix: str) -> list[str]:
+    """Return the first names of the place that the actor may read and change."""
+    actor = principal_of(request)
+    secrets = narrow(visible_secrets(actor), {"environment": place.name, "prefix": prefix})
+    rows = verified_rows(secrets.order_by("name", "id")[:MAX_STORED])
+    rights = (Action.SECRET_IMPORT, Action.SECRET_UPDATE, Action.SECRET_REVEAL)
+    return [
+        row.name
+        for row in rows
+        if all(allows(actor, right, environment_id=place.pk, name=row.name) for right in rights)
+    ]
+
+
+def _values(request: HttpRequest, place: Environment, names: list[str]) -> dict[str, str]:
+    if not names:
+        return {}
+    found = reveal_environment(actor=principal_of(request), environment=place, names=set(names))
+    return {each.name: each.value for each in found}
+
+
+def _rows(names: list[str], values: dict[str, str], prefix: str) -> list[dict[str, Any]]:
+    """Return the rows of the table: the stored names, then empty ones for new names."""
+    rows = [
+        {"index": index, "name": name, "value": values.get(name, ""), "stored": True}
+        for index, name in enumerate(names)
+    ]
+    empty = range(len(rows), min(len(rows) + 10, MAX_ROWS))
+    start = f"{prefix}/" if prefix else ""
+    return [*rows, *({"index": index, "name": start, "value": "", "stored": False} for index in empty)]

@@ -1,0 +1,240 @@
+"""The list of secrets and the search of the top bar: rows, filters in words, counts; nothing is decrypted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
+from core.pagination import KeysetPagination
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, visible_environments
+from environments_app.models import Environment
+from environments_app.views.base import is_partial, render_page
+from secrets_app.forms.secret import FilterForm
+from secrets_app.interfaces import Cell, cells_of, panel_filters
+from secrets_app.models import Secret
+from secrets_app.queries.browsing import directly_in, recent, starred, stars_among
+from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
+from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
+from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
+from secrets_app.views.links import column_heads, folder_steps, folder_tree, list_url, page_links, view_links
+from secrets_app.views.presenters import MASK_AFTER_SECONDS
+
+__all__ = ["MASK_AFTER_SECONDS", "active_filters", "list_row"]
+
+
+def list_row(secret: Secret, cells: Sequence[Cell], *, actor: Principal) -> dict[str, Any]:
+    """Return a row of the list of secrets."""
+    readable = secret.live is not None and allows(
+        actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
+    )
+    return {
+        "cells": cells,
+        "id": secret.pk,
+        "pick": f"{secret.pk}:{secret.etag}",
+        "can_reveal": readable,
+        "reveal_url": reverse("secret-reveal", args=[secret.pk]),
+        "star_url": reverse("secret-star", args=[secret.pk]),
+        "copy_url": reverse("secret-copy", args=[secret.pk]),
+        "name": secret.name,
+        "secret_type": secret.secret_type,
+        "type_label": secret.get_secret_type_display(),
+        "version": secret.current_number,
+        "tags": secret.tags,
+        "owner": secret.owner,
+        "expires_at": secret.expires_at,
+        "rotated_at": secret.rotated_at,
+        "updated_at": secret.updated_at,
+        "deleted_at": secret.deleted_at,
+        "environment": secret.environment,
+        "url": reverse("secret-detail", args=[secret.pk]),
+    }
+
+
+def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
+    """Return each filter in force, in words, with the address of the list without it."""
+    found = []
+    for name in form.narrowing:
+        text = query.get(name, "")
+        if text:
+            rest = query.copy()
+            for dropped in (name, "cursor", "first"):
+                rest.pop(dropped, None)
+            url = f"?{rest.urlencode()}" if rest else reverse("secret-list")
+            found.append({"label": form.words(name, text), "remove_url": url})
+    return found
+
+
+_FOUND: Final = 8
+# More are counted as "2,000+": a count reads each row that it counts.
+MAX_COUNTED: Final = 2_000
+
+
+class _SecretOrder:
+    """The orders of the list page."""
+
+    ordering_fields = ORDERINGS
+    default_ordering = DEFAULT_ORDERING
+    filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What one request lists."""
+
+    secrets: QuerySet[Secret]
+    rows: list[Secret]
+    folders: list[dict[str, Any]]
+    tree: list[dict[str, Any]]
+    paginator: KeysetPagination
+
+
+@login_required
+@require_GET
+def secret_list(request: HttpRequest) -> HttpResponse:
+    """List the visible secrets."""
+    actor = principal_of(request)
+    environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
+    form = FilterForm(request.GET, environments=environments)
+    if is_partial(request) and _leaves_environment(request):
+        # The frame wears the colour of the environment, so the whole page is loaded.
+        return HttpResponse(headers={"HX-Redirect": request.get_full_path()})
+    listing = _listing(request, actor, form)
+    current = next((item for item in environments if item.name == request.GET.get("environment")), None)
+    places = [current] if current else environments
+    prefix = form.parameters["prefix"].removesuffix("/")
+    context = {
+        **_row_context(actor, listing, deleted=form.wants_deleted),
+        **_counted(request, listing),
+        "filters": form,
+        "active_filters": active_filters(form, request.GET),
+        "clear_url": list_url(request, **dict.fromkeys(form.narrowing, "")),
+        "heads": column_heads(request),
+        "views": view_links(request),
+        "folders": listing.folders,
+        "tree": listing.tree,
+        "path": folder_steps(request, prefix) if form.shows_folders else [],
+        "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
+        "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
+        "environment": current,
+        "acts": _acts(actor, places, deleted=form.wants_deleted),
+        "is_partial": is_partial(request),
+        **_transfer_urls(actor, places, current),
+    }
+    template, rows = "secrets_app/secret_list.html", "secrets_app/_secret_rows.html"
+    return render_page(request, template, context, partial=rows, refused=False)
+
+
+def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
+    """Return the secrets that a filter of the list finds, in no order. Raises InvalidInput."""
+    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    if form.wants_starred:
+        secrets = secrets.filter(starred(actor))
+    if form.wants_recent:
+        secrets = secrets.filter(recent(actor))
+    prefix = form.parameters["prefix"].removesuffix("/")
+    return directly_in(secrets, prefix) if form.shows_folders else secrets
+
+
+def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listing:
+    secrets = matching_secrets(actor, form)
+    tree: list[dict[str, Any]] = []
+    if form.shows_folders:
+        within = {name: text for name, text in form.parameters.items() if name != "prefix"}
+        every = narrow(visible_secrets(actor, deleted=form.wants_deleted), within)
+        tree = folder_tree(request, every, form.parameters["prefix"].removesuffix("/"))
+    folders = [] if request.GET.get("cursor") else [each for each in tree if each["is_child"]]
+    paginator = KeysetPagination()
+    rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
+    return _Listing(secrets=secrets, rows=rows, folders=folders, tree=tree, paginator=paginator)
+
+
+def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[str, Any]:
+    cells = cells_of(actor=actor, secrets=listing.rows)
+    stars = stars_among(actor, listing.rows)
+    rows = [
+        list_row(secret, cells[secret.uuid], actor=actor) | {"starred": secret.pk in stars}
+        for secret in listing.rows
+    ]
+    return {
+        "rows": rows,
+        "shows_cells": any(cells.values()),
+        "can_reveal_any": any(row["can_reveal"] for row in rows),
+        "deleted": deleted,
+        "mask_after": MASK_AFTER_SECONDS,
+    }
+
+
+def _counted(request: HttpRequest, listing: _Listing) -> dict[str, Any]:
+    """Return how many secrets match, where the page is among them, and the pages beside it."""
+    total = listing.secrets.select_related(None).order_by().values("pk")[: MAX_COUNTED + 1].count()
+    first, links = page_links(request, listing.paginator, len(listing.rows), total=total)
+    return {
+        "total": min(total, MAX_COUNTED),
+        "counts_more": total > MAX_COUNTED,
+        "first": first,
+        "last": first + len(listing.rows) - 1 if first else None,
+        "matching": min(total, MAX_MATCHING),
+        **links,
+    }
+
+
+def _leaves_environment(request: HttpRequest) -> bool:
+    """Return whether the page that htmx asks from shows another environment."""
+    shown = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
+    return shown.get("environment", [""])[-1] != request.GET.get("environment", "")
+
+
+@login_required
+@require_GET
+def secret_search(request: HttpRequest) -> HttpResponse:
+    """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
+    text = request.GET.get("q", "").strip()
+    actor = principal_of(request)
+    found: list[Secret] = []
+    if text:
+        secrets = narrow(visible_secrets(actor), {"q": text})
+        found = verified_rows(secrets.order_by("name", "id")[:_FOUND])
+    context = {
+        "q": text,
+        "found": [list_row(secret, (), actor=actor) for secret in found],
+        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
+    }
+    return render(request, "secrets_app/_found.html", context)
+
+
+def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[dict[str, Any]]:
+    """Return which bulk actions are offered, to those who may do them somewhere in view."""
+    offered = [
+        {"name": act.name, "label": act.label, "destructive": act.name == "delete"}
+        for act in BULK_ACTIONS.values()
+        if act.on_deleted == deleted
+        and any(all(can_in_any_scope(actor, right, place) for right in act.rights) for place in places)
+    ]
+    exports = not deleted and any(can_in_any_scope(actor, Action.SECRET_EXPORT, place) for place in places)
+    if exports:
+        offered.append({"name": EXPORT, "label": "Export…", "destructive": False})
+    # What cannot be taken back by the next click comes last.
+    return sorted(offered, key=lambda act: bool(act["destructive"]))
+
+
+def _transfer_urls(
+    actor: Principal, places: list[Environment], current: Environment | None
+) -> dict[str, str]:
+    """Return the addresses of import, table and export, for those who may somewhere in view."""
+    query = f"?environment={current.name}" if current else ""
+    ways = {"import": Action.SECRET_IMPORT, "table": Action.SECRET_IMPORT, "export": Action.SECRET_EXPORT}
+    return {
+        f"{name}_url": reverse(f"secret-{name}") + query
+        for name, action in ways.items()
+        if any(can_in_any_scope(actor, action, place) for place in places)
+    }

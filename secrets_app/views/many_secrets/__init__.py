@@ -1,1 +1,0 @@
-"""Pages that change many secrets at once: bulk actions, the table, import and export."""

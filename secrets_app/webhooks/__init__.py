@@ -1,1 +1,0 @@
-"""Webhooks of secrets: configuration and delivery."""

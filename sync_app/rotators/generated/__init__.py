@@ -1,0 +1,1 @@
+"""Values that Keeper generates itself."""

@@ -1,1 +1,0 @@
-"""Panels on other apps' pages."""
