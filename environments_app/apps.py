@@ -13,8 +13,7 @@ class EnvironmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
-        from environments_app import checks as saml_checks  # noqa: PLC0415 - as above
 
         register(checks.token_peppers)
-        register(saml_checks.requirements)
-        register(saml_checks.strictness)
+        register(checks.requirements)
+        register(checks.strictness)
