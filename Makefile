@@ -198,7 +198,7 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 		-o tests/servers/kubernetes/requirements.txt
 
 .PHONY: licences
-licences: $(DEV) ## Write docs/licences.md from what the packages state
+licences: $(DEV) ## Write docs/internals/licences.md from what the packages state
 	@$(BIN)/python -m tests.distribution.licences
 
 # --strict: a package that could not be looked up is a failure, and not "nothing found".

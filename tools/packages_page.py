@@ -1,4 +1,4 @@
-"""docs/packages.md lists every package with the first sentence of its docstring.
+"""docs/internals/packages.md lists every package with the first sentence of its docstring.
 
 `python -m tools.packages_page` writes the page; `tests/code/test_packages.py` holds the two together.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = ROOT / "docs" / "packages.md"
+PAGE: Final = ROOT / "docs" / "internals" / "packages.md"
 # From the highest to the lowest, each with the question that it answers.
 APPS: Final = {
     "keeper_project": "How is it put together?",
@@ -25,7 +25,7 @@ _OPENING: Final = """# Packages
 
 `make docs` writes this page from the docstrings. Imports run from the first app to the last. Inside an app they
 run one way as well: `make lint` holds the layers of each app (`[tool.importlinter]` in
-[pyproject.toml](../pyproject.toml)), finds circles between siblings, keeps pages, API and admin apart, and keeps
+[pyproject.toml](../../pyproject.toml)), finds circles between siblings, keeps pages, API and admin apart, and keeps
 Django out of the pure packages. A root holds only Django's own modules (`apps`, `urls`, `tasks`, `checks`, `admin`),
 `errors`, `interfaces`, and what all packages of the app share. Tests mirror the modules: `APP/tests/PACKAGE/test_MODULE.py`.
 """

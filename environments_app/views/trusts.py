@@ -1,6 +1,6 @@
 """Pages of trusts: a new one, a change, the test of a sample token, and the job that uses a trust.
 
-The job of GitHub or GitLab signs in and reads a secret, in the form of docs/workload-identity.md.
+The job of GitHub or GitLab signs in and reads a secret, in the form of docs/tokens.md.
 """
 
 import json

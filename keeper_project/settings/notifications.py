@@ -32,7 +32,7 @@ KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
     "KEEPER_ACCESS_MAX_HOURS", 168, unit="hours", help="Longest duration of requested temporary access."
 )
 
-_reports = Group("Reports", page="reports.md")
+_reports = Group("Reports", page="audit.md")
 KEEPER_REPORT_EMAILS = _reports.several(
     "KEEPER_REPORT_EMAILS",
     help="E-mail addresses for the compliance report (PDF and JSON). It names people and secrets, never "

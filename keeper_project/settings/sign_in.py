@@ -19,7 +19,7 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
 
-_sessions = Group("Sessions", page="local-accounts.md")
+_sessions = Group("Sessions", page="sign-in.md")
 SESSION_COOKIE_AGE = _sessions.whole(
     "SESSION_COOKIE_AGE", 8 * 3600, unit="seconds", help="Longest duration of a session."
 )
@@ -97,7 +97,7 @@ KEEPER_TOKEN_UNUSED_DAYS = _tokens.whole(
 )
 
 
-_saml = Group("Single sign-on", page="sso.md")
+_saml = Group("Single sign-on", page="sign-in.md")
 KEEPER_SAML_METADATA_FILE = _saml.text(
     "KEEPER_SAML_METADATA_FILE", help="File with the identity provider's metadata. Turns single sign-on on."
 )

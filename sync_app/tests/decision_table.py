@@ -1,4 +1,4 @@
-"""Draws tables of docs/sync.md: what `reconcile` decides, and what each system's answers mean.
+"""Draws docs/internals/sync-tables.md: what `reconcile` decides, and what each system's answers mean.
 
 `python -m sync_app.tests.decision_table` writes them.
 """
@@ -22,7 +22,7 @@ from sync_app.domain.reconciliation import (
     reconcile,
 )
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "sync.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "internals" / "sync-tables.md"
 BEGIN = "<!-- The table is written by python -m sync_app.tests.decision_table -->\n"
 END = "<!-- End of the table -->\n"
 ANSWERS_BEGIN = "<!-- The tables of answers are written by python -m sync_app.tests.decision_table -->\n"

@@ -54,8 +54,8 @@ def test_a_type_is_in_every_registry_that_the_page_names() -> None:
 
 
 def test_every_decision_is_listed_with_its_title() -> None:
-    listed = (ROOT / "docs" / "architecture.md").read_text()
-    for record in (ROOT / "docs" / "adr").glob("*.md"):
+    listed = (ROOT / "docs" / "internals" / "architecture.md").read_text()
+    for record in (ROOT / "docs" / "internals" / "adr").glob("*.md"):
         title = record.read_text().splitlines()[0].removeprefix("# ")
         number, _, words = title.partition(". ")
         assert f"[{number}. {words}](adr/{record.name})" in listed, record.name

@@ -1,4 +1,4 @@
-"""docs/packages.md says of every package what its docstring says; what is named as slow exists."""
+"""docs/internals/packages.md says of every package what its docstring says; what is named as slow exists."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The walks of docs/architecture.md name functions that exist."""
+"""The walks of docs/internals/architecture.md name functions that exist."""
 
 import ast
 import re
@@ -7,13 +7,13 @@ from typing import Final
 
 import pytest
 
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs" / "internals"
 WALKS: Final = dict(
     re.findall(
         r"^## (Walk \d: .+?)\n(.*?)(?=^## )", (DOCS / "architecture.md").read_text(), re.MULTILINE | re.DOTALL
     )
 )
-_FUNCTION: Final = re.compile(r"\[`([\w.]+)`\]\((\.\./[\w/]+\.py)\)")
+_FUNCTION: Final = re.compile(r"\[`([\w.]+)`\]\(((?:\.\./)+[\w/]+\.py)\)")
 
 
 def names_defined(module: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Writes docs/licences.md: the licence of each package that Keeper runs on, as the package states it.
+"""Writes docs/internals/licences.md: the licence of each package that Keeper runs on, as the package states it.
 
 `python -m tests.distribution.licences` (make licences) writes it; a test finds it out of date.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PAGE: Final = ROOT / "docs" / "licences.md"
+PAGE: Final = ROOT / "docs" / "internals" / "licences.md"
 
 _PINNED: Final = re.compile(r"^([a-z0-9_.-]+)(?:\[[^]]*\])?==(\S+)", re.MULTILINE)
 _CLASSIFIER: Final = "License :: OSI Approved :: "

@@ -1,7 +1,7 @@
 """One installation under one attack after the other: it answers throughout, and holds no more than before.
 
 Slow bodies, the same through a proxy that streams, answers that are not taken, idle connections, a full disk.
-The long form (`make torture`) has the real limits and more of each; its figures are in docs/faults.md.
+The long form (`make torture`) has the real limits and more of each; its figures are in docs/internals/faults.md.
 """
 
 import os

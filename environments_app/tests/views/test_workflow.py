@@ -19,7 +19,7 @@ SERVER = "https://keeper.example.com"
 
 
 def test_it_has_the_documented_form() -> None:
-    page = (Path(settings.BASE_DIR) / "docs" / "workload-identity.md").read_text()
+    page = (Path(settings.BASE_DIR) / "docs" / "tokens.md").read_text()
     documented = re.findall(r"```yaml\n((?:permissions|deploy):.*?)```", page, re.DOTALL)
     names = {"github": "shop-deploy", "gitlab": "shop-pipeline"}
     place = Environment(name="production")

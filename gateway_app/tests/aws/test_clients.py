@@ -75,7 +75,7 @@ def site(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def variables(site: str, own: str) -> dict[str, str]:
-    """Return what docs/aws-clients.md tells to set."""
+    """Return what docs/programs.md tells to set."""
     return {
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{site}/aws",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{site}/aws/credentials",

@@ -1,4 +1,4 @@
-"""What clients ask and what they are answered, as the tables of docs/vault-requests.md have it.
+"""What clients ask and what they are answered, as the tables of docs/internals/vault-requests.md have it.
 
 With KEEPER_WRITE_TABLES=1 a run of the tests writes the table of each client anew.
 """
@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway_app.kv2.views import OpenView
 
-PAGE: Final = Path(__file__).parents[3] / "docs" / "vault-requests.md"
+PAGE: Final = Path(__file__).parents[3] / "docs" / "internals" / "vault-requests.md"
 _HEAD: Final = "| Request | Body | Answer |\n| --- | --- | --- |\n"
 _PART: Final = "\n## {}\n\n" + _HEAD
 

@@ -1,4 +1,4 @@
-"""Rows of docs/from-the-brief.md that differ from the brief do as they say."""
+"""Rows of docs/internals/from-the-brief.md that differ from the brief do as they say."""
 
 from collections.abc import Callable
 from io import StringIO

@@ -10,7 +10,7 @@ from secrets_app.types.json_document import MAX_DEPTH, MAX_NODES
 from secrets_app.types.registry import MAX_VALUE_BYTES, SecretType
 from secrets_app.values.names import MAX_NAME_LENGTH, MAX_TAGS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "secret-types.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "secrets.md").read_text(encoding="utf-8")
 
 
 def row(name: str) -> str:

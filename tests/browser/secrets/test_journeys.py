@@ -57,7 +57,7 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     expect(page.locator("#announcer")).to_contain_text("Copied. Clipboard clears")
     assert page.evaluate("navigator.clipboard.readText()") == VALUE
     assert VALUE not in kept_in(page)
-    # Two of them reveal and hide it, which copying does not need (docs/design-language.md).
+    # Two of them reveal and hide it, which copying does not need (docs/internals/design-language.md).
     assert effort.clicks == 0
     assert effort.keys <= 9
 

@@ -40,7 +40,7 @@ def test_a_first_run_by_the_keyboard_alone(
     with page.expect_navigation():
         page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/stripe-key")
-    # Of them 58 are typed: username, password, name and value (docs/design-language.md).
+    # Of them 58 are typed: username, password, name and value (docs/internals/design-language.md).
     assert effort.clicks == 0
     assert effort.keys <= 86
 
