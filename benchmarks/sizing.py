@@ -1,8 +1,8 @@
 """Where the next limit lies at 10, 100 and 1,000 times the load: `python -m benchmarks.sizing`.
 
-A simulation, with service times whose totals are measured (docs/internals/performance.md), of what a request waits
+A simulation, with service times whose totals are measured (internals/performance.md), of what a request waits
 for: its web process (one interpreter lock, one engine that records reads in batches), the heads of the audit
-log that a batch or a write locks until its commit is on the disk, and the cores of MariaDB. docs/internals/sizing.md
+log that a batch or a write locks until its commit is on the disk, and the cores of MariaDB. sizing.md
 has what it found.
 """
 

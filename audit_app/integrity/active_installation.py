@@ -1,4 +1,4 @@
-"""Which of the installations that hold this database may act: one at a time (docs/internals/adr/0012).
+"""Which of the installations that hold this database may act: one at a time (ADR 12).
 
 A copy of a database must not sync to where the original does. So every automatic act checks here first. The
 row names the active installation, under a MAC; each process computes its own identity from values that no

@@ -3,7 +3,7 @@
 A MAC proves that Keeper once wrote a row, not that the row is current: a revoked membership could be
 inserted again unchanged. So the event of a change carries a digest of each written row's MAC, and the
 newest event about a row determines its valid state. An event that created many rows has their digests in
-its manifest (docs/internals/adr/0022).
+its manifest (ADR 22).
 
 The check of a table proves for each row that it is as Keeper wrote it, and in its newest state.
 """

@@ -191,7 +191,7 @@ class AuditEvent(AppendOnly, Identified):
 
     `details` is canonical JSON text; `hash` is SHA-256(previous hash | canonical bytes) and
     `mac` the keyring's tag over it (see chain.py). Each index is written with each act: what people search
-    by has its indexes in the search table (docs/internals/adr/0025).
+    by has its indexes in the search table (ADR 25).
     """
 
     # Without the index of other rows' uuids: nothing looks for an event by it, each write would pay for it.

@@ -1,4 +1,4 @@
-"""Records reads of the audit log itself (PCI DSS 4.0.1, 10.2.1.3; docs/internals/adr/0017)."""
+"""Records reads of the audit log itself (PCI DSS 4.0.1, 10.2.1.3; ADR 17)."""
 
 import hashlib
 from collections.abc import Collection, Mapping

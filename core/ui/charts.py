@@ -1,4 +1,4 @@
-"""The geometry of charts, which the server draws as SVG (docs/internals/adr/0013-charts.md).
+"""The geometry of charts, which the server draws as SVG (ADR 13).
 
 Templates turn it into elements and escape what they print; colours are classes, so a chart follows the
 theme, without inline styles.

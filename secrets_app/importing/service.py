@@ -1,7 +1,7 @@
 """Imports entries of a file: what is new all or none, what changes one by one, by a plan that was seen.
 
 A request writes for PART_SECONDS at most. What is left is written by the next request, for which the client
-sends the file again: between two of them nothing of the file is stored (docs/internals/adr/0020-import-in-parts.md).
+sends the file again: between two of them nothing of the file is stored (ADR 20).
 """
 
 import hmac

@@ -81,7 +81,7 @@ class InvalidItems(SecretError):
 def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[CreatedSecret]:
     """Create up to 1,000 secrets in one transaction; return them in the order given.
 
-    Each environment gets one event, whose manifest lists its secrets (docs/internals/adr/0022).
+    Each environment gets one event, whose manifest lists its secrets (ADR 22).
 
     Raises TooManyItems, InvalidItems naming the offending ones, NameTaken if a name lives already,
     StaleVersion if a secret of a name was deleted meanwhile, ApprovalNeeded, and Forbidden or Invisible.

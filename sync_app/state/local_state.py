@@ -2,7 +2,7 @@
 
 A target that selects by tags delivers the secrets whose tags prove that Keeper stored them. A database
 writer could add a tag, and so have a value delivered, or remove one, and so have a copy deleted. Neither
-follows from a tag whose MAC is not valid (see docs/internals/adr/0032-selection-by-tags.md).
+follows from a tag whose MAC is not valid (see ADR 32).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """The readable description of a backup: its deployment, the keys it needs, its content, its file key.
 
 The key of the file is made and wrapped by the installation's key provider. Nothing else wraps it
-(docs/internals/adr/0011): every value inside needs that provider anyway, so a second key would open names and history
+(ADR 11): every value inside needs that provider anyway, so a second key would open names and history
 to more people, and no value.
 """
 
