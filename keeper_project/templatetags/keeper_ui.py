@@ -182,7 +182,7 @@ def is_about_actor(event: Any) -> bool:
 @register.filter
 def act_words(action: str) -> str:
     """Return an action's label in the imperative: "write", "grant access to"."""
-    act = action_labels.ACTION_LABELS.get(action)
+    act = action_labels.ACTIONS.get(action)
     return act.tried if act else action
 
 
@@ -309,7 +309,7 @@ def filter_acts(bound: BoundField) -> SafeString:
     groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in action_labels.HEADINGS}
     first: list[tuple[str, str]] = []
     for action, told in cast("Iterable[tuple[str, str]]", field.choices):
-        if action in action_labels.ACTION_LABELS:
+        if action in action_labels.ACTIONS:
             groups[action_labels.group_of(action)].append((action, told))
         elif action in groups:
             groups[action].append((action, told))
