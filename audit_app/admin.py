@@ -37,8 +37,6 @@ from audit_app.verification.stream_verifier import neighbourhood
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    """Events, newest first."""
-
     list_display = ("at", "actor_name", "action", "object_name", "log", "outcome", "address")
     list_filter = (EventPeriodFilter, OutcomeFilter, ObjectFilter)
     sortable_by = ()

@@ -20,8 +20,6 @@ from core.canonical_json import parsed_details
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
-    """One event of the audit log."""
-
     stream = serializers.CharField()
     sequence = serializers.IntegerField()
     at = serializers.DateTimeField()
@@ -55,8 +53,6 @@ class ManifestItemDocument(serializers.Serializer[ReadManifestItem]):
 
 
 class EventQuery(serializers.Serializer[Any]):
-    """What a search for events may name."""
-
     action = serializers.ChoiceField(
         choices=[(search.EVERY_READ, search.EVERY_READ), *((item.value, item.value) for item in Action)],
         required=False,
@@ -92,8 +88,6 @@ class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[mi
 
 
 class EventListView(GenericAPIView[AuditEvent]):
-    """The events that the actor may read."""
-
     queryset = AuditEvent.objects.none()
     pagination_class = EventPagination
     serializer_class = EventDocument
@@ -123,8 +117,6 @@ class EventListView(GenericAPIView[AuditEvent]):
 
 
 class EventItemsView(GenericAPIView[ReadManifestItem]):
-    """The secrets that an event about many lists."""
-
     queryset = ReadManifestItem.objects.none()
     serializer_class = ManifestItemDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}

@@ -6,8 +6,6 @@ from django.db.models.signals import post_save, pre_save
 
 
 class AuditConfig(AppConfig):
-    """Configuration of audit_app."""
-
     name = "audit_app"
     verbose_name = "Audit trail"
     default_auto_field = "django.db.models.BigAutoField"

@@ -37,8 +37,6 @@ _PERIODS: Final = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": t
 
 
 class EventFilterForm(forms.Form):
-    """The filters of the list of events, from its address."""
-
     q = forms.CharField(required=False, label="Search")
     action = forms.ChoiceField(
         required=False,
@@ -132,8 +130,6 @@ def _begin(period: str) -> datetime | None:
 
 
 class EventOrder:
-    """The orders of a list of events."""
-
     ordering_fields = {"id": "id"}
     default_ordering = "-id"
     filter_names = tuple(EventFilterForm.base_fields)

@@ -5,8 +5,6 @@ from django.core.checks import register
 
 
 class EnvironmentsConfig(AppConfig):
-    """Configuration of environments_app."""
-
     name = "environments_app"
     verbose_name = "People and environments"
     default_auto_field = "django.db.models.BigAutoField"

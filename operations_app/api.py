@@ -17,8 +17,6 @@ from operations_app.reports.formats import FORMATS, file_response
 
 
 class SectionDocument(serializers.Serializer[Any]):
-    """A section that reports can have."""
-
     key = serializers.CharField()
     title = serializers.CharField()
     about = serializers.CharField()
@@ -26,16 +24,12 @@ class SectionDocument(serializers.Serializer[Any]):
 
 
 class ReportQuery(serializers.Serializer[Any]):
-    """What a report is of, and its form."""
-
     form = serializers.ChoiceField(choices=[(name, name) for name in FORMATS], default="json")
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
 
 
 class ReportListView(APIView):
-    """The reports visible to the actor."""
-
     @extend_schema(summary="List the sections of reports", responses=SectionDocument(many=True))
     def get(self, request: Request) -> Response:
         """List the sections, in their order."""
@@ -44,8 +38,6 @@ class ReportListView(APIView):
 
 
 class ReportView(APIView):
-    """One report."""
-
     @extend_schema(
         summary="Make a report",
         description="`key` is that of a section, or `all`. It is recorded before anything is read.",

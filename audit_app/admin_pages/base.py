@@ -68,8 +68,6 @@ def _options(heading: str | None, fields: list[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class RelatedList:
-    """A list in the admin, narrowed to the rows that refer to an object."""
-
     label: str
     url: str
 
@@ -272,8 +270,6 @@ class OperatorAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(OperatorAdmin):
-    """Shows rows without any way to add, change or delete them."""
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

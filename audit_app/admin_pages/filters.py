@@ -133,8 +133,6 @@ class ObjectFilter(SimpleListFilter):
 
 
 class OutcomeFilter(SimpleListFilter):
-    """Filters events by their outcome; rare ones are found by the search table."""
-
     title = "outcome"
     parameter_name = "outcome"
 
@@ -180,8 +178,6 @@ def singular(label: str) -> str:
 
 
 class AttentionFilter(SimpleListFilter):
-    """Narrows a list to the rows of one entry of its page's `attention`."""
-
     title = "needs attention"
     parameter_name = PARAMETER
 

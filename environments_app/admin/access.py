@@ -45,8 +45,6 @@ from environments_app.trusts.upkeep import trust_status
 
 @admin.register(Environment)
 class EnvironmentAdmin(ServiceAdmin):
-    """Environments."""
-
     list_display = ("name", "display_name", "protected", "kms_key_alias", "position", "updated_at")
     search_fields = ("name", "display_name")
     ordering = ("position", "name")
@@ -80,8 +78,6 @@ class EnvironmentAdmin(ServiceAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(ServiceAdmin):
-    """Roles in environments."""
-
     form = MembershipForm
     list_display = (
         "holder",
@@ -132,8 +128,6 @@ read_only(
 
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ServiceAdmin):
-    """Service tokens; acts issue, rotate and revoke them."""
-
     list_display = (
         "name",
         "environment",
@@ -166,8 +160,6 @@ class ServiceTokenAdmin(ServiceAdmin):
 
 @admin.register(PersonalToken)
 class PersonalTokenAdmin(ServiceAdmin):
-    """Personal tokens, by which people use kpr."""
-
     list_display = (
         "name",
         "user",
@@ -190,8 +182,6 @@ class PersonalTokenAdmin(ServiceAdmin):
 
 @admin.register(SamlGroupMapping)
 class SamlGroupMappingAdmin(ServiceAdmin):
-    """What groups of the identity provider grant at each sign-in."""
-
     form = SamlGroupMappingForm
     list_display = ("group", "environment", "role", "prefix", "suspended_at")
     list_filter = ("environment", "role")
@@ -228,8 +218,6 @@ _DISABLE: Final = Act(
 
 @admin.register(Trust)
 class TrustAdmin(ServiceAdmin):
-    """Trusts of workloads."""
-
     list_display = (
         "name", "environment", "preset", "issuer", "role", "status", "expires_at", "last_used_at",
     )  # fmt: skip

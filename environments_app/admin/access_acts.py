@@ -29,20 +29,14 @@ from environments_app.users.password_links import invitation_of
 
 
 class RoleForm(forms.Form):
-    """The role of an account in the installation."""
-
     role = PersonForm.base_fields["role"]
 
 
 class GroupForm(forms.Form):
-    """The group that accounts are added to."""
-
     group = forms.ModelChoiceField(queryset=Group.objects.order_by("name"))
 
 
 class GrantForm(MemberForm):
-    """A role in an environment for a group that is given."""
-
     username = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     group = None  # type: ignore[assignment]  # as above
     environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
@@ -50,8 +44,6 @@ class GrantForm(MemberForm):
 
 
 class IssueForm(TokenForm):
-    """A service token of an environment, or of the installation."""
-
     role = forms.ChoiceField(choices=TokenRole.choices)
     environment = forms.ModelChoiceField(
         queryset=Environment.objects.order_by("position", "name"),
@@ -231,8 +223,6 @@ _REST: Final = "Keeper learns who is in a group at each sign-in: others in it ch
 
 
 class MappingForm(forms.Form):
-    """A mapping that is considered."""
-
     group = forms.CharField(max_length=200)
     environment = forms.ModelChoiceField(
         queryset=Environment.objects.order_by("position", "name"),

@@ -67,8 +67,6 @@ class AccountForm(ModelForm):
 
 
 class NewUserForm(AccountForm):
-    """A new account, with or without a password."""
-
     new_password = _password_field("Password", "Empty: signs in by single sign-on only.")
 
     def clean_username(self) -> str:
@@ -95,8 +93,6 @@ class UserForm(AccountForm):
 
 
 class MembershipForm(ModelForm):
-    """A role in an environment, of a person or of a group."""
-
     def clean(self) -> dict[str, Any]:
         """Refuse neither and both, in words; the database does as well, by a constraint's name."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
@@ -106,16 +102,12 @@ class MembershipForm(ModelForm):
 
 
 class GroupForm(ModelForm):
-    """A group's name."""
-
     class Meta:
         model = Group
         fields = ("name",)
 
 
 class SamlGroupMappingForm(ModelForm):
-    """What a group of the identity provider grants: a role in one environment, or in the installation."""
-
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not {"role", "environment", "prefix"} <= given.keys():

@@ -120,8 +120,6 @@ class UserAdmin(ServiceAdmin):
 
 @admin.register(Group)
 class GroupAdmin(ServiceAdmin):
-    """Groups of people."""
-
     form = GroupForm
     search_fields = ("name",)
     ordering = ("name",)
@@ -136,8 +134,6 @@ class GroupAdmin(ServiceAdmin):
 
 @admin.register(GroupMember)
 class GroupMemberAdmin(ServiceAdmin):
-    """Who belongs to which group."""
-
     list_display = ("user", "group")
     list_select_related = ("user", "group")
     search_fields = ("=user__username", "=group__name")

@@ -52,8 +52,6 @@ class SuspendedMapping(serializers.Serializer[Any]):
 
 
 class Suspensions(serializers.Serializer[Any]):
-    """What waits for a manager of the environment."""
-
     accounts = SuspendedAccount(many=True, read_only=True)
     mappings = SuspendedMapping(many=True, read_only=True)
     held = HeldAccount(many=True, read_only=True)
@@ -94,8 +92,6 @@ class AccountConfirmation(StrictSerializer):
 
 
 class EffectiveAccessView(AccessView):
-    """Who can read the values of an environment, and why."""
-
     queryset = Environment.objects.none()
     serializer_class = AccessExplanation
     pagination_class = None
@@ -113,8 +109,6 @@ class EffectiveAccessView(AccessView):
 
 
 class SuspensionsView(AccessView):
-    """What is suspended in an environment."""
-
     queryset = Environment.objects.none()
     serializer_class = Suspensions
     pagination_class = None
@@ -133,8 +127,6 @@ class SuspensionsView(AccessView):
 
 
 class AccountConfirmationView(AccessView):
-    """A suspended account in an environment."""
-
     queryset = Environment.objects.none()
     serializer_class = AccountConfirmation
     pagination_class = None
@@ -153,8 +145,6 @@ class AccountConfirmationView(AccessView):
 
 
 class MappingConfirmationView(AccessView):
-    """A suspended group of single sign-on in an environment."""
-
     queryset = Environment.objects.none()
     serializer_class = SuspendedMapping
     pagination_class = None

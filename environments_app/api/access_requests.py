@@ -30,8 +30,6 @@ STATE = OpenApiParameter(
 
 
 class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
-    """A request for access as it is answered."""
-
     environment = serializers.CharField(source="environment_name")
     requester = serializers.CharField(source="requester.username")
     state = StateField(RequestState, source="shown_state")
@@ -78,14 +76,10 @@ class AccessGrant(StrictSerializer):
 
 
 class AccessRefusal(StrictSerializer):
-    """The comment of a refusal."""
-
     comment = Text(required=False, max_length=MAX_TEXT)
 
 
 class AccessRequestListView(AccessView):
-    """Requests visible to the actor: their own, and those for environments they manage."""
-
     queryset = AccessRequest.objects.none()
     serializer_class = AccessRequestDocument
     filter_names: ClassVar[tuple[str, ...]] = ("state",)
@@ -117,8 +111,6 @@ class AccessRequestListView(AccessView):
 
 
 class AccessRequestActs(AccessView):
-    """The base of what is done with one request."""
-
     queryset = AccessRequest.objects.none()
     serializer_class = AccessRequestDocument
 
@@ -128,17 +120,12 @@ class AccessRequestActs(AccessView):
 
 
 class AccessRequestView(AccessRequestActs):
-    """One request."""
-
     @extend_schema(summary="Read a request for access", responses=AccessRequestDocument)
     def get(self, request: Request, id: int) -> Response:
-        """Return a request."""
         return Response(AccessRequestDocument(self.asked(id)).data)
 
 
 class GrantView(AccessRequestActs):
-    """A request, granted."""
-
     @extend_schema(summary="Grant access", request=AccessGrant, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
         """You can't grant more than was requested. Only another person may, who manages the environment."""
@@ -148,8 +135,6 @@ class GrantView(AccessRequestActs):
 
 
 class RefuseAccessView(AccessRequestActs):
-    """A request, refused."""
-
     @extend_schema(summary="Refuse access", request=AccessRefusal, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
         """Refuse it. The requester is notified, which reveals that the environment exists."""
@@ -159,10 +144,7 @@ class RefuseAccessView(AccessRequestActs):
 
 
 class WithdrawAccessView(AccessRequestActs):
-    """A request, withdrawn."""
-
     @extend_schema(summary="Withdraw a request for access", request=None, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Take back what one asked for."""
         withdrawn = access_requests.withdraw(actor=self.actor, request=self.asked(id))
         return Response(AccessRequestDocument(withdrawn).data)

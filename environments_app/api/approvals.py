@@ -76,14 +76,10 @@ class CommentDocument(serializers.ModelSerializer[ApprovalEntry]):
 
 
 class NewComment(StrictSerializer):
-    """A comment, as plain text."""
-
     text = Text(max_length=history.MAX_TEXT)
 
 
 class DecisionDocument(StrictSerializer):
-    """The approver's comment."""
-
     comment = Text(required=False, max_length=approvals.MAX_COMMENT)
 
 
@@ -104,8 +100,6 @@ class DoneDocument(serializers.Serializer[Any]):
 
 
 class ApprovalListView(AccessView):
-    """Requests visible to the actor: their own, and those of environments they manage."""
-
     queryset = Approval.objects.none()
     serializer_class = ApprovalDocument
     filter_names: ClassVar[tuple[str, ...]] = ("state",)
@@ -125,8 +119,6 @@ class ApprovalListView(AccessView):
 
 
 class ApprovalActs(AccessView):
-    """The base of what is done with one request."""
-
     queryset = Approval.objects.none()
     serializer_class = ApprovalDocument
 
@@ -136,14 +128,12 @@ class ApprovalActs(AccessView):
 
 
 class ApprovalView(ApprovalActs):
-    """One request."""
-
     @extend_schema(summary="Read a request for approval", responses=ApprovalDocument)
     def get(self, request: Request, id: int) -> Response:
         """Return a request with what would change, masked."""
         return Response(ApprovalDocument(self.approval(id)).data)
 
-    @extend_schema(summary="Say why it is asked for", request=ReasonDocument, responses=ApprovalDocument)
+    @extend_schema(summary="Give the reason of a request", request=ReasonDocument, responses=ApprovalDocument)
     def patch(self, request: Request, id: int) -> Response:
         """Set the reason of the actor's own undecided request."""
         found = self.approval(id)
@@ -152,8 +142,6 @@ class ApprovalView(ApprovalActs):
 
 
 class CommentListView(AccessView):
-    """The comments on a request and, where several people must approve, their approvals."""
-
     queryset = ApprovalEntry.objects.none()
     serializer_class = CommentDocument
 
@@ -173,8 +161,6 @@ class CommentListView(AccessView):
 
 
 class ApproveView(ApprovalActs):
-    """A request, approved."""
-
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
         """Approve the act and apply it as its requester, unless it is held."""
@@ -184,29 +170,21 @@ class ApproveView(ApprovalActs):
 
 
 class RefuseView(ApprovalActs):
-    """A request, refused."""
-
     @extend_schema(summary="Refuse", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Refuse the act."""
         found = self.approval(id)
         decided = approvals.reject(actor=self.actor, approval=found, **self.given(DecisionDocument))
         return Response(ApprovalDocument(decided).data)
 
 
 class WithdrawView(ApprovalActs):
-    """A request, withdrawn."""
-
-    @extend_schema(summary="Withdraw one's own request", request=None, responses=ApprovalDocument)
+    @extend_schema(summary="Withdraw a request for approval", request=None, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Take back what one asked for."""
         withdrawn = approvals.withdraw(actor=self.actor, approval=self.approval(id))
         return Response(ApprovalDocument(withdrawn).data)
 
 
 class CarryOutView(ApprovalActs):
-    """What was approved, done."""
-
     @extend_schema(summary="Carry out what was approved", request=None, responses=DoneDocument)
     def post(self, request: Request, id: int) -> Response:
         """Do what was approved, once, if it is still what would be done."""

@@ -17,22 +17,16 @@ from environments_app.operator_jobs import Extent, verify_trail
 
 
 class PublicKeyDocument(serializers.Serializer[Mapping[str, Any]]):
-    """A key that signs checkpoints, or did."""
-
     id = serializers.UUIDField()
     algorithm = serializers.CharField()
     public_key = serializers.CharField(help_text="32 bytes in hexadecimal")
 
 
 class VerificationRequest(StrictSerializer):
-    """How much to verify."""
-
     extent = serializers.ChoiceField(choices=[(item.value, item.value) for item in Extent])
 
 
 class ProblemFound(serializers.Serializer[Any]):
-    """One thing that a verification found wrong."""
-
     kind = serializers.CharField()
     object = serializers.CharField()
     message = serializers.CharField()
@@ -50,8 +44,6 @@ class DiscontinuityFound(serializers.Serializer[Any]):
 
 
 class VerificationDocument(serializers.Serializer[Any]):
-    """What a verification went through and found."""
-
     extent = serializers.CharField()
     sound = serializers.BooleanField()
     streams = serializers.IntegerField()
@@ -66,8 +58,6 @@ class VerificationDocument(serializers.Serializer[Any]):
 
 
 class PublicKeysView(APIView):
-    """The public keys of the audit log."""
-
     parameters: ClassVar[tuple[str, ...]] = ()
 
     @extend_schema(summary="List the keys that sign checkpoints", responses=PublicKeyDocument(many=True))
@@ -79,10 +69,8 @@ class PublicKeysView(APIView):
 
 
 class TrailVerificationView(APIView):
-    """Verifying the audit log."""
-
     @extend_schema(
-        summary="Verify the audit trail", request=VerificationRequest, responses=VerificationDocument
+        summary="Verify the audit log", request=VerificationRequest, responses=VerificationDocument
     )
     def post(self, request: Request) -> Response:
         """Verify against the anchors: what is newer than the newest one, or everything."""

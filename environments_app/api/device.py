@@ -17,8 +17,6 @@ from environments_app.tokens import device, loopback
 
 
 class DeviceRequest(StrictSerializer):
-    """What a client calls itself."""
-
     client_name = Text(min_length=1, max_length=100)
 
 
@@ -33,8 +31,6 @@ class DeviceAnswer(serializers.Serializer[Any]):
 
 
 class DeviceCode(StrictSerializer):
-    """Which sign-in a client asks about."""
-
     device_code = Text(max_length=100)
 
 
@@ -46,8 +42,6 @@ class LoopbackCode(StrictSerializer):
 
 
 class DeviceToken(serializers.Serializer[Any]):
-    """The personal token of a sign-in."""
-
     access_token = serializers.CharField()
     token_type = serializers.CharField()
     expires_in = serializers.IntegerField()
@@ -68,8 +62,6 @@ class _OpenView(AccessView):
 
 
 class DeviceStartView(_OpenView):
-    """The begin of a sign-in of a client."""
-
     @extend_schema(summary="Begin a device sign-in", auth=[], request=DeviceRequest, responses=DeviceAnswer)
     def post(self, request: Request) -> Response:
         """Return a code for the client and one for its person, who enters it on the page of the address."""
@@ -88,8 +80,6 @@ class DeviceStartView(_OpenView):
 
 
 class DeviceTokenView(_OpenView):
-    """The token of a sign-in."""
-
     @extend_schema(
         summary="Fetch the token of a device sign-in",
         auth=[],
@@ -106,8 +96,6 @@ class DeviceTokenView(_OpenView):
 
 
 class LoopbackTokenView(_OpenView):
-    """The token of a sign-in by a redirect to the client's machine."""
-
     @extend_schema(
         summary="Fetch the token of a loopback sign-in", auth=[], request=LoopbackCode, responses=DeviceToken
     )

@@ -31,8 +31,6 @@ NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
 
 
 class AccessView(GenericAPIView[Any]):
-    """The base of these views."""
-
     ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
     default_ordering: ClassVar[str] = "id"
 
@@ -51,8 +49,6 @@ class AccessView(GenericAPIView[Any]):
 
 
 class EnvironmentListView(AccessView):
-    """The environments that the actor may see, and new ones."""
-
     queryset = Environment.objects.none()
     serializer_class = documents.EnvironmentDocument
     ordering_fields = {"name": "name", "position": "position", "created_at": "created_at"}
@@ -79,14 +75,11 @@ class EnvironmentListView(AccessView):
 
 
 class EnvironmentView(AccessView):
-    """One environment."""
-
     queryset = Environment.objects.none()
     serializer_class = documents.EnvironmentDocument
 
     @extend_schema(summary="Read an environment", responses=documents.EnvironmentDocument)
     def get(self, request: Request, environment: str) -> Response:
-        """Return an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         return Response(documents.EnvironmentDocument(place).data)
 
@@ -104,8 +97,6 @@ class EnvironmentView(AccessView):
 
 
 class MemberListView(AccessView):
-    """The memberships of an environment, and new ones."""
-
     queryset = Membership.objects.none()
     serializer_class = documents.MemberDocument
 
@@ -118,10 +109,11 @@ class MemberListView(AccessView):
         return self.get_paginated_response(documents.MemberDocument(self.page(rows), many=True).data)
 
     @extend_schema(
-        summary="Give a role", request=documents.NewMember, responses={201: documents.MemberDocument}
+        summary="Give a user or a group a role",
+        request=documents.NewMember,
+        responses={201: documents.MemberDocument},
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Give a user or a group a role in an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_GRANT, environment=place)
         fields = self.given(documents.NewMember)
@@ -136,14 +128,11 @@ class MemberListView(AccessView):
 
 
 class MemberView(AccessView):
-    """One membership."""
-
     queryset = Membership.objects.none()
     serializer_class = documents.MemberDocument
 
     @extend_schema(summary="Read a membership", responses=documents.MemberDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
-        """Return a membership."""
         return Response(documents.MemberDocument(self._membership(environment, id)).data)
 
     @extend_schema(
@@ -168,8 +157,6 @@ class MemberView(AccessView):
 
 
 class TokenListView(AccessView):
-    """The service tokens of an environment, and new ones."""
-
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenDocument
     new: ClassVar[type[BaseSerializer[Any]]] = documents.NewToken
@@ -197,8 +184,6 @@ class TokenListView(AccessView):
 
 
 class TokenView(AccessView):
-    """One service token of an environment."""
-
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenDocument
     narrowing: ClassVar[type[BaseSerializer[Any]]] = documents.TokenNarrowing
@@ -229,8 +214,6 @@ class TokenView(AccessView):
 
 
 class TokenRotationView(AccessView):
-    """The successor of a token."""
-
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenRotation
 
@@ -259,8 +242,6 @@ class TokenRotationView(AccessView):
     ),
 )
 class AdminTokenListView(TokenListView):
-    """The tokens that administer the installation, and new ones."""
-
     new = documents.NewAdminToken
 
 
@@ -274,31 +255,24 @@ class AdminTokenListView(TokenListView):
     delete=extend_schema(summary="Revoke an admin token"),
 )
 class AdminTokenView(TokenView):
-    """One token that administers the installation."""
-
     narrowing = documents.AdminTokenNarrowing
 
 
 @extend_schema_view(post=extend_schema(summary="Rotate an admin token"))
 class AdminTokenRotationView(TokenRotationView):
-    """The successor of a token that administers the installation."""
+    pass
 
 
 class WhoAmIView(AccessView):
-    """Who is calling."""
-
     serializer_class = documents.WhoAmI
     pagination_class = None
 
     @extend_schema(summary="Who am I", responses=documents.WhoAmI)
     def get(self, request: Request) -> Response:
-        """Return the caller's name and grants."""
         return Response(documents.WhoAmI(self.actor).data)
 
 
 class CurrentTokenView(AccessView):
-    """The token of this request, of a person or a workload."""
-
     serializer_class = documents.WhoAmI
     pagination_class = None
 

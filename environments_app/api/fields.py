@@ -39,8 +39,6 @@ class Truth(serializers.BooleanField):
 
 
 class WholeNumber(serializers.IntegerField):
-    """A JSON number without a fraction."""
-
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, int) or isinstance(data, bool):
             raise serializers.ValidationError("This must be a whole number.")
@@ -91,9 +89,8 @@ def by_name(slug_field: str, *, allow_null: bool = True) -> serializers.SlugRela
 _WITH_PARTS: Final = (serializers.BaseSerializer, serializers.ListField, serializers.DictField)
 
 
+# Refuses fields that it does not know, so that a typing error is not a silent loss.
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it does not know, so that a typing error is not a silent loss."""
-
     def get_fields(self) -> dict[str, Any]:
         """Return the fields that a JSON object gives or must give; otherwise all.
 

@@ -21,8 +21,6 @@ QUEUED = OpenApiResponse(description="Queued; it is sent within a minute.")
 
 
 class RecipientDocument(serializers.ModelSerializer[Recipient]):
-    """A recipient as it is answered."""
-
     class Meta:
         model = Recipient
         fields = ["id", "uuid", "email", "created_by", "created_at"]
@@ -30,30 +28,24 @@ class RecipientDocument(serializers.ModelSerializer[Recipient]):
 
 
 class NewRecipient(StrictSerializer):
-    """What a recipient is made from."""
-
     email = Text(max_length=254)
 
 
 class RecipientListView(AccessView):
-    """The recipients of an environment, and new ones."""
-
     queryset = Recipient.objects.none()
     serializer_class = RecipientDocument
 
     @extend_schema(summary="List who is notified by e-mail", responses=RecipientDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the e-mail recipients of an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_VIEW, environment=place)
         rows = self.page(Recipient.objects.filter(environment=place))
         return self.get_paginated_response(RecipientDocument(rows, many=True).data)
 
     @extend_schema(
-        summary="Tell an address by e-mail", request=NewRecipient, responses={201: RecipientDocument}
+        summary="Add an e-mail recipient", request=NewRecipient, responses={201: RecipientDocument}
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Add an e-mail recipient to an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_CREATE, environment=place)
         recipient = recipients.add_recipient(actor=self.actor, environment=place, **self.given(NewRecipient))
@@ -61,8 +53,6 @@ class RecipientListView(AccessView):
 
 
 class AddresseeView(AccessView):
-    """The base of what is done with one recipient or webhook."""
-
     model: ClassVar[type[Addressee]] = Recipient
     queryset: QuerySet[Any] = Recipient.objects.none()
     serializer_class: type[serializers.ModelSerializer[Any]] = RecipientDocument
@@ -74,9 +64,7 @@ class AddresseeView(AccessView):
 
 
 class RecipientView(AddresseeView):
-    """One recipient."""
-
-    @extend_schema(summary="Stop telling an address", responses={204: NO_CONTENT})
+    @extend_schema(summary="Remove an e-mail recipient", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a recipient, also one that is not genuine."""
         remove_addressee(actor=self.actor, addressee=self.addressee(environment, id))
@@ -84,10 +72,7 @@ class RecipientView(AddresseeView):
 
 
 class RecipientTestView(AddresseeView):
-    """A test message to a recipient."""
-
-    @extend_schema(summary="Send an address a test", request=None, responses={202: QUEUED})
+    @extend_schema(summary="Send a test message to a recipient", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a test message."""
         try_addressee(actor=self.actor, addressee=self.addressee(environment, id))
         return Response(status=status.HTTP_202_ACCEPTED)

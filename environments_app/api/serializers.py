@@ -19,8 +19,6 @@ _MAX_POSITION = 2**31 - 1
 
 
 class EnvironmentDocument(serializers.ModelSerializer[Environment]):
-    """An environment as it is answered."""
-
     approvals_required = serializers.IntegerField(source="approvals_needed")
 
     class Meta:
@@ -30,8 +28,6 @@ class EnvironmentDocument(serializers.ModelSerializer[Environment]):
 
 
 class SavedEnvironment(EnvironmentDocument):
-    """An environment as it was saved, with what to look at."""
-
     warnings = serializers.ListField(
         child=serializers.CharField(),
         read_only=True,
@@ -79,8 +75,6 @@ class NewEnvironment(EnvironmentChange):
 
 
 class MemberDocument(serializers.ModelSerializer[Membership]):
-    """A membership as it is answered."""
-
     user = by_name("username")
     group = by_name("name")
     granted_by = by_name("username")
@@ -172,8 +166,6 @@ class IssuedToken(TokenDocument):
 
 
 class NewAdminToken(StrictSerializer):
-    """What a token that administers is made from."""
-
     name = Text(max_length=100)
     cidrs = serializers.ListField(child=Text(max_length=50), required=False, max_length=50)
     expires_at = Moment(required=False, allow_null=True)
@@ -181,8 +173,6 @@ class NewAdminToken(StrictSerializer):
 
 
 class NewToken(NewAdminToken):
-    """What a token of an environment is made from."""
-
     role = serializers.ChoiceField(choices=Role.choices)
     prefix = Text(max_length=MAX_PREFIX, required=False)
 
@@ -212,8 +202,6 @@ class TokenRotation(StrictSerializer):
 
 
 class GrantDocument(serializers.Serializer[Any]):
-    """A role that the caller has."""
-
     environment = serializers.CharField(source="environment_name", read_only=True)
     role = serializers.ChoiceField(choices=Role.choices, read_only=True)
     prefix = serializers.CharField(read_only=True)
@@ -236,8 +224,6 @@ class CallerToken(serializers.Serializer[Any]):
 
 
 class WhoAmI(serializers.Serializer[Any]):
-    """Who calls, and what they have been granted."""
-
     kind = serializers.CharField(read_only=True)
     uuid = serializers.UUIDField(read_only=True)
     name = serializers.CharField(read_only=True)

@@ -23,8 +23,6 @@ from environments_app.trusts.upkeep import trust_status
 
 
 class TrustDocument(serializers.ModelSerializer[Trust]):
-    """A trust as it is answered."""
-
     environment = by_name("name", allow_null=False)
     created_by = by_name("username")
     cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
@@ -50,11 +48,9 @@ class TrustDocument(serializers.ModelSerializer[Trust]):
         read_only_fields = fields
 
     def get_claims(self, trust: Trust) -> dict[str, str]:
-        """Return the demanded claims."""
         return dict(trust.demands)
 
     def get_enabled(self, trust: Trust) -> bool:
-        """Return whether it is not turned off."""
         return trust.disabled_at is None
 
     def get_patterns(self, trust: Trust) -> list[str]:
@@ -98,8 +94,6 @@ class NewTrust(TrustChange):
 
 
 class SampleToken(StrictSerializer):
-    """A token of the platform, to be tried."""
-
     jwt = Text(max_length=MAX_BYTES)
 
 
@@ -113,8 +107,6 @@ class CheckDocument(serializers.Serializer[Any]):
 
 
 class TrialDocument(serializers.Serializer[Any]):
-    """What came of a trial."""
-
     passed = serializers.BooleanField(read_only=True)
     problem = serializers.CharField(read_only=True, help_text="Why the text is no token; empty if it is one.")
     checks = CheckDocument(many=True, read_only=True)
@@ -144,8 +136,6 @@ class WorkloadToken(serializers.Serializer[Any]):
 
 
 class TrustListView(AccessView):
-    """The trusts of an environment, and new ones."""
-
     queryset = Trust.objects.none()
     serializer_class = TrustDocument
 
@@ -167,14 +157,11 @@ class TrustListView(AccessView):
 
 
 class TrustView(AccessView):
-    """One trust."""
-
     queryset = Trust.objects.none()
     serializer_class = TrustDocument
 
     @extend_schema(summary="Read a trust", responses=TrustDocument)
     def get(self, request: Request, environment: str, id: int) -> Response:
-        """Return a trust."""
         return Response(TrustDocument(_found(self.actor, environment, id)).data)
 
     @extend_schema(summary="Change a trust", request=TrustChange, responses=TrustDocument)
@@ -192,8 +179,6 @@ class TrustView(AccessView):
 
 
 class TrustTrialView(AccessView):
-    """A trial of a sample token."""
-
     queryset = Trust.objects.none()
     serializer_class = TrialDocument
 
@@ -210,8 +195,6 @@ class TrustTrialView(AccessView):
 
 
 class WorkloadSignInView(AccessView):
-    """The sign-in of a workload, which has no other credential."""
-
     authentication_classes = ()
     permission_classes = ()
     pagination_class = None

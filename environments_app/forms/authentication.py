@@ -199,8 +199,6 @@ class OwnForm(SecondFactorForm):
 
 
 class ConfirmForm(OwnForm):
-    """The user's own password, to confirm."""
-
     password = _password(autocomplete="current-password", autofocus=True)
 
 
@@ -239,8 +237,6 @@ def confirm_link() -> str:
 
 
 class ForgottenForm(forms.Form):
-    """The e-mail address of who forgot their password."""
-
     email = forms.EmailField(
         label="Email address",
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autocapitalize": "none", "autofocus": True}),

@@ -15,8 +15,6 @@ from environments_app.tokens.service import Lifetime
 
 
 class EnvironmentForm(forms.Form):
-    """A new environment."""
-
     name = forms.CharField(strip=False, max_length=63, help_text="Lowercase letters, numbers, - and _.")
     display_name = forms.CharField(required=False, max_length=100)
     description = forms.CharField(required=False, max_length=500)
@@ -30,8 +28,6 @@ class EnvironmentForm(forms.Form):
 
 
 class SettingsForm(EnvironmentForm):
-    """The settings of an environment; its name stays."""
-
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     protected = forms.BooleanField(
         required=False,
@@ -72,8 +68,6 @@ _PATH: Final = "For example, payments: everything under payments/. Leave blank f
 
 
 class MemberForm(_OneOfSeveral):
-    """A grant to a person or a group."""
-
     mark = "member"
 
     username = forms.CharField(
@@ -89,8 +83,6 @@ class MemberForm(_OneOfSeveral):
 
 
 class MemberChangeForm(forms.Form):
-    """What a membership allows, begun with what it allows now."""
-
     role = forms.ChoiceField(choices=Role.choices)
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
@@ -123,16 +115,12 @@ class AdminNarrowForm(NarrowForm):
 
 
 class RotateForm(forms.Form):
-    """How long the old token stays valid beside the new one."""
-
     overlap_hours = forms.IntegerField(
         label="Keep the old token valid for (hours)", min_value=0, max_value=MAX_OVERLAP.days * 24, initial=24
     )
 
 
 class TokenForm(_OneOfSeveral):
-    """A service token."""
-
     mark = "token"
 
     name = forms.CharField(max_length=100)
@@ -152,8 +140,6 @@ class TokenForm(_OneOfSeveral):
 
 
 class AdminTokenForm(TokenForm):
-    """A service token that administers the installation."""
-
     role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field
 
@@ -163,8 +149,6 @@ _DURATIONS: Final = (60, 240, 480, 1440, 4320, 10080)
 
 
 class AskForm(forms.Form):
-    """A requested access."""
-
     environment = forms.CharField(strip=True, max_length=63, help_text="Environment name")
     role = forms.ChoiceField(choices=Role.choices, initial=Role.READER)
     prefix = path_field("For example, payments. Leave blank for all secrets.")  # type: ignore[assignment]  # not Form.prefix
@@ -187,8 +171,6 @@ class AskForm(forms.Form):
 
 
 class GrantForm(forms.Form):
-    """What is granted of what was asked for: all of it, or less."""
-
     role = forms.ChoiceField(choices=Role.choices)
     prefix = path_field()  # type: ignore[assignment]  # not Form.prefix
     minutes = forms.TypedChoiceField(label="Duration", required=False, coerce=int, empty_value=None)

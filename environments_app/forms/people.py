@@ -13,8 +13,6 @@ from environments_app.users.password_links import can_send, invite_new
 
 
 class PersonForm(forms.Form):
-    """What an administrator changes of an account."""
-
     display_name = forms.CharField(label="Name", required=False, max_length=100)
     email = forms.EmailField(label="Email", required=False)
     role = forms.ChoiceField(
@@ -37,8 +35,6 @@ class SignInWay(TextChoices):
 
 
 class NewPersonForm(PersonForm):
-    """A new account."""
-
     username = forms.CharField(
         max_length=MAX_USERNAME,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),

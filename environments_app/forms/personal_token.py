@@ -11,8 +11,6 @@ from environments_app.tokens.personal import DEFAULT_LIFETIME, MAX_LIFETIME
 
 
 class PersonalTokenForm(forms.Form):
-    """A name, and what narrows the token."""
-
     name = forms.CharField(max_length=100, help_text="Where you use it, such as my-laptop.")
     environment = forms.ChoiceField(required=False)
     prefix = path_field("For example, payments. Leave blank for all secrets.")  # type: ignore[assignment]  # not Form.prefix
@@ -43,8 +41,6 @@ class DeviceApprovalForm(PersonalTokenForm):
 
 
 class DeviceCodeForm(forms.Form):
-    """The code that a terminal shows."""
-
     code = forms.CharField(
         max_length=20,
         widget=forms.TextInput(

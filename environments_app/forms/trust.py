@@ -19,8 +19,6 @@ _COPIED: Final = (
 
 
 class TrustForm(TokenForm):
-    """A trust of a platform that is chosen already."""
-
     mark = "trust"
 
     name = forms.CharField(
@@ -105,8 +103,6 @@ class TrustForm(TokenForm):
 
 
 class TrialForm(forms.Form):
-    """A sample token, which is tried and not stored."""
-
     jwt = forms.CharField(
         label="Token",
         max_length=MAX_BYTES,

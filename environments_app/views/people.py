@@ -35,8 +35,6 @@ from environments_app.views.sign_in import SENDING
 
 
 class _Order:
-    """The order of the list."""
-
     ordering_fields = {"username": "username"}
     default_ordering = "username"
     filter_names = ("q",)

@@ -36,8 +36,6 @@ _ACTS: Final = ("narrow", "rotate", "revoke")
 
 
 class TokenFilterForm(forms.Form):
-    """The filter of the list, from its address."""
-
     state = forms.ChoiceField(
         required=False,
         choices=[("", "Active"), ("expiring", "Expiring soon"), ("unused", "Unused")],
@@ -49,8 +47,6 @@ class TokenFilterForm(forms.Form):
 
 
 class _TokenOrder:
-    """The order of the list."""
-
     ordering_fields = {"id": "id"}
     default_ordering = "-id"
     filter_names = (*TokenFilterForm.base_fields, "environment")

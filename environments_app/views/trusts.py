@@ -82,8 +82,6 @@ _WRITERS: Final[Mapping[str, Callable[[Trust, str, str], str]]] = {"github": _gi
 
 
 class TrustPanel:
-    """The trusts' part of the page of an environment."""
-
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
         rows = Trust.objects.filter(environment=environment).order_by("name")
         return {

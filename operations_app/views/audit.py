@@ -60,8 +60,6 @@ class Slot:
 
 
 class JobForm(forms.Form):
-    """What to do with the audit log."""
-
     kind = forms.ChoiceField(label="Job", choices=AuditJobKind.choices)
     days = forms.IntegerField(
         label="Retention in days",

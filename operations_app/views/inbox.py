@@ -26,8 +26,6 @@ _LABELS: Final = {
 
 
 class DigestForm(forms.Form):
-    """The kinds that are sent by e-mail."""
-
     kinds = forms.MultipleChoiceField(
         label="Email me about",
         required=False,

@@ -40,8 +40,6 @@ CONFIRMATIONS: Final = {
 
 
 class JobForm(forms.Form):
-    """A job on keys, and where it works."""
-
     kind = forms.ChoiceField(label="Job", choices=KeyJobKind.choices)
     environment = forms.ChoiceField(required=False, help_text="Leave blank for everything.")
     backup = forms.ChoiceField(

@@ -21,8 +21,6 @@ _ROWS_SHOWN = 200
 
 
 class SpanForm(forms.Form):
-    """The time that a report is about, in whole days of UTC."""
-
     since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="To")
 

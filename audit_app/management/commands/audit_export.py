@@ -18,8 +18,6 @@ from core.db.snapshot import snapshot
 
 
 class Command(BaseCommand):
-    """Exports the audit log as a bundle."""
-
     help = "Write the audit trail to a new file that docs/verify_offline.py checks without Keeper."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -21,8 +21,6 @@ _CHANGED: Final = "changed"
 
 
 class Command(BaseCommand):
-    """`keeper audit-prune --before DATE`: prints what it would remove, and with --apply removes it."""
-
     help = (
         "Say which events older than a date retention would take out of the trail; with --apply, seal all "
         "of that time in a bundle, prove it, and take them out. What says how things came to be stays, and "

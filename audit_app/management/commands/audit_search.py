@@ -10,8 +10,6 @@ _PROGRESS_EVERY = 50_000
 
 
 class Command(BaseCommand):
-    """Shows how far the search of the audit log is behind, and fills or rebuilds it."""
-
     help = "Show how many events the search of the audit log lacks; fill or rebuild its table."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,8 +12,6 @@ from core.errors import KeeperError
 
 
 class Command(BaseCommand):
-    """Makes a checkpoint and delivers it to the sinks."""
-
     help = "Sign the heads of the audit trail now, and deliver to the sinks what they lack."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -15,8 +15,6 @@ from audit_app.verification.stream_walker import VerificationStats
 
 
 class Command(BaseCommand):
-    """Verifies the chain of every stream and runs the integrity checks of every app."""
-
     help = "Verify the audit trail and what is stored; exits with 1 if anything is damaged."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,8 +13,6 @@ from environments_app.models.approval import in_time
 
 
 class Command(BaseCommand):
-    """Lists requests for approval; approves one if no other account can."""
-
     help = (
         "List pending approval requests, or approve one that no account can approve. "
         "Approving is logged as break-glass access."

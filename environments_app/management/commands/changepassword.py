@@ -13,8 +13,6 @@ from environments_app.users.password_backend import named_user
 
 
 class Command(BaseCommand):
-    """Replaces the password of a local account, and prints the new one this once."""
-
     help = (
         "Give a local account a new password, printed once; its sessions end, and a suspension with them. "
         "For whoever has lost theirs, where no other administrator is left. It is recorded."

@@ -11,8 +11,6 @@ from environments_app.users import accounts
 
 
 class Command(BaseCommand):
-    """Makes an administrator with a local account, and prints the password this once."""
-
     help = "Make an administrator with a local account, whose password is printed once. It is recorded."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -20,8 +20,6 @@ _MAX_DIGITS = 5
 
 
 class Command(BaseCommand):
-    """Prints a new token, and nothing else, on standard output."""
-
     help = "Issue a service token and print it alone on standard output; it is shown this once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

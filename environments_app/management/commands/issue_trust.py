@@ -26,8 +26,6 @@ _OPTIONAL = (
 
 
 class Command(BaseCommand):
-    """Prints the name of the new trust on standard output."""
-
     help = "Create a trust, by which workloads of a platform sign in with the tokens that it signs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

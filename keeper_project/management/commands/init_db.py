@@ -10,8 +10,6 @@ from sync_app.targets import default_targets
 
 
 class Command(BaseCommand):
-    """`keeper init-db`; running it again changes nothing."""
-
     help = (
         "Migrates the database, and makes the environments development, staging and production and the "
         "first administrator (KEEPER_ADMIN_USERNAME, KEEPER_ADMIN_PASSWORD) of a new installation."

@@ -12,8 +12,6 @@ from operations_app.management.confirmation import ask_for_name, database_name
 
 
 class Command(BaseCommand):
-    """`keeper reset-db`."""
-
     help = "DESTROYS every secret, user and event in the database, then initialises it anew. Asks before."
     requires_migrations_checks = False
 

@@ -24,8 +24,6 @@ LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 class Command(BaseCommand):
-    """`keeper run`."""
-
     help = "Serves Keeper: web server, read engine and worker; initialises a new installation first."
     requires_migrations_checks = False
 

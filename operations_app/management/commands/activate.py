@@ -13,8 +13,6 @@ _QUESTION = "Is every other installation of this deployment stopped? Type yes: "
 
 
 class Command(BaseCommand):
-    """`keeper activate`."""
-
     help = (
         "Let this installation sync, rotate and notify, and no other of the same deployment: after a "
         "restore, or when the database or SECRET_KEY has changed. Asks before."

@@ -12,8 +12,6 @@ from operations_app.backup.errors import BackupError
 
 
 class Command(BaseCommand):
-    """`keeper backup`."""
-
     help = (
         "Write everything that the database holds to a new file, encrypted and signed, while Keeper runs. "
         "Values stay sealed: the key file or KMS key is needed to restore, and is not in the backup."

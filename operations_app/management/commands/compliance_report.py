@@ -16,8 +16,6 @@ from operations_app.reports.formats import FORMATS
 
 
 class Command(BaseCommand):
-    """`keeper compliance-report`."""
-
     help = (
         "Write a report: access, privileged acts, refusals, secrets and their age, rotation, keys, sync,"
         " the trail, and where the controls of SOC 2, ISO 27001, PCI DSS and ASVS find evidence."

@@ -11,8 +11,6 @@ from operations_app.backup.restore import changed_since, release, waiting
 
 
 class Command(BaseCommand):
-    """`keeper release`, or `keeper release KIND UUID`."""
-
     help = (
         "Say what is suspended since a restore: memberships, tokens, targets and whatever else acts. With "
         "a kind and a uuid from that list, let that one act again."

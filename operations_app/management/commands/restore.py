@@ -19,8 +19,6 @@ from operations_app.management.confirmation import ask_for_name, database_name
 
 
 class Command(BaseCommand):
-    """`keeper restore FILE`, or with `--verify`, `--drill` or `--compare` something that changes nothing."""
-
     help = (
         "Restore a backup to the database of DATABASE_URL, after proving that it opens here, is whole and "
         "genuine, and that everything in it is sound. With --verify only that, and nothing is touched; with "
