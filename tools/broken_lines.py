@@ -451,7 +451,7 @@ BREAKS: Final = (
         tests="client/kpr/tests/test_api.py",
     ),
     Break(
-        what="approvals: one is spent by two acts at once",
+        what="approvals: one is consumed by two acts at once",
         file="environments_app/approvals/gate.py",
         line="            if not (self._spent and stored.state == ApprovalState.EXECUTED):",
         broken="            if stored.state != ApprovalState.EXECUTED:",
@@ -472,7 +472,7 @@ BREAKS: Final = (
         tests="environments_app/tests/trusts/test_sign_in.py",
     ),
     Break(
-        what="approvals: a grant of one environment is spent in another",
+        what="approvals: a grant of one environment is consumed in another",
         file="environments_app/approvals/gate.py",
         line="        if environment.pk != self._environment_id:",
         broken="        if False:",
@@ -516,14 +516,14 @@ BREAKS: Final = (
     Break(
         what="memberships: a role is widened in an environment that is protected since",
         file="environments_app/environments/memberships.py",
-        line="            if clearance is None and _needs_clearance(actor, stored, changes):",
+        line="            if approval is None and _needs_approval(actor, stored, changes):",
         broken="            if False:",
         tests="environments_app/tests/environments/test_meanwhile.py",
     ),
     Break(
         what="environments: the protection of a moment ago ends without approval",
         file="environments_app/environments/service.py",
-        line="        if clearance is None and _weakens(actor, stored, changes):",
+        line="        if approval is None and _weakens(actor, stored, changes):",
         broken="        if False:",
         tests="environments_app/tests/environments/test_meanwhile.py",
     ),

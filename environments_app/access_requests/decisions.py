@@ -16,7 +16,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import duration_words, granting_asked, widens_request
-from environments_app.approvals.gate import clearance_for_asked
+from environments_app.approvals.gate import approval_for_request
 from environments_app.authorization.break_glass import confirm_grant
 from environments_app.authorization.policy import Principal, allows, grants_allow, record_denial, require
 from environments_app.authorization.principals import system_principal
@@ -153,7 +153,7 @@ def approve(
         raise InvalidField("role", "You can't grant more than was requested.")
     note = checked_text("comment", comment)
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
-    clearance = clearance_for_asked(
+    approval = approval_for_request(
         actor=actor,
         proposal=granting_asked(request, environment, role=given, prefix=under, minutes=lasting),
         asked_by=request.requester.uuid,
@@ -172,7 +172,7 @@ def approve(
         )
         _make_room(actor, membership)
         told: dict[str, Json] = {"request": str(stored.uuid)}
-        memberships.store(actor=actor, membership=membership, clearance=clearance, told=told)
+        memberships.store(actor=actor, membership=membership, approval=approval, told=told)
         stored.membership_uuid = membership.uuid
         _answer(actor, stored, RequestState.GRANTED, note)
         tell_requester(stored, f"you are {given} now, {until_words(membership)}")

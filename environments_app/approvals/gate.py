@@ -2,7 +2,7 @@
 
 Each use case that writes, deletes or widens access calls `require_approval` after the policy let
 it pass. It gets a `ApprovalGrant`, without which the rows cannot be written, or the use case ends there
-with a request stored and nothing done. A clearance is spent in the transaction of the change.
+with a request stored and nothing done. An approval is consumed in the transaction of the change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +145,7 @@ class ApprovalGrant:
         settled: bool = False,
     ) -> None:
         if maker is not _MAKER:
-            raise TypeError("a clearance is given by require_approval")
+            raise TypeError("require_approval alone gives an approval")
         self._environment_id = environment.pk
         self._approval = approval
         # Whether it needs no approval even in a protected environment.
@@ -164,20 +164,20 @@ class ApprovalGrant:
         if self._approval is None and not self._settled and _PROTECTED.first(environment.pk):
             raise ApprovalVoid("Approvals were turned on for this environment. Try again.")
 
-    def spend(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+    def consume(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
         """Mark the approval, if any, as carried out, and return its details for the event.
 
-        Call it in the transaction of the write. A second write of the same act finds it spent, and
+        Call it in the transaction of the write. A second write of the same act finds it consumed, and
         another act that carries it as well does not.
 
         Raises ApprovalVoid if it was carried out concurrently, its approver lost the right, or the
         environment was protected since it was given.
         """
         self.require_unneeded(environment)
-        return self.spend_approval(environment, actor=actor)
+        return self.consume_approval(environment, actor=actor)
 
-    def spend_approval(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
-        """Do what `spend` does with an approval; without one `require_unneeded` has to be asked besides."""
+    def consume_approval(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+        """Do what `consume` does with an approval; without one `require_unneeded` has to be asked besides."""
         self._require_place(environment)
         if self._approval is None:
             return {}
@@ -194,7 +194,7 @@ class ApprovalGrant:
 
     def _require_place(self, environment: Environment) -> None:
         if environment.pk != self._environment_id:
-            raise TypeError("a clearance holds for one environment")
+            raise TypeError("an approval holds for one environment")
 
 
 _MAKER: Final = object()
@@ -208,7 +208,7 @@ _PROTECTED: Final = PreparedQuery(
 
 
 def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
-    """Return the clearance for an act, or store a request for it and end the act.
+    """Return the approval of an act, or store a request for it and end the act.
 
     Outside protected environments there is nothing to clear. Keeper itself acts within what was
     approved with its target, policy or deletion, or for who has the host.
@@ -234,8 +234,10 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
 
 
-def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> ApprovalGrant:
-    """Return the clearance to grant access that its holder asked for, or store a request and end there.
+def approval_for_request(
+    *, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role
+) -> ApprovalGrant:
+    """Return the approval to grant access that its holder asked for, or store a request and end there.
 
     An access request has two people: the requester and the manager who grants it. That suffices for a role
     that only reads, since a manager could reveal the values anyway. A role that writes or decides counts as
@@ -263,8 +265,8 @@ def needs_second_person(actor: Actor, environment: Environment) -> bool:
     return guarded and actor.kind is not ActorKind.SYSTEM
 
 
-def system_clearance(actor: Actor, environment: Environment) -> ApprovalGrant:
-    """Return the clearance of Keeper's own work. Raises TypeError for any other actor."""
+def system_approval(actor: Actor, environment: Environment) -> ApprovalGrant:
+    """Return the approval of Keeper's own work. Raises TypeError for any other actor."""
     if needs_second_person(actor, environment):
         raise TypeError("only Keeper itself works without asking")
     return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)

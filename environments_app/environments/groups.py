@@ -49,7 +49,7 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     roles = _roles(group)
     for place in group.memberships.select_related("environment"):
         confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
-    clearances = [
+    approvals = [
         (
             place,
             require_approval(actor=actor, proposal=joining(user, group=group, environment=place)),
@@ -61,7 +61,7 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
             lock_group(group.pk)
             if _roles(group) != roles:
                 raise Conflict("The group's role has changed. Reload the page.")
-            approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
+            approved = [approval.consume(place, actor=actor) for place, approval in approvals]
             member = GroupMember.objects.create(user=user, group=group)
             draft = _draft(actor, group, "added", member, approved)
             record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))

@@ -20,7 +20,7 @@ from environments_app.approvals.gate import (
     ApprovalGrant,
     needs_second_person,
     require_approval,
-    system_clearance,
+    system_approval,
 )
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
@@ -66,15 +66,15 @@ def grant(
     )
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
     _require_no_duplicate(actor, membership, prefix=membership.prefix)
-    clearance = require_approval(actor=actor, proposal=granting(membership))
-    return store(actor=actor, membership=membership, clearance=clearance)
+    approval = require_approval(actor=actor, proposal=granting(membership))
+    return store(actor=actor, membership=membership, approval=approval)
 
 
 def store(
     *,
     actor: Principal,
     membership: Membership,
-    clearance: ApprovalGrant,
+    approval: ApprovalGrant,
     told: Mapping[str, Json] | None = None,
 ) -> Membership:
     """Store a membership that was allowed; `told` is added to its event.
@@ -83,7 +83,7 @@ def store(
     """
     try:
         with transaction.atomic():
-            approved = clearance.spend(membership.environment, actor=actor)
+            approved = approval.consume(membership.environment, actor=actor)
             membership.save()
             _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(told or {})})
     except IntegrityError as error:
@@ -113,14 +113,14 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     confirm_grant(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
     if "prefix" in changes:
         _require_no_duplicate(actor, membership, prefix=changes["prefix"])
-    needs = _needs_clearance(actor, membership, changes)
+    needs = _needs_approval(actor, membership, changes)
     proposal = changing_membership(membership, changes) if needs else None
-    clearance = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
+    approval = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
     try:
         with lock_authentic(membership) as stored:
-            if clearance is None and _needs_clearance(actor, stored, changes):
+            if approval is None and _needs_approval(actor, stored, changes):
                 raise Conflict(_MEANWHILE)
-            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+            approved = approval.consume(stored.environment, actor=actor) if approval else {}
             _change(actor, stored, changes, approved)
     except IntegrityError as error:
         prefix = changes.get("prefix", membership.prefix)
@@ -162,7 +162,7 @@ def grant_from_sso(
         suspended_at=suspended_at,
     )
     # What groups grant in a protected environment was approved with their mapping.
-    return store(actor=actor, membership=membership, clearance=system_clearance(actor, environment))
+    return store(actor=actor, membership=membership, approval=system_approval(actor, environment))
 
 
 def withdraw(*, actor: Principal, membership: Membership, action: Action = Action.MEMBER_REVOKE) -> None:
@@ -222,7 +222,7 @@ def _standing(membership: Membership, *, prefix: str) -> AlreadyGranted | None:
     return AlreadyGranted(environment=membership.environment.name, membership=other.pk)
 
 
-def _needs_clearance(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:
+def _needs_approval(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:
     return needs_second_person(actor, membership.environment) and widens(membership, changes)
 
 

@@ -141,11 +141,11 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     if begins or (environment.protected and needed > environment.approvals_needed):
         _require_enough_people(environment, needed)
     proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
-    clearance = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
+    approval = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
     with lock_authentic(environment) as stored:
-        if clearance is None and _weakens(actor, stored, changes):
+        if approval is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on for this environment. Reload the page.")
-        approved = clearance.spend(stored, actor=actor) if clearance else {}
+        approved = approval.consume(stored, actor=actor) if approval else {}
         changed = set_fields(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])

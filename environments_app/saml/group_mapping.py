@@ -69,11 +69,9 @@ def map_group(
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=role)
     if _opens_values(actor, mapping):
         mapping.suspended_at = timezone.now()
-    clearance = (
-        require_approval(actor=actor, proposal=proposed(mapping, environment)) if environment else None
-    )
+    approval = require_approval(actor=actor, proposal=proposed(mapping, environment)) if environment else None
     with transaction.atomic():
-        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        approved = approval.consume(environment, actor=actor) if approval and environment else {}
         same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
         if same.exists():
             raise Conflict("This group is already mapped to this environment. Remove that mapping first.")

@@ -61,13 +61,13 @@ def rotate(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
     environment = token.environment
-    clearance = (
+    approval = (
         require_approval(actor=actor, proposal=rotating(token, environment, overlap=overlap))
         if environment
         else None
     )
     with lock_authentic(token) as old:
-        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        approved = approval.consume(environment, actor=actor) if approval and environment else {}
         _require_live(old)
         if old.trust_uuid is not None:
             raise Conflict("This token belongs to a workload, which signs in again for a new one.")

@@ -80,14 +80,14 @@ def issue(
         require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_grant(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
     lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(token.expires_at)
-    clearance = (
+    approval = (
         require_approval(actor=actor, proposal=issuing(token, environment, lasting=lasting))
         if environment
         else None
     )
     text = set_secret(token)
     with transaction.atomic():
-        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        approved = approval.consume(environment, actor=actor) if approval and environment else {}
         token.save()
         record_token(actor, Action.TOKEN_ISSUE, token, approved)
     return token, text

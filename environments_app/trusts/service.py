@@ -134,10 +134,10 @@ def create(
     confirm_grant(actor, Action.TRUST_CREATE, environment=environment, role=trust.role)
     _require_free(actor, trust)
     lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(trust.expires_at)
-    clearance = require_approval(actor=actor, proposal=creating_trust(trust, lasting=lasting))
+    approval = require_approval(actor=actor, proposal=creating_trust(trust, lasting=lasting))
     try:
         with transaction.atomic():
-            approved = clearance.spend(environment, actor=actor)
+            approved = approval.consume(environment, actor=actor)
             trust.save(force_insert=True)
             record_trust(actor, Action.TRUST_CREATE, trust, approved)
     except IntegrityError as error:
@@ -161,14 +161,14 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
         confirm_grant(
             actor, Action.TRUST_CHANGE, environment=environment, role=wanted.get("role", trust.role)
         )
-    clearance = _cleared(actor, trust, changes, wanted)
+    approval = _cleared(actor, trust, changes, wanted)
     try:
         with lock_authentic(trust) as stored:
             # As it is stored: it may have been protected since the trust was loaded.
-            guarded = clearance is None and needs_second_person(actor, stored.environment)
+            guarded = approval is None and needs_second_person(actor, stored.environment)
             if guarded and not narrows(stored, wanted):
                 raise Conflict(_MEANWHILE)
-            told = clearance.spend(environment, actor=actor) if clearance else {}
+            told = approval.consume(environment, actor=actor) if approval else {}
             _store(actor, stored, wanted, {**told, **({NARROWS: True} if narrows(stored, wanted) else {})})
     except IntegrityError as error:
         raise NameInUse(_TAKEN) from error
@@ -258,7 +258,7 @@ def _wanted(trust: Trust, changes: dict[str, Any]) -> dict[str, Any]:
 def _cleared(
     actor: Principal, trust: Trust, changes: dict[str, Any], wanted: dict[str, Any]
 ) -> ApprovalGrant | None:
-    """Return the clearance of a change that widens access, None for one that needs none."""
+    """Return the approval of a change that widens access, None for one that needs none."""
     if not needs_second_person(actor, trust.environment) or narrows(trust, wanted):
         return None
     proposed = {name: value for name, value in wanted.items() if name != "disabled_at"}

@@ -11,7 +11,7 @@ from audit_app.interfaces import keyring
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.db.identity import uuid7
-from environments_app.approvals.gate import system_clearance
+from environments_app.approvals.gate import system_approval
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, MigrationRefused, SecretError
 from secrets_app.keys import fingerprints, legacy_fernet
@@ -82,7 +82,7 @@ def _import(environment: Environment, name: str, token: bytes, secret_type: Secr
             version=version,
             action=Action.SECRET_CREATE,
             details={"scheme": "fernet"},
-            clearance=system_clearance(actors.system(), environment),
+            clearance=system_approval(actors.system(), environment),
         )
 
 

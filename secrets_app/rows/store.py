@@ -63,7 +63,7 @@ def insert(
     """
     try:
         with transaction.atomic():
-            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
             prepared.insert(secret)
             secret.note_stored()
             version.secret = secret
@@ -112,7 +112,7 @@ def update_stored(
         raise TypeError("whatever becomes current was admitted by the write guards")
     try:
         with transaction.atomic():
-            event_details = {**details, **clearance.spend_approval(secret.environment, actor=actor)}
+            event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
             if version is not None and not pending:
                 _make_current(secret, version)
             asking = partial(_queries, secret, clearance, confirm, locks=places is not None)

@@ -17,7 +17,7 @@ from environments_app.approvals.gate import (
     ApprovalGrant,
     needs_second_person,
     require_approval,
-    system_clearance,
+    system_approval,
 )
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.authorization.principals import refresh_principal
@@ -96,7 +96,7 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     _require_all(refresh_principal(actor), items)
     try:
         with transaction.atomic():
-            approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
+            approved = {place.pk: clearance.consume(place, actor=actor) for place, clearance in clearances}
             return _insert(made, approved)
     except IntegrityError as error:
         taken = _taken_name(items)
@@ -113,7 +113,7 @@ def refuse_too_many(count: int) -> None:
 
 def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> ApprovalGrant:
     if not needs_second_person(actor, place):
-        return system_clearance(actor, place)
+        return system_approval(actor, place)
     mine = [item for item in items if item.environment.id == place.pk]
     # Refused now, not after an approval.
     taken = _taken_name(mine)

@@ -17,7 +17,7 @@ from audit_app.events.actors import system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
-from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_clearance
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_approval
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Role
@@ -105,7 +105,7 @@ def mark_rotation_due(*, actor: Principal, secret: Secret, expected: str | None 
         action=Action.SECRET_UPDATE,
         details={"fields": ["rotation_due_at"]},
         # A mark for users: it changes no served value, so it needs no approval.
-        clearance=system_clearance(system(), secret.environment),
+        clearance=system_approval(system(), secret.environment),
     )
     return secret
 
@@ -136,7 +136,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
     require_authentic(secret)
     clearance = _cleared(actor, Action.SECRET_PURGE, secret)
     with transaction.atomic():
-        approved = clearance.spend(secret.environment, actor=actor)
+        approved = clearance.consume(secret.environment, actor=actor)
         locked = Secret.objects.select_for_update().filter(
             pk=secret.pk, live__isnull=True, revision=secret.revision
         )

@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, system
 from core.canonical_json import Json
-from environments_app.approvals.gate import system_clearance
+from environments_app.approvals.gate import system_approval
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.rows.store import update_stored
@@ -92,7 +92,7 @@ def _store(
     pending: bool = False,
 ) -> None:
     # The policy of the rotation, or its beginning by hand, was approved.
-    clearance = system_clearance(system(), secret.environment)
+    clearance = system_approval(system(), secret.environment)
     update_stored(
         actor=actor,
         secret=secret,

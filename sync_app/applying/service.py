@@ -73,7 +73,7 @@ def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | 
     _refuse_unready(plan, reopened=bool(staged))
     clearance = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
     with transaction.atomic():
-        approved = clearance.spend(target.environment, actor=actor)
+        approved = clearance.consume(target.environment, actor=actor)
         if staged:
             _stage(actor, plan, staged)
         if approved:
@@ -116,7 +116,7 @@ def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     }
     clearance = require_resolve_approval(actor, item, options)
     with transaction.atomic():
-        approved = clearance.spend(target.environment, actor=actor)
+        approved = clearance.consume(target.environment, actor=actor)
         options |= {"approval": approved["approval"]} if approved else {}
         plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)
         run = enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=Trigger.PERSON, plan=plan)

@@ -25,7 +25,7 @@ from environments_app.approvals.gate import (
     Proposal,
     needs_second_person,
     require_approval,
-    system_clearance,
+    system_approval,
 )
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid, Conflict
@@ -198,7 +198,7 @@ def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
     if needs_second_person(actor, environment) and not _is_approved(plan):
         raise ApprovalVoid("This plan needs approval because the environment is protected.")
     # Approved, or Keeper's own: in both cases Keeper works within the granted rights.
-    return system_clearance(actors.system(), environment)
+    return system_approval(actors.system(), environment)
 
 
 def items_digest(plan: Plan, *, staged: Sequence[PlanItem] = ()) -> str:

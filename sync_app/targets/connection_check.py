@@ -200,7 +200,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
             raise TargetConflict("the target changed in the meantime: reload the page")
         if stored.runs.filter(active=True).exists():
             raise TargetInUse("a sync of this target is running: wait for it to finish")
-        approved = clearance.spend(stored.environment, actor=actor)
+        approved = clearance.consume(stored.environment, actor=actor)
         refuse_overlap(found, actor=actor)
         details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}
         stored.system, stored.automatic, stored.failures = system, False, 0

@@ -110,7 +110,7 @@ def change(
         with _lock_target(target) as stored:
             if clearance is None:
                 refuse_unapproved_widening(actor, stored, asked)
-            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+            approved = clearance.consume(stored.environment, actor=actor) if clearance else {}
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
                 stored.name = clean_name(name)

@@ -1,4 +1,4 @@
-"""The gate at its edges: who gets a grant, where it holds, and what may have happened before it is spent."""
+"""The gate at its edges: who gets a grant, where it holds, and what may have happened before it is consumed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,9 +17,9 @@ from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.gate import (
     ApprovalGrant,
     Proposal,
-    clearance_for_asked,
+    approval_for_request,
     require_approval,
-    system_clearance,
+    system_approval,
 )
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
@@ -70,26 +70,26 @@ def test_the_gate_alone_makes_grants(cast: Cast) -> None:
 
 def test_a_grant_holds_for_one_environment(cast: Cast, place: Environment) -> None:
     _, grant = approved_grant(cast, place)
-    for use in (grant.spend, grant.spend_approval, grant.require_unneeded):
+    for use in (grant.consume, grant.consume_approval, grant.require_unneeded):
         with pytest.raises(TypeError):
             use(cast.development)
-    unneeded = system_clearance(cast.principal(cast.alice), cast.development)
+    unneeded = system_approval(cast.principal(cast.alice), cast.development)
     with pytest.raises(TypeError):
-        unneeded.spend(cast.production)
+        unneeded.consume(cast.production)
 
 
 def test_a_grant_that_needed_no_approval_asks_whether_the_environment_is_protected_since(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     unneeded = require_approval(actor=alice, proposal=ending(cast.production))
-    assert unneeded.spend(cast.production) == {}
+    assert unneeded.consume(cast.production) == {}
     (statement,) = unneeded.queries()
     assert cast.production.pk in statement.values
     protect(cast.production)
-    for use in (unneeded.spend, unneeded.require_unneeded):
+    for use in (unneeded.consume, unneeded.require_unneeded):
         with pytest.raises(ApprovalVoid, match="turned on"):
             use(cast.production)
     # Keeper's own work, and what an approval allows, ask nothing there.
-    own = system_clearance(system_principal(is_admin=True), cast.production)
+    own = system_approval(system_principal(is_admin=True), cast.production)
     own.require_unneeded(cast.production)
     assert own.queries() == []
 
@@ -108,7 +108,7 @@ def test_what_became_of_a_request_since_the_gate_was_passed_ends_its_grant(
     approved.state = state
     approved.save()
     with pytest.raises(ApprovalVoid, match=r"already applied|not approved"):
-        grant.spend(place)
+        grant.consume(place)
     assert Approval.objects.get(pk=approved.pk).state == state
 
 
@@ -119,7 +119,7 @@ def test_an_approver_who_is_off_since_the_gate_was_passed_ends_the_grant(
     cast.erin.is_active = False
     cast.erin.save()
     with pytest.raises(ApprovalVoid, match="approver no longer"):
-        grant.spend(place)
+        grant.consume(place)
     assert Approval.objects.get(pk=approved.pk).state == ApprovalState.APPROVED
 
 
@@ -201,19 +201,19 @@ def test_so_many_requests_wait_and_no_more(
 
 def test_keeper_alone_works_without_asking(cast: Cast, place: Environment, sql: Callable[..., None]) -> None:
     with pytest.raises(TypeError):
-        system_clearance(cast.principal(cast.root), place)
-    assert system_clearance(system_principal(is_admin=True), place).spend(place) == {}
+        system_approval(cast.principal(cast.root), place)
+    assert system_approval(system_principal(is_admin=True), place).consume(place) == {}
     # A row that Keeper did not write counts as protected.
     sql("UPDATE environments_app_environment SET name = 'x' WHERE id = %s", cast.development.pk)
     with pytest.raises(TypeError):
-        system_clearance(cast.principal(cast.alice), Environment.objects.get(pk=cast.development.pk))
+        system_approval(cast.principal(cast.alice), Environment.objects.get(pk=cast.development.pk))
 
 
 def test_who_asked_for_access_gets_no_grant_of_it(cast: Cast, place: Environment) -> None:
     proposal = SimpleNamespace(environment=place, action=Action.MEMBER_GRANT)
 
     def clear(actor: Any, asked_by: UUID) -> ApprovalGrant:
-        return clearance_for_asked(actor=actor, proposal=proposal, asked_by=asked_by, role=Role.READER)  # type: ignore[arg-type]
+        return approval_for_request(actor=actor, proposal=proposal, asked_by=asked_by, role=Role.READER)  # type: ignore[arg-type]
 
     token, _ = tokens.issue(
         actor=system_principal(is_admin=True), environment=place, role="manager", name="ci"
@@ -223,7 +223,7 @@ def test_who_asked_for_access_gets_no_grant_of_it(cast: Cast, place: Environment
         with pytest.raises(TypeError):
             clear(actor, asked_by)
     # The manager is the second person of a role that reads.
-    assert clear(cast.principal(cast.alice), cast.bob.uuid).spend(place) == {}
+    assert clear(cast.principal(cast.alice), cast.bob.uuid).consume(place) == {}
 
 
 def test_what_is_over_is_asked_about_anew(cast: Cast, place: Environment) -> None:

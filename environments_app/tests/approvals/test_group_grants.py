@@ -102,9 +102,9 @@ def test_who_joins_between_the_check_and_the_act_gets_nothing(cast: Cast, group:
     ask = gate.require_approval
 
     def meanwhile(**given: Any) -> gate.ApprovalGrant:
-        clearance = ask(**given)
+        approval = ask(**given)
         join(cast, cast.charlie, group)
-        return clearance
+        return approval
 
     with (
         patch.object(memberships, "require_approval", meanwhile),

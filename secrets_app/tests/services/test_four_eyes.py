@@ -223,13 +223,13 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
     cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval = approved(cast, secret)
-    spend = ApprovalGrant.spend_approval
+    consume = ApprovalGrant.consume_approval
 
     def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
         take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
-        return spend(self, environment, **options)
+        return consume(self, environment, **options)
 
-    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    monkeypatch.setattr(ApprovalGrant, "consume_approval", late)
     with pytest.raises(ApprovalVoid):
         carried(cast, approval)
     assert fresh(secret).current_number == 1
@@ -239,14 +239,14 @@ def test_an_approval_whose_time_ends_at_the_last_moment_is_not_spent(
     cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval = approved(cast, secret)
-    spend = ApprovalGrant.spend_approval
+    consume = ApprovalGrant.consume_approval
     ended = timezone.now() + timedelta(hours=73)
 
     def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
         monkeypatch.setattr("django.utils.timezone.now", lambda: ended)
-        return spend(self, environment, **options)
+        return consume(self, environment, **options)
 
-    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    monkeypatch.setattr(ApprovalGrant, "consume_approval", late)
     with pytest.raises(ApprovalVoid, match="not approved"):
         carried(cast, approval)
     assert fresh(secret).current_number == 1
@@ -257,15 +257,15 @@ def test_an_environment_that_is_protected_at_the_last_moment_takes_nothing_witho
     cast: Cast, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     kept, alice = keep(cast), cast.principal(cast.alice)
-    spend = ApprovalGrant.spend_approval
+    consume = ApprovalGrant.consume_approval
 
     def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
         place = Environment.objects.get(pk=environment.pk)
         place.protected = True
         place.save()
-        return spend(self, environment, **options)
+        return consume(self, environment, **options)
 
-    monkeypatch.setattr(ApprovalGrant, "spend_approval", late)
+    monkeypatch.setattr(ApprovalGrant, "consume_approval", late)
     name = kept.name if act == "update" else "new"
     with pytest.raises(ApprovalVoid, match="turned on"):
         write.put(actor=alice, environment=kept.environment, name=name, value=NEW)

@@ -160,7 +160,7 @@ def _lock_for_decision(
     require_policy_access(actor=actor, action=action, policy=rotation.policy)
     with lock_authentic(rotation) as stored:
         _require_allowed(stored, act)
-        approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
+        approved = clearance.consume(stored.policy.environment, actor=actor) if clearance else {}
         before = stored.step
         yield stored
         stored.release_for_retry()

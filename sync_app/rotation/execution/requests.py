@@ -51,7 +51,7 @@ def request_rotation(
     clearance = require_rotate_approval(actor, policy, emergency=emergency, reason=reason[:200])
     with lock_authentic(policy) as stored:
         require_not_removed(stored)
-        approved = clearance.spend(stored.environment, actor=actor)
+        approved = clearance.consume(stored.environment, actor=actor)
         if stored.suspended_at is not None:
             raise RotationConflict("the policy is suspended: resume it first")
         rotation = _lock_waiting(stored, emergency=emergency)

@@ -223,7 +223,7 @@ def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> Ro
     with _lock_policy(policy) as stored:
         if stored.suspended_at is not None and not suspended and clearance is None:
             raise RotationConflict("the policy was suspended in the meantime: reload the page")
-        approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+        approved = clearance.consume(stored.environment, actor=actor) if clearance else {}
         if (stored.suspended_at is not None) is not suspended:
             stored.suspended_at = timezone.now() if suspended else None
             stored.save(update_fields=["suspended_at", "updated_at"])

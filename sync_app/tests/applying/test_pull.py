@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from environments_app.approvals.gate import system_clearance
+from environments_app.approvals.gate import system_approval
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active
@@ -40,7 +40,7 @@ def pulled(cast: Cast, version: str, value: str = "theirs") -> pull.PulledVersio
         target=make_target(cast.development, direction="both"),
         item=PlanItem(name="one", keeper_version=version),
         value=value,
-        clearance=system_clearance(alice, cast.development),
+        clearance=system_approval(alice, cast.development),
     )
 
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from audit_app.events.actions import Action
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
-from environments_app.approvals.gate import system_clearance
+from environments_app.approvals.gate import system_approval
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
@@ -43,7 +43,7 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     version = secret.versions.get(number=secret.current_number).uuid.hex
     item = PlanItem(name=secret.name, keeper_version=version)
     alice = cast.principal(cast.alice)
-    clearance = system_clearance(alice, cast.development)
+    clearance = system_approval(alice, cast.development)
     applying_pull.store_pulled_value(actor=alice, target=target, item=item, value=value, clearance=clearance)
 
 
@@ -236,7 +236,7 @@ def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, ge
     secret = made_secret(cast, generated)
     alice = cast.principal(cast.alice)
     version = version_stages.prepare(actor=alice, secret=secret, value="past the guards", comment="")
-    clearance = system_clearance(alice, cast.development)
+    clearance = system_approval(alice, cast.development)
     with pytest.raises(TypeError):
         store.update_stored(
             actor=alice,
