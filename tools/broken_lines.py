@@ -196,14 +196,14 @@ BREAKS: Final = (
         file="sync_app/jobs/leases.py",
         line='        if not changed:\n            raise LeaseLost("another worker carries this run on")',
         broken='        if False:\n            raise LeaseLost("another worker carries this run on")',
-        tests="sync_app/tests/applying/recovery/test_resilience.py sync_app/tests/applying/vault/test_overtaken.py",
+        tests="sync_app/tests/applying/recovery/test_resilience.py sync_app/backends/vault/tests/applying/test_overtaken.py",
     ),
     Break(
         what="Vault: a write does not say which version it follows",
         file="sync_app/backends/vault/writes.py",
         line='        body = {"data": content, "options": {"cas": cas}}',
         broken='        body = {"data": content}',
-        tests="sync_app/tests/backends",
+        tests="sync_app/backends/vault/tests sync_app/tests/backends",
     ),
     Break(
         what="KV v2: the version that a client names is not compared",
@@ -280,7 +280,7 @@ BREAKS: Final = (
         file="sync_app/models/kept_copy.py",
         line=", str(self.version).encode()),",
         broken="),",
-        tests="sync_app/tests/applying/vault/test_put_back_later.py",
+        tests="sync_app/backends/vault/tests/applying/test_put_back_later.py",
     ),
     Break(
         what="redaction: one kind of a Vault token",
@@ -434,14 +434,14 @@ BREAKS: Final = (
         file="sync_app/state/ownership.py",
         line="entry.undelivered >= PASSES_UNTIL_ALERT:",
         broken="entry.undelivered > PASSES_UNTIL_ALERT:",
-        tests="sync_app/tests/applying/vault/test_lagging_reads.py",
+        tests="sync_app/backends/vault/tests/applying/test_lagging_reads.py",
     ),
     Break(
         what="Parameter Store: what came after ours is written over",
         file="sync_app/backends/aws/parameter_history.py",
         line='    if now is not None and now["Version"] == ours["Version"]:',
         broken="    if now is not None:",
-        tests="sync_app/tests/backends/test_parameter_store.py",
+        tests="sync_app/backends/aws/tests/test_parameter_store.py",
     ),
     Break(
         what="kpr: a write is sent again",

@@ -16,8 +16,8 @@ from operations_app.reports.formats import FORMATS
 from secrets_app.tests.kept import keep
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import GeneratedWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

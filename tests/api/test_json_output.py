@@ -17,8 +17,8 @@ from environments_app.tests.cast import Cast, make_cast
 from secrets_app.tests.kept import keep
 from secrets_app.tests.key_operations.migration.test_migrate_to_kms import both, moved
 from secrets_app.tests.keys.conftest import fresh_process, kms_client
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.tests.making import made
-from sync_app.tests.worlds import VaultWorld
 from tests.code.test_commands import COMMANDS
 from tests.servers.fixtures import moto_url, openbao
 

@@ -38,7 +38,9 @@ from secrets_app.services.read import reveal
 from secrets_app.services.share import open_share, share_once
 from secrets_app.types.registry import SecretType
 from secrets_app.webhooks import add_webhook
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.capabilities import FormField
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import SyncError
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.rotation.execution import runner as execution_runner
@@ -48,7 +50,6 @@ from sync_app.rotators.mysql.rotator import MySql
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import consents
 from sync_app.targets import service as targets
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Plan
 from tests.canary import CANARY, found_in, traces
 from tests.recording.echo import Echo, echoing

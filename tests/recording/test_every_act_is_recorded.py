@@ -39,9 +39,9 @@ from secrets_app.services import write
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.types.registry import SecretType
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
-from sync_app.tests.worlds import VaultWorld
 from tests import recorded
 from tests.access.access_scene import Scene, patterns, scenes
 from tests.access.test_access_matrix import api_routes

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.jobs.request_limit import AT_ONCE as TESTS_AT_ONCE
-from sync_app.tests.worlds import VaultWorld
 from tests import hostile
 from tests.operation.slow_systems import NAME, ROTATED, VALUE
 from tests.processes import ROOT

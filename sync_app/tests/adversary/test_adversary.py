@@ -8,10 +8,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -23,17 +22,15 @@ from audit_app.models import forget_deployment
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.keys.data_keys import forget_data_keys
 from sync_app.backends.registry import BACKENDS
+from sync_app.tests import systems
 from sync_app.tests.adversary.combinations import Combination, every, factors, pairwise
 from sync_app.tests.adversary.episode import Episode
 from sync_app.tests.adversary.judge import Book
-from sync_app.tests.adversary.registry import NOT_PLAYED, WORLDS
-from sync_app.tests.adversary.worlds import AdversaryWorld
-
-Make = Callable[[str, Random, Callable[[], str]], AdversaryWorld]
+from sync_app.tests.adversary.worlds import AdversaryWorld, Make
 
 pytestmark = pytest.mark.django_db
 
-ROOT = Path(__file__).resolve().parents[3]
+WORLDS = {each.kind: each for each in systems.classes(BACKENDS, "adversary", AdversaryWorld)}  # type: ignore[type-abstract]
 ROUNDS = 4
 LONG_ROUNDS = 8
 # Neighbouring seeds play by rules that have little in common.
@@ -62,11 +59,10 @@ SHORT = [
 
 
 def test_every_backend_has_its_adversary() -> None:
-    assert WORLDS.keys() | NOT_PLAYED.keys() == BACKENDS.keys()
-    assert not WORLDS.keys() & NOT_PLAYED.keys()
-    for kind, tests in NOT_PLAYED.items():
-        assert (ROOT / tests).is_file()
-        assert not BACKENDS[kind].capabilities.deletes_recoverably
+    assert systems.WORLDS.keys() == BACKENDS.keys()
+    for kind, world in systems.WORLDS.items():
+        assert (kind in WORLDS) is world.compares
+        assert world.compares or not BACKENDS[kind].capabilities.deletes_recoverably
 
 
 @pytest.mark.parametrize(("backend", "number"), SHORT)

@@ -17,8 +17,8 @@ from sync_app.state import ownership
 from sync_app.targets import credentials
 from sync_app.tests.adversary.combinations import every
 from sync_app.tests.adversary.judge import Book, Violation
-from sync_app.tests.adversary.registry import WORLDS
-from sync_app.tests.adversary.test_adversary import LONG_ROUNDS, STRIDE, Make, choices, play, undone
+from sync_app.tests.adversary.test_adversary import LONG_ROUNDS, STRIDE, WORLDS, choices, play, undone
+from sync_app.tests.adversary.worlds import Make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.torture]
 

@@ -1,7 +1,6 @@
 """What a backend brings along for the adversary: a seam before its requests, acts on its system, and a judge's look.
 
-One class for each backend of `sync_app.backends.registry.BACKENDS`, listed in
-`sync_app.tests.adversary.registry.WORLDS`.
+One class for each backend whose writes compare, in `adversary.py` of its tests.
 """
 
 from abc import ABC, abstractmethod
@@ -103,3 +102,7 @@ class AdversaryWorld(ABC):
     def switch(self) -> None:
         """Let the other system answer under the address, or the first one again."""
         self.elsewhere = not self.elsewhere
+
+
+# Makes one of a variant; `KIND_adversary` is the fixture that returns it.
+Make = Callable[[str, Random, Callable[[], str]], AdversaryWorld]

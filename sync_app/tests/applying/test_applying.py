@@ -4,12 +4,12 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.errors import PlanNotReady
 from sync_app.models import Plan, PlanItem
 from sync_app.planning import service as planning
 from sync_app.targets.approval import items_digest
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database
 

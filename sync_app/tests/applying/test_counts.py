@@ -14,11 +14,12 @@ from environments_app.tests.cast import Cast
 from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many
 from secrets_app.types.registry import SecretType
 from sync_app.backends.aws.secrets_manager import AwsSecretsManager
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.vault.adapter import PooledAdapter
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Run
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 
 pytestmark = pytest.mark.every_database
 

@@ -10,10 +10,10 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import SyncEntry
 from sync_app.state import entry_rows
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import VaultWorld
 
 TEXTS = ["name", "remote_id", "ownership", "base_keeper", "base_target", "base_form", "claimed_from"]
 

@@ -12,13 +12,13 @@ from secrets_app.errors import KeyUnavailable
 from sync_app.applying import item_actions
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.observations import MARK_KEYS, SecretMetadata
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.every_database_weekly

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from environments_app.tests.cast import Cast
+from sync_app.backends.github.tests.world import GitHubWorld
 from sync_app.jobs import worker_pool
 from sync_app.jobs.worker_pool import RateLimiter
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.variable_worlds import GitHubWorld
 
 
 class Clock:

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
 Sync = Callable[..., tuple[int, str]]

@@ -3,12 +3,13 @@
 import pytest
 
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.domain.reconciliation import Direction
 from sync_app.models import Run, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 
 # Transactions that commit: a committed change is what brings a pass forward.
 pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db(transaction=True)]

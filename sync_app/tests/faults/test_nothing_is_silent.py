@@ -19,15 +19,18 @@ from core.network.outbound import Reply
 from environments_app.tests.cast import Cast
 from sync_app.applying import batch
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld, ParameterWorld
+from sync_app.backends.github.tests.world import GitHubWorld
+from sync_app.backends.gitlab.tests.world import GitLabWorld
+from sync_app.backends.kubernetes.tests.world import KubernetesWorld
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.runs import runner
 from sync_app.tests.adversary.seam import one_at_a_time
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.faults.wire import Asked, Lost, Wire
-from sync_app.tests.variable_worlds import GitHubWorld, GitLabWorld
-from sync_app.tests.worlds import AwsWorld, KubernetesWorld, ParameterWorld, World
-from tests.rest_strict.application import StrictApplication
+from sync_app.tests.strict_application import StrictApplication
+from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.django_db
 

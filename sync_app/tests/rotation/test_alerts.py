@@ -16,8 +16,9 @@ from sync_app.rotation import status
 from sync_app.rotation.execution.operator_actions import retry
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import LATE, OVERDUE, STOPPED, WAITS, alert_overdue
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 

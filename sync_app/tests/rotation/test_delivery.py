@@ -14,11 +14,15 @@ from environments_app.users import accounts
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, write
 from secrets_app.types.registry import SecretType
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.domain.reconciliation import Deletion
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
 from sync_app.rotation.execution import consumers, operator_actions
+from sync_app.rotators.generated.tests.world import GeneratedWorld
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import consents
 from sync_app.tests.making import made
@@ -31,8 +35,6 @@ from sync_app.tests.rotation.making import (
     waited,
     worked,
 )
-from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]

@@ -15,6 +15,8 @@ from sync_app.domain.rotation_state import Step
 from sync_app.models import RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.dry_run import run_dry_run
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
 from sync_app.tests.rotation.differences import (
     MARIADB,
     MARIADB_SETUP,
@@ -23,7 +25,7 @@ from sync_app.tests.rotation.differences import (
     Difference,
 )
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld
 from tests.servers.postgresql import PASSWORD, SUPERUSER
 
 pytestmark = pytest.mark.django_db(transaction=True)

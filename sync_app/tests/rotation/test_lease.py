@@ -11,8 +11,9 @@ from sync_app.errors import LeaseLost
 from sync_app.jobs.leases import LEASE, database_now
 from sync_app.models import Rotation
 from sync_app.rotation.execution.session import FENCE_SECONDS, RotationLease, claim
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import asked, made_policy, stages, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, GeneratedWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

@@ -17,9 +17,10 @@ from sync_app.errors import RotationConflict, RotationInProgress
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation
 from sync_app.rotation.execution import logins, operator_actions
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.rotators.postgresql.rotator import PostgreSql
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import MariaDbWorld, PostgreSqlWorld
 from tests.servers.postgresql import PASSWORD, SUPERUSER
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -32,6 +32,7 @@ from sync_app.rotation.policies import service as policies
 from sync_app.rotation.policies.credentials import open_policy, seal_credentials
 from sync_app.rotators.base import LoginAnswer, LoginProbe
 from sync_app.rotators.generated.rotator import GeneratedValue
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import (
     again,
     asked,
@@ -43,7 +44,6 @@ from sync_app.tests.rotation.making import (
     waited,
     worked,
 )
-from sync_app.tests.rotators.worlds import GeneratedWorld
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,9 +16,10 @@ from sync_app.models import Rotation
 from sync_app.rotation.execution import runner
 from sync_app.rotation.execution import session as execution_lease
 from sync_app.rotation.execution.dry_run import run_dry_run
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotation.processes.lines import Line
-from sync_app.tests.rotators.worlds import DatabaseWorld, PostgreSqlWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld
 from tests.servers.postgresql import PASSWORD, SUPERUSER, Standby
 
 pytestmark = pytest.mark.django_db(transaction=True)

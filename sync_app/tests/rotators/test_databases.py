@@ -21,7 +21,9 @@ from sync_app.errors import (
 )
 from sync_app.rotators.base import LoginAnswer, PendingCredential
 from sync_app.rotators.mysql.accounts import hash_ed25519, hash_native
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld, fence
 
 # Of a turn that is waited out: longer than a busy machine takes to begin it.
 SHORT = 8

@@ -7,8 +7,10 @@ import pytest
 
 from sync_app.errors import ServerUntrusted, TargetUnreachable
 from sync_app.rotators.base import LoginAnswer
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
 from sync_app.tests.rotators import rogues
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld
 
 PLUGINS = ["mysql_clear_password", "dialog", "sha256_password", "mysql_old_password", "caching_sha2_password"]
 

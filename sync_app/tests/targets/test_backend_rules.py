@@ -10,11 +10,13 @@ from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import ParameterWorld
+from sync_app.backends.kubernetes.tests.world import KubernetesWorld
 from sync_app.backends.registry import BACKENDS
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Target
 from sync_app.targets import service as targets
 from sync_app.tests.making import made
-from sync_app.tests.worlds import KubernetesWorld, ParameterWorld, VaultWorld
 
 pytestmark = pytest.mark.django_db
 Bearer = Callable[..., Client]

@@ -15,13 +15,15 @@ from environments_app.errors import Forbidden
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from sync_app.api.target_serializers import DraftTest
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.models.run import RunState
 from sync_app.runs import runner
 from sync_app.targets import connection_check
 from sync_app.tests.making import made
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,12 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import REGION, AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Target
 from sync_app.targets import default_targets
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.default_targets import Attempt, create_missing
-from sync_app.tests.worlds import REGION, AwsWorld, VaultWorld
 
 pytestmark = pytest.mark.django_db
 

@@ -18,11 +18,11 @@ from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import EnvironmentSnapshot, PendingValue, SecretVersion, Webhook
 from secrets_app.webhooks import add_webhook
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import KeptCopy, RotationPolicy, Target
 from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.tests.making import made
-from sync_app.tests.worlds import VaultWorld
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 

@@ -19,7 +19,9 @@ from environments_app.errors import Forbidden, InvalidField, Invisible, NameInUs
 from environments_app.models import Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.errors import EnvelopeError
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.vault.backend import VaultKv2
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import (
     BadDestination,
     CredentialsRejected,
@@ -34,7 +36,7 @@ from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target, visible_targets
 from sync_app.tests.making import made
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.django_db

@@ -14,6 +14,8 @@ from environments_app.errors import Forbidden, InvalidField, Invisible, NameInUs
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.errors import EnvelopeError
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import (
     BadDestination,
@@ -27,7 +29,7 @@ from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target
 from sync_app.tests.making import made
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.django_db
 

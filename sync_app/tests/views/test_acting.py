@@ -12,10 +12,10 @@ from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import read
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import VaultWorld
 
 # Threads compare values; they find the system keys open only once those are committed.
 pytestmark = pytest.mark.django_db(transaction=True)

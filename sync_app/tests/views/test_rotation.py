@@ -10,8 +10,8 @@ from secrets_app.models import Secret
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.runner import execute
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import GeneratedWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 SignedIn = Callable[..., Client]

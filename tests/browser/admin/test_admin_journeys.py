@@ -31,10 +31,10 @@ from secrets_app.services import read
 from secrets_app.tests.keys.conftest import REGION, forget_process, kms_client
 from sync_app.models import Rotation, Run
 from sync_app.rotation.execution import runner as rotation_runner
+from sync_app.rotators.postgresql.tests.world import PostgreSqlWorld
 from sync_app.runs import runner
 from sync_app.targets import service as targets
 from sync_app.tests.rotation.making import made_policy, made_secret
-from sync_app.tests.rotators.worlds import PostgreSqlWorld
 from tests.browser.admin.operator import Operator
 from tests.browser.visitor import Visitor
 from tests.servers.fixtures import moto_url, openbao, postgresql

@@ -12,10 +12,10 @@ from secrets_app.services import read as read_service
 from secrets_app.services import write
 from sync_app.models import Rotation, Run
 from sync_app.rotation.execution.runner import execute
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.tests.rotation.making import made_policy, made_secret
-from sync_app.tests.rotators.worlds import GeneratedWorld
 from tests.browser.keys import follow, walk
 from tests.browser.secrets.test_journeys import SIZES, VALUE, kept_in
 from tests.browser.visitor import Visitor

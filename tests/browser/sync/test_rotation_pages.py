@@ -17,8 +17,8 @@ from sync_app.rotation.execution.consumers import acknowledge
 from sync_app.rotation.execution.logins import LoginComparison
 from sync_app.rotation.execution.runner import execute
 from sync_app.rotators.base import LoginDifference
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
-from sync_app.tests.rotators.worlds import GeneratedWorld
 from sync_app.views import rotation as rotation_views
 from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor

@@ -11,12 +11,12 @@ from environments_app.environments import service as environments
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.django_db
 

@@ -8,13 +8,13 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.observations import version_number
 from sync_app.jobs.leases import database_now
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database_weekly
 

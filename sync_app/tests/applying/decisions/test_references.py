@@ -15,11 +15,11 @@ from secrets_app.models import Reference, Secret, SecretVersion
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
 from secrets_app.types.registry import SecretType
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import ReferenceConsent
 from sync_app.runs import schedule
 from sync_app.targets import consents
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import VaultWorld
 
 pytestmark = pytest.mark.every_database_weekly
 ADDRESS = "postgres://app:${production/db/password}@${development/db/host}/app"

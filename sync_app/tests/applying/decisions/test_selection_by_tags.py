@@ -14,6 +14,7 @@ from secrets_app.models import Secret
 from secrets_app.models.tags import tags_text
 from secrets_app.services import write
 from secrets_app.types.registry import SecretType
+from sync_app.backends.kubernetes.tests.world import KubernetesWorld
 from sync_app.domain.reconciliation import Direction
 from sync_app.models import Plan, PlanItem, Target
 from sync_app.models.plan import PlanKind
@@ -22,7 +23,6 @@ from sync_app.state.local_state import LEFT_OUT, SELECTED, UNPROVED
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import overview_rows
 from sync_app.tests.applying.stage import Stage, target_in
-from sync_app.tests.worlds import KubernetesWorld
 
 pytestmark = pytest.mark.django_db
 

@@ -3,9 +3,10 @@
 import pytest
 
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import PlanItem
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 
 pytestmark = pytest.mark.every_database_weekly
 

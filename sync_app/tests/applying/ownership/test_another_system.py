@@ -20,7 +20,9 @@ from environments_app.errors import ApprovalNeeded, Forbidden
 from environments_app.models import Alert, Approval, Membership, Role, User
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld, client
 from sync_app.backends.vault.adapter import PooledAdapter
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import TargetConflict
 from sync_app.models import Plan, Run
 from sync_app.planning.service import request_confirmation
@@ -28,7 +30,6 @@ from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
 from sync_app.targets.connection_check import identify_answering_system
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld, client
 from tests.servers.tcp_switch import TcpSwitch, tcp_switch
 
 pytestmark = pytest.mark.every_database_weekly

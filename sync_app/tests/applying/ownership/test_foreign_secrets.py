@@ -9,7 +9,7 @@ from environments_app.errors import InvalidField
 from environments_app.tests.cast import Cast
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.conftest import EVERY
+from sync_app.tests.systems import EVERY
 from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.every_database_weekly

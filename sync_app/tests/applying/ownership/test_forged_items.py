@@ -10,13 +10,13 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
 from sync_app.targets.credentials import TargetSession
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.every_database_weekly

@@ -8,6 +8,7 @@ import pytest
 from environments_app.models import Alert
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.domain.reconciliation import Ownership, Presence
@@ -17,7 +18,6 @@ from sync_app.models.plan import PlanKind
 from sync_app.rotation.execution.consumers import explain_lag
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database_weekly
 

@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from sync_app.tests.worlds import AwsWorld, World
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.tests.worlds import World
 from tests.processes import Process
 
 FOREIGN = ("app/theirs", "foreign/secret")

@@ -10,6 +10,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.errors import CredentialsRejected
 from sync_app.jobs import leases
 from sync_app.jobs import queue as jobs_queue
@@ -21,8 +22,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.conftest import Jump
-from sync_app.tests.worlds import AwsWorld
+from sync_app.tests.fixtures import Jump
 
 pytestmark = pytest.mark.every_database
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from redis import Redis as Client
 
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.tests.applying.processes.pushes import FOREIGN, LEASE_SECONDS, Fleet, installation
-from sync_app.tests.worlds import AwsWorld
 from tests.servers.redis import Redis
 
 pytestmark = [pytest.mark.every_database, pytest.mark.parametrize("world", ["aws"], indirect=True)]

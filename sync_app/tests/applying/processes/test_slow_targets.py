@@ -17,7 +17,7 @@ from sync_app.models.run import RunState
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.conftest import Jump
+from sync_app.tests.fixtures import Jump
 from tests import hostile
 
 

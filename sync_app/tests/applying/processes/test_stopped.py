@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.jobs.worker_pool import CONCURRENCY
 from sync_app.tests.applying.processes.pushes import installation
 from sync_app.tests.applying.processes.test_flushed import WAIT_SECONDS, Services, redis
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = [pytest.mark.every_database, pytest.mark.parametrize("world", ["aws"], indirect=True)]
 __all__ = ["redis"]

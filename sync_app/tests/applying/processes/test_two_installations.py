@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from sync_app.backends.aws.tests.world import AwsWorld
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.state.contests import AT_ONCE
 from sync_app.tests.applying.processes.pushes import installation
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 from tests.processes import Process
 
 # For the schema that is copied.

@@ -10,6 +10,7 @@ from django.utils import timezone
 from environments_app.tests.cast import Cast
 from sync_app.backends.aws.errors import translate_error
 from sync_app.backends.vault import connection, content
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import CredentialsRejected, TargetUnreachable
 from sync_app.jobs.leases import LEASE, LONGEST_WAIT, claim, database_now
 from sync_app.models import PlanItem, Run, SyncEntry, Target
@@ -19,7 +20,6 @@ from sync_app.state.contests import AT_ONCE
 from sync_app.state.deletions import load_budget
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import VaultWorld
 
 pytestmark = pytest.mark.every_database
 IN_VAULT = pytest.mark.parametrize("world", ["vault"], indirect=True)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from environments_app.models import Alert
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.domain.reconciliation import Reason
 from sync_app.models import Plan, PlanItem
 from sync_app.models.plan import PlanKind
@@ -15,7 +16,6 @@ from sync_app.planning.service import new_plan
 from sync_app.runs import runner as runs_runner
 from sync_app.state.contests import AT_ONCE, CONTESTED
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database_weekly
 

@@ -16,15 +16,17 @@ from botocore.retries.standard import ExponentialBackoff
 from environments_app.tests.cast import Cast
 from secrets_app.services import version_stages
 from sync_app.applying import service as applying
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.observations import MARK_KEYS
 from sync_app.backends.vault.adapter import PooledAdapter
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.django_db

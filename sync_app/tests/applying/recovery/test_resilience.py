@@ -14,8 +14,10 @@ from secrets_app.models import Secret, SecretVersion
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.applying.preconditions import ItemContext
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import SecretMetadata
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
 from sync_app.jobs.worker_pool import CONCURRENCY, WorkerPool
@@ -23,7 +25,6 @@ from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.every_database_weekly

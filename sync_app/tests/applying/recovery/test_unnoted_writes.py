@@ -10,9 +10,11 @@ from secrets_app.services import write
 from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
+from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import SecretMetadata, SecretValue, version_number
 from sync_app.backends.vault.backend import VaultKv2
+from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import TargetUnreachable
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import database_now
@@ -21,7 +23,7 @@ from sync_app.models.plan import PlanKind
 from sync_app.models.run import RunKind, Trigger
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
-from sync_app.tests.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.every_database_weekly
 

@@ -26,19 +26,11 @@ from sync_app.runs import runner
 from sync_app.targets import alerts
 from sync_app.tests.applying.recovery.answering import Answering
 from sync_app.tests.applying.stage import Stage
+from sync_app.tests.systems import WORLDS
 from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.django_db
 
-FIXTURES: Final = {
-    "aws_secrets_manager": "aws",
-    "aws_parameter_store": "ssm",
-    "github_actions": "github",
-    "github_variables": "github_variables",
-    "gitlab_ci": "gitlab",
-    "kubernetes": "kubernetes",
-    "vault_kv2": "vault",
-}
 # What a write whose outcome is not known is never taken for.
 DISOWNED: Final = {"unmanaged", "ownership_lost", "conflict", "drifted", "missing"}
 # So many passes settle what was left open, once the system answers as it does: they look, and write.
@@ -52,7 +44,7 @@ UPDATES: Final = {"PATCH", "PUT", "PutSecretValue", "UpdateSecretVersionStage"}
 
 def plays() -> Iterator[object]:
     """Return each row with a create and an update, and as carried out or not where it leaves that open."""
-    for kind, fixture in FIXTURES.items():
+    for kind, world in WORLDS.items():
         for row in BACKENDS[kind].answers:
             open_ended = row.to is Request.WRITE and row.proves is Proof.UNKNOWN
             for existed, of in itertools.product((False, True), row.of or ("",)):
@@ -62,7 +54,7 @@ def plays() -> Iterator[object]:
                     act = "update" if existed else "create"
                     outcome = ", carried out" if open_ended and carried_out else ""
                     named = f"{kind}: {row.to}: {row.answer}, {act} {of}".rstrip()
-                    yield pytest.param(fixture, row, of, existed, carried_out, id=f"{named}{outcome}")
+                    yield pytest.param(world.fixture, row, of, existed, carried_out, id=f"{named}{outcome}")
 
 
 def ended(stage: Stage) -> Run:

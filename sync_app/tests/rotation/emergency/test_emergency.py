@@ -16,6 +16,8 @@ from sync_app.rotation.execution import operator_actions, schedule
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies.credentials import policy_principal
+from sync_app.rotators.generated.tests.world import GeneratedWorld
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import (
     again,
     asked,
@@ -25,7 +27,6 @@ from sync_app.tests.rotation.making import (
     stages,
     worked,
 )
-from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 

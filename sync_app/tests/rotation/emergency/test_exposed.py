@@ -21,8 +21,8 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.compromise_response import AT_A_TIME
 from sync_app.rotation.policies import service as policies
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
-from sync_app.tests.rotators.worlds import GeneratedWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 SignedIn = Callable[..., Client]

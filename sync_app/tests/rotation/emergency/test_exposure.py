@@ -12,8 +12,9 @@ from secrets_app.tests.kept import keep
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
 from sync_app.rotation.execution.consumers import acknowledge
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

@@ -20,9 +20,11 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.aws_iam.rotator import AwsIam
+from sync_app.rotators.aws_iam.tests.world import IamWorld
 from sync_app.rotators.base import Fence, PendingCredential
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, IamWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 

@@ -13,8 +13,9 @@ from audit_app.tests.trail import sql
 from environments_app.tests.cast import Cast
 from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, worked
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 Bearer = Callable[..., Client]

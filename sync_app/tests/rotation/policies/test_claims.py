@@ -9,8 +9,10 @@ from sync_app.errors import RotationConflict, RotationInProgress
 from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.base import Login
+from sync_app.rotators.generated.tests.world import GeneratedWorld
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stored, worked
-from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

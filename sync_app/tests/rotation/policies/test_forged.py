@@ -16,6 +16,7 @@ from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.execution.steps import StepWait
 from sync_app.rotation.policies import service as policies
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.runs import row_checks
 from sync_app.tests.rotation.making import (
     again,
@@ -27,7 +28,7 @@ from sync_app.tests.rotation.making import (
     stored,
     worked,
 )
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 

@@ -14,8 +14,9 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import schedule
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 

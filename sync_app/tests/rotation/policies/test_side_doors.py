@@ -31,8 +31,9 @@ from sync_app.models import PlanItem, Target
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.policies.guards import guard_write
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 ROOT = Path(__file__).parents[4]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]

@@ -12,9 +12,10 @@ from sync_app.jobs.leases import LEASE, database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution import schedule
-from sync_app.tests.conftest import Jump
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
+from sync_app.tests.fixtures import Jump
 from sync_app.tests.rotation.making import again, asked, grace_over, made_policy, made_secret, stages, worked
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 HOUR = 3600

@@ -14,6 +14,7 @@ from sync_app.models import Rotation
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.runner import MAX_ATTEMPTS
 from sync_app.rotation.policies import service as policies
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import (
     asked,
     grace_over,
@@ -24,7 +25,7 @@ from sync_app.tests.rotation.making import (
     worked,
 )
 from sync_app.tests.rotation.processes.lines import Line
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld
+from sync_app.tests.rotators.worlds import DatabaseWorld
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

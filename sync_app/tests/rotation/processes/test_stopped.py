@@ -7,8 +7,8 @@ from sync_app.domain.rotation_state import Step
 from sync_app.jobs import leases as jobs_leases
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution.requests import ROTATE
+from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import GeneratedWorld
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 

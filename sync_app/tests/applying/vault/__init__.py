@@ -1,1 +1,0 @@
-"""What only Vault's versions and objects can do to a pass."""

@@ -1,1 +1,0 @@
-"""The part of a Kubernetes API server that Keeper asks, as the API conventions document it; and its failures."""
