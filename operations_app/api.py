@@ -1,4 +1,4 @@
-"""Reports by the API: which there are, and one of them as CSV, JSON or PDF."""
+"""Reports by the API: which there are, and one of them as CSV, JSON or HTML."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class ReportView(APIView):
         responses={
             (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR),
-            (200, "application/pdf"): OpenApiResponse(OpenApiTypes.BINARY),
+            (200, "text/html"): OpenApiResponse(OpenApiTypes.STR),
         },
     )
     def get(self, request: Request, key: str) -> HttpResponseBase:
@@ -53,6 +53,10 @@ class ReportView(APIView):
         known = ReportQuery().fields
         if request.query_params.keys() - known.keys():
             raise BadQuery("query", "Unknown parameter.")
+        if request.query_params.get("form") == "pdf":
+            raise BadQuery(
+                "form", "No report is written as PDF. Use form=html, and print it or save it as PDF."
+            )
         query = ReportQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         given: dict[str, Any] = dict(query.validated_data)

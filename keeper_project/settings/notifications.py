@@ -35,7 +35,7 @@ KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
 _reports = Group("Reports", page="audit.md")
 KEEPER_REPORT_EMAILS = _reports.several(
     "KEEPER_REPORT_EMAILS",
-    help="E-mail addresses for the compliance report (PDF and JSON). It names people and secrets, never "
+    help="E-mail addresses for the compliance report (HTML and JSON). It names people and secrets, never "
     "values.",
 )
 KEEPER_REPORT_SCHEDULE = _reports.text("KEEPER_REPORT_SCHEDULE", help="weekly or monthly. Empty sends none.")

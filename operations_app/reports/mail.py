@@ -43,10 +43,11 @@ def send_if_due() -> bool:
     report = reports.make(actor=system_principal(is_admin=True), key=reports.ALL, since=now - span, until=now)
     message = EmailMessage(
         subject="Keeper: compliance report",
-        body="The report is attached. It names people and secrets, and holds no value.",
+        body="The report is attached. Print the HTML file, or save it as PDF.\n"
+        "It names people and secrets, and holds no value.",
         to=settings.KEEPER_REPORT_EMAILS,
     )
-    for form in ("pdf", "json"):
+    for form in ("html", "json"):
         content = b"".join(FORMATS[form].write(report))
         message.attach(f"keeper-{now:%Y%m%d}.{form}", content, FORMATS[form].media_type)
     _record(Outcome.ALLOWED, {"to": len(settings.KEEPER_REPORT_EMAILS)})

@@ -8,13 +8,14 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from core.errors import BadQuery
 from environments_app.authentication.drf import principal_of
 from operations_app.reports import service as reports_service
-from operations_app.reports.formats import FORMATS, file_response
+from operations_app.reports.formats import FORMATS, file_response, printed_page
 from operations_app.reports.service import Report
 
 _ROWS_SHOWN = 200
@@ -39,7 +40,7 @@ class SpanForm(forms.Form):
 @require_GET
 def reports(request: HttpRequest) -> HttpResponse:
     """List the reports visible to the actor."""
-    context = {"sections": reports_service.offered(actor=principal_of(request)), "formats": FORMATS}
+    context = {"sections": reports_service.offered(actor=principal_of(request)), "formats": FORMATS.values()}
     return render(request, "keeper_project/reports.html", context)
 
 
@@ -58,7 +59,7 @@ def report_detail(request: HttpRequest, key: str) -> HttpResponse:
         "parts": parts,
         "key": key,
         "form": form,
-        "formats": FORMATS,
+        "formats": FORMATS.values(),
         "query": request.GET.urlencode(),
         "findings": reports_service.findings(report) if key == reports_service.ALL else (),
     }
@@ -68,10 +69,13 @@ def report_detail(request: HttpRequest, key: str) -> HttpResponse:
 @login_required
 @require_GET
 def report_file(request: HttpRequest, key: str, form: str) -> HttpResponseBase:
-    """Give a report as a file."""
+    """Give a report as a file, or as a page to print, from which a browser makes a PDF."""
+    if form == "pdf":
+        return redirect(f"{reverse('report-file', args=[key, 'html'])}?{request.GET.urlencode()}")
     if form not in FORMATS:
         raise Http404
-    return file_response(_made(request, key, SpanForm(request.GET)), key, form)
+    report = _made(request, key, SpanForm(request.GET))
+    return HttpResponse(printed_page(report)) if form == "html" else file_response(report, key, form)
 
 
 def _made(request: HttpRequest, key: str, form: SpanForm) -> Report:

@@ -55,6 +55,7 @@ PAGES = {
     "access": "/environments/development/access",
     "reports": "/reports",
     "report": "/reports/all",
+    "report-to-print": "/reports/all.html",
     "backups": "/backups",
     "integrity": "/integrity",
     "trail": "/integrity/trail",

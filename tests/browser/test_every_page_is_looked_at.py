@@ -28,7 +28,6 @@ LOOKED_AT: Final = (
 # What answers to GET and is no page of its own.
 NO_PAGE: Final = {
     "secret-search": "a part of the top bar",
-    "report-file": "a file",
     "activity-export": "a file",
     "session-state": "for scripts",
     "aws-credentials": "for the SDKs of AWS",

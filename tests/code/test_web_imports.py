@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each takes seconds of a start, or tens of megabytes, and is needed by few requests if any.
-RARELY_NEEDED = {"boto3", "fpdf", "fontTools", "PIL", "pytest", "moto", "saml2"}
+RARELY_NEEDED = {"boto3", "pytest", "moto", "saml2"}
 # What libraries would load if it is installed (`config.left_out`).
 NEVER_USED = {"rich", "pygments", "jinja2", "psycopg", "OpenSSL"}
 PROBE = "import sys, keeper_project.wsgi, keeper_project.urls; print(*sys.modules)"

@@ -19,7 +19,7 @@ _HEAD: Final = """\
 What Keeper runs on, from `requirements.txt`; `make licences` writes this page from what each package states,
 and a test finds it out of date. Keeper loads these packages and holds no copy of their source.
 
-Two groups want a look before you pass on an image with them inside: `mysqlclient` is GPL-2.0-or-later, and `fpdf2` and `psycopg` are LGPL-3.0, which asks that people can
+Two groups want a look before you pass on an image with them inside: `mysqlclient` is GPL-2.0-or-later, and `psycopg` is LGPL-3.0, which asks that people can
 replace them; both are ordinary packages in the image's site-packages, so they can.
 
 | Package | Version | Licence |

@@ -10,7 +10,6 @@ PERMISSIVE = re.compile(
     r"Apache|BSD|MIT|PSF|Python Software Foundation|MPL|Mozilla Public License 2\.0|Unlicense"
 )
 COPYLEFT = {
-    "fpdf2": "LGPL-3.0-only",
     "mysqlclient": "GPL-2.0-or-later",
     "psycopg": "LGPL-3.0-only",
     "psycopg-binary": "LGPL-3.0-only",

@@ -154,7 +154,7 @@ def administration(cast: Cast, signed_in: Callable[[User], Client], refused: lis
 def commands(folder: Path) -> None:
     out = StringIO()
     back_up(actor=OPERATOR, path=folder / "made.kbk")
-    call_command("compliance_report", "--output", str(folder / "report.pdf"), "--format", "pdf")
+    call_command("compliance_report", "--output", str(folder / "report.html"), "--format", "html")
     call_command("compliance_report", "--output", str(folder / "report.json"))
     call_command("compliance_report", "--output", str(folder / "report.csv"), "--format", "csv")
     call_command("restore", str(folder / "made.kbk"), "--verify", stdout=out)

@@ -24,7 +24,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--section", default=reports.ALL, help="one section by its key (default: all)")
         parser.add_argument("--list", action="store_true", help="list the sections")
-        parser.add_argument("--format", choices=list(FORMATS), default="json")
+        parser.add_argument(
+            "--format", choices=list(FORMATS), default="json", help="html: to print, or to save as PDF"
+        )
         parser.add_argument("--since", type=date.fromisoformat, help="first day (default: 90 days ago)")
         parser.add_argument("--until", type=date.fromisoformat, help="the day after the last (default: now)")
         parser.add_argument(

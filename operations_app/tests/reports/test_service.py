@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries.reports import sections
 from core.errors import BadQuery
 from environments_app.errors import Forbidden
@@ -184,7 +184,7 @@ def test_it_is_passed_on_while_it_is_read(cast: Cast) -> None:
 # --- Faces ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("form", "start"), [("csv", b'"Environment"'), ("json", b"{"), ("pdf", b"%PDF-")])
+@pytest.mark.parametrize(("form", "start"), [("csv", b'"Environment"'), ("json", b"{")])
 def test_pages_and_api_give_the_same_files(
     cast: Cast, signed_in: Callable[[User], Client], bearer: Callable[..., Client], form: str, start: bytes
 ) -> None:
@@ -197,6 +197,40 @@ def test_pages_and_api_give_the_same_files(
         assert content.startswith(start)
         assert "no-store" in response["Cache-Control"]
         assert f'.{form}"' in response["Content-Disposition"]
+
+
+def test_a_report_to_print_is_a_page_and_a_file_that_needs_nothing_beside_it(
+    cast: Cast,
+    signed_in: Callable[[User], Client],
+    bearer: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("operations_app.reports.formats.PRINTED_ROWS", 2)
+    User.objects.update(email="<b>@example.com")
+    page = signed_in(cast.root).get("/reports/people.html")
+    file = bearer("admin").get("/api/reports/people?form=html")
+    text = b"".join(file.streaming_content).decode()  # type: ignore[attr-defined]
+
+    assert "Content-Disposition" not in page
+    assert 'rel="stylesheet"' in page.content.decode()
+    assert "<style>" not in page.content.decode()
+    assert file["Content-Disposition"].endswith('.html"')
+    assert "@page" in text
+    assert 'href="' not in text
+    for shown in (page.content.decode(), text):
+        assert "&lt;b&gt;@example.com" in shown
+        assert f"{User.objects.count() - 2} further rows" in shown
+        assert str(deployment_uuid()) in shown
+
+
+def test_what_asked_for_a_pdf_is_led_to_the_page_to_print(
+    cast: Cast, signed_in: Callable[[User], Client], bearer: Callable[..., Client]
+) -> None:
+    answer = signed_in(cast.root).get("/reports/access.pdf?since=2026-11-01")
+    assert answer["Location"] == "/reports/access.html?since=2026-11-01"
+    answer = bearer("admin").get("/api/reports/access?form=pdf")
+    assert answer.status_code == 400
+    assert "form=html" in answer.content.decode()
 
 
 def test_the_pages_show_them(cast: Cast, signed_in: Callable[[User], Client]) -> None:
@@ -234,7 +268,7 @@ def test_it_is_sent_once_a_week(cast: Cast) -> None:
     tasks.send_report()
     (message,) = mail.outbox
     names = [str(attached[0]) for attached in message.attachments]
-    assert [name.rpartition(".")[2] for name in names] == ["pdf", "json"]
+    assert [name.rpartition(".")[2] for name in names] == ["html", "json"]
     assert not any(VALUE in str(attached[1]) for attached in message.attachments)
     assert not reports_mail.is_due(timezone.now() + timedelta(days=6))
     assert reports_mail.is_due(timezone.now() + timedelta(days=8))
