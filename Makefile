@@ -125,10 +125,6 @@ format: $(DEV) ## Rewrite the code in the house's format
 typecheck: $(DEV) ## mypy, strict
 	@$(SCRATCH) $(BIN)/mypy --no-error-summary $(PACKAGES)
 
-.PHONY: screenshots
-screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper whose clock stands
-	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tools/sheet/pictures.py
-
 .PHONY: coverage
 coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
