@@ -1,242 +1,239 @@
-"""The plain read of a value by a token, answered in front of Django by the read engine.
+"""All that is answered before a view, by one list of lanes: a lane grants, or says nothing.
 
-It answers what succeeds as the views of a protocol do (tests hold them together) and nothing else: what is
-refused, absent, edited or merely unusual is left to the general path, which decides, answers and records.
-A door recognises the plain reads of its protocol.
+A door recognises the plain requests of a protocol. What it asks of the read engine is granted in the thread
+of the server. What needs the database is granted by a thread of the application, behind the middlewares
+that give every answer its headers. A refusal, an absent or edited row and anything unusual is left to the
+views, which decide, answer and record. Tests compare each answer of a lane with that of its view.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial, reduce
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.core.handlers.wsgi import get_path_info
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
-from django.urls import resolve
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+from django.urls.resolvers import RoutePattern
 from django.utils.module_loading import import_string
-from prometheus_client import Counter
 
 from audit_app.middleware import GetResponse, Middleware, drop_untrusted_headers, request_id_of
 from core.http.json import MEDIA_TYPE
 from core.http.problems import Problem, log_failure, problem_of
-from core.http.requests import BUSY, Answer, Environ, Headers, Refused, times_of
+from core.http.requests import BUSY, Answer, Environ, Refused, times_of
 from core.network.client_address import client_address
 from environments_app.errors import BadToken
 from environments_app.tokens.authentication import parse
 from environments_app.tokens.request_rate import may_request, take_back_request
 from gateway_app.engine.client import EngineBusy, ReadEngine
-from gateway_app.engine.reads import ListPoll, ReadRequest, RecordedRead, Request, Served, Unchanged
+from gateway_app.engine.reads import RecordedRead, Request, Served, Unchanged
 from secrets_app.errors import EnvelopeError, SecretError
-from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.rows.raw_secrets import SecretRow
 from secrets_app.services.read import open_granted
 
 ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
-# The middlewares that give every answer its headers.
-_COMMON: Final = (
+# They give every answer its headers.
+_HEADERS: Final = (
     "django.middleware.security.SecurityMiddleware",
     "keeper_project.http.middleware.NoStoreMiddleware",
     "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
-# A read that is recorded and whose value is not open yet: no client can name it.
-_UNOPENED: Final = "keeper.unopened_read"
+# What a thread of the application has to grant; no client can name it.
+_WORK: Final = "keeper.lane"
+Granted = TypeVar("Granted")
+
+
+class Route:
+    """A route by its name, from which a door has its path, its parameters and what its view allows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def match(self, request: HttpRequest) -> dict[str, Any] | None:
+        """Return the parameters of a request to the route, None for any other request."""
+        found = self._place[0].match(request.path_info[1:])
+        return found[2] if found else None
+
+    @cached_property
+    def allowed(self) -> str:
+        """What the header Allow of its view names."""
+        return ", ".join(self._place[1].allowed_methods)
+
+    @cached_property
+    def _place(self) -> tuple[RoutePattern, Any]:
+        """The pattern of its whole path, and its view."""
+        for path, pattern in _patterns(get_resolver().url_patterns, ""):
+            if pattern.name == self.name:
+                view = cast("Any", pattern.callback).view_class()
+                # It takes HEAD where it has GET.
+                view.setup(HttpRequest())
+                return RoutePattern(path, is_endpoint=True), view
+        raise LookupError(self.name)
 
 
 class PlainRead(NamedTuple):
-    """A plain read of one protocol: what is asked of the engine, and how the protocol answers.
+    """What a door asks of the read engine, and how its protocol answers.
 
-    `view` is the name of the route that answers what the engine does not. `headers` takes the secret's ETag,
-    `body` the value; `fail` answers a value that is recorded and does not open.
+    `answer` takes the secret and its value, `fail` what keeps a recorded value from being opened, and
+    `unchanged` the ETag of what the caller has already, for a door that passes ETags on.
     """
 
-    request: ReadRequest
-    view: str
-    headers: Callable[[str], Headers]
-    body: Callable[[SecretRow, str], bytes]
+    request: Request
+    route: Route
+    answer: Callable[[SecretRow, str], HttpResponse]
     fail: Callable[[Problem], HttpResponse]
-    method: str = "GET"
-    media_type: str = MEDIA_TYPE
-    unchanged: Counter = UNCHANGED_READS
+    unchanged: Callable[[str], HttpResponse] | None = None
 
 
-class PlainPoll(NamedTuple):
-    """A plain poll of a list, which is answered if it is unchanged."""
-
-    request: ListPoll
-    view: str
-    headers: Callable[[str], Headers]
-    unchanged: Counter
-    method: str = "GET"
+# What a thread of the application grants; None leaves the request to the view.
+Work: TypeAlias = Callable[[HttpRequest], HttpResponse | None]
+# What recognises the plain requests of a protocol; None for any other request.
+Door: TypeAlias = Callable[[HttpRequest], PlainRead | Work | None]
+# Public id and secret of a token, its caller's address and request id.
+Caller: TypeAlias = tuple[str, str, str, str]
 
 
-# What recognises the plain reads of a protocol; None for any other request.
-Door: TypeAlias = Callable[[Environ], PlainRead | PlainPoll | None]
-
-
-class RecordedReads:
-    """Answers what the engine grants, in the thread of the server; None is for the application."""
+class Lanes:
+    """Answers what the read engine grants, in the thread of the server; None is for the application."""
 
     def __init__(self, engine: ReadEngine, doors: Sequence[Door]) -> None:
-        self._engine = engine
-        self._doors = tuple(doors)
-        self._common_headers = CommonHeaders()
+        self._engine, self._doors = engine, tuple(doors)
+        middlewares = [import_string(path) for path in reversed(_HEADERS)]
+        self._with_headers: GetResponse = reduce(lambda inner, outer: outer(inner), middlewares, _answer_of)
 
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer, or None. Raises Refused if too many wait."""
         started = time.perf_counter()
-        asked = self._asked(environ)
-        common = self._common_headers.of(environ) if asked else None
-        if asked is None or common is None:
+        request = WSGIRequest(environ)
+        plain = next((plain for door in self._doors if (plain := door(request))), None)
+        if not isinstance(plain, PlainRead):
+            if plain:
+                environ[_WORK] = plain
             return None
-        read = self._served(asked.request)
-        if read is None:
+        response = self._response(plain, environ)
+        if response is None:
             return None
-        own = [*common, ("X-Request-ID", asked.request.request_id)]
-        try:
-            answer = _answered(asked, read, own)
-        except EnvelopeError:
-            answer = None
-        if answer is None:
-            # The application opens it by KMS, or records why not, by a connection of its own.
-            environ[_UNOPENED] = read, asked
-            return None
-        times_of(asked.view, asked.method, f"{answer.status[0]}xx").observe(time.perf_counter() - started)
-        return answer
+        request.lane_answer = response  # type: ignore[attr-defined]  # ours, on Django's request
+        response = self._with_headers(request)
+        status, body = response.status_code, response.content
+        times_of(plain.route.name, str(request.method), f"{status // 100}xx").observe(
+            time.perf_counter() - started
+        )
+        own = [("X-Request-ID", plain.request.request_id), ("Content-Length", str(len(body)))]
+        return Answer(f"{status} {response.reason_phrase}", [*response.items(), *own], [body])
 
-    def _asked(self, environ: Environ) -> PlainRead | PlainPoll | None:
-        return next((asked for door in self._doors if (asked := door(environ))), None)
-
-    def _served(self, request: Request) -> Served:
-        """Return what the engine grants, and count the request if it does: else the application counts it."""
-        if not may_request(request.public_id):
-            take_back_request(request.public_id)
-            return None
+    def _response(self, plain: PlainRead, environ: Environ) -> HttpResponse | None:
         read: Served = None
         try:
-            read = self._engine.read(request)
+            read = counted(plain.request.public_id, partial(self._engine.read, plain.request))
         except EngineBusy as busy:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
-        finally:
-            if read is None:
-                take_back_request(request.public_id)
-        return read
+        if read is None or isinstance(read, Unchanged):
+            return plain.unchanged(read.etag) if read and plain.unchanged else None
+        try:
+            value = read.open()
+        except EnvelopeError:
+            value = None
+        if value is None:
+            # A thread of the application opens it by KMS, or records why not, by its connection.
+            environ[_WORK] = partial(_open, plain, read)
+            return None
+        return plain.answer(read.secret, value)
 
 
-class UnopenedReadMiddleware(Middleware):
-    """Answers a read that the engine has recorded and whose value is not open yet, or does not open."""
+class LaneMiddleware(Middleware):
+    """Answers what a lane grants in a thread of the application; the view answers all else."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        unopened: tuple[RecordedRead, PlainRead] | None = request.META.get(_UNOPENED)
-        if unopened is None:
+        work: Work | None = request.META.get(_WORK)
+        response = work(request) if work else None
+        if response is None:
             return self.get_response(request)
         # The metrics count it under its route.
         request.resolver_match = resolve(request.path_info)
-        response = self._answered(*unopened)
         # CommonMiddleware, which sets it elsewhere, is not reached.
         response["Content-Length"] = str(len(response.content))
         return response
 
-    def _answered(self, read: RecordedRead, asked: PlainRead) -> HttpResponse:
-        try:
-            value = open_granted(read.value, read.receipt, read.draft)
-        except SecretError as error:
-            problem = problem_of(error)
-            if problem is None:
-                raise
-            log_failure(error, problem)
-            return asked.fail(problem)
-        headers = dict(asked.headers(read.etag))
-        return HttpResponse(asked.body(read.secret, value), content_type=asked.media_type, headers=headers)
+
+def counted(public_id: str, grant: Callable[[], Granted]) -> Granted | None:
+    """Return what a token is granted, and count the request if it is: else the view counts it."""
+    granted: Granted | None = None
+    try:
+        if may_request(public_id):
+            granted = grant()
+    finally:
+        if granted is None:
+            take_back_request(public_id)
+    return granted
 
 
-class Head(HttpRequest):
-    """A request as far as its headers go: making a whole one takes as long as all that is asked of it."""
-
-    def __init__(self, environ: Environ) -> None:
-        self.META = environ
-
-    def _get_scheme(self) -> str:
-        return str(self.META["wsgi.url_scheme"])
+def bearer(request: HttpRequest) -> str:
+    """Return the token of the header Authorization, "" if it holds anything else."""
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
-def caller_of(environ: Environ, token: str) -> tuple[str, str, str, str] | None:
-    """Return public id and secret of a token, its caller's address and request id; None if one is unusual."""
+def caller_of(request: HttpRequest, token: str) -> Caller | None:
+    """Return who sends a token; None if it is malformed, or the request unusual."""
     try:
         public_id, secret = parse(token)
     except BadToken:
         return None
-    origin = origin_of(Head(environ))
+    origin = origin_of(request)
     return (public_id, secret, *origin) if origin else None
 
 
-def origin_of(head: Head) -> tuple[str, str] | None:
-    """Return the address and the id of a request; None if its host is unusual."""
-    drop_untrusted_headers(head.META)
+def origin_of(request: HttpRequest) -> tuple[str, str] | None:
+    """Return the address and the id of a request; None if its host is unusual, or it would be redirected."""
+    drop_untrusted_headers(request.META)
     try:
-        head.get_host()
+        request.get_host()
     except DisallowedHost:
         return None
-    return client_address(head), request_id_of(head.META)
-
-
-def is_plain(environ: Environ) -> bool:
-    """Return whether a request asks for nothing besides what its address names."""
-    return (
-        has_no_body(environ)
-        and environ.get("HTTP_ACCEPT", "") in ACCEPTED
-        and not environ.get("QUERY_STRING")
-    )
-
-
-def has_no_body(environ: Environ) -> bool:
-    """Return whether it is a GET without a body."""
-    return environ["REQUEST_METHOD"] == "GET" and environ.get("CONTENT_LENGTH", "") in {"", "0"}
-
-
-def _answered(
-    asked: PlainRead | PlainPoll, read: RecordedRead | Unchanged, headers: Headers
-) -> Answer | None:
-    """Return the answer to what was granted; None if its data key is not open. Raises EnvelopeError."""
-    headers = [*headers, *asked.headers(read.etag)]
-    # Who polls a list gets nothing else.
-    if isinstance(asked, PlainPoll) or isinstance(read, Unchanged):
-        asked.unchanged.inc()
-        return Answer("304 Not Modified", [*headers, ("Content-Length", "0")], [b""])
-    value = read.open()
-    if value is None:
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         return None
-    body = asked.body(read.secret, value)
-    own = [("Content-Type", asked.media_type), ("Content-Length", str(len(body)))]
-    return Answer("200 OK", [*headers, *own], [body])
+    return client_address(request), request_id_of(request.META)
 
 
-class CommonHeaders:
-    """The headers that every answer has, by the middlewares that give them, which run once."""
-
-    def __init__(self) -> None:
-        self._by_security: dict[bool, Headers | None] = {}
-
-    def of(self, environ: Environ) -> Headers | None:
-        """Return them for the answer to a request; None if it is another one, such as a redirect."""
-        is_secure = Head(environ).is_secure()
-        if is_secure not in self._by_security:
-            self._by_security[is_secure] = _headers_of_middlewares(environ)
-        return self._by_security[is_secure]
+def is_plain(request: HttpRequest) -> bool:
+    """Return whether a request asks for nothing besides what its address names."""
+    meta = request.META
+    return has_no_body(request) and meta.get("HTTP_ACCEPT", "") in ACCEPTED and not meta.get("QUERY_STRING")
 
 
-def _headers_of_middlewares(environ: Environ) -> Headers | None:
-    """Return what the middlewares that give headers make of an answer without any."""
+def has_no_body(request: HttpRequest) -> bool:
+    """Return whether it is a GET without a body."""
+    return request.method == "GET" and request.META.get("CONTENT_LENGTH", "") in {"", "0"}
 
-    def answer(_request: HttpRequest) -> HttpResponse:
-        return HttpResponse(content_type=MEDIA_TYPE)
 
-    respond: GetResponse = answer
-    for path in reversed(_COMMON):
-        respond = import_string(path)(respond)
-    request = Head(environ)
-    request.path = request.path_info = get_path_info(environ)
-    response = respond(request)
-    headers = [(name, value) for name, value in response.items() if name != "Content-Type"]
-    return headers if response.status_code == HTTPStatus.OK else None
+def _answer_of(request: HttpRequest) -> HttpResponse:
+    response: HttpResponse = request.lane_answer  # type: ignore[attr-defined]  # ours, on Django's request
+    return response
+
+
+def _open(plain: PlainRead, read: RecordedRead, _request: HttpRequest) -> HttpResponse:
+    """Answer a read that is recorded, and whose value is not open yet or does not open."""
+    try:
+        value = open_granted(read.value, read.receipt, read.draft)
+    except SecretError as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        log_failure(error, problem)
+        return plain.fail(problem)
+    return plain.answer(read.secret, value)
+
+
+def _patterns(patterns: Sequence[URLPattern | URLResolver], before: str) -> Iterator[tuple[str, URLPattern]]:
+    """Yield each route with the whole path that leads to it."""
+    for each in patterns:
+        path = f"{before}{each.pattern}"
+        if isinstance(each, URLPattern):
+            yield path, each
+        else:
+            yield from _patterns(each.url_patterns, path)

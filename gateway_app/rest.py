@@ -1,59 +1,44 @@
-"""Plain requests of Keeper's own API, answered before any view: polls, list pages, whole exports.
+"""Plain requests of Keeper's own API: reads of a value, polls, pages of the list, exports of an environment.
 
-A poll of a manifest or an export by a token is answered in front of Django, by the read engine, if nothing
-changed. A test holds the answers together with those of ManifestView and ExportView, which answer whatever
-this leaves.
-
-The plain page of a list of secrets by a program's token is answered in front of Django, as SecretListView
-does (a test holds them together). The plain export of a whole environment by a token comes from its
-snapshot, and is answered as ExportView does (a test holds them together). Only what succeeds is answered
-here; what is refused, edited or merely unusual is left to the general path, which decides, answers and
-records.
-
-For a list, Django's handler, middlewares and REST framework take a third of a page's time on the general
-path, and composing the statement another. The export runs behind the middlewares that set headers, and
-needs no view: the snapshot is the JSON of the answer.
+Tests compare their answers with those of SecretView, NamedSecretView, ManifestView, ExportView and
+SecretListView.
 """
 
-import re
-import time
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
-from django.core.handlers.wsgi import get_path_info
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.urls import ResolverMatch, resolve
+from prometheus_client import Counter
 
 from audit_app.errors import KeyringUnavailable
-from audit_app.middleware import Middleware
 from core.errors import BadQuery
 from core.http.json import MEDIA_TYPE, JsonRenderer
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
-from core.http.requests import Answer, Environ, Headers, times_of
 from core.pagination import asked_page, link_to
-from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Grant, Principal
-from environments_app.errors import AccessError, BadToken, TooManyRequests
-from environments_app.tokens.authentication import authenticate_in_environment, verify_proven
-from environments_app.tokens.request_rate import may_request, take_back_request
+from environments_app.environments.service import find_environment
+from environments_app.errors import AccessError, BadToken
+from environments_app.tokens.authentication import verify_proven
 from gateway_app.engine.reads import ListPoll, ReadRequest
 from gateway_app.lanes import (
     ACCEPTED,
-    CommonHeaders,
-    Head,
-    PlainPoll,
+    Caller,
     PlainRead,
+    Route,
+    Work,
+    bearer,
     caller_of,
+    counted,
     has_no_body,
     is_plain,
 )
-from secrets_app.api.environment_secrets import EXPORT
+from gateway_app.protocol import Protocol
 from secrets_app.api.environment_secrets import KIND as MANIFEST
 from secrets_app.api.secrets import SecretListView
 from secrets_app.api.serializers import SecretDocument
 from secrets_app.errors import InvalidName, SecretError
-from secrets_app.metrics import UNCHANGED_LISTS
+from secrets_app.metrics import UNCHANGED_LISTS, UNCHANGED_READS
 from secrets_app.models import Secret
 from secrets_app.queries.listed import only_grant, page_rows
 from secrets_app.queries.states import known_etags, state_of
@@ -62,85 +47,145 @@ from secrets_app.services.exporting import EXPORT_RENDERERS
 from secrets_app.services.read import export_snapshot
 from secrets_app.values.names import validate_prefix
 
-_LIST: Final = re.compile(r"/api/environments/([^/]+)/(manifest|export)")
-_VIEWS: Final = {MANIFEST: "api-manifest", EXPORT: "api-export"}
-# What both views allow.
-_POLL_ALLOWED: Final = ("Allow", "GET, HEAD, OPTIONS")
+_SECRET, _NAMED, _SECRETS = Route("api-secret"), Route("api-named-secret"), Route("api-secrets")
+_MANIFEST, _EXPORT = Route("api-manifest"), Route("api-export")
+DOCUMENT: Final = SecretDocument()
+RENDERER: Final = JsonRenderer()
 _JSON: Final = EXPORT_RENDERERS[0].format
-_FORMS: Final = frozenset(each.format for each in EXPORT_RENDERERS)
+_FORMS: Final = frozenset(renderer.format for renderer in EXPORT_RENDERERS)
+_POLL_PARAMETERS: Final = {_MANIFEST: frozenset({"prefix"}), _EXPORT: frozenset({"prefix", "format"})}
+_PAGE_PARAMETERS: Final = frozenset({"limit", "cursor", "ordering", "environment"})
 
 
-def list_poll(environ: Environ) -> PlainPoll | None:
-    """Return the poll that a request of the REST API is."""
-    known = environ.get("HTTP_IF_NONE_MATCH")
-    named = _LIST.fullmatch(get_path_info(environ)) if known and has_no_body(environ) else None
-    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    asked = _polled(environ, named[2]) if named and scheme == "Bearer" else None
-    caller = caller_of(environ, token) if asked else None
-    if named is None or asked is None or caller is None:
+def read(request: HttpRequest) -> PlainRead | None:
+    """Recognise the read of a secret with its value, by id or by name."""
+    by_id, by_name = _SECRET.match(request), _NAMED.match(request)
+    caller = caller_of(request, bearer(request)) if (by_id or by_name) and is_plain(request) else None
+    known = known_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    if caller and by_id and by_id["id"]:
+        return _plain(ReadRequest(*caller, secret_id=by_id["id"], known=known), _SECRET, UNCHANGED_READS)
+    if caller and by_name:
+        return _plain(ReadRequest(*caller, **by_name, known=known), _NAMED, UNCHANGED_READS)
+    return None
+
+
+def poll(request: HttpRequest) -> PlainRead | None:
+    """Recognise the poll of a manifest or an export, which is answered if nothing has changed."""
+    known = request.META.get("HTTP_IF_NONE_MATCH")
+    route = next((route for route in (_MANIFEST, _EXPORT) if known and route.match(request)), None)
+    query = _query(request, _POLL_PARAMETERS[route]) if route and has_no_body(request) else None
+    if not known or not route or query is None:
         return None
-    prefix, form = asked
-    poll = ListPoll(*caller, named[1], prefix, form, known_etags(environ["HTTP_IF_NONE_MATCH"]))
-    return PlainPoll(poll, _VIEWS[named[2]], _headers, UNCHANGED_LISTS.labels(named[2]))
-
-
-def _polled(environ: Environ, kind: str) -> tuple[str, str] | None:
-    """Return the prefix and the form that are asked for; None if anything else is."""
-    text, accepted = environ.get("QUERY_STRING", ""), environ.get("HTTP_ACCEPT", "")
-    query = QueryDict(text).dict() if text else {}
-    if not text.isascii() or query.keys() - ({"prefix"} if kind == MANIFEST else {"prefix", "format"}):
-        return None
-    form = MANIFEST if kind == MANIFEST else str(query.get("format", _JSON))
-    plain = {"", "*/*", MEDIA_TYPE} if form in {MANIFEST, _JSON} else {"", "*/*"}
-    if accepted not in plain or form not in {MANIFEST, *_FORMS}:
+    form = MANIFEST if route is _MANIFEST else query.get("format", _JSON)
+    accepted = ACCEPTED if form in {MANIFEST, _JSON} else {"", "*/*"}
+    caller = caller_of(request, bearer(request))
+    if not caller or form not in {MANIFEST, *_FORMS} or request.META.get("HTTP_ACCEPT", "") not in accepted:
         return None
     try:
-        return validate_prefix(str(query.get("prefix", ""))), form
+        prefix = validate_prefix(query.get("prefix", ""))
     except InvalidName:
         return None
+    place = (route.match(request) or {})["environment"]
+    unchanged = UNCHANGED_LISTS.labels("manifest" if route is _MANIFEST else "export")
+    return _plain(ListPoll(*caller, place, prefix, form, known_etags(known)), route, unchanged)
 
 
-def _headers(etag: str) -> Headers:
-    return [_POLL_ALLOWED, ("ETag", f'"{etag}"')]
+def _plain(asked: ReadRequest | ListPoll, route: Route, unchanged: Counter) -> PlainRead:
+    def answer(secret: SecretRow, value: str) -> HttpResponse:
+        document: dict[str, Any] = DOCUMENT.to_representation(secret)
+        document["value"] = value
+        headers = {"Allow": route.allowed, "ETag": f'"{secret.etag}"'}
+        return HttpResponse(RENDERER.render(document), content_type=MEDIA_TYPE, headers=headers)
+
+    def fail(problem: Problem) -> HttpResponse:
+        response = plain_problem_response(problem)
+        response["Allow"] = route.allowed
+        return response
+
+    def not_modified(etag: str) -> HttpResponse:
+        unchanged.inc()
+        response = HttpResponse(status=304, headers={"Allow": route.allowed, "ETag": f'"{etag}"'})
+        del response["Content-Type"]
+        return response
+
+    return PlainRead(asked, route, answer, fail, not_modified)
 
 
-_EXPORT: Final = re.compile(r"/api/environments/([^/]+)/export")
-_FORM: Final = "json"
-_QUERIES: Final = frozenset({"", "format=json"})
-_ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
-# What ExportView allows.
-_EXPORT_ALLOWED: Final = "GET, HEAD, OPTIONS"
+def page(request: HttpRequest) -> Work | None:
+    """Recognise a page of the list of secrets, which is answered if one grant shows it."""
+    if _SECRETS.match(request) is None or not has_no_body(request) or request.META.get("HTTP_COOKIE"):
+        return None
+    query, accepted = _query(request, _PAGE_PARAMETERS), request.META.get("HTTP_ACCEPT", "") in ACCEPTED
+    caller = caller_of(request, bearer(request)) if query is not None and accepted else None
+    return partial(_page, query, caller) if query is not None and caller else None
 
 
-class SnapshotExportMiddleware(Middleware):
-    """Answers the plain export of an environment that has a snapshot of its rows."""
+def _query(request: HttpRequest, parameters: frozenset[str]) -> Mapping[str, str] | None:
+    """Return the query of a request; None if it has other parameters, or many."""
+    text = request.META.get("QUERY_STRING", "")
+    if not text.isascii() or text.count("&") >= len(_PAGE_PARAMETERS):
+        return None
+    query = QueryDict(text)
+    return query if query.keys() <= parameters else None
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return _answer(request) or self.get_response(request)
 
-
-def _answer(request: HttpRequest) -> HttpResponse | None:
-    scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    named = _EXPORT.fullmatch(request.path_info)
-    if named is None or scheme != "Bearer" or not _is_plain(request):
+def _page(query: Mapping[str, str], caller: Caller, request: HttpRequest) -> HttpResponse | None:
+    actor = _actor(caller)
+    grant = only_grant(actor) if actor else None
+    place = query.get("environment", "")
+    if grant is None or place not in {"", grant.environment_name, str(grant.environment_id)}:
         return None
     try:
-        actor, environment = authenticate_in_environment(
-            raw, address=address_of(request), request_id=request_id_of(request)
-        )
-    except (BadToken, TooManyRequests):
+        return counted(caller[0], partial(_shown, request, query, grant))
+    except (BadQuery, KeyringUnavailable):
         return None
-    # What is left to the general path has proved itself, and is counted, once.
-    request.bearer = raw, actor  # type: ignore[attr-defined]  # ours, on Django's request
-    if environment is None or environment.name != named[1] or not environment.is_authentic():
+
+
+def _shown(request: HttpRequest, query: Mapping[str, str], grant: Grant) -> HttpResponse | None:
+    asked = asked_page(query, Secret, SecretListView)
+    rows = page_rows(grant, asked)
+    if rows is None:
         return None
-    request.resolver_match = _route()
+    rows, following, previous = asked.cut(rows)
+    url = request.build_absolute_uri()
+    document = {
+        "results": [DOCUMENT.to_representation(row) for row in rows],
+        "next": link_to(url, following),
+        "previous": link_to(url, previous),
+    }
+    headers = {"Allow": _SECRETS.allowed}
+    return HttpResponse(RENDERER.render(document), content_type=MEDIA_TYPE, headers=headers)
+
+
+def export(request: HttpRequest) -> Work | None:
+    """Recognise the export of a whole environment as JSON, which its snapshot answers."""
+    found = _EXPORT.match(request) if has_no_body(request) else None
+    if found is None or "HTTP_IF_NONE_MATCH" in request.META:
+        return None
+    plain = request.META.get("QUERY_STRING", "") in {"", f"format={_JSON}"}
+    accepted = request.META.get("HTTP_ACCEPT", "") in ACCEPTED
+    caller = caller_of(request, bearer(request)) if plain and accepted else None
+    return partial(_export, found["environment"], caller) if caller else None
+
+
+def _export(name: str, caller: Caller, _request: HttpRequest) -> HttpResponse | None:
+    actor = _actor(caller)
+    if actor is None or name not in {grant.environment_name for grant in actor.grants}:
+        return None
+    return counted(caller[0], partial(_snapshot, actor, name))
+
+
+def _snapshot(actor: Principal, name: str) -> HttpResponse | None:
     try:
+        environment = find_environment(actor=actor, name=name)
+        if environment.offline_hours is not None:
+            # The view states until when a client may keep a copy.
+            return None
         # Before the values are read: a change in between is sent again, and none is missed.
-        state = state_of(actor, environment, form=_FORM)
+        state = state_of(actor, environment, form=_JSON)
         values = export_snapshot(actor=actor, environment=environment)
     except (SecretError, AccessError) as error:
-        # Recorded by now, so that the general path must not try again.
+        # Recorded by now, so that the view must not try again.
         problem = problem_of(error)
         if problem is None:
             raise
@@ -148,159 +193,17 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         return plain_problem_response(problem)
     if values is None:
         return None
-    headers = {"Allow": _EXPORT_ALLOWED, "ETag": f'"{state}"', "Content-Length": str(len(values))}
+    headers = {"Allow": _EXPORT.allowed, "ETag": f'"{state}"'}
     return HttpResponse(values, content_type=MEDIA_TYPE, headers=headers)
 
 
-def _is_plain(request: HttpRequest) -> bool:
-    meta = request.META
-    accepted = meta.get("HTTP_ACCEPT", "") in _ACCEPTED and "HTTP_IF_NONE_MATCH" not in meta
-    return request.method == "GET" and accepted and meta.get("QUERY_STRING", "") in _QUERIES
-
-
-@cache
-def _route() -> ResolverMatch:
-    """Return the route under which it is measured."""
-    return resolve("/api/environments/any/export")
-
-
-_BY_ID: Final = re.compile(r"/api/secrets/([1-9][0-9]{0,17})")
-_BY_NAME: Final = re.compile(r"/api/environments/([^/]+)/secrets/(.+)")
-# The routes' names, and what their views allow.
-_VIEW_BY_ID: Final = ("api-secret", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS")
-_VIEW_BY_NAME: Final = ("api-named-secret", "GET, PUT, DELETE, HEAD, OPTIONS")
-DOCUMENT: Final = SecretDocument()
-RENDERER: Final = JsonRenderer()
-
-
-def rest_read(environ: Environ) -> PlainRead | None:
-    """Return the plain read that a request of the REST API is, by id or by name."""
-    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme != "Bearer" or not is_plain(environ):
-        return None
-    path = get_path_info(environ)
-    by_id, by_name = _BY_ID.fullmatch(path), _BY_NAME.fullmatch(path)
-    caller = caller_of(environ, token) if by_id or by_name else None
-    if caller is None:
-        return None
-    known = known_etags(environ.get("HTTP_IF_NONE_MATCH", ""))
-    if by_id:
-        request, (view, allowed) = ReadRequest(*caller, secret_id=int(by_id[1]), known=known), _VIEW_BY_ID
-    elif by_name:
-        request, (view, allowed) = (
-            ReadRequest(*caller, environment=by_name[1], name=by_name[2], known=known),
-            _VIEW_BY_NAME,
-        )
-
-    def headers(etag: str) -> Headers:
-        return [("Allow", allowed), ("ETag", f'"{etag}"')]
-
-    def fail(problem: Problem) -> HttpResponse:
-        response = plain_problem_response(problem)
-        response["Allow"] = allowed
-        return response
-
-    return PlainRead(request, view, headers, _body, fail)
-
-
-def _body(secret: SecretRow, value: str) -> bytes:
-    document: dict[str, Any] = DOCUMENT.to_representation(secret)
-    document["value"] = value
-    return RENDERER.render(document)
-
-
-_PATH: Final = "/api/secrets"
-_VIEW: Final = "api-secrets"
-_ENVIRONMENT: Final = "environment"
-_PARAMETERS: Final = frozenset({"limit", "cursor", "ordering", _ENVIRONMENT})
-_LIST_ALLOWED: Final = ("Allow", "GET, POST, HEAD, OPTIONS")
-
-
-class PlainLists:
-    """Answers the plain pages that a token's one grant shows, in a thread of the application.
-
-    `begin` is called before the database is asked, as Django does before each request.
-    """
-
-    def __init__(self, begin: Callable[[], None] = lambda: None) -> None:
-        self._begin = begin
-        self._common_headers = CommonHeaders()
-
-    def __call__(self, environ: Environ) -> Answer | None:
-        """Return the answer; None is for Django."""
-        started = time.perf_counter()
-        parameters = _parameters(environ)
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        caller = caller_of(environ, token) if parameters is not None and scheme == "Bearer" else None
-        common = self._common_headers.of(environ) if caller else None
-        if parameters is None or caller is None or common is None:
-            return None
-        self._begin()
-        body = _page(environ, parameters, caller)
-        if body is None:
-            return None
-        own = [("Content-Type", MEDIA_TYPE), _LIST_ALLOWED, ("Content-Length", str(len(body)))]
-        answer = Answer("200 OK", [*common, ("X-Request-ID", caller[-1]), *own], [body])
-        times_of(_VIEW, "GET", "2xx").observe(time.perf_counter() - started)
-        return answer
-
-
-def _parameters(environ: Environ) -> Mapping[str, str] | None:
-    """Return the parameters of a plain page; None if anything else is asked for."""
-    if environ.get("SCRIPT_NAME") or get_path_info(environ) != _PATH or not has_no_body(environ):
-        return None
-    text = environ.get("QUERY_STRING", "")
-    accepted = environ.get("HTTP_ACCEPT", "") in ACCEPTED and not environ.get("HTTP_COOKIE")
-    if not accepted or text.count("&") >= len(_PARAMETERS):
-        return None
-    parameters: Mapping[str, str] = QueryDict(text)
-    return parameters if text.isascii() and parameters.keys() <= _PARAMETERS else None
-
-
-def _page(environ: Environ, parameters: Mapping[str, str], caller: tuple[str, str, str, str]) -> bytes | None:
-    """Return the page, if the token shows it; it counts then as a request of the token."""
+def _actor(caller: Caller) -> Principal | None:
     public_id, secret, address, request_id = caller
     try:
-        actor = verify_proven(public_id, secret, address=address, request_id=request_id)
+        return verify_proven(public_id, secret, address=address, request_id=request_id)
     except BadToken:
         return None
-    grant = _grant(actor, parameters.get(_ENVIRONMENT, "")) if actor else None
-    if grant is None:
-        return None
-    body = None
-    try:
-        if may_request(public_id):
-            body = _rendered(environ, parameters, grant)
-    except (BadQuery, KeyringUnavailable):
-        return None
-    finally:
-        if body is None:
-            # The general path counts it.
-            take_back_request(public_id)
-    return body
 
 
-def _grant(actor: Principal, environment: str) -> Grant | None:
-    """Return the one grant of a token, unless another environment than its own is asked for."""
-    grant = only_grant(actor)
-    if grant is None or environment not in {"", grant.environment_name, str(grant.environment_id)}:
-        return None
-    return grant
-
-
-def _rendered(environ: Environ, parameters: Mapping[str, str], grant: Grant) -> bytes | None:
-    page = asked_page(parameters, Secret, SecretListView)
-    found = page_rows(grant, page)
-    if found is None:
-        return None
-    rows, following, previous = page.cut(found)
-    head = Head(environ)
-    head.path = _PATH
-    url = head.build_absolute_uri()
-    return RENDERER.render(
-        {
-            "results": [DOCUMENT.to_representation(row) for row in rows],
-            "next": link_to(url, following),
-            "previous": link_to(url, previous),
-        }
-    )
+# Its addresses are those of the apps, which describe themselves.
+REST: Final = Protocol("", (), (read, poll, page, export))

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from audit_app import urls as audit
 from environments_app import urls as environments
 from environments_app.views.sign_in import sign_out
+from gateway_app.protocol import protocols
 from keeper_project.api import ApiReferenceView, ApiSchemaView, ServerVersionView
 from keeper_project.observability.metrics import metrics
 from operations_app.admin_site import site as admin_login
@@ -43,8 +44,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     # First: a program's request is not compared with the address of each page.
     path("api/", include(api)),
-    path("vault/", include("gateway_app.kv2.urls")),
-    path("", include("gateway_app.aws.urls")),
+    *(path(protocol.prefix, include([*protocol.urlpatterns])) for protocol in protocols()),
     path("", dashboard, name="dashboard"),
     path("activity/charts", activity_charts, name="activity-charts"),
     path("notifications", notice_pages.notices, name="notices"),

@@ -1,4 +1,4 @@
-"""The WSGI entry point that the web server loads."""
+"""The WSGI entry point that the web server loads, and what answers in front of it."""
 
 import os
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
 from django.http import HttpResponse
+
+from core.http.requests import Environ, Front
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
@@ -20,25 +21,16 @@ if settings.KEEPER_TRACES_URL:
 _answer = get_wsgi_application()
 
 # These read the models, which the line above has loaded.
-from gateway_app.aws.lane import aws_read  # noqa: E402
 from gateway_app.engine.client import read_engine  # noqa: E402
-from gateway_app.kv2.lane import kv2_read  # noqa: E402
-from gateway_app.lanes import RecordedReads  # noqa: E402
-from gateway_app.rest import PlainLists, list_poll, rest_read  # noqa: E402
-
-# A traced request goes through Django, which makes the span that those of its statements belong to.
-_plain_lists = None if settings.KEEPER_TRACES_URL else PlainLists(close_old_connections)
+from gateway_app.lanes import Lanes  # noqa: E402
+from gateway_app.protocol import doors  # noqa: E402
 
 
-def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer a request, a plain list in front of Django; an answer that is whole is handed over as a list.
+def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Answer a request; an answer that is whole is handed over as a list, which the server sends at once.
 
-    The server sends that at once. Any other it takes piece by piece, by turns of its threads and Python's.
+    Any other it takes piece by piece, by turns of its threads and Python's.
     """
-    page = _plain_lists(environ) if _plain_lists else None
-    if page:
-        start_response(page.status, page.headers)
-        return page.body
     response = _answer(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response
@@ -47,18 +39,19 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return body
 
 
-def recorded_reads() -> Any:
-    """Return what answers plain reads of values in front of the application, one a process."""
+def front() -> Front:
+    """Return what answers in front of the application, one a process."""
     engine = read_engine()
     # Granian's processes are multiprocessing's, which run these.
     Finalize(None, engine.stop, exitpriority=1)
-    reads = RecordedReads(engine, [rest_read, list_poll, kv2_read, aws_read])
+    lanes = Lanes(engine, doors())
     if not settings.KEEPER_TRACES_URL:
-        return reads
+        return lanes
     tracing = import_module("keeper_project.observability.tracing")
     # In the process that serves: the exporter has a thread.
     tracing.start()
-    return tracing.traced(reads)
+    traced: Front = tracing.traced(lanes)
+    return traced
 
 
 # pysaml2 reads schemas for seconds when it is imported: now, and not during a sign-in. A system check

@@ -55,8 +55,7 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
         http = plain_request(request)
         address = address_of(http)
         try:
-            raw = _bearer(header)
-            principal = _known(http, raw) or bearer_of(raw, address=address, request_id=request_id_of(http))
+            principal = bearer_of(_bearer(header), address=address, request_id=request_id_of(http))
         except BadToken as error:
             refuse(kind=error.reason, address=address)
             raise AuthenticationFailed from error
@@ -95,12 +94,6 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
-
-
-def _known(request: HttpRequest, raw: str) -> Principal | None:
-    """Return whom a token stands for, if a middleware has found that out."""
-    text, principal = getattr(request, "bearer", ("", None))
-    return principal if text == raw else None
 
 
 def _bearer(header: str) -> str:

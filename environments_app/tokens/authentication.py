@@ -144,16 +144,6 @@ def verify_proven(public_id: str, secret: str, *, address: str, request_id: str 
     return verify_row(token, secret, address=address, request_id=request_id) if token else None
 
 
-def authenticate_in_environment(
-    raw: str, *, address: str, request_id: str = ""
-) -> tuple[Principal, Environment | None]:
-    """Do what `authenticate` does; return the token's environment as well, None if it has none."""
-    public_id, secret = parse(raw)
-    token = _BY_PUBLIC_ID.first(public_id)
-    actor = verify(token, secret, address=address, request_id=request_id)
-    return actor, token.environment if token else None
-
-
 def parse(raw: str) -> tuple[str, str]:
     """Return the public id of a token's text, by which its row is found, and its secret. Raises BadToken."""
     match = _TOKEN.fullmatch(raw)

@@ -12,9 +12,6 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views import View
-from django.views.decorators.csrf import csrf_exempt
 
 from audit_app.recording.refusals import refuse
 from core.http.json import MEDIA_TYPE, JsonRenderer
@@ -32,6 +29,7 @@ from gateway_app.aws.sigv4 import (
     parse_authorization,
     signing_key,
 )
+from gateway_app.protocol import ProtocolView
 
 _BEARER: Final = "bearer "
 _DENIED: Final = "The token in AWS_CONTAINER_AUTHORIZATION_TOKEN is not valid here."
@@ -42,26 +40,22 @@ def key_id_of(session: TokenSession) -> str:
     return "ASIA" + base64.b32encode(session.id.bytes[:10]).decode("ascii")
 
 
-class ContainerCredentialsView(View):
+class ContainerCredentialsView(ProtocolView):
     """What SDKs ask at AWS_CONTAINER_CREDENTIALS_FULL_URI."""
 
     http_method_names = ["get", "head", "options"]
 
-    @method_decorator(csrf_exempt)
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
-        except BadToken:
+    def failed(self, error: Exception) -> HttpResponse | None:
+        if isinstance(error, BadToken):
             return _answer({"code": "AccessDenied", "message": _DENIED}, status=HTTPStatus.FORBIDDEN)
-        except Exception as error:
-            problem = problem_of(error)
-            if problem is None:
-                raise
-            log_failure(error, problem)
-            answer = _answer({"code": problem.title, "message": problem.detail}, status=problem.status)
-            for name, value in problem.headers.items():
-                answer[name] = value
-            return answer
+        problem = problem_of(error)
+        if problem is None:
+            return None
+        log_failure(error, problem)
+        answer = _answer({"code": problem.title, "message": problem.detail}, status=problem.status)
+        for name, value in problem.headers.items():
+            answer[name] = value
+        return answer
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """Return the credentials of a new session of the token that comes as `Authorization`."""

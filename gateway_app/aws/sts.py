@@ -14,8 +14,6 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
-from django.views import View
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 
 from core.http.problems import log_failure, problem_of
@@ -27,6 +25,7 @@ from environments_app.trusts.sign_in import SignedIn, sign_in
 from gateway_app.aws.answers import PROTOCOL, AwsError, SignatureRefused
 from gateway_app.aws.names import Account, account_number
 from gateway_app.aws.signed_requests import STS, key_id_of, signer_of
+from gateway_app.protocol import ProtocolView
 
 ASSUME_ROLE: Final = "AssumeRoleWithWebIdentity"
 CALLER_IDENTITY: Final = "GetCallerIdentity"
@@ -65,22 +64,16 @@ _BY_STATUS: Final = {
 }
 
 
-class StsView(View):
+class StsView(ProtocolView):
     """Answers the two operations, and errors as the protocol does."""
 
     http_method_names = ["post", "options"]
 
-    @method_decorator(csrf_exempt)
-    @method_decorator(sensitive_post_parameters())
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
-        except Exception as error:
-            answer = _refusal_of(error)
-            if answer is None:
-                raise
-            return _failed(request, answer)
+    def failed(self, error: Exception) -> HttpResponse | None:
+        answer = _refusal_of(error)
+        return _failed(self.request, answer) if answer else None
 
+    @method_decorator(sensitive_post_parameters())
     def post(self, request: HttpRequest) -> HttpResponse:
         """Sign a workload in and return a session of its token, or return whose session signs the request.
 
@@ -107,7 +100,7 @@ class StsView(View):
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Answer a method that the address does not take: a token must not be in an address."""
         error = AwsError("InvalidAction", _unknown("of this method"), status=HTTPStatus.METHOD_NOT_ALLOWED)
-        error.headers["Allow"] = "POST, OPTIONS"
+        error.headers["Allow"] = str(self.options(request)["Allow"])
         return _failed(request, error)
 
 

@@ -7,14 +7,12 @@ from typing import Any, Final
 import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import method_decorator
-from django.views import View
-from django.views.decorators.csrf import csrf_exempt
 
 from gateway_app.aws.answers import MEDIA_TYPE, AwsError, error_of, failed, respond
 from gateway_app.aws.names import Account
 from gateway_app.aws.operations import batch_get_secret_value, describe_secret, get_secret_value, list_secrets
 from gateway_app.aws.signed_requests import signer_of
+from gateway_app.protocol import ProtocolView
 
 OPERATIONS: Final[Mapping[str, Callable[[Account, Mapping[str, Any]], dict[str, Any]]]] = {
     "GetSecretValue": get_secret_value,
@@ -28,21 +26,15 @@ _UNKNOWN: Final = f"Keeper answers {', '.join(OPERATIONS)}."
 _NOT_JSON: Final = "The body must be a JSON object."
 
 
-class OperationsView(View):
+class OperationsView(ProtocolView):
     """Answers signed requests, and errors as the protocol does."""
 
     http_method_names = ["post", "options"]
 
-    @method_decorator(csrf_exempt)
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        operation = request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
-        try:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
-        except Exception as error:
-            answer = error_of(error, operation if operation in OPERATIONS else "Unknown")
-            if answer is None:
-                raise
-            return failed(request, answer)
+    def failed(self, error: Exception) -> HttpResponse | None:
+        operation = self.request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
+        answer = error_of(error, operation if operation in OPERATIONS else "Unknown")
+        return failed(self.request, answer) if answer else None
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Answer an operation. Raises AwsError, and what the operation raises."""
@@ -58,7 +50,7 @@ class OperationsView(View):
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
         error = AwsError("UnknownOperationException", _UNKNOWN, status=HTTPStatus.METHOD_NOT_ALLOWED)
-        error.headers["Allow"] = "POST, OPTIONS"
+        error.headers["Allow"] = str(self.options(request)["Allow"])
         return failed(request, error)
 
 

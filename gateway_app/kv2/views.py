@@ -7,9 +7,7 @@ from typing import Any, Final
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.decorators import method_decorator
 from django.views import View
-from django.views.decorators.csrf import csrf_exempt
 
 from audit_app.recording.refusals import refuse
 from core.http.problems import log_failure, problem_of
@@ -18,6 +16,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
 from environments_app.tokens.bearers import bearer_of
 from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
+from gateway_app.protocol import ProtocolView
 
 _NAMESPACES: Final = frozenset({"", "/", "root"})
 _BEARER: Final = "bearer "
@@ -28,28 +27,37 @@ _NO_WRAPPING: Final = "Keeper does not wrap responses: leave X-Vault-Wrap-TTL ou
 _NO_METHOD: Final = "unsupported operation"
 
 
-class OpenView(View):
+class OpenView(ProtocolView):
     """Answers errors as the protocol does; no token is needed."""
 
     http_method_names = [*View.http_method_names, "list"]
 
-    @method_decorator(csrf_exempt)
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            self.refuse_unsupported(request)
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]  # no view here is asynchronous
-        except Exception as error:
-            answer = _failed(request, error)
-            if answer is None:
-                raise
-            return answer
-
-    def refuse_unsupported(self, request: HttpRequest) -> None:
+    def admit(self, request: HttpRequest) -> None:
         """Refuse what would be ignored otherwise. Raises Kv2Error."""
         if request.headers.get("X-Vault-Namespace", "") not in _NAMESPACES:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_NAMESPACES)
         if request.headers.get("X-Vault-Wrap-TTL"):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_WRAPPING)
+
+    def failed(self, error: Exception) -> HttpResponse | None:
+        if isinstance(error, ApprovalNeeded):
+            place = self.request.build_absolute_uri(reverse("approval-detail", args=[error.approval]))
+            return respond({"errors": [f"{error} {place}"]}, status=HTTPStatus.FORBIDDEN)
+        if isinstance(error, Invisible | Forbidden | BadToken | PermissionDenied) and not isinstance(
+            error, Suspended
+        ):
+            error = denied()
+        if isinstance(error, Kv2Error):
+            return respond(error.body, status=error.status)
+        problem = problem_of(error)
+        if problem is None:
+            return None
+        log_failure(error, problem)
+        reasons = [problem.detail, *(each["reason"] for each in problem.further_errors if "reason" in each)]
+        answer = respond({"errors": reasons}, status=problem.status)
+        for name, value in problem.headers.items():
+            answer[name] = value
+        return answer
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
         return respond({"errors": [_NO_METHOD]}, status=HTTPStatus.METHOD_NOT_ALLOWED)
@@ -61,9 +69,9 @@ class Kv2View(OpenView):
     actor: Principal
     token: str
 
-    def refuse_unsupported(self, request: HttpRequest) -> None:
+    def admit(self, request: HttpRequest) -> None:
         """Find out who calls as well. Raises Kv2Error, BadToken and TooManyRefusals."""
-        super().refuse_unsupported(request)
+        super().admit(request)
         self.token = token_of(request)
         self.actor = signed_in(request, self.token)
         request.principal = self.actor  # type: ignore[attr-defined]  # the history of configuration looks there
@@ -92,25 +100,3 @@ def body_of(request: HttpRequest) -> Mapping[str, Any]:
     Raises as `parsed` does. Go's client sends no Content-Type, and others that of a form with nothing in it.
     """
     return parsed(request.body) if request.body else {}
-
-
-def _failed(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    """Return the answer to a failed request, None for a fault of ours."""
-    if isinstance(error, ApprovalNeeded):
-        place = request.build_absolute_uri(reverse("approval-detail", args=[error.approval]))
-        return respond({"errors": [f"{error} {place}"]}, status=HTTPStatus.FORBIDDEN)
-    if isinstance(error, Invisible | Forbidden | BadToken | PermissionDenied) and not isinstance(
-        error, Suspended
-    ):
-        error = denied()
-    if isinstance(error, Kv2Error):
-        return respond(error.body, status=error.status)
-    problem = problem_of(error)
-    if problem is None:
-        return None
-    log_failure(error, problem)
-    told = [problem.detail, *(each["reason"] for each in problem.further_errors if "reason" in each)]
-    answer = respond({"errors": told}, status=problem.status)
-    for name, value in problem.headers.items():
-        answer[name] = value
-    return answer

@@ -54,7 +54,7 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Child:
     _ = get_resolver().reverse_dict
     serve = partial(
         serve_pages, wsgi.application, host=host, port=port, workers=workers, threads=threads,
-        make_front=wsgi.recorded_reads,
+        make_front=wsgi.front,
     )  # fmt: skip
     return Child(WEB_SERVER, serve, required=True)
 

@@ -14,9 +14,9 @@ from core.http.requests import Answer
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
+from gateway_app import rest
 from gateway_app.engine import reads
-from gateway_app.lanes import RecordedReads
-from gateway_app.rest import list_poll
+from gateway_app.lanes import Lanes
 from gateway_app.tests.engine.inline import Inline
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
@@ -51,7 +51,7 @@ def both() -> Both:
     """Ask in front of Django and Django alone; return the equal answer and whether the engine gave it."""
 
     def ask(client: Client, path: str, etag: str, method: str = "get", **headers: str) -> tuple[Told, bool]:
-        front, taken = RecordedReads(Inline(), [list_poll]), []
+        front, taken = Lanes(Inline(), [rest.poll]), []
 
         def in_front(environ: dict[str, Any]) -> Answer | None:
             answer = front(environ)
@@ -184,7 +184,7 @@ def test_a_poll_costs_two_statements_once_the_state_is_known(
     client = bearer("reader", filled.development)
     etag = etag_of(client, PATHS[0])
     environ = {"if-none-match": etag}
-    front = FrontedClient(RecordedReads(Inline(), [list_poll]), client.defaults)
+    front = FrontedClient(Lanes(Inline(), [rest.poll]), client.defaults)
     costs = []
     for _ in range(3):
         with CaptureQueriesContext(connection) as captured:
@@ -206,7 +206,7 @@ def test_what_is_kept_of_states_is_bounded(
 ) -> None:
     monkeypatch.setattr(reads, "_MAX_KEPT", 3)
     client = bearer("reader", filled.development)
-    front = FrontedClient(RecordedReads(Inline(), [list_poll]), client.defaults)
+    front = FrontedClient(Lanes(Inline(), [rest.poll]), client.defaults)
     for path in PATHS:
         assert front.get(path, headers={"if-none-match": etag_of(client, path)}).status_code == 304
         assert len(reads._kept) <= 3
@@ -222,7 +222,7 @@ def test_polls_count_against_the_limit_of_a_token(
     request_rate.forget_requests()
     # Asked in front and then of Django alone: two requests.
     assert both(client, PATHS[0], etag)[1]
-    front = FrontedClient(RecordedReads(Inline(), [list_poll]), client.defaults)
+    front = FrontedClient(Lanes(Inline(), [rest.poll]), client.defaults)
     assert front.get(PATHS[0], headers={"if-none-match": etag}).status_code == 429
     request_rate.forget_requests()
 

@@ -26,7 +26,9 @@ from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
-from gateway_app.protocols import AWS_TAG, BODIES, VAULT_TAG
+from gateway_app.aws.openapi import TAG as AWS_TAG
+from gateway_app.kv2.openapi import BODIES
+from gateway_app.kv2.openapi import TAG as VAULT_TAG
 from keeper_project.wsgi import application
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_item, make_plan, make_target

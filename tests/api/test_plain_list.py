@@ -1,6 +1,5 @@
 """Plain pages of a list in front of Django: answered exactly as the general path does, or left to it."""
 
-import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,17 +14,19 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from core.http.requests import Answer, times_of
+from core.http.requests import times_of
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
-from gateway_app.rest import PlainLists
-from keeper_project import wsgi
+from gateway_app import rest
+from gateway_app.lanes import Lanes
+from gateway_app.tests.engine.inline import Inline
+from secrets_app.api.secrets import SecretListView
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 from secrets_app.types.registry import SecretType
-from tests.api.test_recorded_read import READERS, FrontedClient, Told, bearer_text, told, with_secret
+from tests.api.test_recorded_read import READERS, FrontedClient, Told, told, with_secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Bearer = Callable[..., Client]
@@ -47,22 +48,20 @@ OTHERS: dict[str, Callable[[Bearer, Cast], Client]] = {
 }
 
 
+def in_front(client: Client) -> FrontedClient:
+    return FrontedClient(Lanes(Inline(), [rest.page]), client.defaults)
+
+
 @pytest.fixture
 def both() -> Both:
-    """Ask in front of Django and Django alone; return the equal answer, and whether Django was spared."""
+    """Ask the lane and the view alone; return the equal answer, and whether the view was spared."""
 
     def ask(client: Client, path: str, method: str = "get", **headers: str) -> tuple[Told, bool]:
-        front, taken = PlainLists(), []
-
-        def in_front(environ: dict[str, Any]) -> Answer | None:
-            answer = front(environ)
-            taken.append(answer is not None)
-            return answer
-
-        hot = told(FrontedClient(in_front, client.defaults), path, method, headers)
+        fronted = in_front(client)
+        hot = told(fronted, path, method, headers)
         general = told(FrontedClient(lambda _: None, client.defaults), path, method, headers)
         assert hot == general, path
-        return hot, taken[0]
+        return hot, fronted.granted[0]
 
     return ask
 
@@ -88,8 +87,8 @@ def test_a_plain_page_is_answered_in_front(filled: Cast, bearer: Bearer, both: B
     own = filled.production if who == "elsewhere" else filled.development
     plain = ("", "?limit=2", "?limit=200&ordering=-updated", "?cursor=&ordering=&environment=")
     for query in (*plain, f"?environment={own.name}", f"?environment={own.pk}&limit=3"):
-        hot, in_front = both(client, f"{LIST}{query}")
-        assert (hot.status, in_front, hot.events) == (200, True, []), query
+        hot, spared = both(client, f"{LIST}{query}")
+        assert (hot.status, spared, hot.events) == (200, True, []), query
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -105,8 +104,8 @@ def test_each_page_of_each_order_is_that_of_the_general_path(
             last = following
             while following:
                 last = following
-                hot, in_front = both(client, following)
-                assert in_front or (hot.status == 200 and "expires" in order) or order == "rotation_due"
+                hot, spared = both(client, following)
+                assert spared or (hot.status == 200 and "expires" in order) or order == "rotation_due"
                 following = _next(hot, "next")
             while way == "previous" and last:
                 hot, _ = both(client, last)
@@ -138,8 +137,8 @@ def test_what_was_ended_or_edited_is_refused(filled: Cast, bearer: Bearer, both:
     client = bearer("reader", filled.development)
     assert both(client, LIST)[1]
     SPOILT[how](filled)
-    hot, in_front = both(client, LIST)
-    assert in_front is False
+    hot, spared = both(client, LIST)
+    assert spared is False
     assert hot.status == 401 or orjson.loads(hot.body)["results"] == []
 
 
@@ -162,8 +161,8 @@ def test_an_edited_row_is_left_to_the_general_path(
 ) -> None:
     client = bearer("reader", filled.development)
     Secret.objects.filter(name="payments/key").update(**EDITS[how])
-    hot, in_front = both(client, LIST)
-    assert (hot.status, in_front) == (200, False)
+    hot, spared = both(client, LIST)
+    assert (hot.status, spared) == (200, False)
     assert [event[4] for event in hot.events] == [Action.INTEGRITY_VIOLATION]
 
 
@@ -172,8 +171,8 @@ def test_a_row_of_another_environment_is_left_to_the_general_path(
 ) -> None:
     client = bearer("reader", filled.production)
     Secret.objects.filter(name="payments/key").update(environment=filled.production)
-    hot, in_front = both(client, LIST)
-    assert (hot.status, in_front, len(hot.events)) == (200, False, 1)
+    hot, spared = both(client, LIST)
+    assert (hot.status, spared, len(hot.events)) == (200, False, 1)
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="MariaDB refuses what does not fit the column")
@@ -194,7 +193,7 @@ def test_a_column_of_another_type_is_left_to_the_general_path(
 
 def test_a_page_costs_two_statements(filled: Cast, bearer: Bearer) -> None:
     client = bearer("reader", filled.development, prefix="payments")
-    front = FrontedClient(PlainLists(), client.defaults)
+    front = in_front(client)
     for query in ("", "?limit=2&ordering=-updated"):
         front.get(f"{LIST}{query}")
         with CaptureQueriesContext(connection) as captured:
@@ -202,20 +201,12 @@ def test_a_page_costs_two_statements(filled: Cast, bearer: Bearer) -> None:
         assert len(captured) == 2, captured.captured_queries
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_application_answers_a_plain_page_without_django(filled: Cast, bearer: Bearer) -> None:
-    headers = {"HTTP_AUTHORIZATION": f"Bearer {bearer_text(bearer('reader', filled.development))}"}
-    environ = {
-        "REQUEST_METHOD": "GET", "PATH_INFO": LIST, "QUERY_STRING": "limit=1", "SERVER_NAME": "testserver",
-        "SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(),
-    }  # fmt: skip
-    statuses: list[str] = []
+def test_a_page_is_measured_under_its_route(filled: Cast, bearer: Bearer) -> None:
     times = times_of("api-secrets", "GET", "2xx")
     counted = times._sum.get()
-    with patch.object(wsgi, "_answer", side_effect=AssertionError):
-        (body,) = wsgi.application(environ | headers, lambda status, _: statuses.append(status))
-    assert statuses == ["200 OK"]
-    assert body.startswith(b'{"results":[{"id":')
+    with patch.object(SecretListView, "get", side_effect=AssertionError):
+        answer = in_front(bearer("reader", filled.development)).get(f"{LIST}?limit=1")
+    assert answer.content.startswith(b'{"results":[{"id":')
     assert times._sum.get() > counted
 
 
@@ -226,7 +217,7 @@ def test_a_page_counts_once_against_the_limit_of_a_token(
     settings.KEEPER_TOKEN_REQUESTS_PER_MINUTE = 3
     monkeypatch.setattr(request_rate, "_MINUTE", 10**12)
     request_rate.forget_requests()
-    front = FrontedClient(PlainLists(), client.defaults)
+    front = in_front(client)
     # What is left to the general path is counted there.
     paths = (LIST, f"{LIST}?limit=0", f"{LIST}?q=a", LIST)
     assert [front.get(path).status_code for path in paths] == [200, 400, 200, 429]

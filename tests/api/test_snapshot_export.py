@@ -8,23 +8,26 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
 
 from audit_app.models import AuditEvent, ReadManifest
 from environments_app.authorization.principals import system_principal
+from environments_app.environments.service import update_environment
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
+from environments_app.tokens.bearers import HEADER
 from gateway_app import rest
+from gateway_app.lanes import Lanes
+from gateway_app.tests.engine.inline import Inline
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot
 from secrets_app.rows import environment_snapshot
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, change, keep
+from tests.api.test_recorded_read import FrontedClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Bearer = Callable[..., Client]
-OWN = "gateway_app.rest.SnapshotExportMiddleware"
 PATH = "/api/environments/development/export"
 EVENT = ("stream", "actor_uuid", "action", "object_uuid", "outcome", "address", "details", "manifest_id")
 # What names the request, and what tells caches of cookies, which a token's read does not look at.
@@ -43,17 +46,20 @@ class Told(NamedTuple):
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return a list that grows by whether a snapshot answered each request."""
-    found: list[bool] = []
-    answer = rest._answer
-
-    def watched(request: Any) -> Any:
-        response = answer(request)
-        found.append(response is not None)
-        return response
-
-    monkeypatch.setattr(rest, "_answer", watched)
     monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 2)
-    return found
+    return []
+
+
+@pytest.fixture
+def lanes(answered: list[bool]) -> Callable[[Client], Client]:
+    """Return a client with the lane in front of it."""
+
+    def fronted(client: Client) -> Client:
+        made = FrontedClient(Lanes(Inline(), [rest.export]), client.defaults)
+        made.granted = answered
+        return made
+
+    return fronted
 
 
 @pytest.fixture
@@ -71,17 +77,14 @@ def filled(cast: Cast, answered: list[bool], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def both(settings: Settings) -> Callable[..., tuple[Told, Told]]:
-    """Ask with the snapshot's own way, then without it and without snapshots."""
-    complete = list(settings.MIDDLEWARE)
+def both(lanes: Callable[[Client], Client]) -> Callable[..., tuple[Told, Told]]:
+    """Ask the lane, then the view alone and without snapshots."""
 
     def ask(client: Client, path: str, method: str = "get", **headers: str) -> tuple[Told, Told]:
-        settings.MIDDLEWARE = complete
-        first = _told(client, path, method, headers)
-        settings.MIDDLEWARE = [name for name in complete if name != OWN]
+        first = _told(lanes(client), path, method, headers)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(environment_snapshot, "find", lambda *_: None)
-            return first, _told(client, path, method, headers)
+            return first, _told(FrontedClient(lambda _: None, client.defaults), path, method, headers)
 
     return ask
 
@@ -90,10 +93,7 @@ def _told(client: Client, path: str, method: str, headers: dict[str, str]) -> To
     # A violation is reported once a minute, a refusal counted: each path begins afresh.
     cache.clear()
     last = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
-    # A client keeps the middleware that it began with.
-    fresh = Client(raise_request_exception=False)
-    fresh.defaults.update(client.defaults)
-    response = getattr(fresh, method)(path, headers=headers)
+    response = getattr(client, method)(path, headers=headers)
     events = AuditEvent.objects.filter(id__gt=last).order_by("id").values_list(*EVENT)
     shown = {name: value for name, value in response.items() if name not in LEFT_OUT}
     return Told(response.status_code, response.content, shown, list(events))
@@ -187,9 +187,9 @@ def test_so_are_rows_without_a_snapshot(
 
 
 def test_a_token_that_is_revoked_meanwhile_gets_nothing(
-    filled: Cast, bearer: Bearer, answered: list[bool], monkeypatch: pytest.MonkeyPatch
+    filled: Cast, bearer: Bearer, lanes: Any, answered: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = bearer("reader", filled.development)
+    client = lanes(bearer("reader", filled.development))
     genuine = Sealed.open
 
     def slowly(sealed: Any, receipt: Any) -> bytes:
@@ -207,9 +207,9 @@ def test_a_token_that_is_revoked_meanwhile_gets_nothing(
 
 
 def test_a_snapshot_that_does_not_open_is_on_record_and_rows_answer(
-    filled: Cast, bearer: Bearer, answered: list[bool], sql: Callable[..., None]
+    filled: Cast, bearer: Bearer, lanes: Any, answered: list[bool], sql: Callable[..., None]
 ) -> None:
-    client = bearer("reader", filled.development)
+    client = lanes(bearer("reader", filled.development))
     expected = client.get(PATH).content
     sql("UPDATE secrets_app_environmentsnapshot SET value = %s", b"KPR")
     last = AuditEvent.objects.latest("id").pk
@@ -222,6 +222,17 @@ def test_a_snapshot_that_does_not_open_is_on_record_and_rows_answer(
         ("secret.export", "failed"),
     ]
     assert list(found)[-1] == ("secret.export", "allowed")
+
+
+def test_copies_that_clients_may_keep_are_left_to_the_view(
+    filled: Cast, bearer: Bearer, both: Any, answered: list[bool]
+) -> None:
+    """The view states for how long a copy may be used; without that a client deletes it."""
+    place = Environment.objects.get(pk=filled.development.pk)
+    update_environment(actor=filled.principal(filled.alice), environment=place, offline_hours=4)
+    own, general = both(bearer("reader", filled.development), PATH)
+    assert (answered, own) == ([False], general)
+    assert own.headers[HEADER] == str(4 * 3600)
 
 
 def test_an_environment_is_named_as_the_general_path_names_it(

@@ -14,8 +14,8 @@ from core.http.requests import Answer
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import revoke
-from gateway_app.aws.lane import aws_read
-from gateway_app.lanes import RecordedReads
+from gateway_app.aws.lane import read
+from gateway_app.lanes import Lanes
 from gateway_app.tests.aws.conftest import ADDRESS, Signed, session_of, signed, token
 from gateway_app.tests.engine.inline import Inline
 from secrets_app.models import SecretVersion
@@ -41,7 +41,7 @@ def both() -> Both:
     """Ask in front of Django and Django alone; return the equal answer and whether the engine gave it."""
 
     def ask(given: Signed, body: bytes) -> tuple[Any, bool]:
-        front, taken = RecordedReads(Inline(), [aws_read]), []
+        front, taken = Lanes(Inline(), [read]), []
 
         def in_front(environ: dict[str, Any]) -> Answer | None:
             answer = front(environ)

@@ -11,8 +11,8 @@ from django.test import Client
 from audit_app.models import AuditEvent
 from core.http.requests import Answer
 from environments_app.tests.cast import Cast
-from gateway_app.kv2.lane import kv2_read
-from gateway_app.lanes import RecordedReads
+from gateway_app.kv2.lane import read
+from gateway_app.lanes import Lanes
 from gateway_app.tests.engine.inline import Inline
 from gateway_app.tests.kv2.conftest import token
 from secrets_app.models import SecretVersion
@@ -31,7 +31,7 @@ def both() -> Both:
     """Read in front of Django and by Django alone; return the equal answer and whether the engine gave it."""
 
     def ask(path: str, given: str, **headers: str) -> tuple[Any, bool]:
-        front, taken = RecordedReads(Inline(), [kv2_read]), []
+        front, taken = Lanes(Inline(), [read]), []
 
         def in_front(environ: dict[str, Any]) -> Answer | None:
             answer = front(environ)

@@ -14,11 +14,12 @@ from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import personal, request_rate
 from environments_app.tokens.service import issue
-from gateway_app.lanes import RecordedReads
-from gateway_app.rest import rest_read
+from gateway_app import rest
+from gateway_app.lanes import Lanes
 from gateway_app.tests.aws.conftest import kind_of, send, session_of, signed
 from gateway_app.tests.engine.inline import Inline
 from secrets_app.tests.kept import keep
+from tests.api.test_recorded_read import FrontedClient
 
 pytestmark = pytest.mark.django_db
 LIMIT = 3
@@ -57,7 +58,7 @@ def by_kv2(token: str) -> Any:
 
 def by_engine(token: str) -> bool:
     environ = RequestFactory(headers={"Authorization": f"Bearer {token}"}).get(API).META
-    return RecordedReads(Inline(), [rest_read])(environ) is not None
+    return Lanes(Inline(), [rest.read])(environ) is not None
 
 
 def reveals() -> int:
@@ -111,10 +112,8 @@ def test_a_token_of_a_person_has_the_same_limit(cast: Cast, own: str) -> None:
 
 
 def test_an_export_that_the_snapshot_leaves_is_one_request(own: str) -> None:
-    headers = {"Authorization": f"Bearer {own}"}
-    answers = [
-        Client().get("/api/environments/development/export", headers=headers) for _ in range(LIMIT + 1)
-    ]
+    client = FrontedClient(Lanes(Inline(), [rest.export]), {"HTTP_AUTHORIZATION": f"Bearer {own}"})
+    answers = [client.get("/api/environments/development/export") for _ in range(LIMIT + 1)]
     assert [each.status_code for each in answers] == [200] * LIMIT + [429]
 
 

@@ -1,0 +1,122 @@
+"""The KV v2 protocol in the OpenAPI document."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from django.views import View
+
+from core.http.json import MEDIA_TYPE
+from gateway_app.kv2.views import Kv2View
+from gateway_app.protocol import (
+    ANY,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Document,
+    answer,
+    content,
+    failure,
+    list_of,
+    object_of,
+)
+
+TAG: Final = "KV v2-compatible"
+_LISTED: Final = "`LIST` is taken as well, and does what `list=true` does."
+_FACTS: Final = object_of(
+    created_time=TEXT, custom_metadata={"type": "object", "nullable": True}, deletion_time=TEXT,
+    destroyed=FLAG, version=NUMBER,
+)  # fmt: skip
+_CAS: Final = {"type": "integer", "description": "The version last seen, 0 for none."}
+_WRITTEN: Final = object_of("data", data=ANY, options=object_of(cas=_CAS))
+_VERSIONS: Final = object_of("versions", versions=list_of({"oneOf": [NUMBER, TEXT]}))
+_WORKLOAD: Final = object_of(
+    "role", "jwt", role={"type": "string", "description": "The name of a trust."}, jwt=TEXT
+)
+_AUTH: Final = object_of(
+    client_token=TEXT, accessor=TEXT, policies=list_of(TEXT), token_policies=list_of(TEXT), metadata=ANY,
+    lease_duration=NUMBER, renewable=FLAG, entity_id=TEXT, token_type=TEXT, orphan=FLAG,
+    num_uses=NUMBER,
+)  # fmt: skip
+_MOUNT: Final = object_of(path=TEXT, type=TEXT, options=object_of(version=TEXT))
+# What a request sends, by the name of its route.
+BODIES: Final[Mapping[str, Document]] = {
+    "kv2-data": _WRITTEN,
+    "kv2-delete": _VERSIONS,
+    "kv2-undelete": _VERSIONS,
+    "kv2-destroy": _VERSIONS,
+    "kv2-approle": object_of("role_id", "secret_id", role_id=TEXT, secret_id=TEXT),
+    "kv2-jwt": _WORKLOAD,
+    "kv2-kubernetes": _WORKLOAD,
+    "kv2-capabilities": object_of("paths", paths=list_of(TEXT)),
+}
+# `data` of an answer, by the name of its route; None for an answer without a body.
+_DATA: Final[Mapping[str, Document | None]] = {
+    "kv2-data": object_of(data=ANY, metadata=_FACTS),
+    "kv2-subkeys": object_of(subkeys=ANY, metadata=_FACTS),
+    "kv2-list": object_of(keys=list_of(TEXT)),
+    "kv2-list-root": object_of(keys=list_of(TEXT)),
+    "kv2-metadata": object_of(
+        current_version=NUMBER, oldest_version=NUMBER, max_versions=NUMBER, cas_required=FLAG,
+        created_time=TEXT, updated_time=TEXT, custom_metadata=ANY, versions=ANY,
+    ),
+    "kv2-lookup": object_of(
+        id=TEXT, accessor=TEXT, display_name=TEXT, policies=list_of(TEXT), ttl=NUMBER, type=TEXT,
+        expire_time={"type": "string", "nullable": True}, creation_time=NUMBER, renewable=FLAG, meta=ANY,
+    ),
+    "kv2-mounts": object_of(auth=ANY, secret={"type": "object", "additionalProperties": _MOUNT}),
+    "kv2-mount": _MOUNT,
+    "kv2-mount-settings": _MOUNT,
+    "kv2-delete": None,
+    "kv2-undelete": None,
+    "kv2-revoke": None,
+}  # fmt: skip
+_SYSTEM: Final = frozenset({"kv2-health", "kv2-seal-status", "kv2-init", "kv2-leader"})
+_SIGN_INS: Final = frozenset({"kv2-approle", "kv2-jwt", "kv2-kubernetes"})
+# Refused in any case: what is answered instead of a result.
+_REFUSED: Final = {"kv2-renew": "400", "kv2-destroy": "400", "kv2-other": "404"}
+_QUERIES: Final[Mapping[str, tuple[str, Document]]] = {
+    "kv2-data": ("version", NUMBER),
+    "kv2-list": ("list", FLAG),
+    "kv2-list-root": ("list", FLAG),
+    "kv2-metadata": ("list", FLAG),
+}
+COMPONENTS: Final[Mapping[str, Document]] = {
+    "schemas": {"Kv2Errors": object_of("errors", errors=list_of(TEXT))},
+    "securitySchemes": {
+        "vaultToken": {
+            "type": "apiKey", "in": "header", "name": "X-Vault-Token", "description": "A service token.",
+        },
+    },
+}  # fmt: skip
+
+
+def describe(name: str, view: type[View], method: str) -> Document:
+    """Return what a method of a route takes and answers."""
+    described: Document = {
+        "tags": [TAG],
+        "security": [{"vaultToken": []}] if issubclass(view, Kv2View) else [],
+        "responses": {**_vault_answers(name, method), "default": failure("Kv2Errors", MEDIA_TYPE)},
+    }
+    if hasattr(view, "list"):
+        described["description"] = _LISTED
+    if method == "get" and name in _QUERIES:
+        parameter, schema = _QUERIES[name]
+        described["parameters"] = [{"name": parameter, "in": "query", "schema": schema}]
+    if method in {"post", "put", "patch"} and name in BODIES:
+        described["requestBody"] = content(MEDIA_TYPE, BODIES[name]) | {"required": True}
+    return described
+
+
+def _vault_answers(name: str, method: str) -> Document:
+    if name in _REFUSED:
+        return {_REFUSED[name]: failure("Kv2Errors", MEDIA_TYPE)}
+    data = _FACTS if name == "kv2-data" and method in {"post", "put", "patch"} else _DATA.get(name, ANY)
+    if data is None or (name == "kv2-data" and method == "delete"):
+        return {"204": {"description": "Done."}}
+    if name in _SYSTEM:
+        return {"200": answer(MEDIA_TYPE, ANY)}
+    members = object_of(
+        request_id=TEXT, lease_id=TEXT, renewable=FLAG, lease_duration=NUMBER, data=data,
+        auth=_AUTH if name in _SIGN_INS else {"type": "object", "nullable": True},
+    )  # fmt: skip
+    return {"200": answer(MEDIA_TYPE, members)}
