@@ -18,6 +18,11 @@ from django.utils.module_loading import import_string
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from audit_app.recording.refusals import refuse
+from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.authorization.policy import Principal
+from environments_app.errors import BadToken
+from environments_app.tokens.bearers import bearer_of
 from gateway_app.lanes import Door
 
 Document = dict[str, Any]
@@ -62,6 +67,16 @@ class ProtocolView(View):
     def failed(self, error: Exception) -> HttpResponse | None:
         """Return the answer to a failed request, None for a fault of ours."""
         raise NotImplementedError
+
+
+def signed_in(request: HttpRequest, token: str) -> Principal:
+    """Return who bears a token. Raises BadToken, and TooManyRefusals for an address that guesses."""
+    address = address_of(request)
+    try:
+        return bearer_of(token, address=address, request_id=request_id_of(request))
+    except BadToken as error:
+        refuse(kind=error.reason if token else "no-credentials", address=address)
+        raise
 
 
 def protocols() -> list[Protocol]:

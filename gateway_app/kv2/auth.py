@@ -15,7 +15,8 @@ from environments_app.tokens.authentication import parse
 from environments_app.tokens.personal import PREFIX, parse_personal
 from environments_app.trusts.sign_in import end_token, sign_in
 from gateway_app.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
-from gateway_app.kv2.views import Kv2View, OpenView, body_of, signed_in
+from gateway_app.kv2.views import Kv2View, OpenView, body_of
+from gateway_app.protocol import signed_in
 
 _KIND: Final = "service"
 _OF_PERSON: Final = "personal"

@@ -9,14 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views import View
 
-from audit_app.recording.refusals import refuse
 from core.http.problems import log_failure, problem_of
-from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
-from environments_app.tokens.bearers import bearer_of
 from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
-from gateway_app.protocol import ProtocolView
+from gateway_app.protocol import ProtocolView, signed_in
 
 _NAMESPACES: Final = frozenset({"", "/", "root"})
 _BEARER: Final = "bearer "
@@ -82,16 +79,6 @@ def token_of(request: HttpRequest) -> str:
     bearer = request.headers.get("Authorization", "")
     given = bearer[len(_BEARER) :] if bearer.lower().startswith(_BEARER) else ""
     return request.headers.get("X-Vault-Token", "") or given.strip()
-
-
-def signed_in(request: HttpRequest, token: str) -> Principal:
-    """Return who bears a token. Raises BadToken, and TooManyRefusals for an address that guesses."""
-    address = address_of(request)
-    try:
-        return bearer_of(token, address=address, request_id=request_id_of(request))
-    except BadToken as error:
-        refuse(kind=error.reason if token else "no-credentials", address=address)
-        raise
 
 
 def body_of(request: HttpRequest) -> Mapping[str, Any]:
