@@ -1,13 +1,13 @@
 """Rows that prove themselves: a MAC over the columns that decide who reads or where values go."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 from uuid import UUID
 
 from django.core.cache import cache as shared_cache
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import connection, models
 
 from audit_app.errors import UnauthenticatableValue, Unrecorded
@@ -115,10 +115,8 @@ class AuthenticatedRow(Identified):
         return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))
 
     def _mac_message(self) -> bytes:
-        covered = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS)}
-        later = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS_IF_SET)}
-        covered |= {path: value for path, value in later.items() if value not in {None, ""}}
-        return mac_message(self.MAC_LABEL, self.uuid, covered)
+        values = {path: read(self) for path, read in _readers(type(self))}
+        return row_message(type(self), self.uuid, values)
 
     @classmethod
     def _covered_columns(cls) -> set[str]:
@@ -127,8 +125,26 @@ class AuthenticatedRow(Identified):
         return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
 
 
+_NOTHING: Final = (None, "", b"")
+
+
+def row_message(model: type[AuthenticatedRow], uuid: UUID | str, values: Mapping[str, Any]) -> bytes:
+    """Return what the MAC of a model's row is over; `values` has each covered path.
+
+    Nothing else writes it: instances, plain rows and new rows all come here. Raises UnauthenticatableValue.
+    """
+    covered = {path: values[path] for path in model.MAC_COVERS}
+    for path in model.MAC_COVERS_IF_SET:
+        if values[path] not in _NOTHING:
+            covered[path] = values[path]
+    for path in _times_and_bytes(model):
+        if covered.get(path) is not None:
+            covered[path] = _plain(covered[path])
+    return mac_message(model.MAC_LABEL, uuid, covered)
+
+
 def mac_message(label: str, uuid: UUID | str, covered: Mapping[str, object]) -> bytes:
-    """Return what the MAC of a row is over; `covered` is path → plain value.
+    """Return what the MAC over some values of a row is over; `covered` is path → plain value.
 
     Raises UnauthenticatableValue if a value has no canonical form.
     """
@@ -182,16 +198,13 @@ def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str)
 
 
 @cache
-def _columns(
-    model: type[models.Model], paths: tuple[str, ...]
-) -> list[tuple[str, Callable[[models.Model], Any]]]:
-    return [(path, _reader(model, path)) for path in paths]
+def _readers(model: type[AuthenticatedRow]) -> list[tuple[str, Callable[[models.Model], Any]]]:
+    """Return what reads each covered path of an instance as it will come back from the database."""
+    return [(path, _reader(model, path)) for path in (*model.MAC_COVERS, *model.MAC_COVERS_IF_SET)]
 
 
 def _reader(model: type[models.Model], path: str) -> Callable[[models.Model], Any]:
-    """Return what reads a column as it will come back from the database, whatever was assigned."""
-    names = path.split(".")
-    as_loaded = _as_loaded(model, names)
+    names, as_loaded = path.split("."), _field_at(model, path).to_python
 
     def read(row: models.Model) -> Any:
         value: Any = row
@@ -199,27 +212,32 @@ def _reader(model: type[models.Model], path: str) -> Callable[[models.Model], An
             value = getattr(value, name)
             if value is None:
                 return None
-        return _plain(as_loaded(value) if as_loaded else value)
+        return as_loaded(value)
 
     return read
 
 
-def _as_loaded(model: type[models.Model], names: Sequence[str]) -> Callable[[Any], Any] | None:
-    """Return what a column's field makes of a value; None where it is no field of its own."""
-    *owners, name = names
+def _field_at(model: type[models.Model], path: str) -> Any:
+    """Return the field at the end of a path."""
+    *owners, name = path.split(".")
     owner: Any = model
     for each in owners:
         owner = owner._meta.get_field(each).related_model
-    try:
-        field = owner._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
-    return field.to_python if isinstance(field, models.Field) else None
+    return owner._meta.get_field(name)
+
+
+@cache
+def _times_and_bytes(model: type[AuthenticatedRow]) -> list[str]:
+    """Return the covered paths whose values are no JSON yet."""
+    paths = (*model.MAC_COVERS, *model.MAC_COVERS_IF_SET)
+    return [
+        path
+        for path in paths
+        if isinstance(_field_at(model, path), models.DateTimeField | models.BinaryField)
+    ]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return utc_text(value)
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).hex()
-    return value
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value

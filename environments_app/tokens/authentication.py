@@ -13,8 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import CharField, Q
 from django.utils import timezone
 
-from audit_app.errors import KeyringUnavailable
-from audit_app.integrity.raw_rows import ProvenRows, UnreadableColumn
+from audit_app.integrity.proven_table import ProvenTable
 from audit_app.integrity.row_authentication import verified_rows
 from core.db import statements
 from core.db.prepared import Argument, PreparedQuery
@@ -68,18 +67,8 @@ class TokenRow(NamedTuple):
         return (grant_in(role=self.role, prefix=self.prefix, id=pk, uuid=uuid, name=name),)
 
 
-_TOKENS: Final = ProvenRows(
-    ServiceToken,
-    (
-        "id", "uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
-        "created_at", "expires_at", "revoked_at", "suspended_at", "last_used_at",
-        "trust_uuid", "row_mac",
-    ),
-)  # fmt: skip
-_ENVIRONMENTS: Final = ProvenRows(
-    Environment,
-    ("id", "uuid", "name", "kms_key_alias", "protected", "offline_hours", "approvals_required", "row_mac"),
-)
+_TOKENS: Final = ProvenTable(ServiceToken, TokenRow._fields[:-1])
+_ENVIRONMENTS: Final = ProvenTable(Environment, EnvironmentRow._fields)
 _WIDTH: Final = len(_TOKENS.columns)
 
 
@@ -94,16 +83,14 @@ def statement(count: int) -> str:
 
 
 def proven(row: Sequence[Any]) -> TokenRow | None:
-    """Return a token of a row that `statement` gave; None if it or its environment is not Keeper's.
-
-    Raises UnreadableColumn, and KeyringUnavailable if the keys are not open.
-    """
-    token, environment = _TOKENS.values(row[:_WIDTH]), _ENVIRONMENTS.values(row[_WIDTH:])
-    pk, uuid, name = environment[:3]
-    if not _TOKENS.is_authentic(token, environment__uuid=uuid) or not _ENVIRONMENTS.is_authentic(environment):
+    """Return a token of a row that `statement` gave; None if it or its environment is not Keeper's."""
+    environment = _ENVIRONMENTS.prove(row[_WIDTH:])
+    token = environment and _TOKENS.prove(row[:_WIDTH], {"environment.uuid": environment["uuid"]})
+    if not environment or not token:
         return None
-    token[1] = UUID(token[1])
-    return TokenRow._make((*token[:-1], EnvironmentRow(pk, UUID(uuid), name)))
+    place = EnvironmentRow(environment["pk"], UUID(environment["uuid"]), environment["name"])
+    token["uuid"] = UUID(token["uuid"])
+    return TokenRow(**{name: token[name] for name in TokenRow._fields[:-1]}, environment=place)
 
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
@@ -137,10 +124,7 @@ def verify_proven(public_id: str, secret: str, *, address: str, request_id: str 
     Returns None if they do not, or there is none: then the instance has to judge. Raises BadToken.
     """
     found = statements.first_row(connections[DEFAULT_DB_ALIAS], statement(1), [public_id])
-    try:
-        token = proven(found) if found else None
-    except (UnreadableColumn, KeyringUnavailable):
-        return None
+    token = proven(found) if found else None
     return verify_row(token, secret, address=address, request_id=request_id) if token else None
 
 

@@ -9,20 +9,20 @@ grant shows has one of few statements, with other values. It holds what `visible
 a test holds both together.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 from django.db import connection
 from django.db.models import BigIntegerField, Field, Q, QuerySet
 from django.db.models.query import BaseIterable
 
-from audit_app.errors import UnauthenticatableValue
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import mac_message, verified_rows
-from audit_app.interfaces import Purpose, keyring
+from audit_app.integrity.proven_table import ProvenTable
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.interfaces import keyring
 from core.canonical_json import Json
 from core.db import statements
 from core.db.identity import uuid_text
@@ -32,16 +32,6 @@ from environments_app.authorization.permissions import ROLE_ACTIONS
 from environments_app.authorization.policy import Grant, Principal, installation_actions
 from secrets_app.models import Secret
 from secrets_app.models.tags import SEPARATOR
-
-_PROVEN: Final = (
-    "environment__uuid", "uuid", "row_mac", "name", "secret_type", "current_number", "previous_number",
-    "pending_number", "live", "resolves_as",
-)  # fmt: skip
-_FURTHER: Final = (
-    "id", "environment_id", "environment__name", "revision", "description", "owner", "tags", "facts",
-    "expires_at", "rotated_at", "rotation_due_at", "created_at", "updated_at", "deleted_at",
-)  # fmt: skip
-_TEXT: Final = {str}
 
 
 class Named(NamedTuple):
@@ -79,13 +69,19 @@ class ListedSecret(NamedTuple):
         return self.pk
 
 
-class _Unlike(Exception):
-    """A row holds what Keeper does not write."""
+_SECRETS: Final = ProvenTable(
+    Secret,
+    [name for name in ListedSecret._fields if name not in {"environment", "uses_references"}],
+)
+# What is read of the environment besides: its uuid proves where the secret is.
+_PLACE: Final = ("environment__uuid", "environment__name")
+_IN_ORDER: Final = itemgetter(*ListedSecret._fields)
+_PK: Final = len(_PLACE) + _SECRETS.columns.index("pk")
 
 
 def listed(secrets: QuerySet[Secret]) -> "QuerySet[Any, ListedSecret | Secret]":
     """Return the same secrets as plain rows; one that does not prove itself is an instance."""
-    rows: QuerySet[Any, Any] = secrets.select_related(None).values_list(*_PROVEN, *_FURTHER)
+    rows: QuerySet[Any, Any] = secrets.select_related(None).values_list(*_PLACE, *_SECRETS.columns)
     rows._iterable_class = _ListedRows  # noqa: SLF001 - as `values_list` does
     return rows
 
@@ -96,105 +92,47 @@ def genuine(rows: Sequence[ListedSecret | Secret]) -> list[ListedSecret | Secret
 
 
 def all_proven(rows: Sequence[Sequence[Any]]) -> list[ListedSecret] | None:
-    """Return the secrets of rows of `listed` as the database gives them; None unless all prove themselves.
-
-    Raises KeyringUnavailable if the keys cannot be opened.
-    """
-    try:
-        found = [_stored(row) for row in rows]
-    except (_Unlike, UnauthenticatableValue):
-        return None
-    if not keyring().verify_all(Purpose.ROW_MAC, [each.proof for each in found]):
-        return None
-    return [each.secret for each in found]
+    """Return the secrets of rows of `listed` as the database gives them; None unless all prove themselves."""
+    secrets = []
+    for row in rows:
+        secret = _proven(row)
+        if secret is None:
+            return None
+        secrets.append(secret)
+    return secrets
 
 
 class _ListedRows(BaseIterable):  # type: ignore[type-arg]  # generic to the type checker only
     """Reads rows without the converters of their fields."""
 
     def __iter__(self) -> Iterator[ListedSecret | Secret]:
+        keyring().open_all()
         compiler = self.queryset.query.get_compiler(self.queryset.db)
         for rows in compiler.execute_sql():
-            found = [_read(row) for row in rows]
-            unlike = [each for each in found if isinstance(each, int)]
-            instances = Secret.objects.select_related("environment").in_bulk(unlike) if unlike else {}
-            for each in found:
-                if not isinstance(each, int):
-                    yield each
-                elif each in instances:
-                    yield instances[each]
+            secrets = [_proven(row) for row in rows]
+            others = [row[_PK] for row, secret in zip(rows, secrets, strict=True) if secret is None]
+            instances = Secret.objects.select_related("environment").in_bulk(others) if others else {}
+            for row, secret in zip(rows, secrets, strict=True):
+                if secret is not None:
+                    yield secret
+                elif row[_PK] in instances:
+                    yield instances[row[_PK]]
 
 
-def _read(row: Sequence[Any]) -> ListedSecret | int:
-    try:
-        return _proven(row)
-    except (_Unlike, UnauthenticatableValue):
-        return cast("int", row[len(_PROVEN)])
-
-
-class _Stored(NamedTuple):
-    """The secret of a row, if what proves it does: the message of its MAC, and the MAC."""
-
-    secret: ListedSecret
-    proof: tuple[bytes, bytes]
-
-
-def _proven(row: Sequence[Any]) -> ListedSecret:
-    """Return the secret of a row. Raises _Unlike unless its MAC proves it and each column is readable."""
-    secret, proof = _stored(row)
-    if not keyring().verify(Purpose.ROW_MAC, *proof):
-        raise _Unlike
-    return secret
-
-
-def _stored(row: Sequence[Any]) -> _Stored:
-    """Return what a row holds, not proved. Raises _Unlike unless each column is readable."""
-    place, uuid, row_mac, name, kind, current, previous, pending, live, resolves_as = row[: len(_PROVEN)]
-    pk, environment_id, environment, revision, description, owner, tags, facts, *times = row[len(_PROVEN) :]
-    texts = (place, uuid, name, kind, resolves_as, environment, description, owner, tags, facts)
-    if {*map(type, texts)} != _TEXT or not (type(current) is type(revision) is int):
-        raise _Unlike
-    covered = {
-        "environment.uuid": uuid_text(place),
-        "name": name,
-        "secret_type": kind,
-        "current_number": current,
-        "previous_number": previous,
-        "pending_number": pending,
-        "live": True if live == 1 else live,
-    }
-    if resolves_as:
-        covered["resolves_as"] = resolves_as
-    text = uuid_text(uuid)
-    message = mac_message(Secret.MAC_LABEL, text, covered)
-    if type(row_mac) is not bytes:
-        raise _Unlike
-    expires, rotated, due, created, updated, deleted = map(_time, times)
-    secret = ListedSecret(
-        pk, text, name, kind, environment_id, Named(environment), current, revision, description,
-        [tag for tag in tags.split(SEPARATOR) if tag], owner, expires, bool(resolves_as), _facts(facts),
-        rotated, due, created, updated, deleted,
-    )  # fmt: skip
-    return _Stored(secret, (message, row_mac))
-
-
-def _time(stored: object) -> datetime | None:
-    if stored is None:
+def _proven(row: Sequence[Any]) -> ListedSecret | None:
+    """Return the secret of a row; None unless its MAC proves it and each column is readable."""
+    uuid, environment, *columns = row
+    if not type(uuid) is type(environment) is str:
         return None
-    if type(stored) is not datetime:
-        raise _Unlike
-    # The databases hold UTC.
-    return stored.replace(tzinfo=UTC)
-
-
-def _facts(stored: str) -> Mapping[str, Json]:
-    if stored == "{}":
-        return {}
-    try:
-        found = json.loads(stored)
-    except ValueError as error:
-        raise _Unlike from error
-    return cast("Mapping[str, Json]", found)
+    secret = _SECRETS.prove(columns, {"environment.uuid": uuid_text(uuid)})
+    if secret is None:
+        return None
+    secret |= {
+        "environment": Named(environment),
+        "uses_references": bool(secret["resolves_as"]),
+        "tags": [tag for tag in secret["tags"].split(SEPARATOR) if tag],
+    }
+    return ListedSecret(*_IN_ORDER(secret))
 
 
 _ENVIRONMENT, _PREFIX, _FIRST_BELOW, _FIRST_BEHIND, _VALUE, _ID = range(6)
@@ -212,8 +150,7 @@ def only_grant(actor: Principal) -> Grant | None:
 def page_rows(grant: Grant, page: AskedPage) -> list[ListedSecret] | None:
     """Return the living secrets of a page that a grant shows, and one more if there are more.
 
-    Returns None if one of them does not prove itself, or the page begins where there is no value. Raises
-    KeyringUnavailable if the keys cannot be opened.
+    Returns None if one of them does not prove itself, or the page begins where there is no value.
     """
     cursor = page.cursor
     if cursor is not None and cursor.value is None:

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from audit_app.crypto.hash_chain import CreatedItem
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import mac_message
+from audit_app.integrity.row_authentication import row_message
 from audit_app.integrity.row_state import digest_of_mac
 from audit_app.interfaces import Purpose, keyring
 from audit_app.models import deployment_uuid
@@ -28,15 +28,6 @@ from secrets_app.models.tags import tags_text
 from secrets_app.types.registry import Facts, SecretType
 from secrets_app.values.versions import digest_message, listed_digest
 
-SECRET_COLUMNS: Final = (
-    "uuid", "environment_id", "name", "secret_type", "description", "tags", "tags_mac", "owner", "expires_at",
-    "facts", "current_number", "previous_number", "pending_number", "revision", "live", "deleted_at",
-    "rotated_at", "rotation_due_at", "resolves_as", "search_text", "created_at", "updated_at", "row_mac",
-)  # fmt: skip
-VERSION_COLUMNS: Final = (
-    "secret_id", "uuid", "number", "value", "data_key_id", "fingerprint", "author", "author_uuid", "comment",
-    "created_at",
-)  # fmt: skip
 _FIRST: Final = 1
 
 
@@ -82,9 +73,9 @@ class NewRow(NamedTuple):
     environment: Environment
     described: Described
     uuid: UUID
-    secret: Sequence[Any]
+    secret: Mapping[str, Any]
     # All but the id of the secret.
-    version: Sequence[Any]
+    version: Mapping[str, Any]
     entry: CreatedItem
 
     @property
@@ -129,7 +120,7 @@ class NewRows:
         Call it before the transaction in which it is stored.
         """
         plaintext, secret_uuid, version_uuid = value.encode(), uuid_text(secret), uuid_text(version)
-        row_mac = self._row_mac(secret_uuid, described, number)
+        columns = self._secret(secret, described, number)
         fingerprint = fingerprints.fingerprint(plaintext)
         binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), number)
         envelope = seal_bound(plaintext, data_key=self._data_key, binding=binding)
@@ -143,17 +134,20 @@ class NewRows:
             comment=comment,
             at=self._told_at,
         )
-        return NewRow(
-            self.environment,
-            described,
-            UUID(int=int(secret, 16)),
-            self._secret(secret, described, row_mac, number),
-            (
-                version, number, envelope, self._data_key_id, fingerprint, *self._author, comment,
-                self._stored_at,
-            ),
-            (secret_uuid, number, described.name, digest_of_mac(row_mac), listed_digest(digest)),
-        )  # fmt: skip
+        sealed = {
+            "uuid": version,
+            "number": number,
+            "value": envelope,
+            "data_key_id": self._data_key_id,
+            "fingerprint": fingerprint,
+            "author": self._author[0],
+            "author_uuid": self._author[1],
+            "comment": comment,
+            "created_at": self._stored_at,
+        }
+        row_digest = digest_of_mac(columns["row_mac"])
+        entry = (secret_uuid, number, described.name, row_digest, listed_digest(digest))
+        return NewRow(self.environment, described, UUID(int=int(secret, 16)), columns, sealed, entry)
 
     def event(self, rows: Sequence[NewRow], told: Mapping[str, Json]) -> EventDraft:
         """Return the one event of the rows that were stored."""
@@ -174,29 +168,36 @@ class NewRows:
             owner, expires_at, facts, self._at, self._at, self._at, row.number,
         )  # fmt: skip
 
-    def _row_mac(self, uuid: str, described: Described, number: int) -> bytes:
-        covered: dict[str, object] = {
-            "environment.uuid": self._environment_uuid,
-            "name": described.name,
-            "secret_type": described.secret_type,
+    def _secret(self, uuid: str, described: Described, number: int) -> dict[str, Any]:
+        name, secret_type, facts, description, tags, owner, expires_at = described
+        ops, now, text = self._ops, self._stored_at, uuid_text(uuid)
+        columns = {
+            "uuid": uuid,
+            "environment_id": self.environment.id,
+            "name": name,
+            "secret_type": str(secret_type),
+            "description": description,
+            "tags": tags_text(tags),
+            "tags_mac": tags_mac(text, tags) if tags else b"",
+            "owner": owner,
+            "expires_at": ops.adapt_datetimefield_value(expires_at) if expires_at else None,
+            "facts": ops.adapt_json_value(facts, None) if facts else "{}",
             "current_number": number,
             "previous_number": None,
             "pending_number": None,
+            "revision": _FIRST,
             "live": True,
+            "deleted_at": None,
+            "rotated_at": now,
+            "rotation_due_at": None,
+            "resolves_as": "",
+            "search_text": search_text(name, description, owner, tags),
+            "created_at": now,
+            "updated_at": now,
         }
-        return keyring().mac(Purpose.ROW_MAC, mac_message(Secret.MAC_LABEL, uuid, covered))
-
-    def _secret(self, uuid: str, described: Described, row_mac: bytes, number: int) -> Sequence[Any]:
-        name, secret_type, facts, description, tags, owner, expires_at = described
-        ops = self._ops
-        return (
-            uuid, self.environment.id, name, str(secret_type), description, tags_text(tags),
-            tags_mac(uuid_text(uuid), tags) if tags else b"", owner,
-            ops.adapt_datetimefield_value(expires_at) if expires_at else None,
-            ops.adapt_json_value(facts, None) if facts else "{}",
-            number, None, None, _FIRST, True, None, self._stored_at,
-            None, "", search_text(name, description, owner, tags), self._stored_at, self._stored_at, row_mac,
-        )  # fmt: skip
+        message = row_message(Secret, text, {**columns, "environment.uuid": self._environment_uuid})
+        columns["row_mac"] = keyring().mac(Purpose.ROW_MAC, message)
+        return columns
 
 
 def insert_rows(rows: Sequence[NewRow]) -> list[int]:
@@ -205,25 +206,25 @@ def insert_rows(rows: Sequence[NewRow]) -> list[int]:
     Raises IntegrityError if a name lives already.
     """
     ids = _insert_secrets(rows)
-    versions = [(pk, *row.version) for pk, row in zip(ids, rows, strict=True)]
-    insert(_statement(SecretVersion, VERSION_COLUMNS), versions)
+    statement, columns = _statement(SecretVersion, connection.vendor)
+    versions = [{"secret_id": pk, **row.version} for pk, row in zip(ids, rows, strict=True)]
+    insert(statement, [[row[name] for name in columns] for row in versions])
     return ids
 
 
-def _statement(model: type[models.Model], columns: Sequence[str]) -> Insert:
-    table = model._meta.db_table
-    return insert_into(table, tuple(columns), binary=_binary(model), vendor=connection.vendor)
-
-
 @cache
-def _binary(model: type[models.Model]) -> frozenset[str]:
-    fields = model._meta.concrete_fields
-    return frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
+def _statement(model: type[models.Model], vendor: str) -> tuple[Insert, Sequence[str]]:
+    """Return the INSERT of all columns of a model but its id, and their names."""
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    columns = tuple(str(field.column) for field in fields)
+    binary = frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
+    return insert_into(model._meta.db_table, columns, binary=binary, vendor=vendor), columns
 
 
 def _insert_secrets(rows: Sequence[NewRow]) -> list[int]:
     """Insert new secrets; return the ids that the database gave to them, in their order."""
-    statement, given = _statement(Secret, SECRET_COLUMNS), [row.secret for row in rows]
+    statement, columns = _statement(Secret, connection.vendor)
+    given = [[row.secret[name] for name in columns] for row in rows]
     if connection.vendor != "sqlite":
         returned: dict[str, int] = dict(insert_returning(statement, "uuid, id", given))
         return [returned[str(row.uuid)] for row in rows]

@@ -12,21 +12,19 @@ two together.
 
 import hashlib
 import marshal
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.db import OperationalError, connection
 
-from audit_app.interfaces import Purpose, keyring
+from audit_app.integrity.proven_table import PlainTable, ProvenTable
+from audit_app.interfaces import keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import Receipt
-from core.canonical_json import canonical_json
 from core.db.identity import uuid_text
 from core.db.sqlite3.base import strict_text
-from core.errors import BadDetails
 from environments_app.models import Environment
 from secrets_app import envelope
 from secrets_app.envelope import DATA_KEY_ID, MIN_ENVELOPE_BYTES, PlainKey, VersionAad, check
@@ -36,31 +34,24 @@ from secrets_app.keys.encrypted_field import Sealed, require_proof, require_proo
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import version_context
 
-# What a row's MAC covers besides its place and that it lives, as `_identity` takes it from a row.
-_COVERED: Final = (
-    "name",
-    "secret_type",
-    "current_number",
-    "previous_number",
-    "pending_number",
-    "resolves_as",
-)
 _ROWS_PER_FETCH: Final = 1_000
 MISSING: Final = b""
-_NONE: Final = frozenset({None, ""})
-# As the database gives it, in the order of `_select`; from this column on it proves itself.
+_SECRETS: Final = ProvenTable(Secret, ("pk",))
+_VERSIONS: Final = PlainTable(SecretVersion, ("uuid", "value"))
+_COMPARED: Final = PlainTable(SecretVersion, ("uuid", "fingerprint"))
+_COMPARED_AND_OPENED: Final = PlainTable(SecretVersion, ("uuid", "fingerprint", "value"))
+# As the database gives it: the columns of a secret, and then those of its current version.
 RawRow: TypeAlias = Sequence[Any]
-_PROVEN: Final = 4
-_SECRET, _NAME, _NUMBER = 4, 6, 8
+_WIDTH: Final = len(_SECRETS.columns)
+_PK, _UUID, _NAME, _NUMBER = map(_SECRETS.columns.index, ("pk", "uuid", "name", "current_number"))
 # The form without references between equal objects: equal rows give equal bytes, other rows other bytes.
 _MARSHAL_FORM: Final = 2
-_UUID_BYTES: Final = 16
 
 
 class CurrentRow(NamedTuple):
     """A living secret with its current version, still sealed, and whether the secret's row is Keeper's.
 
-    The version's uuid as bytes, the secret's as text. `version` is LOST where the current version was
+    The version's uuid as bytes, the secret's as text. `version` is MISSING where the current version was
     removed, or re-pointed, outside Keeper.
     """
 
@@ -86,7 +77,7 @@ class StoredRows(NamedTuple):
 
     def reads(self) -> list[tuple[str, int, str]]:
         """Return the entries of a manifest: of each secret the uuid as text, the current number, the name."""
-        return [(uuid_text(row[_SECRET]), row[_NUMBER], row[_NAME]) for row in self.rows]
+        return [(uuid_text(row[_UUID]), row[_NUMBER], row[_NAME]) for row in self.rows]
 
 
 class PlainRow(NamedTuple):
@@ -101,7 +92,7 @@ class PlainRow(NamedTuple):
 
 def current_version_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
     """Return the living secrets of an environment in the order of names, from `prefix` on."""
-    batches = _fetched(_select(connection.vendor), environment, *_below(prefix))
+    batches = _fetched(_VERSIONS, environment, *_below(prefix))
     return chain.from_iterable(judge(rows, environment) for rows in batches)
 
 
@@ -121,7 +112,7 @@ def stored_rows(environment: Environment, *, limit: int, limit_bytes: int) -> St
 def _stored_rows(environment: Environment, limit: int, limit_bytes: int) -> StoredRows | None:
     found: list[RawRow] = []
     digest, size = hashlib.sha256(), 0
-    for batch in _fetched(_select(connection.vendor), environment, "", ()):
+    for batch in _fetched(_VERSIONS, environment, "", ()):
         form = marshal.dumps(list(batch), _MARSHAL_FORM)
         digest.update(form)
         size += len(form)
@@ -137,90 +128,56 @@ def plain_rows_under(environment: Environment, prefix: str) -> Iterator[PlainRow
     For a secret whose row has no valid MAC, or no current version, only the primary key is yielded; its
     model decides.
     """
-    head = _select(connection.vendor, besides="v.fingerprint, ", value="X''")
-    yield from _plain(_fetched(head, environment, *_below(prefix)), environment)
+    yield from _plain(_COMPARED, environment, *_below(prefix))
 
 
 def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[PlainRow | int]:
     """Yield the living secrets of these names with their sealed values, else as `plain_rows_under` does."""
     if names:
         condition = f"AND s.name IN ({', '.join(['%s'] * len(names))})"
-        head = _select(connection.vendor, besides="v.fingerprint, ")
-        yield from _plain(_fetched(head, environment, condition, names), environment)
+        yield from _plain(_COMPARED_AND_OPENED, environment, condition, names)
 
 
 def judge(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentRow]:
     """Return verified rows, and the others as their models judge them."""
-    proven = _verify(rows, environment)
-    if None not in proven:
-        return cast("Sequence[CurrentRow]", proven)
-    judged = (found or _by_models(row[0], environment) for row, found in zip(rows, proven, strict=True))
-    return [found for found in judged if found]
-
-
-def _plain(batches: Iterable[Sequence[RawRow]], environment: Environment) -> Iterator[PlainRow | int]:
-    for batch in batches:
-        rows = [row[1:] for row in batch]
-        for (fingerprint, pk, *_, kind, _, _, _, resolves_as), proven in zip(
-            batch, _verify(rows, environment), strict=True
-        ):
-            if proven is None or type(fingerprint) is not bytes:
-                yield pk
-            else:
-                yield PlainRow(pk, proven, fingerprint, resolves_as or "", kind)
-
-
-def _verify(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentRow | None]:
-    """Return each row if its MAC is valid, else None."""
+    keyring().open_all()
+    place = {"environment.uuid": str(environment.uuid)}
     found: list[CurrentRow | None] = []
-    # As text: to compare two uuids takes longer than all else.
-    proof = (str(deployment_uuid()), str(environment.uuid))
     for row in rows:
-        _, live, version, envelope = row[:_PROVEN]
-        if live != 1 or type(version) is not str or type(envelope) is not bytes:
-            # SQLite keeps what it is given.
-            found.append(None)
-            continue
-        try:
-            version_bytes = bytes.fromhex(version.replace("-", ""))
-            secret, name, number = _identity(*proof, row[_PROVEN:])
-        except (ValueError, _RowNotVerified):
-            found.append(None)
-            continue
-        genuine = len(version_bytes) == _UUID_BYTES
-        found.append(CurrentRow(version_bytes, secret, name, number, envelope, True) if genuine else None)
-    return found
+        secret, version = _SECRETS.prove(row[:_WIDTH], place), _VERSIONS.read(row[_WIDTH:])
+        proven = _current(secret, version) if secret and version else None
+        found.append(proven or _by_models(row[_PK], environment))
+    return [row for row in found if row]
 
 
-class _RowNotVerified(Exception):
-    """A row was not written by Keeper, or holds what Keeper never stores."""
+def _plain(
+    versions: PlainTable, environment: Environment, condition: str, parameters: Sequence[str]
+) -> Iterator[PlainRow | int]:
+    keyring().open_all()
+    place = {"environment.uuid": str(environment.uuid)}
+    for row in chain.from_iterable(_fetched(versions, environment, condition, parameters)):
+        secret, version = _SECRETS.prove(row[:_WIDTH], place), versions.read(row[_WIDTH:])
+        if not secret or not version:
+            yield row[_PK]
+        else:
+            yield PlainRow(
+                pk=secret["pk"],
+                current=_current(secret, version),
+                fingerprint=version["fingerprint"],
+                resolves_as=secret["resolves_as"],
+                secret_type=secret["secret_type"],
+            )
 
 
-def _identity(deployment: str, environment: str, columns: RawRow) -> tuple[str, str, int]:
-    """Return a secret's uuid, name and current number as its row proves them. Raises _RowNotVerified."""
-    secret, mac, name, kind, current, previous, pending, resolves_as = columns
-    if not (type(mac) is bytes and type(secret) is str):
-        raise _RowNotVerified
-    covered = {
-        "current_number": current,
-        "environment.uuid": environment,
-        "live": True,
-        "name": name,
-        "pending_number": pending,
-        "previous_number": previous,
-        "secret_type": kind,
-    }
-    if resolves_as not in _NONE:
-        covered["resolves_as"] = resolves_as
-    text = uuid_text(secret)
-    try:
-        # What `mac_message` returns.
-        message = canonical_json([Secret.MAC_LABEL, deployment, text, covered])
-    except BadDetails as error:
-        raise _RowNotVerified from error
-    if not keyring().verify(Purpose.ROW_MAC, message, mac):
-        raise _RowNotVerified
-    return text, name, current
+def _current(secret: Mapping[str, Any], version: Mapping[str, Any]) -> CurrentRow:
+    return CurrentRow(
+        bytes.fromhex(version["uuid"].replace("-", "")),
+        secret["uuid"],
+        secret["name"],
+        secret["current_number"],
+        version.get("value", b""),
+        True,
+    )
 
 
 def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
@@ -243,24 +200,17 @@ def _below(prefix: str) -> tuple[str, Sequence[str]]:
 
 
 def _fetched(
-    head: str, environment: Environment, condition: str, parameters: Sequence[str]
+    versions: PlainTable, environment: Environment, condition: str, parameters: Sequence[str]
 ) -> Iterator[Sequence[RawRow]]:
+    statement = (
+        f"SELECT {_SECRETS.select('s')}, {versions.select('v')} FROM {_SECRETS.table} s "  # noqa: S608 - our own names
+        f"LEFT JOIN {versions.table} v ON v.secret_id = s.id AND v.number = s.current_number "
+        f"WHERE s.environment_id = %s AND s.live {condition} ORDER BY s.name"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(f"{head} {condition} ORDER BY s.name", [environment.pk, *parameters])
+        cursor.execute(statement, [environment.pk, *parameters])
         while rows := cursor.fetchmany(_ROWS_PER_FETCH):
             yield rows
-
-
-@cache
-def _select(vendor: str, *, besides: str = "", value: str = "v.value") -> str:  # noqa: ARG001 - a key of the cache
-    quote = connection.ops.quote_name
-    columns = [f"s.{quote(column)}" for column in _COVERED]
-    version, secret = quote(SecretVersion._meta.db_table), quote(Secret._meta.db_table)
-    return (
-        f"SELECT {besides}s.id, s.live, v.uuid, {value}, s.uuid, s.row_mac, {', '.join(columns)} "  # noqa: S608 - our own names
-        f"FROM {secret} s LEFT JOIN {version} v ON v.secret_id = s.id AND v.number = s.current_number "
-        "WHERE s.environment_id = %s AND s.live"
-    )
 
 
 class EnvironmentValues:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from audit_app.integrity.raw_rows import ProvenRows, RawRows
+from audit_app.integrity.proven_table import PlainTable, ProvenTable
 from audit_app.recording.drafts import AuditObject
 from environments_app.models import Environment, ServiceToken
 from environments_app.tokens.authentication import EnvironmentRow
@@ -60,19 +62,12 @@ class SecretRow(NamedTuple):
         return AuditObject(kind="secret", uuid=self.uuid, name=self.name)
 
 
-_SHOWN: Final = SecretRow._fields[1:17]
-# What the row's MAC covers besides what is shown.
-_SECRETS: Final = ProvenRows(
-    Secret, ("id", *_SHOWN, "environment_id", "previous_number", "pending_number", "live", "row_mac")
-)
-_VERSIONS: Final = RawRows(SecretVersion, ("uuid", "value", "created_at"))
+_OWN: Final = SecretRow._fields[: SecretRow._fields.index("environment")]
+_SECRETS: Final = ProvenTable(Secret, (*_OWN, "environment_id"))
+_VERSIONS: Final = PlainTable(SecretVersion, ("uuid", "value", "created_at"))
 _WIDTH: Final = len(_SECRETS.columns)
-_PLACE: Final = _SECRETS.columns.index("environment_id")
-_NAME: Final = _SECRETS.columns.index("name")
-_UUID: Final = _SECRETS.columns.index("uuid")
-_TAGS: Final = _SECRETS.columns.index("tags")
-_END: Final = SecretRow._fields.index("environment")
-_TAGS_FIELD: Final = Secret._meta.get_field("tags")
+_KEY: Final = itemgetter(*map(_SECRETS.columns.index, ("pk", "environment_id", "name")))
+_TAGS: Final = Secret._meta.get_field("tags")
 
 
 @cache
@@ -97,7 +92,7 @@ def by_own_name(names: Iterable[int]) -> str:
 
 @cache
 def _by_name_in_one(names: int) -> str:
-    environment = RawRows(Environment, ("name",))
+    environment = PlainTable(Environment, ("name",))
     return (
         f"{_select()} JOIN {environment.table} e ON e.id = s.environment_id "
         f"WHERE s.live = 1 AND e.name = %s AND s.name IN ({_marks(names)})"
@@ -106,7 +101,7 @@ def _by_name_in_one(names: int) -> str:
 
 @cache
 def _by_name_of_a_token(names: int) -> str:
-    token = RawRows(ServiceToken, ("public_id",))
+    token = PlainTable(ServiceToken, ("public_id",))
     return (
         f"{_select()} JOIN {token.table} t ON t.environment_id = s.environment_id "
         f"WHERE s.live = 1 AND t.public_id = %s AND s.name IN ({_marks(names)})"
@@ -126,20 +121,24 @@ def _marks(count: int) -> str:
 
 def keyed(results: Iterable[Sequence[StoredRow]]) -> dict[Key, StoredRow]:
     """Return the rows of queries by a secret's id, and by its environment's id and its name."""
-    rows = [row for result in results for row in result]
-    return {row[0]: row for row in rows} | {(row[_PLACE], row[_NAME]): row for row in rows}
+    rows: dict[Key, StoredRow] = {}
+    for row in chain.from_iterable(results):
+        pk, environment_id, name = _KEY(row)
+        rows[pk] = rows[environment_id, name] = row
+    return rows
 
 
 def proven(row: StoredRow, environment: EnvironmentRow) -> SecretRow | None:
-    """Return the secret of a row; None if it is of another environment, or was not written by Keeper.
-
-    Raises UnreadableColumn, and KeyringUnavailable if the keys are not open.
-    """
-    secret, (version, envelope, created) = _SECRETS.values(row[:_WIDTH]), _VERSIONS.values(row[_WIDTH:])
-    if row[_PLACE] != environment.pk or not _SECRETS.is_authentic(
-        secret, environment__uuid=str(environment.uuid)
-    ):
+    """Return the secret of a row; None if it is of another environment, or was not written by Keeper."""
+    secret = _SECRETS.prove(row[:_WIDTH], {"environment.uuid": str(environment.uuid)})
+    version = _VERSIONS.read(row[_WIDTH:])
+    if not secret or not version or secret["environment_id"] != environment.pk:
         return None
-    secret[_UUID] = UUID(secret[_UUID])
-    secret[_TAGS] = _TAGS_FIELD.to_python(secret[_TAGS])
-    return SecretRow._make((*secret[:_END], environment, UUID(version), envelope, created))
+    secret |= {"uuid": UUID(secret["uuid"]), "tags": _TAGS.to_python(secret["tags"])}
+    return SecretRow(
+        **{name: secret[name] for name in _OWN},
+        environment=environment,
+        version=UUID(version["uuid"]),
+        envelope=version["value"],
+        version_created_at=version["created_at"],
+    )

@@ -1,6 +1,6 @@
 """The read engine answers exactly as the general path does, which stays the judge of all else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import product
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.integrity.raw_rows import ProvenRows
+from audit_app.integrity import proven_table
+from audit_app.integrity.row_authentication import row_message
 from audit_app.interfaces import forget_keyring
 from audit_app.models import AuditEvent, RefusalCount
 from audit_app.verification.stream_verifier import verify
@@ -531,16 +532,15 @@ def test_the_columns_of_a_row_prove_what_its_instance_proves(
     secret = change(cast, keep(cast, NAME), "another")
     seen: list[bytes] = []
 
-    def watched(rows: ProvenRows, values: Sequence[Any], **others: str | None) -> bytes:
-        seen.append(message(rows, values, **others))
+    def watched(*values: Any) -> bytes:
+        seen.append(row_message(*values))
         return seen[-1]
 
-    message = ProvenRows.message
-    monkeypatch.setattr(ProvenRows, "message", watched)
+    monkeypatch.setattr(proven_table, "row_message", watched)
     public_id, hidden = parse(str(client.defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer "))
     assert serve([ReadRequest(public_id, hidden, "127.0.0.1", "", secret_id=secret.pk)])[0]
     token = ServiceToken.objects.get(public_id=public_id)
-    rows = (token, Environment.objects.get(name="development"), Secret.objects.get(pk=secret.pk))
+    rows = (Environment.objects.get(name="development"), token, Secret.objects.get(pk=secret.pk))
     assert seen == [row._mac_message() for row in rows]
 
 

@@ -1,6 +1,5 @@
 """The short ways of a bulk call do what the long ones do: rows as the ORM stores them, items as validated."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,11 +17,13 @@ from audit_app.integrity.row_state import digest_of_mac
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from core.canonical_json import parsed_details
+from core.db.identity import ordered_uuids
 from environments_app.tests.cast import Cast
 from secrets_app.api import bulk
 from secrets_app.api.serializers import MAX_ID, NewSecretItem, SecretDocument
+from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.rows.bulk_insert import SECRET_COLUMNS, VERSION_COLUMNS, CreatedSecret
+from secrets_app.rows.bulk_insert import CreatedSecret, Described, NewRows
 from secrets_app.services import bulk_create, write
 from secrets_app.tests.types.test_secret_types_ssh_key import PUBLIC
 from secrets_app.types.registry import SecretType
@@ -158,11 +159,16 @@ def test_the_answer_shows_what_is_stored(made: list[CreatedSecret]) -> None:
         assert shown[0] == shown[1]
 
 
-@pytest.mark.parametrize(("model", "columns"), [(Secret, SECRET_COLUMNS), (SecretVersion, VERSION_COLUMNS)])
-def test_every_column_is_stored(model: type[models.Model], columns: Sequence[str]) -> None:
-    assert sorted(columns) == sorted(
-        str(each.column) for each in model._meta.concrete_fields if each.name != "id"
-    )
+def test_every_column_is_given(cast: Cast) -> None:
+    data_key = active_key(cast.development)
+    actor = cast.principal(cast.alice)
+    maker = NewRows(actor=actor, environment=cast.development, data_key=data_key, at=NOW)
+    secret, version = ordered_uuids(2)
+    described = Described("new", SecretType.TEXT, {})
+    row = maker.made(described, value="value", comment="", secret=secret, version=version)
+    for model, columns in ((Secret, row.secret), (SecretVersion, {"secret_id": 1, **row.version})):
+        fields = [str(each.column) for each in model._meta.concrete_fields if each.name != "id"]
+        assert sorted(columns) == sorted(fields)
 
 
 @pytest.mark.every_database

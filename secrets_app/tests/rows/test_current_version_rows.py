@@ -72,13 +72,13 @@ def test_each_row_is_proved_each_time_and_nothing_of_it_is_kept(
     for name in ("a", "b"):
         keep(cast, name)
     asked: list[Purpose] = []
-    verify = SystemKeyring.verify
+    verify = SystemKeyring.verify_held
 
     def watched(self: SystemKeyring, purpose: Purpose, *told: bytes) -> bool:
         asked.append(purpose)
         return verify(self, purpose, *told)
 
-    monkeypatch.setattr(SystemKeyring, "verify", watched)
+    monkeypatch.setattr(SystemKeyring, "verify_held", watched)
     genuine = plain(cast)
     assert plain(cast) == genuine
     assert asked == [Purpose.ROW_MAC] * 4
