@@ -6,10 +6,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from environments_app.models import PersonalToken, ServiceToken
+from environments_app.tests.cast import Cast
+from environments_app.tokens.personal import issue_personal
+from secrets_app.models import SecretVersion
 
 from kpr import API_LEVEL, __version__
+from kpr.__main__ import main
 from kpr.errors import Exit
-from kpr.tests.conftest import CANARY, MULTILINE, Kpr, Server, signed_out
+from kpr.signin import credentials
+from kpr.tests.conftest import CANARY, MULTILINE, Inside, Kpr, Server, signed_out
+from kpr.tests.test_levels import type_in
 
 # The fixture `schema` needs the migrated database.
 pytestmark = pytest.mark.django_db
@@ -54,6 +61,13 @@ def test_set_stores_what_standard_input_gives(
     assert writer("get", "set/value").stdout.decode() == stored
 
 
+def test_set_sends_the_type_and_the_comment(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, "value")
+    assert main(("set", "app/key", "--type", "API_KEY", "--comment", "renewed by hand")) == Exit.DONE
+    version = SecretVersion.objects.select_related("secret").get(secret__name="app/key")
+    assert (version.secret.secret_type, version.comment) == ("API_KEY", "renewed by hand")
+
+
 def test_export_is_the_servers_own(kpr: Kpr) -> None:
     done = kpr("export", "--prefix", "app", "--format", "dotenv")
     assert f"APP_DB_URL={CANARY}\n" in done.stdout.decode()
@@ -77,6 +91,19 @@ def test_sign_in_stores_the_token_for_its_server_until_sign_out(tmp_path: Path, 
     assert kpr("logout").returncode == 0
     assert server.reader not in path.read_text()
     assert kpr("whoami").returncode == Exit.SIGN_IN
+
+
+def test_sign_out_revokes_the_token_of_a_person_and_none_of_a_program(
+    inside: Inside, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, personal = issue_personal(actor=cast.principal(cast.bob), name="laptop")
+    monkeypatch.delenv("KPR_TOKEN")
+    for text in (inside.token, personal):
+        credentials.store_token("https://keeper.example.com", text, storage="file")
+        assert main(("logout",)) == 0
+        assert credentials.stored_token("https://keeper.example.com") == ""
+    assert PersonalToken.objects.get().revoked_at
+    assert ServiceToken.objects.get(name="kpr").revoked_at is None
 
 
 @pytest.mark.parametrize("given", ["s.another-kind-of-token", NO_TOKEN])

@@ -12,7 +12,8 @@ from kpr.api import Answer, Api
 from kpr.cli.reference import BEGIN, commands, rewritten
 from kpr.errors import Exit, NamesError, SignInError, UsageError
 from kpr.running.naming import MAX_VARIABLE_BYTES, Naming, variables_of
-from kpr.settings import load_project, normal_server, resolve, write_project
+from kpr.running.run import naming_of
+from kpr.settings import Project, Settings, load_project, normal_server, resolve, write_project
 from kpr.signin import credentials
 from kpr.signin.workload import token_by_trust
 from kpr.tests.conftest import CLIENT
@@ -133,6 +134,26 @@ def test_an_option_wins_over_a_variable_and_that_over_the_project(
     assert (found.server, found.environment, found.is_server_explicit) == ("https://b", "variable", True)
     found = resolve(Namespace(environment="option", prefix=""), {**variables, "KPR_ENVIRONMENT": "variable"})
     assert (found.environment, found.prefix) == ("option", "")
+
+
+@pytest.mark.parametrize("given", ["options", "project"])
+def test_the_project_switches_on_what_an_option_does(given: str) -> None:
+    wanted = {"strict": True, "strip_prefix": True, "name_transformer": "camel"}
+    off = {"strict": False, "strip_prefix": False, "name_transformer": ""}
+    options = Namespace(**(wanted if given == "options" else off), allow_loader_variables=False)
+    project = Project(**(wanted if given == "project" else {}))
+    settings = Settings(SERVER, is_server_explicit=True, environment="x", prefix="app", project=project)
+    naming = naming_of(options, settings)
+    assert (naming.transformer, naming.stripped, naming.is_strict) == ("camel", "app", True)
+
+
+def test_a_home_folder_ends_the_search_for_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies above it may be written by others."""
+    (tmp_path / ".kpr.toml").write_text('environment = "outer"\n')
+    home = tmp_path / "home"
+    (home / "deep").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    assert load_project(home / "deep").environment == ""
 
 
 # --- The keyring ---------------------------------------------------------------------------------

@@ -124,6 +124,16 @@ def test_discovery_leads_to_no_other_protocol(issuer: Issuer, place: Any) -> Non
         found(issuer)
 
 
+@pytest.mark.parametrize("named", ["https://other.test", None])
+def test_a_discovery_document_of_another_issuer_gives_no_keys(issuer: Issuer, named: str | None) -> None:
+    document = {"issuer": named, "jwks_uri": f"{issuer.url}/keys"}
+    issuer.answers[DISCOVERY] = (200, {}, json.dumps(document).encode())
+
+    with pytest.raises(KeysUnavailable):
+        found(issuer)
+    assert issuer.requests == [DISCOVERY]
+
+
 def test_a_network_that_is_not_allowed_is_not_asked(issuer: Issuer, settings: Settings) -> None:
     settings.KEEPER_OUTBOUND_ALLOWED = []
 

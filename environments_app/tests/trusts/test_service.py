@@ -187,14 +187,14 @@ def test_narrowing_needs_no_second_person_and_widening_does(cast: Cast) -> None:
     protect(cast)
     alice = cast.principal(cast.alice)
     for narrower in (
-        {"role": "reader"}, {"prefix": "shop"}, {"cidrs": ["10.0.0.0/8"]}, {"lifetime_minutes": 15},
+        {"role": "reader"}, {"role": "viewer"}, {"prefix": "shop"}, {"cidrs": ["10.0.0.0/8"]}, {"lifetime_minutes": 15},
         {"max_age_minutes": 10}, {"single_use": True}, {"claims": {"sub": "a-service", "ref": "main"}},
         {"enabled": False}, {"expires_at": timezone.now() + timedelta(days=1)},
     ):  # fmt: skip
         service.change(actor=alice, trust=fresh(trust), **narrower)
     wider: dict[str, Any]
     for wider in (
-        {"role": "editor"}, {"prefix": ""}, {"prefix": "shopping"}, {"cidrs": []}, {"lifetime_minutes": 16},
+        {"role": "editor"}, {"role": "reader"}, {"prefix": ""}, {"prefix": "shopping"}, {"cidrs": []}, {"lifetime_minutes": 16},
         {"claims": {"sub": "a-service"}}, {"issuer": "https://other.test"}, {"audience": "x"},
         {"single_use": False}, {"enabled": True}, {"algorithm": "ES256"}, {"jwks": Issuer(kid="two").jwks()},
         {"expires_at": timezone.now() + timedelta(days=2)},

@@ -147,6 +147,22 @@ def test_a_token_is_used_once_where_the_trust_says_so(cast: Cast) -> None:
     assert UsedJwt.objects.count() == 1
 
 
+def test_a_trust_decides_how_old_a_token_may_be(cast: Cast) -> None:
+    make_trust(cast, ISSUER, max_age_minutes=5)
+    make_trust(cast, ISSUER, name="patient", max_age_minutes=120)
+    old = ISSUER.sign(iat=int(time.time()) - 90 * 60)
+    some = ISSUER.sign(iat=int(time.time()) - 10 * 60)
+
+    assert refusal(some) == "jwt-too-old"
+    assert enter(old, "patient")
+
+
+def test_a_token_without_an_id_is_not_used_once(cast: Cast) -> None:
+    make_trust(cast, ISSUER, single_use=True)
+
+    assert refusal(ISSUER.sign(jti=...)) == "jwt-no-id"
+
+
 def test_used_tokens_are_forgotten_once_they_have_expired(cast: Cast) -> None:
     make_trust(cast, ISSUER, single_use=True)
     enter(ISSUER.sign())
