@@ -165,6 +165,20 @@ def test_a_person_has_a_bounded_number(cast: Cast, monkeypatch: pytest.MonkeyPat
         token_of(cast, cast.bob)
 
 
+@pytest.mark.parametrize("end", ["revoked", "signed out"])
+def test_a_row_that_was_edited_is_ended_as_well_and_stays_edited(cast: Cast, end: str) -> None:
+    token_of(cast, cast.bob)
+    PersonalToken.objects.update(prefix="other")
+    bob = cast.principal(cast.bob)
+    if end == "revoked":
+        revoke_token(actor=bob, token=PersonalToken.objects.get())
+    else:
+        end_other_sessions(actor=bob, user=cast.bob)
+    stored = PersonalToken.objects.get()
+    assert stored.revoked_at is not None
+    assert not stored.is_authentic()
+
+
 def test_a_token_revokes_itself_and_no_other(cast: Cast) -> None:
     mine, other = token_of(cast, cast.bob), token_of(cast, cast.bob)
     assert client(mine).delete("/api/whoami/token").status_code == 204

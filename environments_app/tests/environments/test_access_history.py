@@ -9,14 +9,16 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
+from environments_app.authorization.principals import system_principal
 from environments_app.environments import groups, memberships
 from environments_app.environments.access_history import NO_EVENT
 from environments_app.environments.service import create_environment
 from environments_app.models import Environment, GroupMember, Membership, User, UserRole
 from environments_app.tests.cast import Cast
-from environments_app.users.accounts import create_user, update_user
+from environments_app.users.accounts import create_user, disable_user, restore_account, update_user
 
 pytestmark = pytest.mark.every_database
+NEW = "another-long-passphrase"
 COLUMNS = ("Environment", "Person", "Account", "Role", "Path prefix", "Via", "Granted by", "State")
 
 
@@ -104,6 +106,18 @@ def test_a_grant_that_had_ended_is_not_in_force(cast: Cast, place: Environment) 
     after = rows(cast, ends + timedelta(minutes=1), "Person", "State")
     assert ("bob", "in force") in during
     assert ("bob", "expired") in after
+
+
+def test_an_account_is_disabled_until_it_is_restored(cast: Cast, place: Environment) -> None:
+    root = cast.principal(cast.root)
+    memberships.grant(actor=root, environment=place, user=cast.bob, role="reader")
+    disable_user(actor=root, user=cast.bob)
+    moments = [timezone.now()]
+    host = system_principal(is_admin=True)
+    restore_account(actor=host, user=User.objects.get(pk=cast.bob.pk), role="user", password=NEW)
+    moments.append(timezone.now())
+    found = [dict(rows(cast, moment, "Person", "Account"))["bob"] for moment in moments]
+    assert found[0] != found[1] == dict(rows(cast, None, "Person", "Account"))["bob"]
 
 
 def test_a_grant_without_an_event_is_shown_and_named(cast: Cast) -> None:

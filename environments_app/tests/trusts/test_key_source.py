@@ -75,6 +75,15 @@ def test_a_rotated_key_is_found_after_the_cool_down(issuer: Issuer, clock: list[
     assert not found(issuer, "one")
 
 
+def test_the_source_that_was_used_longest_ago_is_forgotten_first(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_source, "_MAX_SOURCES", 2)
+    for place in ("a", "b", "a", "c", "a", "b"):
+        assert found(issuer, jwks_url=f"{issuer.url}/{place}")
+    assert issuer.requests == ["/a", "/b", "/c", "/b"]
+
+
 def test_known_keys_outlive_an_outage_for_a_day(issuer: Issuer, clock: list[float]) -> None:
     assert found(issuer)
     issuer.answers[DISCOVERY] = (500, {}, b"")

@@ -295,6 +295,19 @@ def test_a_failed_message_is_tried_again_with_a_new_code(cast: Cast, settings: S
     choose(code_in(mail.outbox[0]))
 
 
+def test_a_message_is_tried_again_ever_later_and_not_for_ever(cast: Cast, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "environments_app.tests.users.test_password_links.Broken"
+    nina = invite_new(actor=cast.principal(cast.root), username="nina", email="nina@example.com")
+    waits = []
+    for _ in range(6):
+        PasswordLink.objects.update(due_at=timezone.now())
+        send_due()
+        link = invitation_of(nina)
+        assert link is not None
+        waits.append(link.due_at and round((link.due_at - timezone.now()).total_seconds() / 30))
+    assert waits == [1, 2, 4, 8, 16, None]
+
+
 class Broken:
     """A mail server that is away."""
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from auditlog.models import LogEntry
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.integrity.check_registry import run_checks
@@ -25,6 +26,7 @@ from sync_app.errors import (
     TargetInUse,
 )
 from sync_app.models import Run, SyncEntry, Target
+from sync_app.runs.schedule import retry_at
 from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target
@@ -102,6 +104,16 @@ def test_new_credentials_replace_the_old_ones(cast: Cast, vault: VaultWorld) -> 
     assert stored(target).credentials != before
     with pytest.raises(CredentialsRejected), open_backend(actor=alice, target=stored(target)) as backend:
         backend.check_connection()
+
+
+def test_what_failed_by_the_old_credentials_does_not_hold_up_the_new_ones(
+    cast: Cast, vault: VaultWorld
+) -> None:
+    target = made(cast, vault)
+    Target.objects.filter(pk=target.pk).update(failures=5, last_failure_at=timezone.now())
+    assert retry_at(stored(target)) is not None
+    targets.change_credentials(actor=cast.principal(cast.alice), target=target, credentials=vault.credentials)
+    assert retry_at(stored(target)) is None
 
 
 def test_a_new_address_of_the_same_vault_takes_the_credentials_again(cast: Cast, vault: VaultWorld) -> None:
@@ -202,9 +214,11 @@ def test_pausing_and_resuming(cast: Cast, vault: VaultWorld) -> None:
 def test_a_removed_target_frees_its_place_and_forgets_its_credentials(cast: Cast, world: World) -> None:
     alice, target = cast.principal(cast.alice), made(cast, world)
     SyncEntry.objects.create(target=target, name="seen", ownership=Ownership.NONE)
+    before = stored(target).credentials.envelope
     targets.remove(actor=alice, target=target)
     gone = stored(target)
-    assert gone.live is None
+    assert (gone.live, gone.due_at) == (None, None)
+    assert gone.credentials.envelope != before
     assert gone.is_authentic()
     assert not SyncEntry.objects.exists()
     with pytest.raises(TargetConflict), open_backend(actor=alice, target=gone):
