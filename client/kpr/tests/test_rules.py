@@ -4,6 +4,7 @@ import re
 import subprocess
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_an_option_wins_over_a_variable_and_that_over_the_project(
 
 @pytest.mark.parametrize("given", ["options", "project"])
 def test_the_project_switches_on_what_an_option_does(given: str) -> None:
-    wanted = {"strict": True, "strip_prefix": True, "name_transformer": "camel"}
+    wanted: dict[str, Any] = {"strict": True, "strip_prefix": True, "name_transformer": "camel"}
     off = {"strict": False, "strip_prefix": False, "name_transformer": ""}
     options = Namespace(**(wanted if given == "options" else off), allow_loader_variables=False)
     project = Project(**(wanted if given == "project" else {}))

@@ -1,12 +1,15 @@
 """Issuers that sign as GitHub, GitLab and Kubernetes do: sign-in, wrong claims, rotated keys, an outage."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 from pytest_django import Settings
 
-from environments_app.errors import JwtRefused, KeysUnavailable
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable
 from environments_app.forms.trust import TrustForm
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
@@ -94,6 +97,51 @@ def test_another_workload_does_not(
     trust(cast, issuer, platform)
 
     assert enter(issuer, platform, **changes) == "jwt-claim"
+
+
+# Which claims are enough alone, which may have a pattern, and what the event of a sign-in holds.
+IDENTIFYING: Final = {
+    "github": ("sub", "repository", "repository_id", "repository_owner", "repository_owner_id", "job_workflow_ref"),
+    "gitlab": ("sub", "project_path", "project_id", "namespace_path", "namespace_id"),
+    "kubernetes": ("sub", "/kubernetes.io/namespace"),
+}  # fmt: skip
+PATTERNS: Final = {
+    "github": ("sub", "ref", "environment", "workflow_ref", "job_workflow_ref"),
+    "gitlab": ("sub", "ref", "project_path", "environment"),
+    "kubernetes": ("sub",),
+}
+RECORDED: Final = {
+    "github": {"repository", "ref", "event_name", "workflow_ref", "run_id", "actor", "repository_owner_id"},
+    "gitlab": {"project_path", "ref", "ref_protected", "pipeline_id", "job_id", "user_login"},
+    "kubernetes": {"/kubernetes.io/namespace", "/kubernetes.io/pod/name"},
+}
+
+
+@pytest.mark.parametrize("platform", CLAIMS)
+def test_each_claim_that_identifies_is_enough_and_no_other(cast: Cast, platform: str) -> None:
+    for number, name in enumerate(IDENTIFYING[platform]):
+        made = make_trust(cast, Issuer(), preset=platform, name=f"{number}", claims={name: "exact"})
+        assert made.claims == {name: "exact"}
+    with pytest.raises(InvalidField):
+        make_trust(cast, Issuer(), preset=platform, claims={"runner": "exact"})
+
+
+@pytest.mark.parametrize("platform", CLAIMS)
+def test_a_pattern_is_of_the_claims_that_name_branches_and_files(cast: Cast, platform: str) -> None:
+    exact = {IDENTIFYING[platform][1]: "exact"}
+    for number, name in enumerate(PATTERNS[platform]):
+        claims = {"sub": "exact", **exact, name: "begin*"}
+        assert make_trust(cast, Issuer(), preset=platform, name=f"{number}", claims=claims).claims == claims
+    with pytest.raises(InvalidField):
+        make_trust(cast, Issuer(), preset=platform, claims={**exact, "actor": "begin*"})
+
+
+@pytest.mark.parametrize("platform", CLAIMS)
+def test_the_event_of_a_sign_in_holds_what_ran(cast: Cast, issuer: Issuer, platform: str) -> None:
+    trust(cast, issuer, platform)
+    assert enter(issuer, platform) == ""
+    [event] = AuditEvent.objects.filter(action=Action.TRUST_SIGN_IN)
+    assert set(json.loads(event.details)["claims"]) - {"iss", "sub", "jti"} == RECORDED[platform]
 
 
 @pytest.mark.parametrize("platform", CLAIMS)

@@ -72,7 +72,8 @@ def test_a_preset_gives_what_is_left_out(cast: Cast, settings: Settings) -> None
         ("jwks_url", "https://issuer.test/keys"),
         ("algorithm", "HS256"), ("algorithm", "none"),
         ("claims", {}), ("claims", []), ("claims", {"sub": 7}), ("claims", {"sub": "*"}),
-        ("claims", {"sub": "abc*"}), ("claims", {"ref": "abc*", "sub": "x"}), ("claims", {"iss": "x", "sub": "y"}),
+        ("claims", {"sub": "abc*"}), ("claims", {"ref": "abc*", "sub": "x"}), ("claims", ["sub"]),
+        *(("claims", {name: "x", "sub": "y"}) for name in ("iss", "aud", "exp", "iat", "nbf", "jti")),
         ("claims", {f"c{number}": "x" for number in range(21)}), ("claims", {"a b": "x"}),
         ("role", "manager"), ("role", "admin"), ("role", ""),
         ("prefix", "../x"), ("cidrs", ["x"]),
@@ -152,6 +153,25 @@ def test_it_is_disabled_and_enabled(cast: Cast) -> None:
     assert trust_status(fresh(trust)) == "disabled"
     service.change(actor=alice, trust=fresh(trust), enabled=True)
     assert fresh(trust).is_live
+
+
+@pytest.mark.parametrize(
+    ("change", "ends"),
+    [
+        ({"issuer": "https://other.test"}, True), ({"audience": "other"}, True), ({"role": "viewer"}, True),
+        ({"claims": {"sub": "other"}}, True), ({"prefix": "shop"}, True), ({"cidrs": ["10.0.0.0/8"]}, True),
+        ({"max_age_minutes": 5}, True), ({"single_use": True}, True), ({"enabled": False}, True),
+        ({"jwks": Issuer(kid="two").jwks()}, True), ({"allows_pull_request_target": True}, True),
+        ({"name": "other"}, False), ({"lifetime_minutes": 20}, False),
+    ],
+)  # fmt: skip
+def test_a_change_of_who_gets_in_or_what_for_ends_what_was_issued(
+    cast: Cast, change: dict[str, Any], ends: bool
+) -> None:
+    trust = make_trust(cast, ISSUER)
+    changed = service.change(actor=cast.principal(cast.alice), trust=fresh(trust), **change)
+    assert (fresh(trust).valid_from > trust.valid_from) == ends
+    assert fresh(trust).valid_from == changed.valid_from
 
 
 def test_deletion_is_recorded_and_leaves_no_problem(cast: Cast) -> None:

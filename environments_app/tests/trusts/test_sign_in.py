@@ -106,12 +106,22 @@ def test_its_token_opens_nothing_from_outside_the_networks_of_the_trust(cast: Ca
     assert refused.value.reason == "token-from-elsewhere"
 
 
-def test_the_page_shows_what_a_token_of_the_issuer_failed(cast: Cast) -> None:
-    trust = make_trust(cast, ISSUER)
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("jwt-claim", {"sub": "mallory"}), ("jwt-audience", {"aud": "https://other.test"}),
+        ("jwt-expired", {"exp": 1}), ("jwt-not-yet-valid", {"nbf": 4_000_000_000}), ("jwt-subject", {"sub": ...}),
+        ("jwt-too-old", {"iat": 1}), ("jwt-no-id", {"jti": ...}),
+    ],
+)  # fmt: skip
+def test_the_page_shows_what_a_token_of_the_issuer_failed(
+    cast: Cast, reason: str, changes: dict[str, Any]
+) -> None:
+    trust = make_trust(cast, ISSUER, single_use=True)
     refusal("x.y.z")
     assert Trust.objects.get(pk=trust.pk).last_refusal == ""
-    refusal(ISSUER.sign(sub="mallory"))
-    assert Trust.objects.get(pk=trust.pk).last_refusal == "jwt-claim"
+    refusal(ISSUER.sign(**changes))
+    assert Trust.objects.get(pk=trust.pk).last_refusal == reason
 
 
 def test_an_address_that_is_refused_often_is_turned_away(cast: Cast, settings: Settings) -> None:
