@@ -10,7 +10,7 @@ deployment is dropped before and after.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -21,6 +21,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connection, connections, transaction
+from django.db.migrations import AddField, CreateModel, Migration, RunPython
 from django.db.migrations.loader import MigrationLoader
 from django.utils.module_loading import import_string
 
@@ -34,7 +35,7 @@ from core.config.database_url import database_settings
 from operations_app.backup.archive import rows
 from operations_app.backup.archive.format import BackupFile, open_backup
 from operations_app.backup.archive.manifest import Manifest, open_file_key
-from operations_app.backup.archive.rows import Progress
+from operations_app.backup.archive.rows import Added, Progress
 from operations_app.backup.errors import Altered, Incomplete, KeyMissing, OtherRelease, Unwritable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys.data_keys import forget_data_keys
@@ -127,12 +128,12 @@ def verified_backup(path: Path) -> Iterator[tuple[Proof, "OpenedBackup"]]:
     """Prove a backup, and give it open, with the keys that the proof has opened.
 
     For a process of its own. Raises Malformed, Truncated or Altered if the file is not what Keeper
-    wrote, KeyMissing if a key it needs cannot be used here, OtherRelease if it was made by a release
-    with other tables, Incomplete if rows are missing, Unwritable if there is no room to check it.
+    wrote, KeyMissing if a key it needs cannot be used here, OtherRelease if it was made by a later
+    release, Incomplete if rows are missing, Unwritable if there is no room to check it.
     """
     with open_backup(path) as file:
         manifest = file.manifest
-        require_release(manifest)
+        later_migrations(manifest)
         key = open_file_key(manifest.file_key, deployment=manifest.deployment, backup=manifest.backup)
         with scratch_database():
             proof = _examined(manifest, file, key)
@@ -152,39 +153,65 @@ class OpenedBackup:
 def load_rows(file: BackupFile, key: bytes, progress: Progress | None = None) -> str:
     """Insert every row, in the caller's transaction; return the SHA-256 of the file that was read.
 
+    Rows of an earlier release become what its update would have made of them.
+
     Raises what reading and inserting raise, and Incomplete if the counts are not the manifest's.
     """
-    counts, counted = rows.load(file.lines(key), progress), file.manifest.counts
+    later = later_migrations(file.manifest)
+    counts, counted = rows.load(file.lines(key), progress, added=_added_by(later)), file.manifest.counts
     differing = sorted(name for name in counts if counts[name] != counted.get(name))
     if differing or counts.keys() != counted.keys():
         named = ", ".join(differing) or "its list of tables"
         raise Incomplete(f"the backup does not hold what its manifest counts: {named}")
+    _run(later)
     return file.digest()[0]
 
 
-def require_release(manifest: Manifest) -> None:
-    """Raise OtherRelease unless this release's tables are those that were backed up."""
+def later_migrations(manifest: Manifest) -> list[Migration]:
+    """Return the migrations that the backup's release had not, in their order.
+
+    Raises OtherRelease if it was made by a later release, or by one from before a squashed migration.
+    """
+    there, loader = set(manifest.migrations), MigrationLoader(None, ignore_no_migrations=True)
     ours = {model._meta.app_label for model in rows.tables()}
-    differing = sorted(
-        name for name in _migrations_that_differ(set(manifest.migrations)) if name.partition(".")[0] in ours
-    )
+    plan = dict.fromkeys(chain.from_iterable(map(loader.graph.forwards_plan, loader.graph.leaf_nodes())))
+    later, known = [], set()
+    for key in plan:
+        migration, name = loader.disk_migrations[key], ".".join(key)
+        replaced = {".".join(each) for each in migration.replaces}
+        known |= {name, *replaced}
+        if key[0] in ours and name not in there and not (replaced and replaced <= there):
+            later.append(migration)
+    differing = {name for name in there - known if name.partition(".")[0] in ours}
+    differing |= {f"{each.app_label}.{each.name}" for each in later if each.replaces}
     if differing:
-        listed = ", ".join(differing[:5]) + (" and others" if differing[5:] else "")
+        named = sorted(differing)
+        listed = ", ".join(named[:5]) + (" and others" if named[5:] else "")
         raise OtherRelease(
             f"the backup was made by another release of Keeper (they differ in {listed}): restore it with "
             "that release, and update afterwards"
         )
+    return later
 
 
-def _migrations_that_differ(there: set[str]) -> set[str]:
-    """Return the migrations of one side only; a squashed migration equals all that it replaces."""
-    missing, known = set(), set()
-    for key, migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
-        name, replaced = ".".join(key), {".".join(each) for each in migration.replaces}
-        known |= {name, *replaced}
-        if name not in there and not (replaced and replaced <= there):
-            missing.add(name)
-    return missing | there - known
+def _added_by(migrations: Iterable[Migration]) -> Added:
+    added = set()
+    for migration in migrations:
+        for each in migration.operations:
+            if isinstance(each, AddField):
+                added.add((f"{migration.app_label}.{each.model_name_lower}", each.name.lower()))
+            elif isinstance(each, CreateModel):
+                added.add((f"{migration.app_label}.{each.name_lower}", ""))
+    return frozenset(added)
+
+
+def _run(migrations: Iterable[Migration]) -> None:
+    """Change the rows as the migrations do at an update."""
+    for migration in migrations:
+        for each in migration.operations:
+            if isinstance(each, RunPython):
+                state = MigrationLoader(None).project_state((migration.app_label, migration.name))
+                each.code(state.apps, connection.schema_editor())
 
 
 def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.checkpoints.signing import accept_rollback
 from audit_app.events import actors
+from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces import keyring
 from core.errors import KeeperError
 
@@ -35,6 +36,10 @@ class Command(BaseCommand):
             if options["resume"]:
                 number = accept_rollback(actor=actors.system(), reason=options["resume"])
                 self.stdout.write(f"The trail goes on without checkpoint {number}; this is recorded.")
+            if not is_active():
+                raise CommandError(
+                    "this is not the active installation, so it signs nothing: see `keeper activate`"
+                )
             made = anchor_trail(at_once=True)
         except KeeperError as error:
             raise CommandError(str(error)) from error

@@ -26,6 +26,8 @@ from operations_app.backup.errors import Altered, Incomplete
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot
 
+# (model, field), or (model, "") for a table, in lower case.
+Added = frozenset[tuple[str, str]]
 Progress = Callable[[str, int], None]
 
 _NOT_KEPT: Final = (AbstractBaseSession, Derived, DeviceSignIn, PasswordLink, EnvironmentSnapshot)
@@ -67,14 +69,16 @@ def lines(model: type[models.Model]) -> Iterator[bytes]:
         last = batch[-1][key]
 
 
-def load(found: Iterable[bytes], progress: Progress | None = None) -> dict[str, int]:
+def load(
+    found: Iterable[bytes], progress: Progress | None = None, *, added: Added = frozenset()
+) -> dict[str, int]:
     """Insert the rows of lines as they are, in the caller's transaction; return the count of each table.
 
-    `progress(table, rows)` is called after each table.
-    Raises Incomplete if a table or a column is none of this release, Altered if a value is not of its
-    column.
+    `progress(table, rows)` is called after each table. The lines lack what was `added` since; the database's
+    defaults stand for it.
+    Raises Incomplete if a table or a column is none of that release, Altered if a value is not of its column.
     """
-    known = {label(model): model for model in tables()}
+    known = {label(model): model for model in tables() if (model._meta.label_lower, "") not in added}
     counts: dict[str, int] = dict.fromkeys(known, 0)
     table: _Table | None = None
     for line in found:
@@ -84,7 +88,7 @@ def load(found: Iterable[bytes], progress: Progress | None = None) -> dict[str, 
                 table.flush()
                 if progress:
                     progress(table.name, counts[table.name])
-            table = _Table(known, content)
+            table = _Table(known, content, added)
         elif table is None:
             raise Altered("a row stands before its table")
         else:
@@ -98,12 +102,15 @@ def load(found: Iterable[bytes], progress: Progress | None = None) -> dict[str, 
 class _Table:
     """The table whose rows are being inserted."""
 
-    def __init__(self, known: dict[str, type[models.Model]], header: dict[str, Any]) -> None:
+    def __init__(self, known: dict[str, type[models.Model]], header: dict[str, Any], added: Added) -> None:
         self.name = str(header.get("table"))
         if self.name not in known:
             raise Incomplete(f"the backup holds a table that this release does not know: {self.name}")
         self._model = known[self.name]
-        self._fields = list(self._model._meta.concrete_fields)
+        meta = self._model._meta
+        self._fields = [
+            field for field in meta.concrete_fields if (meta.label_lower, field.name.lower()) not in added
+        ]
         if [field.attname for field in self._fields] != header.get("columns"):
             raise Incomplete(f"the columns of {self.name} are not those of this release")
         self._waiting: list[models.Model] = []
