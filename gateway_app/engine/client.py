@@ -1,8 +1,8 @@
 """How a web process reaches the read engine, which serves the reads of all web processes (`process`).
 
-Each read that waits has a channel, a pair of sockets of which the engine has one end. A thread that needs one
-makes it, and sends that end by the door, which the supervisor made for all of them. Its forks alone reach the
-engine, and both sides may be started again: a channel whose engine ended is closed by the system.
+Each read that waits has a connection of its own. A thread that finds none idle makes a pair, and sends the
+engine's end by the door, which the supervisor made for all of them. Its forks alone reach the engine, and
+both sides may be started again: a connection whose engine ended is closed by the system.
 """
 
 import socket
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from multiprocessing.connection import Connection
 from typing import Final
 
 from gateway_app.engine import messages
@@ -37,43 +38,6 @@ class _Away(Exception):
     """The engine ended, or did not begin yet."""
 
 
-class _Channel:
-    """A pair of sockets for one read at a time; `asked_at` is when the one at hand was sent."""
-
-    __slots__ = ("asked_at", "ends")
-
-    def __init__(self, door: socket.socket, wait: float) -> None:
-        self.asked_at: float | None = None
-        try:
-            self.ends, others = socket.socketpair()
-        except OSError as error:
-            raise _Away from error
-        try:
-            with others:
-                _give_room(self.ends, others)
-                socket.send_fds(door, [b"\0"], [others.fileno()])
-            _limit(self.ends, _GREETING_SECONDS)
-            if not self.ends.recv(1):
-                raise ConnectionResetError
-            _limit(self.ends, wait)
-        except OSError as error:
-            self.ends.close()
-            raise _Away from error
-
-    def answer(self, request: Request) -> Served:
-        """Ask, and wait for the answer. Raises _Away, and EngineBusy if none came in time."""
-        try:
-            self.ends.sendall(messages.request_text(request))
-            text = messages.received(self.ends)
-        except BlockingIOError as error:
-            raise EngineBusy from error
-        except OSError as error:
-            raise _Away from error
-        if not text:
-            raise _Away
-        return messages.answer_of(text, request)
-
-
 class ReadEngine:
     """The read engine as a web process sees it; without a `door` all is left to the general path.
 
@@ -91,8 +55,9 @@ class ReadEngine:
         if door:
             door.setblocking(False)
         self._room = threading.BoundedSemaphore(MAX_WAITING)
-        self._idle: list[_Channel] = []
-        self._asked: set[_Channel] = set()
+        self._idle: list[Connection] = []
+        # When each read that waits was asked.
+        self._asked: dict[Connection, float] = {}
         self._away_until = 0.0
 
     def read(self, request: Request) -> Served:
@@ -111,7 +76,7 @@ class ReadEngine:
 
     def stuck_seconds(self) -> float:
         """Return for how long the oldest read waits, 0 if none does."""
-        asked = [since for channel in tuple(self._asked) if (since := channel.asked_at) is not None]
+        asked = [*self._asked.values()]
         return self._clock() - min(asked) if asked else 0.0
 
     def stop(self) -> None:
@@ -119,42 +84,56 @@ class ReadEngine:
         self._door = None
         with suppress(IndexError):
             while True:
-                self._idle.pop().ends.close()
+                self._idle.pop().close()
 
     def _answered(self, request: Request) -> Served:
-        channel = self._channel()
-        channel.asked_at = self._clock()
-        self._asked.add(channel)
+        """Ask, and wait for the answer. Raises _Away, and EngineBusy if none came in time."""
         try:
-            read = channel.answer(request)
-        except BaseException:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connection()
+        self._asked[connection] = self._clock()
+        try:
+            connection.send_bytes(messages.request_text(request))
+            text = connection.recv_bytes()
+        except BaseException as error:
             # An answer that comes late would be taken for that of the next request.
-            channel.ends.close()
+            connection.close()
+            if isinstance(error, BlockingIOError):
+                raise EngineBusy from error
+            if isinstance(error, OSError | EOFError):
+                raise _Away from error
             raise
         finally:
-            self._asked.discard(channel)
-        self._idle.append(channel)
-        return read
+            del self._asked[connection]
+        self._idle.append(connection)
+        return messages.answer_of(text, request)
 
-    def _channel(self) -> _Channel:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._new_channel()
-
-    def _new_channel(self) -> _Channel:
+    def _connection(self) -> Connection:
+        """Return a new connection that the engine has taken. Raises _Away."""
         if self._door is None or self._clock() < self._away_until:
             raise _Away
         try:
-            return _Channel(self._door, self._wait)
-        except _Away:
+            return _connected(self._door, self._wait)
+        except OSError as error:
             self._away_until = self._clock() + _AWAY_SECONDS
-            raise
+            raise _Away from error
 
 
-def _give_room(*ends: socket.socket) -> None:
-    for end in ends:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+def _connected(door: socket.socket, wait: float) -> Connection:
+    """Send one end of a pair by the door; return the other once it is taken. Raises OSError."""
+    own, others = socket.socketpair()
+    with own, others:
+        for end in (own, others):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        socket.send_fds(door, [b"\0"], [others.fileno()])
+        # The engine alone has it now: if that ends, this end sees it.
+        others.close()
+        _limit(own, _GREETING_SECONDS)
+        if not own.recv(1):
+            raise ConnectionResetError
+        _limit(own, wait)
+        return Connection(own.detach())
 
 
 def _limit(end: socket.socket, seconds: float) -> None:

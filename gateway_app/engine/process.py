@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Final
 
 from django.db import Error, InterfaceError, OperationalError, connection, connections
@@ -106,6 +107,7 @@ _LATE_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 20.0
 # More than the longest message: what is sent never waits for who reads it.
 SOCKET_BYTES: Final = 1024 * 1024
+_MAX_REQUEST_BYTES: Final = SOCKET_BYTES
 
 
 class EngineServer:
@@ -119,12 +121,12 @@ class EngineServer:
         self._selector.register(door, selectors.EVENT_READ)
         self._stopping, self._stop_writer = socket.socketpair()
         self._selector.register(self._stopping, selectors.EVENT_READ)
-        self._channels: set[socket.socket] = set()
+        self._peers: set[Connection] = set()
         self._ends_at: float | None = None
         self._is_late = False
 
     def stop(self) -> None:
-        """Ask it to end once no channel is left, or after a while. A handler of signals may call this."""
+        """Ask it to end once no connection is left, or after a while. A handler of signals may call this."""
         self._stop_writer.send(b"\0")
 
     def run(self) -> None:
@@ -133,73 +135,72 @@ class EngineServer:
                 wait = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
                 self._serve([key.fileobj for key, _ in self._selector.select(wait)])
         finally:
-            for channel in self._channels:
-                channel.close()
+            for peer in self._peers:
+                peer.close()
             self._stopping.close()
             self._stop_writer.close()
             self._selector.close()
 
     def _is_over(self) -> bool:
-        return self._ends_at is not None and (not self._channels or time.monotonic() >= self._ends_at)
+        return self._ends_at is not None and (not self._peers or time.monotonic() >= self._ends_at)
 
     def _serve(self, ready: list[object]) -> None:
-        asked: list[tuple[socket.socket, Request]] = []
+        asked: list[tuple[Connection, Request]] = []
         for source in ready:
             if source is self._door:
                 self._adopt()
             elif source is self._stopping:
                 self._selector.unregister(self._stopping)
                 self._ends_at = time.monotonic() + _DRAIN_SECONDS
-            elif isinstance(source, socket.socket) and (request := self._request(source)):
+            elif isinstance(source, Connection) and (request := self._request(source)):
                 asked.append((source, request))
         for start in range(0, len(asked), MAX_BATCH):
             self._answer(asked[start : start + MAX_BATCH])
 
     def _adopt(self) -> None:
-        """Take the channels that wait at the door, and greet who sent them."""
+        """Take the connections that wait at the door, and greet who sent them."""
         with suppress(BlockingIOError):
             while True:
                 _, descriptors, *_ = socket.recv_fds(self._door, 1, 1)
                 if not descriptors:
-                    # This process may open no more: the sender finds its channel closed.
+                    # This process may open no more: the sender finds its end closed.
                     continue
-                channel = socket.socket(fileno=descriptors[0])
-                channel.setblocking(False)
-                self._channels.add(channel)
-                self._selector.register(channel, selectors.EVENT_READ)
-                self._send(channel, b"\0")
+                os.set_blocking(descriptors[0], False)
+                peer = Connection(descriptors[0])
+                self._peers.add(peer)
+                self._selector.register(peer, selectors.EVENT_READ)
+                try:
+                    os.write(descriptors[0], b"\0")
+                except OSError:
+                    self._drop(peer)
 
-    def _request(self, channel: socket.socket) -> Request | None:
-        """Return what a channel asks; None if its process is gone, or broke off in the middle."""
+    def _request(self, peer: Connection) -> Request | None:
+        """Return what a web process asks; None if it is gone, or broke off in the middle."""
         try:
-            request = messages.request_of(messages.received(channel))
-            if self._is_late and _is_closed(channel):
+            request = messages.request_of(peer.recv_bytes(_MAX_REQUEST_BYTES))
+            # Whoever has gone since is neither served nor recorded.
+            if self._is_late and peer.poll():
                 raise EOFError
         except (OSError, *messages.BROKEN):
-            self._drop(channel)
+            self._drop(peer)
             return None
         return request
 
-    def _answer(self, asked: list[tuple[socket.socket, Request]]) -> None:
+    def _answer(self, asked: list[tuple[Connection, Request]]) -> None:
         began = time.monotonic()
         served = self.batches.served([request for _, request in asked])
         self._is_late = time.monotonic() - began > _LATE_SECONDS
-        for (channel, _), read in zip(asked, served, strict=True):
-            self._send(channel, messages.answer_text(read))
+        for (peer, _), read in zip(asked, served, strict=True):
+            try:
+                peer.send_bytes(messages.answer_text(read))
+            except OSError:
+                self._drop(peer)
 
-    def _send(self, channel: socket.socket, text: bytes) -> None:
-        try:
-            sent = channel.send(text)
-        except OSError:
-            sent = 0
-        if sent < len(text):
-            self._drop(channel)
-
-    def _drop(self, channel: socket.socket) -> None:
-        if channel in self._channels:
-            self._channels.discard(channel)
-            self._selector.unregister(channel)
-            channel.close()
+    def _drop(self, peer: Connection) -> None:
+        if peer in self._peers:
+            self._peers.discard(peer)
+            self._selector.unregister(peer)
+            peer.close()
 
 
 def serve_reads(door: socket.socket, *, ready: Callable[[], object]) -> None:
@@ -211,14 +212,6 @@ def serve_reads(door: socket.socket, *, ready: Callable[[], object]) -> None:
     ready()
     server.run()
     connections.close_all()
-
-
-def _is_closed(channel: socket.socket) -> bool:
-    """Return whether who asked has gone: what it asks is neither read nor recorded."""
-    try:
-        return not channel.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
 
 
 def _watch(batches: Batches) -> None:

@@ -4,9 +4,6 @@ from gateway_app.engine.client import ReadEngine
 from gateway_app.engine.messages import answer_of, answer_text, request_of, request_text
 from gateway_app.engine.reads import Request, Served, serve
 
-# The length of a message.
-HEAD = 4
-
 
 class Inline(ReadEngine):
     """Serves in the thread that asks, whose transaction is the test's, with the messages of two processes."""
@@ -15,6 +12,6 @@ class Inline(ReadEngine):
         super().__init__(None)
 
     def read(self, request: Request) -> Served:
-        asked = request_of(request_text(request)[HEAD:])
+        asked = request_of(request_text(request))
         assert asked == request
-        return answer_of(answer_text(serve([asked])[0])[HEAD:], request)
+        return answer_of(answer_text(serve([asked])[0]), request)

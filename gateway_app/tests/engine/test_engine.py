@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from gateway_app.engine import client as engine_module
 from gateway_app.engine import process
 from gateway_app.engine.client import MAX_WAITING, EngineBusy, ReadEngine
-from gateway_app.engine.messages import answer_of, received, request_text
+from gateway_app.engine.messages import answer_of, request_text
 from gateway_app.engine.process import MAX_BATCH, Batches, EngineServer
 from gateway_app.engine.reads import ListPoll, ReadRequest, Request, Serve, Served, Unchanged
 from secrets_app.envelope import MAX_ENVELOPE_BYTES
@@ -103,16 +104,16 @@ def test_each_gets_the_answer_to_its_own_request(world: World) -> None:
 def test_those_who_wait_are_served_together_up_to_a_limit(world: World) -> None:
     gate, last = Gate(), MAX_BATCH + 21
     world.serve(gate)
-    channels = {number: engine_module._Channel(world.outside, 60) for number in range(1, last + 1)}
-    channels[1].ends.sendall(request_text(request(1)))
+    channels = {number: engine_module._connected(world.outside, 60) for number in range(1, last + 1)}
+    channels[1].send_bytes(request_text(request(1)))
     assert gate.entered.wait(60)
     for number in range(2, last + 1):
-        channels[number].ends.sendall(request_text(request(number)))
+        channels[number].send_bytes(request_text(request(number)))
     gate.opened.set()
     for number, channel in channels.items():
-        got = answer_of(received(channel.ends), request(number))
+        got = answer_of(channel.recv_bytes(), request(number))
         assert got == Unchanged(f"read {number}")
-        channel.ends.close()
+        channel.close()
     assert gate.sizes == [1, MAX_BATCH, 20]
 
 
@@ -154,7 +155,7 @@ def test_a_channel_that_waited_for_an_engine_that_ended_is_not_used_again(world:
     assert read(world.web, 1) == "read 1"
     idle = [*world.web._idle]
     # No web process is left to wait for, as it looks to the engine.
-    first._drop(next(iter(first._channels)))
+    first._drop(next(iter(first._peers)))
     first.stop()
     world.threads[0].join(60)
     world.serve()
@@ -194,16 +195,16 @@ def test_who_went_while_a_batch_took_long_is_not_served(
     monkeypatch.setattr(process, "_LATE_SECONDS", -1.0)
     gate = Gate()
     world.serve(gate)
-    waits, goes, stays = (engine_module._Channel(world.outside, 60) for _ in range(3))
-    waits.ends.sendall(request_text(request(1)))
+    waits, goes, stays = (engine_module._connected(world.outside, 60) for _ in range(3))
+    waits.send_bytes(request_text(request(1)))
     assert gate.entered.wait(60)
     for number, channel in ((2, goes), (3, stays)):
-        channel.ends.sendall(request_text(request(number)))
-    goes.ends.close()
+        channel.send_bytes(request_text(request(number)))
+    goes.close()
     gate.opened.set()
     for number, channel in ((1, waits), (3, stays)):
-        assert answer_of(received(channel.ends), request(number)) == Unchanged(f"read {number}")
-        channel.ends.close()
+        assert answer_of(channel.recv_bytes(), request(number)) == Unchanged(f"read {number}")
+        channel.close()
     # Nothing of the second is recorded.
     assert gate.sizes == [1, 1]
 
@@ -309,22 +310,23 @@ def test_it_serves_until_the_last_web_process_has_ended(world: World) -> None:
     "spoil",
     [
         lambda end: end.close(),
-        lambda end: end.send(b"\0\0\0"),
-        lambda end: end.send(b"\0\0\1\0abc"),
-        lambda end: end.send(b"\0\0\0\3abc"),
-        lambda end: end.send(b"\0\0\0\5" + marshal.dumps(1)),
-        lambda end: (end.send(b"\0\0\0\5"), end.close()),
+        lambda end: os.write(end.fileno(), b"\0\0\0"),
+        lambda end: os.write(end.fileno(), b"\0\0\1\0abc"),
+        lambda end: os.write(end.fileno(), b"\x7f\0\0\0"),
+        lambda end: (os.write(end.fileno(), b"\0\0\0\5"), end.close()),
+        lambda end: end.send_bytes(b"abc"),
+        lambda end: end.send_bytes(marshal.dumps(1)),
+        lambda end: end.send_bytes(marshal.dumps(("unknown", 1))),
+        lambda end: end.send_bytes(marshal.dumps(("read", 1))),
     ],
 )
-def test_a_channel_that_breaks_off_harms_no_other(
-    world: World, spoil: Callable[[socket.socket], Any]
-) -> None:
+def test_a_channel_that_breaks_off_harms_no_other(world: World, spoil: Callable[[Connection], Any]) -> None:
     world.serve()
     assert read(world.web, 1) == "read 1"
-    broken = engine_module._Channel(world.outside, 60)
-    spoil(broken.ends)
+    broken = engine_module._connected(world.outside, 60)
+    spoil(broken)
     assert read(world.web, 2) == "read 2"
-    broken.ends.close()
+    broken.close()
 
 
 def test_a_child_process_has_the_door(world: World) -> None:
