@@ -760,6 +760,16 @@ def test_a_logout_at_the_provider_ends_the_session_that_it_names(
     assert '"sessions":1' in event.details
 
 
+@pytest.mark.parametrize(("bits", "ends"), [(224, False), (256, True), (384, True), (512, True)])
+def test_a_logout_is_signed_by_one_of_the_listed_methods(
+    cast: Cast, client: Client, provider: Provider, bits: int, ends: bool
+) -> None:
+    sign_in(client, provider, session_index="0")
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=["0"])
+    answer = Client().get(f"/saml/logout?{provider.logout(asked, bits=bits)}")
+    assert (answer.status_code == 302, who(client)) == (ends, None if ends else ALICE)
+
+
 @pytest.mark.parametrize(("indexes", "ends"), [(["0"], False), ([], True)])
 def test_a_logout_of_all_sessions_ends_personal_tokens(
     cast: Cast, provider: Provider, indexes: list[str], ends: bool

@@ -134,17 +134,16 @@ class Provider:
             text = self._signed(text, RESPONSE_NODE, answer.response_id)
         return after(text)
 
-    def logout(
-        self, asked: "Logout", *, method: str = f"{_METHODS}rsa-sha256", before: Change = unchanged
-    ) -> str:
+    def logout(self, asked: "Logout", *, bits: int = 256, before: Change = unchanged) -> str:
         """Return the query string of a logout; `before` changes the message before it is signed."""
+        method, digest = f"{_METHODS}rsa-sha{bits}", getattr(hashes, f"SHA{bits}")()
         message = before(_logout(asked)).encode()
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         packed = base64.b64encode(packer.compress(message) + packer.flush()).decode()
         signed = urlencode({"SAMLRequest": packed, "RelayState": asked.relay_state, "SigAlg": method})
         key = serialization.load_pem_private_key(self.key_file.read_bytes(), None)
         assert isinstance(key, rsa.RSAPrivateKey)
-        signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        signature = key.sign(signed.encode(), padding.PKCS1v15(), digest)
         return f"{signed}&{urlencode({'Signature': base64.b64encode(signature).decode()})}"
 
     def _template(self, identifier: str, number: int) -> str:

@@ -10,6 +10,8 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
+from environments_app.authorization.rows import access_rows
+from environments_app.environments.access_history import access_at
 from environments_app.errors import Conflict, Forbidden, Invisible
 from environments_app.models import AccessRequest, Environment, Membership, User, UserRole
 from environments_app.models.access import Source
@@ -136,3 +138,5 @@ def test_access_that_was_asked_for_ends_and_nothing_else_does(cast: Cast) -> Non
     left = set(Membership.objects.values_list("pk", flat=True))
     assert over.pk not in left
     assert {row.pk for row in kept} <= left
+    assert [problem.object for problem in access_rows() if str(over.uuid) in problem.object] == []
+    assert "bob" not in {way.who for way in access_at(cast.production, timezone.now())}

@@ -34,6 +34,17 @@ def test_whoever_creates_it_becomes_its_manager(cast: Cast, events: Events) -> N
     assert '"manager":"root"' in event.details
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "colour"),
+    [("development", "", "green"), ("staging", "", "amber"), ("production", "", "red"), ("other", "", "slate"),
+     ("production", "teal", "teal")],
+)  # fmt: skip
+def test_an_environment_has_the_colour_of_its_name(db: None, name: str, given: str, colour: str) -> None:
+    actor = system_principal(is_admin=True)
+    made = environments.create_environment(actor=actor, name=name, colour=given)
+    assert made.colour == colour
+
+
 def test_the_system_may_name_the_manager(cast: Cast) -> None:
     actor = system_principal(is_admin=True)
     environments.create_environment(actor=actor, name="staging", manager=cast.bob)

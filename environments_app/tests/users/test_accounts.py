@@ -1,5 +1,9 @@
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -7,8 +11,16 @@ from django.test import Client
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.principals import system_principal
-from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, NameInUse, Tampered
-from environments_app.models import PersonalToken, Session, User
+from environments_app.errors import (
+    BadName,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    NameInUse,
+    Tampered,
+)
+from environments_app.models import PersonalToken, Session, Source, User, UserRole
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
@@ -69,6 +81,42 @@ def test_a_change_is_recorded(cast: Cast, events: Events) -> None:
         accounts.update_user(actor=cast.principal(cast.root), user=cast.bob, username="x")
 
 
+@pytest.mark.parametrize(
+    ("change", "asks"),
+    [({"email": "b@example.com"}, True), ({"role": "admin"}, True), ({"is_active": False}, True),
+     ({"display_name": "Bob"}, False)],
+)  # fmt: skip
+def test_a_session_whose_proof_has_lapsed_decides_nothing_about_a_sign_in(
+    cast: Cast, change: dict[str, Any], asks: bool
+) -> None:
+    stale = replace(cast.principal(cast.root), confirmed=False)
+    with pytest.raises(ConfirmationNeeded) if asks else nullcontext():
+        accounts.update_user(actor=stale, user=cast.bob, **change)
+    for act in (accounts.set_password, partial(accounts.restore_account, role="user")):
+        with pytest.raises(ConfirmationNeeded):
+            act(actor=stale, user=cast.bob, password=NEW)
+
+
+def test_another_address_confirms_nothing_by_the_one_before(cast: Cast) -> None:
+    cast.bob.reset_email = cast.bob.email = "bob@example.com"
+    cast.bob.save()
+    root = cast.principal(cast.root)
+    accounts.update_user(actor=root, user=cast.bob, display_name="Bob")
+    assert User.objects.get(pk=cast.bob.pk).reset_email == "bob@example.com"
+    accounts.update_user(actor=root, user=User.objects.get(pk=cast.bob.pk), email="b@example.com")
+    assert User.objects.get(pk=cast.bob.pk).reset_email == ""
+
+
+def test_a_role_that_a_person_decides_is_no_longer_of_single_sign_on(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    user = accounts.follow_groups(actor=root, user=cast.bob, role=UserRole.AUDITOR)
+    assert (user.role, user.role_source) == (UserRole.AUDITOR, Source.SAML)
+    user = accounts.update_user(actor=root, user=user, role=UserRole.ADMIN)
+    assert user.role_source == ""
+    # What groups say later does not take it away.
+    assert accounts.follow_groups(actor=root, user=user, role=UserRole.USER).role == UserRole.ADMIN
+
+
 def test_disabling_takes_everything_at_once(cast: Cast) -> None:
     accounts.disable_user(actor=cast.principal(cast.root), user=cast.alice)
     assert cast.principal(cast.alice).grants == ()
@@ -122,6 +170,23 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     assert cast.principal(cast.bob).grants == ()
     choose_password(stored)
     assert len(cast.principal(cast.bob).grants) == 1
+
+
+def test_nothing_of_what_was_found_is_kept_by_a_restored_account(
+    cast: Cast, sql: Callable[..., None]
+) -> None:
+    sql(
+        "UPDATE environments_app_user SET saml_issuer = 'https://idp.test', saml_name_id = 'mallory', "
+        "reset_email = 'mallory@example.com', is_active = false, second_factor = %s, temporary_since = NULL "
+        "WHERE id = %s", "0" * 31 + "1", cast.bob.pk,
+    )  # fmt: skip
+    forged = User.objects.get(pk=cast.bob.pk)
+    accounts.restore_account(actor=cast.principal(cast.root), user=forged, role="user", password=NEW)
+    stored = User.objects.get(pk=cast.bob.pk)
+    assert (stored.saml_issuer, stored.saml_name_id, stored.second_factor, stored.reset_email) == (
+        None, None, None, "",
+    )  # fmt: skip
+    assert (stored.is_active, stored.temporary_since is not None) == (True, True)
 
 
 def test_restoring_an_account_ends_what_was_opened_with_it(
