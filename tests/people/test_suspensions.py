@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from environments_app.authorization.policy import require
 from environments_app.authorization.principals import system_principal, token_principal
@@ -146,6 +147,13 @@ def test_a_manager_confirms_for_one_environment(cast: Cast, events: Events) -> N
     assert (event.actor_name, event.object_name) == ("alice", "bob")
     assert not Alert.objects.filter(kind=suspensions.KIND, environment=cast.development, open=True)
     assert not list(access_rows())
+
+
+def test_a_confirmation_that_somebody_takes_away_is_missed(cast: Cast, sql: Callable[..., None]) -> None:
+    confirm(cast, cast.bob, reset(cast, cast.bob))
+    assert list(run_checks()) == []
+    sql("DELETE FROM environments_app_accessconfirmation")
+    assert len(list(run_checks())) == 1
 
 
 def test_a_second_reset_needs_a_second_word(cast: Cast) -> None:

@@ -115,6 +115,10 @@ def test_only_the_requester_withdraws_and_an_auditor_asks_nothing(cast: Cast) ->
         with pytest.raises(Forbidden):
             access_requests.withdraw(actor=cast.principal(other), request=request)
     assert AccessRequest.objects.get(pk=request.pk).state == RequestState.PENDING
+    over = ask(cast, cast.bob, role="editor")
+    decisions.reject(actor=cast.principal(cast.alice), request=over)
+    with pytest.raises(Conflict):
+        access_requests.withdraw(actor=cast.principal(cast.bob), request=over)
     auditor = User.objects.create_user("ada", role=UserRole.AUDITOR)
     with pytest.raises(Forbidden, match="Auditors"):
         ask(cast, auditor)

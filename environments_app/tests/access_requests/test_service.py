@@ -290,6 +290,15 @@ def test_managers_are_told_and_who_asked_is_answered(cast: Cast) -> None:
     assert access_requests.waiting_for(cast.principal(cast.erin)) == []
 
 
+def test_who_asked_is_told_of_a_refusal(cast: Cast) -> None:
+    cast.charlie.email = "charlie@example.com"
+    cast.charlie.save()
+    request = asked(cast, cast.charlie, reason="deploy")
+    decisions.reject(actor=cast.principal(cast.alice), request=request, comment="not now")
+    told = Delivery.objects.get(addressee=cast.charlie.uuid)
+    assert told.subject == "production: your request for access was refused"
+
+
 def test_a_manager_for_a_while_is_not_the_last_one(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="manager"))

@@ -16,9 +16,10 @@ from environments_app.authentication import second_factor
 from environments_app.authentication.second_factor import RECOVERY_CODES, new_seed
 from environments_app.authorization.rows import access_rows
 from environments_app.errors import Conflict, Forbidden, InvalidField
-from environments_app.models import SecondFactor, Session, User
+from environments_app.models import Alert, PersonalToken, SecondFactor, Session, User
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.users import accounts
+from environments_app.tokens.personal import issue_personal
+from environments_app.users import accounts, suspensions
 
 Events = Callable[..., list[AuditEvent]]
 WRONG = "000000"
@@ -317,6 +318,14 @@ def test_an_administrator_removes_it_and_reads_nothing_by_that(
     assert {grant.role for grant in cast.principal(cast.alice).grants} == {"viewer"}
     assert [event.object_name for event in events(Action.BREAK_GLASS)] == ["alice"]
     assert not list(access_rows())
+
+
+def test_its_removal_ends_personal_tokens_and_is_told_to_managers(cast: Cast) -> None:
+    enrolled(cast, cast.alice)
+    issue_personal(actor=cast.principal(cast.alice), name="laptop")
+    second_factor.remove(actor=cast.principal(cast.root), user=cast.alice)
+    assert PersonalToken.objects.get().revoked_at is not None
+    assert Alert.objects.filter(kind=suspensions.KIND, environment=cast.development, open=True).exists()
 
 
 def test_where_it_is_required_administrators_set_it_up_first(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from environments_app.authorization.rows import access_rows
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Alert, Delivery, Environment, Recipient
 from environments_app.notifications import service as notifications
@@ -307,6 +308,8 @@ def test_adding_and_removing_is_recorded(cast: Cast, events: Callable[..., list[
         (event,) = events(f"notification.{action}")
         assert (event.actor_name, event.object_name) == ("alice", "ops@example.com")
     assert Delivery.objects.get().kind == "test"
+    assert not Recipient.objects.exists()
+    assert not list(access_rows())
 
 
 def test_only_managers_say_who_is_told(cast: Cast) -> None:

@@ -12,7 +12,9 @@ import pytest
 from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
+from audit_app.errors import TooManyRefusals
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
@@ -70,6 +72,19 @@ def test_a_code_works_once(cast: Cast) -> None:
     with pytest.raises(Invisible):
         redeem(code)
     assert not DeviceSignIn.objects.exists()
+
+
+def test_an_address_that_tried_too_many_codes_is_turned_away_with_the_right_one(
+    cast: Cast, settings: Settings, one_minute: None
+) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    code = approved(cast)["code"]
+    for _ in range(2):
+        with pytest.raises(Invisible):
+            redeem("x" * 40)
+    with pytest.raises(TooManyRefusals):
+        redeem(code)
+    assert loopback.redeem(code=code, verifier=VERIFIER, address="203.0.113.9")[0]
 
 
 def test_of_two_programs_that_redeem_a_code_at_once_one_gets_the_token(

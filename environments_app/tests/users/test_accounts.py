@@ -172,6 +172,12 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     assert len(cast.principal(cast.bob).grants) == 1
 
 
+def test_an_account_is_restored_with_a_role_that_there_is(cast: Cast) -> None:
+    with pytest.raises(InvalidField):
+        accounts.restore_account(actor=cast.principal(cast.root), user=cast.bob, role="king", password=NEW)
+    assert User.objects.get(pk=cast.bob.pk).role == "user"
+
+
 def test_nothing_of_what_was_found_is_kept_by_a_restored_account(
     cast: Cast, sql: Callable[..., None]
 ) -> None:

@@ -211,6 +211,20 @@ def test_codes_are_not_guessed_and_reach_no_log(cast: Cast, caplog: pytest.LogCa
     assert "set-password" not in done.headers["Location"]
 
 
+def test_a_network_that_tried_too_many_codes_is_turned_away_with_the_right_one(
+    cast: Cast, settings: Settings, one_minute: None
+) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    allow(cast, cast.alice)
+    code = code_in(ask()[0])
+    for _ in range(2):
+        with pytest.raises(LinkEnded):
+            choose("x" * 43)
+    with pytest.raises(TooManyRefusals):
+        choose(code)
+    assert choose_password(code=code, password=NEW, address="203.0.113.9").username == "alice"
+
+
 def test_the_address_of_a_link_never_comes_from_the_request(cast: Cast, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     allow(cast, cast.alice)

@@ -1,7 +1,9 @@
 """Who has seen a secret: everyone, however often others read it, as one pass over the events shows."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -63,6 +65,15 @@ def test_a_program_that_reads_all_day_hides_no_person(cast: Cast) -> None:
 
     assert [(viewer.name, viewer.count) for viewer in found] == [("busy", 620), ("bob", 1)]
     assert since == found
+
+
+def test_who_read_it_earlier_than_asked_for_is_left_out(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = keep(cast)
+    read.reveal(actor=cast.principal(cast.bob), secret=secret)
+    root, later = cast.principal(cast.root), timezone.now() + timedelta(days=3)
+    monkeypatch.setattr("secrets_app.exposure.timezone", SimpleNamespace(now=lambda: later))
+    found = {days: readers_since(actor=root, secret=secret, days=days) for days in (2, 4)}
+    assert [len(found[2]), len(found[4])] == [0, 1]
 
 
 def test_it_is_what_one_pass_over_the_events_shows(cast: Cast) -> None:

@@ -1,5 +1,6 @@
 """The sweep finds what was put back or exchanged, goes on where it stopped, and shows nothing."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -56,7 +57,11 @@ def test_what_was_edited_is_found_and_told(
     assert done.problems >= 1
     assert any(found in line for line in done.found)
     assert AuditEvent.objects.filter(action="integrity.violation").exists()
-    assert Alert.objects.get(kind=integrity_sweep.KIND, open=True).lines == done.found
+    alert = Alert.objects.get(kind=integrity_sweep.KIND, open=True)
+    assert (alert.lines, alert.subject.split()[0]) == (done.found, str(done.problems))
+    ended = AuditEvent.objects.filter(action="integrity.sweep").latest("pk")
+    told = json.loads(ended.details)
+    assert (ended.outcome, told["checked"], told["problems"]) == ("failed", done.checked, done.problems)
 
 
 @every_database

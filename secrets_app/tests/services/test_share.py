@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
@@ -132,6 +133,8 @@ def test_a_share_that_sql_points_elsewhere_opens_nothing(
     who = cast.charlie if column == "recipient_id" else cast.vera
     with pytest.raises(Invisible):
         opened(cast, who, "planted" if column == "link_hash" else link)
+    event = AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).latest("pk")
+    assert event.object_kind == "share"
 
 
 def test_who_may_not_reveal_cannot_share(cast: Cast, bearer: Callable[..., Client]) -> None:

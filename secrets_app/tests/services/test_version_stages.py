@@ -1,8 +1,10 @@
 """The stages of a rotation: none is moved that is not there, and none over what somebody wrote meanwhile."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
@@ -76,6 +78,20 @@ def test_each_step_moves_its_stages_once_and_loses_to_a_write_meanwhile(cast: Ca
     assert stages(secret) == (*after, state[3] + 1)
     assert AuditEvent.objects.count() == events + 1
     assert stored(secret).is_authentic()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_secret_is_rotated_by_what_changes_its_served_value(cast: Cast, name: str) -> None:
+    before, step, _ = STEPS[name]
+    secret = keep(cast)
+    for each in before:
+        each(cast, stored(secret))
+    past = timezone.now() - timedelta(days=40)
+    old = stored(secret)
+    old.rotated_at = past
+    old.save(update_fields=["rotated_at"])
+    step(cast, stored(secret))
+    assert (stored(secret).rotated_at != past) == (name in {"promote", "restore previous"})
 
 
 @pytest.mark.parametrize(
