@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -147,6 +148,23 @@ def test_a_manager_confirms_for_one_environment(cast: Cast, events: Events) -> N
     assert (event.actor_name, event.object_name) == ("alice", "bob")
     assert not Alert.objects.filter(kind=suspensions.KIND, environment=cast.development, open=True)
     assert not list(access_rows())
+
+
+def test_who_may_not_confirm_is_on_record(cast: Cast, events: Events) -> None:
+    """Oneself, and a program that a manager made."""
+    since = timezone.now()
+    with pytest.raises(Conflict):
+        confirm(cast, cast.alice, since)
+    token, _ = tokens.issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="manager", name="ci"
+    )
+    with pytest.raises(Conflict):
+        suspensions.confirm_account(
+            actor=token_principal(token), environment=cast.development, user=cast.alice, since=since
+        )
+    denied = [json.loads(event.details)["reason"] for event in events(Action.ACCESS_CONFIRM)]
+    assert denied == ["oneself", "program"]
+    assert {event.outcome for event in events(Action.ACCESS_CONFIRM)} == {"denied"}
 
 
 def test_a_confirmation_that_somebody_takes_away_is_missed(cast: Cast, sql: Callable[..., None]) -> None:

@@ -86,6 +86,20 @@ def offline(bundle: Path, tmp_path: Path) -> tuple[int, list[str]]:
     return verified(bundle, "--public-key", key, "--checkpoint", str(sink))
 
 
+def test_a_bundle_is_on_the_disk_before_any_event_goes(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = AuditEvent.objects.filter(stream=STREAM).count
+    before, synced = count(), list[tuple[str, int]]()
+    for name in ("os.fsync", "sync_folder"):
+        monkeypatch.setattr(
+            f"audit_app.retention.prune.{name}", lambda _, name=name: synced.append((name, count()))
+        )
+    pruned(archive / "b")
+    assert synced == [("os.fsync", before), ("sync_folder", before)]
+    assert count() < before
+
+
 def test_what_passed_goes_and_what_made_things_stays(archive: Path) -> None:
     search_index.fill()
     done = pruned(archive / "b")

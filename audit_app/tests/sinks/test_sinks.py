@@ -91,6 +91,32 @@ def test_nothing_listens() -> None:
         assert "s3cret" not in str(caught.value)
 
 
+def test_syslog_over_tls_sends_nothing_in_the_clear() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        greeting: list[bytes] = []
+
+        def listen() -> None:
+            with closing(server.accept()[0]) as accepted:
+                greeting.append(accepted.recv(4096))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        with pytest.raises(SinkDown):
+            sink_at(f"syslog+tls://127.0.0.1:{server.getsockname()[1]}", what="events").write(LINES, number=1)
+        thread.join()
+    # A TLS handshake record, and no event.
+    assert greeting[0][:1] == b"\x16"
+
+
+def test_a_file_counts_as_written_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("audit_app.sinks.file.os.fsync", synced.append)
+    sink_at(f"file:{tmp_path}", what="events").write(LINES, number=1)
+    assert len(synced) == 1
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/x", "syslog://127.0.0.1:9"])
 def test_the_endpoint_rule_holds(settings: Settings, address: str) -> None:
     settings.KEEPER_OUTBOUND_ALLOWED = []

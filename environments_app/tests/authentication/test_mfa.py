@@ -10,6 +10,7 @@ from django_otp.oath import hotp
 from pytest_django import Settings
 
 from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.authentication import second_factor
@@ -288,6 +289,17 @@ def test_a_page_left_open_asks_who_one_is(cast: Cast, signed_in: Callable[[User]
         answer = browser.post(f"/profile/second-factor/{act}")
         assert answer["Location"] == "/confirm?next=%2Fprofile%2Fsecond-factor"
     assert not SecondFactor.objects.exists()
+
+
+def test_a_setup_that_was_given_up_is_replaced(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    first = second_factor.begin(actor=alice, user=cast.alice).secret
+    second = second_factor.begin(actor=alice, user=cast.alice).secret
+    assert SecondFactor.objects.filter(user=cast.alice).count() == 1
+    with pytest.raises(InvalidField):
+        second_factor.enrol(actor=alice, user=cast.alice, code=code_of(first))
+    assert second_factor.enrol(actor=alice, user=cast.alice, code=code_of(second))
+    assert list(run_checks()) == []
 
 
 def test_nobody_sets_up_or_changes_that_of_others(cast: Cast) -> None:

@@ -12,6 +12,7 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.approvals import service as approvals
 from environments_app.authorization.principals import system_principal
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import memberships, restore_suspension
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, Invisible
@@ -119,6 +120,8 @@ def test_what_a_restore_suspended_is_released_once_and_by_that_restore(cast: Cas
     since, kind = timezone.now(), restore_suspension.TOKENS
     system, root = system_principal(is_admin=True), cast.principal(cast.root)
     assert kind.suspend(actor=system, at=since) == 1
+    assert AuditEvent.objects.get(action=Action.RESTORE_SUSPEND).object_uuid == token.uuid
+    assert str(token.uuid) not in str(list(access_rows()))
     # What is suspended already stays suspended by the earlier restore.
     assert kind.suspend(actor=system, at=since + timedelta(minutes=1)) == 0
     with pytest.raises(Forbidden):

@@ -265,7 +265,7 @@ def test_of_two_first_sign_ins_one_decides_the_owner(cast: Cast, monkeypatch: py
     with pytest.raises(JwtRefused) as refused:
         enter(github())
     assert refused.value.reason == "jwt-claim"
-    assert Trust.objects.get().pinned == "8"
+    assert (Trust.objects.get().pinned, Trust.objects.get().last_refusal) == ("8", "jwt-claim")
     assert ServiceToken.objects.filter(trust_uuid__isnull=False).count() == 1
 
 

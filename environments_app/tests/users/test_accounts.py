@@ -172,9 +172,24 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     assert len(cast.principal(cast.bob).grants) == 1
 
 
+def test_an_account_of_single_sign_on_has_fields_as_any_other(cast: Cast) -> None:
+    given = {"username": "nina", "issuer": "https://idp.test", "name_id": "nina"}
+    for wrong in ({"email": "nobody"}, {"display_name": "x" * 200}):
+        with pytest.raises(InvalidField):
+            accounts.create_saml_user(actor=cast.principal(cast.root), **given, **wrong)
+    made = accounts.create_saml_user(
+        actor=cast.principal(cast.root), **given, email="nina@example.com", display_name="Nina"
+    )
+    assert (made.email, made.display_name, made.has_usable_password()) == ("nina@example.com", "Nina", False)
+
+
 def test_an_account_is_restored_with_a_role_that_there_is(cast: Cast) -> None:
     with pytest.raises(InvalidField):
         accounts.restore_account(actor=cast.principal(cast.root), user=cast.bob, role="king", password=NEW)
+    with pytest.raises(InvalidField):
+        accounts.restore_account(
+            actor=cast.principal(cast.root), user=cast.bob, role="user", password="short"
+        )
     assert User.objects.get(pk=cast.bob.pk).role == "user"
 
 
@@ -193,6 +208,7 @@ def test_nothing_of_what_was_found_is_kept_by_a_restored_account(
         None, None, None, "",
     )  # fmt: skip
     assert (stored.is_active, stored.temporary_since is not None) == (True, True)
+    assert stored.check_password(NEW)
 
 
 def test_restoring_an_account_ends_what_was_opened_with_it(

@@ -1,5 +1,6 @@
 """Links in e-mails set a password once, and never for who has a mailbox or an administrator's rights alone."""
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.errors import TooManyRefusals
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField, LinkEnded
 from environments_app.models import Delivery, PasswordLink, PersonalToken, Session, User, UserRole
@@ -253,6 +255,8 @@ def test_an_invited_person_chooses_a_password_and_can_reset_it(cast: Cast, event
     send_due()
     code = code_in(mail.outbox[0])
     assert "root invited you" in str(mail.outbox[0].body)
+    (invited,) = events(Action.USER_CHANGE, object_name="nina")
+    assert json.loads(invited.details)["address"] == "nina@example.com"
     choose(code)
     nina = User.objects.get(username="nina")
     assert (nina.check_password(NEW), nina.reset_email, nina.suspended_at) == (True, "nina@example.com", None)
@@ -330,6 +334,13 @@ class Broken:
 
     def send_messages(self, _messages: object) -> int:
         raise OSError
+
+
+def test_that_a_person_allows_a_reset_or_no_more_is_recorded(cast: Cast, events: Events) -> None:
+    alice = allow(cast, cast.alice)
+    choose_reset(actor=cast.principal(alice), user=alice, allowed=False)
+    told = [json.loads(event.details)["password_reset"] for event in events(Action.USER_CHANGE)]
+    assert told[-2:] == [alice.email, "off"]
 
 
 def test_a_session_whose_proof_has_lapsed_turns_no_reset_on(cast: Cast) -> None:
@@ -447,7 +458,11 @@ def test_a_link_that_is_due_is_not_sent_after_what_changed(
     send_due()
     deliver_due()
     assert [message for message in mail.outbox if "#" in str(message.body)] == []
-    assert PasswordLink.objects.get(pk=link.pk).code_hash == link.code_hash
+    stored = PasswordLink.objects.get(pk=link.pk)
+    assert stored.code_hash == link.code_hash
+    # What will never be sent waits no longer.
+    over = why in {"disabled", "edited", "moved", "not any more"}
+    assert (stored.due_at is None, stored.ended_at is not None) == (over, over)
 
 
 def test_an_account_with_a_password_or_of_single_sign_on_has_no_invitation(cast: Cast) -> None:

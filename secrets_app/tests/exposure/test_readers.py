@@ -65,6 +65,8 @@ def test_a_program_that_reads_all_day_hides_no_person(cast: Cast) -> None:
 
     assert [(viewer.name, viewer.count) for viewer in found] == [("busy", 620), ("bob", 1)]
     assert since == found
+    viewed = AuditEvent.objects.filter(action=Action.TRAIL_VIEW).latest("pk")
+    assert (viewed.actor_name, parsed_details(viewed.details)["face"]) == ("root", "readers")
 
 
 def test_who_read_it_earlier_than_asked_for_is_left_out(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
 from secrets_app.errors import TooManyItems
-from secrets_app.models import Secret
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.services import read, write
 from secrets_app.services.comparison import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
@@ -50,6 +50,12 @@ def value_in_production(cast: Cast, name: str) -> str:
     return read.reveal(actor=cast.principal(cast.alice), secret=secret).value
 
 
+def test_a_plan_of_other_names_is_another_plan(sides: Cast) -> None:
+    keep(sides, "also-new", VALUE, environment=sides.development)
+    assert plan(sides, "new").lines[0].verdict == plan(sides, "also-new").lines[0].verdict == "new"
+    assert plan(sides, "new").digest != plan(sides, "also-new").digest
+
+
 def test_it_says_what_it_would_do_and_then_does_that(sides: Cast, events: Events) -> None:
     names = ["new", "same", "other", "theirs", "nowhere"]
     seen = plan(sides, *names)
@@ -74,6 +80,8 @@ def test_it_says_what_it_would_do_and_then_does_that(sides: Cast, events: Events
         ("other", True, "changed"),
     ]
     assert (value_in_production(sides, "new"), value_in_production(sides, "other")) == (VALUE, VALUE)
+    changed = SecretVersion.objects.get(secret__name="other", secret__environment=sides.production, number=2)
+    assert changed.comment == "promoted"
     assert (value_in_production(sides, "theirs"), value_in_production(sides, "same")) == ("t", "s")
     # Each value that left development is recorded there before it was opened.
     assert {event.object_name for event in events("secret.copy")} == {"new", "other"}

@@ -80,6 +80,13 @@ def test_each_step_moves_its_stages_once_and_loses_to_a_write_meanwhile(cast: Ca
     assert stored(secret).is_authentic()
 
 
+def test_a_prepared_version_has_its_comment(cast: Cast) -> None:
+    secret, alice = keep(cast), cast.principal(cast.alice)
+    version = version_stages.prepare(actor=alice, secret=secret, value="next", comment="why it was")
+    version_stages.stage(actor=alice, secret=secret, version=version, details={})
+    assert SecretVersion.objects.get(secret=secret, number=2).comment == "why it was"
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_secret_is_rotated_by_what_changes_its_served_value(cast: Cast, name: str) -> None:
     before, step, _ = STEPS[name]

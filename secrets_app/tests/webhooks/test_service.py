@@ -77,6 +77,31 @@ def test_a_message_is_signed_over_timestamp_and_body(cast: Cast, receiver: str) 
     assert json.loads(body) == {"text": "1 secret &lt;drifted&gt;\n\na/b"}
 
 
+def test_each_webhook_gets_its_own_message_at_its_own_address(cast: Cast, receiver: str) -> None:
+    first, _ = made(cast, f"{receiver}&of=first")
+    second, _ = made(cast, f"{receiver}&of=second", name="second")
+    elsewhere, _ = add_webhook(
+        actor=cast.principal(cast.alice),
+        environment=cast.production,
+        url=f"{receiver}&of=third",
+        name="third",
+    )
+    assert {first.created_by, second.created_by, elsewhere.created_by} == {"alice"}
+    try_addressee(actor=cast.principal(cast.alice), addressee=second)
+    deliver_due()
+    assert [path.partition("of=")[2] for path, _, _ in Receiver.got] == ["second"]
+    Receiver.got.clear()
+    alarm(cast)
+    assert {path.partition("of=")[2] for path, _, _ in Receiver.got} == {"first", "second"}
+
+
+@pytest.mark.parametrize("url", ["https://10.0.0.9/hook", "https://169.254.169.254/hook"])
+def test_a_forbidden_address_is_refused_when_it_is_given(cast: Cast, url: str) -> None:
+    with pytest.raises(InvalidField, match="KEEPER_OUTBOUND_ALLOWED"):
+        made(cast, url)
+    assert not Webhook.objects.exists()
+
+
 def test_json_tells_each_part_apart(cast: Cast, receiver: str) -> None:
     made(cast, receiver, style="json")
     alarm(cast)
