@@ -185,7 +185,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
         ),
         Step(
             title="Connect a sync target",
-            why="Sync to AWS, GitHub, GitLab, Kubernetes or Vault. Review a plan before anything changes.",
+            why="Sync to other systems, such as AWS, GitHub or Vault. Review a plan before anything changes.",
             done=visible_targets(actor).exists(),
             url=reverse("target-new") + named,
             label="New target",

@@ -59,6 +59,8 @@ class VendorAnswer:
     # Which requests are answered so, or which write a look is after: methods, or operations of AWS.
     # Empty: each.
     of: tuple[str, ...] = ()
+    # The act that it is of: create or update. Empty: each.
+    act: str = ""
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -29,6 +29,9 @@ class Backend(ABC):
     label: ClassVar[str]
     destination_fields: ClassVar[tuple[FormField, ...]]
     credential_fields: ClassVar[tuple[FormField, ...]]
+    # What names a target's place in a few words: the system, and the fields that follow, joined by /.
+    summary_label: ClassVar[str]
+    summary_fields: ClassVar[tuple[str, ...]]
     # The pace that the system's quotas allow.
     writes_per_second: ClassVar[float]
     seconds_between_versions: ClassVar[float] = 0.0
@@ -69,6 +72,11 @@ class Backend(ABC):
 
         Raises BadDestination.
         """
+
+    @classmethod
+    def summarize(cls, destination: Mapping[str, str]) -> str:
+        """Return where a target is, in a few words: `Vault secret/team`."""
+        return f"{cls.summary_label} " + "/".join(filter(None, map(destination.get, cls.summary_fields)))
 
     @property
     @abstractmethod

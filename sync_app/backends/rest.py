@@ -70,8 +70,17 @@ class RestClient:
     Once the system asks for a pause, nothing is sent until that is over (`busy_seconds`).
     """
 
-    def __init__(self, address: str, *, label: str, ca: str = "", seconds: float | None = None) -> None:
-        """Take the address, the name for messages, certificates (PEM), and the time of a request."""
+    def __init__(
+        self,
+        address: str,
+        *,
+        label: str,
+        ca: str = "",
+        seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the address, the name for messages, certificates (PEM), time and headers of a request."""
+        self._headers = {"User-Agent": "keeper", **(headers or {})}
         self._path, self._label, self._seconds = urlsplit(address).path.rstrip("/"), label, seconds
         self._pool = pool(address, connections=_CONNECTIONS, ca=ca)
         self._free_at = 0.0
@@ -111,7 +120,7 @@ class RestClient:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> RestAnswer:
@@ -124,7 +133,9 @@ class RestClient:
             raise self._busy()
         address = f"{self._path}{path}?{urlencode(query)}" if query else f"{self._path}{path}"
         content = None if body is None else json.dumps(body).encode()
-        sent = {**headers, "User-Agent": "keeper"} | ({"Content-Type": "application/json"} if content else {})
+        sent = {**self._headers, **(headers or {})} | (
+            {"Content-Type": "application/json"} if content else {}
+        )
         reply = self._exchange(method, address, content, sent)
         if (told := _server_time(reply.headers)) > self.server_time:
             self._told = (told, time.monotonic())

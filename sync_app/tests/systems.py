@@ -27,7 +27,10 @@ def classes(registry: Mapping[str, type], name: str, base: type[Base]) -> list[t
         each
         for module in modules(registry, name)
         for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
+        if isinstance(each, type)
+        and issubclass(each, base)
+        and each.__module__ == module.__name__
+        and not each.__name__.startswith("_")
     ]
 
 
@@ -42,7 +45,8 @@ def fixtures(registry: Mapping[str, type], name: str) -> dict[str, Any]:
     }
 
 
-WORLDS: Final = {world.kind: world for world in classes(BACKENDS, "world", World)}  # type: ignore[type-abstract]
+# A system may have several, in which it is set up in another way.
+WORLDS: Final = classes(BACKENDS, "world", World)  # type: ignore[type-abstract]
 # The fixtures that make a world of each system, and of those with compare-and-set and a recovery window.
-EVERY: Final = [world.fixture for world in WORLDS.values()]
-FULL: Final = [world.fixture for world in WORLDS.values() if world.deletes_recoverably]
+EVERY: Final = [world.fixture for world in WORLDS]
+FULL: Final = [world.fixture for world in WORLDS if world.deletes_recoverably]

@@ -235,8 +235,14 @@ class AwsBackend(Backend):
 
     # As endpoints and clients name it.
     service: ClassVar[str]
+    summary_fields: ClassVar[tuple[str, ...]] = ("region", "prefix")
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
     timeout_seconds: ClassVar[float | None] = None
+
+    @classmethod
+    def summarize(cls, destination: Mapping[str, str]) -> str:
+        region, prefix = destination.get("region", ""), destination.get("prefix", "")
+        return f"{cls.summary_label} {region} /{prefix}".rstrip("/").rstrip()
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)

@@ -60,6 +60,7 @@ class AwsParameterStore(AwsBackend):
     """The parameters of one account and region below one path."""
 
     label: ClassVar[str] = "AWS SSM Parameter Store"
+    summary_label: ClassVar[str] = "SSM"
     answers: ClassVar[tuple[VendorAnswer, ...]] = PARAMETER_STORE
     service: ClassVar[str] = "ssm"
     destination_fields: ClassVar[tuple[FormField, ...]] = (

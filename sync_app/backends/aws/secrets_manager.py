@@ -56,6 +56,7 @@ class AwsSecretsManager(AwsBackend):
     """The secrets of one account and region below one prefix."""
 
     label: ClassVar[str] = "AWS Secrets Manager"
+    summary_label: ClassVar[str] = "AWS"
     answers: ClassVar[tuple[VendorAnswer, ...]] = SECRETS_MANAGER
     service: ClassVar[str] = "secretsmanager"
     destination_fields: ClassVar[tuple[FormField, ...]] = (

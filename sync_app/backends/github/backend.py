@@ -29,7 +29,6 @@ from audit_app.interfaces import Purpose, keyring
 from secrets_app.types.registry import SecretType
 from sync_app.backends.capabilities import Capabilities, FormField
 from sync_app.backends.github.place import (
-    CHANGED,
     GitHubPlace,
     Limits,
     digest,
@@ -39,6 +38,7 @@ from sync_app.backends.github.place import (
 )
 from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.backends.rest import NotFound, RestAnswer
+from sync_app.backends.timed import CHANGED, LATER
 from sync_app.errors import (
     OVERWROTE,
     ChangedSinceRead,
@@ -56,6 +56,7 @@ class GitHubActions(GitHubPlace):
     """The secrets of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitHub Actions"
+    summary_label: ClassVar[str] = "GitHub"
     destination_fields: ClassVar[tuple[FormField, ...]] = fields_of_place("secrets")
     items: ClassVar[str] = "secrets"
     area: ClassVar[str] = "Secrets"
@@ -135,7 +136,7 @@ class GitHubActions(GitHubPlace):
     def _visibility(self, name: str) -> dict[str, Any]:
         """Return who sees a secret of the organisation: as it is, or by the rule for a new one."""
         try:
-            found = self._github.request("GET", self._path(name)).content
+            found = self._client.request("GET", self._path(name)).content
         except NotFound:
             return {"visibility": self.destination["visibility"]}
         if found["visibility"] != "selected":
@@ -143,7 +144,7 @@ class GitHubActions(GitHubPlace):
         chosen: list[int] = []
         while True:
             query = {"per_page": str(_PAGE), "page": str(len(chosen) // _PAGE + 1)}
-            page = self._github.request("GET", f"{self._path(name)}/repositories", query=query).content
+            page = self._client.request("GET", f"{self._path(name)}/repositories", query=query).content
             chosen += [int(each["id"]) for each in page["repositories"]]
             if len(chosen) >= page["total_count"] or not page["repositories"]:
                 return {"visibility": "selected", "selected_repository_ids": chosen}
@@ -158,6 +159,7 @@ class GitHubVariables(GitHubPlace):
     """The variables of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitHub Actions variables (not secret)"
+    summary_label: ClassVar[str] = "GitHub variables"
     destination_fields: ClassVar[tuple[FormField, ...]] = fields_of_place("variables")
     items: ClassVar[str] = "variables"
     area: ClassVar[str] = "Variables"
@@ -247,7 +249,7 @@ class GitHubVariables(GitHubPlace):
         """Send a value, and return the variable that has it."""
         made, _ = self._write_and_look(name, send, before=before, at=at)
         if not self._holds(made, value) or (before is not None and made.remote_id != before.remote_id):
-            raise ChangedSinceRead("another client wrote it just after Keeper: refresh the plan")
+            raise ChangedSinceRead(LATER)
         return made
 
     def _holds(self, made: SecretMetadata, value: str) -> bool:

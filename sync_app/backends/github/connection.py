@@ -57,34 +57,16 @@ class AppKey:
         return jwt.encode({"alg": "RS256"}, claims, self.key)
 
 
-class GitHubConnection:
+class GitHubConnection(RestClient):
     """One GitHub, with credentials; safe to share between threads."""
 
     def __init__(self, address: str, *, credentials: Mapping[str, str], seconds: float | None) -> None:
         """Take the API's address and a target's credentials. Raises BadDestination."""
-        self._rest = RestClient(address, label="GitHub", seconds=seconds)
+        super().__init__(address, label="GitHub", seconds=seconds, headers=_API)
         self._app = AppKey.of(credentials)
         self._token = credentials["token"]
         self._until = 0.0
-        self._lock = threading.Lock()
-
-    @property
-    def busy_seconds(self) -> float:
-        return self._rest.busy_seconds
-
-    @property
-    def server_time(self) -> int:
-        """The latest time that GitHub named in an answer, in seconds since 1970."""
-        return self._rest.server_time
-
-    @property
-    def server_now(self) -> int:
-        """GitHub's time by now, as its last answers let it be estimated, in seconds since 1970."""
-        return self._rest.server_now
-
-    def require_room(self) -> None:
-        """Raise TargetBusy where the limit has no room for a write and the look after it."""
-        self._rest.require_room()
+        self._issuing = threading.Lock()
 
     def close(self) -> None:
         """Revoke the installation token, if one was made, and close the connections."""
@@ -92,24 +74,25 @@ class GitHubConnection:
             # It ends within the hour anyhow.
             with contextlib.suppress(BackendError):
                 self.request("DELETE", "/installation/token")
-        self._rest.close()
+        super().close()
 
     def request(
         self,
         method: str,
         path: str,
         *,
+        headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> RestAnswer:
         """Send a request with the token; raises as `RestClient.request` does."""
-        headers = {**_API, "Authorization": f"Bearer {self._bearer()}"}
-        return self._rest.request(method, path, headers=headers, query=query, body=body)
+        bearer = headers or {"Authorization": f"Bearer {self._bearer()}"}
+        return super().request(method, path, headers=bearer, query=query, body=body)
 
     def _bearer(self) -> str:
         if self._app is None:
             return self._token
-        with self._lock:
+        with self._issuing:
             if time.monotonic() >= self._until:
                 self._token = self._installation_token(self._app)
                 self._until = time.monotonic() + _TOKEN_SECONDS
@@ -117,9 +100,9 @@ class GitHubConnection:
 
     def _installation_token(self, app: AppKey) -> str:
         path = f"/app/installations/{app.installation_id}/access_tokens"
-        headers = {**_API, "Authorization": f"Bearer {app.assertion()}"}
+        headers = {"Authorization": f"Bearer {app.assertion()}"}
         try:
-            made = self._rest.request("POST", path, headers=headers, body={})
+            made = self.request("POST", path, headers=headers, body={})
         except (NotFound, RequestRefused):
             raise CredentialsRejected("GitHub makes no token for this installation of the App") from None
         token: str = made.content["token"]

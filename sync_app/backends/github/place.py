@@ -3,15 +3,12 @@
 The module says where they lie, how many there may be, and what is shown of them.
 """
 
-import functools
 import hmac
 import re
-import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
@@ -21,25 +18,21 @@ from sync_app.backends.answers import VendorAnswer
 from sync_app.backends.capabilities import FormField, Grant, Need, Permission
 from sync_app.backends.github.answers import ANSWERS
 from sync_app.backends.github.connection import GitHubConnection
-from sync_app.backends.observations import Mark, SecretMetadata
-from sync_app.backends.rest import NotFound, RestAnswer, VariableBackend
+from sync_app.backends.observations import SecretMetadata
+from sync_app.backends.rest import NotFound, RestAnswer
+from sync_app.backends.timed import TimedBackend
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
-    BackendError,
     BadDestination,
-    ChangedSinceRead,
     MountMissing,
-    OutcomeUnknown,
     PermissionMissing,
     QuotaExceeded,
     RequestRefused,
-    TargetBusy,
     TargetUnreachable,
 )
 
 _PART: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _DIGEST_DIGITS: Final = 32
-_WINDOW: Final = re.compile(r"(-?\d+)-(-?\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +47,6 @@ class Limits:
         if destination["environment"]:
             return self.environment
         return self.repository if destination["repository"] else self.organization
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """The seconds since 1970, by GitHub's clock, within which a write took place."""
-
-    since: int
-    until: int
-
-    def __str__(self) -> str:
-        return f"{self.since}-{self.until}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Window | None":
-        """Return the window of a text that `str` made; None for another text."""
-        found = _WINDOW.fullmatch(text)
-        return cls(since=int(found[1]), until=int(found[2])) if found else None
-
-    def covers(self, version: str) -> bool:
-        return bool(version) and self.since <= version_seconds(version) <= self.until
-
-    def is_after(self, version: str) -> bool:
-        return not version or version_seconds(version) < self.since
 
 
 def place_of(destination: Mapping[str, str], items: str) -> str:
@@ -113,20 +83,11 @@ def digest(value: str, *, key: bytes) -> str:
     return hmac.digest(key, value.encode(), sha256).hex()[:_DIGEST_DIGITS]
 
 
-def version_seconds(version: str) -> int:
-    """Return the time of the last write that a version begins with, in seconds since 1970."""
-    return int(datetime.fromisoformat(version.partition(" ")[0]).astimezone(UTC).timestamp())
-
-
 # For so long a list that was answered proves that a 404 is of one item and not of the place.
 _PROVED_SECONDS: Final = 10.0
 _RESERVED: Final = "GITHUB_"
 # "Limits for secrets" and "Limits for configuration variables".
 LARGEST: Final = 48 * 1024
-# Seconds by which the clocks of GitHub's machines may differ.
-_CLOCKS_DIFFER: Final = 2
-_UNKNOWN: Final = "GitHub took the write, and does not show it yet: it is looked at again"
-CHANGED: Final = "it changed in GitHub after it was read: refresh the plan"
 
 
 def fields_of_place(items: str) -> tuple[FormField, ...]:
@@ -169,13 +130,14 @@ def fields_of_place(items: str) -> tuple[FormField, ...]:
     )
 
 
-class GitHubPlace(VariableBackend):
+class GitHubPlace(TimedBackend):
     """The items of one kind in one place whose names begin with one prefix."""
 
     # As addresses and lists call them: secrets or variables.
     items: ClassVar[str]
     # The permission of a repository or organisation.
     area: ClassVar[str]
+    summary_fields: ClassVar[tuple[str, ...]] = ("owner", "repository", "environment", "prefix")
     limits: ClassVar[Limits]
     credential_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="token", label="Token", sensitive=True, way="Token", help="Fine-grained or classic."),
@@ -192,12 +154,11 @@ class GitHubPlace(VariableBackend):
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
         self._place = place_of(self.destination, self.items)
-        self._github = GitHubConnection(
+        self._client = GitHubConnection(
             self.endpoint(self.destination), credentials=self._credentials, seconds=self.timeout_seconds
         )
         self._total: int | None = None
         self._proved_at = -_PROVED_SECONDS
-        self._lock = threading.Lock()
 
     @property
     def max_value_bytes(self) -> int:
@@ -210,10 +171,6 @@ class GitHubPlace(VariableBackend):
             return None
         return max(0, self.limits.of(self.destination) - self._total)
 
-    @property
-    def busy_seconds(self) -> float:
-        return self._github.busy_seconds
-
     def identify_system(self) -> str:
         """Return the id of the repository or organisation, which stays when it is renamed."""
         owner, repository = self.destination["owner"], self.destination["repository"]
@@ -225,9 +182,6 @@ class GitHubPlace(VariableBackend):
         place = f"github/{host}/{kind}/{int(found['id'])}"
         environment = self.destination["environment"]
         return f"{place}/environments/{quote(environment, safe='')}" if environment else place
-
-    def close(self) -> None:
-        self._github.close()
 
     def check_connection(self) -> None:
         self._list_page(1, size=1)
@@ -265,33 +219,6 @@ class GitHubPlace(VariableBackend):
                 raise TargetUnreachable("GitHub's list changed while it was read: try again")
             number += 1
 
-    def predict_version(self, version: str, *, token: str) -> str:
-        """Return nothing: the time of a write is GitHub's."""
-        return ""
-
-    @classmethod
-    def is_write_of(cls, seen: SecretMetadata, intended: str) -> bool:
-        """Return whether a version is of the time in which a write of unknown outcome took place."""
-        window = Window.parse(intended)
-        return seen.version == intended if window is None else window.covers(seen.version)
-
-    @classmethod
-    def is_older(cls, seen: SecretMetadata, intended: str) -> bool:
-        """Return whether a look is of a time before the write, or shows nothing."""
-        window = Window.parse(intended)
-        return seen.presence is not Presence.PRESENT or (window is not None and window.is_after(seen.version))
-
-    def delete(self, seen: SecretMetadata) -> None:
-        """Delete it if it is as it was seen. GitHub keeps nothing of it."""
-        self._require_unchanged(seen)
-        self._send("DELETE", self._path(seen.name), of=seen.name)
-
-    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
-        """Do nothing: there are no labels, and Keeper's entry is its mark."""
-
-    def unmark(self, seen: SecretMetadata) -> None:
-        """Do nothing, as `mark`."""
-
     # --- How ----------------------------------------------------------------------------------
 
     def _explain_name(self, variable: str) -> str:
@@ -299,9 +226,6 @@ class GitHubPlace(VariableBackend):
         if not variable.startswith(_RESERVED):
             return ""
         return f"GitHub keeps names that begin with {_RESERVED} for itself: rename the secret"
-
-    def _find(self, name: str) -> SecretMetadata | None:
-        return self._look(name)[0]
 
     def _path(self, name: str) -> str:
         return f"{self._place}/{quote(self._names.checked_variable(name), safe='')}"
@@ -322,45 +246,6 @@ class GitHubPlace(VariableBackend):
     def _require_place(self) -> None:
         self._list_page(1, size=1)
 
-    def _send(
-        self, method: str, path: str, *, of: str = "", body: Mapping[str, Any] | None = None
-    ) -> RestAnswer:
-        """Send a write; raises as `_change` does, and TargetBusy where a limit has no room for it."""
-        self._github.require_room()
-        return self._change(functools.partial(self._github.request, method, path, body=body), of=of)
-
-    def _write_and_look(
-        self, name: str, send: Callable[[], RestAnswer], *, before: SecretMetadata | None, at: int
-    ) -> tuple[SecretMetadata, RestAnswer | None]:
-        """Send a write and return the item that it made, and the answer; None for one that was lost.
-
-        `before` is the item of the look just before, `at` the server's time of that look: a write of this
-        time is this one. Raises OutcomeUnknown if a write was answered and the look after it does not show
-        it, the error of a write that was not answered if the look does not show it either, and
-        ChangedSinceRead if another client's came after it.
-        """
-        answer, lost = None, None
-        try:
-            answer = send()
-        except (TargetUnreachable, TargetBusy) as error:
-            if isinstance(error, TargetBusy) and error.retry_after:
-                raise
-            lost = error
-        until = (answer.at if answer else 0) or self._github.server_now
-        window = Window(since=at - _CLOCKS_DIFFER, until=until + _CLOCKS_DIFFER)
-        if lost is not None:
-            lost.made = str(window)
-        try:
-            made, _ = self._look(name)
-        except BackendError as error:
-            asked = getattr(error, "retry_after", 0.0)
-            raise lost or OutcomeUnknown(_UNKNOWN, made=str(window), retry_after=asked) from error
-        if made is None or window.is_after(made.version) or (lost is not None and made == before):
-            raise lost or OutcomeUnknown(_UNKNOWN, made=str(window))
-        if not window.covers(made.version):
-            raise ChangedSinceRead("another client wrote it in GitHub just after Keeper: refresh the plan")
-        return made, answer
-
     @abstractmethod
     def _send_refused(self, name: str) -> None:
         """Send a write of a reserved name, which GitHub refuses; raises as `_send` does."""
@@ -368,7 +253,7 @@ class GitHubPlace(VariableBackend):
     def _ask_place(self, path: str, query: Mapping[str, str] | None = None) -> RestAnswer:
         """Ask for something that exists as long as the place does. Raises MountMissing where it does not."""
         try:
-            return self._github.request("GET", path, query=query)
+            return self._client.request("GET", path, query=query)
         except NotFound:
             raise MountMissing(
                 "GitHub shows no such repository, environment or organisation to these credentials"
@@ -392,20 +277,13 @@ class GitHubPlace(VariableBackend):
     def _read(self, name: str) -> tuple[dict[str, Any] | None, int]:
         """Return what GitHub shows of an item, None if it is not there, and the server's time."""
         try:
-            found = self._github.request("GET", self._path(name))
+            found = self._client.request("GET", self._path(name))
         except NotFound:
             # GitHub answers the same for a place that the credentials may not see any more.
             if time.monotonic() - self._proved_at > _PROVED_SECONDS:
                 self._require_place()
-            return None, self._github.server_time
-        return found.content, self._github.server_time
-
-    def _require_unchanged(self, seen: SecretMetadata) -> tuple[SecretMetadata, int]:
-        """Return an item and the server's time of the look. Raises ChangedSinceRead unless it is as seen."""
-        now, at = self._look(seen.name)
-        if now is None or (now.remote_id, now.version) != (seen.remote_id, seen.version):
-            raise ChangedSinceRead(CHANGED)
-        return now, at
+            return None, self._client.server_time
+        return found.content, self._client.server_time
 
     def _require_size(self, value: str) -> None:
         """Raise QuotaExceeded for a value that GitHub does not take."""

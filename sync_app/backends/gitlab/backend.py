@@ -65,6 +65,8 @@ class GitLabVariables(VariableBackend):
     """The variables of one project or group whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitLab CI/CD variables"
+    summary_label: ClassVar[str] = "GitLab"
+    summary_fields: ClassVar[tuple[str, ...]] = ("group", "project", "prefix")
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="Address", default="https://gitlab.com"),
@@ -124,12 +126,12 @@ class GitLabVariables(VariableBackend):
         refuse_unreadable(self.destination["ca_certificate"])
         # Threads ask for versions, and never the database.
         self._key = keyring().mac(Purpose.AUDIT_MAC, _VERSION_LABEL)[-32:]
-        self._headers = {"PRIVATE-TOKEN": self._credentials["token"], "Accept": "application/json"}
         self._rest = RestClient(
             self.endpoint(self.destination),
             label="GitLab",
             ca=self.destination["ca_certificate"],
             seconds=self.timeout_seconds,
+            headers={"PRIVATE-TOKEN": self._credentials["token"], "Accept": "application/json"},
         )
 
     @property
@@ -216,7 +218,7 @@ class GitLabVariables(VariableBackend):
         body |= {"key": variable, "environment_scope": self._scope, "variable_type": "env_var"}
         try:
             path = f"{_API}/{self._owner}/variables"
-            post = functools.partial(self._rest.request, "POST", path, headers=self._headers, body=body)
+            post = functools.partial(self._rest.request, "POST", path, body=body)
             answer = self._change(post).content
             made = self._parse(name, answer)
         except RequestRefused:
@@ -297,7 +299,7 @@ class GitLabVariables(VariableBackend):
     def _read_version(self) -> tuple[int, ...]:
         """Return the version of GitLab; where it is not told, one that has descriptions."""
         try:
-            found = self._rest.request("GET", f"{_API}/version", headers=self._headers).content["version"]
+            found = self._rest.request("GET", f"{_API}/version").content["version"]
         except (NotFound, PermissionMissing):
             return _DESCRIBES
         return tuple(int(part) for part in str(found).split(".")[:2])
@@ -320,17 +322,13 @@ class GitLabVariables(VariableBackend):
     def _ask_place(self, path: str, query: Mapping[str, str] | None = None) -> RestAnswer:
         """Ask for something that exists as long as the project or group does. Raises MountMissing."""
         try:
-            return self._rest.request(
-                "GET", f"{_API}/{self._owner}{path}", headers=self._headers, query=query
-            )
+            return self._rest.request("GET", f"{_API}/{self._owner}{path}", query=query)
         except NotFound:
             raise MountMissing("GitLab shows no such project or group to these credentials") from None
 
     def _ask(self, method: str, variable: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
         path = f"{_API}/{self._owner}/variables/{variable}"
-        return self._rest.request(
-            method, path, headers=self._headers, query={_FILTER: self._scope}, body=body
-        )
+        return self._rest.request(method, path, query={_FILTER: self._scope}, body=body)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

@@ -76,6 +76,8 @@ class KubernetesSecrets(RestBackend):
     """The Secrets of one namespace whose names begin with one prefix."""
 
     label: ClassVar[str] = "Kubernetes Secrets"
+    summary_label: ClassVar[str] = "Kubernetes"
+    summary_fields: ClassVar[tuple[str, ...]] = ("namespace", "prefix")
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="API server", required=True, help="https://cluster.example:6443"),

@@ -76,6 +76,8 @@ class VaultKv2(RestBackend):
     """The secrets of one mount of a KV version 2 engine below one prefix."""
 
     label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
+    summary_label: ClassVar[str] = "Vault"
+    summary_fields: ClassVar[tuple[str, ...]] = ("namespace", "mount", "prefix")
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="Address", required=True, help="https://vault.example:8200"),
         FormField(name="namespace", label="Namespace", fixed=True),

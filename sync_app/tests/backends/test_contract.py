@@ -48,6 +48,7 @@ class TestBackend:
 
     def test_it_keeps_values_byte_for_byte(self, world: World, backend: Backend) -> None:
         value = '  \'quotes\' "both" \\ \r\n\t {"json": 1} ${reference} Ünïcödé 鍵 \U0001f511  \n'
+        value = value.translate(dict.fromkeys(map(ord, world.alters)))
         backend.create("literal", value, mark=MARK, token=TOKEN)
         assert world.value(f"{world.prefix}/literal") == value
         if world.reads_values:
@@ -89,7 +90,7 @@ class TestBackend:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         after = backend.update(made, "second", token=OTHER_TOKEN)
         assert world.value(f"{world.prefix}/password") == "second"
-        assert after.version != made.version
+        assert (after.version != made.version) is world.shows_writes
         assert after.remote_id == made.remote_id
         assert backend.get_metadata("password") == after
         assert after.mark == made.mark
@@ -111,7 +112,7 @@ class TestBackend:
 
     def test_it_keeps_what_somebody_else_wrote_since(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
-        world.write(f"{world.prefix}/password", "theirs")
+        world.overwrite(f"{world.prefix}/password", "theirs")
         changed = backend.get_metadata("password")
         with pytest.raises(ChangedSinceRead) as caught:
             backend.update(made, "ours", token=OTHER_TOKEN)
@@ -119,10 +120,10 @@ class TestBackend:
         assert world.value(f"{world.prefix}/password") == "theirs"
         assert backend.get_metadata("password").version == changed.version != made.version
 
-    def test_it_repeats_an_update_without_a_second_version(self, backend: Backend) -> None:
+    def test_it_repeats_an_update_without_a_second_version(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         once = backend.update(made, "second", token=OTHER_TOKEN)
-        if backend.predict_version("", token=TOKEN):
+        if not world.shows_writes or backend.predict_version("", token=TOKEN):
             assert backend.update(made, "second", token=OTHER_TOKEN) == once
         else:
             with pytest.raises(ChangedSinceRead):
@@ -151,7 +152,7 @@ class TestBackend:
 
     def test_it_does_not_delete_what_changed_since(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
-        world.write(f"{world.prefix}/password", "theirs")
+        world.overwrite(f"{world.prefix}/password", "theirs")
         with pytest.raises(ChangedSinceRead):
             backend.delete(made)
         assert world.value(f"{world.prefix}/password") == "theirs"
@@ -202,6 +203,8 @@ class TestBackend:
         after = backend.update(made, "second", token=OTHER_TOKEN, known=True)
         assert backend.get_metadata("password") == after
         assert world.value(f"{world.prefix}/password") == "second"
+        if not world.shows_writes:
+            return
         with pytest.raises(ChangedSinceRead):
             backend.update(made, "third", token=f"3{TOKEN}", known=True)
         assert world.value(f"{world.prefix}/password") == "second"

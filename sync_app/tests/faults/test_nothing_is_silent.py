@@ -19,17 +19,14 @@ from core.network.outbound import Reply
 from environments_app.tests.cast import Cast
 from sync_app.applying import batch
 from sync_app.applying import service as applying
-from sync_app.backends.aws.tests.world import AwsWorld, ParameterWorld
-from sync_app.backends.github.tests.world import GitHubWorld
-from sync_app.backends.gitlab.tests.world import GitLabWorld
-from sync_app.backends.kubernetes.tests.world import KubernetesWorld
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.models import PlanItem, Run, SyncEntry
+from sync_app.models.plan import PlanKind
 from sync_app.runs import runner
 from sync_app.tests.adversary.seam import one_at_a_time
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.faults.wire import Asked, Lost, Wire
-from sync_app.tests.strict_application import StrictApplication
+from sync_app.tests.systems import WORLDS
 from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.django_db
@@ -44,9 +41,7 @@ ENDED: Final = {"done", "failed", "cancelled"}
 # Attempts at one run, and passes without faults until everything has to be delivered.
 ATTEMPTS: Final = 40
 QUIET: Final = 8
-SYSTEMS: Final = ["kubernetes", "github", "github_variables", "gitlab", "aws", "ssm"]
-# Of systems whose documents promise that a read shows each write before it.
-CONSISTENT: Final = (KubernetesWorld,)
+SYSTEMS: Final = [world.fixture for world in WORLDS if world.plays_faults]
 
 
 @dataclass
@@ -95,7 +90,8 @@ class Faults:
         kinds = ["lost before", "failed before", "limited"]
         if asked.kind in {"write", "delete"}:
             kinds += ["lost after", "failed after", "lost after", "hidden"]
-        if asked.kind == "write" and (self.stale or isinstance(self.world, CONSISTENT)):
+        # Where no write shows, none that arrives after Keeper gave it up does (named in docs/sync.md).
+        if asked.kind == "write" and self.world.shows_writes and (self.stale or self.world.shows_each_write):
             kinds += ["late"]
         if asked.kind in {"look", "list"} and self.stale and self._before(asked):
             kinds += ["stale"] * 4
@@ -108,23 +104,23 @@ class Faults:
             self.hidden = self.random.randint(1, 6)
         if self.limited:
             self.limited -= 1
-            return limit_of(self.world, self.random)
+            return self.world.limited(self.random)
         if self.hidden and asked.kind in {"write", "delete"}:
             self.hidden -= 1
-            return refusal_of(self.world, self.random)
+            return self.world.refused(self.random)
         if fault == "stale":
             return self._before(asked)[-1]
         if fault == "lost before":
             raise Lost
         if fault == "failed before":
-            return failure_of(self.world)
+            return self.world.failed()
         if fault == "late":
             self.late.append(partial(self._carried_out, asked))
             raise Lost
         answer = self._carried_out(asked)
         if fault == "lost after":
             raise Lost
-        return failure_of(self.world) if fault == "failed after" else answer
+        return self.world.failed() if fault == "failed after" else answer
 
     def _carried_out(self, asked: Asked) -> Reply:
         if asked.kind in {"write", "delete"}:
@@ -138,47 +134,6 @@ class Faults:
     def _before(self, asked: Asked) -> list[Reply]:
         """Return what the same request was answered with before the last writes."""
         return [answer for at, answer in self.shown.get(asked.what, []) if at < self.writes][-2:]
-
-
-def limit_of(world: World, random: Random) -> Reply:
-    """Return how a system limits requests, in each of the ways of its documents."""
-    if isinstance(world, AwsWorld | ParameterWorld):
-        return _aws("ThrottlingException", "Rate exceeded")
-    if isinstance(world, GitHubWorld):
-        message = b'{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'
-        return random.choice(
-            [
-                Reply(403, {}, message),
-                Reply(429, {"Retry-After": "60"}, message),
-                Reply(403, {"Retry-After": "60"}, b"{}"),
-            ]
-        )
-    return Reply(
-        429, {"Retry-After": "1"}, b'{"kind": "Status", "reason": "TooManyRequests", "message": "slow"}'
-    )
-
-
-def refusal_of(world: World, random: Random) -> Reply:
-    """Return how a system answers a write that the credentials may not make."""
-    if isinstance(world, AwsWorld | ParameterWorld):
-        return _aws("AccessDeniedException", "User: x is not authorized to perform: a:B")
-    if isinstance(world, GitHubWorld | GitLabWorld):
-        return Reply(random.choice([403, 404]), {}, b'{"message": "Not Found"}')
-    message = 'secrets is forbidden: User \\"x\\" cannot patch resource \\"secrets\\" in API group'
-    return Reply(403, {}, f'{{"kind": "Status", "reason": "Forbidden", "message": "{message}"}}'.encode())
-
-
-def failure_of(world: World) -> Reply:
-    """Return how a system, or a proxy before it, fails."""
-    if isinstance(world, AwsWorld | ParameterWorld):
-        code = "InternalServiceError" if isinstance(world, AwsWorld) else "InternalServerError"
-        return _aws(code, "An error occurred on the server side.", status=500)
-    return Reply(502, {}, b"<html>Bad Gateway</html>")
-
-
-def _aws(code: str, message: str, *, status: int = 400) -> Reply:
-    told = f'{{"__type": "{code}", "message": "{message}"}}'
-    return Reply(status, {"x-amzn-errortype": code}, told.encode())
 
 
 class Play:
@@ -207,7 +162,7 @@ class Play:
         while self.faults.counts.total() < faults:
             for _ in range(self.random.randint(1, 3 * self.breadth)):
                 self._keep(self.random.choice(self.names))
-            self.faults.stale = not isinstance(self.world, CONSISTENT)
+            self.faults.stale = not self.world.shows_each_write
             if self.random.random() < 0.2:
                 # Systems without compare-and-set cannot hold a stale look against another client's write.
                 self.faults.stale = False
@@ -248,6 +203,11 @@ class Play:
         self.edited, self.edits = set(), {}
 
     def _choose_ours(self, name: str) -> None:
+        if self.told(name) == DeliveryState.OWNERSHIP_LOST:
+            options = {"names": [name], "mode": "replace"}
+            self.stage.apply(self.stage.plan(kind=PlanKind.ADOPT, options=options))
+            assert self.delivered(name), self.explained(name)
+            return
         plan = self.stage.plan()
         item = PlanItem.objects.filter(
             plan=plan, name=name, act__in=["conflict", "drifted", "missing"]
@@ -261,9 +221,7 @@ class Play:
         """Carry out a pass, with the attempts that it takes."""
         self.wire.log.append(f"--- a pass, {self.faults.left} faults")
         SyncEntry.objects.filter(target=self.stage.target).update(synced_at=None, pending_at=None)
-        if isinstance(self.world, GitHubWorld | GitLabWorld):
-            application: StrictApplication = self.application
-            application.now += 60
+        self.world.wait(60)
         run = runner.request_sync(actor=self.stage.alice, target=self.stage.fresh())
         for _ in range(ATTEMPTS):
             Run.objects.filter(pk=run.pk).update(not_before=None, lease_until=None)
@@ -274,13 +232,6 @@ class Play:
         self.is_done = run.state == "done"
         self.wire.log.append(f"--- {run.state} {run.error}")
         self.wire.log += [f"    {each.name}: {self.explained(each.name)}" for each in SyncEntry.objects.all()]
-
-    @property
-    def application(self) -> StrictApplication:
-        if isinstance(self.world, GitHubWorld):
-            return self.world.github
-        assert isinstance(self.world, GitLabWorld)
-        return self.world.gitlab
 
     def judge(self) -> None:
         """Raise AssertionError for a secret that is not delivered and said to be, and for a foreign change."""
@@ -319,7 +270,7 @@ class Play:
         self.edits[name] = self._fresh("their")
         self.edited.add(name)
         self.wire.log.append(f"another client writes {name}: {self.edits[name]}")
-        self.world.write(self.stage.path(name), self.edits[name])
+        self.world.overwrite(self.stage.path(name), self.edits[name])
         # Passes are minutes apart: no look is as old as that.
         self.faults.shown.clear()
 

@@ -29,27 +29,10 @@ STATE_ORDER: Final = (
 )
 
 
-# What a place begins with, and the fields of the destination that follow, joined by /.
-_PLACES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "github_actions": ("GitHub ", ("owner", "repository", "environment", "prefix")),
-    "github_variables": ("GitHub variables ", ("owner", "repository", "environment", "prefix")),
-    "gitlab_ci": ("GitLab ", ("group", "project", "prefix")),
-    "kubernetes": ("Kubernetes ", ("namespace", "prefix")),
-    "vault_kv2": ("Vault ", ("namespace", "mount", "prefix")),
-}
-_AWS: Final = {"aws_secrets_manager": "AWS", "aws_parameter_store": "SSM"}
-
-
 def where(target: Target) -> str:
     """Return where a target is, in a few words: `AWS eu-west-1 /prod`, `Vault secret/team`."""
-    given = target.destination
-    if target.backend in _AWS:
-        region, prefix = given.get("region", ""), given.get("prefix", "")
-        return f"{_AWS[target.backend]} {region} /{prefix}".rstrip("/").rstrip()
-    if target.backend not in _PLACES:
-        return str(target.backend)
-    start, names = _PLACES[target.backend]
-    return start + "/".join(filter(None, (given.get(name) for name in names)))
+    kind = BACKENDS.get(target.backend)
+    return kind.summarize(target.destination) if kind else str(target.backend)
 
 
 def backend_label(target: Target) -> str:

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from random import Random
+from typing import Any, ClassVar
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from core.network.outbound import Reply
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
@@ -23,12 +25,33 @@ def client(service: str, url: str) -> Any:
     return boto3.client(service, region_name=REGION, endpoint_url=url, **keys)  # type: ignore[call-overload]
 
 
-class AwsWorld(World):
-    """moto behind the strict layer; the other client goes to moto directly."""
+class _AwsWorld(World):
+    """A service of moto behind the strict layer; the other client goes to moto directly."""
+
+    absent = ClientError
+    failure: ClassVar[str]
+
+    def limited(self, random: Random) -> Reply:
+        return _reply("ThrottlingException", "Rate exceeded")
+
+    def refused(self, random: Random) -> Reply:
+        return _reply("AccessDeniedException", "User: x is not authorized to perform: a:B")
+
+    def failed(self) -> Reply:
+        return _reply(self.failure, "An error occurred on the server side.", status=500)
+
+
+def _reply(code: str, message: str, *, status: int = 400) -> Reply:
+    body = f'{{"__type": "{code}", "message": "{message}"}}'
+    return Reply(status, {"x-amzn-errortype": code}, body.encode())
+
+
+class AwsWorld(_AwsWorld):
+    """AWS Secrets Manager."""
 
     kind = "aws_secrets_manager"
     fixture = "aws"
-    absent = ClientError
+    failure = "InternalServiceError"
 
     def __init__(self, strict_url: str, moto_url: str, plan: Plan) -> None:
         super().__init__()
@@ -74,13 +97,13 @@ class AwsWorld(World):
         return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-class ParameterWorld(World):
-    """Parameter Store of moto behind the strict layer; the other client goes to moto directly."""
+class ParameterWorld(_AwsWorld):
+    """Parameter Store."""
 
     kind = "aws_parameter_store"
     fixture = "ssm"
+    failure = "InternalServerError"
     compares = False
-    absent = ClientError
     largest = 8192
     deletes_recoverably = False
 

@@ -17,11 +17,11 @@ from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Grant
 from sync_app.backends.github import backend as github_backend
 from sync_app.backends.github.backend import GitHubActions
-from sync_app.backends.github.place import Window
 from sync_app.backends.github.tests.strict_server import APP_ID, ENVIRONMENT, INSTALLATION, GitHub
 from sync_app.backends.github.tests.strict_server import TOKEN as BEARER
 from sync_app.backends.github.tests.world import GitHubWorld
 from sync_app.backends.observations import Mark, SecretMetadata
+from sync_app.backends.timed import Window
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

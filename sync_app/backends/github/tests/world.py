@@ -1,9 +1,11 @@
 """Secrets and variables of a strict GitHub, whose store the other client changes directly."""
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
+from core.network.outbound import Reply
 from sync_app.backends.base import Backend
 from sync_app.backends.github.backend import GitHubActions, GitHubVariables
 from sync_app.backends.github.tests.strict_server import OWNER, REPOSITORY, TOKEN, GitHub, Items
@@ -45,6 +47,9 @@ class GitHubWorld(World):
     def value(self, path: str) -> str:
         return str(self.items.secrets[variable(path)]["value"])
 
+    def wait(self, seconds: int) -> None:
+        self.github.now += seconds
+
     def remove(self, path: str) -> None:
         self.github.remove(self.items, variable(path))
 
@@ -55,6 +60,16 @@ class GitHubWorld(World):
         if variable(path) not in self.items.secrets:
             raise Refused(404, "Not Found")
         return {}
+
+    def limited(self, random: Random) -> Reply:
+        message = b'{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'
+        return random.choice(
+            [
+                Reply(403, {}, message),
+                Reply(429, {"Retry-After": "60"}, message),
+                Reply(403, {"Retry-After": "60"}, b"{}"),
+            ]
+        )
 
 
 class GitHubVariablesWorld(GitHubWorld):

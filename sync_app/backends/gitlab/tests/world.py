@@ -45,6 +45,9 @@ class GitLabWorld(World):
         except KeyError:
             raise Refused(404, "404 Variable Not Found") from None
 
+    def wait(self, seconds: int) -> None:
+        self.gitlab.now += seconds
+
     def remove(self, path: str) -> None:
         self.gitlab.remove(self.owner, variable(path))
 

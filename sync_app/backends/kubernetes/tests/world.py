@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
+from core.network.outbound import Reply
 from sync_app.backends.base import Backend
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
 from sync_app.backends.kubernetes.objects import object_name
@@ -21,6 +23,7 @@ class KubernetesWorld(World):
     kind = "kubernetes"
     fixture = "kubernetes"
     absent = ApiError
+    shows_each_write = True
     deletes_recoverably = False
 
     def __init__(self, url: str, cluster: Cluster) -> None:
@@ -60,6 +63,10 @@ class KubernetesWorld(World):
 
     def remove(self, path: str) -> None:
         self.cluster.store.delete("default", object_name(path), {})
+
+    def refused(self, random: Random) -> Reply:
+        message = 'secrets is forbidden: User \\"x\\" cannot patch resource \\"secrets\\" in API group'
+        return Reply(403, {}, f'{{"kind": "Status", "reason": "Forbidden", "message": "{message}"}}'.encode())
 
     def label(self, path: str, key: str, text: str) -> None:
         patch = {"metadata": {"labels": {key: text}}}

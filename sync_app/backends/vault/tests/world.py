@@ -19,6 +19,8 @@ class VaultWorld(World):
     kind = "vault_kv2"
     fixture = "vault"
     absent = hvac.exceptions.InvalidPath
+    # Its answers are played by the tests of its folder, where requests of another library can be met.
+    plays_faults = False
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__()

@@ -44,16 +44,16 @@ UPDATES: Final = {"PATCH", "PUT", "PutSecretValue", "UpdateSecretVersionStage"}
 
 def plays() -> Iterator[object]:
     """Return each row with a create and an update, and as carried out or not where it leaves that open."""
-    for kind, world in WORLDS.items():
-        for row in BACKENDS[kind].answers:
+    for world in WORLDS:
+        for row in BACKENDS[world.kind].answers:
             open_ended = row.to is Request.WRITE and row.proves is Proof.UNKNOWN
             for existed, of in itertools.product((False, True), row.of or ("",)):
-                if of in (CREATES if existed else UPDATES):
+                if of in (CREATES if existed else UPDATES) or row.act == ("create" if existed else "update"):
                     continue
                 for carried_out in (False, True) if open_ended else (row.proves is Proof.HAPPENED,):
                     act = "update" if existed else "create"
                     outcome = ", carried out" if open_ended and carried_out else ""
-                    named = f"{kind}: {row.to}: {row.answer}, {act} {of}".rstrip()
+                    named = f"{world.kind}: {row.to}: {row.answer}, {act} {of}".rstrip()
                     yield pytest.param(world.fixture, row, of, existed, carried_out, id=f"{named}{outcome}")
 
 
@@ -94,8 +94,8 @@ def test_an_answer_means_what_the_table_has(
         state = stage.entry("one").state
         assert (run.state == "done") is (state == "in_sync"), (run.state, run.error, state)
         assert state not in DISOWNED, (state, run.error)
-    if row.to is not Request.LOOK_AFTER:
-        # Nothing was seen to be delivered.
+    if row.to is not Request.LOOK_AFTER and not (carried_out and run.state == "done"):
+        # Nothing was seen to be delivered; a look after an unanswered write may show it.
         assert run.state == "failed"
     if run.state != "done":
         assert run.error
