@@ -4,6 +4,7 @@ from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Capabilities
+from sync_app.backends.forgejo.backend import ForgejoSecrets
 from sync_app.backends.github.backend import GitHubActions, GitHubVariables
 from sync_app.backends.gitlab.backend import GitLabVariables
 from sync_app.backends.kubernetes.backend import KubernetesSecrets
@@ -12,6 +13,7 @@ from sync_app.backends.vault.backend import VaultKv2
 BACKENDS: dict[str, type[Backend]] = {
     "aws_secrets_manager": AwsSecretsManager,
     "aws_parameter_store": AwsParameterStore,
+    "forgejo_actions": ForgejoSecrets,
     "github_actions": GitHubActions,
     "github_variables": GitHubVariables,
     "gitlab_ci": GitLabVariables,

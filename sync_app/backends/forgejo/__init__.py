@@ -1,0 +1,1 @@
+"""Actions secrets of Forgejo and Gitea as backend."""
