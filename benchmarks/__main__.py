@@ -9,42 +9,36 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import idle, load, memory
-from benchmarks.lists import admin_lists, long_list, long_pages
-from benchmarks.measuring import chart, conditions, table
-from benchmarks.measuring.scale import BY_ID, BY_NAME, OWN, PEERS, QUICK, USUAL, WRK, Scale
+from benchmarks import idle, memory
+from benchmarks.lists import long_list
+from benchmarks.measuring import conditions, table
+from benchmarks.measuring.scale import BY_ID, BY_NAME, PEERS, QUICK, USUAL, Scale
 from benchmarks.measuring.stage import MARIADB, SQLITE, Stage
 from benchmarks.measuring.table import Row
-from benchmarks.reads import beside_export, one_secret, polling, protocols, whole_environment
+from benchmarks.reads import one_secret, polling, protocols, whole_environment
 from benchmarks.servers import ROOT
 from benchmarks.sync import fan_out, sync_push
-from benchmarks.writes import audit_append, bulk_creation, one_write, resealing, rewrapping
+from benchmarks.writes import audit_append, bulk_creation, one_write, resealing
 from tests.servers.__main__ import stops
 
 DOCUMENT = ROOT / "benchmarks" / "results" / "README.md"
 DATABASES = {SQLITE.lower(): SQLITE, MARIADB.lower(): MARIADB}
-CHART = ROOT / "docs" / "images" / "performance.svg"
 # Those over many secrets come first, and among them `memory` last: it starts these Keepers again, with their
-# worker. The long pages come last: they leave a hundred thousand secrets and a million events behind.
+# worker.
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "one_write": one_write.run,
     "protocols": protocols.run,
     "polling": polling.run,
     "long_list": long_list.run,
-    "beside_export": beside_export.run,
     "memory": memory.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,
-    "rewrapping": rewrapping.run,
     "sync_push": sync_push.run,
     "fan_out": fan_out.run,
     "audit_append": audit_append.run,
     "idle": idle.run,
-    "load": load.run,
-    "long_pages": long_pages.run,
-    "admin_lists": admin_lists.run,
 }
 
 
@@ -54,18 +48,17 @@ def main() -> int:
     scale = _scale(options)
     databases = [DATABASES[name] for name in options.database or DATABASES]
     names = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
-    load = os.getloadavg()[0]
+    load_before = os.getloadavg()[0]
     stops.heed()
     with tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory:
         conditions.require_disk(Path(directory))
         with Stage(Path(directory), databases) as stage:
             rows = [row for name in names for row in _rows(name, stage, scale, alone=len(names) == 1)]
-        heading = conditions.heading(Path(directory), load)
+        heading = conditions.heading(Path(directory), load_before)
     text = f"{heading}\n\n{table.markdown(rows)}"
     sys.stdout.write(text + "\n")
     if options.write:
         table.write(DOCUMENT, text)
-        chart.write(CHART, chart.svg(rows))
     return 0
 
 
@@ -91,9 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", action="append", type=int, help="for single values (1 and 8)")
     parser.add_argument("--peer", action="append", choices=PEERS, help="for single values (both)")
     parser.add_argument("--by", action="append", choices=[BY_ID, BY_NAME], help="how single values are read")
-    parser.add_argument("--generator", action="append", choices=[OWN, WRK], help="what sends the reads (own)")
-    parser.add_argument("--sql", action="store_true", help="print the SQL of one read, on MariaDB")
-    parser.add_argument("--listed", type=int, help="how many secrets the long lists hold (100,000)")
     parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
     parser.add_argument(
         "--write", action="store_true", help=f"put the table into {DOCUMENT.relative_to(ROOT)}"
@@ -109,13 +99,10 @@ def _scale(options: argparse.Namespace) -> Scale:
         usual,
         rounds=rounds,
         seconds=options.seconds / rounds if options.seconds else usual.seconds,
-        listed=options.listed or usual.listed,
         sizes=tuple(options.secrets or usual.sizes),
         peers=tuple(options.peer or usual.peers),
         clients=tuple(options.clients or usual.clients),
         ways=tuple(options.by or usual.ways),
-        generators=tuple(options.generator or usual.generators),
-        shows_sql=options.sql,
     )
 
 

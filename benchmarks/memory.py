@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from benchmarks.idle import WholeKeeper
-from benchmarks.load import MIX
 from benchmarks.measuring.client import mixed
 from benchmarks.measuring.processes import memory_alone_mb, memory_mb, resident_mb
 from benchmarks.measuring.scale import CLIENTS, Scale
@@ -20,6 +19,8 @@ ALONE, PROPORTIONAL, RESIDENT = "alone, without a mapped database", "PSS", "sum 
 # So many times what a round takes: caches and connections fill.
 _ROUNDS_LONG = 2
 _SEED = 20_261_127
+# Of so many requests, how many are of a kind.
+_MIX = {"hot read": 120, "write": 20, "list": 14, "whole environment": 2}
 
 Kinds = dict[str, Callable[[Random], bytes]]
 
@@ -67,7 +68,7 @@ def _memory_after_load(server: Server, kinds: Kinds, stage: Stage, scale: Scale)
 
 def _mix(kinds: Kinds) -> Iterator[tuple[str, bytes]]:
     """Yield (kind, request) for ever, in the proportions of the mixed load."""
-    draw, weights = Random(_SEED), [MIX[name] for name in kinds]
+    draw, weights = Random(_SEED), [_MIX[name] for name in kinds]
     while True:
         (kind,) = draw.choices(list(kinds), weights)
         yield kind, kinds[kind](draw)

@@ -118,7 +118,7 @@ class Keeper(Server):
 
     def store_secrets(self) -> None:
         """Issue tokens and store the secrets."""
-        self.prepared = self.inside("prepare")
+        self.prepared = self.inside("benchmarks.inside:prepare")
         for start in range(0, self.secrets, _A_CALL):
             numbers = range(start, min(self.secrets, start + _A_CALL))
             self.secret_ids += self.create("development", numbers)
@@ -186,9 +186,10 @@ class Keeper(Server):
         """Return the variables of a process of this Keeper."""
         return {**os.environ, **self.variables}
 
-    def inside(self, *arguments: str) -> Any:
-        """Run `benchmarks.inside` in a process of this Keeper and return what it prints."""
-        return json.loads(run([sys.executable, "-m", "benchmarks.inside", *arguments], self.variables))
+    def inside(self, function: str, **arguments: Any) -> Any:
+        """Call MODULE:FUNCTION in a process of this Keeper and return what it returns."""
+        command = [sys.executable, "-m", "benchmarks.inside", function, json.dumps(arguments)]
+        return json.loads(run(command, self.variables))
 
 
 class Floor(Server):

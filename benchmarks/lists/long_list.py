@@ -1,4 +1,4 @@
-"""The first and the last page of a long list of secrets, against the bare framework's, and their SQL."""
+"""The first and the last page of a long list of secrets, against the bare framework's."""
 
 from functools import partial
 from typing import Any
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from benchmarks.measuring.client import Endpoint, all_of, for_seconds
 from benchmarks.measuring.scale import FLOOR, Scale
 from benchmarks.measuring.stage import Stage
-from benchmarks.measuring.table import Comparison, Figure, Row, Target
+from benchmarks.measuring.table import Comparison, Row, Target
 from benchmarks.measuring.turns import Competitor, compared, in_turns
 
 TARGET = Target(1.2, 1.0, at_most=True)
@@ -16,7 +16,6 @@ ENVIRONMENT = "development"
 PAGE = "/api/secrets?limit=50"
 REPEATS = 20
 KEEPER = "keeper"
-_ROWS_PER_INSERT = 5_000
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
@@ -28,8 +27,6 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
         client = keeper.client(ENVIRONMENT)
         deep = _last_page(client)
         rows.append(_comparison(client, database, deep, scale, size))
-        token = client.headers["Authorization"].removeprefix("Bearer ")
-        rows += _statement_counts(keeper.inside("statements", token, PAGE, deep), database, deep)
     return rows
 
 
@@ -53,24 +50,6 @@ def _against_the_floor(stage: Stage, scale: Scale, size: int) -> list[Row]:
             alone = clients == 1
             rows.append(compared(work, database, ours, "bare DRF", theirs, alone=alone, target=FLOOR_TARGET))
     return rows
-
-
-def insert_names(environment: str, count: int) -> None:
-    """Insert what is missing to so many secrets without versions, in Keeper's own process."""
-    from environments_app.models import Environment
-    from secrets_app.models import Secret
-
-    place = Environment.objects.get(name=environment)
-    there = Secret.objects.filter(environment=place, name__startswith="team-").count()
-    for start in range(there, count, _ROWS_PER_INSERT):
-        numbers = range(start, min(count, start + _ROWS_PER_INSERT))
-        secrets = [
-            Secret(environment=place, name=f"team-{n % 97:02}/key-{n:06}", secret_type="TEXT")
-            for n in numbers
-        ]
-        for secret in secrets:
-            secret.refresh_search_text()
-        Secret.objects.bulk_create(secrets, batch_size=500)
 
 
 def _last_page(client: Endpoint) -> str:
@@ -100,12 +79,3 @@ def _comparison(client: Endpoint, database: str, deep: str, scale: Scale, size: 
         other_figures=times[PAGE],
         target=TARGET,
     )
-
-
-def _statement_counts(found: dict[str, list[str]], database: str, deep: str) -> list[Row]:
-    counting = [sql for statements in found.values() for sql in statements if "COUNT(" in sql.upper()]
-    return [
-        Figure("SQL statements of the first page", database, len(found[PAGE]), maximum=4),
-        Figure("SQL statements of the last page", database, len(found[deep]), maximum=len(found[PAGE])),
-        Figure("of which count rows", database, len(counting), maximum=0),
-    ]

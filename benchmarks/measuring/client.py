@@ -101,16 +101,6 @@ def mixed(port: int, requests: Iterator[tuple[str, bytes]], *, clients: int, sec
     return _drive(port, [_within(seconds, requests)] * clients, strict=False)
 
 
-def beside(
-    port: int, requests: Iterator[bytes], others: Sequence[bytes], *, clients: int, seconds: float
-) -> tuple[Load, Load]:
-    """Send requests from all clients but one, which sends others in turn; return the loads of both."""
-    usual = _within(seconds, (("usual", request) for request in requests))
-    alone = _within(seconds, cycle(("other", request) for request in others))
-    found = _drive(port, [*[usual] * (clients - 1), alone], strict=True)
-    return Load(found.seconds, found.latencies["usual"]), Load(found.seconds, found.latencies["other"])
-
-
 def for_seconds(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Send requests over and over from so many clients, each waiting for its answer."""
     return _alike(port, _within(seconds, cycle(requests)), clients)

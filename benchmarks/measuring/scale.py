@@ -9,8 +9,6 @@ FLOOR = "floor"
 PEERS = (OPENBAO, OPENBAO_ROOT, FLOOR)
 BY_ID = "id"
 BY_NAME = "name"
-OWN = "own"
-WRK = "wrk"
 
 
 @dataclass(frozen=True)
@@ -23,15 +21,12 @@ class Scale:
 
     rounds: int
     seconds: float
-    listed: int
     verified: int
     sizes: tuple[int, ...]
     peers: tuple[str, ...] = PEERS
     clients: tuple[int, ...] = (1, CLIENTS)
     ways: tuple[str, ...] = (BY_ID, BY_NAME)
-    generators: tuple[str, ...] = (OWN,)
-    shows_sql: bool = False
 
 
-USUAL = Scale(rounds=5, seconds=1.0, listed=100_000, verified=100_000, sizes=(10_000, 100_000))
-QUICK = Scale(rounds=2, seconds=0.3, listed=5_000, verified=5_000, sizes=(1_000, 2_000))
+USUAL = Scale(rounds=5, seconds=1.0, verified=100_000, sizes=(10_000, 100_000))
+QUICK = Scale(rounds=2, seconds=0.3, verified=5_000, sizes=(1_000, 2_000))

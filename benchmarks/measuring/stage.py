@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
-import boto3
-
 from benchmarks.measuring.processes import descendants
 from benchmarks.servers import SECRETS, DurableMariaDb, FilledOpenBao, Floor, Keeper
 from tests.servers.moto import Moto
@@ -20,7 +18,6 @@ from tests.servers.server import Server
 SQLITE = "SQLite"
 MARIADB = "MariaDB"
 _LOG_LINES = 3
-_REGION = "eu-central-1"
 S = TypeVar("S", bound=Server)
 K = TypeVar("K", bound="Keeper")
 
@@ -66,28 +63,6 @@ class Stage:
         before.stop()
         self._keepers[database, secrets] = server
         return self._started(server)
-
-    def keeper_on_kms(self, database: str) -> tuple[Keeper, str]:
-        """Return another Keeper, whose data keys a key of KMS (moto) wraps, and another such key."""
-        moto = self._started(Moto(self.directory / f"kms-{database}"))
-        url = f"http://127.0.0.1:{moto.port}"
-        kms = boto3.client(
-            "kms",
-            endpoint_url=url,
-            region_name=_REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
-        first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
-        variables = {
-            "KEY_MANAGEMENT_BACKEND": "kms",
-            "KMS_KEY_ID": first,
-            "AWS_REGION": _REGION,
-            "AWS_ENDPOINT_URL_KMS": url,
-        }
-        database_url = self._url(database, "keeper_kms_benchmark")
-        place = self.directory / f"keeper-kms-{database}"
-        return self._started(Keeper(place, database_url, variables)), second
 
     def idle_keepers(self, kind: type[K], database: str, rounds: int) -> Iterator[K]:
         """Yield Keepers of one installation, to be started one after the other; the first one makes it."""

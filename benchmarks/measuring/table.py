@@ -110,27 +110,7 @@ class Figure:
         return [self.work, self.database, text, "", "", "", "", "", "", target, _optional(self.after)]
 
 
-@dataclass(frozen=True)
-class Times:
-    """Times of one kind of request in a mix, in milliseconds."""
-
-    work: str
-    database: str
-    milliseconds: Sequence[float]
-
-    def cells(self) -> list[str]:
-        """Return the row of the table: the median, and beside it what the slowest see."""
-        p95, p99 = (_figure(self.slowest(share)) for share in (0.95, 0.99))
-        median = _figure(statistics.median(self.milliseconds))
-        return [f"{self.work}, median ms", self.database, median, *[""] * 5, f"p95 {p95}, p99 {p99}", "", ""]
-
-    def slowest(self, share: float) -> float:
-        """Return the time within which this share of the requests was answered."""
-        ordered = sorted(self.milliseconds)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-Row = Comparison | Figure | Times
+Row = Comparison | Figure
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.measuring import queries, wrk
-from benchmarks.measuring.client import Endpoint, Load, random_for_seconds
-from benchmarks.measuring.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OPENBAO_ROOT, OWN, WRK, Scale
+from benchmarks.measuring.client import Endpoint, random_for_seconds
+from benchmarks.measuring.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OPENBAO_ROOT, Scale
 from benchmarks.measuring.stage import MARIADB, SQLITE, Stage
 from benchmarks.measuring.table import Comparison, Row, Target
 from benchmarks.measuring.turns import Competitor, Turn, compared, in_turns
@@ -26,13 +25,12 @@ Turns = Mapping["Who", Sequence[Turn]]
 
 @dataclass(frozen=True)
 class Who:
-    """A competitor: what it is, on which database, how many secrets it has, how they are read, by what."""
+    """A competitor: what it is, on which database, how many secrets it has, how they are read."""
 
     kind: str
     database: str
     size: int
     way: str = BY_ID
-    generator: str = OWN
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,11 @@ class Reads:
         name = f"{NAMES.get(self.who.kind, self.who.kind)} {self.who.database}".strip()
         return f"{name}: GET {self.paths[-1]}, a random one of {len(self.paths):,}, with {header}"
 
-    def by(self, generator: str) -> tuple[Who, Competitor]:
-        """Return the competitor that a load generator sends its reads to."""
-        send = partial(wrk.send, self.endpoint, self.paths) if generator == WRK else self._own()
-        return replace(self.who, generator=generator), Competitor(send, self.processes)
-
-    def _own(self) -> Callable[[int, float], Load]:
+    @property
+    def competitor(self) -> Competitor:
+        """The competitor that random reads are sent to."""
         requests = self.endpoint.random_reads(self.paths, seed=_SEED)
-        return partial(random_for_seconds, self.endpoint.port, requests)
+        return Competitor(partial(random_for_seconds, self.endpoint.port, requests), self.processes)
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
@@ -66,11 +61,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     reads = [each for size in scale.sizes for each in _reads(stage, scale, size)]
     for each in reads:
         sys.stderr.write(f"{each.described}\n")
-        if scale.shows_sql and each.who.database == MARIADB:
-            request = each.endpoint.request("GET", each.paths[-1])
-            for sql in queries.of_one(stage.mariadb, each.endpoint.port, request):
-                sys.stderr.write(f"    {sql}\n")
-    competitors = dict(each.by(generator) for each in reads for generator in scale.generators)
+    competitors = {each.who: each.competitor for each in reads}
     rows: list[Row] = []
     for clients in scale.clients:
         turns = in_turns(competitors, scale, clients=clients)
@@ -100,20 +91,15 @@ def _reads(stage: Stage, scale: Scale, size: int) -> Iterator[Reads]:
 
 
 def _rows(turns: Turns, scale: Scale, database: str, clients: int) -> Iterator[Row]:
-    for generator in scale.generators:
-        for size in scale.sizes:
-            for way in scale.ways:
-                who = Who(KEEPER, database, size, way, generator)
-                for peer in scale.peers:
-                    other = Who(peer, database if peer == FLOOR else "", size, BY_ID, generator)
-                    yield _row(turns, who, other, clients)
-        small, large = (Who(KEEPER, database, size, BY_ID, generator) for size in _ends(scale.sizes))
-        if small != large:
-            yield _row(turns, large, small, clients)
-
-
-def _ends(sizes: Sequence[int]) -> tuple[int, int]:
-    return min(sizes), max(sizes)
+    for size in scale.sizes:
+        for way in scale.ways:
+            who = Who(KEEPER, database, size, way)
+            for peer in scale.peers:
+                other = Who(peer, database if peer == FLOOR else "", size)
+                yield _row(turns, who, other, clients)
+    small, large = (Who(KEEPER, database, size) for size in (min(scale.sizes), max(scale.sizes)))
+    if small != large:
+        yield _row(turns, large, small, clients)
 
 
 def _row(turns: Turns, who: Who, other: Who, clients: int) -> Comparison:
@@ -121,8 +107,6 @@ def _row(turns: Turns, who: Who, other: Who, clients: int) -> Comparison:
     work = f"one of {who.size:,} secrets"
     if who.way == BY_NAME:
         work += " by name"
-    if who.generator == WRK:
-        work += ", sent by wrk"
     return compared(
         f"{work}, {clients} client{'s' if clients > 1 else ''}",
         who.database,

@@ -1,6 +1,5 @@
 """An environment delivered to three systems at once by one worker, against bare loops of the same."""
 
-import json
 import resource
 import threading
 import time
@@ -38,8 +37,8 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for database in stage.databases:
         keeper = stage.keeper(database, size)
-        ours = keeper.inside("fan_out", json.dumps(servers))
-        bare = keeper.inside("bare_fan_out", json.dumps(servers), str(size))
+        ours = keeper.inside(f"{__name__}:measure", servers=servers)
+        bare = keeper.inside(f"{__name__}:measure_bare", servers=servers, count=size)
         systems = ", ".join([NAMES[VAULT], NAMES[AWS], "SSM (moto)"])
         for work, words in _WORKS.items():
             text = words.format(size=size, systems=systems)

@@ -1,6 +1,5 @@
 """A push of 1,000 changed secrets, and a pass without a change, against bare loops over the same server."""
 
-import json
 import os
 import time
 from collections import defaultdict
@@ -46,7 +45,9 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     for database in stage.databases:
         keeper = stage.keeper(database)
         for backend, server in stage.sync_servers.items():
-            found = keeper.inside("push", backend, json.dumps(server), str(min(scale.rounds, _ROUNDS)))
+            found = keeper.inside(
+                f"{__name__}:measure", backend=backend, server=server, rounds=min(scale.rounds, _ROUNDS)
+            )
             for work, target in (("push", PUSH), ("push by CPU", None), ("pass", PASS)):
                 rows.append(
                     Comparison(

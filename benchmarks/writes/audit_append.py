@@ -1,6 +1,5 @@
 """The chained trail against a plain INSERT, by eight writers; and how fast it is verified."""
 
-import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -19,14 +18,6 @@ TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
 VERIFIED = {SQLITE: 200_000, MARIADB: 150_000}
 STREAM = "environment:00000000-0000-0000-0000-0000000000be"
 _DRAFTS_PER_CALL = 1_000
-BESIDE = 100_000
-_SEARCHED = (
-    ("outcome", "id"),
-    ("address", "id"),
-    ("actor_name", "id"),
-    ("object_name", "id"),
-    ("request_id",),
-)
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
@@ -34,7 +25,9 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for database in stage.databases:
         keeper = stage.keeper(database)
-        found = keeper.inside("append", str(scale.rounds), str(scale.seconds), str(CLIENTS))
+        found = keeper.inside(
+            f"{__name__}:measure", rounds=scale.rounds, seconds=scale.seconds, writers=CLIENTS
+        )
         rows.append(
             Comparison(
                 work=f"append to the audit log, {CLIENTS} writers",
@@ -46,21 +39,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
                 target=TARGETS[database],
             )
         )
-        found = keeper.inside("append_indexes", str(scale.rounds), str(scale.seconds), str(CLIENTS))
-        rows.append(
-            Comparison(
-                work=f"append to the audit log beside {BESIDE:,} events, {CLIENTS} writers",
-                database=database,
-                unit="rows/s",
-                keeper=found["without"],
-                other="with the indexes of the search in its table",
-                other_figures=found["with"],
-                target=Target(1.0, 1.2),
-            )
-        )
-        filled = statistics.median(found["filled"])
-        rows.append(Figure("fill the search table, rows/s", database, filled))
-        verified = keeper.inside("verify", str(scale.verified))["per_second"]
+        verified = keeper.inside(f"{__name__}:verified_per_second", count=scale.verified)
         work = f"verify {scale.verified:,} events, rows/s"
         rows.append(Figure(work, database, verified, minimum=VERIFIED[database]))
     return rows
@@ -84,43 +63,6 @@ def measure(*, rounds: int, seconds: float, writers: int) -> dict[str, list[floa
     finally:
         with connection.schema_editor() as editor:
             editor.delete_model(Access)
-
-
-def measure_indexes(*, rounds: int, seconds: float, writers: int) -> dict[str, list[float]]:
-    """Return rows a second of appending without and with the indexes that the search table took over.
-
-    Each round measures both on the same table; `filled` are rows a second of filling the search table.
-    """
-    from django.db import connection
-    from django.db.models import Index
-
-    from audit_app.models import AuditEvent
-    from audit_app.queries import search_index
-
-    _append_many(BESIDE)
-    found: dict[str, list[float]] = {"without": [], "with": [], "filled": []}
-    indexes = [Index(fields=list(columns), name=f"bench_{columns[0]}") for columns in _SEARCHED]
-    for _ in range(rounds):
-        started, lacking = time.perf_counter(), search_index.behind()
-        search_index.fill()
-        found["filled"].append(lacking / (time.perf_counter() - started))
-        found["without"].append(_rate(_append_chained, seconds, writers))
-        with connection.schema_editor() as editor:
-            for index in indexes:
-                editor.add_index(AuditEvent, index)
-        found["with"].append(_rate(_append_chained, seconds, writers))
-        with connection.schema_editor() as editor:
-            for index in indexes:
-                editor.remove_index(AuditEvent, index)
-    return found
-
-
-def _append_many(count: int) -> None:
-    """Append reads of many objects by many actors, which is what indexes are spread over."""
-    from audit_app.recording.recorder import record_many
-
-    for _ in range(0, count, _DRAFTS_PER_CALL):
-        record_many([_draft(STREAM) for _ in range(_DRAFTS_PER_CALL)])
 
 
 def verified_per_second(count: int) -> float:

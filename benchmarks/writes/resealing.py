@@ -22,7 +22,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     for database in stage.databases:
         keeper = stage.keeper(database)
         keeper.create(ENVIRONMENT, range(SECRETS))
-        found = keeper.inside("reseal", str(scale.rounds))
+        found = keeper.inside(f"{__name__}:measure", rounds=scale.rounds)
         rows.append(
             Comparison(
                 work="values sealed under a new data key",

@@ -3,10 +3,9 @@
 import os
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from benchmarks import sizing
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.measuring import chart, conditions, table, wrk
-from benchmarks.measuring.client import Endpoint, Load, UnexpectedAnswer, all_of, beside, for_seconds
+from benchmarks.measuring import conditions, table
+from benchmarks.measuring.client import Endpoint, Load, UnexpectedAnswer, all_of, for_seconds
 from benchmarks.measuring.processes import memory_alone_mb, memory_mb
 from benchmarks.measuring.scale import QUICK
 from benchmarks.measuring.stage import SQLITE
@@ -59,9 +58,6 @@ def test_its_client_counts_answers_and_refuses_errors(live_server: LiveServer) -
     request = endpoint.request("GET", "/healthz")
     assert len(all_of(port, [request] * 5, clients=2).latencies) == 5
     assert for_seconds(port, [request], clients=2, seconds=1.0).per_second > 0
-    usual, other = beside(port, repeat(request), [request], clients=3, seconds=0.5)
-    assert usual.count > 0
-    assert other.count > 0
     with pytest.raises(UnexpectedAnswer):
         endpoint.call("GET", "/api/whoami")
 
@@ -95,12 +91,6 @@ def test_competitors_have_their_turns_in_each_round_forwards_and_back() -> None:
     assert (row.ratio, row.unit, row.keeper_cpu_us) == (1, "p50 ms", 0)
 
 
-def test_a_request_of_wrk_without_success_fails_the_run() -> None:
-    assert wrk.parsed('wrk\n{"count": 9, "microseconds": 3e6, "median": 500, "failed": 0}\n').per_second == 3
-    with pytest.raises(wrk.WrkFailed, match="1 of 9"):
-        wrk.parsed('{"count": 9, "microseconds": 3e6, "median": 500, "failed": 1}')
-
-
 def test_a_ratio_says_how_many_times_better_keeper_is() -> None:
     assert comparison([200.0, 300.0, 100.0], [100.0, 100.0, 100.0]).ratio == 2
     assert comparison([5.0], [10.0], less_is_better=True).ratio == 2
@@ -112,19 +102,6 @@ def test_a_ratio_below_its_target_stands_in_bold() -> None:
     assert "**0.90**" in table.markdown([missed])
     assert "**1.30**" in table.markdown([comparison([1.3], [1.0], target=Target(1.2, 1.0, at_most=True))])
     assert "**3.00**" in table.markdown([Figure("statements", SQLITE, 3, maximum=2)])
-
-
-def test_the_chart_shows_each_ratio_that_has_a_target_and_is_xml() -> None:
-    rows: list[table.Row] = [
-        comparison([2.0], [1.0], work="<met>"),
-        comparison([1e-9], [1.0]),
-        comparison([1.0], [1.0], target=None),
-        Figure("statements", SQLITE, 3, maximum=2),
-    ]
-    drawn = ET.fromstring(chart.svg(rows))
-    bars = [bar for bar in drawn.iter("{http://www.w3.org/2000/svg}rect") if bar.get("class") != "back"]
-    assert [bar.get("class") for bar in bars] == ["met", "missed"]
-    assert all(float(bar.get("width", "0")) > 0 for bar in bars)
 
 
 def test_memory_is_that_of_a_process_and_its_children() -> None:

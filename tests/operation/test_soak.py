@@ -22,7 +22,6 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from benchmarks.load import LoadedKeeper, requests_of
 from benchmarks.measuring.client import mixed
 from benchmarks.measuring.processes import memory_mb
 from benchmarks.measuring.scale import CLIENTS
@@ -30,6 +29,7 @@ from benchmarks.measuring.stage import MARIADB, SQLITE, Stage
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep
+from tests.operation.mixed_load import LoadedKeeper, requests_of
 
 _REQUESTS: Final = RequestFactory()
 SEED = 20_261_125

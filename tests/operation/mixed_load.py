@@ -1,11 +1,5 @@
-"""A mix of what programs and people ask for, all at once: times of each kind, errors, memory.
+"""A mix of what programs and people ask for, and a Keeper with its worker that delivers to OpenBao meanwhile."""
 
-One value read far more often than anything, whole environments now and then, lists, writes, and a
-sync with OpenBao behind them. No other product is asked: what counts is that nothing fails, that the
-slow kinds do not hold up the fast one for long, and that memory stays where it was.
-"""
-
-import json
 import random
 import subprocess
 import sys
@@ -13,19 +7,12 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from benchmarks.idle import WholeKeeper
-from benchmarks.measuring.client import Endpoint, Mixed, mixed
-from benchmarks.measuring.processes import memory_mb
-from benchmarks.measuring.scale import CLIENTS, Scale
-from benchmarks.measuring.stage import Stage
-from benchmarks.measuring.table import Figure, Row, Times
+from benchmarks.measuring.client import Endpoint
 from benchmarks.measuring.values import secret_name, secret_value
 from benchmarks.servers import ROOT, SECRETS
 
 # Of so many requests, how many are of a kind.
 MIX: Final = {"hot read": 120, "read": 40, "write": 20, "list": 14, "search": 4, "whole environment": 2}
-_SEED: Final = 20_261_125
-# Several times what a round of the other benchmarks takes: the rare kinds need their turns.
-_ROUNDS_LONG: Final = 4
 _HOT: Final = 5
 
 
@@ -68,23 +55,7 @@ class LoadedKeeper(WholeKeeper):
         return done.stdout.strip()
 
 
-def run(stage: Stage, scale: Scale) -> list[Row]:
-    """Load Keeper on each database."""
-    rows: list[Row] = []
-    for database in stage.databases:
-        keeper = stage.loaded_keeper(LoadedKeeper, database)
-        keeper.deliver_to(stage.sync_servers["vault_kv2"])
-        requests = requests_of(keeper.client("development"), keeper.secret_ids)
-        mixed(keeper.port, requests, clients=CLIENTS, seconds=scale.seconds)
-        before = memory_mb(keeper.pid or 0)
-        found = mixed(
-            keeper.port, requests, clients=CLIENTS, seconds=scale.seconds * scale.rounds * _ROUNDS_LONG
-        )
-        rows += [*_rows(database, found), _memory(database, before, keeper)]
-    return rows
-
-
-def requests_of(endpoint: Endpoint, ids: list[int], *, seed: int = _SEED) -> Iterator[tuple[str, bytes]]:
+def requests_of(endpoint: Endpoint, ids: list[int], *, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield (kind, request) for ever, in the proportions of MIX; the same ones for the same seed."""
     draw = random.Random(seed)
     kinds, weights = list(MIX), list(MIX.values())
@@ -106,19 +77,3 @@ def _request(endpoint: Endpoint, kind: str, ids: list[int], draw: random.Random)
         "whole environment": "/api/environments/development/export?format=json",
     }
     return endpoint.request("GET", paths[kind])
-
-
-def _rows(database: str, found: Mixed) -> Iterator[Row]:
-    for kind in MIX:
-        if times := found.latencies.get(kind):
-            yield Times(f"mixed load, {kind}", database, [each * 1000 for each in times])
-    total = sum(len(times) for times in found.latencies.values())
-    yield Figure("mixed load, requests/s", database, total / found.seconds)
-    yield Figure("mixed load, errors", database, sum(found.errors.values()), maximum=0)
-    if found.errors:
-        sys.stderr.write(f"errors: {json.dumps(dict(found.errors))}\n")
-
-
-def _memory(database: str, before: float, keeper: LoadedKeeper) -> Row:
-    grown = memory_mb(keeper.pid or 0) - before
-    return Figure("mixed load, memory of all processes, MB more after it", database, grown)
