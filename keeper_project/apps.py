@@ -3,13 +3,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 
-from keeper_project.left_out import load_without
-
-# The schema of the API needs the test client, which looks for drivers and for what renders; the AWS SDK
-# takes TLS from Python.
-load_without("rest_framework.test", "jinja2", "psycopg", "psycopg2", "pygments")
-load_without("botocore.httpsession", "OpenSSL")
-
 
 class KeeperConfig(AppConfig):
     """Configuration of the project itself."""

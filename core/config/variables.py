@@ -4,21 +4,22 @@ A value is read with its `$` included. Each variable is declared in one place. `
 of docs/configuration.md are generated from these declarations (`python -m tools.configuration_reference`).
 """
 
+import json
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import environ
-from environ.fileaware_mapping import FileAwareMapping
-
 from core.errors import KeeperError
 
 # What `hold` keeps in memory until `store_held`: None while files are made at once.
 _held: dict[Path, str] | None = None
 _RANDOM_BYTES: Final = 48
+_TRUE: Final = frozenset({"true", "on", "ok", "y", "yes"})
+_LINE: Final = re.compile(r"""(?:export )?(\w+)=(?:'(.*)'|"(.*)"|(.*))\Z""", re.ASCII)
 
 
 class MadeMeanwhile(KeeperError):
@@ -76,13 +77,6 @@ def _create(path: Path, text: str) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-class _EscapedEnviron(FileAwareMapping):  # type: ignore[misc]  # untyped base
-    """The environment with each `$` escaped, which django-environ then undoes."""
-
-    def __getitem__(self, key: str) -> str:
-        return str(super().__getitem__(key)).replace("$", r"\$")
-
-
 class Source(StrEnum):
     """Where a setting has its value from."""
 
@@ -91,34 +85,25 @@ class Source(StrEnum):
     FILE = "file"
 
 
-class LiteralEnv(environ.FileAwareEnv):  # type: ignore[misc]  # untyped base
-    """An Env for which a value that starts with `$` is a value.
-
-    django-environ reads it as the name of another variable, but a password may well start so.
-    `NAME_FILE` still names a file that holds the value of NAME.
-    """
-
-    ENVIRON = _EscapedEnviron()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.escape_proxy = True
-        # The variables that were asked for, in that order; never their values.
-        self.sources: dict[str, Source] = {}
-
-    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
-        """Return the value of a variable, and remember where it came from."""
-        self.sources[var] = _source(var)
-        return super().get_value(var, *args, **kwargs)
+# Where each variable that was asked for has its value from, in that order; never the values.
+SOURCES: Final[dict[str, Source]] = {}
 
 
-def _source(name: str) -> Source:
-    if f"{name}_FILE" in os.environ:
-        return Source.FILE
-    return Source.ENVIRONMENT if name in os.environ else Source.DEFAULT
+def read(name: str, default: str) -> str:
+    """Return the value of a variable, or what is in the file that NAME_FILE names. Raises OSError."""
+    if file := os.environ.get(f"{name}_FILE"):
+        SOURCES[name] = Source.FILE
+        return Path(file).read_text(encoding="utf-8")
+    SOURCES[name] = Source.ENVIRONMENT if name in os.environ else Source.DEFAULT
+    return os.environ.get(name, default)
 
 
-ENV: Final = LiteralEnv()
+def load_file(path: Path) -> None:
+    """Set the variables of a file of lines NAME=VALUE, in quotes or not, that are not set yet."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        if match := _LINE.match(line):
+            name, single, double, plain = match.groups()
+            os.environ.setdefault(name, single or plain or re.sub(r"\\([^nrt])", r"\1", double or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,31 +135,32 @@ class Group:
 
     def text(self, name: str, default: str = "", *, help: str, unset: str = "", example: str = "") -> str:
         self._declare(name, "text", default, help=help, unset=unset, example=example)
-        return str(ENV.str(name, default=default))
+        return read(name, default)
 
     def whole(self, name: str, default: int, *, unit: str, help: str) -> int:
         """Declare and read a whole number of `unit`. Raises ValueError for anything else."""
         self._declare(name, unit, str(default), help=help)
-        return int(ENV.int(name, default=default))
+        return int(read(name, str(default)))
 
     def decimal(self, name: str, default: float, *, unit: str, help: str) -> float:
         """Declare and read a number of `unit`, fractions allowed. Raises ValueError for anything else."""
         self._declare(name, unit, f"{default:g}", help=help)
-        return float(ENV.float(name, default=default))
+        return float(read(name, str(default)))
 
     def switch(self, name: str, *, default: bool, help: str, unset: str = "", example: str = "") -> bool:
         self._declare(name, "true or false", str(default).lower(), help=help, unset=unset, example=example)
-        return bool(ENV.bool(name, default=default))
+        text = read(name, str(default)).strip().lower()
+        return int(text) != 0 if text.isdecimal() else text in _TRUE
 
     def several(self, name: str, default: tuple[str, ...] = (), *, help: str, unset: str = "") -> list[str]:
         """Declare and read texts that commas separate."""
         self._declare(name, "list", ",".join(default), help=help, unset=unset)
-        return [str(each) for each in ENV.list(name, default=list(default))]
+        return [each for each in read(name, ",".join(default)).split(",") if each]
 
     def mapping(self, name: str, *, help: str, example: str) -> Any:
         """Declare a JSON object, and read JSON of any kind, which a check judges. Raises ValueError."""
         self._declare(name, "JSON object", "", help=help, unset="none", example=example)
-        return ENV.json(name, default={})
+        return json.loads(read(name, "{}"))
 
     def _declare(
         self, name: str, kind: str, default: str, *, help: str, unset: str = "", example: str = ""

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import environ
-
 from core.config.database_url import database_settings
-from core.config.variables import Group, read_or_create
+from core.config.variables import Group, load_file, read_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-environ.Env.read_env(BASE_DIR / ".env")
+load_file(BASE_DIR / ".env")
 
 _installation = Group("Installation", page="deployment.md")
 KEEPER_DATA_DIR = (

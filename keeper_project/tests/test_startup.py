@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.config.variables import ENV
+from core.config.variables import SOURCES
 from keeper_project.startup import OWN_RENAMED, RENAMED, okta_metadata_url, unread
 
 
@@ -25,7 +25,7 @@ def test_it_never_repeats_a_value() -> None:
 
 
 def test_it_advises_only_variables_that_settings_read() -> None:
-    read = set(ENV.sources)
+    read = set(SOURCES)
     advised = {"DEBUG", "DATABASE_URL", "SESSION_COOKIE_AGE", "KEEPER_LOG_LEVEL", "KEEPER_LOG_FILE"}
     for name in advised:
         assert any(

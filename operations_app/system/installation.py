@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from core.config.variables import ENV, GROUPS, Group, Source, Variable
+from core.config.variables import GROUPS, SOURCES, Group, Source, Variable
 from operations_app.frame.navigation import installed_version
 
 _DATABASES: Final = {"sqlite": "SQLite", "mysql": "MariaDB"}
@@ -169,8 +169,7 @@ def shown_settings() -> list[Setting]:
     """Return every variable that the settings asked for, by name."""
     declared = {variable.name: (group, variable) for group in GROUPS for variable in group.variables}
     return [
-        _setting(name, source, *declared.get(name, (None, None)))
-        for name, source in sorted(ENV.sources.items())
+        _setting(name, source, *declared.get(name, (None, None))) for name, source in sorted(SOURCES.items())
     ]
 
 

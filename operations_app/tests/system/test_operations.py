@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core.config.variables import ENV, LiteralEnv, Source
+from core.config.variables import SOURCES, Source, read
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from operations_app.system.installation import ADDRESSES, PLAIN, shown_settings
@@ -52,18 +52,18 @@ def test_it_counts_what_waits_and_what_a_dead_worker_holds(cast: Cast, signed_in
 def test_settings_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIVEN", "1")
     monkeypatch.setenv("HELD_FILE", __file__)
-    read = LiteralEnv()
-    read.int("GIVEN", default=2)
-    read.str("HELD", default="")
-    read.str("LEFT", default="")
+    sources: dict[str, Source] = {}
+    monkeypatch.setattr("core.config.variables.SOURCES", sources)
+    for name in ("GIVEN", "HELD", "LEFT"):
+        read(name, "")
 
-    assert read.sources == {"GIVEN": Source.ENVIRONMENT, "HELD": Source.FILE, "LEFT": Source.DEFAULT}
+    assert sources == {"GIVEN": Source.ENVIRONMENT, "HELD": Source.FILE, "LEFT": Source.DEFAULT}
 
 
 def test_no_text_is_shown_that_is_not_known_to_be_harmless() -> None:
     shown = {setting.name: setting.shown for setting in shown_settings()}
 
-    assert shown.keys() == ENV.sources.keys()
+    assert shown.keys() == SOURCES.keys()
     assert {"SECRET_KEY", "DATABASE_URL", "KEEPER_TOKEN_PEPPERS", "EMAIL_HOST_PASSWORD"} <= shown.keys()
     for name, text in shown.items():
         value = getattr(in_force, name, None)

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from core.config.variables import ENV, GROUPS, Source
+from core.config.variables import GROUPS, SOURCES, Source
 from environments_app.models import User, UserRole
 from environments_app.tests.cast import Cast
 from operations_app.models import BackupRequest
@@ -29,7 +29,7 @@ def test_the_page_has_every_section_and_setting(root: Client) -> None:
     page = root.get(reverse("admin-system")).content.decode()
     for section in ("installation", "health", "work", "schedules", "backups", "settings"):
         assert f'id="{section}"' in page
-    assert all(name in page for name in ENV.sources)
+    assert all(name in page for name in SOURCES)
     assert all(entry in page for entry in django_settings.CELERY_BEAT_SCHEDULE)
 
 
@@ -43,7 +43,7 @@ def test_each_setting_has_source_default_and_help(root: Client) -> None:
 def test_settings_are_searched_and_narrowed_to_changed_ones(
     root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENV.sources, "KEEPER_BACKUP_KEEP", Source.ENVIRONMENT)
+    monkeypatch.setitem(SOURCES, "KEEPER_BACKUP_KEEP", Source.ENVIRONMENT)
     found = root.get(reverse("admin-system"), {"q": "backups", "changed": "1"}).context["settings"]
     assert "KEEPER_BACKUP_KEEP" in [each.name for each in found]
     assert all(each.changed for each in found)
@@ -51,7 +51,7 @@ def test_settings_are_searched_and_narrowed_to_changed_ones(
 
 
 def test_what_may_be_a_credential_is_not_shown(root: Client, settings: Settings) -> None:
-    for name in ENV.sources.keys() - PLAIN:
+    for name in SOURCES.keys() - PLAIN:
         value = getattr(settings, name, None)
         if isinstance(value, str):
             setattr(settings, name, f"https://user:{_MARK}@host:8200/{_MARK}?token={_MARK}")
