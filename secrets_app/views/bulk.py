@@ -49,8 +49,6 @@ _EARLIER: Final = "Failed in an earlier part."
 
 
 class OptionsForm(forms.Form):
-    """What the chosen act needs besides the secrets."""
-
     tags = CommaSeparatedField(required=False, help_text="Comma-separated.")
     environment = forms.ModelChoiceField(
         Environment.objects.none(),
@@ -77,8 +75,8 @@ class OptionsForm(forms.Form):
 
     @property
     def options(self) -> Options:
-        given = getattr(self, "cleaned_data", {})
-        return Options(tags=given.get("tags", ()), environment=given.get("environment"))
+        data = getattr(self, "cleaned_data", {})
+        return Options(tags=data.get("tags", ()), environment=data.get("environment"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,26 +137,26 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
             context |= _preview(request, act, secrets, form) | {"ready": ready}
         context["destination"] = form.options.environment
     except (TooManyItems, ConfirmationNeeded) as error:
-        told = confirm_link() if isinstance(error, ConfirmationNeeded) else str(error)
-        form.add_error(None, told) if form.is_bound else context.update({"refused": told})
+        message = confirm_link() if isinstance(error, ConfirmationNeeded) else str(error)
+        form.add_error(None, message) if form.is_bound else context.update({"refused": message})
     return render_page(request, "secrets_app/bulk.html", context)
 
 
 def _asked(request: HttpRequest, actor: Principal) -> _Request:
     """Read the selection: single rows, or all that the filters of the list find. Raises InvalidInput."""
-    given = request.POST
-    back = QueryDict(given.get("back", ""))
-    picks = [*given.getlist("pick"), *given.get("picks", "").split()]
-    seen = _matching(back, actor) if given.get("matching") else _seen(picks)
+    data = request.POST
+    back = QueryDict(data.get("back", ""))
+    picks = [*data.getlist("pick"), *data.get("picks", "").split()]
+    seen = _matching(back, actor) if data.get("matching") else _seen(picks)
     if len(seen) > MAX_MATCHING:
         raise TooManyItems(f"Select up to {MAX_MATCHING:,} secrets. Nothing was changed.")
     return _Request(
         seen=seen,
         back=back.urlencode(),
-        origin=whole_number(given.get("origin", ""), largest=_MAX_ID),
-        done=whole_number(given.get("done", ""), largest=MAX_MATCHING) or 0,
-        missed=given.get("missed", "").split()[:MAX_MATCHING],
-        typed=frozenset(given.get("typed", "").split()),
+        origin=whole_number(data.get("origin", ""), largest=_MAX_ID),
+        done=whole_number(data.get("done", ""), largest=MAX_MATCHING) or 0,
+        missed=data.get("missed", "").split()[:MAX_MATCHING],
+        typed=frozenset(data.get("typed", "").split()),
     )
 
 
@@ -176,8 +174,8 @@ def _seen(picks: Iterable[str]) -> dict[int, str]:
 def _matching(query: QueryDict, actor: Principal) -> dict[int, str]:
     """Return the ids and ETags of the first secrets that the filters of the list find."""
     environments = Environment.objects.filter(visible_environments(actor))
-    found = matching_secrets(actor, FilterForm(query, environments=environments))
-    rows = found.select_related(None).order_by("name", "id")[:MAX_MATCHING]
+    matching = matching_secrets(actor, FilterForm(query, environments=environments))
+    rows = matching.select_related(None).order_by("name", "id")[:MAX_MATCHING]
     return {row.pk: row.etag for row in rows}
 
 
@@ -204,7 +202,7 @@ def _preview(
     request: HttpRequest, act: BulkAction, secrets: list[Secret], form: OptionsForm
 ) -> dict[str, Any]:
     chosen = preview(actor=principal_of(request), act=act, secrets=secrets, options=form.options)
-    return {"chosen": chosen, "count": sum(not each.reason for each in chosen)}
+    return {"chosen": chosen, "count": sum(not item.reason for item in chosen)}
 
 
 def _typed_name(act: BulkAction | None, secrets: list[Secret]) -> str:
@@ -218,14 +216,14 @@ def _typed_name(act: BulkAction | None, secrets: list[Secret]) -> str:
 def _exported(
     request: HttpRequest, form: OptionsForm, secrets: list[Secret], context: dict[str, Any]
 ) -> HttpResponse:
-    places = {secret.environment_id: secret.environment for secret in secrets}
+    environments = {secret.environment_id: secret.environment for secret in secrets}
     chosen = [{"secret": secret, "reason": ""} for secret in secrets]
     context |= {"chosen": chosen, "count": len(secrets), "ready": True}
-    if len(places) != 1:
+    if len(environments) != 1:
         context["refused"] = "Select secrets from one environment to export them as a file."
         context["count"] = 0
     elif request.POST.get("step") == "apply" and form.is_valid():
-        (environment,) = places.values()
+        (environment,) = environments.values()
         kind = form.cleaned_data["format"]
         try:
             exported = reveal_environment(

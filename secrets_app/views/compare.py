@@ -39,8 +39,6 @@ _SHOWN: Final = 1_000
 
 
 class CompareForm(forms.Form):
-    """Which two environments."""
-
     left = forms.ModelChoiceField(
         Environment.objects.none(), label="From", to_field_name="name", empty_label=None
     )
@@ -54,10 +52,10 @@ class CompareForm(forms.Form):
             self.fields[name].queryset = places  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
-        given = super().clean() or {}
-        if given.get("left") and given.get("left") == given.get("right"):
+        cleaned_data = super().clean() or {}
+        if cleaned_data.get("left") and cleaned_data.get("left") == cleaned_data.get("right"):
             self.add_error("right", "Choose another environment.")
-        return given
+        return cleaned_data
 
 
 @login_required
@@ -66,8 +64,10 @@ def environment_compare(request: HttpRequest) -> HttpResponse:
     """Compare two environments, preview a promotion, or carry it out; by POST, since each is recorded."""
     actor = principal_of(request)
     visible = Environment.objects.filter(visible_environments(actor))
-    found = [place.pk for place in visible if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
-    places = Environment.objects.filter(pk__in=found).order_by("position", "name")
+    comparable = [
+        place.pk for place in visible if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)
+    ]
+    places = Environment.objects.filter(pk__in=comparable).order_by("position", "name")
     first = [place.name for place in places[:2]]
     left = request.GET.get("left") or next(iter(first), "")
     other = next((place.name for place in places if place.name != left), "")
@@ -76,22 +76,22 @@ def environment_compare(request: HttpRequest) -> HttpResponse:
         places=places,
         initial={"left": left, "right": request.GET.get("right") or other},
     )
-    shown: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
         set_page_environment(request, form.cleaned_data["left"])
         try:
-            shown = _acted(request, form.cleaned_data["left"], form.cleaned_data["right"])
+            result = _run_step(request, form.cleaned_data["left"], form.cleaned_data["right"])
         except PromotionChanged as error:
-            shown = _preview(request, error.promotion) | {"changed": True}
+            result = _preview(request, error.promotion) | {"changed": True}
         except TooManyItems as error:
             form.add_error(None, str(error))
-    context = {"form": form, "enough": len(places) > 1, "at_once": MAX_PROMOTED, **shown}
+    context = {"form": form, "enough": len(places) > 1, "at_once": MAX_PROMOTED, **result}
     if request.method == "POST" and form.is_valid():
         context |= {"left": form.cleaned_data["left"], "right": form.cleaned_data["right"]}
     return render_page(request, "secrets_app/compare.html", context)
 
 
-def _acted(request: HttpRequest, left: Environment, right: Environment) -> dict[str, Any]:
+def _run_step(request: HttpRequest, left: Environment, right: Environment) -> dict[str, Any]:
     actor, act = principal_of(request), request.POST.get("act", "")
     chosen: dict[str, Any] = {
         "actor": actor,
@@ -156,9 +156,9 @@ def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     require_authentic(secret)
-    given = request.POST if request.method == "POST" else request.GET
-    new = _number(given.get("new", ""), secret.current_number)
-    old = _number(given.get("old", ""), secret.previous_number or max(1, new - 1))
+    query = request.POST if request.method == "POST" else request.GET
+    new = _number(query.get("new", ""), secret.current_number)
+    old = _number(query.get("old", ""), secret.previous_number or max(1, new - 1))
     may = allows(actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
     numbers = SecretVersion.objects.filter(secret=secret).values_list("number", flat=True)[:_CHOICES]
     context: dict[str, Any] = {
@@ -168,14 +168,13 @@ def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
         "old": old,
         "new": new,
         "can_reveal": may,
-        "back_url": reverse("secret-detail", args=[id]),
     }
     if request.method == "POST":
-        context |= _opened(request, secret, old, new)
+        context |= _open_versions(request, secret, old, new)
     return render_page(request, "secrets_app/diff.html", context)
 
 
-def _opened(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[str, Any]:
+def _open_versions(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[str, Any]:
     actor = principal_of(request)
     shows_values = request.POST.get("show") == "values"
     before, after = (reveal(actor=actor, secret=secret, number=number).value for number in (old, new))

@@ -35,7 +35,6 @@ _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 @login_required
 @require_http_methods(["GET", "POST"])
 def secret_new(request: HttpRequest) -> HttpResponse:
-    """Create a secret."""
     actor = principal_of(request)
     environments = environments_where(actor, Action.SECRET_CREATE)
     if request.method == "GET" and not environments:
@@ -47,15 +46,15 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     }
     form = SecretForm(request.POST or None, environments=environments, initial=initial)
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
+        data = form.cleaned_data
         try:
             secret = write.create(
                 actor=actor,
-                environment=given["environment"],
-                name=given["name"],
-                secret_type=SecretType(given["secret_type"]),
-                value=given["value"],
-                comment=given["comment"],
+                environment=data["environment"],
+                name=data["name"],
+                secret_type=SecretType(data["secret_type"]),
+                value=data["value"],
+                comment=data["comment"],
                 **form.metadata,
             )
         except InvalidInput as error:
@@ -81,15 +80,15 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     form = _form_of(secret, request.POST or None)
     conflict = None
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
+        data = form.cleaned_data
         try:
             write.update(
                 actor=actor,
                 secret=secret,
-                value=given["value"] or None,
-                secret_type=SecretType(given["secret_type"]),
-                expected=given["expected"] or None,
-                comment=given["comment"],
+                value=data["value"] or None,
+                secret_type=SecretType(data["secret_type"]),
+                expected=data["expected"] or None,
+                comment=data["comment"],
                 **form.metadata,
             )
         except InvalidInput as error:
@@ -189,7 +188,7 @@ def _form_of(secret: Secret, data: Any = None, initial: Mapping[str, Any] | None
 
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
     """Return the concurrent changes since the form was opened, beside the input."""
-    known = form.data.get("expected", "").partition("-")[0]
+    expected = form.data.get("expected", "").partition("-")[0]
     theirs = SecretForm.initial_of(secret)
     fields = []
     for name in _COMPARED:
@@ -198,7 +197,7 @@ def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
         entered = str(form.data.get(name, "")).replace("\r\n", "\n")
         if stored != entered:
             fields.append({"label": form[name].label, "theirs": stored, "mine": entered})
-    is_new_value = known != str(secret.current_number)
+    is_new_value = expected != str(secret.current_number)
     current = secret.versions.filter(number=secret.current_number).defer("value").first()
     return {
         "version": secret.current_number,
@@ -224,11 +223,6 @@ def _form(
         "secret": secret,
         "environment": secret.environment if secret else None,
         "generators": list(GENERATORS.values()),
-        "urls": {
-            "generate": reverse("secret-generate"),
-            "check": reverse("secret-check"),
-            "cancel": reverse("secret-detail", args=[secret.pk]) if secret else reverse("secret-list"),
-        },
         "conflict": conflict,
         "to_know": [],
         # Of a new secret: the environments whose changes need approval.

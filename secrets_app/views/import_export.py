@@ -85,16 +85,16 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
             actor=actor, environment=environment, entries=entries, keep_existing=form.keep_existing
         )
         return _preview(form, plan)
-    wanted: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "actor": actor, "environment": environment, "entries": entries, "keep_existing": form.keep_existing
     }  # fmt: skip
     part = _Part.of(request)
-    plan, results = import_entries(**wanted, digest=request.POST.get("digest", ""), after=part.after)
+    plan, results = import_entries(**arguments, digest=request.POST.get("digest", ""), after=part.after)
     part.add(results)
     if left := left_over(plan, results, after=part.after):
-        following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
-        kept = {"fixes": form.fixes, "again": form.sends_file}
-        return {"part": part, "unfinished": following, **kept}
+        following = {"digest": plan_import(**arguments).digest, "after": left[0].index - 1, "left": len(left)}
+        form_state = {"fixes": form.fixes, "again": form.sends_file}
+        return {"part": part, "unfinished": following, **form_state}
     return {
         "results": True,
         "done": part.done,
@@ -185,12 +185,12 @@ def secret_export(request: HttpRequest) -> HttpResponse:
     places = environments_where(actor, Action.SECRET_EXPORT)
     form = ExportForm(request.POST or None, environments=places, initial=initial)
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
+        data = form.cleaned_data
         try:
             exported = reveal_environment(
-                actor=actor, environment=given["environment"], prefix=validate_prefix(given["under"])
+                actor=actor, environment=data["environment"], prefix=validate_prefix(data["under"])
             )
-            values = export_values(exported, format=given["format"])
+            values = export_values(exported, format=data["format"])
         except InvalidInput as error:
             show_refusal(form, error)
         except TooManyItems as error:
@@ -198,7 +198,7 @@ def secret_export(request: HttpRequest) -> HttpResponse:
         except ConfirmationNeeded:
             form.add_error(None, confirm_link())
         else:
-            return file_of(values, format=given["format"], name=given["environment"].name)
+            return file_of(values, format=data["format"], name=data["environment"].name)
     context = {"form": form, "cancel_url": reverse("secret-list")}
     return render_page(request, "secrets_app/export.html", context)
 
@@ -224,14 +224,14 @@ _LOAD: Final = "load"
 def secret_table(request: HttpRequest) -> HttpResponse:
     """Edit the values of an environment, or of a folder of it, as a table; loading them is recorded."""
     actor = principal_of(request)
-    given = request.POST if request.method == "POST" else request.GET
+    data = request.POST if request.method == "POST" else request.GET
     places = environments_where(actor, Action.SECRET_IMPORT)
-    place = places.filter(name=given.get("environment", "")).first() or places.first()
-    prefix = given.get("prefix", "").removesuffix("/")
-    loads = given.get("act") == _LOAD and request.method == "POST"
+    place = places.filter(name=data.get("environment", "")).first() or places.first()
+    prefix = data.get("prefix", "").removesuffix("/")
+    loads = data.get("act") == _LOAD and request.method == "POST"
     sends = request.method == "POST" and not loads
     form = TableForm(request.POST if sends else None, environments=places, initial={"environment": place})
-    shown: dict[str, Any] = import_of(request, form) if sends else {}
+    result: dict[str, Any] = import_of(request, form) if sends else {}
     names = _names(request, place, prefix) if place else []
     values: dict[str, str] = {}
     refused = ""
@@ -252,7 +252,7 @@ def secret_table(request: HttpRequest) -> HttpResponse:
         "done_word": "Saved",
         "more": len(names) == MAX_STORED,
         "cancel_url": reverse("secret-list") + (f"?environment={place.name}" if place else ""),
-        **shown,
+        **result,
     }
     return render_page(request, "secrets_app/table.html", context, partial="secrets_app/_import.html")
 
@@ -273,8 +273,8 @@ def _names(request: HttpRequest, place: Environment, prefix: str) -> list[str]:
 def _values(request: HttpRequest, place: Environment, names: list[str]) -> dict[str, str]:
     if not names:
         return {}
-    found = reveal_environment(actor=principal_of(request), environment=place, names=set(names))
-    return {each.name: each.value for each in found}
+    exported = reveal_environment(actor=principal_of(request), environment=place, names=set(names))
+    return {item.name: item.value for item in exported}
 
 
 def _rows(names: list[str], values: dict[str, str], prefix: str) -> list[dict[str, Any]]:

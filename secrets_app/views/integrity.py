@@ -20,7 +20,6 @@ _SHOWN = 20
 @login_required
 @require_GET
 def integrity(request: HttpRequest) -> HttpResponse:
-    """Show the newest sweep and those before it."""
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     newest = integrity_sweep.latest()
@@ -37,7 +36,6 @@ def integrity(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def sweep_start(request: HttpRequest) -> HttpResponse:
-    """Begin a sweep, which the next worker continues."""
     try:
         integrity_sweep.start(actor=principal_of(request))
         messages.success(request, "Integrity check started.")

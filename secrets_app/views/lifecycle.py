@@ -26,8 +26,6 @@ _REFUSALS = (InvalidInput, NameTaken, StaleVersion)
 
 
 class NameForm(forms.Form):
-    """A name for a secret."""
-
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         strip=False,
@@ -40,7 +38,6 @@ class NameForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "POST"])
 def secret_rename(request: HttpRequest, id: int) -> HttpResponse:
-    """Rename a secret in its environment; its history stays."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     require_on(actor=actor, action=Action.SECRET_RENAME, secret=secret)
@@ -60,7 +57,6 @@ def secret_rename(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def secret_duplicate(request: HttpRequest, id: int) -> HttpResponse:
-    """Create a secret of another name with the current value of this one."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     for action in (Action.SECRET_COPY, Action.SECRET_REVEAL):
@@ -103,8 +99,8 @@ def _page(
     initial = {"name": suggested, "expected": secret.etag}
     form = NameForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        result = attempt(form, lambda: run(given["name"], given["expected"]), refusals=_REFUSALS)
+        data = form.cleaned_data
+        result = attempt(form, lambda: run(data["name"], data["expected"]), refusals=_REFUSALS)
         if result is not None:
             messages.success(request, done.format(result.name))
             return redirect("secret-detail", id=result.pk)
@@ -120,7 +116,6 @@ def _page(
 @login_required
 @require_http_methods(["GET", "POST"])
 def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
-    """Delete a secret softly, after a question."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     typed_name = secret.environment.name if secret.environment.protected else ""
@@ -147,7 +142,6 @@ def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def secret_restore(request: HttpRequest, id: int) -> HttpResponse:
-    """Bring a deleted secret back."""
     actor = principal_of(request)
     secret = lifecycle.restore(actor=actor, secret=find_secret(actor=actor, id=id, deleted=None))
     messages.success(request, f"Restored {secret.name}.")

@@ -28,10 +28,10 @@ _LARGEST: Final = 10**9
 
 def list_url(request: HttpRequest, **changed: str) -> str:
     """Return the address of the list with these filters changed, from its first page on."""
-    kept = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
-    matrix = kept.get("view") == "matrix"
+    filters = {name: value for name, value in request.GET.items() if value and name not in _PLACE} | changed
+    matrix = filters.get("view") == "matrix"
     left_out = {"view", "environment", "deleted", "starred", "recent", "ordering"} if matrix else set()
-    query = urlencode({name: value for name, value in kept.items() if value and name not in left_out})
+    query = urlencode({name: value for name, value in filters.items() if value and name not in left_out})
     url = reverse("secret-matrix") if matrix else reverse("secret-list")
     return f"{url}?{query}" if query else url
 
@@ -90,8 +90,8 @@ def page_links(
     """
     first = 1 if shown else None
     if request.GET.get("cursor"):
-        given = whole_number(request.GET.get("first", ""), largest=_LARGEST)
-        first = given if given and given <= total else None
+        number = whole_number(request.GET.get("first", ""), largest=_LARGEST)
+        first = number if number and number <= total else None
     limit = whole_number(request.GET.get("limit", ""), largest=_LARGEST) or 50
     links = {
         "next_url": _numbered(paginator.get_next_link(), first and first + shown),
@@ -113,10 +113,7 @@ MAX_LEVELS: Final = 6
 
 
 def folder_tree(request: HttpRequest, secrets: QuerySet[Secret], prefix: str) -> list[dict[str, Any]]:
-    """Return the folders of the tree in its order, each with its depth; those of `prefix` are children.
-
-    `secrets` are all that may be in the tree, not those under `prefix` alone.
-    """
+    """Return the folders of all `secrets` in the order of the tree; children are in `prefix`."""
     parts = prefix.split("/") if prefix else []
     levels = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)][-MAX_LEVELS:]
     return _level(request, secrets, levels, depth=0)

@@ -1,7 +1,8 @@
 """The list of secrets and the search of the top bar: rows, filters in words, counts; nothing is decrypted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -29,40 +30,18 @@ from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT, MAX_MATCHING
 from secrets_app.views.links import column_heads, folder_steps, folder_tree, list_url, page_links, view_links
 from secrets_app.views.presenters import MASK_AFTER_SECONDS
 
-__all__ = ["MASK_AFTER_SECONDS", "active_filters", "list_row"]
 
-
-def list_row(secret: Secret, cells: Sequence[Cell], *, actor: Principal) -> dict[str, Any]:
+def list_row(secret: Secret, cells: Sequence[Cell], *, actor: Principal, starred: bool) -> dict[str, Any]:
     """Return a row of the list of secrets."""
     readable = secret.live is not None and allows(
         actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
     )
-    return {
-        "cells": cells,
-        "id": secret.pk,
-        "pick": f"{secret.pk}:{secret.etag}",
-        "can_reveal": readable,
-        "reveal_url": reverse("secret-reveal", args=[secret.pk]),
-        "star_url": reverse("secret-star", args=[secret.pk]),
-        "copy_url": reverse("secret-copy", args=[secret.pk]),
-        "name": secret.name,
-        "secret_type": secret.secret_type,
-        "type_label": secret.get_secret_type_display(),
-        "version": secret.current_number,
-        "tags": secret.tags,
-        "owner": secret.owner,
-        "expires_at": secret.expires_at,
-        "rotated_at": secret.rotated_at,
-        "updated_at": secret.updated_at,
-        "deleted_at": secret.deleted_at,
-        "environment": secret.environment,
-        "url": reverse("secret-detail", args=[secret.pk]),
-    }
+    return {"secret": secret, "cells": cells, "can_reveal": readable, "starred": starred}
 
 
 def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
     """Return each filter in force, in words, with the address of the list without it."""
-    found = []
+    chips = []
     for name in form.narrowing:
         text = query.get(name, "")
         if text:
@@ -70,8 +49,8 @@ def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
             for dropped in (name, "cursor", "first"):
                 rest.pop(dropped, None)
             url = f"?{rest.urlencode()}" if rest else reverse("secret-list")
-            found.append({"label": form.words(name, text), "remove_url": url})
-    return found
+            chips.append({"label": form.words(name, text), "remove_url": url})
+    return chips
 
 
 _FOUND: Final = 8
@@ -89,8 +68,6 @@ class _SecretOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class _Listing:
-    """What one request lists."""
-
     secrets: QuerySet[Secret]
     rows: list[Secret]
     folders: list[dict[str, Any]]
@@ -101,7 +78,6 @@ class _Listing:
 @login_required
 @require_GET
 def secret_list(request: HttpRequest) -> HttpResponse:
-    """List the visible secrets."""
     actor = principal_of(request)
     environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
     form = FilterForm(request.GET, environments=environments)
@@ -110,7 +86,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         return HttpResponse(headers={"HX-Redirect": request.get_full_path()})
     listing = _listing(request, actor, form)
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
-    places = [current] if current else environments
+    may = partial(_may_somewhere, actor, [current] if current else environments)
     prefix = form.parameters["prefix"].removesuffix("/")
     context = {
         **_row_context(actor, listing, deleted=form.wants_deleted),
@@ -123,12 +99,13 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "folders": listing.folders,
         "tree": listing.tree,
         "path": folder_steps(request, prefix) if form.shows_folders else [],
-        "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
+        "can_create": may(Action.SECRET_CREATE),
+        "can_import": may(Action.SECRET_IMPORT),
+        "can_export": may(Action.SECRET_EXPORT),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
         "environment": current,
-        "acts": _acts(actor, places, deleted=form.wants_deleted),
+        "acts": _acts(may, deleted=form.wants_deleted),
         "is_partial": is_partial(request),
-        **_transfer_urls(actor, places, current),
     }
     template, rows = "secrets_app/secret_list.html", "secrets_app/_secret_rows.html"
     return render_page(request, template, context, partial=rows, refused=False)
@@ -152,7 +129,7 @@ def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listi
         within = {name: text for name, text in form.parameters.items() if name != "prefix"}
         every = narrow(visible_secrets(actor, deleted=form.wants_deleted), within)
         tree = folder_tree(request, every, form.parameters["prefix"].removesuffix("/"))
-    folders = [] if request.GET.get("cursor") else [each for each in tree if each["is_child"]]
+    folders = [] if request.GET.get("cursor") else [folder for folder in tree if folder["is_child"]]
     paginator = KeysetPagination()
     rows = verified_rows(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     return _Listing(secrets=secrets, rows=rows, folders=folders, tree=tree, paginator=paginator)
@@ -162,7 +139,7 @@ def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[
     cells = cells_of(actor=actor, secrets=listing.rows)
     stars = stars_among(actor, listing.rows)
     rows = [
-        list_row(secret, cells[secret.uuid], actor=actor) | {"starred": secret.pk in stars}
+        list_row(secret, cells[secret.uuid], actor=actor, starred=secret.pk in stars)
         for secret in listing.rows
     ]
     return {
@@ -200,41 +177,30 @@ def secret_search(request: HttpRequest) -> HttpResponse:
     """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
     text = request.GET.get("q", "").strip()
     actor = principal_of(request)
-    found: list[Secret] = []
+    secrets: list[Secret] = []
     if text:
-        secrets = narrow(visible_secrets(actor), {"q": text})
-        found = verified_rows(secrets.order_by("name", "id")[:_FOUND])
+        matching = narrow(visible_secrets(actor), {"q": text})
+        secrets = verified_rows(matching.order_by("name", "id")[:_FOUND])
     context = {
         "q": text,
-        "found": [list_row(secret, (), actor=actor) for secret in found],
+        "found": secrets,
         "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
     }
     return render(request, "secrets_app/_found.html", context)
 
 
-def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[dict[str, Any]]:
+def _may_somewhere(actor: Principal, places: Sequence[Environment], *actions: Action) -> bool:
+    return any(all(can_in_any_scope(actor, action, place) for action in actions) for place in places)
+
+
+def _acts(may: Callable[..., bool], *, deleted: bool) -> list[dict[str, Any]]:
     """Return which bulk actions are offered, to those who may do them somewhere in view."""
     offered = [
         {"name": act.name, "label": act.label, "destructive": act.name == "delete"}
         for act in BULK_ACTIONS.values()
-        if act.on_deleted == deleted
-        and any(all(can_in_any_scope(actor, right, place) for right in act.rights) for place in places)
+        if act.on_deleted == deleted and may(*act.rights)
     ]
-    exports = not deleted and any(can_in_any_scope(actor, Action.SECRET_EXPORT, place) for place in places)
-    if exports:
+    if not deleted and may(Action.SECRET_EXPORT):
         offered.append({"name": EXPORT, "label": "Export…", "destructive": False})
     # What cannot be taken back by the next click comes last.
     return sorted(offered, key=lambda act: bool(act["destructive"]))
-
-
-def _transfer_urls(
-    actor: Principal, places: list[Environment], current: Environment | None
-) -> dict[str, str]:
-    """Return the addresses of import, table and export, for those who may somewhere in view."""
-    query = f"?environment={current.name}" if current else ""
-    ways = {"import": Action.SECRET_IMPORT, "table": Action.SECRET_IMPORT, "export": Action.SECRET_EXPORT}
-    return {
-        f"{name}_url": reverse(f"secret-{name}") + query
-        for name, action in ways.items()
-        if any(can_in_any_scope(actor, action, place) for place in places)
-    }

@@ -35,12 +35,12 @@ def secret_matrix(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     places = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
     columns = places[:MAX_COLUMNS]
-    given = request.GET
-    query = {name: given[name] for name in _FILTERS if given.get(name)}
+    params = request.GET
+    query = {name: params[name] for name in _FILTERS if params.get(name)}
     secrets = narrow(visible_secrets(actor), query).filter(environment__in=columns)
-    page = page_of_names(secrets, after=given.get("after", ""), before=given.get("before", ""))
+    page = page_of_names(secrets, after=params.get("after", ""), before=params.get("before", ""))
     # The filters choose the names; a row then shows each place of its name.
-    found = secrets_by_name(visible_secrets(actor).filter(environment__in=columns), page.names)
+    secrets_of = secrets_by_name(visible_secrets(actor).filter(environment__in=columns), page.names)
     compared = [place for place in columns if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
     differences: Mapping[str, Mapping[int, Difference]] = {}
     if request.method == "POST" and len(compared) >= _AT_LEAST:
@@ -48,10 +48,12 @@ def secret_matrix(request: HttpRequest) -> HttpResponse:
     context = {
         "columns": columns,
         "more_columns": len(places) - len(columns),
-        "rows": [_row(actor, name, columns, found[name], differences.get(name, {})) for name in page.names],
+        "rows": [
+            _row(actor, name, columns, secrets_of[name], differences.get(name, {})) for name in page.names
+        ],
         "can_compare": len(compared) >= _AT_LEAST,
         "compared": bool(differences),
-        "filters": FilterForm(given, environments=places),
+        "filters": FilterForm(params, environments=places),
         "views": view_links(request),
         "query": query,
         "clear_url": list_url(request, view="matrix", **dict.fromkeys(_FILTERS, "")),
@@ -64,11 +66,11 @@ def _row(
     actor: Principal,
     name: str,
     columns: Sequence[Environment],
-    found: Mapping[int, Secret],
+    secrets: Mapping[int, Secret],
     differences: Mapping[int, Difference],
 ) -> dict[str, Any]:
-    cells = [_cell(actor, name, place, found.get(place.pk), differences.get(place.pk)) for place in columns]
-    return {"name": name, "cells": cells, "gaps": len(columns) - len(found), "is_alone": len(found) == 1}
+    cells = [_cell(actor, name, place, secrets.get(place.pk), differences.get(place.pk)) for place in columns]
+    return {"name": name, "cells": cells, "gaps": len(columns) - len(secrets), "is_alone": len(secrets) == 1}
 
 
 def _cell(

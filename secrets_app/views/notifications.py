@@ -8,13 +8,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
-from environments_app.environments.service import find_environment
 from environments_app.models import Addressee, Delivery, Environment, Recipient
 from environments_app.notifications.recipients import (
     add_recipient,
@@ -22,7 +20,7 @@ from environments_app.notifications.recipients import (
     remove_addressee,
     try_addressee,
 )
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import attempt, enter_environment, render_page
 from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks import MAX_NAME, MAX_URL, add_webhook
@@ -32,14 +30,10 @@ _QUEUED: Final = "Test message queued. The result appears below within a minute.
 
 
 class RecipientForm(forms.Form):
-    """A new e-mail recipient."""
-
     email = forms.EmailField(label="Email address", max_length=254)
 
 
 class WebhookForm(forms.Form):
-    """A new webhook."""
-
     name = forms.CharField(max_length=MAX_NAME, help_text="For example, #ops in Slack")
     url = forms.CharField(
         label="Address",
@@ -59,14 +53,12 @@ class WebhookForm(forms.Form):
 @login_required
 @require_GET
 def notifications(request: HttpRequest, name: str) -> HttpResponse:
-    """Show the recipients and webhooks of an environment."""
     return _page(request, _place(request, name, Action.NOTIFICATION_VIEW))
 
 
 @login_required
 @require_POST
 def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
-    """Add an e-mail recipient."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = RecipientForm(request.POST)
     added = form.is_valid() and attempt(
@@ -94,19 +86,13 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     if not added:
         return _page(request, place, webhook_form=form)
     webhook, key = added
-    context = {
-        "webhook": webhook,
-        "key": key,
-        "environment": place,
-        "back_url": reverse("notifications", args=[name]),
-    }
+    context = {"webhook": webhook, "key": key, "environment": place}
     return render_page(request, "secrets_app/webhook_made.html", context)
 
 
 @login_required
 @require_POST
 def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
-    """Remove an e-mail recipient or a webhook."""
     actor, row = _addressee(request, name, id, model)
     remove_addressee(actor=actor, addressee=row)
     messages.success(request, f"Removed {row}.")
@@ -124,8 +110,7 @@ def addressee_test(request: HttpRequest, name: str, id: int, *, model: type[Addr
 
 
 def _place(request: HttpRequest, name: str, action: Action) -> Environment:
-    actor = principal_of(request)
-    place = find_environment(actor=actor, name=name)
+    actor, place = enter_environment(request, name)
     require(actor=actor, action=action, environment=place)
     return place
 
@@ -133,8 +118,7 @@ def _place(request: HttpRequest, name: str, action: Action) -> Environment:
 def _addressee(
     request: HttpRequest, name: str, id: int, model: type[Addressee]
 ) -> tuple[Principal, Addressee]:
-    actor = principal_of(request)
-    place = find_environment(actor=actor, name=name)
+    actor, place = enter_environment(request, name)
     return actor, find_addressee(actor=actor, model=model, environment=place, id=id)
 
 
@@ -145,24 +129,12 @@ def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> Http
     deliveries = Delivery.objects.filter(environment=place)[:_DELIVERIES_SHOWN]
     context: dict[str, Any] = {
         "environment": place,
-        "recipients": [_row(place, row) for row in recipients],
-        "webhooks": [_row(place, row) for row in webhooks],
+        "recipients": recipients,
+        "webhooks": webhooks,
         "deliveries": [{"row": row, "to": names.get(row.addressee, "removed")} for row in deliveries],
         "recipient_form": RecipientForm(),
         "webhook_form": WebhookForm(),
-        "urls": {
-            "recipient_add": reverse("recipient-add", args=[place.name]),
-            "webhook_add": reverse("webhook-add", args=[place.name]),
-        },
         "no_mail_server": not settings.EMAIL_HOST,
         "interval": settings.KEEPER_ALERT_INTERVAL_MINUTES,
     }
     return render_page(request, "secrets_app/notifications.html", context | bound, refused=bool(bound))
-
-
-def _row(place: Environment, row: Addressee) -> dict[str, Any]:
-    return {
-        "row": row,
-        "remove_url": reverse(f"{row.MAC_LABEL}-remove", args=[place.name, row.pk]),
-        "test_url": reverse(f"{row.MAC_LABEL}-test", args=[place.name, row.pk]),
-    }

@@ -30,15 +30,11 @@ from secrets_app.rows.references import Place, naming
 
 @dataclass(frozen=True)
 class PendingKeyWork:
-    """Something left to do: what it is, and the command that does it."""
-
     what: str
     command: str
 
 
 class KeyPanel:
-    """The key's part of the page of an environment."""
-
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
         key = WrappingKey.objects.filter(scope=environment.uuid).first()
         active = DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True).first()
@@ -113,7 +109,6 @@ class ReferencePanel:
     filters: Mapping[str, Filter] = {}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
-        """Return the references to and from a secret; None if there are none."""
         places = [Place(row.environment, row.name) for row in secret.references.all()]
         named = _named(actor, places) if places else {}
         seen = (
@@ -133,7 +128,6 @@ class ReferencePanel:
         }
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - nothing to show
-        """Return nothing: the list has no column for references."""
         return {}
 
 

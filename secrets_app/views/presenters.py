@@ -46,22 +46,11 @@ def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
 
 
 def secret_urls(secret: Secret) -> dict[str, str]:
-    """Return the addresses of the actions on a secret."""
-    names = (
-        "reveal",
-        "copy",
-        "edit",
-        "delete",
-        "restore",
-        "purge",
-        "rollback",
-        "share",
-        "diff",
-        "rename",
-        "duplicate",
-        "star",
-    )
-    return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
+    """Return the addresses that the menu of a secret's page offers."""
+    return {
+        name: reverse(f"secret-{name}", args=[secret.pk])
+        for name in ("rename", "duplicate", "share", "delete")
+    }
 
 
 def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, Any]]:
@@ -83,8 +72,7 @@ def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, An
 def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
     """Return the top-level fields of a JSON or YAML object, each as text; None if it has none.
 
-    None as well for what cannot be taken apart: a value is then shown as it is, and no parser's
-    message, which could quote it, goes anywhere.
+    No parser's message is passed on, since it could quote the value.
     """
     if secret_type not in {SecretType.JSON, SecretType.YAML}:
         return None
@@ -112,10 +100,7 @@ _SHOWN_ELSEWHERE = {
 
 
 def fact_rows(secret: Secret) -> list[tuple[str, Any]]:
-    """Return the facts of a secret's value by their names, the composed ones first.
-
-    No MAC covers them, so that they may be anything.
-    """
+    """Return the facts of a secret's value by their names, the composed ones first; no MAC covers them."""
     facts = secret.facts if isinstance(secret.facts, dict) else {}
     if secret.secret_type not in {SecretType.CERTIFICATE, SecretType.SSH_KEY}:
         return _plain(facts, set())

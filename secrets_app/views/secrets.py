@@ -32,7 +32,6 @@ from secrets_app.views.presenters import (
     fact_rows,
     rights,
     secret_actions,
-    secret_urls,
     value_fields,
 )
 from secrets_app.views.snippets import snippets
@@ -58,10 +57,9 @@ def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
-    """Show the value of a secret, or of one of its versions, until it masks itself again.
+    """Show a value until it masks itself again.
 
-    `shape=fields` shows the names of its fields alone, `field` one of them, `shape=row` the value in
-    a row of the list.
+    `shape=fields` shows the names of its fields alone, `field` one of them, `shape=row` the value in a row.
     """
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
@@ -69,7 +67,7 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     if "field" in request.POST:
         content = _field_of(revealed, request.POST["field"])
         return render(request, "secrets_app/_field_revealed.html", {"content": content})
-    shown = {
+    display = {
         "value": revealed.value,
         "fields": value_fields(secret.secret_type, revealed.value),
         "version": revealed.version.number,
@@ -77,15 +75,14 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     }
     if is_partial(request) and request.POST.get("shape") == "row":
         row = {"id": secret.pk, "name": secret.name}
-        return render(request, "secrets_app/_row_value.html", shown | row)
+        return render(request, "secrets_app/_row_value.html", display | row)
     if is_partial(request):
-        by_field = request.POST.get("shape") == "fields" and shown["fields"]
+        by_field = request.POST.get("shape") == "fields" and display["fields"]
         template = "_value_fields.html" if by_field else "_value_revealed.html"
-        context = shown | _access_panels(request, secret) | {"oob": True, "secret": secret}
-        context["urls"] |= secret_urls(secret)
-        context["template"] = f"secrets_app/{template}"
+        context = display | _access_panels(request, secret)
+        context |= {"oob": True, "secret": secret, "template": f"secrets_app/{template}"}
         return render(request, "secrets_app/_revealed.html", context)
-    return _detail(request, secret, revealed=shown)
+    return _detail(request, secret, revealed=display)
 
 
 @login_required
@@ -93,7 +90,8 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
 def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
     """Return the value, or one of its fields, alone, for the clipboard."""
     actor = principal_of(request)
-    revealed = reveal(actor=actor, secret=find_secret(actor=actor, id=id), number=version_number(request))
+    secret = find_secret(actor=actor, id=id)
+    revealed = reveal(actor=actor, secret=secret, number=version_number(request))
     value = _field_of(revealed, request.POST["field"]) if "field" in request.POST else revealed.value
     return HttpResponse(value, content_type="text/plain; charset=utf-8")
 
@@ -112,23 +110,11 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     has_older = len(versions) > _VERSIONS_SHOWN
     can = rights(actor, secret)
     held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
-    panels = _access_panels(request, secret)
-    panels["urls"] |= secret_urls(secret)
     context = {
-        **panels,
+        **_access_panels(request, secret),
         "secret": secret,
         "environment": secret.environment,
-        "type_label": secret.get_secret_type_display(),
-        "versions": [
-            {
-                "number": version.number,
-                "author": version.author,
-                "comment": version.comment,
-                "created_at": version.created_at,
-                "is_current": version.number == secret.current_number,
-            }
-            for version in versions[:_VERSIONS_SHOWN]
-        ],
+        "versions": versions[:_VERSIONS_SHOWN],
         "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
         "can": can,
         "starred": secret.pk in stars_among(actor, [secret]),
@@ -141,16 +127,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "pending": pending_about(actor, secret.uuid),
         "purge_at": purge_time(secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
-        "shares": [
-            {
-                "shared_by": share.shared_by.username,
-                "recipient": share.recipient.username if share.recipient else "",
-                "number": share.number,
-                "expires_at": share.expires_at,
-                "revoke_url": reverse("share-revoke", args=[share.secret_id, share.pk]),
-            }
-            for share in open_shares(secret)
-        ],
+        "shares": open_shares(secret),
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
@@ -168,20 +145,20 @@ def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
 
 
 def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
-    """Return a page of those who have viewed a secret, or its address.
+    """Return a page of the secret's viewers, or its address: the panel loads later.
 
-    The panel loads after the page: 400,000 reads take a second.
+    400,000 reads take a second.
     """
     url = reverse("secret-detail", args=[secret.pk])
     if "viewers" not in request.GET:
         return {"viewers_url": f"{url}?viewers=0"}
     first = whole_number(request.GET["viewers"], largest=_MOST_VIEWERS) or 0
-    found = seen_by(actor=principal_of(request), secret=secret)
+    viewers = seen_by(actor=principal_of(request), secret=secret)
     following = first + _VIEWERS_SHOWN
     return {
-        "viewers": found[first:following],
-        "viewers_count": len(found),
-        "more_viewers_url": f"{url}?viewers={following}" if found[following:] else "",
+        "viewers": viewers[first:following],
+        "viewers_count": len(viewers),
+        "more_viewers_url": f"{url}?viewers={following}" if viewers[following:] else "",
         "first_viewers_url": f"{url}?viewers=0" if first else "",
     }
 

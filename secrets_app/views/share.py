@@ -22,8 +22,6 @@ from secrets_app.views.presenters import MASK_AFTER_SECONDS, value_fields
 
 
 class ShareForm(forms.Form):
-    """For whom, and for how long."""
-
     recipient = forms.CharField(
         label="Recipient",
         required=False,
@@ -54,14 +52,13 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
         "form": form,
         "secret": secret,
         "environment": secret.environment,
-        "back_url": reverse("secret-detail", args=[id]),
     }
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
+        data = form.cleaned_data
         try:
-            recipient = user_by_name(given["recipient"], field="recipient")
+            recipient = user_by_name(data["recipient"], field="recipient")
             share, link = share_once(
-                actor=actor, secret=secret, recipient=recipient, hours=given["hours"], note=given["note"]
+                actor=actor, secret=secret, recipient=recipient, hours=data["hours"], note=data["note"]
             )
         except InvalidField as error:
             show_refusal(form, error)
@@ -73,7 +70,6 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
-    """End an unopened share."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id, deleted=None)
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")

@@ -12,8 +12,6 @@ from secrets_app.types.registry import SecretType
 
 
 class Snippet(NamedTuple):
-    """One way to read a secret: what it is for, and the text to copy."""
-
     label: str
     text: str
 

@@ -58,7 +58,7 @@ def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, si
         (1, "/secrets?delivery=conflict"),
         (1, "/secrets?delivery=drifted"),
     ]
-    assert [row["name"] for row in person.get(needs[0].url).context["rows"]] == ["a/conflict"]
+    assert [row["secret"].name for row in person.get(needs[0].url).context["rows"]] == ["a/conflict"]
 
 
 def test_the_rail_counts_what_needs_someone_in_the_sync(cast: Cast, signed_in: SignedIn) -> None:
@@ -82,9 +82,9 @@ def test_a_new_secret_is_offered_to_those_alone_who_may_create_one(cast: Cast, s
 def test_it_counts_reads_writes_and_denials_of_secrets(
     cast: Cast, expiring: None, signed_in: SignedIn
 ) -> None:
-    secret = signed_in(cast.alice).get("/secrets").context["rows"][0]
-    signed_in(cast.bob).post(f"/secrets/{secret['id']}/reveal")
-    signed_in(cast.vera).post(f"/secrets/{secret['id']}/reveal")
+    secret = signed_in(cast.alice).get("/secrets").context["rows"][0]["secret"]
+    signed_in(cast.bob).post(f"/secrets/{secret.pk}/reveal")
+    signed_in(cast.vera).post(f"/secrets/{secret.pk}/reveal")
     # Midnight may pass meanwhile.
     days = signed_in(cast.alice).get("/").context["activity"][-2:]
     assert [sum(day[kind] for day in days) for kind in ("reads", "writes", "denials")] == [1, 1, 1]

@@ -19,7 +19,7 @@ def test_it_lists_what_the_person_worked_with_last(cast: Cast, signed_in: Callab
     bob, vera = signed_in(cast.bob), signed_in(cast.vera)
 
     def names(client: Client) -> list[str]:
-        return [row["name"] for row in client.get("/secrets?recent=on").context["rows"]]
+        return [row["secret"].name for row in client.get("/secrets?recent=on").context["rows"]]
 
     assert (names(bob), names(vera)) == ([], [])
     assert "Nothing recent" in bob.get("/secrets?recent=on").content.decode()

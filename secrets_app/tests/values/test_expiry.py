@@ -230,7 +230,7 @@ def test_the_list_the_dashboard_and_the_notices_see_it(cast: Cast, signed_in: Si
     keep(cast, "late", OLD, secret_type=SecretType.CERTIFICATE, expires_at=soon + timedelta(days=90))
     person = signed_in(cast.vera)
     assert [need.url for need in person.get("/").context["needs"]] == ["/secrets?state=expiring"]
-    assert [row["name"] for row in person.get("/secrets?state=expiring").context["rows"]] == ["tls"]
+    assert [row["secret"].name for row in person.get("/secrets?state=expiring").context["rows"]] == ["tls"]
     assert "tls" in person.get("/notifications").content.decode()
 
 

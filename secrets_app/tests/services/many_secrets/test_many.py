@@ -161,10 +161,10 @@ def test_names_are_walked_as_folders(cast: Cast, signed_in: SignedIn) -> None:
         ("pay/", 3),
         ("payments/", 1),
     ]
-    assert [row["name"] for row in top.context["rows"]] == ["top"]
+    assert [row["secret"].name for row in top.context["rows"]] == ["top"]
     inside = browser.get("/secrets?view=folders&prefix=pay")
     assert [(each["name"], each["count"]) for each in inside.context["folders"]] == [("db/", 2)]
-    assert [row["name"] for row in inside.context["rows"]] == ["pay/a"]
+    assert [row["secret"].name for row in inside.context["rows"]] == ["pay/a"]
     assert [step["name"] for step in inside.context["path"]] == ["All", "pay"]
 
 
@@ -195,8 +195,8 @@ def test_the_search_of_the_top_bar_finds_everywhere_one_may_see(cast: Cast, sign
     keep(cast, "pay/stripe")
     keep(cast, "other", description="for Stripe", environment=cast.production)
     alice, erin = (signed_in(who).get("/secrets/search?q=stripe") for who in (cast.alice, cast.erin))
-    assert [row["name"] for row in alice.context["found"]] == ["other", "pay/stripe"]
-    assert [row["name"] for row in erin.context["found"]] == ["pay/stripe"]
+    assert [row.name for row in alice.context["found"]] == ["other", "pay/stripe"]
+    assert [row.name for row in erin.context["found"]] == ["pay/stripe"]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_a_star_is_one_persons_and_keeps_a_secret_at_hand(cast: Cast, signed_in:
     for _ in range(2):
         starred = vera.post(f"/secrets/{secret.pk}/star", {"starred": "1"})
     assert 'aria-pressed="true"' in starred.content.decode()
-    assert [row["name"] for row in vera.get("/secrets?starred=on").context["rows"]] == ["mine"]
+    assert [row["secret"].name for row in vera.get("/secrets?starred=on").context["rows"]] == ["mine"]
     assert [row["starred"] for row in vera.get("/secrets").context["rows"]] == [True, False]
     assert bob.get("/secrets?starred=on").context["rows"] == []
     vera.post(f"/secrets/{secret.pk}/star", {"starred": ""})
