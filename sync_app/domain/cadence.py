@@ -35,8 +35,8 @@ class Cadence:
         However long ago `moment` was, one is due, not as many as were missed.
         """
         if self.cron:
-            found: datetime = next(CronSim(self.cron, moment.astimezone(parse_time_zone(self.time_zone))))
-            return found.astimezone(UTC)
+            due: datetime = next(CronSim(self.cron, moment.astimezone(parse_time_zone(self.time_zone))))
+            return due.astimezone(UTC)
         return moment + timedelta(seconds=self.interval_seconds) if self.interval_seconds else None
 
     def correct_due_time(self, due_at: datetime | None, now: datetime) -> datetime | None:
@@ -120,13 +120,13 @@ def parse_window(text: str, time_zone: str) -> Window | None:
     if not text:
         return None
     parse_time_zone(time_zone)
-    found = _WINDOW.fullmatch(text.strip().lower())
-    if found is None:
+    match = _WINDOW.fullmatch(text.strip().lower())
+    if match is None:
         raise InvalidField("window", _WINDOW_WORDS)
     try:
-        start, end = time.fromisoformat(found["start"]), time.fromisoformat(found["end"])
-        first = _DAYS.index(found["first"]) if found["first"] else 0
-        last = _DAYS.index(found["last"]) if found["last"] else (first if found["first"] else 6)
+        start, end = time.fromisoformat(match["start"]), time.fromisoformat(match["end"])
+        first = _DAYS.index(match["first"]) if match["first"] else 0
+        last = _DAYS.index(match["last"]) if match["last"] else (first if match["first"] else 6)
     except ValueError as error:
         raise InvalidField("window", _WINDOW_WORDS) from error
     days = [*range(first, last + 1)] if first <= last else [*range(first, 7), *range(last + 1)]

@@ -217,9 +217,9 @@ def _decide_in_neither(item: Item) -> Decision:
 
 def _decide_only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
     """Decide for a secret that the target does not show: never there, removed, or not looked for."""
-    known = item.base is not None or item.ownership is Ownership.ADOPTED
+    was_synced = item.base is not None or item.ownership is Ownership.ADOPTED
     pulled = rules.direction is Direction.PULL
-    if pulled and not known:
+    if pulled and not was_synced:
         return Decision(Outcome.UNMANAGED, Reason.ONLY_PULLED)
     if item.target.presence is Presence.UNLISTED:
         return Decision(Outcome.REFUSED, Reason.NOT_CONFIRMED)
@@ -236,7 +236,7 @@ def _decide_only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR09
         if keeper_wins:
             return Decision(Outcome.UPDATE, Reason.RESTORED)
         return Decision(Outcome.MISSING, Reason.LOST)
-    if not known:
+    if not was_synced:
         return Decision(Outcome.CREATE, Reason.NEW_IN_KEEPER)
     return Decision(Outcome.CREATE if keeper_wins else Outcome.MISSING, Reason.LOST)
 
@@ -358,28 +358,16 @@ class DeletionBudget:
         return min(self.number, share)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """Whether each side's list was read to its end."""
-
-    keeper: bool
-    target: bool
-
-
-def reconcile_all(
-    items: Sequence[Item], *, rules: Rules, budget: DeletionBudget | None, coverage: Coverage
-) -> list[Decision]:
+def reconcile_all(items: Sequence[Item], *, rules: Rules, budget: DeletionBudget | None) -> list[Decision]:
     """Return the decision for each item of a pass over everything that base and both sides name.
 
-    All deletions are refused together if a side is empty, was not read to its end or holds
-    something unreadable, or if they are more than the budget allows: each of these looks
-    exactly like a mistake. No budget: a person has asked for all of them.
+    All deletions are refused together if a side is empty or holds something unreadable, or if they are more
+    than the budget allows: each of these looks exactly like a mistake. No budget: a person has asked for all
+    of them.
     """
     decisions = [reconcile(item, rules) for item in items]
     deleted = sum(decision.outcome is Outcome.DELETE for decision in decisions)
-    if not deleted:
-        return decisions
-    reason = _explain_no_deletions(items, deleted=deleted, budget=budget, coverage=coverage)
+    reason = _explain_no_deletions(items, deleted=deleted, budget=budget) if deleted else None
     if reason is None:
         return decisions
     return [
@@ -391,11 +379,9 @@ def reconcile_all(
 
 
 def _explain_no_deletions(
-    items: Sequence[Item], *, deleted: int, budget: DeletionBudget | None, coverage: Coverage
+    items: Sequence[Item], *, deleted: int, budget: DeletionBudget | None
 ) -> Reason | None:
-    sides = [side for item in items for side in (item.keeper, item.target)]
-    unreadable = any(side.presence is Presence.UNREADABLE for side in sides)
-    if unreadable or not (coverage.keeper and coverage.target):
+    if any(Presence.UNREADABLE in {item.keeper.presence, item.target.presence} for item in items):
         return Reason.INCOMPLETE
     # A target cannot be empty here: the secret to delete was just seen there.
     if not any(item.keeper.presence is Presence.PRESENT for item in items):

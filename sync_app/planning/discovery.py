@@ -89,6 +89,11 @@ class Finding:
         secret = self.local.secret_uuid if self.local else None
         return prove_ownership(target, self.entry, self.remote, secret=secret)
 
+    @property
+    def is_in_both(self) -> bool:
+        sides = (self.local, self.remote)
+        return all(side is not None and side.presence is Presence.PRESENT for side in sides)
+
     def was_owned(self, target: Target) -> bool:
         """Return whether our entry records it as owned, and the existing secret does not prove it."""
         if self.in_step:
@@ -125,61 +130,55 @@ def discover(
 ) -> dict[str, Finding]:
     """Return what is known of every name that Keeper, the target or an entry has, in its scope.
 
-    Raises a BackendError if the target cannot be listed to its end: nothing is concluded from a
-    part. Reads no value.
+    Reads no value. Raises a BackendError if the target cannot be listed to its end: nothing is concluded
+    from a part.
     """
     # The list is a wait for the target, and Keeper's side one for the database.
     with ReadAhead(backend.list_secrets) as listed:
-        found = _look_at_keeper(target)
-        _note_listed(target, backend, found, listed.items(heartbeat=heartbeat))
+        findings = _look_at_keeper(target)
+        _note_listed(target, backend, findings, listed.items(heartbeat=heartbeat))
     # What is left out, and never was in the target, is not counted by a plan.
-    found = {
-        name: each
-        for name, each in found.items()
-        if not (each.left_out and each.entry is None and each.remote is None)
+    findings = {
+        name: finding
+        for name, finding in findings.items()
+        if not (finding.left_out and finding.entry is None and finding.remote is None)
     }
-    for finding in found.values():
+    for finding in findings.values():
         finding.in_step = _is_in_step(target, finding)
-    others = [finding for finding in found.values() if not finding.in_step]
+    others = [finding for finding in findings.values() if not finding.in_step]
     if backend.capabilities.list_is_complete:
         # Nothing is at names that a whole list does not show, and that were never known there.
         for finding in others:
             if finding.remote is None and not _is_known(finding.entry):
                 finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
-    doubtful = [each for each in others if _is_doubtful(target, each)]
+    doubtful = [finding for finding in others if _is_doubtful(target, finding)]
     refresh(backend, doubtful, heartbeat=heartbeat)
     _correct_claims(target, others)
-    _mark_lost(target, found)
-    return found
+    _mark_lost(target, findings)
+    return findings
 
 
 def _look_at_keeper(target: Target) -> dict[str, Finding]:
     """Return what Keeper has of each name, in the target's scope: its secret and our entry."""
-    found: dict[str, Finding] = {}
-    for held in local_state.list_local(target.environment, scope=str(target.scope)):
-        found[held.name] = Finding(name=held.name, local=held)
+    findings = {
+        secret.name: Finding(name=secret.name, local=secret)
+        for secret in local_state.list_local(target.environment, scope=str(target.scope))
+    }
     for entry in entry_rows.load_under(target, str(target.scope)):
-        known = found.get(entry.name)
-        if known is None:
-            found[entry.name] = Finding(name=entry.name, entry=entry)
-        else:
-            known.entry = entry
-    _leave_out_by_tags(target, found.values())
-    return found
+        findings.setdefault(entry.name, Finding(name=entry.name)).entry = entry
+    _leave_out_by_tags(target, findings.values())
+    return findings
 
 
 def _note_listed(
-    target: Target, backend: Backend, found: dict[str, Finding], listed: Iterable[SecretMetadata]
+    target: Target, backend: Backend, findings: dict[str, Finding], listed: Iterable[SecretMetadata]
 ) -> None:
-    known, scope = {backend.remote_name(name): name for name in found}, str(target.scope)
-    for each in listed:
+    names, scope = {backend.remote_name(name): name for name in findings}, str(target.scope)
+    for seen in listed:
         # Another client's secret may have the name that one of Keeper's becomes there.
-        name = known.get(backend.remote_name(each.name), each.name)
-        seen = each if name == each.name else replace(each, name=name)
-        if (finding := found.get(name)) is not None:
-            finding.remote = seen
-        elif local_state.is_in_scope(scope, name):
-            found[name] = Finding(name=name, remote=seen)
+        name = names.get(backend.remote_name(seen.name), seen.name)
+        if name in findings or local_state.is_in_scope(scope, name):
+            findings.setdefault(name, Finding(name=name)).remote = replace(seen, name=name)
 
 
 def discover_names(
@@ -187,13 +186,13 @@ def discover_names(
 ) -> dict[str, Finding]:
     """Return the state of some names, each read separately."""
     local_secrets = local_state.find_local(target.environment, list(names))
-    found = {name: Finding(name=name, local=local_secrets.get(name)) for name in names}
-    for name, entry in entry_rows.load_named(target, found).items():
-        found[name].entry = entry
-    _leave_out_by_tags(target, found.values())
-    refresh(backend, found.values(), heartbeat=heartbeat)
-    _correct_claims(target, found.values())
-    return found
+    findings = {name: Finding(name=name, local=local_secrets.get(name)) for name in names}
+    for name, entry in entry_rows.load_named(target, findings).items():
+        findings[name].entry = entry
+    _leave_out_by_tags(target, findings.values())
+    refresh(backend, findings.values(), heartbeat=heartbeat)
+    _correct_claims(target, findings.values())
+    return findings
 
 
 def refresh(
@@ -237,9 +236,9 @@ def compare_values(
 ) -> None:
     """Compare values whose versions do not decide, by reading the target's.
 
-    What the target holds is compared with Keeper's keyed fingerprint, or if that leaves it open with the
-    value, and forgotten. With `everything` (what a person asked for by name) also where the rules would not
-    ask; nothing where the system shows no value. Raises KeyUnavailable.
+    The target's value is compared with Keeper's keyed fingerprint, or if that leaves it open with the value,
+    and forgotten. `everything` compares also where the rules would not ask. A system that shows no value is
+    not asked. Raises KeyUnavailable.
     """
     if not matcher.backend.capabilities.reads_values:
         return
@@ -247,7 +246,7 @@ def compare_values(
     questions = [
         finding
         for finding in findings.values()
-        if (not finding.in_step and needs_value(target, finding)) or (everything and _is_in_both(finding))
+        if (not finding.in_step and needs_value(target, finding)) or (everything and finding.is_in_both)
     ]
     for finding, answer in run_each(
         lambda finding: matcher.backend.read_value(finding.name), questions, heartbeat=heartbeat
@@ -291,8 +290,8 @@ def _leave_out_by_tags(target: Target, findings: Iterable[Finding]) -> None:
         for finding in findings
         if finding.local is not None and finding.local.presence is Presence.PRESENT
     }
-    held = [finding.local for finding in present.values() if finding.local is not None]
-    for uuid, verdict in judge_tags(target, held).items():
+    local_secrets = [finding.local for finding in present.values() if finding.local is not None]
+    for uuid, verdict in judge_tags(target, local_secrets).items():
         finding = present[uuid]
         owned = finding.entry is not None and finding.entry.ownership != Ownership.NONE
         if verdict is TagVerdict.UNPROVED or (verdict is TagVerdict.UNTAGGED and owned):
@@ -320,11 +319,11 @@ def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:
             finding.entry, finding.released_entry = None, entry
 
 
-def _mark_lost(target: Target, found: Mapping[str, Finding]) -> None:
+def _mark_lost(target: Target, findings: Mapping[str, Finding]) -> None:
     """Note of which secrets, still there and ours, Keeper's side went without Keeper."""
     gone = {
         name: finding.entry.secret_uuid
-        for name, finding in found.items()
+        for name, finding in findings.items()
         if finding.local is None
         and not finding.left_out
         and finding.entry is not None
@@ -333,12 +332,7 @@ def _mark_lost(target: Target, found: Mapping[str, Finding]) -> None:
         and finding.ownership(target) is not Ownership.NONE
     }
     for name in local_state.find_unexplained_losses(target.environment, gone):
-        found[name].lost = True
-
-
-def _is_in_both(finding: Finding) -> bool:
-    sides = (finding.local, finding.remote)
-    return all(side is not None and side.presence is Presence.PRESENT for side in sides)
+        findings[name].lost = True
 
 
 def _comparison(finding: Finding, copy: SecretValue | None) -> Comparison | None:
@@ -354,10 +348,7 @@ def _comparison(finding: Finding, copy: SecretValue | None) -> Comparison | None
 
 
 def _is_in_step(target: Target, finding: Finding) -> bool:
-    """Return whether both sides are as they were synced last, by versions and proofs alone.
-
-    No other step asks more of such a secret: no read settles anything, and any rules leave it as it is.
-    """
+    """Return whether both sides are as they were synced last, by versions and proofs alone."""
     local, seen, entry = finding.local, finding.remote, finding.entry
     if local is None or seen is None or entry is None or finding.unproved:
         return False

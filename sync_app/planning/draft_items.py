@@ -14,7 +14,6 @@ from secrets_app.values.names import validate_secret_name
 from sync_app.backends.base import LARGEST_VALUE, Backend
 from sync_app.backends.registry import backend_of
 from sync_app.domain.reconciliation import (
-    Coverage,
     Decision,
     Direction,
     Outcome,
@@ -61,7 +60,7 @@ _SIZES_AT_A_TIME: Final = 100
 _WRITING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.ADOPT, Act.DELETE})
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(slots=True)
 class PlanItemDraft:
     """One line of a plan before it is stored."""
 
@@ -69,34 +68,35 @@ class PlanItemDraft:
     act: Act
     reason: str
 
+    def refuse(self, reason: str) -> None:
+        self.act, self.reason = Act.REFUSED, reason
+
 
 def plan_sync(
-    target: Target, findings: Mapping[str, Finding], *, coverage: Coverage, beyond_budget: bool = False
+    target: Target, findings: Mapping[str, Finding], *, beyond_budget: bool = False
 ) -> list[PlanItemDraft]:
     """Return what the target's rules make of each finding; `beyond_budget` lets any number be deleted."""
-    found = list(findings.values())
-    items = [finding.to_item(target) for finding in found]
+    ordered = list(findings.values())
+    items = [finding.to_item(target) for finding in ordered]
     # What was deleted lately is counted only where something may be deleted.
-    may_delete = any(finding.local is None and finding.remote is not None for finding in found)
+    may_delete = any(finding.local is None and finding.remote is not None for finding in ordered)
     budget = deletions.load_budget(target) if may_delete else target.budget
-    decisions = reconcile_all(
-        items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
-    )
+    decisions = reconcile_all(items, rules=target.rules, budget=None if beyond_budget else budget)
+    decided = list(zip(ordered, decisions, strict=True))
     over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
     too_many = deletions.explain_excess(budget, deleted=over, owned=count_owned(items)) if over else ""
-    elsewhere = _find_pulled_elsewhere(target, found, decisions)
+    elsewhere = _find_pulled_elsewhere(target, decided)
     waiting = contests.find_contested_writes(
-        target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}
+        target, {finding.name: decision for finding, decision in decided}
     )
     drafts = []
-    for finding, decision in zip(found, decisions, strict=True):
+    for finding, decision in decided:
         reason = _explain(finding, decision, backend_of(target.backend))
         if decision.reason is Reason.OVER_BUDGET:
             reason = too_many
-        draft = PlanItemDraft(finding=finding, act=Act(decision.outcome), reason=reason)
+        draft = PlanItemDraft(finding, Act(decision.outcome), reason)
         if finding.name in waiting:
-            held = waiting[finding.name]
-            draft.act, draft.reason = held.act, held.reason
+            draft.act, draft.reason = waiting[finding.name].act, waiting[finding.name].reason
         if _is_rewritten(target, finding, draft):
             draft.reason = REWRITTEN
         if decision.outcome is Outcome.PULL:
@@ -151,7 +151,7 @@ def plan_adoption(target: Target, findings: Iterable[Finding], *, adoption: Adop
             or _explain_no_adoption(target, finding, adoption, living)
         )
         act = Act.REFUSED if refusal else Act.ADOPT
-        drafts.append(PlanItemDraft(finding=finding, act=act, reason=refusal or _ADOPTIONS[adoption]))
+        drafts.append(PlanItemDraft(finding, act, refusal or _ADOPTIONS[adoption]))
     return drafts
 
 
@@ -169,7 +169,7 @@ def plan_disconnect(
     drafts = []
     for finding in findings:
         if finding.problem and finding.entry is not None:
-            drafts.append(PlanItemDraft(finding=finding, act=Act.REFUSED, reason=finding.problem))
+            drafts.append(PlanItemDraft(finding, Act.REFUSED, finding.problem))
             continue
         present = finding.remote is not None and finding.remote.presence is Presence.PRESENT
         if present and finding.ownership(target) is not Ownership.NONE:
@@ -185,13 +185,11 @@ def plan_resolution(
     `expected` are the versions of Keeper's and of the target's side at that time.
     """
     if refusal := finding.problem or _explain_unselected(finding):
-        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=refusal)
+        return PlanItemDraft(finding, Act.REFUSED, refusal)
     if finding.equal:
-        return PlanItemDraft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
+        return PlanItemDraft(finding, Act.UNCHANGED, Reason.EQUAL)
     if item_versions(finding) != expected:
-        return PlanItemDraft(
-            finding=finding, act=Act.REFUSED, reason="a side changed since the plan was made"
-        )
+        return PlanItemDraft(finding, Act.REFUSED, "a side changed since the plan was made")
     if choice is ConflictChoice.THEIRS:
         return _draft_take_remote(finding)
     return _draft_keep_local(target, finding)
@@ -205,11 +203,11 @@ def refuse_references(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
         if resolution is None:
             continue
         if draft.act is Act.PULL:
-            draft.act, draft.reason = Act.REFUSED, PUSH_ONLY
-        elif draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}:
-            refusal = rights.explain_refusal(resolution)
-            if refusal:
-                draft.act, draft.reason = Act.REFUSED, refusal
+            draft.refuse(PUSH_ONLY)
+        elif draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT} and (
+            refusal := rights.explain_refusal(resolution)
+        ):
+            draft.refuse(refusal)
 
 
 def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanItemDraft]) -> None:
@@ -222,9 +220,9 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
             names[backend.remote_name(draft.finding.name)].append(draft.finding.name)
     for draft in writing:
         if refusal := backend.explain_refusal(draft.act, draft.finding.name):
-            draft.act, draft.reason = Act.REFUSED, refusal
+            draft.refuse(refusal)
         elif draft.act is Act.CREATE and (same := names[backend.remote_name(draft.finding.name)])[1:]:
-            draft.act, draft.reason = Act.REFUSED, f"{' and '.join(same[:2])} become one name in the target"
+            draft.refuse(f"{' and '.join(same[:2])} become one name in the target")
         elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
             draft.reason = f"{draft.reason}; {_FINAL}"
         elif draft.reason == Reason.NEW_IN_KEEPER and backend.remote_name(draft.finding.name) != (
@@ -241,20 +239,16 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
 def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> None:
     """Refuse the new secrets that the system has no room for, the last ones by name."""
     room = backend.free_names
-    if room is None:
-        return
-    created = sorted(
-        (draft for draft in writing if draft.act is Act.CREATE), key=lambda each: each.finding.name
-    )
-    for draft in created[room:]:
-        draft.act, draft.reason = Act.REFUSED, f"the target has room for {room} more secrets"
+    created = [draft for draft in writing if draft.act is Act.CREATE] if room is not None else []
+    for draft in sorted(created, key=lambda draft: draft.finding.name)[room:]:
+        draft.refuse(f"the target has room for {room} more secrets")
 
 
 def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
     """Refuse values that the system does not take, by type and sealed length; nothing is opened."""
-    held = local_state.find_local(target.environment, [draft.finding.name for draft in drafts])
+    local_secrets = local_state.find_local(target.environment, [draft.finding.name for draft in drafts])
     for draft in drafts:
-        local = held.get(draft.finding.name)
+        local = local_secrets.get(draft.finding.name)
         if local is None:
             continue
         refusal = backend.explain_type_refusal(local.secret_type, has_references=bool(local.resolution))
@@ -263,7 +257,7 @@ def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDr
             size = len(local.envelope) - OVERHEAD_BYTES
             refusal = backend.explain_value_refusal(size, local.secret_type)
         if refusal:
-            draft.act, draft.reason = Act.REFUSED, refusal
+            draft.refuse(refusal)
 
 
 def _explain_unselected(finding: Finding) -> str:
@@ -290,25 +284,25 @@ def item_versions(finding: Finding) -> tuple[str, str]:
 
 def _draft_take_remote(finding: Finding) -> PlanItemDraft:
     if finding.remote is None or finding.remote.presence is not Presence.PRESENT:
-        reason = "it is gone from the target, and a sync deletes nothing in Keeper"
-        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
-    return PlanItemDraft(finding=finding, act=Act.PULL, reason="the target's value was chosen")
+        return PlanItemDraft(
+            finding, Act.REFUSED, "it is gone from the target, and a sync deletes nothing in Keeper"
+        )
+    return PlanItemDraft(finding, Act.PULL, "the target's value was chosen")
 
 
 def _draft_keep_local(target: Target, finding: Finding) -> PlanItemDraft:
     if finding.local is None:
         reason = "Keeper has no such secret: what changed in the target is never deleted"
-        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
+        return PlanItemDraft(finding, Act.REFUSED, reason)
     presence = finding.remote.presence if finding.remote else Presence.ABSENT
     if presence is Presence.ABSENT:
-        return PlanItemDraft(finding=finding, act=Act.CREATE, reason="Keeper's value was chosen")
+        return PlanItemDraft(finding, Act.CREATE, "Keeper's value was chosen")
     if finding.ownership(target) is Ownership.NONE:
-        reason = "the target's secret is not ours: adopt it first"
-        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
+        return PlanItemDraft(finding, Act.REFUSED, "the target's secret is not ours: adopt it first")
     restored = presence is Presence.DELETED
     # Another reason than the rules give: a person's choice is no round of a fight.
     reason = "Keeper's value was chosen" + (": it is restored, then written" if restored else "")
-    return PlanItemDraft(finding=finding, act=Act.UPDATE, reason=reason)
+    return PlanItemDraft(finding, Act.UPDATE, reason)
 
 
 def _restrict_pull(draft: PlanItemDraft, *, elsewhere: set[str]) -> None:
@@ -316,19 +310,19 @@ def _restrict_pull(draft: PlanItemDraft, *, elsewhere: set[str]) -> None:
     try:
         validate_secret_name(name)
     except InvalidName:
-        draft.act, draft.reason = Act.REFUSED, "Keeper takes no secret of this name"
+        draft.refuse("Keeper takes no secret of this name")
     if name in elsewhere:
         draft.act, draft.reason = Act.CONFLICT, "Keeper's value was pulled from another target"
 
 
-def _find_pulled_elsewhere(target: Target, found: list[Finding], decisions: list[Decision]) -> set[str]:
+def _find_pulled_elsewhere(target: Target, decided: Iterable[tuple[Finding, Decision]]) -> set[str]:
     """Return the names whose value in Keeper came from another target that is pulled from.
 
     Without this two such targets that disagree would overwrite each other's value in Keeper forever.
     """
     names = {
         finding.name: finding.local.version
-        for finding, decision in zip(found, decisions, strict=True)
+        for finding, decision in decided
         if decision == Decision(Outcome.PULL, Reason.KEEPER_CHANGED) and finding.local
     }
     if not names:
@@ -368,13 +362,11 @@ def _explain_no_adoption(  # noqa: PLR0911  one return a reason
 
 def _draft_disconnect(target: Target, finding: Finding, leaving: DisconnectMode) -> PlanItemDraft:
     if leaving is DisconnectMode.LEAVE:
-        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason="it stays; our mark is taken off")
+        return PlanItemDraft(finding, Act.RELEASE, "it stays; our mark is taken off")
     if finding.ownership(target) is Ownership.ADOPTED:
-        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason=Reason.ADOPTED)
+        return PlanItemDraft(finding, Act.RELEASE, Reason.ADOPTED)
     base = finding.base
     if base is None or finding.remote is None or finding.remote.version != base.target:
         reason = "it was changed in the target: it stays, and our mark is taken off"
-        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason=reason)
-    return PlanItemDraft(
-        finding=finding, act=Act.DELETE, reason="written by this target, and withdrawn with it"
-    )
+        return PlanItemDraft(finding, Act.RELEASE, reason)
+    return PlanItemDraft(finding, Act.DELETE, "written by this target, and withdrawn with it")

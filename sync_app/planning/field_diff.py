@@ -55,12 +55,12 @@ def can_show_members(item: PlanItem, secret: Secret | None) -> bool:
 def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:
     """Return the number of the version that the target holds, and of the one that would be written."""
     if not can_show_members(item, secret):
-        raise MembersUnknown("only an update that is still planned, of JSON or YAML, has members to tell of")
+        raise MembersUnknown("only a planned update of a JSON or YAML value shows its members")
     if secret.uses_references:
-        raise MembersUnknown("what this refers to is filled in when it is delivered")
+        raise MembersUnknown("the references in this value are resolved when it is delivered")
     entry = entry_rows.load_named(item.plan.target, [item.name]).get(item.name)
     if entry is None or not entry.base_keeper or entry.base_target != item.target_version:
-        raise MembersUnknown("what stands there was not written by Keeper, which cannot tell its members")
+        raise MembersUnknown("the target's value was not written by Keeper, so its members are unknown")
     return _number(secret, entry.base_keeper), _number(secret, item.keeper_version)
 
 

@@ -21,7 +21,7 @@ from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import Observation, SecretMetadata
 from sync_app.backends.registry import BACKENDS
-from sync_app.domain.reconciliation import Coverage, Ownership, Presence
+from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.leases import Lease, fenced
 from sync_app.jobs.queue import enqueue
@@ -63,21 +63,21 @@ def run_check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
 
 def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
     """Store the state of each secret of a target, read by this backend; return the number in each state."""
-    found = discover(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
-    drawn = plan_sync(target, found, coverage=Coverage(keeper=True, target=True))
-    refuse_references(target, drawn)
+    findings = discover(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
+    drafts = plan_sync(target, findings)
+    refuse_references(target, drafts)
     # If only the values, or the next pass, can decide, the last pass's result is kept.
-    told = [
-        each
-        for each in drawn
+    decided = [
+        draft
+        for draft in drafts
         if not (
-            claimed_base(target, each.finding) is not None
-            or (each.finding.base is None and needs_value(target, each.finding))
+            claimed_base(target, draft.finding) is not None
+            or (draft.finding.base is None and needs_value(target, draft.finding))
         )
     ]
-    sync_entries.record_states(target, told, lease=lease, forget=True)
+    sync_entries.record_states(target, decided, lease=lease, forget=True)
     sync_entries.note_check(target)
-    return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
+    return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drafts).items()))
 
 
 # What a plan does to either side.
@@ -106,10 +106,9 @@ def request_plan(
 ) -> Run:
     """Queue the making of a plan; the run that is returned names it.
 
-    Options: to sync, `beyond_budget` (True) to delete more than the budget allows; to adopt, `names`
-    (at most 1,000) and `mode` (an AdoptMode); to disconnect, `mode` (a DisconnectMode). Raises Forbidden or
-    Invisible, PlanNotReady if the options are not those of the kind, RunInProgress, TargetConflict or
-    Tampered.
+    Options: to sync, `beyond_budget` (True) to delete more than the budget allows; to adopt, `names` (at most
+    1,000) and `mode` (an AdoptMode); to disconnect, `mode` (a DisconnectMode). Raises Forbidden or Invisible,
+    PlanNotReady if the options are not those of the kind, RunInProgress, TargetConflict or Tampered.
     """
     right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
     require_target_access(actor=actor, action=right, target=target)
@@ -120,13 +119,9 @@ def request_plan(
 
 
 def request_confirmation(*, actor: Principal, target: Target, system: str) -> Run:
-    """Bind a target to the rebuilt system that answers, and queue a plan of its content.
-
-    Raises what `confirm_system` and `request_plan` raise.
-    """
-    return request_plan(
-        actor=actor, target=connection_check.confirm_system(actor=actor, target=target, system=system)
-    )
+    """Bind a target to the rebuilt system that answers, and queue a plan; raises as both use cases do."""
+    target = connection_check.confirm_system(actor=actor, target=target, system=system)
+    return request_plan(actor=actor, target=target)
 
 
 def request_repeat(*, actor: Principal, plan: Plan) -> Run:
@@ -153,9 +148,8 @@ def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mappi
 
 
 def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, Observation]:
-    """Make the plan of a run; that of a scheduled run is stored first.
+    """Make the plan of a run; that of a scheduled run is stored first. Return what `build_plan` returns.
 
-    Return the observed state of the secrets to overwrite, for an immediate apply.
     Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if the user who
     started the run lost the right, TargetConflict or Tampered, KeyUnavailable.
     """
@@ -183,23 +177,27 @@ def build_plan(
     heartbeat = lease.heartbeat_or_stop if lease else no_heartbeat
     began = time.monotonic()
     matcher = ValueMatcher(actor=actor, plan=plan, backend=backend)
-    drawn = _draft_items(matcher, heartbeat)
-    draft_items.refuse_references(plan.target, drawn)
-    draft_items.refuse_impossible(plan.target, backend, drawn)
-    _refuse_content(matcher, drawn)
-    draft_items.note_selection(plan.target, drawn)
-    _refuse_unusable_values(plan, backend, drawn, heartbeat)
-    plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
+    drafts = _draft_items(matcher, heartbeat)
+    draft_items.refuse_references(plan.target, drafts)
+    draft_items.refuse_impossible(plan.target, backend, drafts)
+    _refuse_content(matcher, drafts)
+    draft_items.note_selection(plan.target, drafts)
+    _refuse_unusable_values(plan, backend, drafts, heartbeat)
+    plan.counts = dict(sorted(Counter(str(draft.act) for draft in drafts).items()))
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_snapshot(plan.target)
-    _remove_earlier_items(plan, lease)
-    for some in in_batches(_items_to_store(drawn)):
-        items = [_to_plan_item(plan, each) for each in some]
+    # No other worker stores any, since the lease is this one's.
+    earlier = PlanItem.objects.filter(plan=plan)
+    if earlier.exists():
+        with fenced(lease):
+            earlier.delete()
+    for batch in in_batches(_items_to_store(drafts)):
+        items = [_to_plan_item(plan, draft) for draft in batch]
         with fenced(lease):
             insert_rows(items)
-    sync_entries.record_states(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
+    sync_entries.record_states(plan.target, drafts, lease=lease, forget=plan.kind == PlanKind.SYNC)
     _finish_plan(plan, actor, lease)
-    updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
+    updates = [draft.finding for draft in drafts if draft.act is Act.UPDATE]
     return {
         finding.name: Observation(metadata=finding.remote, observed_at=began)
         for finding in updates
@@ -212,68 +210,63 @@ def rules_snapshot(target: Target) -> dict[str, Json]:
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
     kind = BACKENDS.get(target.backend)
     rules = [field.name for field in kind.destination_fields if field.rule] if kind else []
-    given = {
+    carried = {
         name: target.destination[name] for name in [*_CARRIED_OUT_BY, *rules] if name in target.destination
     }
     if target.tags:
-        given["only_tags"] = target.only_tags
-    return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
+        carried["only_tags"] = target.only_tags
+    return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | carried
 
 
 def _draft_items(matcher: ValueMatcher, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
     target, options, backend = matcher.plan.target, matcher.plan.options, matcher.backend
     if matcher.plan.kind == PlanKind.ADOPT:
         names = [name for name in options["names"] if is_in_scope(str(target.scope), name)]
-        found = discover_names(target, backend, names, heartbeat=heartbeat)
-        compare_values(matcher, found, heartbeat=heartbeat, everything=True)
-        return draft_items.plan_adoption(target, found.values(), adoption=AdoptMode(options["mode"]))
+        findings = discover_names(target, backend, names, heartbeat=heartbeat)
+        compare_values(matcher, findings, heartbeat=heartbeat, everything=True)
+        return draft_items.plan_adoption(target, findings.values(), adoption=AdoptMode(options["mode"]))
     if matcher.plan.kind == PlanKind.DISCONNECT:
-        found = discover(target, backend, heartbeat=heartbeat)
-        recover_unacknowledged_writes(matcher, found, heartbeat=heartbeat)
-        return draft_items.plan_disconnect(target, found.values(), leaving=DisconnectMode(options["mode"]))
+        findings = discover(target, backend, heartbeat=heartbeat)
+        recover_unacknowledged_writes(matcher, findings, heartbeat=heartbeat)
+        return draft_items.plan_disconnect(target, findings.values(), leaving=DisconnectMode(options["mode"]))
     if "choice" in options:
-        found = discover_names(target, backend, [options["name"]], heartbeat=heartbeat)
-        compare_values(matcher, found, heartbeat=heartbeat, everything=True)
+        findings = discover_names(target, backend, [options["name"]], heartbeat=heartbeat)
+        compare_values(matcher, findings, heartbeat=heartbeat, everything=True)
         expected = (options["keeper_version"], options["target_version"])
         choice = ConflictChoice(options["choice"])
         return [
-            draft_items.plan_resolution(target, each, choice=choice, expected=expected)
-            for each in found.values()
+            draft_items.plan_resolution(target, finding, choice=choice, expected=expected)
+            for finding in findings.values()
         ]
-    found = discover(target, backend, heartbeat=heartbeat)
-    recover_unacknowledged_writes(matcher, found, heartbeat=heartbeat)
-    compare_values(matcher, found, heartbeat=heartbeat)
-    return draft_items.plan_sync(
-        target,
-        found,
-        coverage=Coverage(keeper=True, target=True),
-        beyond_budget=BEYOND_BUDGET in options,
-    )
+    findings = discover(target, backend, heartbeat=heartbeat)
+    recover_unacknowledged_writes(matcher, findings, heartbeat=heartbeat)
+    compare_values(matcher, findings, heartbeat=heartbeat)
+    return draft_items.plan_sync(target, findings, beyond_budget=BEYOND_BUDGET in options)
 
 
 def _refuse_unusable_values(
-    plan: Plan, backend: Backend, drawn: list[PlanItemDraft], heartbeat: Callable[[], None]
+    plan: Plan, backend: Backend, drafts: list[PlanItemDraft], heartbeat: Callable[[], None]
 ) -> None:
     """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
-    kept = plan.options.get("mode") == AdoptMode.TAKE_REMOTE
-    taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
+    takes_remote = plan.options.get("mode") == AdoptMode.TAKE_REMOTE
+    taking = [draft for draft in drafts if draft.act is Act.PULL or (takes_remote and draft.act is Act.ADOPT)]
     types: dict[UUID, str] = {}
-    for some in in_batches([draft.finding.local.secret_uuid for draft in taking if draft.finding.local]):
-        rows = Secret.objects.filter(uuid__in=some)
+    for batch in in_batches([draft.finding.local.secret_uuid for draft in taking if draft.finding.local]):
+        rows = Secret.objects.filter(uuid__in=batch)
         types |= dict(rows.values_list("uuid", "secret_type"))
     for draft, copy in run_each(
         lambda draft: backend.read_value(draft.finding.name), taking, heartbeat=heartbeat
     ):
         if isinstance(copy, BackendError):
-            draft.act, draft.reason = Act.REFUSED, str(copy)
+            draft.refuse(str(copy))
         elif copy is not None:
             local = draft.finding.local
             refusal = explain_refusal(copy.value, held_type=types.get(local.secret_uuid, "") if local else "")
             if refusal:
-                draft.act, draft.reason = Act.REFUSED, refusal
+                draft.refuse(refusal)
 
 
-def _refuse_content(matcher: ValueMatcher, drawn: list[PlanItemDraft]) -> None:
+def _refuse_content(matcher: ValueMatcher, drafts: list[PlanItemDraft]) -> None:
     """Refuse each line whose value the system does not take, where only the value shows it.
 
     Each value is opened, after the event. Raises KeyUnavailable.
@@ -282,18 +275,18 @@ def _refuse_content(matcher: ValueMatcher, drawn: list[PlanItemDraft]) -> None:
         return
     versions = {
         draft.finding.local.version_uuid: draft
-        for draft in drawn
+        for draft in drafts
         if draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}
         and draft.finding.local is not None
         and draft.finding.local.version_uuid is not None
         and not draft.finding.local.resolution
     }
-    for some in in_batches(list(versions.items())):
-        names = {uuid: draft.finding.name for uuid, draft in some}
+    for batch in in_batches(list(versions.items())):
+        names = {uuid: draft.finding.name for uuid, draft in batch}
         opened = open_versions(actor=matcher.actor, plan=matcher.plan, names=names, sources={}, step="check")
-        for uuid, draft in some:
+        for uuid, draft in batch:
             if refusal := matcher.backend.explain_content_refusal(opened.values.get(uuid, "")):
-                draft.act, draft.reason = Act.REFUSED, refusal
+                draft.refuse(refusal)
 
 
 def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
@@ -312,20 +305,11 @@ def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Jso
         raise PlanNotReady("choose one of the offered modes") from error
 
 
-def _remove_earlier_items(plan: Plan, lease: Lease | None) -> None:
-    items = PlanItem.objects.filter(plan=plan)
-    # No other worker stores any, since the lease is this one's.
-    if not items.exists():
-        return
-    with fenced(lease):
-        items.delete()
-
-
-def _items_to_store(drawn: list[PlanItemDraft]) -> list[PlanItemDraft]:
+def _items_to_store(drafts: list[PlanItemDraft]) -> list[PlanItemDraft]:
     """Return what is stored one by one; what stays as it is, and most of what is not ours, is counted."""
     listed = [
         draft
-        for draft in drawn
+        for draft in drafts
         if draft.act is not Act.UNCHANGED and len(draft.finding.name) <= MAX_NAME_LENGTH
     ]
     unmanaged = [draft for draft in listed if draft.act is Act.UNMANAGED]

@@ -79,8 +79,8 @@ def is_chosen(item: PlanItem, options: Mapping[str, Json]) -> bool:
 
 def chosen_by(options: Mapping[str, Json]) -> Mapping[str, Json]:
     """Return the choices that a plan's options hold, by name."""
-    found = options.get(CHOICES, {})
-    return found if isinstance(found, dict) else {}
+    choices = options.get(CHOICES, {})
+    return choices if isinstance(choices, dict) else {}
 
 
 def _choice_of(item: PlanItem) -> dict[str, Json]:
@@ -95,8 +95,8 @@ def _choice_of(item: PlanItem) -> dict[str, Json]:
 def _stage(item: PlanItem, choice: str) -> None:
     if item.act not in RESOLVABLE or choice not in set(ConflictChoice):
         raise NotResolvable(f"{item.name}: choose keep_ours or take_theirs, for what is in conflict")
-    wanted = ConflictChoice(choice)
-    if wanted is ConflictChoice.THEIRS:
+    chosen = ConflictChoice(choice)
+    if chosen is ConflictChoice.THEIRS:
         if not can_take_remote(item):
             raise NotResolvable(f"{item.name}: missing in the target, and a sync deletes nothing in Keeper")
         item.act = Act.PULL
@@ -108,7 +108,7 @@ def _stage(item: PlanItem, choice: str) -> None:
         if not can_keep_local(item):
             raise NotResolvable(f"{item.name}: not managed by Keeper: import it first")
         item.act = Act.UPDATE if item.target_presence in _THERE else Act.CREATE
-    item.reason, item.state = _REASONS[wanted], ItemState.PLANNED
+    item.reason, item.state = _REASONS[chosen], ItemState.PLANNED
 
 
 def can_take_remote(item: PlanItem) -> bool:

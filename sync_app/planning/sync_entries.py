@@ -20,16 +20,9 @@ from sync_app.state.value_forms import form_of
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
 _COVERED: Final = (
-    "secret_uuid",
-    "base_keeper",
-    "base_target",
-    "base_form",
-    "intended_keeper",
-    "intended_target",
-    "claimed_from",
-    "remote_id",
-    "ownership",
-)
+    "secret_uuid", "base_keeper", "base_target", "base_form", "intended_keeper", "intended_target",
+    "claimed_from", "remote_id", "ownership",
+)  # fmt: skip
 _UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at", "undelivered")
 _covered: Final = attrgetter(*_COVERED)
 _uncovered: Final = attrgetter(*_UNCOVERED)
@@ -45,12 +38,12 @@ def record_states(
     With `forget`, entries of names that exist on neither side any more are removed: one that claims a secret
     only where the look before found nothing either, and the target shows something at all.
     """
-    shows = any(_is_shown(draft) for draft in drafts)
     was_open = _with_intents(drafts)
+    shows = any(_is_shown(draft) for draft in drafts)
     new, changed, stated = [], [], []
     gone = [draft.finding.released_entry.pk for draft in drafts if draft.finding.released_entry is not None]
     for draft in drafts:
-        entry = draft.finding.entry
+        entry, local = draft.finding.entry, draft.finding.local
         if (
             forget
             and entry is not None
@@ -58,10 +51,9 @@ def record_states(
             and _is_removable(entry, shows=shows)
         ):
             gone.append(entry.pk)
-        elif entry is None and draft.finding.local is not None:
-            held = draft.finding.local
-            made = SyncEntry(target=target, name=held.name, secret_uuid=held.secret_uuid)
-            new.append(_apply_draft(target, made, draft))
+        elif entry is None and local is not None:
+            created = SyncEntry(target=target, name=local.name, secret_uuid=local.secret_uuid)
+            new.append(_apply_draft(target, created, draft))
         elif entry is not None:
             before = _covered(entry), _uncovered(entry)
             _apply_draft(target, entry, draft)
@@ -123,11 +115,11 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
     gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
     rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
-    found = list(rows.exclude(gone & ~Q(name__in=mine.values("name"))))
-    for row in found:
+    counted = list(rows.exclude(gone & ~Q(name__in=mine.values("name"))))
+    for row in counted:
         # One object for all, so that no row asks for its target again.
         row.target = target
-    return len(verified_rows(found))
+    return len(verified_rows(counted))
 
 
 def _is_shown(draft: PlanItemDraft) -> bool:
@@ -145,17 +137,17 @@ def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> Sync
     if not (replaced_other_secret(entry) and finding.was_owned(target)):
         # Else it is reported until the secret is adopted or gone.
         _note_state(entry, draft)
-    held, seen = finding.local, finding.remote
-    if held is not None and entry.ownership == Ownership.NONE:
-        entry.secret_uuid = held.secret_uuid
+    local, seen = finding.local, finding.remote
+    if local is not None and entry.ownership == Ownership.NONE:
+        entry.secret_uuid = local.secret_uuid
     if finding.was_owned(target) and target.rules.direction is Direction.PUSH:
         # What was last synced stays on record, until it is adopted again or proves to be ours.
         return entry
-    if finding.equal and held is not None and seen is not None:
+    if finding.equal and local is not None and seen is not None:
         if not entry.base_keeper:
             # Else the form is known, and a rule that changed since is still to be carried out.
             entry.base_form = form_of(target)
-        entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
+        entry.set_baseline(keeper=local.version, target=seen.version, number=local.number)
         if entry.ownership == Ownership.NONE or is_same_secret(entry, seen):
             # Otherwise it was ours and was made again: an equal value does not make it ours.
             entry.remote_id = seen.remote_id

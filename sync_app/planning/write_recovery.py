@@ -39,20 +39,24 @@ def recover_unacknowledged_writes(
     none. If it cannot be read, its writer is unknown, and nothing is decided. Raises KeyUnavailable.
     """
     target, backend = matcher.plan.target, matcher.backend
-    found: dict[str, list[Base]] = {}
+    claims_of: dict[str, list[Base]] = {}
     for name, finding in findings.items():
         if finding.in_step:
             continue
         claim = claimed_base(target, finding)
         if claim is None:
-            found[name] = _held_before(target, finding, backend)
+            claims_of[name] = _held_before(target, finding, backend)
         elif _proves_itself(finding, claim, backend) or _is_without_fingerprint(finding, claim):
             finding.recovered_base = claim
         else:
-            found[name] = [claim]
-    known = local_state.load_fingerprints(claim.keeper for claims in found.values() for claim in claims)
+            claims_of[name] = [claim]
+    fingerprints = local_state.load_fingerprints(
+        claim.keeper for claims in claims_of.values() for claim in claims
+    )
     questions = [
-        findings[name] for name, claims in found.items() if any(each.keeper in known for each in claims)
+        findings[name]
+        for name, claims in claims_of.items()
+        if any(claim.keeper in fingerprints for claim in claims)
     ]
     for finding, answer in run_each(
         lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
@@ -67,13 +71,13 @@ def recover_unacknowledged_writes(
         else:
             matching = (
                 claim
-                for claim in found[finding.name]
-                if claim.keeper in known
+                for claim in claims_of[finding.name]
+                if claim.keeper in fingerprints
                 and matcher.matches(
                     Comparison(
                         name=finding.name,
                         version=UUID(claim.keeper),
-                        fingerprint=known[claim.keeper],
+                        fingerprint=fingerprints[claim.keeper],
                         remote=answer.value,
                     )
                 )
@@ -121,8 +125,8 @@ def _held_before(target: Target, finding: Finding, backend: Backend) -> list[Bas
         return []
     if base is not None and base.target == seen.version:
         return []
-    held = [each for each in (intended_base(finding.entry), base) if each and each.keeper != local.version]
-    return [replace(each, target=seen.version) for each in held]
+    earlier = (intended_base(finding.entry), base)
+    return [replace(each, target=seen.version) for each in earlier if each and each.keeper != local.version]
 
 
 def _proves_itself(finding: Finding, claim: Base, backend: Backend) -> bool:

@@ -4,7 +4,6 @@ import pytest
 
 from sync_app.domain.reconciliation import (
     Base,
-    Coverage,
     Deletion,
     DeletionBudget,
     Item,
@@ -26,28 +25,16 @@ UNREADABLE = Side(presence=Presence.UNREADABLE)
 KEPT = Item(base=BASE, keeper=HERE, target=HERE, ownership=Ownership.CREATED)
 DELETED = Item(base=BASE, keeper=GONE, target=HERE, ownership=Ownership.CREATED)
 FOREIGN = Item(keeper=GONE, target=HERE)
-COMPLETE = Coverage(keeper=True, target=True)
 ACTED = {Outcome.DELETE, Outcome.REFUSED}
 
 
-def outcomes(
-    items: list[Item], *, budget: DeletionBudget | None = None, coverage: Coverage = COMPLETE
-) -> list[tuple[Outcome, Reason]]:
-    decisions = reconcile_all(
-        items, rules=RULES, budget=budget or DeletionBudget(number=5, percent=50), coverage=coverage
-    )
+def outcomes(items: list[Item], *, budget: DeletionBudget | None = None) -> list[tuple[Outcome, Reason]]:
+    decisions = reconcile_all(items, rules=RULES, budget=budget or DeletionBudget(number=5, percent=50))
     return [(decision.outcome, decision.reason) for decision in decisions if decision.outcome in ACTED]
 
 
 def test_it_deletes_what_was_deleted_in_keeper() -> None:
     assert outcomes([KEPT, DELETED]) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)]
-
-
-@pytest.mark.parametrize(
-    "coverage", [Coverage(keeper=False, target=True), Coverage(keeper=True, target=False)], ids=str
-)
-def test_it_deletes_nothing_after_a_partial_list(coverage: Coverage) -> None:
-    assert outcomes([KEPT, DELETED], coverage=coverage) == [(Outcome.REFUSED, Reason.INCOMPLETE)]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +79,7 @@ def test_it_goes_on_with_everything_but_deletions() -> None:
         target=HERE,
         ownership=Ownership.CREATED,
     )
-    decisions = reconcile_all(
-        [changed, DELETED],
-        rules=RULES,
-        budget=DeletionBudget(number=0),
-        coverage=COMPLETE,
-    )
+    decisions = reconcile_all([changed, DELETED], rules=RULES, budget=DeletionBudget(number=0))
     assert [decision.outcome for decision in decisions] == [Outcome.UPDATE, Outcome.REFUSED]
 
 
