@@ -43,15 +43,15 @@ class Command(BaseCommand):
         chosen.add_argument(
             "--read-by",
             metavar="NAME",
-            help="all that a person (username) or token (uuid) has read or written, by the trail",
+            help="all that a person (username) or token (uuid) has read or written, by the audit log",
         )
         parser.add_argument(
             "--emergency",
             action="store_true",
-            help="end graces now and leave none: whoever uses a previous value is cut off",
+            help="end graces now and leave none: apps that use a previous value lose access",
         )
         parser.add_argument("--dry-run", action="store_true", help="look at everything and change nothing")
-        parser.add_argument("--reason", default="", help="why, for the trail")
+        parser.add_argument("--reason", default="", help="why, for the audit log")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -28,7 +28,7 @@ _NAMED: Final = 5
 _KINDS: Final = {"user": "a person", "token": "a token"}
 _SUSPENDED: Final = "Its policy is suspended: resume it first."
 _ROTATION_STOPPED: Final = "Its rotation stopped: settle that first."
-_REQUESTED: Final = "It was asked for already."
+_REQUESTED: Final = "It is already requested."
 _MARKED: Final = "It is marked as due already: change it by hand."
 
 
@@ -68,7 +68,7 @@ class RotationResult:
 
     @property
     def done(self) -> bool:
-        """Whether it was asked for, or marked as due."""
+        """Whether a rotation was requested, or the secret marked as due."""
         return self.marked or self.rotation is not None
 
 
@@ -90,7 +90,7 @@ def require_managing(actor: Principal) -> None:
 def find_reader(*, actor: Principal, name: str) -> SecretReader:
     """Return the user or token of a username, a token's name or a uuid.
 
-    Names of tokens are looked up in the environments whose trail the actor may read. Raises Forbidden,
+    Names of tokens are looked up in the environments whose audit log the actor may read. Raises Forbidden,
     Invisible if there is none, InvalidField if it is ambiguous.
     """
     require_managing(actor)
@@ -116,29 +116,29 @@ def _match_reader(name: str, named: QuerySet[ServiceToken]) -> SecretReader:
         people, tokens = User.objects.filter(username=name), named.filter(name=name)
     else:
         people, tokens = User.objects.filter(uuid=uuid), ServiceToken.objects.filter(uuid=uuid)
-    found = [
+    readers = [
         *(SecretReader(uuid=user.uuid, name=user.username, kind="user") for user in people),
         *(SecretReader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
     ]
-    if not found:
-        raise Invisible("No user or token found.")
-    if len(found) > 1:
-        candidates = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
+    if not readers:
+        raise Invisible("No user or token readers.")
+    if len(readers) > 1:
+        candidates = ", ".join(f"{reader.uuid} ({_KINDS[reader.kind]})" for reader in readers)
         raise InvalidField(
             "who", f"Several have this name. Enter the UUID of one of them, for example {candidates}."
         )
-    return found[0]
+    return readers[0]
 
 
 def find_exposed(reader: UUID) -> list[ExposedSecret]:
     """Return all known secrets that are still served, for the host's operator."""
-    standing = [known for known in known_to(reader) if known.stands]
+    current = [known for known in known_to(reader) if known.stands]
     policies: dict[UUID, RotationPolicy] = {}
-    for some in in_batches([known.secret.uuid for known in standing]):
-        rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
+    for batch in in_batches([known.secret.uuid for known in current]):
+        rows = RotationPolicy.objects.filter(secret__uuid__in=batch, live=True)
         rows = rows.select_related("environment", "secret__environment")
         policies |= {policy.secret.uuid: policy for policy in rows}
-    return [ExposedSecret(known=known, policy=policies.get(known.secret.uuid)) for known in standing]
+    return [ExposedSecret(known=known, policy=policies.get(known.secret.uuid)) for known in current]
 
 
 def preview(*, actor: Principal, reader: SecretReader, emergency: bool) -> list[ExposedSecret]:
@@ -222,28 +222,28 @@ def _explain_running(exposed: Sequence[ExposedSecret], *, emergency: bool) -> di
     Its rotation stopped, and what is asked would wait behind it; or it was asked for already, and leaves
     nothing served that is known. What an emergency asks for is more than what a common rotation does.
     """
-    known = {each.policy.pk: each.known.numbers for each in exposed if each.policy is not None}
-    found: dict[int, str] = {}
-    for some in in_batches(list(known)):
-        for rotation in Rotation.objects.filter(policy__in=some, slot__isnull=False):
+    numbers = {each.policy.pk: each.known.numbers for each in exposed if each.policy is not None}
+    reasons: dict[int, str] = {}
+    for batch in in_batches(list(numbers)):
+        for rotation in Rotation.objects.filter(policy__in=batch, slot__isnull=False):
             if rotation.stopped_at is not None:
-                found[rotation.policy_id] = _ROTATION_STOPPED
+                reasons[rotation.policy_id] = _ROTATION_STOPPED
             elif (
                 (rotation.emergency or not emergency)
                 and not rotation.reverted
-                and rotation.to_number not in known[rotation.policy_id]
+                and rotation.to_number not in numbers[rotation.policy_id]
             ):
-                found.setdefault(rotation.policy_id, _REQUESTED)
-    return found
+                reasons.setdefault(rotation.policy_id, _REQUESTED)
+    return reasons
 
 
 def _find_stale_consumers(exposed: Sequence[ExposedSecret]) -> dict[UUID, list[str]]:
     """Return who did not confirm the present version of each, for all of them at once."""
     current = {each.known.secret.uuid: each.known.secret.current_number for each in exposed}
-    found: dict[UUID, set[str]] = {}
-    for some in in_batches(list(current)):
-        said = Acknowledgement.objects.filter(secret__uuid__in=some).select_related("secret")
-        for each in said:
-            if each.number != current[each.secret.uuid]:
-                found.setdefault(each.secret.uuid, set()).add(each.consumer_name)
-    return {uuid: sorted(names) for uuid, names in found.items()}
+    names_of: dict[UUID, set[str]] = {}
+    for batch in in_batches(list(current)):
+        rows = Acknowledgement.objects.filter(secret__uuid__in=batch).select_related("secret")
+        for row in rows:
+            if row.number != current[row.secret.uuid]:
+                names_of.setdefault(row.secret.uuid, set()).add(row.consumer_name)
+    return {uuid: sorted(names) for uuid, names in names_of.items()}

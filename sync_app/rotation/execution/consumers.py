@@ -81,12 +81,12 @@ def find_unacknowledged(secret: Secret) -> list[Acknowledgement]:
     waited for. A confirmation that was modified outside Keeper does not count.
     """
     rows = list(Acknowledgement.objects.filter(secret=secret))
-    genuine = {each.pk for each in verified_rows(rows)}
-    behind = [each for each in rows if each.pk not in genuine or each.number != secret.current_number]
+    genuine = {row.pk for row in verified_rows(rows)}
+    behind = [row for row in rows if row.pk not in genuine or row.number != secret.current_number]
     # Several may share a token: each consumer is asked about once.
-    consumers = {each.consumer_uuid: each.consumer_kind for each in behind if each.pk in genuine}
+    consumers = {row.consumer_uuid: row.consumer_kind for row in behind if row.pk in genuine}
     reading = {uuid for uuid, kind in consumers.items() if _may_read(uuid, kind, secret)}
-    return [each for each in behind if each.pk not in genuine or each.consumer_uuid in reading]
+    return [row for row in behind if row.pk not in genuine or row.consumer_uuid in reading]
 
 
 def _older_deliveries(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
@@ -102,15 +102,15 @@ def _older_substitutions(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     if not followers:
         return
     holders = {follower.uuid: follower for follower in followers}
-    found = load_resolutions(followers)
+    resolutions = load_resolutions(followers)
     versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
     current = dict(versions.values_list("secret__uuid", "uuid"))
-    for entry in verified_rows(_load_deliveries(found)):
+    for entry in verified_rows(_load_deliveries(resolutions)):
         uuid = entry.secret_uuid
-        if uuid not in current or entry.base_keeper == found[uuid].delivered_version(current[uuid]):
+        if uuid not in current or entry.base_keeper == resolutions[uuid].delivered_version(current[uuid]):
             continue
         # What it may not be given any more does not come, however long one waits.
-        if not ReferenceRights(entry.target).explain_refusal(found[uuid]):
+        if not ReferenceRights(entry.target).explain_refusal(resolutions[uuid]):
             yield entry, holders[uuid]
 
 
@@ -122,8 +122,7 @@ def _load_deliveries(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
 
 def _may_read(consumer: UUID, kind: str, secret: Secret) -> bool:
     principal = load_principal(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
-    place = secret.environment_id
-    return allows(principal, Action.SECRET_REVEAL, environment_id=place, name=secret.name)
+    return allows(principal, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
 
 
 def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str = "") -> Acknowledgement:
@@ -158,30 +157,30 @@ def remove_acknowledgement(*, actor: Principal, secret: Secret, instance: str = 
         own = Acknowledgement.objects.select_for_update().filter(
             secret=secret, consumer_kind=actor.kind, consumer_uuid=actor.uuid, instance=instance
         )
-        said = own.first()
-        if said is None:
+        row = own.first()
+        if row is None:
             return False
         record(
             actor=actor,
             action=Action.ROTATION_ACKNOWLEDGE,
             **stream_and_object(secret),
-            details={"instance": instance, "withdrawn": True, **row_digest_entry(said, gone=True)},
+            details={"instance": instance, "withdrawn": True, **row_digest_entry(row, gone=True)},
         )
-        said.delete()
+        row.delete()
     return True
 
 
 def _store(actor: Principal, secret: Secret, number: int, who: dict[str, object]) -> Acknowledgement:
     with transaction.atomic():
-        said = Acknowledgement.objects.select_for_update().filter(**who).first() or Acknowledgement(**who)
-        if said.pk and said.number == number and said.is_authentic():
-            return said
-        said.consumer_name, said.number, said.acknowledged_at = actor.name, number, timezone.now()
-        said.save()
+        row = Acknowledgement.objects.select_for_update().filter(**who).first() or Acknowledgement(**who)
+        if row.pk and row.number == number and row.is_authentic():
+            return row
+        row.consumer_name, row.number, row.acknowledged_at = actor.name, number, timezone.now()
+        row.save()
         record(
             actor=actor,
             action=Action.ROTATION_ACKNOWLEDGE,
             **stream_and_object(secret),
-            details={"number": number, "instance": said.instance, **row_digest_entry(said)},
+            details={"number": number, "instance": row.instance, **row_digest_entry(row)},
         )
-    return said
+    return row

@@ -19,7 +19,7 @@ from sync_app.rotation.policies.rules import window_of
 from sync_app.rotators.base import LoginAnswer, Rotator
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DryRunCheck:
     """One thing that was looked at; `fails` if a rotation would stop or wait because of it."""
 
@@ -56,36 +56,30 @@ def run_dry_run(*, actor: Principal, policy: RotationPolicy) -> DryRunResult:
     opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
     value, *before = (opened.values[version.number] for version in versions)
     with limit_requests():
-        on_the_server = list(_check_server(opened.rotator, value, before[0] if before else None))
-    findings = [
-        *on_the_server,
-        *_check_policy(policy),
-    ]
-    return DryRunResult(findings=tuple(findings), due_at=policy.due_at)
+        findings = list(_check_server(opened.rotator, value, before[0] if before else None))
+    return DryRunResult(findings=(*findings, *_check_policy(policy)), due_at=policy.due_at)
 
 
 def _check_server(rotator: Rotator, value: str, before: str | None) -> Iterator[DryRunCheck]:
     try:
         rotator.check_setup(value)
-        yield DryRunCheck(
-            what="rights", detail="the administrator may do what is needed, and the logins exist"
-        )
+        yield DryRunCheck("rights", "the administrator may do what is needed, and the logins exist")
     except BackendError as error:
-        yield DryRunCheck(what="rights", detail=str(error), fails=True)
+        yield DryRunCheck("rights", str(error), fails=True)
         return
     if not rotator.supports_probe:
-        yield DryRunCheck(what="login", detail="this rotator promises no login: both values are offered")
+        yield DryRunCheck("login", "this rotator cannot test a login: both values are offered")
         return
     probed = rotator.probe(value)
     accepted = probed.answer is LoginAnswer.ACCEPTED
     sentence = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
-    yield DryRunCheck(what="login", detail=sentence, fails=not accepted)
-    yield DryRunCheck(what="next login", detail=f"{rotator.idle_login(value)} gets the next password")
+    yield DryRunCheck("login", sentence, fails=not accepted)
+    yield DryRunCheck("next login", f"{rotator.idle_login(value)} gets the next password")
     yield _check_idle_login(rotator, before)
     for address, answered in rotator.probe_replicas(value):
         fails = answered.answer is not LoginAnswer.ACCEPTED
         sentence = f"{address} does not accept the served value: {answered.why}" if fails else address
-        yield DryRunCheck(what="replica", detail=sentence, fails=fails)
+        yield DryRunCheck("replica", sentence, fails=fails)
     if accepted:
         yield from _check_differences(rotator, value)
 
@@ -94,42 +88,41 @@ def _check_differences(rotator: Rotator, value: str) -> Iterator[DryRunCheck]:
     try:
         differences = rotator.compare_logins(value)
     except BackendError as error:
-        yield DryRunCheck(what="differences", detail=f"the logins were not compared: {error}", fails=True)
+        yield DryRunCheck("differences", f"the logins were not compared: {error}", fails=True)
         return
     for each in differences:
-        yield DryRunCheck(what="difference", detail=str(each), fails=True)
+        yield DryRunCheck("difference", str(each), fails=True)
     if not differences:
-        yield DryRunCheck(what="differences", detail="both logins are alike")
+        yield DryRunCheck("differences", "both logins are alike")
 
 
 def _check_idle_login(rotator: Rotator, before: str | None) -> DryRunCheck:
-    """Log in with the value before, as long as that is offered: else the login's password is unknown."""
-    what = "idle login"
+    """Log in with the previous value while it is offered: else the login's password is unknown."""
     if before is None:
-        return DryRunCheck(what=what, detail="no value before is offered any more: its password is not known")
+        return DryRunCheck("idle login", "no previous value is offered any more: its password is not known")
     probed = rotator.probe(before)
     if probed.answer is LoginAnswer.ACCEPTED:
-        return DryRunCheck(what=what, detail="the value before, which is still offered, logs in")
+        return DryRunCheck("idle login", "the previous value, which is still offered, logs in")
     # No rotation waits for that, but the operator should know of it.
-    return DryRunCheck(what=what, detail=f"the value before is offered and does not log in: {probed.why}")
+    return DryRunCheck("idle login", f"the previous value is offered and does not log in: {probed.why}")
 
 
 def _check_policy(policy: RotationPolicy) -> Iterator[DryRunCheck]:
     now = database_now()
     if policy.suspended_at is not None:
-        yield DryRunCheck(what="policy", detail="the policy is suspended: resume it first", fails=True)
+        yield DryRunCheck("policy", "the policy is suspended: resume it first", fails=True)
     working = policy.rotations.filter(slot=Slot.WORKING).first()
     if working is not None:
         sentence = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
-        yield DryRunCheck(what="queue", detail=sentence, fails=True)
+        yield DryRunCheck("queue", sentence, fails=True)
     window = window_of(policy)
     if window is not None:
         inside = window.contains(now)
         opening = window.next_opening(now)
         sentence = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
-        yield DryRunCheck(what="window", detail=sentence)
+        yield DryRunCheck("window", sentence)
     if lag := explain_lag(policy.secret):
-        yield DryRunCheck(what="targets", detail=f"a rotation waits for {lag}", fails=True)
+        yield DryRunCheck("targets", f"a rotation waits for {lag}", fails=True)
     if policy.waits_for_consumers and (slow := find_unacknowledged(policy.secret)):
-        names = ", ".join(sorted({each.consumer_name for each in slow}))
-        yield DryRunCheck(what="consumers", detail=f"{names} did not confirm the current version")
+        names = ", ".join(sorted({row.consumer_name for row in slow}))
+        yield DryRunCheck("consumers", f"{names} did not confirm the current version")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audit_app.events.actions import Action, Outcome
@@ -33,22 +32,22 @@ class LoginComparison:
     @property
     def digest(self) -> str:
         """What was shown: the login, and each difference with its statement."""
-        shown = [(each.what, each.sql, each.database, each.todo) for each in self.differences]
+        shown = [(item.what, item.sql, item.database, item.todo) for item in self.differences]
         return hashlib.sha256(json.dumps([self.login, shown]).encode()).hexdigest()
 
     @property
     def for_keeper(self) -> list[LoginDifference]:
-        """What Keeper's administrator may mend."""
+        """What Keeper's administrator may correct."""
         return [each for each in self.differences if each.is_for_keeper]
 
     @property
     def for_people(self) -> list[LoginDifference]:
-        """What a person has to mend."""
+        """What a person has to correct."""
         return [each for each in self.differences if not each.is_for_keeper]
 
 
 def compare_logins(*, actor: Principal, policy: RotationPolicy) -> LoginComparison:
-    """Compare both logins, and find out what Keeper's administrator may mend; nothing is changed.
+    """Compare both logins, and find out what Keeper's administrator may correct; nothing is changed.
 
     Raises Forbidden or Invisible, RotationConflict, Tampered, KeyUnavailable, EnvelopeError, BackendError.
     """
@@ -72,33 +71,34 @@ def align_logins(*, actor: Principal, policy: RotationPolicy, expected: str) -> 
     _require_idle(actor, policy, number)
     rotator, value = _open(actor, policy, purpose="make the logins alike")
     with limit_requests():
-        found = _compare(rotator, value)
-        if found.digest != expected:
+        comparison = _compare(rotator, value)
+        if comparison.digest != expected:
             raise RotationConflict(_CHANGED)
-        _record(actor, policy, {"login": found.login, "sql": [each.sql for each in found.for_keeper]})
+        _record(
+            actor, policy, {"login": comparison.login, "sql": [each.sql for each in comparison.for_keeper]}
+        )
         try:
             done = rotator.align_logins(
-                found.for_keeper, current=value, allowed=lambda: _require_idle(actor, policy, number)
+                comparison.for_keeper, current=value, allowed=lambda: _require_idle(actor, policy, number)
             )
         except (BackendError, RotationConflict) as error:
             reason = type(error).__name__
-            _record(actor, policy, {"login": found.login, "reason": reason}, outcome=Outcome.FAILED)
+            _record(actor, policy, {"login": comparison.login, "reason": reason}, outcome=Outcome.FAILED)
             raise
         refused = {each.what: each.refused for each in done if each.refused}
         outcome = Outcome.FAILED if refused else Outcome.ALLOWED
         _record(
-            actor, policy, {"login": found.login, "ran": len(done), "refused": [*refused]}, outcome=outcome
+            actor,
+            policy,
+            {"login": comparison.login, "ran": len(done), "refused": [*refused]},
+            outcome=outcome,
         )
         again = _compare(rotator, value)
-    return LoginComparison(login=again.login, differences=_with_refusals(again.differences, refused))
-
-
-def _with_refusals(
-    differences: Sequence[LoginDifference], refused: dict[str, str]
-) -> tuple[LoginDifference, ...]:
-    return tuple(
-        replace(each, refused=refused[each.what]) if each.what in refused else each for each in differences
+    differences = tuple(
+        replace(difference, refused=refused.get(difference.what, difference.refused))
+        for difference in again.differences
     )
+    return LoginComparison(login=again.login, differences=differences)
 
 
 def _require_idle(actor: Principal, policy: RotationPolicy, number: int) -> None:

@@ -38,7 +38,7 @@ from sync_app.rotation.policies.approval import require_decision_approval
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import LoginAnswer
 
-_NOT_NOW: Final = "the rotation has gone on meanwhile: look at it again"
+_NOT_NOW: Final = "the rotation changed meanwhile: reload the page"
 
 
 def retry(*, actor: Principal, rotation: Rotation) -> Rotation:
@@ -79,7 +79,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
     require_policy_access(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
     _require_allowed(rotation, OperatorAction.ROLL_BACK)
     policy = rotation.policy
-    clearance = require_decision_approval(actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE)
+    approval = require_decision_approval(actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE)
     old = version_of(policy.secret, rotation.from_number or 0)
     opened = open_policy(
         actor=actor, policy=policy, versions=[old], details=_details(rotation, OperatorAction.ROLL_BACK)
@@ -92,7 +92,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
     facts = inspect(SecretType(policy.secret.secret_type), value)
     epoch = rotation.epoch
     with _lock_for_decision(
-        actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE, clearance
+        actor, rotation, OperatorAction.ROLL_BACK, Action.ROTATION_RESOLVE, approval
     ) as stored:
         secret = stored.policy.secret
         served = (secret.current_number, secret.previous_number)
@@ -113,9 +113,9 @@ def end_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
     """
     require_policy_access(actor=actor, action=Action.ROTATION_CUT, policy=rotation.policy)
     _require_allowed(rotation, OperatorAction.CUT_GRACE)
-    clearance = require_decision_approval(actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT)
+    approval = require_decision_approval(actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT)
     with _lock_for_decision(
-        actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT, clearance
+        actor, rotation, OperatorAction.CUT_GRACE, Action.ROTATION_CUT, approval
     ) as stored:
         stored.cut = True
     return stored
@@ -154,13 +154,13 @@ def _lock_for_decision(
     rotation: Rotation,
     act: OperatorAction,
     action: Action,
-    clearance: ApprovalGrant | None = None,
+    approval: ApprovalGrant | None = None,
 ) -> Iterator[Rotation]:
     """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
     require_policy_access(actor=actor, action=action, policy=rotation.policy)
     with lock_authentic(rotation) as stored:
         _require_allowed(stored, act)
-        approved = clearance.consume(stored.policy.environment, actor=actor) if clearance else {}
+        approved = approval.consume(stored.policy.environment, actor=actor) if approval else {}
         before = stored.step
         yield stored
         stored.release_for_retry()

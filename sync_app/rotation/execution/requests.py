@@ -48,10 +48,10 @@ def request_rotation(
     )
     require_not_removed(policy)
     require_authentic(policy)
-    clearance = require_rotate_approval(actor, policy, emergency=emergency, reason=reason[:200])
+    approval = require_rotate_approval(actor, policy, emergency=emergency, reason=reason[:200])
     with lock_authentic(policy) as stored:
         require_not_removed(stored)
-        approved = clearance.consume(stored.environment, actor=actor)
+        approved = approval.consume(stored.environment, actor=actor)
         if stored.suspended_at is not None:
             raise RotationConflict("the policy is suspended: resume it first")
         rotation = _lock_waiting(stored, emergency=emergency)

@@ -54,13 +54,15 @@ def execute(rotation_id: int) -> Rotation | None:
         except LeaseLost:
             lost = True
             logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
-        left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+        rotation = Rotation.objects.select_related("policy__environment", "policy__secret").get(
+            pk=rotation_id
+        )
         if not lost:
-            count_rotation(left, was_served=was_served)
-        status.update_after_work(left)
-        if left.has_ended:
-            start_waiting(left.policy_id)
-        return left
+            count_rotation(rotation, was_served=was_served)
+        status.update_after_work(rotation)
+        if rotation.has_ended:
+            start_waiting(rotation.policy_id)
+        return rotation
 
 
 def start_waiting(policy_id: int) -> Rotation | None:
@@ -160,7 +162,7 @@ def _stop(lease: RotationLease, sentence: str) -> None:
 
 def _explain_error(error: Exception) -> str:
     if isinstance(error, Forbidden | Invisible):
-        return "whoever asked for this may not do it any more: ask again, or abandon it"
+        return "the requester no longer has permission: request it again, or abandon it"
     if isinstance(error, Tampered):
         return f"{error} Ask an operator to run verify_audit."
     return str(error)

@@ -70,8 +70,8 @@ def bring_forward(secrets: Collection[UUID]) -> int:
     """
     now, brought, uuids = database_now(), 0, list(secrets)
     for start in range(0, len(uuids), _AT_A_TIME):
-        some = uuids[start : start + _AT_A_TIME]
-        awake = RotationPolicy.objects.filter(_SCHEDULED, secret__uuid__in=some, **_AWAKE)
+        batch = uuids[start : start + _AT_A_TIME]
+        awake = RotationPolicy.objects.filter(_SCHEDULED, secret__uuid__in=batch, **_AWAKE)
         ids = list(awake.values_list("pk", flat=True))
         brought += RotationPolicy.objects.filter(pk__in=ids).update(due_at=now)
     return brought
@@ -81,15 +81,15 @@ def correct_future_due_times() -> None:
     """Bring forward what is due later than one cadence from now: a clock was put back."""
     now = database_now()
     for policy in RotationPolicy.objects.filter(due_at__gt=now, **_AWAKE).defer("credentials").iterator():
-        mended = cadence_of(policy).correct_due_time(policy.due_at, now)
-        if mended != policy.due_at:
-            RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at).update(due_at=mended)
-            policy.due_at = mended
+        corrected = cadence_of(policy).correct_due_time(policy.due_at, now)
+        if corrected != policy.due_at:
+            RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at).update(due_at=corrected)
+            policy.due_at = corrected
             publish_due(policy)
 
 
 def _start(policy: RotationPolicy, now: datetime) -> None:
-    """Queue a policy's rotation, if its window is open and no other process has just done so."""
+    """Queue a policy's rotation, if its window is open and no other process did."""
     window = window_of(policy)
     opening = window.next_opening(now) if window else now
     after = opening if opening > now else cadence_of(policy).next_after(now)

@@ -111,9 +111,11 @@ class RotationLease:
         )
 
     def requeue(self, *, not_before: datetime | None, problem: str = "", waiting: bool = False) -> None:
-        """Let it go, for whichever worker comes first after that time; waiting is no failed attempt."""
-        kept = {"attempts": 0} if waiting else {}
-        self._update(lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **kept)
+        """Release the rotation until that time; waiting is no failed attempt."""
+        changes = {"attempts": 0} if waiting else {}
+        self._update(
+            lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **changes
+        )
 
     def stop(self, problem: str) -> None:
         """Stop it in its present step, until an operator decides. Raises LeaseLost."""
@@ -173,7 +175,6 @@ class RotationSession:
 
     @property
     def rotation(self) -> Rotation:
-        """The row, as this worker left it."""
         return self.lease.rotation
 
     @property
@@ -185,11 +186,10 @@ class RotationSession:
         return self.policy.secret
 
     def open(self, *versions: SecretVersion) -> None:
-        """Make the rotator and the values of these versions, and no others, available.
+        """Make the rotator and the values of these versions, and no others, available; outside a transaction.
 
-        Call it outside a transaction.
-        Checks each time that the rows are genuine and that this installation is active. Raises what
-        `open_policy` raises.
+        Checks each time that the rows are genuine and that this installation is active. Raises as
+        `open_policy`.
         """
         self.numbers = frozenset(version.number for version in versions)
         missing = [version for version in versions if version.number not in self._values]

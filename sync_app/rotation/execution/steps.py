@@ -267,10 +267,10 @@ def _open_served(session: RotationSession, *more: SecretVersion) -> Rotator:
             f"version {secret.current_number} is served, and this rotation knows of "
             f"{rotation.serving_number}: abandon it"
         )
-    wanted = {version.number: version for version in (version_of(secret, secret.current_number), *more)}
+    versions = {version.number: version for version in (version_of(secret, secret.current_number), *more)}
     if rotation.to_number is not None and rotation.to_number == secret.pending_number:
-        wanted.setdefault(rotation.to_number, version_of(secret, rotation.to_number))
-    session.open(*wanted.values())
+        versions.setdefault(rotation.to_number, version_of(secret, rotation.to_number))
+    session.open(*versions.values())
     return session.rotator
 
 

@@ -34,7 +34,7 @@ def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
 
 
 def require_resume_approval(actor: Principal, policy: RotationPolicy) -> ApprovalGrant:
-    """Return the clearance to let a policy rotate. Raises ApprovalNeeded."""
+    """Return the approval that lets a policy rotate. Raises ApprovalNeeded."""
     every = policy.cron or (f"every {policy.interval_seconds} s" if policy.interval_seconds else "by hand")
     lines = [
         Line("Rotator", "", policy.rotator),
@@ -48,10 +48,10 @@ def require_resume_approval(actor: Principal, policy: RotationPolicy) -> Approva
 def require_rotate_approval(
     actor: Principal, policy: RotationPolicy, *, emergency: bool, reason: str
 ) -> ApprovalGrant:
-    """Return the clearance to rotate by hand. Raises ApprovalNeeded."""
+    """Return the approval of a rotation by hand. Raises ApprovalNeeded."""
     lines = [Line("Value", f"v{policy.secret.current_number}", "a new one")]
     if emergency:
-        lines.append(Line("Grace", f"{policy.grace_seconds} s", "none: the value before ends at once"))
+        lines.append(Line("Grace", f"{policy.grace_seconds} s", "none: the previous value ends at once"))
     if reason:
         lines.append(Line("Why", "", reason))
     action = Action.ROTATION_CUT if emergency else Action.ROTATION_RUN
@@ -62,7 +62,7 @@ def require_rotate_approval(
 def require_decision_approval(
     actor: Principal, rotation: Rotation, act: str, action: Action
 ) -> ApprovalGrant:
-    """Return the clearance to roll a rotation back or to cut its grace. Raises ApprovalNeeded."""
+    """Return the approval to roll a rotation back or to end its grace. Raises ApprovalNeeded."""
     policy = rotation.policy
     lines = [Line("Rotation", str(rotation.step), act.replace("_", " "))]
     return _require_approval(actor, action, policy, lines, {"rotation": rotation.pk, "act": act})

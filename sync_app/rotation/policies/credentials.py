@@ -60,15 +60,15 @@ def open_policy(
     Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
     """
     require_may_open(policy)
-    told: dict[str, Any] = {
+    event: dict[str, Any] = {
         "actor": actor,
         "action": Action.ROTATION_CONNECT,
         **stream_and_object(policy),
     }
-    about: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
+    details_with_place: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
     receipt = commit_record(
-        **told,
-        details=about,
+        **event,
+        details=details_with_place,
         manifest=[policy.secret.manifest_entry(version.number) for version in versions] or None,
         covers=frozenset({policy.uuid.bytes, *(version.uuid.bytes for version in versions)}),
     )
@@ -76,7 +76,9 @@ def open_policy(
         admin = json.loads(policy.credentials.open(receipt))
         values = {version.number: version.value.open(receipt).decode() for version in versions}
     except SecretError as error:
-        commit_record(**told, outcome=Outcome.FAILED, details={**about, "reason": type(error).__name__})
+        commit_record(
+            **event, outcome=Outcome.FAILED, details={**details_with_place, "reason": type(error).__name__}
+        )
         raise
     rotator = rotator_class(policy.rotator)(settings=policy.settings, admin=admin)
     if rotator.endpoint != policy.endpoint:
@@ -99,10 +101,12 @@ def seal_credentials(policy: RotationPolicy, credentials: Mapping[str, str]) -> 
 
     Call it before the transaction in which the policy is saved: it may ask KMS.
     """
-    given = {name: text for name, text in credentials.items() if text}
+    values = {name: text for name, text in credentials.items() if text}
     key = active_key(policy.environment)
     policy.data_key_id = key.id
-    policy.credentials = Sealed.of(json.dumps(given).encode(), data_key=key, context=policy.sealing_context())
+    policy.credentials = Sealed.of(
+        json.dumps(values).encode(), data_key=key, context=policy.sealing_context()
+    )
 
 
 def build_rotator(rotator: str, *, settings: Mapping[str, str], credentials: Mapping[str, str]) -> Rotator:

@@ -7,8 +7,9 @@ While a rotation has not ended, no value passes: its two values are the ones tha
 A rotation that was changed outside Keeper ends with its policy, and nothing is done on another system.
 """
 
-from collections.abc import Iterable
 from typing import Final
+
+from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
@@ -105,10 +106,9 @@ def end_tampered(*, actor: Principal, policy: RotationPolicy) -> None:
     the event names the versions whose logins may be valid, besides the one that is served. A pending
     version is dropped, or no other policy could have one. Raises RotationInProgress.
     """
-    found = policy.rotations.filter(slot__isnull=False)
-    ids = [rotation.pk for rotation in _are_all_tampered(found)]
+    ids = [rotation.pk for rotation in _require_all_tampered(policy.rotations.filter(slot__isnull=False))]
     # Locked no sooner than this: a worker holds its rotation and then asks for the policy.
-    for rotation in _are_all_tampered(policy.rotations.select_for_update().filter(pk__in=ids)):
+    for rotation in _require_all_tampered(policy.rotations.select_for_update().filter(pk__in=ids)):
         secret = Secret.objects.select_related("environment").get(uuid=policy.secret_id)
         details: dict[str, Json] = {
             "rotation": str(rotation.uuid),
@@ -127,8 +127,7 @@ def end_tampered(*, actor: Principal, policy: RotationPolicy) -> None:
         record(actor=actor, action=Action.ROTATION_RESOLVE, **stream_and_object(policy), details=details)
 
 
-def _are_all_tampered(rotations: Iterable[Rotation]) -> list[Rotation]:
-    found = list(rotations)
-    if any(rotation.is_authentic() for rotation in found):
+def _require_all_tampered(rotations: QuerySet[Rotation]) -> QuerySet[Rotation]:
+    if any(rotation.is_authentic() for rotation in rotations):
         raise RotationInProgress(NOT_ENDED)
-    return found
+    return rotations

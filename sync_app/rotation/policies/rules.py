@@ -40,12 +40,12 @@ def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
     """Set rules on a policy and return the names of those that differ. Raises InvalidField."""
     for name in sorted(rules.keys() - set(CHANGEABLE)):
         raise InvalidField(name, "This is not a rule of a policy, or it can't be changed.")
-    given = dict(rules)
-    if given.get("cron"):
-        given["cron"] = clean_cron(given["cron"])
-    changed = [name for name, value in given.items() if getattr(policy, name) != value]
+    values = dict(rules)
+    if values.get("cron"):
+        values["cron"] = clean_cron(values["cron"])
+    changed = [name for name, value in values.items() if getattr(policy, name) != value]
     for name in changed:
-        setattr(policy, name, given[name])
+        setattr(policy, name, values[name])
     clean_fields(policy, changed)
     if policy.cron and policy.interval_seconds:
         raise InvalidField("cron", "Choose an interval or a cron schedule, not both.")
@@ -91,15 +91,15 @@ def refuse_shared_logins(policy: RotationPolicy, *, actor: Principal) -> None:
     servers here. Raises RotationConflict.
     """
     kind = ROTATORS[policy.rotator]
-    wanted = kind.logins_of(policy.settings)
-    if not wanted:
+    logins = kind.logins_of(policy.settings)
+    if not logins:
         return
     Deployment.objects.select_for_update().get()
     others = RotationPolicy.objects.filter(rotator=policy.rotator, endpoint=policy.endpoint, live=True)
     for other in (
         others.exclude(uuid=policy.uuid).select_related("environment", "secret").defer("credentials")
     ):
-        if any(mine.conflicts_with(theirs) for mine in wanted for theirs in kind.logins_of(other.settings)):
+        if any(mine.conflicts_with(theirs) for mine in logins for theirs in kind.logins_of(other.settings)):
             place, name = other.environment, other.secret.name
             seen = allows(actor, Action.ROTATION_VIEW, environment_id=place.pk, name=name)
             named = f"the policy of {place.name}/{name}" if seen else "another policy"

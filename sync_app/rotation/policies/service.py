@@ -52,7 +52,7 @@ from sync_app.rotators.base import LoginAnswer, Rotator
 
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"
 # Of the differences of two logins, in an event; the comparison has all.
-_TOLD = 20
+_NAMED = 20
 _MOVED = "the secret's value was changed meanwhile: try again"
 
 
@@ -82,12 +82,8 @@ def create(
     if secret.uses_references:
         raise RotationConflict("the secret expands references, so its value cannot be rotated")
     number = secret.current_number
-    _apply_proven_connection(
-        actor,
-        policy,
-        build_rotator(rotator, settings=settings, credentials=credentials),
-        Action.ROTATION_CREATE,
-    )
+    connection = build_rotator(rotator, settings=settings, credentials=credentials)
+    _apply_proven_connection(actor, policy, connection, Action.ROTATION_CREATE)
     seal_credentials(policy, credentials)
     if begins_suspended(actor, policy):
         policy.suspended_at = timezone.now()
@@ -141,18 +137,18 @@ def change_connection(
     require_policy_access(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
     require_not_removed(policy)
     require_authentic(policy)
-    wanted = {**policy.settings, **(settings or {})}
+    settings_after = {**policy.settings, **(settings or {})}
     draft = RotationPolicy(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
     )
-    rotator = build_rotator(policy.rotator, settings=wanted, credentials=credentials)
-    if _given(rotator.settings) != _given(policy.settings):
+    rotator = build_rotator(policy.rotator, settings=settings_after, credentials=credentials)
+    if _without_empty(rotator.settings) != _without_empty(policy.settings):
         refuse_running(actor, policy)
     _apply_proven_connection(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal_credentials(draft, credentials)
     with _lock_policy(policy) as stored:
         # It may have been moved since it was read.
-        if draft.settings != _given(stored.settings):
+        if draft.settings != _without_empty(stored.settings):
             refuse_running(actor, stored)
             if stored.rotations.filter(slot__isnull=False).exists():
                 raise RotationInProgress(NOT_ENDED)
@@ -190,17 +186,20 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
     """
     require_policy_access(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
     require_not_removed(policy)
-    emptied = RotationPolicy(
+    without_credentials = RotationPolicy(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, endpoint=policy.endpoint
     )
-    seal_credentials(emptied, {})
+    seal_credentials(without_credentials, {})
     left = find_orphaned_login(policy)
     with transaction.atomic():
         stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
         forged = not stored.is_authentic()
         if not forged:
             end_tampered(actor=actor, policy=stored)
-        stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
+        stored.credentials, stored.data_key_id = (
+            without_credentials.credentials,
+            without_credentials.data_key_id,
+        )
         stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
         stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
         details: dict[str, Json] = {"left_valid": left.left_number} if left else {}
@@ -237,8 +236,8 @@ def _refuse_orphaning(policy: RotationPolicy, moved: RotationPolicy) -> None:
     same = (policy.endpoint, logins_of(policy.settings)) == (moved.endpoint, logins_of(moved.settings))
     if not same and find_orphaned_login(policy):
         raise RotationConflict(
-            "an abandoned rotation left a login valid where the policy is now: retire it first, or remove "
-            "the policy, whose last event tells of it"
+            "an abandoned rotation left a login valid at the policy's present place: retire it first, or "
+            "remove the policy, whose last event names it"
         )
 
 
@@ -265,10 +264,10 @@ def _apply_proven_connection(
             details={"rotator": policy.rotator, "reason": type(error).__name__},
         )
         raise
-    policy.settings, policy.endpoint = _given(rotator.settings), rotator.endpoint
+    policy.settings, policy.endpoint = _without_empty(rotator.settings), rotator.endpoint
 
 
-def _given(settings: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(settings: Mapping[str, str]) -> dict[str, str]:
     """Return settings without what is empty: a policy is older than a setting that was added."""
     return {name: text for name, text in settings.items() if text}
 
@@ -297,13 +296,11 @@ def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
 
 
 def _creation_details(policy: RotationPolicy) -> dict[str, Json]:
-    told: dict[str, Json] = {name: getattr(policy, name) for name in CHANGEABLE}
-    settings = {name: text for name, text in policy.settings.items() if name != "ca_certificate"}
-    return told | {
+    return {name: getattr(policy, name) for name in CHANGEABLE} | {
         "rotator": policy.rotator,
-        "settings": settings,
+        "settings": {name: text for name, text in policy.settings.items() if name != "ca_certificate"},
         "endpoint": policy.endpoint,
-        "differences": [each.what for each in policy.differences[:_TOLD]],
+        "differences": [difference.what for difference in policy.differences[:_NAMED]],
     }
 
 

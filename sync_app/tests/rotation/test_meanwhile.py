@@ -173,7 +173,7 @@ def test_a_worker_that_begins_to_retire_meanwhile_keeps_the_value_from_being_ser
         return opened
 
     monkeypatch.setattr(operator_actions, "open_policy", meanwhile)
-    with pytest.raises(RotationConflict, match="gone on meanwhile"):
+    with pytest.raises(RotationConflict, match="changed meanwhile"):
         operator_actions.roll_back(actor=cast.principal(cast.erin), rotation=again(rotation))
     left = again(rotation)
     assert (left.reverted, left.cut) == (False, True)

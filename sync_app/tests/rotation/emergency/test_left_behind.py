@@ -144,7 +144,7 @@ def test_of_two_who_begin_at_the_same_moment_one_waits_or_is_told_to_look_again(
     monkeypatch.setattr(QuerySet, "exists", lambda rows: rows.model is not Rotation and exists(rows))
     begun_first = asked(cast, rotation.policy)
     assert (begun_first.step, begun_first.slot) == (Step.PREPARE, Slot.WORKING)
-    with pytest.raises(RotationConflict, match="gone on meanwhile"):
+    with pytest.raises(RotationConflict, match="changed meanwhile"):
         operator_actions.retire(actor=cast.principal(cast.erin), rotation=again(left))
     assert again(left).leaves == "retire"
     second = asked(cast, rotation.policy)
