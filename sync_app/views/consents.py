@@ -14,18 +14,15 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows, require
-from environments_app.environments.service import find_environment
 from environments_app.errors import BadName, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
-from environments_app.views.base import render_page
+from environments_app.views.base import enter_environment, render_page
 from sync_app.models import ReferenceConsent
 from sync_app.targets import consents
 
 
 class ConsentForm(forms.Form):
-    """A target that values may go to."""
-
     target = forms.CharField(
         max_length=127, label="Target", help_text="environment/target, for example payments/aws."
     )
@@ -53,21 +50,19 @@ class ConsentPanel:
 @login_required
 @require_GET
 def consent_list(request: HttpRequest, name: str) -> HttpResponse:
-    """Show where an environment's values may go by reference."""
     return _page(request, _place(request, name, Action.CONSENT_VIEW), ConsentForm())
 
 
 @login_required
 @require_POST
 def consent_give(request: HttpRequest, name: str) -> HttpResponse:
-    """Consent to a target."""
     place = _place(request, name, Action.CONSENT_GIVE)
     form = ConsentForm(request.POST)
     if form.is_valid():
-        actor, given = principal_of(request), form.cleaned_data
+        actor, data = principal_of(request), form.cleaned_data
         try:
-            target = consents.find_destination(actor=actor, text=given["target"])
-            consents.give_consent(actor=actor, environment=place, target=target, prefix=given["names"])
+            target = consents.find_destination(actor=actor, text=data["target"])
+            consents.give_consent(actor=actor, environment=place, target=target, prefix=data["names"])
         except (InvalidField, BadName) as error:
             form.add_error({"target": "target", "prefix": "names"}.get(error.field), error.reason)
         except Conflict as error:
@@ -81,12 +76,9 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Take a consent back."""
-    actor = principal_of(request)
-    place = find_environment(actor=actor, name=name)
-    consents.withdraw_consent(
-        actor=actor, consent=consents.find_consent(actor=actor, environment=place, id=id)
-    )
+    actor, place = enter_environment(request, name)
+    consent = consents.find_consent(actor=actor, environment=place, id=id)
+    consents.withdraw_consent(actor=actor, consent=consent)
     messages.success(
         request, "Reference no longer allowed. Values that were already synced stay in the target."
     )
@@ -94,8 +86,7 @@ def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
 
 
 def _place(request: HttpRequest, name: str, action: Action) -> Environment:
-    actor = principal_of(request)
-    place = find_environment(actor=actor, name=name)
+    actor, place = enter_environment(request, name)
     require(actor=actor, action=action, environment=place)
     return place
 
@@ -111,11 +102,7 @@ def _page(
     context = {
         "environment": place,
         "form": form,
-        "consents": [
-            {"row": row, "withdraw_url": reverse("consent-withdraw", args=[place.name, row.pk])}
-            for row in _rows(place)
-        ],
+        "consents": _rows(place),
         "may_change": allows(actor, Action.CONSENT_GIVE, environment_id=place.pk),
-        "give_url": reverse("consent-give", args=[place.name]),
     }
     return render_page(request, "sync_app/consents.html", context, refused=refused)

@@ -19,8 +19,6 @@ from sync_app.rotation.execution.compromise_response import (
 
 
 class ExposureForm(forms.Form):
-    """Whose knowledge, and whether the previous values may keep working for a while."""
-
     who = forms.CharField(
         label="Person or token",
         max_length=150,
@@ -38,8 +36,8 @@ def exposure(request: HttpRequest) -> HttpResponse:
     """Show the secrets known to a user or token and the planned actions; rotate once the name is typed."""
     actor = principal_of(request)
     require_managing(actor)
-    given = request.POST if request.method == "POST" else request.GET
-    form = ExposureForm(given if "who" in given else None)
+    query = request.POST if request.method == "POST" else request.GET
+    form = ExposureForm(query if "who" in query else None)
     context: dict[str, Any] = {"form": form}
     if form.is_valid():
         emergency = form.cleaned_data["emergency"]
@@ -50,18 +48,18 @@ def exposure(request: HttpRequest) -> HttpResponse:
             return render(request, "sync_app/exposure.html", context, status=422)
         context |= {"reader": reader, "emergency": emergency}
         if request.method == "POST" and request.POST.get("typed", "").strip() == reader.name:
-            asked = rotate_known(
+            response = rotate_known(
                 actor=actor, reader=reader, emergency=emergency, reason=request.POST.get("reason", "")[:200]
             )
-            context["asked"] = asked
-            context["done"] = sum(result.done for result in asked.results)
+            context["asked"] = response
+            context["done"] = sum(result.done for result in response.results)
         else:
-            looked = preview(actor=actor, reader=reader, emergency=emergency)
+            exposed = preview(actor=actor, reader=reader, emergency=emergency)
             context |= {
-                "looked": looked,
-                "rotated": sum(each.policy is not None and not each.reason for each in looked),
-                "by_hand": sum(each.policy is None for each in looked),
-                "can": any(not each.reason for each in looked),
+                "looked": exposed,
+                "rotated": sum(secret.policy is not None and not secret.reason for secret in exposed),
+                "by_hand": sum(secret.policy is None for secret in exposed),
+                "can": any(not secret.reason for secret in exposed),
                 "mistyped": request.method == "POST",
             }
     status = 422 if form.errors or context.get("mistyped") else 200

@@ -38,7 +38,6 @@ class TargetPanel:
     """The sync's part of the page of an environment, which its managers and administrators see."""
 
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
-        """Return the targets of an environment; three statements, however many there are."""
         targets = Target.objects.filter(environment=environment, live=True).select_related("environment")
         return {
             "template": "sync_app/_environment_panel.html",
@@ -74,7 +73,6 @@ class DeliveryPanel:
         self.filters = {"delivery": Filter(label="Sync", choices=_DELIVERY_CHOICES, condition=_has_state)}
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
-        """Return the state of a secret at each target that covers it; None if there is none."""
         targets = [
             target
             for target in Target.objects.filter(environment_id=secret.environment_id, live=True).defer(
@@ -112,23 +110,23 @@ class DeliveryPanel:
                 "target__scope",
             )
         )
-        found: dict[UUID, list[Cell]] = defaultdict(list)
+        cells: dict[UUID, list[Cell]] = defaultdict(list)
         hidden: dict[UUID, list[str]] = defaultdict(list)
         for entry in entries:
             if entry.secret_uuid is not None:
                 target = entry.target
                 state = "paused" if target.paused_at else entry.state
                 if _may_look(actor, target):
-                    found[entry.secret_uuid].append(Cell(state=state, label=target.name))
+                    cells[entry.secret_uuid].append(Cell(state=state, label=target.name))
                 else:
                     hidden[entry.secret_uuid].append(state)
         for uuid, states in hidden.items():
             # One cell for all of them, in the state that needs most attention.
             worst = max(states, key=lambda state: (state in ALERTING, state != DeliveryState.IN_SYNC))
-            found[uuid].append(
+            cells[uuid].append(
                 Cell(state=worst, label=_HIDDEN if len(states) == 1 else f"{len(states)} other targets")
             )
-        return found
+        return cells
 
 
 def _has_state(state: str) -> Q:

@@ -160,13 +160,6 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_apply": may_apply,
         "may_plan": _may(request, plan, ordinary="plan"),
         "takes_choices": may_apply and conflicts and not live and staged_choices.takes_choices(plan),
-        "urls": {
-            "apply": reverse("plan-apply", args=[plan.pk]),
-            "again": reverse("plan-again", args=[plan.pk]),
-            "plan": reverse("target-plan", args=[target.pk]),
-            "target": reverse("target-detail", args=[target.pk]),
-            "remove": reverse("target-remove", args=[target.pk]),
-        },
         "removable": plan.kind == PlanKind.DISCONNECT
         and plan.state == PlanState.DONE
         and not SyncEntry.objects.filter(target=target).exclude(ownership="none").exists(),
@@ -177,7 +170,6 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
-    """Have a plan carried out."""
     plan = _require_plan(request, id)
     url = reverse("plan-detail", args=[id])
     try:
@@ -191,13 +183,13 @@ def _why_left_alone(plan: Plan, items: Sequence[PlanItem]) -> str:
     """Return why a plan of one choice writes nothing; empty where it does, or is another plan."""
     if "choice" not in plan.options or plan.state not in _MADE or changes(plan):
         return ""
-    return "; ".join(f"{each.name}: {each.reason}" for each in items) or "the secret is on neither side"
+    return "; ".join(f"{item.name}: {item.reason}" for item in items) or "the secret is on neither side"
 
 
 def _choices(query: QueryDict) -> dict[int, str]:
     """Return the choices about conflicts, by the ids of items; those left for later are not named."""
-    given = {name.removeprefix(_CHOICE): text for name, text in query.items() if name.startswith(_CHOICE)}
-    return {int(item): str(text) for item, text in given.items() if text and item.isdecimal()}
+    fields = {name.removeprefix(_CHOICE): text for name, text in query.items() if name.startswith(_CHOICE)}
+    return {int(item): str(text) for item, text in fields.items() if text and item.isdecimal()}
 
 
 @login_required
@@ -273,7 +265,6 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "environment": plan.target.environment,
         "where": where(plan.target),
         "can_reveal": _may_reveal(request, plan, row.name),
-        "plan_url": reverse("plan-detail", args=[id]),
         "parts": None,
     }
     if request.method == "POST":
@@ -317,10 +308,6 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "name": name,
         "modes": _ADOPTIONS,
         "can": rights(principal_of(request), target),
-        "urls": {
-            "target": reverse("target-detail", args=[id]),
-            "plan": reverse("target-plan", args=[id]),
-        },
     }
     return render_page(request, "sync_app/adopt.html", context)
 
@@ -349,7 +336,6 @@ def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
         "count": SyncEntry.objects.filter(target=target).exclude(ownership="none").count(),
         "modes": _LEAVINGS,
         "can": rights(principal_of(request), target),
-        "cancel_url": reverse("target-detail", args=[id]),
     }
     return render_page(request, "sync_app/disconnect.html", context)
 

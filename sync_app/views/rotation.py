@@ -53,13 +53,13 @@ _RIGHTS: Final = {
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
     """List the policies of the secrets that the actor may see, with their status."""
-    found, now = visible_policies(principal_of(request)), database_now()
+    policies_shown, now = visible_policies(principal_of(request)), database_now()
     form = PolicyFilterForm(request.GET)
     named = request.GET.get("environment", "")
     state = form.cleaned_data["state"] if form.is_valid() else ""
-    found = found.filter(environment__name=named) if named else found
-    found = found.filter(status_condition(state, now)) if state else found
-    page, links = page_of(request, found, by="id")
+    policies_shown = policies_shown.filter(environment__name=named) if named else policies_shown
+    policies_shown = policies_shown.filter(status_condition(state, now)) if state else policies_shown
+    page, links = page_of(request, policies_shown, by="id")
     working = working_rotations(page)
     context = {
         "rows": [
@@ -88,7 +88,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     latest = list(Rotation.objects.filter(policy=policy)[:_SHOWN])
     for rotation in latest:
         rotation.policy = policy
-    working = next((each for each in latest if each.slot == Slot.WORKING), None)
+    working = next((rotation for rotation in latest if rotation.slot == Slot.WORKING), None)
     left = find_orphaned_login(policy)
     if left is not None:
         left.policy = policy
@@ -103,7 +103,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "has_logins": kind is not None and issubclass(kind, AbLogins),
         "standing": policy_status(policy, working, database_now()),
         "rotation": working,
-        "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
+        "waiting": next((rotation for rotation in latest if rotation.slot == Slot.WAITING), None),
         "steps": _steps(working) if working else [],
         "acts": _list_actions(principal_of(request), working) if working else [],
         "left": left,
@@ -124,29 +124,25 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
-    """Ask for a rotation."""
     return _act(request, id, request_rotation, "Rotation requested.", Action.ROTATION_RUN)
 
 
 @login_required
 @require_POST
 def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
-    """Suspend a policy."""
-    told = "Rotation suspended. Nothing rotates until you resume."
-    return _act(request, id, policies.suspend, told, Action.ROTATION_SUSPEND)
+    message = "Rotation suspended. Nothing rotates until you resume."
+    return _act(request, id, policies.suspend, message, Action.ROTATION_SUSPEND)
 
 
 @login_required
 @require_POST
 def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
-    """Resume a policy."""
     return _act(request, id, policies.resume, "Rotation resumed.", Action.ROTATION_SUSPEND)
 
 
 @login_required
 @require_POST
 def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
-    """Remove a policy."""
     policy = require_policy(request, id, Action.ROTATION_REMOVE)
     try:
         policies.remove(actor=principal_of(request), policy=policy)
@@ -169,7 +165,6 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
         "policy": policy,
         "environment": policy.environment,
         "found": found,
-        "back_url": reverse("rotation-policy", args=[id]),
     }
     return render_page(request, "sync_app/rehearsal.html", context)
 
@@ -201,18 +196,16 @@ def policy_align(request: HttpRequest, id: int) -> HttpResponse:
 def _show_logins(
     request: HttpRequest, policy: RotationPolicy, look: Callable[[], LoginComparison], *, applied: bool
 ) -> HttpResponse:
-    back = reverse("rotation-policy", args=[policy.pk])
     try:
-        found = look()
+        comparison = look()
     except _REFUSALS as error:
-        return refused(request, error, back)
+        return refused(request, error, reverse("rotation-policy", args=[policy.pk]))
     context = {
         "policy": policy,
         "environment": policy.environment,
-        "found": found,
+        "found": comparison,
         "applied": applied,
         "can": rights(principal_of(request), policy),
-        "back_url": back,
     }
     return render_page(request, "sync_app/logins.html", context)
 
@@ -253,14 +246,14 @@ def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
 
 
 def _act(
-    request: HttpRequest, id: int, use_case: Callable[..., Any], told: str, action: Action
+    request: HttpRequest, id: int, use_case: Callable[..., Any], message: str, action: Action
 ) -> HttpResponse:
     policy = require_policy(request, id, action)
     try:
         use_case(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
-    messages.success(request, told)
+    messages.success(request, message)
     return redirect("rotation-policy", id=id)
 
 
@@ -278,8 +271,8 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
         return [{"words": "Revoke the unused new value", "state": "now"}]
     at = list(words).index(step)
     return [
-        {"words": told, "state": "past" if number < at else "now" if number == at else "next"}
-        for number, told in enumerate(words.values())
+        {"words": label, "state": "past" if number < at else "now" if number == at else "next"}
+        for number, label in enumerate(words.values())
     ]
 
 

@@ -46,14 +46,13 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     context: dict[str, Any] = {
         "secret": secret,
         "environment": secret.environment,
-        "cancel_url": reverse("secret-detail", args=[secret.pk]),
     }
     if kind is None:
         kinds = [{"label": each.label, "url": f"?rotator={key}"} for key, each in ROTATORS.items()]
         return render_page(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})
     form = PolicyForm(request.POST or None, rotator=kind)
     if request.method == "POST" and form.is_valid():
-        made = attempt(
+        policy = attempt(
             form,
             lambda: policies.create(
                 actor=actor,
@@ -65,13 +64,13 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
             ),
             **_SHOWN,
         )
-        if made is not None:
+        if policy is not None:
             messages.success(request, f"{secret.name} : rotation set up. Nothing has changed yet.")
-            if made.differences:
-                told = "; ".join(each.what for each in made.differences[:_TOLD])
-                more = f"; and {len(made.differences) - _TOLD} more" if made.differences[_TOLD:] else ""
-                messages.warning(request, f"The logins differ, so no rotation gets through: {told}{more}.")
-            return redirect("rotation-policy", id=made.pk)
+            if policy.differences:
+                named = "; ".join(difference.what for difference in policy.differences[:_TOLD])
+                more = f"; and {len(policy.differences) - _TOLD} more" if policy.differences[_TOLD:] else ""
+                messages.warning(request, f"The logins differ, so no rotation gets through: {named}{more}.")
+            return redirect("rotation-policy", id=policy.pk)
     context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
     context["of_database"] = issubclass(kind, AbLogins)
     return render_page(request, "sync_app/policy_form.html", context)
@@ -80,7 +79,6 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
-    """Change cadence, window and grace."""
     policy = require_policy(request, id, Action.ROTATION_CHANGE)
     form = CadenceForm(request.POST or None, initial=CadenceForm.initial_of(policy))
     if request.method == "POST" and form.is_valid():
@@ -94,7 +92,6 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
-    """Replace the administrator's credential, and the settings with it in hand."""
     policy = require_policy(request, id, Action.ROTATION_CHANGE)
     kind = ROTATORS[policy.rotator]
     words = words_of(kind)

@@ -65,42 +65,40 @@ def target_new(request: HttpRequest) -> HttpResponse:
         form.fields["name"].required = False
     if request.method == "POST" and form.is_valid():
         use_case = _test_target if only_test else _create_target
-        done = attempt(form, lambda: use_case(actor, form, request.GET["backend"]), **_SHOWN)
-        if isinstance(done, Report):
-            report = done
-        elif done is not None:
-            messages.success(request, f"{done.name} created. Nothing has been written yet.")
+        result = attempt(form, lambda: use_case(actor, form, request.GET["backend"]), **_SHOWN)
+        if isinstance(result, Report):
+            report = result
+        elif result is not None:
+            messages.success(request, f"{result.name} created. Nothing has been written yet.")
             if imports:
-                request_plan(actor=actor, target=done)
-                return redirect("target-adopt", id=done.pk)
-            return redirect("target-detail", id=done.pk)
+                request_plan(actor=actor, target=result)
+                return redirect("target-adopt", id=result.pk)
+            return redirect("target-detail", id=result.pk)
     context = {
         "form": form,
         "kind": kind.label,
         "notice": kind.form_notice,
         "imports": imports,
         "report": report,
-        "cancel_url": reverse("sync"),
         "has_environments": environments.exists(),
     }
     return render_page(request, "sync_app/target_form.html", context)
 
 
 def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
-    given = {"environment": named, **({"purpose": IMPORT} if imports else {})}
+    query = {"environment": named, **({"purpose": IMPORT} if imports else {})}
     kinds = [
-        {"label": each.label, "url": f"?{urlencode({'backend': name, **given})}", "name": name}
-        for name, each in BACKENDS.items()
-        if each.capabilities.reads_values or not imports
+        {"label": kind.label, "url": f"?{urlencode({'backend': name, **query})}", "name": name}
+        for name, kind in BACKENDS.items()
+        if kind.capabilities.reads_values or not imports
     ]
-    context = {"kinds": kinds, "imports": imports, "cancel_url": reverse("sync")}
+    context = {"kinds": kinds, "imports": imports}
     return render_page(request, "sync_app/target_kinds.html", context)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def target_rules(request: HttpRequest, id: int) -> HttpResponse:
-    """Change the rules of a target."""
     actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
     form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target), target=target)
     valid = request.method == "POST" and form.is_valid()
@@ -117,7 +115,6 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
-    """Replace the credentials of a target."""
     actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
     form = CredentialsForm(request.POST or None, target=target)
     if request.method == "POST" and form.is_valid():
@@ -153,7 +150,7 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
         "environment": target.environment,
         "where": where(target),
         "report": report,
-        "urls": target_urls(target) | {"target": reverse("target-detail", args=[id])},
+        "urls": target_urls(target),
     }
     return render_page(request, "sync_app/connection_report.html", context)
 
@@ -178,7 +175,6 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
         "target": target,
         "environment": target.environment,
         "found": found,
-        "back_url": reverse("target-detail", args=[id]),
     }
     return render_page(request, "sync_app/target_system.html", context)
 
@@ -219,6 +215,5 @@ def _form(
         "sealed": sealed,
         "target": target,
         "environment": target.environment,
-        "cancel_url": reverse("target-detail", args=[target.pk]),
     }
     return render_page(request, "sync_app/target_change.html", context)

@@ -52,11 +52,11 @@ _RUNS_SHOWN: Final = 8
 def sync_list(request: HttpRequest) -> HttpResponse:
     """List the targets that the actor may see, with the states of their secrets."""
     actor = principal_of(request)
-    found = visible_targets(actor)
+    targets_shown = visible_targets(actor)
     named = request.GET.get("environment", "")
     if named:
-        found = found.filter(environment__name=named)
-    rows = target_rows(found)
+        targets_shown = targets_shown.filter(environment__name=named)
+    rows = target_rows(targets_shown)
     context = {
         "rows": rows,
         "environment": named,
@@ -76,7 +76,6 @@ def sync_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def pause_all(request: HttpRequest) -> HttpResponse:
-    """Pause the sync everywhere."""
     runs_runner.pause_all(actor=principal_of(request))
     messages.success(request, "Syncing paused. No target is written to until you resume.")
     return redirect("sync")
@@ -85,7 +84,6 @@ def pause_all(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def resume_all(request: HttpRequest) -> HttpResponse:
-    """Resume the sync everywhere."""
     runs_runner.resume_all(actor=principal_of(request))
     messages.success(request, "Syncing resumed. Individually paused targets stay paused.")
     return redirect("sync")
@@ -132,14 +130,12 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def target_pause(request: HttpRequest, id: int) -> HttpResponse:
-    """Pause a target."""
     return _act(request, id, targets.pause, "Target paused. Nothing is written until you resume.")
 
 
 @login_required
 @require_POST
 def target_resume(request: HttpRequest, id: int) -> HttpResponse:
-    """Resume a target."""
     return _act(request, id, targets.resume, "Target resumed.")
 
 
@@ -156,13 +152,13 @@ def target_remove(request: HttpRequest, id: int) -> HttpResponse:
     return redirect("sync")
 
 
-def _act(request: HttpRequest, id: int, use_case: Callable[..., Any], told: str) -> HttpResponse:
+def _act(request: HttpRequest, id: int, use_case: Callable[..., Any], message: str) -> HttpResponse:
     target = require_target(request, id)
     try:
         use_case(actor=principal_of(request), target=target)
     except REFUSALS as error:
         return refused(request, error, reverse("target-detail", args=[id]))
-    messages.success(request, told)
+    messages.success(request, message)
     return redirect("target-detail", id=id)
 
 

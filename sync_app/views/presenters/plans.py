@@ -78,11 +78,11 @@ def is_live(plan: Plan, run: Run | None) -> bool:
 def summary(plan: Plan) -> list[dict[str, Any]]:
     """Return a plan's counts in words, in the order in which a person asks."""
     is_off = plan.kind == PlanKind.SYNC and plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER
-    found = []
+    parts = []
     for act, look in ACT_LOOKS.items():
         count = int(plan.counts.get(act, 0))
         if count or (act in _ALWAYS and plan.kind == PlanKind.SYNC):
-            found.append(
+            parts.append(
                 {
                     "act": act,
                     "look": look,
@@ -91,7 +91,7 @@ def summary(plan: Plan) -> list[dict[str, Any]]:
                     "listed": bool(count) and act is not Act.UNCHANGED,
                 }
             )
-    return found
+    return parts
 
 
 def changes(plan: Plan) -> int:

@@ -16,17 +16,10 @@ from sync_app.targets.lookup import visible_targets
 
 # What needs someone comes first, what is of no consequence last.
 STATE_ORDER: Final = (
-    DeliveryState.CONFLICT,
-    DeliveryState.FAILED,
-    DeliveryState.MISSING,
-    DeliveryState.OWNERSHIP_LOST,
-    DeliveryState.DRIFTED,
-    DeliveryState.REFUSED,
-    DeliveryState.UNKNOWN,
-    DeliveryState.PENDING,
-    DeliveryState.IN_SYNC,
-    DeliveryState.UNMANAGED,
-)
+    DeliveryState.CONFLICT, DeliveryState.FAILED, DeliveryState.MISSING, DeliveryState.OWNERSHIP_LOST,
+    DeliveryState.DRIFTED, DeliveryState.REFUSED, DeliveryState.UNKNOWN, DeliveryState.PENDING,
+    DeliveryState.IN_SYNC, DeliveryState.UNMANAGED,
+)  # fmt: skip
 
 
 def where(target: Target) -> str:
@@ -54,22 +47,20 @@ def destination_facts(target: Target) -> list[DestinationFact]:
     """Return what is stored about a destination; none of it is a credential."""
     kind = BACKENDS.get(target.backend)
     fields = kind.destination_fields if kind else ()
-    stored = {each.name: str(target.destination.get(each.name, "")) for each in fields}
+    stored = {field.name: str(target.destination.get(field.name, "")) for field in fields}
     return [
         DestinationFact(
-            label=each.label,
-            text=dict(zip(each.choices, each.choice_labels, strict=False)).get(text, text),
-            is_choice=bool(each.choice_labels),
+            label=field.label,
+            text=dict(zip(field.choices, field.choice_labels, strict=False)).get(text, text),
+            is_choice=bool(field.choice_labels),
         )
-        for each in fields
-        if (text := stored[each.name])
+        for field in fields
+        if (text := stored[field.name])
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRow:
-    """A target of the list."""
-
     target: Target
     where: str
     counts: list[tuple[str, int, str]]
@@ -96,11 +87,11 @@ def target_rows(targets: QuerySet[Target]) -> list[TargetRow]:
 
 def state_counts(targets: Iterable[Target]) -> dict[int, dict[str, int]]:
     """Return how many entries of each state each target has, by its id; one statement."""
-    found: dict[int, dict[str, int]] = defaultdict(dict)
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
     rows = SyncEntry.objects.filter(target__in=list(targets)).order_by().values_list("target_id", "state")
     for target_id, state, count in rows.annotate(count=Count("id")):
-        found[target_id][state] = count
-    return found
+        counts[target_id][state] = count
+    return counts
 
 
 def shown_counts(target: Target, counts: Mapping[str, int]) -> list[tuple[str, int, str]]:
