@@ -57,8 +57,6 @@ STAGE: Final = OpenApiParameter(
 
 
 class SecretsView(GenericAPIView[Any]):
-    """The base of the views of secrets."""
-
     queryset = Secret.objects.none()
     serializer_class: type[Serializer[Any]] = documents.SecretDocument
 

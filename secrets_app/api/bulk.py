@@ -61,8 +61,6 @@ def _usual(item: Any) -> dict[str, Any] | None:
 
 
 class BulkView(SecretsView):
-    """Many secrets, created at once."""
-
     serializer_class = documents.BulkDocument
 
     @extend_schema(
@@ -103,8 +101,6 @@ class BulkView(SecretsView):
 
 
 class ImportView(SecretsView):
-    """Secrets that come in as the text of a file."""
-
     serializer_class = documents.ImportAnswer
 
     @extend_schema(

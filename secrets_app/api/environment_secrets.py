@@ -52,8 +52,6 @@ UNLESS: Final = OpenApiParameter(
 
 
 class NamedSecretView(SecretsView):
-    """One secret, by its environment and name."""
-
     serializer_class = documents.SecretWithValue
 
     @extend_schema(
@@ -137,8 +135,6 @@ class ExportNegotiation(DefaultContentNegotiation):
 
 
 class ExportView(SecretsView):
-    """All values of an environment that the actor may read."""
-
     serializer_class = documents.SecretWithValue
     content_negotiation_class = ExportNegotiation
     renderer_classes = EXPORT_RENDERERS
@@ -193,8 +189,6 @@ class ExportView(SecretsView):
 
 
 class CompareView(SecretsView):
-    """Two environments, side by side."""
-
     serializer_class = documents.Comparison
 
     @extend_schema(summary="Compare two environments", responses=documents.Comparison)
@@ -227,8 +221,6 @@ class ManifestDocument(serializers.Serializer[Any]):
 
 
 class ManifestView(SecretsView):
-    """Names, versions and ETags of what the caller may read."""
-
     serializer_class = ManifestDocument
 
     @extend_schema(

@@ -69,8 +69,6 @@ class OffboardedDocument(serializers.Serializer[Any]):
 
 
 class OffboardingView(AccessView):
-    """The offboarding of a user."""
-
     queryset = User.objects.none()
     serializer_class = DossierDocument
     pagination_class = None

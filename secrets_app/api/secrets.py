@@ -33,8 +33,6 @@ _FILTERS: Final = filter_names()
 
 
 class SecretListView(SecretsView):
-    """The secrets that the actor may see, and new ones."""
-
     ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS
     default_ordering = DEFAULT_ORDERING
     filter_names = _FILTERS
@@ -73,8 +71,6 @@ class SecretListView(SecretsView):
 
 
 class SecretView(SecretsView):
-    """One secret, by its id."""
-
     serializer_class = documents.SecretWithValue
 
     @extend_schema(
@@ -139,8 +135,6 @@ class SecretView(SecretsView):
 
 
 class RestoreView(SecretsView):
-    """A deleted secret, brought back."""
-
     @extend_schema(summary="Restore a deleted secret", request=None, responses=documents.SecretDocument)
     def post(self, request: Request, id: int) -> Response:
         """Bring a deleted secret back under its name."""
@@ -149,8 +143,6 @@ class RestoreView(SecretsView):
 
 
 class PurgeView(SecretsView):
-    """A deleted secret, destroyed."""
-
     @extend_schema(summary="Destroy a deleted secret", request=None, responses={204: NO_CONTENT})
     def post(self, request: Request, id: int) -> Response:
         """Destroy a deleted secret and all its versions for ever."""
@@ -160,8 +152,6 @@ class PurgeView(SecretsView):
 
 
 class RollbackView(SecretsView):
-    """An earlier value, made current again."""
-
     @extend_schema(
         summary="Roll back to a version",
         request=documents.RollbackDocument,
@@ -178,8 +168,6 @@ class RollbackView(SecretsView):
 
 
 class RenameView(SecretsView):
-    """A secret's name, changed."""
-
     @extend_schema(
         summary="Rename a secret",
         request=documents.RenameDocument,
@@ -196,8 +184,6 @@ class RenameView(SecretsView):
 
 
 class CopyView(SecretsView):
-    """A secret, copied elsewhere."""
-
     @extend_schema(
         summary="Copy a secret",
         request=documents.DestinationDocument,
@@ -215,8 +201,6 @@ class CopyView(SecretsView):
 
 
 class MoveView(CopyView):
-    """A secret, moved elsewhere."""
-
     @extend_schema(
         summary="Move a secret",
         request=documents.DestinationDocument,
@@ -228,8 +212,6 @@ class MoveView(CopyView):
 
 
 class VersionListView(SecretsView):
-    """The versions of a secret."""
-
     serializer_class = documents.VersionDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"number": "number"}
     default_ordering = "-number"
@@ -249,8 +231,6 @@ class VersionListView(SecretsView):
 
 
 class VersionView(SecretsView):
-    """One version of a secret."""
-
     serializer_class = documents.VersionWithValue
 
     @extend_schema(summary="Read a version", responses=documents.VersionWithValue)
@@ -264,8 +244,6 @@ class VersionView(SecretsView):
 
 
 class GenerateView(SecretsView):
-    """A fresh value."""
-
     serializer_class = documents.GenerateDocument
 
     @extend_schema(

@@ -46,8 +46,6 @@ class IssuedWebhook(WebhookDocument):
 
 
 class WebhookListView(AccessView):
-    """The webhooks of an environment, and new ones."""
-
     queryset = Webhook.objects.none()
     serializer_class = WebhookDocument
 
@@ -78,8 +76,6 @@ class WebhookActs(AddresseeView):
 
 
 class WebhookView(WebhookActs):
-    """One webhook."""
-
     @extend_schema(summary="Stop telling a webhook", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a webhook, also one that is not genuine."""
@@ -88,8 +84,6 @@ class WebhookView(WebhookActs):
 
 
 class WebhookTestView(WebhookActs):
-    """A test message to a webhook."""
-
     @extend_schema(summary="Send a webhook a test", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a test message."""

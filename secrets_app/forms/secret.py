@@ -53,23 +53,21 @@ class WrittenFields:
 
     @property
     def metadata(self) -> Metadata:
-        given = self.cleaned_data
+        data = self.cleaned_data
         metadata = Metadata(
-            description=given["description"].replace("\r\n", "\n"),
-            tags=given["tags"],
-            owner=given["owner"],
+            description=data["description"].replace("\r\n", "\n"),
+            tags=data["tags"],
+            owner=data["owner"],
         )
         # An untouched date was not set by the user: it may move with the value.
         if "expires_at" in self.changed_data:
-            metadata["expires_at"] = given["expires_at"]
-        if "uses_references" in given:
-            metadata["uses_references"] = given["uses_references"]
+            metadata["expires_at"] = data["expires_at"]
+        if "uses_references" in data:
+            metadata["uses_references"] = data["uses_references"]
         return metadata
 
 
 class SecretForm(WrittenFields, PlacedForm):
-    """A new secret, or a change of one; an empty value keeps the present one."""
-
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         strip=False,
@@ -213,11 +211,11 @@ class FilterForm(forms.Form):
     def parameters(self) -> dict[str, str]:
         """The filters in the words of the API."""
         names = ("q", "environment", "type", "tag", "owner", "prefix", "age", *panel_filters())
-        given = {name: str(self.data.get(name, "")) for name in names}
+        parameters = {name: str(self.data.get(name, "")) for name in names}
         state = self.data.get("state")
-        given |= {"expiring": "30"} if state == "expiring" else {}
-        given |= {"rotation": "overdue"} if state == "overdue" else {}
-        return given
+        parameters |= {"expiring": "30"} if state == "expiring" else {}
+        parameters |= {"rotation": "overdue"} if state == "overdue" else {}
+        return parameters
 
     @property
     def wants_deleted(self) -> bool:

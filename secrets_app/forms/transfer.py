@@ -68,16 +68,16 @@ class ImportForm(PlacedForm):
     @property
     def fixes(self) -> dict[str, dict[str, str]]:
         """What was entered to correct single entries, by the key of each (`entry_keys`)."""
-        found: dict[str, dict[str, str]] = {}
+        fixes: dict[str, dict[str, str]] = {}
         for name, value in self.data.items():
             matched = _FIX.fullmatch(name)
             if matched and value:
-                found.setdefault(matched[1], {})[matched[2]] = str(value).replace("\r\n", "\n")
-        for fix in found.values():
+                fixes.setdefault(matched[1], {})[matched[2]] = str(value).replace("\r\n", "\n")
+        for fix in fixes.values():
             # The page offers the name as it was; only another one is a correction.
             if fix.pop("was", None) == fix.get("name"):
                 fix.pop("name", None)
-        return {key: fix for key, fix in found.items() if fix}
+        return {key: fix for key, fix in fixes.items() if fix}
 
     @property
     def sends_file(self) -> bool:
@@ -86,14 +86,14 @@ class ImportForm(PlacedForm):
 
     def entries(self) -> list[Entry]:
         """Return the entries of what was sent, corrected. Raises InvalidInput."""
-        given = self.cleaned_data
-        prefix = validate_prefix(given["under"])
-        file = given["file"]
+        data = self.cleaned_data
+        prefix = validate_prefix(data["under"])
+        file = data["file"]
         # Browsers send every line end of a textarea as CR LF (HTML, 4.10.21); a file comes as it is.
-        text = decoded(file.read()) if file else given["text"].replace("\r\n", "\n")
+        text = decoded(file.read()) if file else data["text"].replace("\r\n", "\n")
         if not text:
             raise InvalidInput("file", "Choose a file or paste its text.")
-        entries = parse(given["format"] or format_of(file.name if file else "", text), text)
+        entries = parse(data["format"] or format_of(file.name if file else "", text), text)
         if prefix:
             entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
         return self._corrected(entries, text)
@@ -149,8 +149,6 @@ class TableForm(ImportForm):
 
 
 class ExportForm(PlacedForm):
-    """Which values leave as a file, and as which kind of file."""
-
     under = forms.CharField(
         label="Path prefix", required=False, strip=False, help_text="Leave blank to export everything."
     )

@@ -22,8 +22,6 @@ from sync_app.targets.lookup import find_plan, find_target
 
 
 class SyncView(AccessView):
-    """The base of these views."""
-
     def find_environment(self, environment: str) -> Environment:
         return find_environment(actor=self.actor, name=environment)
 

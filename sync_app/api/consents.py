@@ -37,8 +37,6 @@ class NewConsent(StrictSerializer):
 
 
 class ConsentListView(SyncView):
-    """The consents of an environment, and new ones."""
-
     queryset = ReferenceConsent.objects.none()
     serializer_class = ConsentDocument
 
@@ -66,8 +64,6 @@ class ConsentListView(SyncView):
 
 
 class ConsentView(SyncView):
-    """One consent."""
-
     queryset = ReferenceConsent.objects.none()
     serializer_class = ConsentDocument
 

@@ -78,8 +78,6 @@ _EMERGENCY = OpenApiParameter("emergency", bool, description="Ask as for an emer
 
 
 class ExposureView(SyncView):
-    """What a person or token knows."""
-
     serializer_class = ExposureDocument
     pagination_class = None
 

@@ -14,8 +14,6 @@ from sync_app.targets.lookup import find_item
 
 
 class PlanView(SyncView):
-    """One plan."""
-
     queryset = Plan.objects.none()
     serializer_class = documents.PlanDocument
 
@@ -26,8 +24,6 @@ class PlanView(SyncView):
 
 
 class ItemListView(SyncView):
-    """What a plan does with each secret."""
-
     queryset = PlanItem.objects.none()
     serializer_class = documents.ItemDocument
     ordering_fields = {"name": "name"}
@@ -46,8 +42,6 @@ class ItemListView(SyncView):
 
 
 class ApplyView(SyncView):
-    """Carrying out a plan."""
-
     serializer_class = documents.RunDocument
     pagination_class = None
 
@@ -60,8 +54,6 @@ class ApplyView(SyncView):
 
 
 class MembersView(SyncView):
-    """Which members of a JSON or YAML value an update touches."""
-
     serializer_class = documents.MemberChangeDocument
     pagination_class = None
 
@@ -82,8 +74,6 @@ class MembersView(SyncView):
 
 
 class ResolveView(SyncView):
-    """Settling a conflict."""
-
     serializer_class = documents.RunDocument
     pagination_class = None
 

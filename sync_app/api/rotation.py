@@ -23,8 +23,6 @@ from sync_app.rotation.policies import service as policies
 
 
 class PolicyListView(SyncView):
-    """The rotation policies of an environment, and new ones."""
-
     queryset = RotationPolicy.objects.none()
     serializer_class = documents.PolicyDocument
     ordering_fields: ClassVar[dict[str, str]] = {"id": "id", "due_at": "due_at"}
@@ -51,8 +49,6 @@ class PolicyListView(SyncView):
 
 
 class PolicyView(SyncView):
-    """One policy."""
-
     queryset = RotationPolicy.objects.none()
     serializer_class = documents.PolicyDocument
 
@@ -108,8 +104,6 @@ ResumePolicyView = act_view(
 
 
 class RotateView(SyncView):
-    """Asking for a rotation."""
-
     serializer_class = documents.RotationDocument
     pagination_class = None
 
@@ -155,8 +149,6 @@ AlignView = act_view(
 
 
 class RotationListView(SyncView):
-    """The rotations under a policy."""
-
     queryset = Rotation.objects.none()
     serializer_class = documents.RotationDocument
     ordering_fields: ClassVar[dict[str, str]] = {"id": "id"}
@@ -178,8 +170,6 @@ class RotationListView(SyncView):
 
 
 class OneRotationView(SyncView):
-    """One rotation."""
-
     queryset = Rotation.objects.none()
     serializer_class = documents.RotationDocument
 
@@ -212,8 +202,6 @@ _INSTANCE: Final = OpenApiParameter("instance", str, description="Which of sever
 
 
 class AcknowledgeView(SyncView):
-    """The confirmations of a secret's consumers."""
-
     queryset = Acknowledgement.objects.none()
     serializer_class = documents.AcknowledgementDocument
     ordering_fields: ClassVar[dict[str, str]] = {"id": "id"}

@@ -79,22 +79,9 @@ class PolicyDocument(GovernedDocument):
     class Meta:
         model = RotationPolicy
         fields = [
-            "id",
-            "uuid",
-            "environment",
-            "secret",
-            "secret_uuid",
-            "rotator",
-            "settings",
-            "endpoint",
-            *CHANGEABLE,
-            "suspended_at",
-            "due_at",
-            "last_rotated_at",
-            "created_at",
-            "updated_at",
-            "verified",
-        ]
+            "id", "uuid", "environment", "secret", "secret_uuid", "rotator", "settings", "endpoint",
+            *CHANGEABLE, "suspended_at", "due_at", "last_rotated_at", "created_at", "updated_at", "verified",
+        ]  # fmt: skip
         read_only_fields = fields
 
 
@@ -155,33 +142,11 @@ class RotationDocument(serializers.ModelSerializer[Rotation]):
     class Meta:
         model = Rotation
         fields = [
-            "id",
-            "uuid",
-            "policy",
-            "secret",
-            "step",
-            "trigger",
-            "emergency",
-            "reverted",
-            "actor_name",
-            "reason",
-            "from_number",
-            "to_number",
-            "login",
-            "attempts",
-            "not_before",
-            "problem",
-            "stopped_at",
-            "grace_until",
-            "queued_at",
-            "started_at",
-            "promoted_at",
-            "finished_at",
-            "seconds",
-            "seconds_to_serve",
-            "left_valid",
-            "acts",
-        ]
+            "id", "uuid", "policy", "secret", "step", "trigger", "emergency", "reverted", "actor_name",
+            "reason", "from_number", "to_number", "login", "attempts", "not_before", "problem", "stopped_at",
+            "grace_until", "queued_at", "started_at", "promoted_at", "finished_at", "seconds",
+            "seconds_to_serve", "left_valid", "acts",
+        ]  # fmt: skip
         read_only_fields = fields
 
     def get_left_valid(self, rotation: Rotation) -> int | None:

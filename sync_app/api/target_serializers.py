@@ -149,27 +149,10 @@ class TargetDocument(GovernedDocument):
     class Meta:
         model = Target
         fields = [
-            "id",
-            "uuid",
-            "environment",
-            "name",
-            "backend",
-            "destination",
-            "endpoint",
-            "system",
-            "scope",
-            "only_tags",
-            *CHANGEABLE,
-            "paused_at",
-            "due_at",
-            "last_success_at",
-            "last_failure_at",
-            "last_error",
-            "failures",
-            "created_at",
-            "updated_at",
-            "verified",
-        ]
+            "id", "uuid", "environment", "name", "backend", "destination", "endpoint", "system", "scope",
+            "only_tags", *CHANGEABLE, "paused_at", "due_at", "last_success_at", "last_failure_at",
+            "last_error", "failures", "created_at", "updated_at", "verified",
+        ]  # fmt: skip
         read_only_fields = fields
 
 
@@ -182,16 +165,9 @@ class EntryDocument(serializers.ModelSerializer[SyncEntry]):
     class Meta:
         model = SyncEntry
         fields = [
-            "id",
-            "name",
-            "secret_uuid",
-            "state",
-            "reason",
-            "ownership",
-            "base_number",
-            "checked_at",
+            "id", "name", "secret_uuid", "state", "reason", "ownership", "base_number", "checked_at",
             "synced_at",
-        ]
+        ]  # fmt: skip
         read_only_fields = fields
 
 
@@ -209,21 +185,9 @@ class PlanDocument(serializers.ModelSerializer[Plan]):
     class Meta:
         model = Plan
         fields = [
-            "id",
-            "uuid",
-            "target",
-            "kind",
-            "state",
-            "options",
-            "rules",
-            "counts",
-            "notice",
-            "made_by",
-            "created_at",
-            "ready_at",
-            "finished_at",
-            "error",
-        ]
+            "id", "uuid", "target", "kind", "state", "options", "rules", "counts", "notice", "made_by",
+            "created_at", "ready_at", "finished_at", "error",
+        ]  # fmt: skip
         read_only_fields = fields
 
     def get_notice(self, plan: Plan) -> str:
@@ -240,19 +204,9 @@ class ItemDocument(serializers.ModelSerializer[PlanItem]):
     class Meta:
         model = PlanItem
         fields = [
-            "id",
-            "name",
-            "act",
-            "reason",
-            "state",
-            "secret_uuid",
-            "keeper_number",
-            "ownership",
-            "attempts",
-            "error",
-            "permanent",
-            "finished_at",
-        ]
+            "id", "name", "act", "reason", "state", "secret_uuid", "keeper_number", "ownership", "attempts",
+            "error", "permanent", "finished_at",
+        ]  # fmt: skip
         read_only_fields = fields
 
 
@@ -277,23 +231,9 @@ class RunDocument(serializers.ModelSerializer[Run]):
     class Meta:
         model = Run
         fields = [
-            "id",
-            "uuid",
-            "target",
-            "plan",
-            "kind",
-            "state",
-            "trigger",
-            "actor_name",
-            "total",
-            "finished",
-            "failed",
-            "skipped",
-            "error",
-            "created_at",
-            "started_at",
-            "finished_at",
-        ]
+            "id", "uuid", "target", "plan", "kind", "state", "trigger", "actor_name", "total", "finished",
+            "failed", "skipped", "error", "created_at", "started_at", "finished_at",
+        ]  # fmt: skip
         read_only_fields = fields
 
 

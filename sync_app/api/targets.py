@@ -24,8 +24,6 @@ from sync_app.targets.lookup import overview_rows, overview_secrets, overview_ta
 
 
 class TargetListView(SyncView):
-    """The targets of an environment, and new ones."""
-
     queryset = Target.objects.none()
     serializer_class = documents.TargetDocument
     ordering_fields = {"name": "name", "created_at": "created_at"}
@@ -48,8 +46,6 @@ class TargetListView(SyncView):
 
 
 class DraftTestView(SyncView):
-    """A test of a target before it is made."""
-
     serializer_class = documents.ReportDocument
     pagination_class = None
 
@@ -79,8 +75,6 @@ class DraftTestView(SyncView):
 
 
 class TargetView(SyncView):
-    """One target."""
-
     queryset = Target.objects.none()
     serializer_class = documents.TargetDocument
 
@@ -154,8 +148,6 @@ SystemView = act_view(
 
 
 class WorkView(SyncView):
-    """The base of what queues the making of a plan."""
-
     serializer_class = documents.RunDocument
     pagination_class = None
     kind: ClassVar[PlanKind] = PlanKind.SYNC
@@ -168,8 +160,6 @@ class WorkView(SyncView):
 
 
 class PlanRequestView(WorkView):
-    """A plan to sync."""
-
     @extend_schema(summary="Plan a sync", request=documents.PlanRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue the making of a plan, which changes nothing on either side."""
@@ -177,8 +167,6 @@ class PlanRequestView(WorkView):
 
 
 class AdoptView(WorkView):
-    """A plan to adopt."""
-
     kind = PlanKind.ADOPT
 
     @extend_schema(summary="Plan an adoption", request=documents.AdoptionRequest, responses=ACCEPTED)
@@ -188,8 +176,6 @@ class AdoptView(WorkView):
 
 
 class DisconnectView(WorkView):
-    """A plan to disconnect."""
-
     kind = PlanKind.DISCONNECT
 
     @extend_schema(summary="Plan a disconnection", request=documents.LeavingRequest, responses=ACCEPTED)
@@ -199,8 +185,6 @@ class DisconnectView(WorkView):
 
 
 class SyncNowView(WorkView):
-    """A pass, now."""
-
     @extend_schema(summary="Sync now", request=None, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a pass that plans and carries out what it planned."""
@@ -208,8 +192,6 @@ class SyncNowView(WorkView):
 
 
 class EntryListView(SyncView):
-    """The state of each secret at a target."""
-
     queryset = SyncEntry.objects.none()
     serializer_class = documents.EntryDocument
     ordering_fields = {"name": "name"}
@@ -230,8 +212,6 @@ class EntryListView(SyncView):
 
 
 class TargetPlanListView(SyncView):
-    """The plans of a target."""
-
     queryset = Plan.objects.none()
     serializer_class = documents.PlanDocument
     default_ordering = "-id"
@@ -245,8 +225,6 @@ class TargetPlanListView(SyncView):
 
 
 class RunListView(SyncView):
-    """The runs of a target."""
-
     queryset = Run.objects.none()
     serializer_class = documents.RunDocument
     default_ordering = "-id"
@@ -284,8 +262,6 @@ class DeliveryDocument(serializers.Serializer[Any]):
 
 
 class DeliveryListView(SyncView):
-    """The secrets of an environment at its targets."""
-
     queryset = Secret.objects.none()
     serializer_class = DeliveryDocument
     ordering_fields = {"name": "name"}

@@ -222,8 +222,6 @@ class PolicyForm(CadenceForm, ConnectionForm):
 
 
 class PolicyFilterForm(forms.Form):
-    """The filters of the list of policies, from its address."""
-
     state = forms.ChoiceField(
         required=False,
         choices=[
@@ -237,7 +235,6 @@ class PolicyFilterForm(forms.Form):
 
 
 def rotator_of(name: str) -> type[Rotator] | None:
-    """Return the rotator that an address names."""
     return ROTATORS.get(name)
 
 

@@ -169,8 +169,6 @@ class CredentialsForm(DestinationForm):
 
 
 class TargetForm(RulesForm, DestinationForm):
-    """A new target of one kind of backend."""
-
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     name = forms.CharField(
         max_length=63,
@@ -216,8 +214,6 @@ def _state_name(state: DeliveryState) -> str:
 
 
 class EntryFilterForm(forms.Form):
-    """The filters of a target's secrets, from its address."""
-
     q = forms.CharField(label="Search", required=False, max_length=200)
     state = forms.ChoiceField(
         required=False,
@@ -229,7 +225,6 @@ class EntryFilterForm(forms.Form):
 
 
 def backend_of(name: str) -> type[Backend] | None:
-    """Return the kind of system that an address names."""
     return BACKENDS.get(name)
 
 

@@ -25,7 +25,6 @@ def new_target_form(backend: str) -> Callable[..., forms.Form]:
 
 
 def credentials_form(target: Target) -> Callable[..., forms.Form]:
-    """Return the form of new credentials of a target."""
     return lambda *args, **kwargs: NewCredentialsForm(*args, target=target, **kwargs)
 
 
@@ -39,8 +38,6 @@ def rules_form(target: Target) -> Callable[..., forms.Form]:
 
 
 class NewTargetForm(TargetForm):
-    """A new target."""
-
     backend: str
     field_order = ("environment", "name", "scope")
 
@@ -58,8 +55,6 @@ class NewTargetForm(TargetForm):
 
 
 class NewCredentialsForm(CredentialsForm):
-    """New credentials of a target."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         write_only(self.credential_fields())
@@ -72,8 +67,6 @@ class NewCredentialsForm(CredentialsForm):
 
 
 class ChangedRulesForm(RulesForm):
-    """The rules of a target."""
-
     def clean(self) -> dict[str, Any]:
         super().clean()
         if self.errors:
