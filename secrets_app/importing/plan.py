@@ -10,7 +10,7 @@ A type is guessed from the value's content, then from its name.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -54,16 +54,20 @@ def guess_type(name: str, value: str) -> SecretType:
     """Return the type that a value of this name most likely has; text if nothing else fits."""
     for pattern, secret_type in _CONTENT:
         if pattern.match(value):
-            return secret_type if _is_one(secret_type, value) else SecretType.TEXT
+            return secret_type if _accepts(inspect, secret_type, value) else SecretType.TEXT
     words = set(_WORDS.split(name.rpartition("/")[2].lower()))
-    if words & _PASSWORD and _is_one(SecretType.PASSWORD, value):
+    if words & _PASSWORD and _accepts(inspect, SecretType.PASSWORD, value):
         return SecretType.PASSWORD
-    return SecretType.API_KEY if words & _API_KEY and _is_one(SecretType.API_KEY, value) else SecretType.TEXT
+    return (
+        SecretType.API_KEY
+        if words & _API_KEY and _accepts(inspect, SecretType.API_KEY, value)
+        else SecretType.TEXT
+    )
 
 
-def _is_one(secret_type: SecretType, value: str) -> bool:
+def _accepts(check: Callable[..., object], *arguments: object) -> bool:
     try:
-        inspect(secret_type, value)
+        check(*arguments)
     except InvalidInput:
         return False
     return True
@@ -77,8 +81,8 @@ _ENTRY_LABEL: Final = "keeper/import-entry/v1"
 def entry_keys(entries: Sequence[Entry], file: str = "") -> list[str]:
     """Return a key for each entry, by which a correction names it whatever its line.
 
-    It is a keyed MAC of name, type, value and metadata, and a count of equal entries. What a
-    parser could not read is no part of its entry: such a key also covers the text of the file.
+    It is a keyed MAC of the entry, with a count of equal ones. The key of an entry that a parser could not
+    read also covers the text of the file.
     """
     counts: Counter[str] = Counter()
     keys = []
@@ -148,8 +152,7 @@ def plan_import(
 ) -> Plan:
     """Return what an import of up to 1,000 entries would do; nothing is written.
 
-    Comparing values is a read of the existing secrets: it needs the right
-    to reveal each and is recorded before the answer.
+    Comparing values needs the right to reveal each secret, and is recorded before the answer.
 
     Raises TooManyItems, and Forbidden or Invisible if nothing may be imported there at all.
     """
@@ -157,9 +160,9 @@ def plan_import(
         require(actor=actor, action=Action.SECRET_IMPORT, environment=environment)
     if len(entries) > MAX_ITEMS:
         raise TooManyItems(f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}.")
-    known = _current(actor, environment, entries)
-    _record_comparison(actor, environment, known)
-    lines = list(_lines(actor, environment, entries, known, keep_existing=keep_existing))
+    current = _current(actor, environment, entries)
+    _record_comparison(actor, environment, current)
+    lines = list(_lines(actor, environment, entries, current, keep_existing=keep_existing))
     return Plan(lines=lines, digest=_digest(actor, environment, lines))
 
 
@@ -167,16 +170,16 @@ def _lines(
     actor: Principal,
     environment: Environment,
     entries: Sequence[Entry],
-    known: Mapping[str, SecretVersion],
+    versions: Mapping[str, SecretVersion],
     *,
     keep_existing: bool,
 ) -> Iterator[Line]:
     seen: set[str] = set()
     for index, entry in enumerate(entries):
-        current = known.get(entry.name)
+        current = versions.get(entry.name)
         secret = current.secret if current else None
-        kept_type = SecretType(secret.secret_type) if secret else None
-        kind = entry.secret_type or kept_type or guess_type(entry.name, entry.value)
+        stored_type = SecretType(secret.secret_type) if secret else None
+        kind = entry.secret_type or stored_type or guess_type(entry.name, entry.value)
         line = Line(index=index, entry=entry, verdict=Verdict.NEW, secret_type=kind, secret=secret)
         try:
             _check(actor, environment, line, seen)
@@ -230,9 +233,9 @@ def _current(
     actor: Principal, environment: Environment, entries: Sequence[Entry]
 ) -> dict[str, SecretVersion]:
     """Return the current versions of the secrets that the entries name and the actor may read."""
-    named = {entry.name for entry in entries if _is_name(entry.name)}
+    named = {entry.name for entry in entries if _accepts(validate_secret_name, entry.name)}
     names = sorted(name for name in named if _may_write(actor, environment, name))
-    found = {}
+    versions = {}
     for batch in in_batches(names, _NAMES_PER_QUERY):
         rows = SecretVersion.objects.filter(
             secret__environment=environment,
@@ -242,16 +245,8 @@ def _current(
         )
         for version in rows.select_related("secret").defer("value"):
             version.secret.environment = environment
-            found[version.secret.name] = version
-    return found
-
-
-def _is_name(text: str) -> bool:
-    try:
-        validate_secret_name(text)
-    except InvalidInput:
-        return False
-    return True
+            versions[version.secret.name] = version
+    return versions
 
 
 def _record_comparison(
@@ -270,7 +265,7 @@ def _record_comparison(
 
 
 def _digest(actor: Principal, environment: Environment, lines: Sequence[Line]) -> str:
-    told = [
+    lines_of_plan = [
         [
             ascii(line.entry.name),
             str(line.verdict),
@@ -281,5 +276,5 @@ def _digest(actor: Principal, environment: Environment, lines: Sequence[Line]) -
         ]
         for line in lines
     ]
-    whole = canonical_json([_DIGEST_LABEL, str(actor.uuid), str(environment.uuid), told])
+    whole = canonical_json([_DIGEST_LABEL, str(actor.uuid), str(environment.uuid), lines_of_plan])
     return keyring().mac(Purpose.FINGERPRINT, whole).hex()

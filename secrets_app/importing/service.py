@@ -39,12 +39,11 @@ def import_entries(
 ) -> tuple[Plan, list[ItemResult]]:
     """Carry out an import, or a part of it; return its plan, and a result for each entry that was looked at.
 
-    `digest` is that of the plan which was previewed; without it there was none. `after` is the index of the
-    last entry that an earlier part looked at. Entries that are refused are left out. `left_over` returns what
-    the next part has to write.
+    `digest` is that of the previewed plan, `after` the index of the last entry of an earlier part. Refused
+    entries are left out. `left_over` returns what the next part has to write.
 
-    Raises PlanChanged if the plan is another by now, NameTaken if a new name was given away at this
-    very moment (nothing is written then), TooManyItems, KeyUnavailable, and Forbidden or Invisible.
+    Raises PlanChanged if the plan is another by now, NameTaken if a new name was taken meanwhile (nothing is
+    written then), TooManyItems, KeyUnavailable, and Forbidden or Invisible.
     """
     plan = plan_import(actor=actor, environment=environment, entries=entries, keep_existing=keep_existing)
     if digest is not None and not hmac.compare_digest(plan.digest.encode(), digest.encode()):
@@ -72,12 +71,8 @@ def import_entries(
 def left_over(plan: Plan, results: Sequence[ItemResult], *, after: int | None = None) -> list[Line]:
     """Return the changes that a part did not come to, in the order of the file."""
     seen = {result.name for result in results}
-    changed = plan.of(Verdict.CHANGED)
-    return [
-        line
-        for line in changed
-        if line.index > (-1 if after is None else after) and line.entry.name not in seen
-    ]
+    begin = -1 if after is None else after
+    return [line for line in plan.of(Verdict.CHANGED) if line.index > begin and line.entry.name not in seen]
 
 
 def _create(actor: Principal, environment: Environment, lines: Sequence[Line]) -> list[ItemResult]:
@@ -101,19 +96,20 @@ def _create(actor: Principal, environment: Environment, lines: Sequence[Line]) -
         return [ItemResult(name=line.entry.name, done=False, reason=str(error)) for line in lines]
     except NameTaken as error:
         raise NameTaken(
-            "A name of the file was given away meanwhile. Look again; nothing was written."
+            "A name of the file was taken meanwhile. Nothing was written. Preview the file again."
         ) from error
-    return [ItemResult(name=each.name, done=True, word="created", secret_id=each.pk) for each in secrets]
+    return [
+        ItemResult(name=secret.name, done=True, word="created", secret_id=secret.pk) for secret in secrets
+    ]
 
 
 def _change(actor: Principal, line: Line) -> ItemResult:
-    secret = line.secret
-    if secret is None:
+    if (secret := line.secret) is None:
         raise AssertionError("only what exists changes")
 
     def write() -> int:
         if secret.uses_references:
-            reason = "It resolves references, and what is imported stays literal: change it by itself."
+            reason = "This secret resolves references, and an import is literal. Change it on its page."
             raise InvalidInput("value", reason)
         update(
             actor=actor,

@@ -25,17 +25,10 @@ from secrets_app.values.versions import matches_digest, matches_listed
 _BATCH: Final = 200
 _EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (
-    Action.SECRET_CREATE,
-    Action.SECRET_UPDATE,
-    Action.SECRET_ROLLBACK,
-    Action.SECRET_RENAME,
-    Action.SECRET_DELETE,
-    Action.SECRET_RESTORE,
-    Action.SECRET_PURGE,
-    Action.SECRET_STAGE,
-    Action.SECRET_ROTATE,
-    Action.SECRET_UNSTAGE,
-)
+    Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_RENAME,
+    Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_PURGE, Action.SECRET_STAGE,
+    Action.SECRET_ROTATE, Action.SECRET_UNSTAGE,
+)  # fmt: skip
 _WRITES: Final = (
     Action.SECRET_CREATE,
     Action.SECRET_UPDATE,

@@ -21,17 +21,9 @@ class Share(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "share"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "secret.uuid",
-        "number",
-        "link_hash",
-        "shared_by.uuid",
-        "recipient.uuid",
-        "expires_at",
-        "opened_by.uuid",
-        "opened_at",
-        "revoked_at",
-    )
+        "environment.uuid", "secret.uuid", "number", "link_hash", "shared_by.uuid", "recipient.uuid",
+        "expires_at", "opened_by.uuid", "opened_at", "revoked_at",
+    )  # fmt: skip
 
     environment = models.ForeignKey(
         Environment,

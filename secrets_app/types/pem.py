@@ -100,17 +100,19 @@ def blocks(value: str) -> list[Block]:
 
     Raises InvalidValue if a block does not end or is not Base64.
     """
-    found: list[Block] = []
+    found_blocks: list[Block] = []
     position = 0
     while (begin := _BEGIN.search(value, position)) is not None:
         end_line = f"-----END {begin[1]}-----"
         end = value.find(end_line, begin.end())
         if end < 0:
-            raise refused(f"PEM block {len(found) + 1} has no end line: paste it whole.")
+            raise refused(f"PEM block {len(found_blocks) + 1} has no end line: paste it whole.")
         body = value[begin.end() : end]
         position = end + len(end_line)
-        found.append(_block(begin[1], body, value[begin.start() : position], number=len(found) + 1))
-    return found
+        found_blocks.append(
+            _block(begin[1], body, value[begin.start() : position], number=len(found_blocks) + 1)
+        )
+    return found_blocks
 
 
 def _block(label: str, body: str, text: str, *, number: int) -> Block:

@@ -65,7 +65,7 @@ INSPECTORS: dict[SecretType, Callable[[str], Facts]] = {
 }
 
 
-_BY_VALUE: Final = {str(each): each for each in SecretType}
+_BY_VALUE: Final = {str(member): member for member in SecretType}
 
 
 def parse_secret_type(text: object) -> SecretType:
@@ -74,10 +74,10 @@ def parse_secret_type(text: object) -> SecretType:
     Raises InvalidValue, for the field `secret_type`, if there is none.
     """
     name = text.strip().upper().replace("-", "_").replace(" ", "_") if isinstance(text, str) else ""
-    found = _BY_VALUE.get(name)
-    if found is None:
+    secret_type = _BY_VALUE.get(name)
+    if secret_type is None:
         raise InvalidValue("secret_type", f"Choose one of {', '.join(SecretType.values)}.")
-    return found
+    return secret_type
 
 
 def inspect(secret_type: SecretType, value: object) -> Facts:

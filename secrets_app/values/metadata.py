@@ -87,7 +87,7 @@ _UNKNOWN: Final[Facts] = {}
 def certificate_end(facts: object) -> datetime | None:
     """Return when the certificate ends that these facts describe, which is the leaf of its chain.
 
-    None for whatever is no certificate, or has no end.
+    None for another value, or a certificate without an end.
     """
     # What is stored may have been edited.
     not_after = facts.get("not_after") if isinstance(facts, dict) else None
@@ -108,10 +108,7 @@ def effective_expiry(stored: datetime | None, *, after: Facts, before: Facts = _
 
 
 def apply_facts(secret: Secret, facts: Facts) -> dict[str, Json]:
-    """Describe a secret, not yet saved, by the facts of its next value; its expiry moves along.
-
-    Return the details for the event of the change.
-    """
+    """Describe a secret, not yet saved, by its next value's facts, and return the details of the change."""
     expires_at = effective_expiry(secret.expires_at, after=facts, before=secret.facts)
     moved = expires_at != secret.expires_at
     secret.expires_at, secret.facts = expires_at, facts

@@ -106,13 +106,13 @@ def first_numbers(environment: Environment, names: Sequence[str]) -> dict[str, i
 
 
 def following_from(secret: Secret, number: int) -> tuple[int, dict[int, bytes]]:
-    """Return the number of the next version, and the fingerprints from `number` on, by number.
+    """Return the number of the next version, and the secret's fingerprints from `number` on, by number.
 
-    The number comes after those of the secret, pending ones included, and of deleted secrets of its name.
+    The number follows those of the secret, pending ones included, and of deleted secrets of its name.
     """
     rows = _FROM_NUMBER.all(secret.environment_id, secret.name, number)
-    own = {found: bytes(fingerprint) for owner, found, fingerprint in rows if owner == secret.pk}
-    return max((found for _, found, _ in rows), default=number) + 1, own
+    own = {version: bytes(fingerprint) for owner, version, fingerprint in rows if owner == secret.pk}
+    return max((version for _, version, _ in rows), default=number) + 1, own
 
 
 def queries_for_writing(secret: Secret) -> list[Statement]:

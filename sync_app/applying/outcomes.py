@@ -81,7 +81,7 @@ class Outcomes:
         except InvalidInput as error:
             self.fail(work, f"Keeper does not take the target's value: {error.reason}", permanent=True)
         except AccessError:
-            self.fail(work, "whoever started this may not write it in Keeper", permanent=True)
+            self.fail(work, "the user who started this run may not write it in Keeper", permanent=True)
         except KeyUnavailable as error:
             self.fail(work, str(error), permanent=error.permanent)
         except SecretError as error:

@@ -156,7 +156,7 @@ class Preflight:
             ending = partial(self.outcomes.fail, work, str(error), permanent=True)
         except AccessError:
             ending = partial(
-                self.outcomes.fail, work, "whoever started this may not do it here", permanent=True
+                self.outcomes.fail, work, "the user who started this run may not do it here", permanent=True
             )
         else:
             return True

@@ -8,15 +8,6 @@ from sync_app.models.run import Run, SyncPause
 from sync_app.models.target import SyncEntry, Target
 
 __all__ = [
-    "Acknowledgement",
-    "KeptCopy",
-    "Plan",
-    "PlanItem",
-    "ReferenceConsent",
-    "Rotation",
-    "RotationPolicy",
-    "Run",
-    "SyncEntry",
-    "SyncPause",
-    "Target",
-]
+    "Acknowledgement", "KeptCopy", "Plan", "PlanItem", "ReferenceConsent", "Rotation", "RotationPolicy",
+    "Run", "SyncEntry", "SyncPause", "Target",
+]  # fmt: skip

@@ -28,20 +28,9 @@ class RotationPolicy(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "rotation-policy"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "secret_id",
-        "rotator",
-        "settings",
-        "endpoint",
-        "interval_seconds",
-        "cron",
-        "window",
-        "time_zone",
-        "grace_seconds",
-        "waits_for_consumers",
-        "suspended_at",
-        "live",
-    )
+        "environment.uuid", "secret_id", "rotator", "settings", "endpoint", "interval_seconds", "cron",
+        "window", "time_zone", "grace_seconds", "waits_for_consumers", "suspended_at", "live",
+    )  # fmt: skip
 
     environment = models.ForeignKey(
         Environment,
@@ -159,19 +148,9 @@ class Rotation(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "rotation"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "policy.uuid",
-        "step",
-        "reverted",
-        "emergency",
-        "actor_kind",
-        "actor_uuid",
-        "from_number",
-        "to_number",
-        "login",
-        "keys_before",
-        "grace_until",
-        "cut",
-    )
+        "policy.uuid", "step", "reverted", "emergency", "actor_kind", "actor_uuid", "from_number",
+        "to_number", "login", "keys_before", "grace_until", "cut",
+    )  # fmt: skip
 
     # Added later, so that what was stored before stays genuine.
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("leaves",)

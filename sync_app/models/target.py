@@ -41,23 +41,10 @@ class Target(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "target"
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("only_tags",)
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "name",
-        "backend",
-        "destination",
-        "endpoint",
-        "system",
-        "place",
-        "scope",
-        "direction",
-        "conflict",
-        "deletion",
-        "budget_number",
-        "budget_percent",
-        "automatic",
-        "paused_at",
+        "environment.uuid", "name", "backend", "destination", "endpoint", "system", "place", "scope",
+        "direction", "conflict", "deletion", "budget_number", "budget_percent", "automatic", "paused_at",
         "live",
-    )
+    )  # fmt: skip
 
     environment = models.ForeignKey(
         Environment,
@@ -226,14 +213,8 @@ class SyncEntry(AuthenticatedRow):
     RECORDED: ClassVar[bool] = False
     MAC_LABEL: ClassVar[str] = "sync-entry"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "target.uuid",
-        "name",
-        "secret_uuid",
-        "remote_id",
-        "ownership",
-        "base_keeper",
-        "base_target",
-    )
+        "target.uuid", "name", "secret_uuid", "remote_id", "ownership", "base_keeper", "base_target",
+    )  # fmt: skip
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = (
         "intended_keeper",
         "intended_target",

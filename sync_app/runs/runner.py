@@ -292,7 +292,7 @@ def _record_failure(run: Run, sentence: str) -> None:
 
 def _explain_error(error: Exception) -> str:
     if isinstance(error, Forbidden | Invisible):
-        return "whoever started this may not do it any more"
+        return "the user who started this run no longer has permission"
     return str(error)[:_ERROR_LENGTH]
 
 

@@ -136,7 +136,7 @@ def _load_secrets(environment: Environment, names: Sequence[str]) -> list[Secret
 PUSH_ONLY: Final = "a secret that resolves references is only pushed: nothing is taken into it"
 _GONE: Final = "names no secret that exists"
 _FORGED: Final = "names a secret whose record was changed outside Keeper"
-_NOT_ALLOWED: Final = "names a secret that whoever wrote it may not reveal"
+_NOT_ALLOWED: Final = "names a secret that its writer may not reveal"
 _NO_CONSENT: Final = "names a secret of an environment that has not consented to this target"
 _CIRCLE: Final = "leads in a circle"
 _TOO_FAR: Final = f"leads through more than {MAX_DEPTH} others"

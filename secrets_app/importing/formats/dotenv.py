@@ -60,7 +60,7 @@ def _value(text: str, at: int, line: int) -> tuple[str, int]:
         raise unreadable(f"The quote that line {line} opens is never closed.")
     if text[at] == "'":
         return quoted[1], quoted.end()
-    return _ESCAPE.sub(lambda found: _MEANT.get(found[1], found[1]), quoted[1]), quoted.end()
+    return _ESCAPE.sub(lambda match: _MEANT.get(match[1], match[1]), quoted[1]), quoted.end()
 
 
 def _end_of_line(text: str, at: int) -> int:

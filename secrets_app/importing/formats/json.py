@@ -47,10 +47,7 @@ def is_array(text: str) -> bool:
 
 
 def plain_text(text: str) -> str | None:
-    """Return the text that a part stands for: a string's own, a number's or boolean's digits and words.
-
-    None for null.
-    """
+    """Return a string's text, or a number or boolean as it is written; None for null."""
     if text == "null":
         return None
     return str(json.loads(text)) if text.startswith('"') else text
@@ -58,15 +55,15 @@ def plain_text(text: str) -> str | None:
 
 def members(text: str) -> list[tuple[str, str]]:
     """Return name and text of each member of a valid object. Raises InvalidInput if a name is repeated."""
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for at in _items(text):
         name, end = _DECODER.raw_decode(text, at)
         colon = _skip(text, end)
         begin = _skip(text, colon + 1)
-        found.append((name, text[begin : _end_of_value(text, begin)]))
-    if len({name for name, _ in found}) != len(found):
+        pairs.append((name, text[begin : _end_of_value(text, begin)]))
+    if len({name for name, _ in pairs}) != len(pairs):
         raise unreadable("The file names something twice within one object.")
-    return found
+    return pairs
 
 
 def elements(text: str) -> list[str]:
@@ -169,9 +166,9 @@ def _metadata(parts: dict[str, str]) -> Metadata:
 def moment(text: str) -> object:
     """Return the time that ISO 8601 text with a zone names. Raises InvalidInput."""
     try:
-        found = parse_datetime(text)
+        time = parse_datetime(text)
     except ValueError:
-        found = None
-    if found is None:
+        time = None
+    if time is None:
         raise InvalidInput("expires_at", "The expiry is not a time in ISO 8601 with its zone.")
-    return found
+    return time

@@ -19,7 +19,7 @@ __all__ = ["FORMATS", "MAX_FILE_BYTES", "Entry", "Format", "decoded", "format_of
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format: its name, what it is called, and its parser."""
+    """A format: its name, its label and its parser."""
 
     name: str
     label: str

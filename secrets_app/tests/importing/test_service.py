@@ -450,7 +450,7 @@ def test_what_happens_between_the_plan_and_the_write_is_not_written_over(
     monkeypatch.setattr(importing, "plan_import", meanwhile)
     actor = cast.principal(cast.erin)
     if what == "given away":
-        with pytest.raises(NameTaken, match="nothing was written"):
+        with pytest.raises(NameTaken, match="Nothing was written"):
             import_entries(actor=actor, environment=cast.development, entries=given)
         assert (value_of(cast, "fresh"), value_of(cast, "key")) == ("theirs", VALUE)
         return

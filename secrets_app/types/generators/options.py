@@ -64,16 +64,16 @@ class Generator:
     options: tuple[Option, ...]
     make: Callable[..., Generated]
 
-    def checked(self, given: Mapping[str, object]) -> dict[str, OptionValue]:
-        """Return a value for every option: the one in `given`, checked, or the default.
+    def checked(self, options: Mapping[str, object]) -> dict[str, OptionValue]:
+        """Return a value for every option: the one in `options`, checked, or the default.
 
         Raises InvalidOption if one is unknown, of the wrong kind or out of bounds.
         """
-        if unknown := given.keys() - {option.name for option in self.options}:
+        if unknown := options.keys() - {option.name for option in self.options}:
             names = ", ".join(option.name for option in self.options) or "none"
             raise InvalidOption("options", f"{len(unknown)} unknown; {self.kind} has these options: {names}.")
         return {
-            option.name: option.checked(given[option.name]) if option.name in given else option.default
+            option.name: option.checked(options[option.name]) if option.name in options else option.default
             for option in self.options
         }
 

@@ -36,10 +36,14 @@ def generate(kind: str, options: Mapping[str, object]) -> Generated:
 
     Raises InvalidOption if the kind or an option is unknown, or a value is not one that the option takes.
     """
-    generator = GENERATORS.get(kind)
-    if generator is None:
-        raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
+    generator = _generator(kind)
     return generator.make(**generator.checked(options))
+
+
+def _generator(kind: str) -> Generator:
+    if kind not in GENERATORS:
+        raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
+    return GENERATORS[kind]
 
 
 # No option of a generator reaches it.
@@ -63,20 +67,18 @@ def kind_for(kind: str | None, secret_type: str | None) -> str:
     Raises InvalidOption if there is no such kind, no generator for the type, or the two contradict; and
     InvalidValue if there is no such type.
     """
-    wanted = parse_secret_type(secret_type) if secret_type else None
+    named_type = parse_secret_type(secret_type) if secret_type else None
     if not kind:
-        wanted = wanted or SecretType.PASSWORD
-        if wanted not in DEFAULT_KINDS:
-            raise InvalidOption("secret_type", f"Nothing generates {wanted} values: choose a kind instead.")
-        return DEFAULT_KINDS[wanted]
-    name = kind.strip().lower().replace("-", "_")
-    if name not in GENERATORS:
-        raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
-    if wanted is not None and GENERATORS[name].secret_type is not wanted:
-        raise InvalidOption(
-            "secret_type", f"This kind makes {GENERATORS[name].secret_type}: leave the type out."
-        )
-    return name
+        named_type = named_type or SecretType.PASSWORD
+        if named_type not in DEFAULT_KINDS:
+            raise InvalidOption(
+                "secret_type", f"Nothing generates {named_type} values: choose a kind instead."
+            )
+        return DEFAULT_KINDS[named_type]
+    generator = _generator(kind.strip().lower().replace("-", "_"))
+    if named_type is not None and generator.secret_type is not named_type:
+        raise InvalidOption("secret_type", f"This kind makes {generator.secret_type}: leave the type out.")
+    return generator.kind
 
 
 def options_from_form(kind: str, data: Mapping[str, str]) -> dict[str, object]:
@@ -84,10 +86,7 @@ def options_from_form(kind: str, data: Mapping[str, str]) -> dict[str, object]:
 
     Raises InvalidOption if there is no such kind.
     """
-    generator = GENERATORS.get(kind)
-    if generator is None:
-        raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
-    return {option.name: _from_form(option, data.get(option.name)) for option in generator.options}
+    return {option.name: _from_form(option, data.get(option.name)) for option in _generator(kind).options}
 
 
 def _from_form(option: Option, text: str | None) -> object:

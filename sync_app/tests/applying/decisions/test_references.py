@@ -184,7 +184,7 @@ def _led_in_a_circle(stage: References) -> None:
 
 REFUSALS: dict[Callable[[References], None], str] = {
     _source_gone: "reference 1 names no secret that exists",
-    _writer_lost_the_right: "reference 1 names a secret that whoever wrote it may not reveal",
+    _writer_lost_the_right: "reference 1 names a secret that its writer may not reveal",
     _consent_withdrawn: "has not consented to this target",
     _consent_for_something_else: "has not consented to this target",
     _consent_forged: "has not consented to this target",

@@ -271,7 +271,7 @@ def test_who_lost_the_right_does_nothing_any_more(stage: Stage) -> None:
     take_away(Membership.objects.filter(user=stage.cast.alice))
     done = runs_runner.execute(run.pk)
     assert done is not None
-    assert (done.state, done.error) == ("failed", "whoever started this may not do it any more")
+    assert (done.state, done.error) == ("failed", "the user who started this run no longer has permission")
 
 
 def test_a_run_that_keeper_did_not_write_does_nothing(stage: Stage, sql: Callable[..., None]) -> None:
