@@ -79,10 +79,10 @@ def read_observations(backend: Backend, names: Collection[str]) -> dict[str, Obs
     """Read many secrets with few requests; those missing from the result are read separately."""
     at = time.monotonic()
     try:
-        found = backend.batch_get_metadata(names)
+        metadata_by_name = backend.batch_get_metadata(names)
     except BackendError:
         return {}
-    return {name: Observation(metadata=seen, observed_at=at) for name, seen in found.items()}
+    return {name: Observation(metadata=seen, observed_at=at) for name, seen in metadata_by_name.items()}
 
 
 def confirm_write(backend: Backend, job: ItemJob, done: ItemResult, after: Observation | None) -> ItemResult:
@@ -214,9 +214,9 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
     if job.repeated:
         # Whatever is found out below, an earlier attempt may have come over what is not ours.
         _revert_earlier_attempt(backend, job)
-    known = _use_observation(backend, job)
-    if known is not None:
-        after = _update_seen(backend, known, job, known=True)
+    observed = _use_observation(backend, job)
+    if observed is not None:
+        after = _update_seen(backend, observed, job, observed=True)
         return ItemResult(metadata=_update_mark(backend, after, job), is_confirmed=False)
     seen = _require_writable(backend, job)
     if seen.version == job.token:
@@ -348,11 +348,11 @@ def _adopt(backend: Backend, job: ItemJob) -> ItemResult:
         ours = replace(job.expected, mark=job.mark)
         return ItemResult(metadata=backend.update(ours, job.value, token=job.token, repeated=True))
     _require_unchanged(now, job)
-    taken = now.mark is not None and (
+    has_other_owner = now.mark is not None and (
         now.mark.deployment != job.mark.deployment or now.mark.target in job.other_targets
     )
-    if taken:
-        raise ChangedSinceRead("somebody else has marked the target's secret since: it is left alone")
+    if has_other_owner:
+        raise ChangedSinceRead("another client has marked the target's secret since: it is left alone")
     if job.adoption is not AdoptMode.OVERWRITE:
         # Marked once the value was compared or Keeper holds it: not here, where no key is.
         return ItemResult(metadata=now, remote_value=_read_planned(backend, job))

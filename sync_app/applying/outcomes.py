@@ -35,9 +35,9 @@ _ERROR_LENGTH: Final = 500
 class Outcomes:
     """What became of the items of one batch, looked at at one time of the database."""
 
-    def __init__(self, tools: ApplyContext, matcher: ValueMatcher, now: datetime) -> None:
-        self._tools, self._matcher = tools, matcher
-        self._plan, self._target = tools.plan, tools.plan.target
+    def __init__(self, context: ApplyContext, matcher: ValueMatcher, now: datetime) -> None:
+        self._context, self._matcher = context, matcher
+        self._plan, self._target = context.plan, context.plan.target
         self._now = now
 
     def record_answer(self, work: ItemContext, answer: ItemResult | BackendError) -> None:
@@ -45,8 +45,8 @@ class Outcomes:
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it; it may be what an
                 # earlier attempt made that was not answered.
-                kept = work.unanswered or answer.made
-                work.entry.record_intent(work.entry.intent if kept else work.earlier_intent)
+                may_exist = work.unanswered or answer.made
+                work.entry.record_intent(work.entry.intent if may_exist else work.earlier_intent)
                 if isinstance(answer, CreateConflict) and not work.existed_before:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:
@@ -75,7 +75,7 @@ class Outcomes:
     def record_success(self, work: ItemContext, done: ItemResult) -> None:
         """Note a success; where the target's value was fetched, Keeper takes it first."""
         try:
-            taken = self._take_value(work, done) if done.remote_value else None
+            pulled = self._take_value(work, done) if done.remote_value else None
         except PlanOutdated as error:
             self.skip(work, str(error))
         except InvalidInput as error:
@@ -90,30 +90,30 @@ class Outcomes:
             self.postpone(work, error)
         else:
             self._end_item(work, ItemState.DONE)
-            self._record_sync(work, done.metadata, taken)
+            self._record_sync(work, done.metadata, pulled)
 
     def _take_value(self, work: ItemContext, done: ItemResult) -> PulledVersion | None:
         """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
         if done.remote_value is None:
             return None
         value, secret = done.remote_value.value, None
-        taken = None
+        pulled = None
         if is_pull(work, self._plan):
-            taken = store_pulled_value(
-                actor=self._tools.actor,
+            pulled = store_pulled_value(
+                actor=self._context.actor,
                 target=self._target,
                 item=work.item,
                 value=value,
-                clearance=self._tools.approval,
+                approval=self._context.approval,
             )
-            secret = taken.secret
+            secret = pulled.secret
         elif work.local is not None and self._is_equal(work.local, value):
             secret = work.local.secret_uuid
         if secret is None:
             raise PlanOutdated("the values are not the same any more: it is left alone")
         if work.item.act == Act.ADOPT:
-            self._tools.backend.mark(done.metadata, mark_for(self._target, secret))
-        return taken
+            self._context.backend.mark(done.metadata, mark_for(self._target, secret))
+        return pulled
 
     def _is_equal(self, local: LocalSecret, value: str) -> bool:
         if local.version_uuid is None:
@@ -197,9 +197,9 @@ class Outcomes:
             work.entry.state = state or work.entry.state
             work.entry.reason = reason[:_ERROR_LENGTH]
 
-    def _record_sync(self, work: ItemContext, seen: SecretMetadata, taken: PulledVersion | None) -> None:
+    def _record_sync(self, work: ItemContext, seen: SecretMetadata, pulled: PulledVersion | None) -> None:
         """Put on the entry what both sides hold now."""
-        item, held = work.item, work.local
+        item, local = work.item, work.local
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
         entry.state, entry.reason, entry.checked_at = DeliveryState.IN_SYNC, "", self._now
         entry.undelivered = 0
@@ -207,18 +207,18 @@ class Outcomes:
             entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
             entry.clear_intent()
             return
-        seen = self._tools.backend.settled(seen)
+        seen = self._context.backend.settled(seen)
         entry.synced_at = self._now
         entry.base_form = form_of(self._target)
         if item.act != Act.PULL or entry.ownership == Ownership.NONE:
             # A pull claims no ownership: what another client recreated stays theirs.
             entry.remote_id = seen.remote_id or entry.remote_id
-        if taken is not None:
-            entry.secret_uuid = taken.secret
-            entry.set_baseline(keeper=taken.version, target=seen.version, number=taken.number)
-        elif held is not None:
-            entry.secret_uuid = held.secret_uuid
-            entry.set_baseline(keeper=held.version, target=seen.version, number=held.number)
+        if pulled is not None:
+            entry.secret_uuid = pulled.secret
+            entry.set_baseline(keeper=pulled.version, target=seen.version, number=pulled.number)
+        elif local is not None:
+            entry.secret_uuid = local.secret_uuid
+            entry.set_baseline(keeper=local.version, target=seen.version, number=local.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED
 

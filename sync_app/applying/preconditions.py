@@ -1,7 +1,7 @@
 """Looks at Keeper's side again before an item of a plan is carried out: its secret, our entry, the rights.
 
 Items are verified here as if they were new: a writer to the database could have forged them. The target's
-side is proved by the act itself (acts.py).
+side is proved by the act itself (item_actions.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -81,7 +81,7 @@ def check_preconditions(
 ) -> None:
     """Let an item pass as it was planned; `apart` is the time that a system asks for between versions.
 
-    Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
+    Raises PlanOutdated, LocalUnreadable, and Forbidden or Invisible (recorded).
     """
     # What the target's tags do not select is neither delivered nor fetched, whatever the plan has.
     if work.unselected and work.item.act not in {Act.DELETE, Act.RELEASE}:
@@ -89,8 +89,8 @@ def check_preconditions(
     _CHECKS[Act(work.item.act)](work, plan)
     # Without marks only our entry proves which secret it is.
     unmarked = not capabilities_of(plan.target.backend).keeps_marks
-    known = work.entry is not None and work.entry.remote_id == work.item.remote_id
-    if unmarked and not known and work.item.act in {Act.UPDATE, Act.DELETE}:
+    same_secret = work.entry is not None and work.entry.remote_id == work.item.remote_id
+    if unmarked and not same_secret and work.item.act in {Act.UPDATE, Act.DELETE}:
         raise PlanOutdated("it is not known to be as this target wrote it: it is left alone")
     delivers = is_push(work, plan)
     if delivers or is_pull(work, plan):
@@ -126,15 +126,15 @@ def _check_write(work: ItemContext, plan: Plan) -> None:
 def _check_pull(work: ItemContext, plan: Plan) -> None:
     _refuse_unreadable(work)
     # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
-    asked = "choice" in plan.options or work.item.name in staged_choices.chosen_by(plan.options)
+    is_chosen = "choice" in plan.options or work.item.name in staged_choices.chosen_by(plan.options)
     version = work.local.version if work.local else ""
-    if version == work.item.keeper_version or asked:
+    if version == work.item.keeper_version or is_chosen:
         _refuse_undecided(work, plan)
 
 
 def _check_adoption(work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.ADOPT or work.item.name not in plan.options["names"]:
-        raise PlanOutdated("nobody asked to adopt this")
+        raise PlanOutdated("the plan does not adopt this secret")
     _refuse_unreadable(work)
     if adopt_mode(plan) is not AdoptMode.TAKE_REMOTE:
         _refuse_changed(work)
@@ -146,7 +146,7 @@ def _check_deletion(work: ItemContext, plan: Plan) -> None:
         raise PlanOutdated("it is not known to be as this target wrote it: it is not deleted")
     if plan.kind == PlanKind.DISCONNECT:
         if plan.options["mode"] != DisconnectMode.WITHDRAW:
-            raise PlanOutdated("nobody asked to withdraw this")
+            raise PlanOutdated("the plan does not withdraw this secret")
         return
     if work.local is not None:
         raise PlanOutdated("it exists in Keeper again: plan again")
@@ -158,7 +158,7 @@ def _check_deletion(work: ItemContext, plan: Plan) -> None:
 
 def _check_release(_work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.DISCONNECT:
-        raise PlanOutdated("nobody asked to take leave of this")
+        raise PlanOutdated("the plan does not disconnect the target")
 
 
 def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
@@ -171,7 +171,7 @@ def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
             work.item.act in acts
             and (work.item.name, work.item.keeper_version, work.item.target_version) == shown
         ):
-            raise PlanOutdated("nobody chose this")
+            raise PlanOutdated("this is not what was chosen")
     elif work.item.name in staged_choices.chosen_by(plan.options):
         if not staged_choices.is_chosen(work.item, plan.options):
             raise PlanOutdated("this was not chosen: refresh the plan")

@@ -38,14 +38,14 @@ class Preflight:
     kept of them, by version and value. At `due` the first of those that came too soon may be written.
     """
 
-    def __init__(self, tools: ApplyContext, items: list[PlanItem]) -> None:
-        self._tools = tools
-        self._plan, self._target = tools.plan, tools.plan.target
+    def __init__(self, context: ApplyContext, items: list[PlanItem]) -> None:
+        self._context = context
+        self._plan, self._target = context.plan, context.plan.target
         names = [item.name for item in items]
         local_secrets = local_state.find_local(self._target.environment, names)
-        known = entry_rows.load_named(self._target, names)
+        entries = entry_rows.load_named(self._target, names)
         self.works = [
-            ItemContext(item=item, local=local_secrets.get(item.name), entry=known.get(item.name))
+            ItemContext(item=item, local=local_secrets.get(item.name), entry=entries.get(item.name))
             for item in items
         ]
         self._leave_out_by_tags()
@@ -55,8 +55,8 @@ class Preflight:
         self.repeated = {work.item.pk for work in self.works if self._may_be_there(work)}
         self._rights = ReferenceRights(self._target)
         self._now = database_now()
-        self._matcher = ValueMatcher(actor=tools.actor, plan=tools.plan, backend=tools.backend)
-        self.outcomes = Outcomes(tools, self._matcher, self._now)
+        self._matcher = ValueMatcher(actor=context.actor, plan=context.plan, backend=context.backend)
+        self.outcomes = Outcomes(context, self._matcher, self._now)
         self.due: datetime | None = None
         self.copies: Mapping[str, tuple[str, str]] = {}
 
@@ -67,14 +67,14 @@ class Preflight:
         """
         names = [work.item.name for work in self.works if work.item.pk in self.repeated]
         if names:
-            self.copies = put_back.open_kept_copies(self._tools.actor, self._target, names)
+            self.copies = put_back.open_kept_copies(self._context.actor, self._target, names)
         return [work for work in self.works if self._is_ready(work)]
 
     def end_unexecuted(self, work: ItemContext, ending: Callable[[], None]) -> None:
         """End an item that is not carried out, once what an earlier attempt of it came over is put back."""
         try:
             if work.item.pk in self.repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
-                self._tools.heartbeat()
+                self._context.heartbeat()
                 put_back.revert_overwrite(
                     self._matcher,
                     seen=planned_metadata(work.item),
@@ -95,7 +95,7 @@ class Preflight:
 
     def predict(self, item: PlanItem) -> str:
         """Return the version that the write of an item makes, as `Backend.predict_version` does."""
-        return self._tools.backend.predict_version(item.target_version, token=item.token)
+        return self._context.backend.predict_version(item.target_version, token=item.token)
 
     def expected_marks(self, work: ItemContext) -> frozenset[Mark]:
         """Return the marks that the secret of an item may have as ours."""
@@ -137,12 +137,12 @@ class Preflight:
 
     def _is_ready(self, work: ItemContext) -> bool:
         """Return whether an item may be carried out; any other is settled here."""
-        apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
+        apart = timedelta(seconds=self._context.backend.seconds_between_versions)
         if work.item.pk in self.repeated:
             # Its version may be there already: to wait would leave that unknown.
             apart = timedelta()
         try:
-            check_preconditions(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
+            check_preconditions(work, plan=self._plan, actor=self._context.actor, now=self._now, apart=apart)
             self._refuse_references(work)
         except TooSoon as error:
             self.due = min(self.due or error.due, error.due)

@@ -27,11 +27,11 @@ class PulledVersion:
 
 
 def store_pulled_value(
-    *, actor: Principal, target: Target, item: PlanItem, value: str, clearance: ApprovalGrant
+    *, actor: Principal, target: Target, item: PlanItem, value: str, approval: ApprovalGrant
 ) -> PulledVersion:
     """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
 
-    Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
+    Raises PlanOutdated if Keeper's secret changed since, InvalidInput if Keeper does not take such a
     value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
     """
     secret = find_active(target.environment, item.name)
@@ -42,7 +42,7 @@ def store_pulled_value(
     ):
         return _to_pulled_version(secret)
     try:
-        return _to_pulled_version(_write_value(actor, target, item, secret, value, clearance))
+        return _to_pulled_version(_write_value(actor, target, item, secret, value, approval))
     except (StaleVersion, NameTaken) as error:
         raise PlanOutdated("changed in Keeper since the plan was made: plan again") from error
 
@@ -53,7 +53,7 @@ def _write_value(
     item: PlanItem,
     secret: Secret | None,
     value: str,
-    clearance: ApprovalGrant,
+    approval: ApprovalGrant,
 ) -> Secret:
     comment = f"pulled from {target.name}"
     if secret is None:
@@ -66,7 +66,7 @@ def _write_value(
             secret_type=infer_type(value),
             value=value,
             comment=comment,
-            clearance=clearance,
+            clearance=approval,
         )
     if current_version_of(secret).uuid.hex != item.keeper_version:
         raise PlanOutdated("changed in Keeper since the plan was made: plan again")
@@ -76,7 +76,7 @@ def _write_value(
         value=value,
         expected=secret.etag,
         comment=comment,
-        clearance=clearance,
+        clearance=approval,
     )
 
 

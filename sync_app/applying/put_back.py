@@ -39,18 +39,18 @@ _FIRST: Final = "="
 logger = logging.getLogger(__name__)
 
 
-def keep_copies(tools: ApplyContext, versions: Mapping[str, str]) -> None:
+def keep_copies(context: ApplyContext, versions: Mapping[str, str]) -> None:
     """Keep what these names hold in the target at these versions; call it before they are written over.
 
     What is no usable value, or too long to be sealed, is not kept. Raises what concerns the whole target,
     LeaseLost, KeyUnavailable.
     """
-    target = tools.plan.target
-    found = run_each(tools.backend.read_value, versions, heartbeat=tools.heartbeat)
-    copies = {name: copy for name, copy in found if isinstance(copy, SecretValue)}
+    target = context.plan.target
+    answers = run_each(context.backend.read_value, versions, heartbeat=context.heartbeat)
+    copies = {name: copy for name, copy in answers if isinstance(copy, SecretValue)}
     copies = {name: copy for name, copy in copies.items() if copy.metadata.version == versions[name]}
     rows = _seal_copies(target, copies)
-    with fenced(tools.lease):
+    with fenced(context.lease):
         KeptCopy.objects.filter(target=target, name__in=list(versions)).delete()
         KeptCopy.objects.bulk_create(rows)
 
@@ -70,7 +70,7 @@ def open_kept_copies(actor: Principal, target: Target, names: Collection[str]) -
         details={"step": "open what was kept", "names": [row.name for row in rows]},
         covers=frozenset(row.uuid.bytes for row in rows),
     )
-    found = {}
+    values = {}
     for row in rows:
         row.target, row.environment = target, target.environment
         try:
@@ -81,8 +81,8 @@ def open_kept_copies(actor: Principal, target: Target, names: Collection[str]) -
         except SecretError as error:
             logger.warning("what was kept of %s does not open: %s", row.name, error)
         else:
-            found[str(row.name)] = (str(row.version), value.removeprefix(_FIRST))
-    return found
+            values[str(row.name)] = (str(row.version), value.removeprefix(_FIRST))
+    return values
 
 
 def forget_copies(target: Target, names: Iterable[str]) -> None:
@@ -104,14 +104,14 @@ def revert_overwrite(
     `makes` is what is known of the name of the version that it would have made. Raises Overwritten
     where it came over what was not ours; and another BackendError, KeyUnavailable.
     """
-    known = local_state.load_fingerprints(version for version in versions if version)
+    fingerprints = local_state.load_fingerprints(version for version in versions if version)
 
     def wrote(value: str) -> bool:
         return any(
             matcher.matches(
-                Comparison(name=seen.name, version=UUID(version), fingerprint=known[version], remote=value)
+                Comparison(name=seen.name, version=UUID(version), fingerprint=fingerprint, remote=value)
             )
-            for version in known
+            for version, fingerprint in fingerprints.items()
         )
 
     item_actions.revert_unconfirmed_write(

@@ -71,9 +71,9 @@ def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | 
     if staged:
         require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
     _refuse_unready(plan, reopened=bool(staged))
-    clearance = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
+    approval = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
     with transaction.atomic():
-        approved = clearance.consume(target.environment, actor=actor)
+        approved = approval.consume(target.environment, actor=actor)
         if staged:
             _stage(actor, plan, staged)
         if approved:
@@ -114,9 +114,9 @@ def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
         "keeper_version": item.keeper_version,
         "target_version": item.target_version,
     }
-    clearance = require_resolve_approval(actor, item, options)
+    approval = require_resolve_approval(actor, item, options)
     with transaction.atomic():
-        approved = clearance.consume(target.environment, actor=actor)
+        approved = approval.consume(target.environment, actor=actor)
         options |= {"approval": approved["approval"]} if approved else {}
         plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)
         run = enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=Trigger.PERSON, plan=plan)
@@ -139,8 +139,8 @@ def apply(
     """Carry out the plan of a run, from where another worker may have left it.
 
     `shown` is what `make_plan` returned, if that came just before.
-    Raises Unfinished if items wait for another attempt, SyncPaused, a BackendError that concerns
-    the whole target, Forbidden or Invisible, PlanNotReady, TargetConflict or Tampered, KeyUnavailable.
+    Raises RetryLater if items wait for another attempt, SyncPaused, a BackendError that concerns the whole
+    target, Forbidden or Invisible, PlanNotReady, TargetConflict or Tampered, KeyUnavailable.
     """
     plan = run.plan
     if plan is None:
@@ -148,9 +148,9 @@ def apply(
     plan.target = run.target
     actor = load_run_principal(run)
     require_target_access(actor=actor, action=RIGHTS[plan.kind], target=run.target)
-    left = put_back.find_unsettled(run.target)
-    if left:
-        put_back.revert_unsettled(plan, left, backend=session.backend(actor), actor=actor, lease=lease)
+    unsettled = put_back.find_unsettled(run.target)
+    if unsettled:
+        put_back.revert_unsettled(plan, unsettled, backend=session.backend(actor), actor=actor, lease=lease)
     if plan.state == PlanState.DONE:
         return plan
     _refuse_unready(plan)
@@ -178,28 +178,25 @@ def explain_nothing_delivered(plan: Plan) -> str:
 def execute_plan(
     plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Observation]
 ) -> None:
-    """Carry out a plan by this backend.
-
-    Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid if an approval is missing.
-    """
-    clearance = load_approval(actor, plan)
+    """Carry out a plan. Raises RetryLater, SyncPaused, a BackendError, and as `load_approval` does."""
+    approval = load_approval(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
-    with WorkerPool() as crew:
-        tools = ApplyContext(
+    with WorkerPool() as workers:
+        context = ApplyContext(
             plan=plan,
             backend=backend,
             actor=actor,
             lease=lease,
             rate_limiter=RateLimiter(backend.writes_per_second),
-            workers=crew,
-            approval=clearance,
+            workers=workers,
+            approval=approval,
             observations=shown,
         )
         for phase in PHASES:
             if phase == (Act.DELETE,):
                 _refuse_deletions(plan)
-            _apply_phase(tools, phase)
+            _apply_phase(context, phase)
     if _waiting_items(plan).exists():
         raise_if_shutdown_requested()
         raise RetryLater(
@@ -209,14 +206,14 @@ def execute_plan(
     _finish_plan(plan, actor, lease)
 
 
-def _apply_phase(tools: ApplyContext, acts: tuple[Act, ...]) -> None:
+def _apply_phase(context: ApplyContext, acts: tuple[Act, ...]) -> None:
     """Work on the waiting items of some acts, a batch at a time, each item once.
 
     While the target answers to one batch the next one is prepared, and the last one's outcome stored.
     Raises the error of a batch after which no more requests are sent for now (see Batch.gather).
     """
     under_way: Batch | None = None
-    batches = _prepare_batches(tools, acts)
+    batches = _prepare_batches(context, acts)
     while True:
         try:
             batch = next(batches, None)
@@ -241,32 +238,34 @@ def _apply_phase(tools: ApplyContext, acts: tuple[Act, ...]) -> None:
         under_way = batch
 
 
-def _prepare_batches(tools: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Batch]:
+def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Batch]:
     """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
-    while items := _next_items(acts, BATCH).all(tools.plan.pk, last):
-        if is_paused(Target.objects.get(pk=tools.plan.target_id)):
+    while items := _next_items(acts).all(context.plan.pk, last):
+        if is_paused(Target.objects.get(pk=context.plan.target_id)):
             raise SyncPaused("syncing was paused: the remaining changes wait")
         raise_if_shutdown_requested()
         # A plan may be long: who lost the right in the meantime writes no more of it.
-        right = RIGHTS[PlanKind(tools.plan.kind)]
-        require_target_access(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
+        right = RIGHTS[PlanKind(context.plan.kind)]
+        require_target_access(
+            actor=refresh_principal(context.actor), action=right, target=context.plan.target
+        )
         last = items[-1].pk
-        batch = Batch(tools, items)
+        batch = Batch(context, items)
         batch.prepare()
         yield batch
 
 
 @cache
-def _next_items(acts: tuple[Act, ...], number: int) -> PreparedQuery[PlanItem]:
-    """Return the query of a plan's waiting items of some acts: so many of those after an id."""
+def _next_items(acts: tuple[Act, ...]) -> PreparedQuery[PlanItem]:
+    """Return the query of a plan's next waiting items of some acts after an id, one batch of them."""
     return PreparedQuery(
         lambda: PlanItem.objects.filter(
             plan_id=Argument(0, BigIntegerField()),
             state__in=WAITING,
             act__in=[act for act in acts if act in ACTING],
             pk__gt=Argument(1, BigIntegerField()),
-        ).order_by("pk")[:number]
+        ).order_by("pk")[:BATCH]
     )
 
 
@@ -292,8 +291,7 @@ def _refuse_deletions(plan: Plan) -> None:
     waiting = _waiting_items(plan).filter(act=Act.DELETE)
     if plan.kind != PlanKind.SYNC or not waiting.exists():
         return
-    objection = _explain_no_deletions(plan)
-    if objection:
+    if objection := _explain_no_deletions(plan):
         waiting.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
 
 
@@ -314,12 +312,10 @@ def _explain_no_deletions(plan: Plan) -> str:
 
 def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     """End a plan whose items are all done, with the event of their outcomes."""
-    rows = (
-        PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(number=Count("pk"))
-    )
+    rows = PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(Count("pk"))
     counts = {str(state): number for state, number in rows.order_by("state")}
     failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
-    told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
+    failed_items: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
     plan.state, plan.finished_at = PlanState.DONE, timezone.now()
     with fenced(lease):
         if plan.kind == PlanKind.DISCONNECT:
@@ -330,7 +326,9 @@ def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
             KeptCopy.objects.filter(target=plan.target).delete()
         plan.save(update_fields=["state", "finished_at"])
         details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
-        _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
+        if failed_items:
+            details["failures"] = failed_items
+        _record(actor, plan, details=details, failed=bool(failed_items))
 
 
 def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed: bool = False) -> None:

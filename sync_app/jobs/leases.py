@@ -154,7 +154,7 @@ class Lease:
         self._give_up(state=state, active=None, error=error, finished_at=now)
 
     def requeue(self, *, not_before: datetime | None, error: str = "") -> None:
-        """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
+        """Let the run wait, for the first worker after that time. Raises LeaseLost."""
         self._give_up(state=RunState.QUEUED, not_before=not_before, error=error)
 
     def release(self, **changes: object) -> None:

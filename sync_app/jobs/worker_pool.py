@@ -1,7 +1,6 @@
 """Asks a target for many things at once: threads that touch the network only, never the database.
 
-They send under the bounds of the thread that started them
-(`core.network.limits.guarded`).
+They send under the bounds of the thread that started them (`core.network.limits.guarded`).
 """
 
 import threading
@@ -77,8 +76,8 @@ def run_each(
     """Yield each item with what the work returned, or with the error that the target gave for it.
 
     The order is that of completion. `heartbeat` is called at least every ten seconds, in the caller's
-    thread. Raises at once what concerns the target as a whole (STOPPING), and whatever is no
-    BackendError; what is under way then ends first.
+    thread. Raises at once what concerns the target as a whole (STOPPING), and what is no BackendError, after
+    the requests under way.
     """
     waiting = iter(items)
     with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="keeper-sync") as pool:
@@ -119,7 +118,7 @@ class WorkerPool:
 
 
 class RunningBatch(Generic[Item, Answer]):
-    """What a crew works on."""
+    """The items that a pool works on, until their answers are gathered."""
 
     def __init__(
         self, pool: ThreadPoolExecutor, work: Callable[[Item], Answer], items: Iterable[Item]
@@ -134,7 +133,7 @@ class RunningBatch(Generic[Item, Answer]):
         """Yield each item with its answer or the target's error, in the order of completion.
 
         After an error that concerns the target as a whole (STOPPING), and once the worker was asked to
-        stop, what was not begun is left out. `heartbeat` is called as in `run_each`. Raises whatever is no
+        stop, what was not begun is left out. `heartbeat` is called as in `run_each`. Raises what is no
         BackendError.
         """
         while self._running:
@@ -181,7 +180,7 @@ class ReadAhead(Generic[Item]):
         self._pool.shutdown()
 
     def items(self, *, heartbeat: Callable[[], None]) -> Iterator[Item]:
-        """Yield all items; `heartbeat` is called as in `run_each`. Raises whatever reading them raised."""
+        """Yield all items; `heartbeat` is called as in `run_each`. Raises what reading them raised."""
         while True:
             heartbeat()
             try:

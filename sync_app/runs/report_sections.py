@@ -56,9 +56,9 @@ def _rotation(scope: Scope) -> Iterator[Row]:
     places = environments_of(scope, Action.SECRET_VIEW)
     rows = RotationPolicy.objects.filter(live=True, environment__in=places).defer("credentials")
     policies = batched(rows.select_related("environment", "secret"))
-    while some := list(islice(policies, _POLICIES)):
-        working, ended = working_rotations(some), last_ended(some)
-        for policy in some:
+    while batch := list(islice(policies, _POLICIES)):
+        working, ended = working_rotations(batch), last_ended(batch)
+        for policy in batch:
             rotation, last = working.get(policy.pk), ended.get(policy.pk)
             yield (
                 policy.environment.name,

@@ -121,12 +121,12 @@ def execute(run_id: int) -> Run | None:
         except LeaseLost:
             logger.info("run %s is carried on by another worker", run.uuid)
             return _stored(run)
-        left = _stored(run)
-        count_run(left)
-        _look_again(left)
-        if left.kind != RunKind.TEST:
-            alerts.update_after_run(left)
-        return left
+        stored = _stored(run)
+        count_run(stored)
+        _look_again(stored)
+        if stored.kind != RunKind.TEST:
+            alerts.update_after_run(stored)
+        return stored
 
 
 def _look_again(run: Run) -> None:

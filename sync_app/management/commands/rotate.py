@@ -56,84 +56,76 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._as_json = options["format"] == "json"
+        policies = [_policy(*options["secret"])] if options["secret"] else []
         if options["read_by"]:
             code = self._rotate_exposed(options)
-            if code:
-                sys.exit(code)
-            return
-        named = [_policy(*options["secret"])] if options["secret"] else []
-        if options["dry_run"]:
-            code = self._rehearse(named or schedule.due_policies(database_now()))
-        elif named:
-            code = self._rotate(named, options["reason"], emergency=options["emergency"])
+        elif options["dry_run"]:
+            code = self._rehearse(policies or schedule.due_policies(database_now()))
+        elif policies:
+            code = self._rotate(policies, options["reason"], emergency=options["emergency"])
         else:
             code = self._show([execution_runner.execute(number) for number in schedule.queue_due()])
         if code:
             sys.exit(code)
 
     def _rotate(self, policies: Sequence[RotationPolicy], reason: str, *, emergency: bool) -> int:
-        done = []
-        for policy in policies:
-            try:
-                done.append(_request(policy, reason=reason, emergency=emergency))
-            except _REFUSALS as error:
-                raise CommandError(str(error)) from error
-        return self._show([_execute(each) for each in done])
+        try:
+            rotations = [_request(policy, reason=reason, emergency=emergency) for policy in policies]
+        except _REFUSALS as error:
+            raise CommandError(str(error)) from error
+        return self._show([_execute(rotation) for rotation in rotations])
 
     def _rotate_exposed(self, options: dict[str, Any]) -> int:
         """Rotate everything that a user or token has read; list manual changes and consumers at risk."""
         exposed = find_exposed(_reader(options["read_by"]).uuid)
         reason = options["reason"] or f"known to {options['read_by']}"
-        told: list[dict[str, Any]] = []
-        for policy in (each.policy for each in exposed if each.policy is not None):
+        documents: list[dict[str, Any]] = []
+        for policy in (item.policy for item in exposed if item.policy is not None):
             document: dict[str, Any] = {"secret": _name(policy)}
             try:
                 if not options["dry_run"]:
-                    slow = sorted({each.consumer_name for each in find_unacknowledged(policy.secret)})
+                    slow = sorted({row.consumer_name for row in find_unacknowledged(policy.secret)})
                     rotation = _request(policy, reason=reason, emergency=options["emergency"])
                     document |= _document(_execute(rotation)) | {"unconfirmed": slow}
             except _REFUSALS as error:
                 document |= {"stopped": True, "problem": str(error)}
-            told.append(document)
-        left = [each.known.secret for each in exposed if each.policy is None]
-        by_hand = [f"{secret.environment.name}/{secret.name}" for secret in left]
+            documents.append(document)
+        by_hand = [
+            f"{item.known.secret.environment.name}/{item.known.secret.name}"
+            for item in exposed
+            if item.policy is None
+        ]
         if self._as_json:
-            self.stdout.write(json.dumps({"rotated": told, "by_hand": by_hand}))
+            self.stdout.write(json.dumps({"rotated": documents, "by_hand": by_hand}))
         else:
-            self.stdout.write(
-                "\n".join([*map(_format_line, told), *(f"{name}: BY HAND" for name in by_hand)])
-            )
-        if by_hand or any(document.get("stopped") for document in told):
+            lines = [*map(_format_line, documents), *(f"{name}: BY HAND" for name in by_hand)]
+            self.stdout.write("\n".join(lines))
+        if by_hand or any(document.get("stopped") for document in documents):
             return 1
-        return WAITING if any(document.get("problem") for document in told) else 0
+        return WAITING if any(document.get("problem") for document in documents) else 0
 
     def _rehearse(self, policies: Iterable[RotationPolicy]) -> int:
-        failed, told = False, []
+        results = []
         for policy in policies:
             try:
-                found = run_dry_run(actor=policy_principal(policy, role=Role.EDITOR), policy=policy)
+                result = run_dry_run(actor=policy_principal(policy, role=Role.EDITOR), policy=policy)
             except _REFUSALS as error:
                 raise CommandError(str(error)) from error
-            failed |= not found.ok
-            told.append((_name(policy), found))
+            results.append((_name(policy), result))
         if self._as_json:
             documents = [
-                {
-                    "secret": name,
-                    "ok": found.ok,
-                    "findings": [vars(finding) for finding in found.findings],
-                }
-                for name, found in told
+                {"secret": name, "ok": result.ok, "findings": list(map(vars, result.findings))}
+                for name, result in results
             ]
             self.stdout.write(json.dumps(documents))
         else:
-            for name, found in told:
-                self.stdout.write(f"{name}: {'would rotate' if found.ok else 'WOULD NOT ROTATE'}")
-                for finding in found.findings:
+            for name, result in results:
+                self.stdout.write(f"{name}: {'would rotate' if result.ok else 'WOULD NOT ROTATE'}")
+                for finding in result.findings:
                     self.stdout.write(f"  {'!' if finding.fails else '.'} {finding.what}: {finding.detail}")
-            if not told:
+            if not results:
                 self.stdout.write("Nothing is due.")
-        return 1 if failed else 0
+        return 0 if all(result.ok for _, result in results) else 1
 
     def _show(self, rotations: Iterable[Rotation | None]) -> int:
         done = [rotation for rotation in rotations if rotation is not None]
@@ -155,12 +147,12 @@ def _place(text: str) -> tuple[str, str]:
 
 def _policy(environment: str, name: str) -> RotationPolicy:
     policies = RotationPolicy.objects.select_related("environment", "secret__environment")
-    found = policies.filter(
+    policy = policies.filter(
         environment__name=environment, secret__name=name, secret__live=True, live=True
     ).first()
-    if found is None:
+    if policy is None:
         raise CommandError("No secret of this name is under a rotation policy.", returncode=2)
-    return found
+    return policy
 
 
 def _request(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:
@@ -212,13 +204,13 @@ def _document(rotation: Rotation) -> dict[str, Any]:
 
 
 def _line(rotation: Rotation) -> str:
-    told = f"{_name(rotation.policy)}: {rotation.step}"
+    line = f"{_name(rotation.policy)}: {rotation.step}"
     if rotation.stopped_at:
-        return f"{told}, STOPPED: {rotation.problem}"
+        return f"{line}, STOPPED: {rotation.problem}"
     if rotation.problem:
-        return f"{told}, {rotation.problem}"
+        return f"{line}, {rotation.problem}"
     if rotation.seconds_to_serve is not None:
-        told += f", served after {rotation.seconds_to_serve} s"
+        line += f", served after {rotation.seconds_to_serve} s"
     if rotation.step == "grace" and rotation.grace_until:
-        return f"{told}, until {rotation.grace_until:%Y-%m-%d %H:%M} UTC"
-    return told
+        return f"{line}, until {rotation.grace_until:%Y-%m-%d %H:%M} UTC"
+    return line

@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -76,8 +76,8 @@ class Command(BaseCommand):
         status = actions.add_parser("status", help="show targets, the states of their secrets, last runs")
         status.add_argument("environment", nargs="?", help="this environment only")
         status.add_argument("--format", choices=["text", "json"], default="text")
-        told = "make the targets that VAULT_* and AWS_* describe, where they do not exist"
-        defaults = actions.add_parser("default-targets", help=told, description=told)
+        help_text = "make the targets that VAULT_* and AWS_* describe, where they do not exist"
+        defaults = actions.add_parser("default-targets", help=help_text, description=help_text)
         defaults.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -105,9 +105,9 @@ class Command(BaseCommand):
             plan = Plan.objects.select_related("target__environment").filter(
                 pk=options["plan"], target=target
             )
-            if (found := plan.first()) is None:
+            if (stored_plan := plan.first()) is None:
                 raise CommandError("The target has no plan of this number.", returncode=2)
-            run = applying.request_apply(actor=actor, plan=found)
+            run = applying.request_apply(actor=actor, plan=stored_plan)
         return self._show_plan(self._plan_of(run))
 
     def _adopt(self, options: Mapping[str, Any]) -> int:
@@ -166,19 +166,18 @@ class Command(BaseCommand):
             return 1
         return PENDING if report.waiting else 0
 
-    def _show_targets(self, found: Iterable[TargetReport]) -> int:
-        found = list(found)
+    def _show_targets(self, reports: Sequence[TargetReport]) -> int:
         if self._as_json:
-            self.stdout.write(json.dumps([report.as_json() for report in found]))
+            self.stdout.write(json.dumps([report.as_json() for report in reports]))
         else:
-            self.stdout.write("\n".join(map(_target_text, found)) or "There is no target.")
-        if any(report.failed for report in found):
+            self.stdout.write("\n".join(map(_target_text, reports)) or "There is no target.")
+        if any(report.failed for report in reports):
             return 1
-        return PENDING if any(report.waiting for report in found) else 0
+        return PENDING if any(report.waiting for report in reports) else 0
 
 
-def _action(actions: Any, name: str, told: str) -> ArgumentParser:
-    action: ArgumentParser = actions.add_parser(name, help=told, description=told)
+def _action(actions: Any, name: str, help_text: str) -> ArgumentParser:
+    action: ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
     action.add_argument("environment", help="the environment's name")
     action.add_argument("target", help="the target's name")
     action.add_argument("--format", choices=["text", "json"], default="text")
@@ -217,10 +216,10 @@ def _plan_text(report: PlanReport) -> str:
 
 
 def _attempt_text(attempt: Attempt) -> str:
-    told = f"{attempt.environment}/{attempt.name}"
+    name = f"{attempt.environment}/{attempt.name}"
     if attempt.problem:
-        return f"{told}: NOT MADE: {attempt.problem}. {default_targets.AGAIN}"
-    return f"{told}: {'made; plan it first' if attempt.created else 'exists already'}"
+        return f"{name}: NOT MADE: {attempt.problem}. {default_targets.AGAIN}"
+    return f"{name}: {'made; plan it first' if attempt.created else 'exists already'}"
 
 
 def _target_text(report: TargetReport) -> str:

@@ -40,7 +40,7 @@ def pulled(cast: Cast, version: str, value: str = "theirs") -> pull.PulledVersio
         target=make_target(cast.development, direction="both"),
         item=PlanItem(name="one", keeper_version=version),
         value=value,
-        clearance=system_approval(alice, cast.development),
+        approval=system_approval(alice, cast.development),
     )
 
 
