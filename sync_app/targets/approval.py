@@ -45,7 +45,7 @@ _ORDER: Final = (*_WRITING, *(act for act in Act if act not in {*_WRITING, Act.U
 def require_apply_approval(
     actor: Principal, plan: Plan, action: Action, *, staged: Sequence[PlanItem] = ()
 ) -> ApprovalGrant:
-    """Return the clearance to carry out a plan with the choices in `staged`. Raises ApprovalNeeded."""
+    """Return the approval to carry out a plan with the choices in `staged`. Raises ApprovalNeeded."""
     target = plan.target
     lines = [Line(str(act), "", str(plan.counts[act])) for act in _ORDER if plan.counts.get(act)]
     digest = items_digest(plan, staged=staged)
@@ -92,7 +92,7 @@ def changing_items(plan: Plan) -> QuerySet[PlanItem]:
 
 
 def require_resolve_approval(actor: Principal, item: PlanItem, options: dict[str, Json]) -> ApprovalGrant:
-    """Return the clearance to settle one conflict as a person chose. Raises ApprovalNeeded."""
+    """Return the approval to settle one conflict as a person chose. Raises ApprovalNeeded."""
     plan = item.plan
     proposal = Proposal(
         action=Action.TARGET_RESOLVE,
@@ -105,7 +105,7 @@ def require_resolve_approval(actor: Principal, item: PlanItem, options: dict[str
 
 
 def require_change_approval(actor: Principal, target: Target, rules: dict[str, Json]) -> ApprovalGrant | None:
-    """Return the clearance to change the rules of an automatic target; None if it needs none."""
+    """Return the approval to change the rules of an automatic target; None if it needs none."""
     if not _widens(actor, target, rules):
         return None
     of_backend = rules.get("destination")
@@ -146,7 +146,7 @@ def _system_from(target: Target) -> str:
 
 
 def require_confirm_approval(actor: Principal, target: Target, system: str) -> ApprovalGrant:
-    """Return the clearance to have a target be in another system. Raises ApprovalNeeded."""
+    """Return the approval to have a target be in another system. Raises ApprovalNeeded."""
     line = Line("System", str(target.system), system)
     return _require_change(actor, target, {"system": system}, [line])
 
@@ -190,7 +190,7 @@ def refuse_unplanned(actor: Principal, target: Target) -> None:
 
 
 def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
-    """Return the clearance of a plan that is being carried out, perhaps by another worker than began.
+    """Return the approval of a plan that is being carried out, perhaps by another worker than began.
 
     Raises ApprovalVoid if it was not approved, or differs from the approved plan.
     """

@@ -193,14 +193,14 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     found = identify_answering_system(actor=actor, target=target)
     if found.system != system:
         raise TargetConflict(f"another system answers now, {found.system}: check again")
-    clearance = require_confirm_approval(actor, target, system)
+    approval = require_confirm_approval(actor, target, system)
     with lock_authentic(target) as stored:
         require_not_removed(stored)
         if stored.system != target.system:
             raise TargetConflict("the target changed in the meantime: reload the page")
         if stored.runs.filter(active=True).exists():
             raise TargetInUse("a sync of this target is running: wait for it to finish")
-        approved = clearance.consume(stored.environment, actor=actor)
+        approved = approval.consume(stored.environment, actor=actor)
         refuse_overlap(found, actor=actor)
         details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}
         stored.system, stored.automatic, stored.failures = system, False, 0

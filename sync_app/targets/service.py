@@ -105,12 +105,12 @@ def change(
     chosen = changed_backend_rules(target, destination or {})
     asked = rules if name in {None, target.name} else {**rules, "name": name}
     asked = {**asked, "destination": chosen} if chosen else asked
-    clearance = require_change_approval(actor, target, asked)
+    approval = require_change_approval(actor, target, asked)
     try:
         with _lock_target(target) as stored:
-            if clearance is None:
+            if approval is None:
                 refuse_unapproved_widening(actor, stored, asked)
-            approved = clearance.consume(stored.environment, actor=actor) if clearance else {}
+            approved = approval.consume(stored.environment, actor=actor) if approval else {}
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
                 stored.name = clean_name(name)

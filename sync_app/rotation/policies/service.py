@@ -218,11 +218,11 @@ def _lock_policy(policy: RotationPolicy) -> Iterator[RotationPolicy]:
 def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> RotationPolicy:
     require_policy_access(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
     resumes = policy.suspended_at is not None and not suspended
-    clearance = require_resume_approval(actor, policy) if resumes else None
+    approval = require_resume_approval(actor, policy) if resumes else None
     with _lock_policy(policy) as stored:
-        if stored.suspended_at is not None and not suspended and clearance is None:
+        if stored.suspended_at is not None and not suspended and approval is None:
             raise RotationConflict("the policy was suspended in the meantime: reload the page")
-        approved = clearance.consume(stored.environment, actor=actor) if clearance else {}
+        approved = approval.consume(stored.environment, actor=actor) if approval else {}
         if (stored.suspended_at is not None) is not suspended:
             stored.suspended_at = timezone.now() if suspended else None
             stored.save(update_fields=["suspended_at", "updated_at"])
