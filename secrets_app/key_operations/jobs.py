@@ -89,7 +89,7 @@ def _steps(job: KeyJob, progress: operator_jobs.Progress) -> Iterator[operator_j
     kind = KeyJobKind(job.kind)
     require(actor=operator_jobs.requester(job), action=ACTIONS[kind], environment=None)
     results = _WORK[kind](job, lambda name, done, total, what: progress(f"{name}: {what}", done, total))
-    return ((each.ok, each.text()) for each in results)
+    return ((result.ok, result.text()) for result in results)
 
 
 def _rotate(job: KeyJob, progress: Progress) -> Iterator[Result]:

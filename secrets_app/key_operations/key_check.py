@@ -62,11 +62,15 @@ def alert_failures(failures: Sequence[KeyFailure]) -> None:
     for failure in failures:
         by_key[failure.key_uri, failure.problem].append(failure)
     lines = []
-    for (key_uri, problem), found in by_key.items():
+    for (key_uri, problem), under_key in by_key.items():
         _log.error(
-            "%d data keys under %s do not open (%s): %s", len(found), key_uri, _describe_keys(found), problem
+            "%d data keys under %s do not open (%s): %s",
+            len(under_key),
+            key_uri,
+            _describe_keys(under_key),
+            problem,
         )
-        lines.append(f"{len(found)} under {key_uri} ({_describe_keys(found)}): {problem}")
+        lines.append(f"{len(under_key)} under {key_uri} ({_describe_keys(under_key)}): {problem}")
     raise_alert(
         kind=KIND,
         about=deployment_uuid(),
@@ -183,11 +187,11 @@ def check_requested_keys() -> None:
 
     A request is taken once: if its worker dies, the next check of all keys answers it.
     """
-    asked = DataKey.objects.filter(check_requested_at__isnull=False)
-    found = list(asked.select_related("environment"))
-    taken = [row for row in found if asked.filter(pk=row.pk).update(check_requested_at=None)]
-    if taken:
-        check_data_keys(taken)
+    requested = DataKey.objects.filter(check_requested_at__isnull=False)
+    rows = list(requested.select_related("environment"))
+    mine = [row for row in rows if requested.filter(pk=row.pk).update(check_requested_at=None)]
+    if mine:
+        check_data_keys(mine)
 
 
 def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
@@ -209,7 +213,7 @@ def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
             problem = str(error)
             if not error.permanent:
                 silent[row.key_uri] = problem
-        if _stored(row, problem[:_TEXT]) and problem:
+        if _store_finding(row, problem[:_TEXT]) and problem:
             failures.append(
                 KeyFailure(data_key=row.uuid, scope=_name(row), key_uri=row.key_uri, problem=problem)
             )
@@ -237,17 +241,17 @@ def data_keys_in_use() -> QuerySet[DataKey]:
     # Every system key, the retired ones too, still proves what it once signed.
     used |= Q(purpose__in=list(Purpose))
     for relation in DataKey._meta.related_objects:
-        column, held = relation.field, relation.field.model._base_manager  # noqa: SLF001 - Django documents it
-        used |= Q(Exists(held.filter(**{column.name: OuterRef(column.target_field.name)})))
+        column, rows = relation.field, relation.field.model._base_manager  # noqa: SLF001 - Django documents it
+        used |= Q(Exists(rows.filter(**{column.name: OuterRef(column.target_field.name)})))
     return DataKey.objects.filter(used)
 
 
 def _store_states() -> None:
     now = timezone.now()
     for key in key_states():
-        found = {field: getattr(key, field) for field in STORED}
-        found |= {"note": key.note[:_TEXT], "problem": key.problem[:_TEXT], "checked_at": now}
-        WrappingKey.objects.update_or_create(scope=key.scope, defaults=found)
+        columns = {field: getattr(key, field) for field in STORED}
+        columns |= {"note": key.note[:_TEXT], "problem": key.problem[:_TEXT], "checked_at": now}
+        WrappingKey.objects.update_or_create(scope=key.scope, defaults=columns)
 
 
 def _problem(row: DataKey, *, again: bool) -> str:
@@ -263,18 +267,18 @@ def _problem(row: DataKey, *, again: bool) -> str:
     return ""
 
 
-def _stored(row: DataKey, problem: str) -> bool:
+def _store_finding(row: DataKey, problem: str) -> bool:
     """Keep what was found; return whether that is news, which is recorded with it."""
-    found = DataKey.objects.filter(pk=row.pk)
+    stored = DataKey.objects.filter(pk=row.pk)
     now = timezone.now()
     if bool(problem) == bool(row.check_problem):
-        # Unless another process has found out better since this one began.
-        same = found.exclude(check_problem="") if problem else found.filter(check_problem="")
+        # Unless another process has stored out better since this one began.
+        same = stored.exclude(check_problem="") if problem else stored.filter(check_problem="")
         same.update(checked_at=now, check_problem=problem)
         return False
     with transaction.atomic():
         # Of two processes with the same finding, one notifies.
-        updated = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
+        updated = stored.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
         if updated:
             environment = row.environment
             record(

@@ -139,7 +139,7 @@ def reseal_legacy(
 ) -> ReencryptionProgress | None:
     """Seal what an environment has of the older scheme under its active data key; None if there is none.
 
-    Raises as `reseal` does; a repeated call continues.
+    Raises as `reencrypt` does; a repeated call continues.
     """
     rows = legacy_rows().filter(secret__environment=environment)
     if not rows.exists():

@@ -86,10 +86,7 @@ class ScopeReport(ScopeKey):
 
 
 def key_states(environment: str | None = None) -> Iterator[KeyState]:
-    """Ask for the key of each environment and of the system keys, or of one environment.
-
-    Each key is asked about once.
-    """
+    """Ask for the key of each environment and of the system keys, or of one environment; each key once."""
     described: dict[str, KeyDescription] = {}
     if environment is None:
         yield _state(SYSTEM, NO_ENVIRONMENT, reference_of(None), described)

@@ -7,6 +7,7 @@ seal is not touched, so the cost does not grow with the number of secrets.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -56,10 +57,22 @@ class Scope:
             raise KeyRefused(reason)
         return keeper.resolve(row.kms_key_alias if row else "", fresh=True)
 
+    @property
+    def uuid(self) -> UUID:
+        return self.environment.uuid if self.environment else NO_ENVIRONMENT
+
     def data_keys(self) -> QuerySet[DataKey]:
         """Return its data keys, retired ones too."""
-        scope = self.environment.uuid if self.environment else NO_ENVIRONMENT
-        return DataKey.objects.filter(scope=scope).order_by("pk")
+        return DataKey.objects.filter(scope=self.uuid).order_by("pk")
+
+
+def scopes(environment: str = "") -> Iterator[Scope]:
+    """Yield the system keys and every environment, or one environment alone."""
+    if not environment:
+        yield Scope()
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        yield Scope(row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +90,7 @@ def rewrap(scope: Scope, *, under: str = "") -> Iterator[Rewrapped]:
     two runs at once one changes it. A data key that cannot be re-wrapped stays as it is.
     Raises KeyUnavailable or KeyRefused if the configured key cannot be determined.
     """
-    refuse_in_transaction("data keys are wrapped anew")
+    refuse_in_transaction("data keys are wrapped again")
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)
     return wrap_each(rows.filter(key_uri=under) if under else rows, lambda row: _move(row, scope))
 
@@ -106,8 +119,8 @@ def _move(row: DataKey, scope: Scope) -> None:
     )
     with transaction.atomic():
         # Only what was read is replaced: a run beside this one, or a restore, loses nothing.
-        standing = DataKey.objects.filter(pk=row.pk, key_uri=row.key_uri, wrapped_key=old)
-        if standing.update(wrapped_key=wrapped, key_uri=scope.key_uri):
+        unchanged = DataKey.objects.filter(pk=row.pk, key_uri=row.key_uri, wrapped_key=old)
+        if unchanged.update(wrapped_key=wrapped, key_uri=scope.key_uri):
             record(
                 actor=actors.system(),
                 action=Action.DATA_KEY_ROTATE,

@@ -14,11 +14,10 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.interfaces import Purpose, keyring
 from environments_app.authentication.second_factor import reseal_seeds
-from environments_app.models import Environment
 from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationMoved, RotationSuperseded
 from secrets_app.key_operations.reencrypt import reencrypt
-from secrets_app.key_operations.rewrap import Scope, rewrap
+from secrets_app.key_operations.rewrap import Scope, rewrap, scopes
 from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.registry import provider, with_extended_timeout
 from secrets_app.keys.system_keyring import SystemKeyring
@@ -40,9 +39,9 @@ def replace_system_keys() -> int:
         with transaction.atomic():
             for row in rows:
                 require_current_wrap(row)
-                standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
-                replaced = standing.values_list("uuid", flat=True).first()
-                standing.update(active=None, retired_at=timezone.now())
+                active = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
+                replaced = active.values_list("uuid", flat=True).first()
+                active.update(active=None, retired_at=timezone.now())
                 row.save(force_insert=True)
                 record_creation(
                     row, stream=streams.SYSTEM, name=row.purpose, replaces=replaced, reason="rotation"
@@ -134,11 +133,11 @@ def rotations(
 ) -> Iterator[Rotation]:
     """Rotate everything, one environment, or what one key wraps (by ARN, id or alias).
 
-    Data keys are wrapped under the key that is configured, where another still wraps them; with
-    `reencrypt` environments get new data keys and their values are sealed under these first, and the
-    system keys are replaced. With
-    ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
-    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the audit log's keys do not open.
+    Data keys that another key still wraps are wrapped under the configured one. With `reencrypt`
+    environments get new data keys first, under which their values are sealed, and the system keys are
+    replaced. With ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
+    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the audit log's keys do not
+    open.
     """
     keyring().open_all()
     under = provider().resolve(key) if key else ""
@@ -146,7 +145,10 @@ def rotations(
         raise KeyRefused(
             f"{under} wraps no data key: nothing was rotated. `kms key-info` lists the keys in use"
         )
-    for scope in _scopes(environment, under):
+    wrapped = set(DataKey.objects.filter(key_uri=under).values_list("scope", flat=True)) if under else None
+    for scope in scopes(environment):
+        if wrapped is not None and scope.uuid not in wrapped:
+            continue
         rotation = Rotation(name=scope.name)
         try:
             with with_extended_timeout(PATIENCE_SECONDS):
@@ -154,16 +156,6 @@ def rotations(
         except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
             rotation.problems.append(str(error))
         yield rotation
-
-
-def _scopes(environment: str, under: str) -> Iterator[Scope]:
-    wrapped = set(DataKey.objects.filter(key_uri=under).values_list("scope", flat=True)) if under else None
-    if not environment and (wrapped is None or NO_ENVIRONMENT in wrapped):
-        yield Scope()
-    rows = Environment.objects.order_by("name")
-    for row in rows.filter(name=environment) if environment else rows:
-        if wrapped is None or row.uuid in wrapped:
-            yield Scope(row)
 
 
 def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, progress: Progress) -> None:

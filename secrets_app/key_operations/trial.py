@@ -62,11 +62,11 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     conditions on it are tried too. The system keys need not open, since they may be what an
     operator looks into: what a row names is tried as it is, and only if it is allowed.
     """
-    found: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
+    names_of: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
     rows = Environment.objects.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
-        found.setdefault(row.kms_key_alias, []).append(row.name)
-    for reference, names in found.items():
+        names_of.setdefault(row.kms_key_alias, []).append(row.name)
+    for reference, names in names_of.items():
         yield try_key(provider(), reference, names)
 
 
@@ -77,16 +77,16 @@ def test_key(*, actor: Principal, environment: Environment) -> list[Trial]:
     """
     require(actor=actor, action=Action.DATA_KEY_CHECK, environment=None)
     refuse_in_transaction("the key of an environment is tested")
-    found = list(trials(environment.name))
+    results = list(trials(environment.name))
     commit_record(
         actor=actor,
         action=Action.DATA_KEY_CHECK,
         stream=streams.SYSTEM,
         object=AuditObject("environment", environment.uuid, environment.name),
-        outcome=Outcome.ALLOWED if all(trial.ok for trial in found) else Outcome.FAILED,
-        details={"tested": [trial.key_uri or trial.provider for trial in found]},
+        outcome=Outcome.ALLOWED if all(trial.ok for trial in results) else Outcome.FAILED,
+        details={"tested": [trial.key_uri or trial.provider for trial in results]},
     )
-    return found
+    return results
 
 
 def try_key(keeper: KeyProvider, reference: str, names: list[str]) -> Trial:

@@ -83,8 +83,7 @@ def _migration(uuid: UUID) -> KeyMigration:
             f"the migration was finalised at {migration.ended_at:%Y-%m-%d %H:%M} UTC: the wraps of the key "
             "file are gone, and keys that were made since never had one"
         )
-    later = KeyMigration.objects.filter(pk__gt=migration.pk).exists()
-    if later:
+    if KeyMigration.objects.filter(pk__gt=migration.pk).exists():
         raise MigrationRefused("the backup is out of date: it is of an earlier migration than the last one")
     return migration
 
@@ -104,23 +103,20 @@ def _go_back(migration: KeyMigration, wraps: Mapping[UUID, WrappedKey], backup: 
             return changed
         wraps = _local_wraps(backup.wraps)
         environments = {row.pk: row for row in Environment.objects.all()}
-    raise MigrationRefused("data keys keep coming under KMS: stop the migration that runs, and repeat this")
+    raise MigrationRefused("new data keys are made under KMS: stop the running migration, then repeat this")
 
 
 def _under_kms() -> Iterable[DataKey]:
     return DataKey.objects.exclude(provider=LOCAL).order_by("pk")
 
 
-def _local_wraps(kept: Mapping[UUID, WrappedKey]) -> dict[UUID, WrappedKey]:
-    """Return a verified wrap of the key file for every data key that KMS wraps.
-
-    Raises MigrationRefused if one has none.
-    """
-    found, lost = {}, []
+def _local_wraps(backup_wraps: Mapping[UUID, WrappedKey]) -> dict[UUID, WrappedKey]:
+    """Return an opening wrap of the key file for each data key of KMS. Raises MigrationRefused if one has none."""
+    wraps, lost = {}, []
     for row in _under_kms():
-        wrap = _proven(row, [fallback_wrap(row), kept.get(row.uuid)]) or _made_now(row)
+        wrap = _proven(row, [fallback_wrap(row), backup_wraps.get(row.uuid)]) or _made_now(row)
         if wrap:
-            found[row.uuid] = wrap
+            wraps[row.uuid] = wrap
         else:
             lost.append(str(row.uuid))
     if lost:
@@ -128,7 +124,7 @@ def _local_wraps(kept: Mapping[UUID, WrappedKey]) -> dict[UUID, WrappedKey]:
             f"the key file opens no wrap of data keys {', '.join(lost)}, and KMS does not open them now: put "
             "the right key file back, or make KMS reachable"
         )
-    return found
+    return wraps
 
 
 def _proven(row: DataKey, wraps: Iterable[WrappedKey | None]) -> WrappedKey | None:

@@ -22,7 +22,7 @@ from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_operations.migration.state import begin, open_migration, require_both_providers
 from secrets_app.key_operations.reencrypt import legacy_rows, next_batch, reseal_legacy
-from secrets_app.key_operations.rewrap import Rewrapped, Scope, wrap_each
+from secrets_app.key_operations.rewrap import Rewrapped, Scope, scopes, wrap_each
 from secrets_app.key_operations.rotation import Progress, ScopeResult
 from secrets_app.key_operations.trial import try_key
 from secrets_app.keys.encrypted_field import EncryptedField
@@ -53,7 +53,7 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
     two runs at once one changes it. A data key that does not open stays as it is. Raises
     KeyUnavailable or KeyRefused if the scope's key cannot be determined.
     """
-    refuse_in_transaction("data keys are wrapped anew")
+    refuse_in_transaction("data keys are wrapped again")
     kms_uri = scope.key_uri_of(provider_named(KMS))
     return wrap_each(unmoved(scope), lambda row: _move_row(row, scope, migration, kms_uri))
 
@@ -61,10 +61,10 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
 def put_wraps(row: DataKey, scope: Scope, *, own: WrappedKey, other: WrappedKey, step: str) -> bool:
     """Give a data key two wraps with its event; False if its row is no longer what was read."""
     with transaction.atomic():
-        standing = DataKey.objects.filter(
+        unchanged = DataKey.objects.filter(
             pk=row.pk, provider=row.provider, key_uri=row.key_uri, wrapped_key=bytes(row.wrapped_key)
         )
-        changed = standing.update(
+        changed = unchanged.update(
             provider=own.provider,
             key_uri=own.key_uri,
             wrapped_key=own.wrapped,
@@ -237,15 +237,6 @@ def migrate(
         yield done
 
 
-def scopes(environment: str = "") -> Iterator[Scope]:
-    """Yield the system keys and every environment, or one environment alone."""
-    if not environment:
-        yield Scope()
-    rows = Environment.objects.order_by("name")
-    for row in rows.filter(name=environment) if environment else rows:
-        yield Scope(row)
-
-
 def _begun(environment: str) -> tuple[KeyMigration | None, str]:
     """Return the migration, and the backup written for what is left to do; neither if there is nothing."""
     migration = open_migration()
@@ -283,14 +274,14 @@ def _move(done: Migrated, scope: Scope, migration: KeyMigration | None, progress
         progress(done.name, count, total, "data keys moved")
 
 
-def _prove(told: Migrated, environment: Environment, batch_size: int, progress: Progress) -> None:
-    def tell(count: int, total: int) -> None:
-        told.values_proven = count
+def _prove(result: Migrated, environment: Environment, batch_size: int, progress: Progress) -> None:
+    def count_proven(count: int, total: int) -> None:
+        result.values_proven = count
         progress(environment.name, count, total, "values opened")
 
-    problems = list(verify_wraps(environment, batch_size=batch_size, progress=tell))
-    told.values_proven -= len(problems)
-    told.problems += problems
-    found = list(prove_credentials(environment))
-    told.credentials_proven = found.count("")
-    told.problems += filter(None, found)
+    problems = list(verify_wraps(environment, batch_size=batch_size, progress=count_proven))
+    result.values_proven -= len(problems)
+    result.problems += problems
+    credentials = list(prove_credentials(environment))
+    result.credentials_proven = credentials.count("")
+    result.problems += filter(None, credentials)

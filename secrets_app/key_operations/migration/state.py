@@ -171,18 +171,18 @@ def begin() -> tuple[KeyMigration, Written]:
     Each is recorded. Raises MigrationRefused if data keys are under several key files, and
     KeyUnavailable if the key file is not theirs.
     """
-    standing = open_migration()
-    migration = standing or KeyMigration(uuid=uuid4(), local_key_uri=_local_key_uri())
+    earlier = open_migration()
+    migration = earlier or KeyMigration(uuid=uuid4(), local_key_uri=_local_key_uri())
     written = write_backup(migration.uuid)
     try:
         with transaction.atomic():
-            if standing is None:
+            if earlier is None:
                 migration.save(force_insert=True)
             record_step(
                 migration,
                 Action.KEY_MIGRATION_START,
                 {
-                    "resumed": standing is not None,
+                    "resumed": earlier is not None,
                     "backup": written.digest,
                     "data_keys": written.data_keys,
                     "local_key_uri": migration.local_key_uri,
