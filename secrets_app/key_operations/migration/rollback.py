@@ -111,7 +111,7 @@ def _under_kms() -> Iterable[DataKey]:
 
 
 def _local_wraps(backup_wraps: Mapping[UUID, WrappedKey]) -> dict[UUID, WrappedKey]:
-    """Return an opening wrap of the key file for each data key of KMS. Raises MigrationRefused if one has none."""
+    """Return a proven wrap of the key file for each data key of KMS. Raises MigrationRefused without one."""
     wraps, lost = {}, []
     for row in _under_kms():
         wrap = _proven(row, [fallback_wrap(row), backup_wraps.get(row.uuid)]) or _made_now(row)
