@@ -55,9 +55,7 @@ class WrittenFields:
     def metadata(self) -> Metadata:
         data = self.cleaned_data
         metadata = Metadata(
-            description=data["description"].replace("\r\n", "\n"),
-            tags=data["tags"],
-            owner=data["owner"],
+            description=data["description"].replace("\r\n", "\n"), tags=data["tags"], owner=data["owner"]
         )
         # An untouched date was not set by the user: it may move with the value.
         if "expires_at" in self.changed_data:
@@ -76,9 +74,7 @@ class SecretForm(WrittenFields, PlacedForm):
     )
     secret_type = forms.ChoiceField(label="Type", choices=SecretType.choices)
     value = forms.CharField(
-        strip=False,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 5, **AS_WRITTEN}),
+        strip=False, required=False, widget=forms.Textarea(attrs={"rows": 5, **AS_WRITTEN})
     )
     uses_references = forms.BooleanField(
         label="Expand references when syncing",

@@ -84,10 +84,7 @@ def alert_failures(failures: Sequence[KeyFailure]) -> None:
 def resolve_alerts() -> None:
     """Notify the same recipients that every key opens again."""
     resolve_alert(
-        kinds=[KIND],
-        about=deployment_uuid(),
-        subject="every data key opens again",
-        link=reverse("dashboard"),
+        kinds=[KIND], about=deployment_uuid(), subject="every data key opens again", link=reverse("dashboard")
     )
 
 

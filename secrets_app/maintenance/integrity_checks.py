@@ -29,12 +29,7 @@ _CHANGES: Final = (
     Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_PURGE, Action.SECRET_STAGE,
     Action.SECRET_ROTATE, Action.SECRET_UNSTAGE,
 )  # fmt: skip
-_WRITES: Final = (
-    Action.SECRET_CREATE,
-    Action.SECRET_UPDATE,
-    Action.SECRET_ROLLBACK,
-    Action.SECRET_STAGE,
-)
+_WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_STAGE)
 
 
 def secrets() -> Iterator[Problem]:

@@ -161,11 +161,7 @@ def matches_digest(version: SecretVersion, digest: str) -> bool:
 
 def write_details(version: SecretVersion) -> dict[str, Json]:
     """Return the details of a new version for the event of its write."""
-    return {
-        "version": str(version.uuid),
-        "number": version.number,
-        "digest": version_digest(version),
-    }
+    return {"version": str(version.uuid), "number": version.number, "digest": version_digest(version)}
 
 
 def digest_message(

@@ -181,11 +181,7 @@ def secret_search(request: HttpRequest) -> HttpResponse:
     if text:
         matching = narrow(visible_secrets(actor), {"q": text})
         secrets = verified_rows(matching.order_by("name", "id")[:_FOUND])
-    context = {
-        "q": text,
-        "found": secrets,
-        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
-    }
+    context = {"q": text, "found": secrets, "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}"}
     return render(request, "secrets_app/_found.html", context)
 
 

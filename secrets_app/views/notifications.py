@@ -42,11 +42,7 @@ class WebhookForm(forms.Form):
         widget=forms.TextInput(attrs=AS_WRITTEN),
     )
     style = forms.ChoiceField(
-        label="Format",
-        choices=[
-            (WebhookStyle.SLACK, "Text (Slack)"),
-            (WebhookStyle.JSON, "JSON"),
-        ],
+        label="Format", choices=[(WebhookStyle.SLACK, "Text (Slack)"), (WebhookStyle.JSON, "JSON")]
     )
 
 
@@ -80,8 +76,7 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = WebhookForm(request.POST)
     added = form.is_valid() and attempt(
-        form,
-        lambda: add_webhook(actor=principal_of(request), environment=place, **form.cleaned_data),
+        form, lambda: add_webhook(actor=principal_of(request), environment=place, **form.cleaned_data)
     )
     if not added:
         return _page(request, place, webhook_form=form)

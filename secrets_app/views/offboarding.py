@@ -45,7 +45,6 @@ def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
         return confirm_first(request, back=reverse("offboarding", args=[username]))
     else:
         messages.success(
-            request,
-            f"Disabled {user.username}. Marked as due: {done.marked}. Rotating now: {done.queued}.",
+            request, f"Disabled {user.username}. Marked as due: {done.marked}. Rotating now: {done.queued}."
         )
     return redirect("offboarding", username=username)

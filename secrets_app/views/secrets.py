@@ -27,13 +27,7 @@ from secrets_app.services.lifecycle import purge_time
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
 from secrets_app.types.registry import SecretType
-from secrets_app.views.presenters import (
-    MASK_AFTER_SECONDS,
-    fact_rows,
-    rights,
-    secret_actions,
-    value_fields,
-)
+from secrets_app.views.presenters import MASK_AFTER_SECONDS, fact_rows, rights, secret_actions, value_fields
 from secrets_app.views.snippets import snippets
 
 _VERSIONS_SHOWN: Final = 50

@@ -48,11 +48,7 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
     require_on(actor=actor, action=Action.SECRET_SHARE, secret=secret)
     require_authentic(secret)
     form = ShareForm(request.POST or None)
-    context: dict[str, Any] = {
-        "form": form,
-        "secret": secret,
-        "environment": secret.environment,
-    }
+    context: dict[str, Any] = {"form": form, "secret": secret, "environment": secret.environment}
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:

@@ -97,8 +97,7 @@ class PlanRequest(StrictSerializer):
     """What a plan to sync may hold."""
 
     beyond_budget = serializers.BooleanField(
-        default=False,
-        help_text="With more deletions than the budget allows, for a person to apply.",
+        default=False, help_text="With more deletions than the budget allows, for a person to apply."
     )
 
 

@@ -219,10 +219,7 @@ def _refuse_too_soon(work: ItemContext, plan: Plan, now: datetime, apart: timede
     due = entry.next_version_at(apart, now)
     if now < due and not _is_pending_version(work, plan):
         minutes = int(apart.total_seconds() // 60)
-        raise TooSoon(
-            f"{TOO_SOON} in {minutes} minutes: the next is due at {due:%H:%M} UTC",
-            due=due,
-        )
+        raise TooSoon(f"{TOO_SOON} in {minutes} minutes: the next is due at {due:%H:%M} UTC", due=due)
 
 
 def _is_pending_version(work: ItemContext, plan: Plan) -> bool:

@@ -71,12 +71,7 @@ def _write_value(
     if current_version_of(secret).uuid.hex != item.keeper_version:
         raise PlanOutdated("changed in Keeper since the plan was made: plan again")
     return write.update(
-        actor=actor,
-        secret=secret,
-        value=value,
-        expected=secret.etag,
-        comment=comment,
-        clearance=approval,
+        actor=actor, secret=secret, value=value, expected=secret.etag, comment=comment, clearance=approval
     )
 
 

@@ -150,10 +150,7 @@ def revert_unsettled(
             lease.heartbeat()
         version, value = copies.get(str(entry.name), (str(entry.base_target), None))
         seen = SecretMetadata(
-            name=str(entry.name),
-            presence=Presence.PRESENT,
-            remote_id=str(entry.remote_id),
-            version=version,
+            name=str(entry.name), presence=Presence.PRESENT, remote_id=str(entry.remote_id), version=version
         )
         marks = [mark_for(target, entry.secret_uuid)] if entry.secret_uuid else []
         try:

@@ -45,13 +45,7 @@ from sync_app.targets.credentials import TargetSession, load_run_principal, requ
 from sync_app.targets.lookup import require_target_access
 
 # Deletions come last, when it is known whether everything before them could be read.
-PHASES: Final = (
-    (Act.PULL,),
-    (Act.ADOPT,),
-    (Act.CREATE, Act.UPDATE),
-    (Act.RELEASE,),
-    (Act.DELETE,),
-)
+PHASES: Final = ((Act.PULL,), (Act.ADOPT,), (Act.CREATE, Act.UPDATE), (Act.RELEASE,), (Act.DELETE,))
 WAITING: Final = (ItemState.PLANNED, ItemState.INTENDED)
 _LISTED_FAILURES: Final = 50
 NOTHING_DELIVERED: Final = "nothing was delivered"

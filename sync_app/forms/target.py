@@ -30,7 +30,7 @@ class RulesForm(forms.Form):
             (Direction.PUSH, "Push: Keeper to the target"),
             (Direction.PULL, "Pull: the target to Keeper"),
             (Direction.BOTH, "Both ways"),
-        ],
+        ]
     )
     conflict = forms.ChoiceField(
         label="On conflict",
@@ -217,10 +217,7 @@ class EntryFilterForm(forms.Form):
     q = forms.CharField(label="Search", required=False, max_length=200)
     state = forms.ChoiceField(
         required=False,
-        choices=[
-            ("", "Any state"),
-            *((state.value, _state_name(state)) for state in DeliveryState),
-        ],
+        choices=[("", "Any state"), *((state.value, _state_name(state)) for state in DeliveryState)],
     )
 
 

@@ -83,13 +83,7 @@ class Plan(AuthenticatedRow):
     """
 
     MAC_LABEL: ClassVar[str] = "sync-plan"
-    MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "target.uuid",
-        "kind",
-        "options",
-        "made_by_kind",
-        "made_by_uuid",
-    )
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("target.uuid", "kind", "options", "made_by_kind", "made_by_uuid")
 
     target = models.ForeignKey(
         Target, on_delete=models.PROTECT, related_name="plans", help_text="The target that the plan is for."

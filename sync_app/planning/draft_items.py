@@ -276,10 +276,7 @@ def _explain_untagged(target: Target, finding: Finding) -> str:
 
 def item_versions(finding: Finding) -> tuple[str, str]:
     """Return the versions of both sides as a plan notes them."""
-    return (
-        finding.local.version if finding.local else "",
-        finding.remote.version if finding.remote else "",
-    )
+    return (finding.local.version if finding.local else "", finding.remote.version if finding.remote else "")
 
 
 def _draft_take_remote(finding: Finding) -> PlanItemDraft:

@@ -27,10 +27,7 @@ _MOVED: Final = "the target's secret changed while it was looked at: plan again"
 
 
 def recover_unacknowledged_writes(
-    matcher: ValueMatcher,
-    findings: Mapping[str, Finding],
-    *,
-    heartbeat: Callable[[], None] = no_heartbeat,
+    matcher: ValueMatcher, findings: Mapping[str, Finding], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> None:
     """Note on each finding the base that such a write made, if it is there.
 

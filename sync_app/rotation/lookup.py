@@ -82,11 +82,7 @@ def require_policy_access(*, actor: Principal, action: Action, policy: RotationP
     name = policy.secret.name
     try:
         require(
-            actor=actor,
-            action=action,
-            environment=policy.environment,
-            name=name,
-            object=policy.audit_object,
+            actor=actor, action=action, environment=policy.environment, name=name, object=policy.audit_object
         )
     except Forbidden:
         if allows(actor, Action.ROTATION_VIEW, environment_id=policy.environment_id, name=name):

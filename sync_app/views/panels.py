@@ -173,11 +173,7 @@ def _row(
     }
 
 
-_ROTATION_CHOICES: Final = {
-    "": "Any rotation",
-    "policy": "Under rotation",
-    "stopped": "Rotation stopped",
-}
+_ROTATION_CHOICES: Final = {"": "Any rotation", "policy": "Under rotation", "stopped": "Rotation stopped"}
 
 
 class RotationPanel:

@@ -161,11 +161,7 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
         found = run_dry_run(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
-    context = {
-        "policy": policy,
-        "environment": policy.environment,
-        "found": found,
-    }
+    context = {"policy": policy, "environment": policy.environment, "found": found}
     return render_page(request, "sync_app/rehearsal.html", context)
 
 

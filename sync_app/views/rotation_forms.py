@@ -43,10 +43,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     require_on(actor=actor, action=Action.ROTATION_CREATE, secret=secret)
     name = request.GET.get("rotator", "")
     kind = rotator_of(name)
-    context: dict[str, Any] = {
-        "secret": secret,
-        "environment": secret.environment,
-    }
+    context: dict[str, Any] = {"secret": secret, "environment": secret.environment}
     if kind is None:
         kinds = [{"label": each.label, "url": f"?rotator={key}"} for key, each in ROTATORS.items()]
         return render_page(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})

@@ -121,10 +121,7 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
         changed = attempt(
             form,
             lambda: targets.change_credentials(
-                actor=actor,
-                target=target,
-                credentials=form.credentials,
-                destination=form.changed_destination,
+                actor=actor, target=target, credentials=form.credentials, destination=form.changed_destination
             ),
             **_SHOWN,
         )
@@ -171,11 +168,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
             found = identify_answering_system(actor=actor, target=target).system
         except REFUSALS as error:
             return refused(request, error, reverse("target-system", args=[id]))
-    context = {
-        "target": target,
-        "environment": target.environment,
-        "found": found,
-    }
+    context = {"target": target, "environment": target.environment, "found": found}
     return render_page(request, "sync_app/target_system.html", context)
 
 

@@ -13,10 +13,7 @@ from secrets_app.keys.providers.local import LocalProvider
 
 __all__ = ["PROVIDERS", "forget_provider", "provider", "provider_named", "with_extended_timeout"]
 
-PROVIDERS: dict[str, type[KeyProvider]] = {
-    "local": LocalProvider,
-    "kms": KmsProvider,
-}
+PROVIDERS: dict[str, type[KeyProvider]] = {"local": LocalProvider, "kms": KmsProvider}
 
 _lock = threading.Lock()
 # One of each a process: they keep connections and resolved aliases.

@@ -46,9 +46,7 @@ class Command(BaseCommand):
         answers = []
         try:
             for answer in import_tokens(
-                environment=environment,
-                tokens=tokens,
-                secret_type=SecretType(options["type"]),
+                environment=environment, tokens=tokens, secret_type=SecretType(options["type"])
             ):
                 answers.append(asdict(answer) | {"ok": answer.ok})
                 if options["format"] == "text":

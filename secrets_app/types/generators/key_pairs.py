@@ -34,11 +34,7 @@ _ALGORITHMS: dict[str, Callable[[], PrivateKey]] = {
 def algorithm_option(default: str) -> Option:
     """Return the option that chooses the algorithm."""
     return Option(
-        name="algorithm",
-        label="Algorithm",
-        kind="choice",
-        default=default,
-        choices=tuple(_ALGORITHMS),
+        name="algorithm", label="Algorithm", kind="choice", default=default, choices=tuple(_ALGORITHMS)
     )
 
 

@@ -133,11 +133,7 @@ def _open(actor: Principal, policy: RotationPolicy, *, purpose: str) -> tuple[Ro
 
 
 def _record(
-    actor: Principal,
-    policy: RotationPolicy,
-    details: dict[str, Json],
-    *,
-    outcome: Outcome = Outcome.ALLOWED,
+    actor: Principal, policy: RotationPolicy, details: dict[str, Json], *, outcome: Outcome = Outcome.ALLOWED
 ) -> None:
     commit_record(
         actor=actor,

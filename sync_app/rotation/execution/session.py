@@ -77,10 +77,7 @@ class RotationLease:
         """Return what lets an act on the other system pass; renews the lease. Raises LeaseLost."""
         self.renew()
         return Fence(
-            run=self.rotation.uuid,
-            epoch=self.rotation.epoch,
-            seconds=FENCE_SECONDS,
-            is_held=self._is_held,
+            run=self.rotation.uuid, epoch=self.rotation.epoch, seconds=FENCE_SECONDS, is_held=self._is_held
         )
 
     def reload(self) -> None:
@@ -148,11 +145,7 @@ class RotationLease:
         # The owner too: a claim and the reading of its epoch are two statements.
         row = self.rotation
         return Rotation.objects.filter(
-            pk=row.pk,
-            epoch=row.epoch,
-            lease_owner=self._owner,
-            step=row.step,
-            stopped_at__isnull=True,
+            pk=row.pk, epoch=row.epoch, lease_owner=self._owner, step=row.step, stopped_at__isnull=True
         )
 
 

@@ -69,11 +69,7 @@ def require_decision_approval(
 
 
 def _require_approval(
-    actor: Principal,
-    action: Action,
-    policy: RotationPolicy,
-    summary: list[Line],
-    arguments: dict[str, Json],
+    actor: Principal, action: Action, policy: RotationPolicy, summary: list[Line], arguments: dict[str, Json]
 ) -> ApprovalGrant:
     proposal = Proposal(
         action=action,

@@ -60,11 +60,7 @@ def open_policy(
     Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
     """
     require_may_open(policy)
-    event: dict[str, Any] = {
-        "actor": actor,
-        "action": Action.ROTATION_CONNECT,
-        **stream_and_object(policy),
-    }
+    event: dict[str, Any] = {"actor": actor, "action": Action.ROTATION_CONNECT, **stream_and_object(policy)}
     details_with_place: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
     receipt = commit_record(
         **event,

@@ -52,10 +52,7 @@ _LOGINS: Final = Words(
             "Abandon",
             "Revokes the new value if it is not in use yet. The current value stays.",
         ),
-        OperatorAction.RETIRE: (
-            "Retire now",
-            "Ends the old login and checks that it is refused.",
-        ),
+        OperatorAction.RETIRE: ("Retire now", "Ends the old login and checks that it is refused."),
         OperatorAction.CUT_GRACE: (
             "End overlap",
             "The value that is not current stops working now. Apps that still use it lose access.",

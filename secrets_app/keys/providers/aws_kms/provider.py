@@ -83,8 +83,7 @@ class KmsProvider(KeyProvider):
         timeout = settings.KMS_TIMEOUT_SECONDS
         # Requests are repeated by `Requests`, which knows of all that are under way.
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 1},
-            max_pool_connections=CONCURRENT,
+            retries={"mode": "standard", "total_max_attempts": 1}, max_pool_connections=CONCURRENT
         )
         with self._lock:  # Sessions are not thread-safe, clients are.
             client = boto3.session.Session().client(
