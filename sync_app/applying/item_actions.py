@@ -216,7 +216,7 @@ def _update(backend: Backend, job: ItemJob) -> ItemResult:
         _revert_earlier_attempt(backend, job)
     observed = _use_observation(backend, job)
     if observed is not None:
-        after = _update_seen(backend, observed, job, observed=True)
+        after = _update_seen(backend, observed, job, known=True)
         return ItemResult(metadata=_update_mark(backend, after, job), is_confirmed=False)
     seen = _require_writable(backend, job)
     if seen.version == job.token:

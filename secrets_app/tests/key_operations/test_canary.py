@@ -127,7 +127,7 @@ class TestWhatItFinds:
         DataKey.objects.filter(pk=row.pk).update(check_problem="KMS gave no answer")
         stale = DataKey.objects.get(pk=row.pk)
         check_failing_keys()
-        assert not key_check._stored(stale, "KMS gave no answer")
+        assert not key_check._store_finding(stale, "KMS gave no answer")
         assert not failing_data_keys().exists()
 
     def test_a_system_key_that_would_not_open_after_a_restart(

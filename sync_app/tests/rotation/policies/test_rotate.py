@@ -123,4 +123,4 @@ def test_the_dry_run_logs_in_with_the_idle_login_as_long_as_its_password_is_know
     assert worked(request_rotation(actor=cast.principal(cast.erin), policy=policy)).step == Step.GRACE
     assert told() == "the previous value, which is still offered, logs in"
     database.set_password(json.loads(database.current)["username"], "changed by somebody")
-    assert told().startswith("the value before is offered and does not log in")
+    assert told().startswith("the previous value is offered and does not log in")

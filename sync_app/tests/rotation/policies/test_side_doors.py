@@ -31,8 +31,9 @@ from sync_app.models import PlanItem, Target
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.policies import service as policies
 from sync_app.rotation.policies.guards import guard_write
+from sync_app.rotators.mysql.tests.world import MariaDbWorld
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 ROOT = Path(__file__).parents[4]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
@@ -43,8 +44,8 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     version = secret.versions.get(number=secret.current_number).uuid.hex
     item = PlanItem(name=secret.name, keeper_version=version)
     alice = cast.principal(cast.alice)
-    approval = system_approval(alice, cast.development)
-    applying_pull.store_pulled_value(actor=alice, target=target, item=item, value=value, approval=approval)
+    clearance = system_approval(alice, cast.development)
+    applying_pull.store_pulled_value(actor=alice, target=target, item=item, value=value, approval=clearance)
 
 
 def put(cast: Cast, secret: Secret, value: str) -> None:
@@ -236,7 +237,7 @@ def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, ge
     secret = made_secret(cast, generated)
     alice = cast.principal(cast.alice)
     version = version_stages.prepare(actor=alice, secret=secret, value="past the guards", comment="")
-    approval = system_approval(alice, cast.development)
+    clearance = system_approval(alice, cast.development)
     with pytest.raises(TypeError):
         store.update_stored(
             actor=alice,
@@ -244,7 +245,7 @@ def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, ge
             action=Action.SECRET_UPDATE,
             details={},
             version=version,
-            approval=approval,
+            clearance=clearance,
         )
     assert stored(secret).current_number == 1
 
