@@ -178,10 +178,10 @@ class ConnectionForm(forms.Form):
         if self._generates:
             add_fields(self.fields, prefix=_SETTING)
         else:
-            for each in rotator.settings_fields:
-                self.fields[_SETTING + each.name] = input_of(each)
-        for each in rotator.admin_fields:
-            self.fields[_CREDENTIAL + each.name] = input_of(each)
+            for field in rotator.settings_fields:
+                self.fields[_SETTING + field.name] = input_of(field)
+        for field in rotator.admin_fields:
+            self.fields[_CREDENTIAL + field.name] = input_of(field)
 
     @property
     def settings(self) -> dict[str, str]:

@@ -112,9 +112,9 @@ class DestinationForm(forms.Form):
 
     def __init__(self, *args: Any, backend: type[Backend], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for each in backend.destination_fields:
-            self.fields[_DESTINATION + each.name] = _shown_with_its_way(each)
-        self._ways = {_CREDENTIAL + each.name: each.way for each in backend.credential_fields if each.way}
+        for field in backend.destination_fields:
+            self.fields[_DESTINATION + field.name] = _shown_with_its_way(field)
+        self._ways = {_CREDENTIAL + field.name: field.way for field in backend.credential_fields if field.way}
         if ways := list(dict.fromkeys(self._ways.values())):
             self.fields[SIGN_IN] = forms.ChoiceField(
                 label="Sign-in method",
@@ -123,8 +123,8 @@ class DestinationForm(forms.Form):
                 required=False,
                 widget=forms.RadioSelect,
             )
-        for each in backend.credential_fields:
-            self.fields[_CREDENTIAL + each.name] = _shown_with_its_way(each)
+        for field in backend.credential_fields:
+            self.fields[_CREDENTIAL + field.name] = _shown_with_its_way(field)
 
     @property
     def destination(self) -> dict[str, str]:
@@ -157,11 +157,11 @@ class CredentialsForm(DestinationForm):
         backend = BACKENDS[target.backend]
         super().__init__(*args, backend=backend, **kwargs)
         self._kept = dict(target.destination)
-        for each in backend.destination_fields:
-            if each.fixed or each.rule:
-                del self.fields[_DESTINATION + each.name]
+        for field in backend.destination_fields:
+            if field.fixed or field.rule:
+                del self.fields[_DESTINATION + field.name]
             else:
-                self.initial.setdefault(_DESTINATION + each.name, self._kept.get(each.name, ""))
+                self.initial.setdefault(_DESTINATION + field.name, self._kept.get(field.name, ""))
 
     @property
     def changed_destination(self) -> dict[str, str]:
@@ -196,7 +196,7 @@ class TargetForm(RulesForm, DestinationForm):
     ) -> None:
         super().__init__(*args, backend=backend, **kwargs)
         self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
-        self._rules = [_DESTINATION + each.name for each in backend.destination_fields if each.rule]
+        self._rules = [_DESTINATION + field.name for field in backend.destination_fields if field.rule]
 
     @property
     def tags(self) -> list[str]:

@@ -180,7 +180,7 @@ def rotate_known(
     why = reason or f"known to {reader.name}"
     results = [_request_one(actor, each, why, emergency=emergency) for each in todo[:AT_A_TIME]]
     results += [RotationResult(exposed=each, reason=each.reason) for each in looked if each.reason]
-    cut_off = {name for each in results if emergency and each.rotation for name in each.exposed.slow}
+    cut_off = {name for result in results if emergency and result.rotation for name in result.exposed.slow}
     return CompromiseResponse(results=results, left=len(todo[AT_A_TIME:]), cut_off=sorted(cut_off))
 
 

@@ -90,8 +90,8 @@ def _check_differences(rotator: Rotator, value: str) -> Iterator[DryRunCheck]:
     except BackendError as error:
         yield DryRunCheck("differences", f"the logins were not compared: {error}", fails=True)
         return
-    for each in differences:
-        yield DryRunCheck("difference", str(each), fails=True)
+    for difference in differences:
+        yield DryRunCheck("difference", str(difference), fails=True)
     if not differences:
         yield DryRunCheck("differences", "both logins are alike")
 

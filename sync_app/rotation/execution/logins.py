@@ -38,12 +38,12 @@ class LoginComparison:
     @property
     def for_keeper(self) -> list[LoginDifference]:
         """What Keeper's administrator may correct."""
-        return [each for each in self.differences if each.is_for_keeper]
+        return [difference for difference in self.differences if difference.is_for_keeper]
 
     @property
     def for_people(self) -> list[LoginDifference]:
         """What a person has to correct."""
-        return [each for each in self.differences if not each.is_for_keeper]
+        return [difference for difference in self.differences if not difference.is_for_keeper]
 
 
 def compare_logins(*, actor: Principal, policy: RotationPolicy) -> LoginComparison:

@@ -319,10 +319,10 @@ def _advance_to_test(session: RotationSession) -> StepWait | None:
 def explain_differences(login: str, differences: Sequence[LoginDifference]) -> str:
     """Return a sentence that names the first differences, as many as a problem of a rotation holds."""
     named, left = "", len(differences)
-    for each in differences:
-        if named and len(named) + len(str(each)) > _SENTENCE:
+    for difference in differences:
+        if named and len(named) + len(str(difference)) > _SENTENCE:
             break
-        named, left = f"{named}{'; ' if named else ''}{each}", left - 1
+        named, left = f"{named}{'; ' if named else ''}{difference}", left - 1
     more = f"; and {left} more, which the dry run lists" if left else ""
     named = named[: 2 * _SENTENCE]
     return f"{login} is not what the current login is: {named}{more}. Make them alike, then retry"
