@@ -101,8 +101,8 @@ def test_a_viewer_is_told_nothing(cast: Cast, signed_in: SignedIn, item: PlanIte
     ("changes", "words"),
     [
         ({"target_version": "5"}, "not written by Keeper"),
-        ({"state": "done"}, "only a planned update"),
-        ({"act": "create"}, "only a planned update"),
+        ({"state": "done"}, "planned update"),
+        ({"act": "create"}, "planned update"),
         ({"keeper_version": "0" * 32}, "gone from Keeper"),
     ],
 )
