@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
@@ -76,23 +75,23 @@ class EventFilterForm(forms.Form):
     def wanted(self) -> dict[str, Any]:
         """The filters in the words of `search.events`; one that cannot be is left out."""
         self.is_valid()
-        given = self.cleaned_data
-        until = given.get("until")
+        fields = self.cleaned_data
+        until = fields.get("until")
         return {
-            **search.acts(given.get("action", "")),
-            "outcome": given.get("outcome") or None,
-            "environment": given.get("environment", ""),
-            "actor": self.viewer.uuid if given.get("mine") else None,
-            "actor_name": given.get("actor", ""),
-            "object_name": given.get("object", ""),
-            "address": given.get("address", ""),
-            "request_id": given.get("request_id", ""),
-            "text": given.get("q", ""),
-            "since": _midnight(given.get("since")) or _begin(given.get("period", "")),
+            **search.acts(fields.get("action", "")),
+            "outcome": fields.get("outcome") or None,
+            "environment": fields.get("environment", ""),
+            "actor": self.viewer.uuid if fields.get("mine") else None,
+            "actor_name": fields.get("actor", ""),
+            "object_name": fields.get("object", ""),
+            "address": fields.get("address", ""),
+            "request_id": fields.get("request_id", ""),
+            "text": fields.get("q", ""),
+            "since": _midnight(fields.get("since")) or _begin(fields.get("period", "")),
             # The last day is meant as a whole.
             "until": _midnight(until and until + timedelta(days=1)),
             # A filter by one event shows it, whatever it is.
-            "housekeeping": bool(given.get("system") or given.get("action")),
+            "housekeeping": bool(fields.get("system") or fields.get("action")),
         }
 
     @property
@@ -117,7 +116,6 @@ class EventFilterForm(forms.Form):
 
     @property
     def more_count(self) -> int:
-        """How many of `more_fields` are set."""
         return sum(bool(self.data.get(field.name)) for field in self.more_fields)
 
 
@@ -135,36 +133,33 @@ class EventOrder:
     filter_names = tuple(EventFilterForm.base_fields)
 
 
-@login_required
 @require_GET
 def activity(request: HttpRequest) -> HttpResponse:
-    """List the events that the actor may read, newest first."""
     viewer = viewer_of(request)
-    named = trail_policy().named_streams(viewer)
-    form = EventFilterForm(request.GET, viewer=viewer, environments=named)
+    names = trail_policy().named_streams(viewer)
+    form = EventFilterForm(request.GET, viewer=viewer, environments=names)
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=form.told)
     paginator = KeysetPagination()
-    found = search.find(viewer=viewer, **wanted)
-    rows = paginator.paginate_queryset(found.events, request, view=EventOrder())
+    events = search.find(viewer=viewer, **wanted)
+    rows = paginator.paginate_queryset(events.events, request, view=EventOrder())
     about = wanted["object_name"]
     numbers = read_versions(rows, name=about) if about else {}
-    places = {} if wanted["environment"] else _places(named)
+    places = {} if wanted["environment"] else _places(names)
     context = {
         "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
         "filters": form,
-        "lag": search_index.lag_text(found.behind) if found.behind else "",
+        "lag": search_index.lag_text(events.behind) if events.behind else "",
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
         "query": _filters_of(request.GET),
-        "views": saved_views.views_for(viewer, environments=named.keys()),
+        "views": saved_views.views_for(viewer, environments=names.keys()),
         "export_limit": event_export.LIMIT,
         "own": search.reads_own_alone(viewer),
     }
     return render(request, "audit_app/activity.html", context)
 
 
-@login_required
 @require_GET
 def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     """Give the events that the page shows as a file, after recording it; the newest `event_export.LIMIT`."""
@@ -180,10 +175,8 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     return response
 
 
-@login_required
 @require_POST
 def view_save(request: HttpRequest) -> HttpResponse:
-    """Save filters under a name."""
     filters = QueryDict(request.POST.get("query", "")[: 2 * MAX_QUERY])
     query = _filters_of(filters)
     refusal = saved_views.save(
@@ -200,10 +193,8 @@ def view_save(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('activity')}?{query}")
 
 
-@login_required
 @require_POST
 def view_remove(request: HttpRequest, id: int) -> HttpResponse:
-    """Delete one of the person's saved views."""
     if saved_views.remove(viewer=viewer_of(request), id=id):
         messages.success(request, "View deleted.")
     else:
@@ -213,14 +204,13 @@ def view_remove(request: HttpRequest, id: int) -> HttpResponse:
 
 def _filters_of(filters: QueryDict) -> str:
     """Return the filters of an address that are set, without the page of the list."""
-    given = filters.copy()
-    for name in set(given):
-        if name not in EventFilterForm.base_fields or not given[name]:
-            del given[name]
-    return given.urlencode()
+    filters_set = filters.copy()
+    for name in set(filters_set):
+        if name not in EventFilterForm.base_fields or not filters_set[name]:
+            del filters_set[name]
+    return filters_set.urlencode()
 
 
-@login_required
 @require_GET
 def activity_event(request: HttpRequest, id: int) -> HttpResponse:
     """Show one event with its details, and whether its hash and MAC are valid."""

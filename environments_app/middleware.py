@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
@@ -84,6 +85,15 @@ class PrincipalMiddleware(Middleware):
         return self.get_response(request)
 
 
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Leads to the sign-in page, unless a view is `login_not_required`: then the session is not even read."""
+
+    def process_view(self, request: HttpRequest, view: Callable[..., Any], *arguments: Any) -> Any:
+        return (
+            super().process_view(request, view, *arguments) if getattr(view, "login_required", True) else None
+        )
+
+
 class TimeZoneMiddleware(Middleware):
     """Shows pages and takes their forms in the time zone that the person chose; API and admin speak UTC."""
 
@@ -126,6 +136,6 @@ class ExpiredSessionMiddleware(Middleware):
 
 
 def _leads_to(doors: set[str], response: HttpResponse) -> bool:
-    """Whether a redirect is that of `login_required` or the admin to the sign-in page."""
+    """Whether a redirect is that of SignInMiddleware or the admin to the sign-in page."""
     place = urlsplit(response.headers["Location"])
     return place.path in doors and REDIRECT_FIELD_NAME in parse_qs(place.query)

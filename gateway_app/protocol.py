@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.decorators import method_decorator
@@ -50,7 +51,7 @@ class Protocol(NamedTuple):
 class ProtocolView(View):
     """The base of a protocol's views, which answers errors in the form of the protocol."""
 
-    @method_decorator(csrf_exempt)
+    @method_decorator([csrf_exempt, login_not_required])
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             self.admit(request)

@@ -9,11 +9,11 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
@@ -59,10 +59,9 @@ def _guarded(view: View) -> View:
             logger.error("single sign-on is not available: %s", error)  # noqa: TRY400 - its message is sufficient
             return _refusal(request, str(error), 503)
 
-    return answer
+    return login_not_required(answer)
 
 
-@never_cache
 @require_GET
 @_guarded
 def start(request: HttpRequest) -> HttpResponse:
@@ -81,7 +80,6 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt  # Another site posts here; the id of our request stands in for a token, then the cookie.
-@never_cache
 @require_POST
 @_guarded
 def acs(request: HttpRequest) -> HttpResponse:
@@ -93,7 +91,6 @@ def acs(request: HttpRequest) -> HttpResponse:
     return view.post(request)
 
 
-@never_cache
 @require_GET
 @_guarded
 def finish(request: HttpRequest) -> HttpResponse:
@@ -118,7 +115,6 @@ def metadata(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's s
     return HttpResponse(sp_metadata(), content_type="application/samlmetadata+xml")
 
 
-@never_cache
 @require_GET
 @_guarded
 def single_logout(request: HttpRequest) -> HttpResponse:

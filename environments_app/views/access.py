@@ -5,10 +5,8 @@ The role, reach and end of a membership are changed by the use case.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -17,15 +15,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
-from environments_app.authentication.drf import principal_of
 from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
-from environments_app.authorization.policy import Principal, allows, require
+from environments_app.authorization.policy import allows, require
 from environments_app.environments import memberships as memberships_service
-from environments_app.environments import service as environments_service
 from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.forms.environment import MemberChangeForm
-from environments_app.models import Membership, Source
+from environments_app.models import Source
 from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
 from environments_app.users.accounts import user_by_name
@@ -33,7 +29,6 @@ from environments_app.users.suspensions import suspended_accounts, suspended_map
 from environments_app.views.base import attempt, confirm_first, enter_environment, render_page, run_act
 
 
-@login_required
 @require_GET
 def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     """Explain who can read what in an environment and why, and show what is suspended."""
@@ -56,16 +51,15 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
 
 def _by_holder(ways: Sequence[AccessPath]) -> list[tuple[bool, list[AccessPath]]]:
     """Return whether each person, token or trust can read, with all ways, those that let them read first."""
-    found: dict[tuple[str, str], list[AccessPath]] = {}
+    holders: dict[tuple[str, str], list[AccessPath]] = {}
     for way in ways:
-        found.setdefault((way.kind, way.who), []).append(way)
+        holders.setdefault((way.kind, way.who), []).append(way)
     return [
         (any(way.reads for way in each), sorted(each, key=lambda way: not way.reads))
-        for each in found.values()
+        for each in holders.values()
     ]
 
 
-@login_required
 @require_POST
 def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
     """Confirm that an account is in its person's hands."""
@@ -77,8 +71,8 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
             text = request.POST.get("since", "")
             since = _moment(text) if text else None
             suspensions.confirm_account(actor=actor, environment=environment, user=user, since=since)
-            done = "can read values again" if since else "counts as a person of their own in approvals now"
-            messages.success(request, f"{user.username} {done}.")
+            effect = "can read values again" if since else "counts as a person of their own in approvals now"
+            messages.success(request, f"{user.username} {effect}.")
     except (InvalidField, Conflict) as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:
@@ -86,10 +80,8 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("environment-access", name=name)
 
 
-@login_required
 @require_POST
 def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Confirm what an administrator mapped to a group of single sign-on."""
     actor, environment = enter_environment(request, name)
     mapping = suspensions.find_suspended_mapping(actor=actor, environment=environment, id=id)
     return run_act(
@@ -111,48 +103,33 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Change what a membership allows, for what names and until when; what was not touched stays."""
-    actor, membership = _found(request, name, id)
-    form = MemberChangeForm(request.POST or None, initial=_initial(membership))
+    actor, environment = enter_environment(request, name)
+    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
+    # A form that the use case would refuse is not offered.
+    require(actor=actor, action=Action.MEMBER_CHANGE, environment=environment)
+    seen = state_digest(membership)
+    initial = {field: getattr(membership, field) for field in ("role", "prefix", "expires_at")}
+    form = MemberChangeForm(request.POST or None, initial={**initial, "seen": seen})
     if request.method == "POST" and form.is_valid():
         # The form was made of another state, which sending it would bring back.
-        if form.cleaned_data["seen"] not in {"", state_digest(membership)}:
+        if form.cleaned_data["seen"] not in {"", seen}:
             messages.error(request, "Someone else changed this access. Reload the page and try again.")
             return redirect("member-change", name=name, id=id)
-        changes = {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
+        changes = {field: form.cleaned_data[field] for field in form.changed_data if field != "seen"}
         changed = attempt(
             form, lambda: memberships_service.change_membership(actor=actor, membership=membership, **changes)
         )
         if changed is not None:
             messages.success(request, "Access changed." if changes else "No changes to save.")
             return redirect("environment-detail", name=name)
-    return _page(request, membership, form)
-
-
-def _found(request: HttpRequest, name: str, id: int) -> tuple[Principal, Membership]:
-    actor = principal_of(request)
-    environment = environments_service.find_environment(actor=actor, name=name)
-    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
-    # A form that the use case would refuse is not offered.
-    require(actor=actor, action=Action.MEMBER_CHANGE, environment=environment)
-    return actor, membership
-
-
-def _initial(membership: Membership) -> dict[str, Any]:
-    values = {name: getattr(membership, name) for name in ("role", "prefix", "expires_at")}
-    return {**values, "seen": state_digest(membership)}
-
-
-def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:
-    environment = membership.environment
     context = {
         "environment": environment,
         "membership": membership,
         "form": form,
         "elsewhere": BY_SINGLE_SIGN_ON if membership.source == Source.SAML else "",
-        "back_url": reverse("environment-detail", args=[environment.name]),
+        "back_url": reverse("environment-detail", args=[name]),
     }
     return render_page(request, "environments_app/member_change.html", context)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -22,67 +21,60 @@ from environments_app.views.base import attempt, render_page, run_act
 from environments_app.views.environments import shown_role
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def request_new(request: HttpRequest) -> HttpResponse:
     """Ask for a role in an environment, which one need not see."""
     form = AskForm(request.POST or None, initial={"environment": request.GET.get("environment", "")[:63]})
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
-        asked = attempt(form, lambda: access_requests.submit(actor=actor, **form.cleaned_data))
-        if asked is not None:
+        access_request = attempt(form, lambda: access_requests.submit(actor=actor, **form.cleaned_data))
+        if access_request is not None:
             messages.success(request, "Request sent.")
-            return redirect("access-request-detail", id=asked.pk)
+            return redirect("access-request-detail", id=access_request.pk)
     return render_page(request, "environments_app/access_request_form.html", {"form": form})
 
 
-@login_required
 @require_GET
 def request_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show one request, and to whom it concerns what they may do about it."""
     actor = principal_of(request)
     return _detail(request, actor, access_requests.find_request(actor=actor, id=id))
 
 
-@login_required
 @require_POST
 def request_grant(request: HttpRequest, id: int) -> HttpResponse:
-    """You can't grant more than was requested."""
     actor = principal_of(request)
-    asked = access_requests.find_request(actor=actor, id=id)
-    form = GrantForm(asked, request.POST)
+    access_request = access_requests.find_request(actor=actor, id=id)
+    form = GrantForm(access_request, request.POST)
     if form.is_valid():
-        done = attempt(form, lambda: decisions.approve(actor=actor, request=asked, **form.cleaned_data))
-        if done is not None:
-            messages.success(request, f"{asked.requester.username} has the access now.")
+        granted = attempt(
+            form, lambda: decisions.approve(actor=actor, request=access_request, **form.cleaned_data)
+        )
+        if granted is not None:
+            messages.success(request, f"{access_request.requester.username} has the access now.")
             return redirect("access-request-detail", id=id)
-    return _detail(request, actor, asked, form=form)
+    return _detail(request, actor, access_request, form=form)
 
 
-@login_required
 @require_POST
 def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    """Refuse what was asked for."""
     actor = principal_of(request)
-    asked = access_requests.find_request(actor=actor, id=id)
+    access_request = access_requests.find_request(actor=actor, id=id)
     comment = request.POST.get("comment", "")
     return run_act(
         request,
-        lambda: decisions.reject(actor=actor, request=asked, comment=comment),
+        lambda: decisions.reject(actor=actor, request=access_request, comment=comment),
         "Request rejected.",
         back=reverse("access-request-detail", args=[id]),
     )
 
 
-@login_required
 @require_POST
 def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    """Withdraw the user's own request."""
     actor = principal_of(request)
-    asked = access_requests.find_request(actor=actor, id=id)
+    access_request = access_requests.find_request(actor=actor, id=id)
     return run_act(
         request,
-        lambda: access_requests.withdraw(actor=actor, request=asked),
+        lambda: access_requests.withdraw(actor=actor, request=access_request),
         "Request canceled.",
         back=reverse("access-request-detail", args=[id]),
     )
@@ -113,9 +105,9 @@ def _detail(
     return render_page(request, template, context, refused=form is not None)
 
 
-def _standing(asked: AccessRequest, environment: Environment) -> str:
+def _standing(access_request: AccessRequest, environment: Environment) -> str:
     """Return in words what the person may do there already."""
-    grants = user_principal(asked.requester).grants
+    grants = user_principal(access_request.requester).grants
     return ", ".join(
         f"{shown_role(grant)} under {grant.prefix}/" if grant.prefix else shown_role(grant)
         for grant in grants
@@ -123,7 +115,11 @@ def _standing(asked: AccessRequest, environment: Environment) -> str:
     )
 
 
-def _second(asked: AccessRequest) -> Approval | None:
+def _second(access_request: AccessRequest) -> Approval | None:
     """Return a manager's wish to grant this, which waits for another person."""
-    rows = Approval.objects.filter(object_uuid=asked.uuid, state=ApprovalState.PENDING)
-    return next(iter(verified_rows(rows.select_related("environment"))), None) if asked.is_open else None
+    rows = Approval.objects.filter(object_uuid=access_request.uuid, state=ApprovalState.PENDING)
+    return (
+        next(iter(verified_rows(rows.select_related("environment"))), None)
+        if access_request.is_open
+        else None
+    )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -25,20 +24,23 @@ _SHOWN: Final = 50
 _OWN: Final = 20
 
 
-@login_required
 @require_GET
 def approval_list(request: HttpRequest) -> HttpResponse:
     """Show what waits for this person, what they may carry out, and the latest requests."""
     actor = principal_of(request)
-    named = request.GET.get("environment", "")
+    environment_name = request.GET.get("environment", "")
     latest = approvals.visible_approvals(actor).order_by("-id")
-    latest = latest.filter(environment__name=named) if named else latest
+    latest = latest.filter(environment__name=environment_name) if environment_name else latest
     context = {
-        "waiting": _narrowed(approvals.waiting_for(actor), named),
-        "ready": _narrowed(approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED), named),
+        "waiting": _narrowed(approvals.waiting_for(actor), environment_name),
+        "ready": _narrowed(
+            approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED), environment_name
+        ),
         "latest": verified_rows(latest[:_SHOWN]),
         "asking": [
-            each for each in access_requests.waiting_for(actor) if named in {"", each.environment_name}
+            access_request
+            for access_request in access_requests.waiting_for(actor)
+            if environment_name in {"", access_request.environment_name}
         ],
         "own_requests": verified_rows(access_requests.own_requests(actor)[:_OWN]),
     }
@@ -49,14 +51,13 @@ def _narrowed(rows: list[Approval], environment: str) -> list[Approval]:
     return [row for row in rows if environment in {"", row.environment.name}]
 
 
-@login_required
 @require_GET
 def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show one request: requester, reason and act, masked, and the user's possible actions."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
-    given = approvals_given(approval)
+    approvals_so_far = approvals_given(approval)
     context = {
         "approval": approval,
         "environment": approval.environment,
@@ -65,8 +66,8 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "obstacle": approvals.obstacle(actor, approval),
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
         "entries": history.entries_of(approval),
-        "given": given,
-        "last_approval": len(given) + 1 >= approval.environment.approvals_needed,
+        "given": approvals_so_far,
+        "last_approval": len(approvals_so_far) + 1 >= approval.environment.approvals_needed,
         "max_text": history.MAX_TEXT,
         "may_withdraw": own and approval.is_live,
         "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,
@@ -80,15 +81,14 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "environments_app/approval_detail.html", context)
 
 
-@login_required
 @require_POST
 def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
     """Approve a request, and apply it unless it is held."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
+    approval = approvals.find_approval(actor=actor, id=id)
     comment = request.POST.get("comment", "").strip()
     try:
-        applied = applying.approve_and_apply(actor=actor, approval=found, comment=comment)
+        applied = applying.approve_and_apply(actor=actor, approval=approval, comment=comment)
     except (Conflict, InvalidField) as error:
         messages.error(request, str(error))
         return redirect("approval-detail", id=id)
@@ -99,85 +99,79 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
     elif applied.done:
         messages.success(request, f"Approved and applied. {applied.sentence}")
     else:
-        messages.success(request, f"Approved. {found.requester_name} can now apply the change.")
+        messages.success(request, f"Approved. {approval.requester_name} can now apply the change.")
     return redirect("approval-detail", id=id)
 
 
-@login_required
 @require_POST
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    """Refuse a request."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
+    approval = approvals.find_approval(actor=actor, id=id)
     comment = request.POST.get("comment", "").strip()
     return _attempt(
         request,
         id,
-        lambda: approvals.reject(actor=actor, approval=found, comment=comment),
+        lambda: approvals.reject(actor=actor, approval=approval, comment=comment),
         "Request rejected.",
     )
 
 
-@login_required
 @require_POST
 def approval_comment(request: HttpRequest, id: int) -> HttpResponse:
     """Add a comment to a request, which the other side is notified of."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
+    approval = approvals.find_approval(actor=actor, id=id)
     text = request.POST.get("text", "")
     return _attempt(
-        request, id, lambda: history.comment(actor=actor, approval=found, text=text), "Comment added."
+        request, id, lambda: history.comment(actor=actor, approval=approval, text=text), "Comment added."
     )
 
 
-@login_required
 @require_POST
 def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    """Withdraw the user's own request."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
-    return _attempt(request, id, lambda: approvals.withdraw(actor=actor, approval=found), "Request canceled.")
+    approval = approvals.find_approval(actor=actor, id=id)
+    return _attempt(
+        request, id, lambda: approvals.withdraw(actor=actor, approval=approval), "Request canceled."
+    )
 
 
-@login_required
 @require_POST
 def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
-    """Set the reason of a request."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
+    approval = approvals.find_approval(actor=actor, id=id)
     reason, held = request.POST.get("reason", ""), "held" in request.POST
     return _attempt(
         request,
         id,
-        lambda: approvals.explain(actor=actor, approval=found, reason=reason, held=held),
+        lambda: approvals.explain(actor=actor, approval=approval, reason=reason, held=held),
         "Request saved.",
     )
 
 
 @sensitive_variables()
-@login_required
 @require_POST
 def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
     """Do what was approved; a token that comes of it is shown this once."""
     actor = principal_of(request)
-    found = approvals.find_approval(actor=actor, id=id)
+    approval = approvals.find_approval(actor=actor, id=id)
     try:
-        done = approvals.carry_out(actor=actor, approval=found)
+        result = approvals.carry_out(actor=actor, approval=approval)
     except ApprovalVoid as error:
         messages.error(request, str(error))
         return redirect("approval-detail", id=id)
     except ConfirmationNeeded:
         return confirm_first(request, back=reverse("approval-detail", args=[id]))
-    if done.plaintext:
+    if result.plaintext:
         context = {
-            "token": {"name": found.object_name, "role": found.arguments.get("role", "")},
-            "plaintext": done.plaintext,
-            "environment": found.environment,
+            "token": {"name": approval.object_name, "role": approval.arguments.get("role", "")},
+            "plaintext": result.plaintext,
+            "environment": approval.environment,
             "back_url": reverse("approval-detail", args=[id]),
         }
         return render(request, "environments_app/token_issued.html", context)
-    messages.success(request, done.sentence)
-    return HttpResponseRedirect(done.link or reverse("approval-detail", args=[id]))
+    messages.success(request, result.sentence)
+    return HttpResponseRedirect(result.link or reverse("approval-detail", args=[id]))
 
 
 def _attempt(request: HttpRequest, id: int, use_case: Callable[[], Any], sentence: str) -> HttpResponse:

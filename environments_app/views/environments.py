@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -35,10 +34,8 @@ _RIGHTS = {
 }
 
 
-@login_required
 @require_GET
 def environment_list(request: HttpRequest) -> HttpResponse:
-    """List the environments that the actor may see."""
     actor = principal_of(request)
     environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
     roles = {
@@ -61,7 +58,6 @@ def environment_list(request: HttpRequest) -> HttpResponse:
     return render(request, "environments_app/environment_list.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def environment_new(request: HttpRequest) -> HttpResponse:
     """Create an environment; its creator becomes its manager."""
@@ -79,17 +75,13 @@ def environment_new(request: HttpRequest) -> HttpResponse:
     return render_page(request, "environments_app/environment_form.html", context)
 
 
-@login_required
 @require_GET
 def environment_detail(request: HttpRequest, name: str) -> HttpResponse:
-    """Show an environment with its members, tokens and settings."""
     return _detail(request, environments_service.find_environment(actor=principal_of(request), name=name))
 
 
-@login_required
 @require_POST
 def environment_update(request: HttpRequest, name: str) -> HttpResponse:
-    """Change the settings of an environment."""
     actor, environment = enter_environment(request, name)
     form = SettingsForm(request.POST)
     if form.is_valid():
@@ -106,10 +98,8 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environment, settings_form=form)
 
 
-@login_required
 @require_POST
 def member_grant(request: HttpRequest, name: str) -> HttpResponse:
-    """Grant a role to a person or a group."""
     actor, environment = enter_environment(request, name)
     # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
@@ -124,10 +114,8 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environment, member_form=form)
 
 
-@login_required
 @require_POST
 def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Take a membership away."""
     actor, environment = enter_environment(request, name)
     membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
     return run_act(
@@ -138,7 +126,6 @@ def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     """Issue a service token and show it, this once."""
@@ -154,10 +141,8 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environment, token_form=form)
 
 
-@login_required
 @require_POST
 def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Revoke a service token."""
     actor, environment = enter_environment(request, name)
     tokens_service.revoke(
         actor=actor, token=tokens_service.find_token(actor=actor, environment=environment, id=id)
@@ -167,7 +152,6 @@ def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
 
 
 def shown_role(grant: Grant) -> str:
-    """Return the role of a grant as it is shown."""
     return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
 
 
@@ -176,10 +160,10 @@ def _warn(request: HttpRequest, saved: Environment) -> None:
         messages.warning(request, warning)
 
 
-def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
-    user = user_by_name(given.pop("username"), field="username")
-    group = find_group(given.pop("group"))
-    return memberships_service.grant(actor=actor, environment=environment, user=user, group=group, **given)
+def _grant(actor: Principal, environment: Environment, fields: dict[str, Any]) -> Membership:
+    user = user_by_name(fields.pop("username"), field="username")
+    group = find_group(fields.pop("group"))
+    return memberships_service.grant(actor=actor, environment=environment, user=user, group=group, **fields)
 
 
 def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:

@@ -6,12 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
@@ -40,17 +38,13 @@ class _Order:
     filter_names = ("q",)
 
 
-@login_required
 @require_GET
 def people(request: HttpRequest) -> HttpResponse:
-    """List all accounts."""
     _administrator(request)
     return _list(request, NewPersonForm())
 
 
 @sensitive_variables("password")
-@never_cache
-@login_required
 @require_POST
 def person_add(request: HttpRequest) -> HttpResponse:
     """Create an account; a temporary password is shown this once."""
@@ -66,51 +60,43 @@ def person_add(request: HttpRequest) -> HttpResponse:
     return render(request, "environments_app/person_added.html", context)
 
 
-@login_required
 @require_GET
 def person(request: HttpRequest, username: str) -> HttpResponse:
     """Show an account: who it is, its access, its sessions, and what can be changed."""
     actor = _administrator(request)
-    found = _found(username)
-    return _page(request, actor, found, PersonForm(initial=PersonForm.initial_of(found)))
+    account = _found(username)
+    return _page(request, actor, account, PersonForm(initial=PersonForm.initial_of(account)))
 
 
-@login_required
 @require_POST
 def person_update(request: HttpRequest, username: str) -> HttpResponse:
-    """Change name, e-mail address and role of an account."""
-    actor, found, form = _administrator(request), _found(username), PersonForm(request.POST)
+    actor, account, form = _administrator(request), _found(username), PersonForm(request.POST)
     if form.is_valid():
-        changed = attempt(form, lambda: accounts.update_user(actor=actor, user=found, **form.cleaned_data))
+        changed = attempt(form, lambda: accounts.update_user(actor=actor, user=account, **form.cleaned_data))
         if changed is not None:
             messages.success(request, "Account saved.")
             return redirect("person", username=username)
-    return _page(request, actor, found, form)
+    return _page(request, actor, account, form)
 
 
-@login_required
 @require_POST
 def person_disable(request: HttpRequest, username: str) -> HttpResponse:
     """Disable an account, which ends its sessions."""
     return _act(request, username, accounts.disable_user, "Account disabled.")
 
 
-@login_required
 @require_POST
 def person_enable(request: HttpRequest, username: str) -> HttpResponse:
-    """Enable a disabled account."""
     enable = partial(accounts.update_user, is_active=True)
     return _act(request, username, enable, "Account enabled.")
 
 
-@login_required
 @require_POST
 def person_reset_mfa(request: HttpRequest, username: str) -> HttpResponse:
     """Turn off two-factor authentication of an account whose device is lost."""
     return _act(request, username, second_factor.remove, "Two-factor authentication reset.")
 
 
-@login_required
 @require_POST
 def person_invite(request: HttpRequest, username: str) -> HttpResponse:
     """Send an invitation to an account without a password; an earlier link ends."""
@@ -119,17 +105,13 @@ def person_invite(request: HttpRequest, username: str) -> HttpResponse:
     return answer
 
 
-@login_required
 @require_POST
 def person_invite_withdraw(request: HttpRequest, username: str) -> HttpResponse:
-    """End the invitation of an account."""
     return _act(request, username, withdraw_invitation, "Invitation withdrawn.")
 
 
-@login_required
 @require_POST
 def person_end_sessions(request: HttpRequest, username: str) -> HttpResponse:
-    """End all sessions of an account."""
     return _act(request, username, end_other_sessions, "Signed out everywhere.")
 
 
@@ -148,9 +130,9 @@ def _found(username: str) -> User:
 
 def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
     text = request.GET.get("q", "").strip()
-    named = Q(username__icontains=text) | Q(display_name__icontains=text) | Q(email__icontains=text)
+    matching = Q(username__icontains=text) | Q(display_name__icontains=text) | Q(email__icontains=text)
     paginator = KeysetPagination()
-    rows = paginator.paginate_queryset(User.objects.filter(named), request, view=_Order())
+    rows = paginator.paginate_queryset(User.objects.filter(matching), request, view=_Order())
     context = {
         "rows": rows,
         "q": text,

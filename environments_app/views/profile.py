@@ -5,12 +5,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -30,16 +28,12 @@ from environments_app.views.base import render_limited, run_act
 from environments_app.views.sign_in import target_of
 
 
-@login_required
 @require_GET
 def profile(request: HttpRequest) -> HttpResponse:
-    """Show the user's account, its rights, and its sessions."""
     return profile_page(request)
 
 
 @sensitive_post_parameters("current", "password", "again")
-@never_cache
-@login_required
 @require_http_methods(["GET", "POST"])
 def password_change(request: HttpRequest) -> HttpResponse:
     """Replace the user's own password, which ends their other sessions; a temporary one has a page here."""
@@ -65,10 +59,8 @@ def password_change(request: HttpRequest) -> HttpResponse:
     return profile_page(request, form)
 
 
-@login_required
 @require_POST
 def session_end(request: HttpRequest) -> HttpResponse:
-    """End another session of the user."""
     key = request.POST.get("session", "")
     if key == stored_key(request.session.session_key or ""):
         messages.info(request, "This is your current session. Use Sign out to end it.")
@@ -79,20 +71,16 @@ def session_end(request: HttpRequest) -> HttpResponse:
     return redirect("profile")
 
 
-@login_required
 @require_POST
 def sessions_end_others(request: HttpRequest) -> HttpResponse:
-    """End all other sessions of the user."""
-    kept = stored_key(request.session.session_key or "")
-    ended = end_other_sessions(actor=principal_of(request), user=own_account(request), kept=kept)
-    messages.success(request, f"Signed out of {ended} other session{'' if ended == 1 else 's'}.")
+    current_key = stored_key(request.session.session_key or "")
+    count = end_other_sessions(actor=principal_of(request), user=own_account(request), kept=current_key)
+    messages.success(request, f"Signed out of {count} other session{'' if count == 1 else 's'}.")
     return redirect("profile")
 
 
-@login_required
 @require_POST
 def time_zone_change(request: HttpRequest) -> HttpResponse:
-    """Choose the time zone of the user's own pages."""
     name = request.POST.get("time_zone", "")
     try:
         choose_time_zone(actor=principal_of(request), name=name)
@@ -103,10 +91,8 @@ def time_zone_change(request: HttpRequest) -> HttpResponse:
     return redirect("profile")
 
 
-@login_required
 @require_POST
 def name_change(request: HttpRequest) -> HttpResponse:
-    """Change the user's own display name."""
     name = request.POST.get("display_name", "").strip()
     actor, user = principal_of(request), own_account(request)
     return run_act(
@@ -118,7 +104,6 @@ def name_change(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def password_reset_choose(request: HttpRequest) -> HttpResponse:
     """Turn the reset of the user's own password by e-mail on or off."""
@@ -133,8 +118,6 @@ def password_reset_choose(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_post_parameters("password")
-@never_cache
-@login_required
 @require_http_methods(["GET", "POST"])
 def confirm(request: HttpRequest) -> HttpResponse:
     """Ask for the user's password again, or redirect to the identity provider."""

@@ -7,12 +7,10 @@ import segno
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -42,10 +40,8 @@ def _own_page(view: View) -> View:
     return answer
 
 
-@login_required
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
-    """Show whether the user has a second factor, and the possible actions."""
     user = own_account(request)
     context = {
         "is_local": user.has_usable_password(),
@@ -58,8 +54,6 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "environments_app/second_factor.html", context)
 
 
-@never_cache
-@login_required
 @require_POST
 @_own_page
 def start(request: HttpRequest) -> HttpResponse:
@@ -68,8 +62,6 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_post_parameters("code")
-@never_cache
-@login_required
 @require_POST
 @_own_page
 def enrol(request: HttpRequest) -> HttpResponse:
@@ -78,27 +70,23 @@ def enrol(request: HttpRequest) -> HttpResponse:
     try:
         codes = second_factor.enrol(actor=actor, user=user, code=request.POST.get("code", ""))
     except InvalidField as error:
-        begun = second_factor.pending(actor=actor, user=user)
-        if begun is None:
+        enrolment = second_factor.pending(actor=actor, user=user)
+        if enrolment is None:
             raise Conflict("Setup has expired. Start again.") from error
-        return _setting_up(request, begun, error=error.reason)
+        return _setting_up(request, enrolment, error=error.reason)
     _go_on(request)
     messages.success(request, "Two-factor authentication is on. You were signed out everywhere else.")
     return _codes(request, codes)
 
 
-@never_cache
-@login_required
 @require_POST
 @_own_page
 def new_codes(request: HttpRequest) -> HttpResponse:
-    """Replace the recovery codes and show the new ones."""
     return _codes(
         request, second_factor.renew_recovery_codes(actor=principal_of(request), user=own_account(request))
     )
 
 
-@login_required
 @require_POST
 @_own_page
 def remove(request: HttpRequest) -> HttpResponse:
@@ -108,29 +96,20 @@ def remove(request: HttpRequest) -> HttpResponse:
         raise Conflict("Administrators and auditors must use two-factor authentication.")
     second_factor.remove(actor=principal_of(request), user=user)
     _go_on(request)
-    messages.success(
-        request,
-        "Two-factor authentication is off. You were signed out everywhere else.",
-    )
+    messages.success(request, "Two-factor authentication is off. You were signed out everywhere else.")
     return redirect("second-factor")
 
 
-@never_cache
-@login_required
 @require_POST
 @_own_page
 def passkey_start(request: HttpRequest) -> HttpResponse:
-    """Show the page on which the browser makes a passkey."""
     return _adding_passkey(request)
 
 
 @sensitive_post_parameters("passkey")
-@never_cache
-@login_required
 @require_POST
 @_own_page
 def passkey_register(request: HttpRequest) -> HttpResponse:
-    """Take the passkey that the browser made."""
     try:
         passkey = passkeys.register(
             actor=principal_of(request),
@@ -146,11 +125,9 @@ def passkey_register(request: HttpRequest) -> HttpResponse:
     return redirect("second-factor")
 
 
-@login_required
 @require_POST
 @_own_page
 def passkey_remove(request: HttpRequest) -> HttpResponse:
-    """Remove one of the user's passkeys."""
     uuid = request.POST.get("passkey", "")
     passkeys.remove_passkey(actor=principal_of(request), user=own_account(request), uuid=uuid)
     messages.success(request, "Passkey removed.")
@@ -165,11 +142,11 @@ def _party(request: HttpRequest) -> passkeys.RelyingParty:
 
 
 def _adding_passkey(request: HttpRequest, *, error: str = "") -> HttpResponse:
-    begun = passkeys.begin_registration(
+    ceremony = passkeys.begin_registration(
         actor=principal_of(request), user=own_account(request), party=_party(request)
     )
-    passkeys.keep_challenge(request, begun)
-    context = {"options": begun.options, "name": request.POST.get("name", ""), "error": error}
+    passkeys.keep_challenge(request, ceremony)
+    context = {"options": ceremony.options, "name": request.POST.get("name", ""), "error": error}
     return render(request, "environments_app/passkey_add.html", context, status=422 if error else 200)
 
 
@@ -178,21 +155,15 @@ def _go_on(request: HttpRequest) -> None:
     update_session_auth_hash(request, own_account(request))
 
 
-def _setting_up(request: HttpRequest, begun: second_factor.Enrolment, *, error: str = "") -> HttpResponse:
-    secret = " ".join(begun.secret[start : start + 4] for start in range(0, len(begun.secret), 4))
-    context = {"qr": _drawn(begun.uri), "secret": secret, "error": error}
+def _setting_up(request: HttpRequest, enrolment: second_factor.Enrolment, *, error: str = "") -> HttpResponse:
+    secret = " ".join(enrolment.secret[start : start + 4] for start in range(0, len(enrolment.secret), 4))
+    # An SVG with attributes alone, as the pages' policy demands; the library makes it of numbers.
+    code = segno.make(enrolment.uri, error="m", micro=False).svg_inline(
+        scale=_MODULE_PIXELS, dark="#000", light="#fff", svgclass="qr", lineclass=None
+    )
+    context = {"qr": SafeString(code), "secret": secret, "error": error}
     return render(request, "environments_app/second_factor_start.html", context, status=422 if error else 200)
 
 
 def _codes(request: HttpRequest, codes: list[str]) -> HttpResponse:
     return render(request, "environments_app/recovery_codes.html", {"codes": codes})
-
-
-def _drawn(uri: str) -> SafeString:
-    """Return a QR code as SVG with attributes alone, as the policy of the pages asks for."""
-    # The markup is the library's own, of numbers; the text is in the modules.
-    return SafeString(
-        segno.make(uri, error="m", micro=False).svg_inline(
-            scale=_MODULE_PIXELS, dark="#000", light="#fff", svgclass="qr", lineclass=None
-        )
-    )

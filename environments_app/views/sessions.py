@@ -1,12 +1,11 @@
 """What the scripts of a page ask about its session, the end of a second tab, and sign-ins of clients."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.errors import TooManyRefusals
@@ -21,7 +20,7 @@ from environments_app.tokens.device import approve, deny, find_waiting
 from environments_app.views.base import attempt
 
 
-@never_cache
+@login_not_required
 @require_http_methods(["GET", "POST"])
 def session_state(request: HttpRequest) -> HttpResponse:
     """Return whose session this browser has, when it ends and a fresh CSRF token; POST extends it.
@@ -33,27 +32,24 @@ def session_state(request: HttpRequest) -> HttpResponse:
     user = request.user if isinstance(request.user, User) else None
     if request.method == "POST" and user is not None:
         extend(request.session)
-    left = remaining(request.session) if user else None
+    time_left = remaining(request.session) if user else None
     return JsonResponse(
         {
             "person": str(user.uuid) if user else "",
             "name": user.username if user else "",
-            "ends_in": left.seconds if left else 0,
-            "extendable": bool(left and left.extendable),
+            "ends_in": time_left.seconds if time_left else 0,
+            "extendable": bool(time_left and time_left.extendable),
             "csrf": get_token(request),
         }
     )
 
 
-@login_required
 @require_GET
 def signed_in(request: HttpRequest) -> HttpResponse:
     """Report that the sign-in in a second tab is done: the first tab continues with it."""
     return render(request, "environments_app/signed_in.html")
 
 
-@never_cache
-@login_required
 @require_http_methods(["GET", "POST"])
 def device(request: HttpRequest) -> HttpResponse:
     """Ask for the code of a client, then show which client it is. No address carries the code."""
@@ -71,8 +67,6 @@ def device(request: HttpRequest) -> HttpResponse:
     )
 
 
-@never_cache
-@login_required
 @require_POST
 def device_approve(request: HttpRequest) -> HttpResponse:
     """Give the client of a code a personal token of the user."""
@@ -90,11 +84,8 @@ def device_approve(request: HttpRequest) -> HttpResponse:
     return _waiting(request, waiting, form)
 
 
-@never_cache
-@login_required
 @require_POST
 def device_deny(request: HttpRequest) -> HttpResponse:
-    """Refuse the client of a code."""
     try:
         deny(actor=principal_of(request), code=request.POST.get("code", ""))
     except (Invisible, TooManyRefusals) as error:
@@ -103,8 +94,6 @@ def device_deny(request: HttpRequest) -> HttpResponse:
     return redirect("device")
 
 
-@never_cache
-@login_required
 @require_GET
 def loopback_page(request: HttpRequest) -> HttpResponse:
     """Show which program on this machine asks to be signed in. The address approves nothing."""
@@ -115,8 +104,6 @@ def loopback_page(request: HttpRequest) -> HttpResponse:
     return _asked(request, asked, DeviceApprovalForm(environments=_names(request)))
 
 
-@never_cache
-@login_required
 @require_POST
 def loopback_answer(request: HttpRequest) -> HttpResponse:
     """Approve or deny a program, and lead the browser back to it."""

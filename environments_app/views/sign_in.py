@@ -3,12 +3,11 @@
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
-from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -34,9 +33,8 @@ from environments_app.views.base import render_limited, show_refusal
 _TELLS_OF = 5
 
 
+@login_not_required
 @sensitive_post_parameters("password")
-@csrf_protect
-@never_cache
 @require_http_methods(["GET", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Show the form, or check it and start a new session."""
@@ -55,9 +53,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return _signed_in(request, form.user, target)
 
 
+@login_not_required
 @sensitive_post_parameters("code")
-@csrf_protect
-@never_cache
 @require_http_methods(["GET", "POST"])
 def sign_in_code(request: HttpRequest) -> HttpResponse:
     """Ask whose password was right for their second factor, then start the session."""
@@ -73,8 +70,7 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     return render_limited(request, template, context, retry_after=form.retry_after)
 
 
-@csrf_protect
-@never_cache
+@login_not_required
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session, and the one at the identity provider if it began there."""
@@ -125,9 +121,8 @@ def target_of(request: HttpRequest) -> str:
 SENDING = "environments_app.tasks.deliver_notifications"
 
 
+@login_not_required
 @sensitive_post_parameters("email")
-@csrf_protect
-@never_cache
 @require_http_methods(["GET", "POST"])
 def forgotten(request: HttpRequest) -> HttpResponse:
     """Take the address of who forgot their password; the answer is the same for each address."""
@@ -144,21 +139,20 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     return render(request, "environments_app/password_forgotten.html", {"asked": True})
 
 
+@login_not_required
 @sensitive_variables("form")
 @sensitive_post_parameters("code", "password", "again")
-@csrf_protect
-@never_cache
 @require_http_methods(["GET", "POST"])
 def choose(request: HttpRequest) -> HttpResponse:
     """Set a password with the code of a link. To open the page uses nothing up: mail scanners do that."""
     form = ChosenForm(request.POST or None)
     if not form.is_valid():
         return _password_page(request, "password_choose.html", form)
-    given = form.cleaned_data
+    fields = form.cleaned_data
     try:
         choose_password(
-            code=given["code"],
-            password=given["password"],
+            code=fields["code"],
+            password=fields["password"],
             address=address_of(request),
             request_id=request_id_of(request),
         )

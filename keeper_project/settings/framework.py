@@ -44,6 +44,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "environments_app.middleware.SignInMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
     "environments_app.middleware.TimeZoneMiddleware",
     "environments_app.middleware.ExpiredSessionMiddleware",

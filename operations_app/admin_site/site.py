@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.views.decorators.cache import never_cache
 
 from audit_app.events.actions import READS, Action
 from audit_app.models import AuditEvent
@@ -143,7 +143,7 @@ class KeeperAdminSite(AdminSite):
         return redirect(f"{self.name}:index")
 
 
-@never_cache
+@login_not_required
 def enter(request: HttpRequest) -> HttpResponse:
     """Lead to the sign-in, which limits and records attempts; nothing that is posted here is read."""
     if isinstance(request.user, User):
@@ -154,6 +154,7 @@ def enter(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(target)
 
 
+@login_not_required
 def absent(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Answer as if there were no such page: a password is replaced by a use case, in an account's form."""
     raise Http404

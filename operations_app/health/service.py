@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from celery import current_app
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -150,7 +151,7 @@ def _ask(to_broker: Connection) -> None:
 
 def broker_fault(error: BaseException) -> str:
     """Return what is wrong with a broker, or with Redis, that failed by an error or its cause."""
-    kinds = {type(each).__name__ for each in (error, error.__cause__)}
+    kinds = {type(cause).__name__ for cause in (error, error.__cause__)}
     if kinds & {"AuthenticationError", "AuthenticationWrongNumberOfArgsError"}:
         return "the broker rejects the username or password"
     if kinds & {"NoPermissionError", "AuthorizationError"}:
@@ -181,10 +182,10 @@ def data_keys() -> None:
 
     Raises HealthFailure if data keys did not open.
     """
-    found = list(failing_data_keys().order_by("pk")[: NAMED_KEYS + 1])
-    if found:
-        names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
-        more = " and others" if len(found) > NAMED_KEYS else ""
+    keys = list(failing_data_keys().order_by("pk")[: NAMED_KEYS + 1])
+    if keys:
+        names = ", ".join(str(row.uuid) for row in keys[:NAMED_KEYS])
+        more = " and others" if len(keys) > NAMED_KEYS else ""
         raise HealthFailure(
             "data keys do not open; see the Health page and the log",
             for_operators=f"data keys that do not open: {names}{more}; the log says why",
@@ -196,12 +197,12 @@ def environment_keys() -> None:
 
     Raises HealthFailure if one cannot be used.
     """
-    found = list(with_unusable_key().values_list("name", flat=True)[: NAMED_KEYS + 1])
-    if found:
-        more = " and others" if len(found) > NAMED_KEYS else ""
+    names = list(with_unusable_key().values_list("name", flat=True)[: NAMED_KEYS + 1])
+    if names:
+        more = " and others" if len(names) > NAMED_KEYS else ""
         raise HealthFailure(
             "keys of environments cannot be used; see the Health page",
-            for_operators=f"the key cannot be used of: {', '.join(found[:NAMED_KEYS])}{more}",
+            for_operators=f"the key cannot be used of: {', '.join(names[:NAMED_KEYS])}{more}",
         )
 
 
@@ -210,8 +211,8 @@ def checkpoints() -> None:
 
     Raises HealthFailure if the audit log was refused, is unsigned for long, or a sink is down.
     """
-    if found := checkpoints_schedule.problems():
-        raise HealthFailure(found[0])
+    if problems := checkpoints_schedule.problems():
+        raise HealthFailure(problems[0])
 
 
 def search() -> None:
@@ -240,8 +241,8 @@ def processes() -> None:
 
     Raises HealthFailure if one is.
     """
-    if found := process_problems():
-        raise HealthFailure("; ".join(found))
+    if problems := process_problems():
+        raise HealthFailure("; ".join(problems))
 
 
 def worker() -> None:
@@ -274,12 +275,14 @@ PROBES: tuple[Check, ...] = (broker,)
 # --- Routes ----------------------------------------------------------------------------------
 
 
+@login_not_required
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
     """Answer that the process lives, touching nothing."""
     return JsonResponse({"status": "ok"})
 
 
+@login_not_required
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Answer 503 if Keeper cannot serve, else 200, with what each check found.
@@ -287,8 +290,8 @@ def readyz(_request: HttpRequest) -> HttpResponse:
     Warnings alone only degrade it: taking a process out of service repairs no key. It is public: it shows
     the kind of a fault, and pages show operators the key or sink.
     """
-    found, warned = results(), [*warnings(), *probes()]
-    ready = all(result.ok for result in found)
-    status = "unavailable" if not ready else "ok" if all(result.ok for result in warned) else "degraded"
-    body = {"status": status, "checks": [result.shown for result in [*found, *warned]]}
+    failures, impairments = results(), [*warnings(), *probes()]
+    ready = all(result.ok for result in failures)
+    status = "unavailable" if not ready else "ok" if all(result.ok for result in impairments) else "degraded"
+    body = {"status": status, "checks": [result.shown for result in [*failures, *impairments]]}
     return JsonResponse(body, status=200 if ready else 503)

