@@ -89,8 +89,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list, with a warning if a search for them lacks events."""
-        asked = {"q", OutcomeFilter.parameter_name}
-        if asked & request.GET.keys() and (behind := search_index.catch_up()):
+        search_parameters = {"q", OutcomeFilter.parameter_name}
+        if search_parameters & request.GET.keys() and (behind := search_index.catch_up()):
             messages.warning(request, search_index.lag_text(behind))
         return super().changelist_view(request, extra_context)
 
@@ -98,9 +98,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: Any, search_term: str
     ) -> "tuple[models.QuerySet[Any], bool]":
         """Return the events that a text finds, by the search table unless it is an action or stream."""
-        found, doubled = super().get_search_results(request, queryset, search_term)
+        rows, doubled = super().get_search_results(request, queryset, search_term)
         if not search_term or search_term in set(Action) or StreamHead.objects.filter(pk=search_term):
-            return found, doubled
+            return rows, doubled
         order = queryset.query.order_by
         return matching(queryset, by_index=True, text=search_term).order_by(*order), False
 

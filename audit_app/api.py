@@ -78,13 +78,13 @@ class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[mi
     """The pages of a list of events, with how complete the search is."""
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_paginated_response_schema(schema)
-        found["required"] = [*found["required"], "search_behind"]
-        found["properties"]["search_behind"] = {
+        page_schema: dict[str, Any] = super().get_paginated_response_schema(schema)
+        page_schema["required"] = [*page_schema["required"], "search_behind"]
+        page_schema["properties"]["search_behind"] = {
             "type": "integer",
             "description": "How many events the search lacked, the newest above all.",
         }
-        return found
+        return page_schema
 
 
 class EventListView(GenericAPIView[AuditEvent]):
@@ -102,17 +102,17 @@ class EventListView(GenericAPIView[AuditEvent]):
             data={name: text for name, text in request.query_params.items() if name in self.filter_names}
         )
         query.is_valid(raise_exception=True)
-        given: dict[str, Any] = query.validated_data
+        filters: dict[str, Any] = query.validated_data
         names = {"actor": "actor_name", "object": "object_name", "q": "text"}
         wanted: dict[str, Any] = {
-            **search.acts(given.pop("action", "")),
-            **{names.get(name, name): value for name, value in given.items()},
+            **search.acts(filters.pop("action", "")),
+            **{names.get(name, name): value for name, value in filters.items()},
         }
         record_view(viewer=viewer_of(request), face="api", wanted=wanted)
-        found = search.find(viewer=viewer_of(request), **wanted)
-        rows = self.paginate_queryset(found.events.select_related("manifest"))
+        events = search.find(viewer=viewer_of(request), **wanted)
+        rows = self.paginate_queryset(events.events.select_related("manifest"))
         page = self.get_paginated_response([EventDocument(row).data for row in rows or []])
-        page.data["search_behind"] = found.behind
+        page.data["search_behind"] = events.behind
         return page
 
 

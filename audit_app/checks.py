@@ -29,15 +29,15 @@ _WIRING_LISTS = (
 
 def wiring(**_kwargs: Any) -> list[CheckMessage]:
     """Refuse a dotted path that leads nowhere: what it injects would be missed only when used."""
-    named = [(name, getattr(settings, name, "")) for name in _WIRING]
-    named += [(name, path) for name in _WIRING_LISTS for path in getattr(settings, name, [])]
+    paths = [(name, getattr(settings, name, "")) for name in _WIRING]
+    paths += [(name, path) for name in _WIRING_LISTS for path in getattr(settings, name, [])]
     return [
         Error(
             f"{name} names {path!r}, which cannot be imported.",
             hint=f"Set {name} to the dotted path of something that exists.",
             id="audit_app.E001",
         )
-        for name, path in named
+        for name, path in paths
         if not _importable(path)
     ]
 
@@ -78,7 +78,7 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
     try:
         event_sinks()
         name = "KEEPER_AUDIT_SINKS"
-        found = checkpoint_sinks()
+        readable = checkpoint_sinks()
     except BadSink as error:
         return [
             Error(
@@ -87,7 +87,7 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
                 id="audit_app.E005",
             )
         ]
-    if not any(sink.readable for sink in found):
+    if not any(sink.readable for sink in readable):
         return [
             checks.Warning(
                 "KEEPER_AUDIT_SINKS names no sink that can be read back.",

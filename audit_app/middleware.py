@@ -65,6 +65,6 @@ def request_id_of(meta: MutableMapping[str, Any]) -> str:
     kept: str = meta.get(_KEPT_ID, "")
     if kept:
         return kept
-    given = meta.get("HTTP_X_REQUEST_ID", "")
-    meta[_KEPT_ID] = request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    header = meta.get("HTTP_X_REQUEST_ID", "")
+    meta[_KEPT_ID] = request_id = header if _REQUEST_ID.fullmatch(header) else uuid4().hex
     return request_id

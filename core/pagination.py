@@ -102,15 +102,15 @@ def asked_page(parameters: Mapping[str, str], model: type[Model], view: Any) -> 
     limit = _limit(parameters.get("limit"))
     # A form without scripts sends what is not chosen as well, empty.
     text = parameters.get("ordering") or None
-    asked = view.default_ordering if text is None else text
-    name = asked.removeprefix("-")
+    ordering_text = view.default_ordering if text is None else text
+    name = ordering_text.removeprefix("-")
     if name not in view.ordering_fields:
         raise BadQuery(
             "ordering", f"Choose one of {', '.join(view.ordering_fields)}, with - in front to descend."
         )
     column = model._meta.get_field(view.ordering_fields[name])
     nullable = bool(getattr(column, "null", False))
-    ordering = Ordering(name, column.name, asked.startswith("-"), nullable, _kind(column))
+    ordering = Ordering(name, column.name, ordering_text.startswith("-"), nullable, _kind(column))
     return AskedPage(limit, ordering, _decoded(parameters.get("cursor"), ordering))
 
 
@@ -137,9 +137,9 @@ class KeysetPagination(BasePagination):
         self._url = request.build_absolute_uri()
         parameters = request.GET
         if isinstance(request, Request):
-            known = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
-            if any(name not in known for name in parameters):
-                raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(known))}.")
+            accepted = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
+            if any(name not in accepted for name in parameters):
+                raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(accepted))}.")
         page = asked_page(parameters, queryset.model, view)
         rows, self._next, self._previous = page.cut(list(page.narrowed(queryset)[: page.limit + 1]))
         return rows

@@ -71,11 +71,11 @@ def _long_slots() -> int:
 
 @contextmanager
 def _one_of(kind: str, number: int) -> Iterator[bool]:
-    with ExitStack() as held:
+    with ExitStack() as locks:
         if _folder is None:
             yield True
             return
-        yield any(_locked(held, _folder / f"{kind}-{index}") for index in range(number))
+        yield any(_locked(locks, _folder / f"{kind}-{index}") for index in range(number))
 
 
 def _locked(held: ExitStack, path: Path) -> bool:

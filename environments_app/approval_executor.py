@@ -29,34 +29,34 @@ _Row = TypeVar("_Row", bound=Model)
 def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
     if "request" in approval.arguments:
         return _grant_asked(actor, approval)
-    given = _given(approval)
-    user, group = given.pop("user"), given.pop("group")
+    arguments = _given(approval)
+    user, group = arguments.pop("user"), arguments.pop("group")
     memberships.grant(
         actor=actor,
         environment=approval.environment,
         user=_found(User.objects.filter(uuid=user)) if user else None,
         group=_found(Group.objects.filter(name=group)) if group else None,
-        **given,
+        **arguments,
     )
     return ExecutionResult(sentence="Access granted.")
 
 
 def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
-    given = dict(approval.arguments)
-    del given["asked_by"]
+    arguments = dict(approval.arguments)
+    del arguments["asked_by"]
     rows = AccessRequest.objects.select_related("environment", "requester")
-    request = _found(rows.filter(pk=given.pop("request"), environment=approval.environment))
-    decisions.approve(actor=actor, request=request, **given)
+    request = _found(rows.filter(pk=arguments.pop("request"), environment=approval.environment))
+    decisions.approve(actor=actor, request=request, **arguments)
     return ExecutionResult(
         sentence="Access granted.", link=reverse("access-request-detail", args=[request.pk])
     )
 
 
 def _change(actor: Principal, approval: Approval) -> ExecutionResult:
-    given = _given(approval)
+    arguments = _given(approval)
     rows = Membership.objects.select_related("environment", "user", "group")
-    membership = _found(rows.filter(pk=given.pop("membership"), environment=approval.environment))
-    memberships.change_membership(actor=actor, membership=membership, **given)
+    membership = _found(rows.filter(pk=arguments.pop("membership"), environment=approval.environment))
+    memberships.change_membership(actor=actor, membership=membership, **arguments)
     return ExecutionResult(sentence="Access changed.")
 
 
@@ -81,10 +81,10 @@ def _trust(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _change_trust(actor: Principal, approval: Approval) -> ExecutionResult:
-    given = _given(approval)
+    arguments = _given(approval)
     rows = Trust.objects.select_related("environment")
-    trust = _found(rows.filter(pk=given.pop("trust"), environment=approval.environment))
-    trusts.change(actor=actor, trust=trust, **given)
+    trust = _found(rows.filter(pk=arguments.pop("trust"), environment=approval.environment))
+    trusts.change(actor=actor, trust=trust, **arguments)
     return ExecutionResult(sentence="Trust changed.")
 
 
@@ -115,10 +115,10 @@ def _lasting(approval: Approval) -> dict[str, Any]:
 
 
 def _given(approval: Approval) -> dict[str, Any]:
-    given = {name: value for name, value in approval.arguments.items() if name != REACHES}
-    if given.get("expires_at"):
-        given["expires_at"] = datetime.fromisoformat(given["expires_at"])
-    return given
+    arguments = {name: value for name, value in approval.arguments.items() if name != REACHES}
+    if arguments.get("expires_at"):
+        arguments["expires_at"] = datetime.fromisoformat(arguments["expires_at"])
+    return arguments
 
 
 def _found(rows: QuerySet[_Row]) -> _Row:

@@ -69,8 +69,8 @@ class ApprovalExecutor(ABC):
 
 @cache
 def _owners() -> dict[str, ApprovalExecutor]:
-    made: list[ApprovalExecutor] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
-    return {str(action): owner for owner in made for action in owner.acts}
+    executors: list[ApprovalExecutor] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
+    return {str(action): owner for owner in executors for action in owner.acts}
 
 
 def owner_of(action: str) -> ApprovalExecutor:

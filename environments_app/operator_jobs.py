@@ -232,16 +232,22 @@ def _verify(job: AuditJob, progress: Progress) -> Iterator[Step]:
     # How many events are newer than an anchor is known once they were read.
     total = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0 if extent is Extent.FULL else 0
     stats = _Reporting(lambda events: progress("Verifying events, then what they are about", events, total))
-    found = verify_trail(actor=requester(job), extent=extent, tally=stats)
+    verification = verify_trail(actor=requester(job), extent=extent, tally=stats)
     yield (
-        found.is_sound,
+        verification.is_sound,
         f"{stats.events:,} events in {stats.streams:,} log streams and {stats.manifests:,} lists verified, "
         f"compared with {stats.anchors:,} anchors outside the database: "
-        + ("no problem found." if found.is_sound else f"{len(found.problems):,} problems found."),
+        + (
+            "no problem found."
+            if verification.is_sound
+            else f"{len(verification.problems):,} problems found."
+        ),
     )
-    yield from ((False, f"{each.kind}: {each.object}: {each.message}") for each in found.problems)
-    for each in found.discontinuities:
-        yield True, f"{each.kind}: {each.stream} #{each.sequence}: {each.message}"
+    yield from (
+        (False, f"{problem.kind}: {problem.object}: {problem.message}") for problem in verification.problems
+    )
+    for gap in verification.discontinuities:
+        yield True, f"{gap.kind}: {gap.stream} #{gap.sequence}: {gap.message}"
 
 
 def _preview(job: AuditJob, progress: Progress) -> Iterator[Step]:
@@ -249,21 +255,21 @@ def _preview(job: AuditJob, progress: Progress) -> Iterator[Step]:
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
     progress("Verifying the events that are old enough", 0, 0)
     try:
-        found = plan(before=timezone.now() - timedelta(days=job.days))
+        planned = plan(before=timezone.now() - timedelta(days=job.days))
     except NothingToPrune as nothing:
         yield True, f"Nothing would be removed: {nothing}."
         return
-    signed_at = found.checkpoint.statement.at
-    yield True, f"{found.removed:,} events from before {signed_at:%Y-%m-%d %H:%M} UTC would be removed."
+    signed_at = planned.checkpoint.statement.at
+    yield True, f"{planned.removed:,} events from before {signed_at:%Y-%m-%d %H:%M} UTC would be removed."
     names = {stream: name for name, stream in trail_policy().named_streams(actor).items()}
-    yield from ((True, _planned(each, names)) for each in found.streams)
+    yield from ((True, _planned(each, names)) for each in planned.streams)
 
 
-def _planned(each: StreamPlan, names: Mapping[str, str]) -> str:
-    every = each.removed + each.kept
+def _planned(stream: StreamPlan, names: Mapping[str, str]) -> str:
+    every = stream.removed + stream.kept
     return (
-        f"{names.get(each.stream, each.stream)}: {each.removed:,} of {every:,} events, "
-        f"from #{each.after + 1:,} to #{each.through.sequence:,}; {each.kept:,} stay."
+        f"{names.get(stream.stream, stream.stream)}: {stream.removed:,} of {every:,} events, "
+        f"from #{stream.after + 1:,} to #{stream.through.sequence:,}; {stream.kept:,} stay."
     )
 
 

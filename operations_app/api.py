@@ -33,8 +33,8 @@ class ReportListView(APIView):
     @extend_schema(summary="List the sections of reports", responses=SectionDocument(many=True))
     def get(self, request: Request) -> Response:
         """List the sections, in their order."""
-        found = reports.offered(actor=principal_of(request))
-        return Response([SectionDocument(section).data for section in found])
+        offered = reports.offered(actor=principal_of(request))
+        return Response([SectionDocument(section).data for section in offered])
 
 
 class ReportView(APIView):
@@ -50,8 +50,8 @@ class ReportView(APIView):
     )
     def get(self, request: Request, key: str) -> HttpResponseBase:
         """Make a report of one section or of all."""
-        known = ReportQuery().fields
-        if request.query_params.keys() - known.keys():
+        names = ReportQuery().fields
+        if request.query_params.keys() - names.keys():
             raise BadQuery("query", "Unknown parameter.")
         if request.query_params.get("form") == "pdf":
             raise BadQuery(
@@ -59,6 +59,6 @@ class ReportView(APIView):
             )
         query = ReportQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        given: dict[str, Any] = dict(query.validated_data)
-        form = given.pop("form")
-        return file_response(reports.make(actor=principal_of(request), key=key, **given), key, form)
+        fields: dict[str, Any] = dict(query.validated_data)
+        form = fields.pop("form")
+        return file_response(reports.make(actor=principal_of(request), key=key, **fields), key, form)

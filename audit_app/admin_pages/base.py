@@ -56,7 +56,7 @@ def sections_of_form(
 
 
 def _section(model: type[models.Model], name: Any) -> str | None:
-    field = next((each for each in model._meta.concrete_fields if each.name == name), None)
+    field = next((column for column in model._meta.concrete_fields if column.name == name), None)
     if name in _IDENTIFIERS or isinstance(field, models.UUIDField):
         return "Identifiers"
     return "Times" if isinstance(field, models.DateTimeField) else None
@@ -205,8 +205,8 @@ class OperatorAdmin(ModelAdmin):
         """Return the columns that the form does not show, to look at."""
         if not self._is_form(request, obj):
             return []
-        shown = {name for name in self.get_fields(request, obj) if isinstance(name, str)}
-        rest = [name for name in self.shown_columns() if name not in shown and name != "id"]
+        names = {name for name in self.get_fields(request, obj) if isinstance(name, str)}
+        rest = [name for name in self.shown_columns() if name not in names and name != "id"]
         return [
             Fieldset(form, name or "Details", readonly_fields=options["fields"], model_admin=self, **options)
             for name, options in sections_of_columns(self.model, rest)

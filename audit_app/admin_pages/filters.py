@@ -84,9 +84,9 @@ class EventPeriodFilter(PeriodFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
         """Return the periods, with the chosen day or hour."""
-        found = [*super().lookups(request, model_admin)]
+        periods = [*super().lookups(request, model_admin)]
         chosen = request.GET.get(self.parameter_name, "")
-        return [*found, (chosen, chosen.replace("T", " "))] if _slot_of(chosen) else found
+        return [*periods, (chosen, chosen.replace("T", " "))] if _slot_of(chosen) else periods
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the events of the chosen period, day or hour."""
@@ -182,8 +182,8 @@ class AttentionFilter(SimpleListFilter):
     parameter_name = PARAMETER
 
     def lookups(self, _request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
-        self._conditions = {each.key: each for each in attention_of(model_admin)}
-        return [(each.key, each.label.capitalize()) for each in self._conditions.values()]
+        self._conditions = {condition.key: condition for condition in attention_of(model_admin)}
+        return [(condition.key, condition.label.capitalize()) for condition in self._conditions.values()]
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self._conditions.get(self.value() or "")

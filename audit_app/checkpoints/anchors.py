@@ -76,26 +76,26 @@ def fetch_anchors(*, thorough: bool = False) -> ReadBack:
     `thorough` has each look through all that it holds.
     Raises AnchorUnavailable if there are such sinks and none answers.
     """
-    asked, down = 0, []
+    readable, down = 0, []
     anchors: list[Anchor] = []
     problems: list[Problem] = []
     losses: list[SinkRollback] = []
     lacking: list[Problem] = []
     # Before any is asked: what another worker delivers in the meantime is no loss.
     noted = SinkState.objects.filter(succeeded_at__isnull=False)
-    taken, due = dict(noted.values_list("name", "position")), _due()
+    positions, due = dict(noted.values_list("name", "position")), _due()
     for sink in checkpoint_sinks():
         if not sink.readable:
             continue
-        asked += 1
+        readable += 1
         try:
             line = sink.newest(thorough=thorough)
-            found = _genuine(line) if line is not None else None
-            if found is not None:
-                anchors.append(Anchor(checkpoint=found, sink=sink.name))
-            holds = found.number if found else 0
-            if holds < taken.get(sink.name, 0):
-                losses.append(SinkRollback(sink=sink.name, taken=taken[sink.name], holds=holds))
+            checkpoint = _genuine(line) if line is not None else None
+            if checkpoint is not None:
+                anchors.append(Anchor(checkpoint=checkpoint, sink=sink.name))
+            holds = checkpoint.number if checkpoint else 0
+            if holds < positions.get(sink.name, 0):
+                losses.append(SinkRollback(sink=sink.name, taken=positions[sink.name], holds=holds))
             elif holds < due:
                 lacking.append(_lacks(sink.name, holds, due))
         except SinkDown as error:
@@ -103,7 +103,7 @@ def fetch_anchors(*, thorough: bool = False) -> ReadBack:
             down.append(sink.name)
         except BadCheckpoint as error:
             problems.append(Problem(kind="forged", object=f"sink {sink.name}", message=str(error)))
-    if asked and len(down) == asked:
+    if readable and len(down) == readable:
         raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
     return ReadBack(anchors=anchors, problems=problems, losses=losses, lacking=lacking)
 
@@ -117,8 +117,8 @@ def _due() -> int:
     before = timezone.now() - _DELIVERED_WITHIN
     number = Checkpoint.objects.filter(at__lt=before).order_by("-number").values_list("number", flat=True)
     events = AuditEvent.objects.filter(stream=streams.SYSTEM).order_by("sequence")
-    begun = events.values_list("at", flat=True).first()
-    return number.first() or int(begun is not None and begun < before)
+    begin = events.values_list("at", flat=True).first()
+    return number.first() or int(begin is not None and begin < before)
 
 
 def _lacks(sink: str, holds: int, due: int) -> Problem:
@@ -132,13 +132,13 @@ def _lacks(sink: str, holds: int, due: int) -> Problem:
 
 def _genuine(line: bytes) -> SignedCheckpoint:
     """Return a checkpoint that this deployment has signed. Raises BadCheckpoint for any other."""
-    found = SignedCheckpoint.from_line(line)
-    if found.statement.deployment != deployment_uuid():
+    checkpoint = SignedCheckpoint.from_line(line)
+    if checkpoint.statement.deployment != deployment_uuid():
         raise BadCheckpoint("it holds a checkpoint of another deployment")
-    key = keyring().public_key(found.statement.key_id)
-    if key is None or not found.is_signed_by(key):
+    key = keyring().public_key(checkpoint.statement.key_id)
+    if key is None or not checkpoint.is_signed_by(key):
         raise BadCheckpoint("it holds a checkpoint that none of Keeper's keys has signed")
-    return found
+    return checkpoint
 
 
 def divergent_anchors(anchors: Sequence[Anchor]) -> Iterator[Problem]:
@@ -180,13 +180,13 @@ def resumptions() -> Iterator[Resumption]:
     events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.TRAIL_RESUME)
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
         for link in event_store.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):
-            said = parsed_details(link.fields.details)
-            if has_valid_mac(link) and isinstance(said.get("digest"), str):
+            details = parsed_details(link.fields.details)
+            if has_valid_mac(link) and isinstance(details.get("digest"), str):
                 yield Resumption(
                     sequence=sequence,
-                    number=said["anchor"],
-                    digest=bytes.fromhex(said["digest"]),
-                    reason=said["reason"],
+                    number=details["anchor"],
+                    digest=bytes.fromhex(details["digest"]),
+                    reason=details["reason"],
                 )
 
 

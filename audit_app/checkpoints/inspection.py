@@ -72,8 +72,8 @@ def _restores() -> Iterator[Discontinuity]:
     for event in events.order_by("sequence").iterator():
         details = parsed_details(event.details)
         anchor = details.get("anchor")
-        named = f"checkpoint {anchor.get('number')}" if isinstance(anchor, dict) else "no checkpoint"
-        since = f"made {details.get('made_at')}, which knew of {named}"
+        covering = f"checkpoint {anchor.get('number')}" if isinstance(anchor, dict) else "no checkpoint"
+        since = f"made {details.get('made_at')}, which knew of {covering}"
         yield Discontinuity(
             kind="restore",
             stream=event.stream,
@@ -91,14 +91,14 @@ def whole_trail(stream: str | None = None, *, tally: VerificationStats | None = 
     """
     tally = tally or VerificationStats()
     back = yield from _asked(tally, thorough=True)
-    known: dict[str, list[Head]] = defaultdict(list)
+    heads_of: dict[str, list[Head]] = defaultdict(list)
     for checkpoint in _binding(back):
         for name, head in checkpoint.statement.heads.items():
-            known[name].append(head)
+            heads_of[name].append(head)
     if stream is None:
         yield from chain_problems(None)
         tally.checkpoints = Checkpoint.objects.count()
-    yield from verify(stream, known=known, tally=tally)
+    yield from verify(stream, known=heads_of, tally=tally)
 
 
 def since_checkpoint(*, tally: VerificationStats | None = None) -> Iterator[Problem]:

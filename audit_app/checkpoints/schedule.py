@@ -43,22 +43,26 @@ def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
 def problems() -> list[str]:
     """Return the problems of the anchoring, worst first, in public wording."""
     signing = SinkState.objects.filter(name=SIGNING).first()
-    found = []
+    sentences = []
     if signing is not None and signing.error:
-        found.append("the audit trail is not signed: it is not what was signed before, or no sink answers")
+        sentences.append(
+            "the audit trail is not signed: it is not what was signed before, or no sink answers"
+        )
     elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
-        found.append("the audit trail was not signed lately")
+        sentences.append("the audit trail was not signed lately")
     events = [sink.name for sink in event_sinks()]
     names = [*(sink.name for sink in checkpoint_sinks()), *events]
     if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
-        found.append(f"{count} of the sinks of the audit trail do not take what they are given")
-    lost = AuditEvent.objects.filter(
+        sentences.append(f"{count} of the sinks of the audit trail do not take what they are given")
+    rollbacks = AuditEvent.objects.filter(
         action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
     )
     # Only its event names the sink: the destination is not public.
-    if lost.exists():
-        found.append("a sink of the audit trail was emptied or cut of late: it held less than it had taken")
+    if rollbacks.exists():
+        sentences.append(
+            "a sink of the audit trail was emptied or cut of late: it held less than it had taken"
+        )
     behind = lag(SinkState.objects.filter(name__in=events))
     if behind > _BEHIND:
-        found.append(f"the sinks of events are {behind} events behind")
-    return found
+        sentences.append(f"the sinks of events are {behind} events behind")
+    return sentences

@@ -83,9 +83,9 @@ def accept_rollback(*, actor: Actor, reason: str) -> int:
     Raises NothingToResume if the audit log does descend from its anchor, AnchorUnavailable if none is read.
     """
     back = fetch_anchors()
-    lost = list(divergent_anchors(back.anchors))
+    divergent = list(divergent_anchors(back.anchors))
     newest = back.newest
-    if newest is None or not lost:
+    if newest is None or not divergent:
         raise NothingToResume("the stored trail goes on from its newest anchor: there is nothing to resume")
     number, digest = newest.checkpoint.number, newest.checkpoint.digest.hex()
     record(
@@ -100,15 +100,15 @@ def accept_rollback(*, actor: Actor, reason: str) -> int:
 
 def signed(row: Checkpoint) -> SignedCheckpoint:
     """Return a stored checkpoint. Raises BadCheckpoint if the row is not what Keeper signed."""
-    found = SignedCheckpoint.stored(row.statement, bytes(row.signature))
-    said = found.statement
-    key = keyring().public_key(said.key_id)
+    checkpoint = SignedCheckpoint.stored(row.statement, bytes(row.signature))
+    statement = checkpoint.statement
+    key = keyring().public_key(statement.key_id)
     same = (row.number, row.at, bytes(row.previous_digest), bytes(row.digest), row.key_id)
-    if same != (said.number, said.at, said.previous, found.digest, said.key_id):
+    if same != (statement.number, statement.at, statement.previous, checkpoint.digest, statement.key_id):
         raise BadCheckpoint("its columns are not what it says")
-    if key is None or not found.is_signed_by(key):
+    if key is None or not checkpoint.is_signed_by(key):
         raise BadCheckpoint("none of Keeper's keys has signed it")
-    return found
+    return checkpoint
 
 
 def chain_problems(after: SignedCheckpoint | None) -> Iterator[Problem]:
@@ -117,22 +117,22 @@ def chain_problems(after: SignedCheckpoint | None) -> Iterator[Problem]:
     number = after.number if after else 0
     for row in Checkpoint.objects.filter(number__gt=number).order_by("number").iterator(chunk_size=200):
         try:
-            found = signed(row)
+            checkpoint = signed(row)
         except BadCheckpoint as error:
             yield checkpoint_problem("edited", row.number, str(error))
             return
-        said = found.statement
-        if said.resumed and is_resumed(said.previous):
-            previous, number = said.previous, said.number - 1
-        if said.number != number + 1:
+        statement = checkpoint.statement
+        if statement.resumed and is_resumed(statement.previous):
+            previous, number = statement.previous, statement.number - 1
+        if statement.number != number + 1:
             yield checkpoint_problem(
-                "missing", number + 1, f"checkpoints {number + 1} to {said.number - 1} are missing"
+                "missing", number + 1, f"checkpoints {number + 1} to {statement.number - 1} are missing"
             )
             return
-        if said.previous != previous:
+        if statement.previous != previous:
             yield checkpoint_problem("forked", row.number, "it does not follow the checkpoint before it")
             return
-        previous, number = found.digest, found.number
+        previous, number = checkpoint.digest, checkpoint.number
 
 
 def stored_problems(number: int) -> Iterator[Problem]:
@@ -156,15 +156,15 @@ def _made(row: Checkpoint | None) -> Checkpoint | None:
         return None
     _require_descent(anchor, newest, heads)
     statement = _statement(back, newest, heads)
-    made = _signed(statement)
+    signed_checkpoint = _signed(statement)
     row = Checkpoint(
-        number=made.number,
+        number=signed_checkpoint.number,
         at=statement.at,
-        statement=made.text,
+        statement=signed_checkpoint.text,
         previous_digest=statement.previous,
-        digest=made.digest,
+        digest=signed_checkpoint.digest,
         key_id=statement.key_id,
-        signature=made.signature,
+        signature=signed_checkpoint.signature,
     )
     try:
         with transaction.atomic():
@@ -219,7 +219,7 @@ def descent_problems(
             )
             continue
         start = _start(stream, since.get(stream), cuts.get(stream))
-        known = [through[stream]] if stream in through else []
+        between = [through[stream]] if stream in through else []
         if head.sequence < start.sequence:
             message = f"events {head.sequence + 1} to {start.sequence} are gone, which a checkpoint names"
             yield Problem(
@@ -229,8 +229,8 @@ def descent_problems(
                 sequence=head.sequence + 1,
                 message=message,
             )
-        elif found := first_damage(stream, after=start, until=head, known=known, tally=tally):
-            yield found
+        elif damage := first_damage(stream, after=start, until=head, known=between, tally=tally):
+            yield damage
 
 
 def _start(stream: str, signed_head: Head | None, cut: PruneRecord | None) -> Head:
@@ -241,9 +241,9 @@ def _start(stream: str, signed_head: Head | None, cut: PruneRecord | None) -> He
 
 
 def _statement(back: ReadBack, before: SignedCheckpoint | None, heads: Mapping[str, Head]) -> Statement:
-    read = back.newest.checkpoint if back.newest else None
-    resumed = bool(read and is_resumed(read.digest) and (before is None or before.number < read.number))
-    last = read if resumed else before
+    anchor = back.newest.checkpoint if back.newest else None
+    resumed = bool(anchor and is_resumed(anchor.digest) and (before is None or before.number < anchor.number))
+    last = anchor if resumed else before
     key = keyring().sign(b"")
     return Statement(
         deployment=deployment_uuid(),
@@ -302,10 +302,10 @@ def _note_loss(loss: SinkRollback) -> None:
 
 def _refuse(problems: Iterable[Problem]) -> None:
     """Raise SigningRefused with the first of the problems, if there are any."""
-    found = [f"{problem.kind}: {problem.object}: {problem.message}" for problem in problems]
-    if found:
-        more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
-        raise SigningRefused(f"{found[0]}{more}")
+    reasons = [f"{problem.kind}: {problem.object}: {problem.message}" for problem in problems]
+    if reasons:
+        more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        raise SigningRefused(f"{reasons[0]}{more}")
 
 
 def _refused(error: SigningRefused | AnchorUnavailable) -> None:

@@ -82,22 +82,22 @@ class Statement:
     def parsed(cls, text: str) -> Self:
         """Parse a canonical text. Raises BadCheckpoint if it is not a valid statement."""
         try:
-            said = json.loads(text)
-            succession = said["succession"]
+            members = json.loads(text)
+            succession = members["succession"]
             statement = cls(
-                deployment=UUID(said["deployment"]),
-                number=int(said["number"]),
-                at=datetime.fromisoformat(said["at"]),
-                previous=bytes.fromhex(said["previous"]),
+                deployment=UUID(members["deployment"]),
+                number=int(members["number"]),
+                at=datetime.fromisoformat(members["at"]),
+                previous=bytes.fromhex(members["previous"]),
                 heads={
                     stream: Head(int(sequence), bytes.fromhex(link))
-                    for stream, (sequence, link) in said["heads"].items()
+                    for stream, (sequence, link) in members["heads"].items()
                 },
-                key_id=UUID(said["key"]),
-                public_key=bytes.fromhex(said["public_key"]),
+                key_id=UUID(members["key"]),
+                public_key=bytes.fromhex(members["public_key"]),
                 succession=succession
                 and Succession(UUID(succession["by"]), bytes.fromhex(succession["signature"])),
-                resumed=bool(said["resumed"]),
+                resumed=bool(members["resumed"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadCheckpoint("this is no checkpoint") from error
@@ -125,15 +125,15 @@ class SignedCheckpoint:
 
     def line(self) -> bytes:
         """Return the one line of JSON in which it leaves Keeper."""
-        said: dict[str, Any] = {"checkpoint": self.text, "signature": self.signature.hex()}
-        return canonical_json(said) + b"\n"
+        members: dict[str, Any] = {"checkpoint": self.text, "signature": self.signature.hex()}
+        return canonical_json(members) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
         """Read what `line` wrote. Raises BadCheckpoint if it is anything else."""
         try:
-            said = json.loads(line)
-            return cls.stored(said["checkpoint"], bytes.fromhex(said["signature"]))
+            members = json.loads(line)
+            return cls.stored(members["checkpoint"], bytes.fromhex(members["signature"]))
         except (ValueError, TypeError, KeyError) as error:
             raise BadCheckpoint("this is no checkpoint") from error
 
@@ -144,8 +144,8 @@ class SignedCheckpoint:
 
     def is_signed_by(self, public_key: bytes) -> bool:
         """Return whether a key has signed it, and is the one that it names."""
-        named = self.statement.public_key == public_key
-        return named and verifies(public_key, signed_message(self.digest), self.signature)
+        is_named = self.statement.public_key == public_key
+        return is_named and verifies(public_key, signed_message(self.digest), self.signature)
 
 
 def signed_message(digest: bytes) -> bytes:

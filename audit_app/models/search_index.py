@@ -42,9 +42,9 @@ class EventQuerySet(AppendOnlyQuerySet[M]):
 
     def searched(self, condition: Q) -> Self:
         """Return the events whose row in the search table (`entry`) meets a condition, newest first."""
-        found = self.filter(condition)
-        found._is_searched = True  # noqa: SLF001 - of this class
-        return found.order_by("-pk")
+        rows = self.filter(condition)
+        rows._is_searched = True  # noqa: SLF001 - of this class
+        return rows.order_by("-pk")
 
     def order_by(self, *field_names: Any) -> Self:
         """Order as asked; what was searched for by the search table's own id, or SQLite sorts it."""

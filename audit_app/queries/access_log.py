@@ -60,8 +60,8 @@ def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | N
         return event
     hidden = AuditEvent.objects.filter(**which).values_list("pk", flat=True).first()
     if hidden is not None:
-        asked: dict[str, Json] = {"face": face, "filters": {"event": str(hidden)}}
-        _commit(viewer, Action.TRAIL_VIEW, asked, outcome=Outcome.DENIED)
+        details: dict[str, Json] = {"face": face, "filters": {"event": str(hidden)}}
+        _commit(viewer, Action.TRAIL_VIEW, details, outcome=Outcome.DENIED)
     return None
 
 

@@ -43,13 +43,13 @@ class Scope:
 
     def events(self, **conditions: object) -> Iterator[AuditEvent]:
         """Yield the events of the time that the viewer may read, oldest first."""
-        found: QuerySet[AuditEvent] = search.events(viewer=self.viewer, since=self.since, until=self.until)
+        rows: QuerySet[AuditEvent] = search.events(viewer=self.viewer, since=self.since, until=self.until)
         # By time, whose index has the order: by id, each query would sort the time that is left.
-        found = following = found.filter(**conditions).order_by("at", "id")
+        rows = following = rows.filter(**conditions).order_by("at", "id")
         while batch := list(following[:_EVENTS_PER_QUERY]):
             yield from batch
             last = batch[-1]
-            following = found.filter(Q(at__gt=last.at) | Q(id__gt=last.pk), at__gte=last.at)
+            following = rows.filter(Q(at__gt=last.at) | Q(id__gt=last.pk), at__gte=last.at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,13 @@ class Section:
 @cache
 def sections() -> dict[str, Section]:
     """Return every section by its key, in the order of settings.KEEPER_REPORT_SECTIONS."""
-    found: dict[str, Section] = {}
+    by_key: dict[str, Section] = {}
     for path in settings.KEEPER_REPORT_SECTIONS:
         for section in cast("Sequence[Section]", import_string(path)):
-            if section.key in found:
+            if section.key in by_key:
                 raise ValueError(f"two sections of reports are called {section.key}")
-            found[section.key] = section
-    return found
+            by_key[section.key] = section
+    return by_key
 
 
 # Acts that give or take access, change who must agree, hand values on, or change keys and history.

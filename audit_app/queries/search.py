@@ -25,13 +25,13 @@ def read_versions(events: Sequence[AuditEvent], **item: object) -> Mapping[int, 
     event has a manifest.
     """
     manifests = {event.manifest_id for event in events if event.manifest_id is not None}
-    found: dict[int, list[int]] = defaultdict(list)
+    numbers: dict[int, list[int]] = defaultdict(list)
     if manifests:
         items = ReadManifestItem.objects.filter(manifest_id__in=manifests, **item).order_by("-number")
         for manifest, number in items.values_list("manifest_id", "number"):
-            found[manifest].append(number)
+            numbers[manifest].append(number)
     return {
-        event.pk: _of_one(event) if event.manifest_id is None else found.get(event.manifest_id, ())
+        event.pk: _of_one(event) if event.manifest_id is None else numbers.get(event.manifest_id, ())
         for event in events
     }
 
@@ -261,8 +261,8 @@ def about(uuid: UUID) -> Q:
     own, along = Q(object_uuid=uuid), _read_along(secret_uuid=uuid)
     ids: list[int] = []
     for condition in (own, along):
-        found = AuditEvent.objects.filter(condition).order_by()
-        ids += found.values_list("id", flat=True)[: _FEW + 1]
+        matching_events = AuditEvent.objects.filter(condition).order_by()
+        ids += matching_events.values_list("id", flat=True)[: _FEW + 1]
     return Q(id__in=ids) if len(ids) <= _FEW else own | along
 
 

@@ -44,15 +44,15 @@ def fill(*, seconds: float | None = None, progress: Callable[[int], None] | None
     Any number of workers may call it. Not to be called within a transaction.
     """
     until = None if seconds is None else time.monotonic() + seconds
-    done = 0
+    count = 0
     for stream in _streams_ahead():
         while passed := retry_collisions(lambda stream=stream: _step(stream)):  # type: ignore[misc]  # bound early
-            done += passed
+            count += passed
             if progress:
-                progress(done)
+                progress(count)
             if until is not None and time.monotonic() > until:
-                return done
-    return done
+                return count
+    return count
 
 
 def catch_up() -> int:
@@ -80,14 +80,14 @@ def rebuild(*, progress: Callable[[int], None] | None = None) -> int:
     that was stopped is completed by the workers, except for the removal.
     """
     SearchPosition.objects.update(sequence=0)
-    done = fill(progress=progress)
+    count = fill(progress=progress)
     last = 0
     rows = SearchEntry.objects.order_by("event_id").values_list("event_id", flat=True)
     while ids := list(rows.filter(event_id__gt=last)[:_ROWS_PER_QUERY]):
         there = Exists(AuditEvent.objects.filter(pk=OuterRef("event_id")))
         SearchEntry.objects.filter(~there, event_id__gt=last, event_id__lte=ids[-1]).delete()
         last = ids[-1]
-    return done
+    return count
 
 
 def remove(ids: Collection[int]) -> None:

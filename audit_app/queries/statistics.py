@@ -82,19 +82,19 @@ def _readable(viewer: Actor, unit: _Unit, number: int) -> HourCounts:
 
 def _counted(unit: _Unit, begins: list[datetime]) -> dict[datetime, Mapping[Kind, int]]:
     keys = {_key(unit, begin): begin for begin in begins}
-    known: dict[datetime, Mapping[Kind, int]] = {
+    cached: dict[datetime, Mapping[Kind, int]] = {
         keys[key]: {Kind(*kind): count for kind, count in rows} for key, rows in cache.get_many(keys).items()
     }
-    missing = [begin for begin in begins if begin not in known]
+    missing = [begin for begin in begins if begin not in cached]
     if missing:
         fresh = _count(unit, missing[0], missing[-1] + unit.length)
-        known |= {begin: fresh.get(begin, {}) for begin in missing}
+        cached |= {begin: fresh.get(begin, {}) for begin in missing}
         settled = {begin for begin in missing if timezone.now() > begin + unit.length + _SETTLED}
-        _keep(unit, {begin: known[begin] for begin in settled}, _COUNTS_KEPT_SECONDS)
-        going_on = {begin: known[begin] for begin in missing if begin not in settled}
+        _keep(unit, {begin: cached[begin] for begin in settled}, _COUNTS_KEPT_SECONDS)
+        going_on = {begin: cached[begin] for begin in missing if begin not in settled}
         if sum(sum(kinds.values()) for kinds in going_on.values()) >= _MANY:
             _keep(unit, going_on, _FRESH_SECONDS)
-    return {begin: known[begin] for begin in begins}
+    return {begin: cached[begin] for begin in begins}
 
 
 def _count(unit: _Unit, since: datetime, until: datetime) -> dict[datetime, Mapping[Kind, int]]:
@@ -107,19 +107,19 @@ def _count(unit: _Unit, since: datetime, until: datetime) -> dict[datetime, Mapp
         .values_list("part", "stream", "action", "outcome")
         .annotate(count=Count("id"))
     )
-    found: dict[datetime, Counter[Kind]] = defaultdict(Counter)
+    counts: dict[datetime, Counter[Kind]] = defaultdict(Counter)
     for part, stream, action, outcome, count in rows:
-        found[datetime.fromisoformat(part).replace(tzinfo=UTC)][Kind(stream, action, outcome)] += count
-    return dict(found)
+        counts[datetime.fromisoformat(part).replace(tzinfo=UTC)][Kind(stream, action, outcome)] += count
+    return dict(counts)
 
 
 def _keep(unit: _Unit, counts: HourCounts, seconds: int) -> None:
     if counts:
-        kept = {
+        entries = {
             _key(unit, begin): [(tuple(kind), count) for kind, count in kinds.items()]
             for begin, kinds in counts.items()
         }
-        cache.set_many(kept, seconds)
+        cache.set_many(entries, seconds)
 
 
 def _key(unit: _Unit, begin: datetime) -> str:
@@ -145,12 +145,12 @@ def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
     scope = f"{first} {limit} {sorted(names) if names is not None else None}"
     # Hashed for its length alone: an actor may read thousands of streams.
     key = f"trail-active-{deployment_uuid()}-{hashlib.sha256(scope.encode()).hexdigest()}"
-    known: list[tuple[str, str, int]] | None = cache.get(key)
-    if known is None:
+    cached: list[tuple[str, str, int]] | None = cache.get(key)
+    if cached is None:
         events = AuditEvent.objects.filter(at__gte=datetime.combine(first, time(), tzinfo=UTC))
         if names is not None:
             events = events.filter(stream__in=names)
         rows = events.order_by().values_list("actor_name", "actor_kind").annotate(count=Count("id"))
-        known = list(rows.order_by("-count", "actor_name")[:limit])
-        cache.set(key, known, _ACTORS_KEPT_SECONDS)
-    return [Active(*row) for row in known]
+        cached = list(rows.order_by("-count", "actor_name")[:limit])
+        cache.set(key, cached, _ACTORS_KEPT_SECONDS)
+    return [Active(*row) for row in cached]

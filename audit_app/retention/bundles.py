@@ -184,19 +184,23 @@ class _Check:
 
     def _event(self, line: dict[str, Any]) -> None:
         stream, text = line["stream"], line["text"]
-        said, previous, link = json.loads(text), bytes.fromhex(line["previous"]), bytes.fromhex(line["hash"])
-        own = said["stream"] == stream and event_hash(previous, text.encode()) == link
+        fields, previous, link = (
+            json.loads(text),
+            bytes.fromhex(line["previous"]),
+            bytes.fromhex(line["hash"]),
+        )
+        own = fields["stream"] == stream and event_hash(previous, text.encode()) == link
         if not own or not keyring().verify(Purpose.AUDIT_MAC, link, bytes.fromhex(line["mac"])):
-            raise BadBundle(f"event {stream} #{said['sequence']} in the bundle is not what was recorded")
-        if said["manifest"]:
-            self._wanted.add(said["manifest"])
+            raise BadBundle(f"event {stream} #{fields['sequence']} in the bundle is not what was recorded")
+        if fields["manifest"]:
+            self._wanted.add(fields["manifest"])
         cut = self._cuts.get(stream)
-        if cut and said["sequence"] <= cut.through:
+        if cut and fields["sequence"] <= cut.through:
             return
         head = self._heads.get(stream, self._start(stream))
-        if said["sequence"] != head.sequence + 1 or previous != head.hash:
-            raise BadBundle(f"events before {stream} #{said['sequence']} are missing in the bundle")
-        self._heads[stream] = Head(said["sequence"], link)
+        if fields["sequence"] != head.sequence + 1 or previous != head.hash:
+            raise BadBundle(f"events before {stream} #{fields['sequence']} are missing in the bundle")
+        self._heads[stream] = Head(fields["sequence"], link)
 
     def _start(self, stream: str) -> Head:
         cut = self._cuts.get(stream)
@@ -292,8 +296,8 @@ def _manifests(streams: Sequence[str] | None) -> Iterator[bytes]:
         for manifest in batch:
             items = ReadManifestItem.objects.filter(manifest=manifest)
             rows = items.values_list(*LISTED_COLUMNS)
-            read = sorted(listed_entry(str(uuid), *rest) for uuid, *rest in rows)
-            yield _line("manifest", digest=manifest.digest, read=read)
+            entries = sorted(listed_entry(str(uuid), *rest) for uuid, *rest in rows)
+            yield _line("manifest", digest=manifest.digest, read=entries)
         last = batch[-1].pk
 
 

@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def removed(self) -> int:
-        return sum(each.removed for each in self.streams)
+        return sum(stream.removed for stream in self.streams)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +100,12 @@ def plan(*, before: datetime) -> Plan:
     checkpoint = _covering(before)
     _require_sound(checkpoint)
     for state in SinkState.objects.filter(name__in=[sink.name for sink in event_sinks()]):
-        taken = dict(state.cursors.values_list("stream", "sequence"))
-        if any(taken.get(stream, 0) < head.sequence for stream, head in checkpoint.statement.heads.items()):
+        delivered = dict(state.cursors.values_list("stream", "sequence"))
+        if any(
+            delivered.get(stream, 0) < head.sequence for stream, head in checkpoint.statement.heads.items()
+        ):
             raise PruneRefused(f"the sink {state.name} has not taken all of these events yet")
-    planned = [each for each in _planned(checkpoint) if each.removed]
+    planned = [stream_plan for stream_plan in _planned(checkpoint) if stream_plan.removed]
     if not planned:
         raise NothingToPrune("no event that retention may take out is older than that")
     return Plan(checkpoint=checkpoint, streams=planned)
@@ -122,7 +124,7 @@ def prune(
     bundle_object = AuditObject("bundle", uuid4(), bundle.name[:200])
     commit_record(actor=actor, action=Action.TRAIL_EXPORT, stream=streams.SYSTEM, object=bundle_object)
     sha256 = _sealed(chosen.checkpoint, bundle)
-    said = _Record(
+    shared = _Record(
         actor=actor,
         told=bundle_object,
         sha256=sha256,
@@ -130,11 +132,11 @@ def prune(
         operator=operator,
     )
     removed = 0
-    for each in chosen.streams:
-        for step in _steps(each, said):
+    for stream_plan in chosen.streams:
+        for step in _steps(stream_plan, shared):
             removed += step
             if progress:
-                progress(each.stream, step)
+                progress(stream_plan.stream, step)
     return Pruned(plan=chosen, bundle=bundle, sha256=sha256, removed=removed)
 
 
@@ -156,8 +158,8 @@ def _covering(before: datetime) -> SignedCheckpoint:
     except BadCheckpoint as error:
         raise PruneRefused(f"checkpoint {row.number}: {error}") from error
     readable = [sink for sink in checkpoint_sinks() if sink.readable]
-    held = [anchor.sink for anchor in back.anchors if anchor.checkpoint.number >= covering.number]
-    if not readable or len(held) < len(readable):
+    holders = [anchor.sink for anchor in back.anchors if anchor.checkpoint.number >= covering.number]
+    if not readable or len(holders) < len(readable):
         raise PruneRefused(
             "a sink of checkpoints does not hold what covers these events: see KEEPER_AUDIT_SINKS"
         )
@@ -179,23 +181,28 @@ def _require_sound(checkpoint: SignedCheckpoint) -> None:
 
 
 def _planned(checkpoint: SignedCheckpoint) -> Iterator[StreamPlan]:
-    done = newest_prune_records()
+    cuts = newest_prune_records()
     for stream, head in sorted(checkpoint.statement.heads.items()):
-        after = done[stream].through if stream in done else 0
+        after = cuts[stream].through if stream in cuts else 0
         if head.sequence <= after:
             continue
-        known = frozenset(known_reads(_old_events(stream, after, head.sequence)))
-        count = going = 0
+        last_reads = frozenset(known_reads(_old_events(stream, after, head.sequence)))
+        count = removable = 0
         for event in _old_events(stream, after, head.sequence):
             count += 1
-            going += _goes(event, known)
+            removable += _goes(event, last_reads)
         yield StreamPlan(
-            stream=stream, after=after, through=head, removed=going, kept=count - going, known=known
+            stream=stream,
+            after=after,
+            through=head,
+            removed=removable,
+            kept=count - removable,
+            known=last_reads,
         )
 
 
-def _goes(event: OldEvent, known: frozenset[int]) -> bool:
-    return is_passing(event) and event.sequence not in known
+def _goes(event: OldEvent, last_reads: frozenset[int]) -> bool:
+    return is_passing(event) and event.sequence not in last_reads
 
 
 def _old_events(stream: str, after: int, until: int) -> Iterator[OldEvent]:
@@ -242,16 +249,16 @@ class _Record:
     operator: str
 
 
-def _steps(planned: StreamPlan, said: _Record) -> Iterator[int]:
+def _steps(planned: StreamPlan, shared: _Record) -> Iterator[int]:
     """Cut one stream step by step; yield how many events each took."""
     after = planned.after
     while after < planned.through.sequence:
         until = min(after + _EVENTS_PER_STEP, planned.through.sequence)
-        yield _step(planned, after, until, said)
+        yield _step(planned, after, until, shared)
         after = until
 
 
-def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
+def _step(planned: StreamPlan, after: int, until: int, shared: _Record) -> int:
     """Record the cut of a range and delete what goes of it, in one transaction."""
     with transaction.atomic():
         # Its lock excludes concurrent recording and pruning of this stream; the rows read below are those
@@ -263,16 +270,16 @@ def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
         events = list(_old_events(planned.stream, after, until))
         if [event.sequence for event in events] != list(range(after + 1, until + 1)):
             raise PruneRefused(f"stream {planned.stream} is not what it was when it was verified")
-        going = [event for event in events if _goes(event, planned.known)]
+        removable = [event for event in events if _goes(event, planned.known)]
         digest = RetainedDigest()
         for event in events:
             if not _goes(event, planned.known):
                 digest.add(event.sequence, bytes(event.hash))
         record(
-            actor=said.actor,
+            actor=shared.actor,
             action=Action.TRAIL_PRUNE,
             stream=planned.stream,
-            object=said.told,
+            object=shared.told,
             outcome=Outcome.ALLOWED,
             details={
                 "after": after,
@@ -280,16 +287,16 @@ def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
                 "hash": bytes(events[-1].hash).hex(),
                 "kept": digest.count,
                 "digest": digest.hexdigest(),
-                "removed": len(going),
-                "checkpoint": said.checkpoint.number,
-                "signed_at": utc_text(said.checkpoint.statement.at),
-                "bundle": said.told.name,
-                "sha256": said.sha256,
-                "operator": said.operator,
+                "removed": len(removable),
+                "checkpoint": shared.checkpoint.number,
+                "signed_at": utc_text(shared.checkpoint.statement.at),
+                "bundle": shared.told.name,
+                "sha256": shared.sha256,
+                "operator": shared.operator,
             },
         )
-        ids = [event.pk for event in going]
-        if event_store.remove(ids) != len(going):
+        ids = [event.pk for event in removable]
+        if event_store.remove(ids) != len(removable):
             raise PruneRefused(f"stream {planned.stream} changed while it was cut")
         search_index.remove(ids)
-    return len(going)
+    return len(removable)

@@ -52,11 +52,11 @@ def retention_status() -> RetentionStatus | None:
     before = now - timedelta(days=days)
     old = AuditEvent.objects.filter(at__lt=before, action__unindexed__in=PASSING).order_by()
     last = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by("-at").values_list("at", flat=True)
-    done = last.first()
+    last_run = last.first()
     return RetentionStatus(
         days=days,
         before=before,
-        next_run=max(done + _APART, now) if done else None,
+        next_run=max(last_run + _APART, now) if last_run else None,
         waiting=old.values("pk")[: _COUNTED + 1].count(),
         archive=str(settings.KEEPER_AUDIT_ARCHIVE_DIR),
     )
@@ -78,14 +78,14 @@ def prune_if_due() -> Pruned | None:
     if lately.exists():
         return None
     try:
-        done = prune(
+        result = prune(
             actor=actors.system(),
             before=timezone.now() - timedelta(days=days),
             bundle=default_bundle(),
             operator="the schedule",
         )
     except NothingToPrune:
-        done = None
+        result = None
     except KeeperError as error:
         _log.error("old events stay in the trail: %s", error)
         trail_alerts().raised(
@@ -95,4 +95,4 @@ def prune_if_due() -> Pruned | None:
         )
         return None
     trail_alerts().over(kind=KIND, subject="old events are taken out of the audit trail again")
-    return done
+    return result

@@ -65,26 +65,26 @@ def lag(states: Iterable[SinkState]) -> int:
     """Return how many events the last of these sinks has still to take."""
     heads = StreamHead.objects.aggregate(total=Sum(F("sequence")))["total"] or 0
     taken_by = [state.cursors.aggregate(total=Sum("sequence"))["total"] or 0 for state in states]
-    return max((heads - each for each in taken_by), default=0)
+    return max((heads - position for position in taken_by), default=0)
 
 
 def _line(link: Link) -> bytes:
-    said = link.fields
+    fields = link.fields
     return (
         canonical_json(
             {
-                "id": said.uuid,
-                "stream": said.stream,
-                "sequence": said.sequence,
-                "at": said.at,
-                "actor": {"kind": said.actor_kind, "id": said.actor_uuid, "name": said.actor_name},
-                "action": said.action,
-                "object": {"kind": said.object_kind, "id": said.object_uuid, "name": said.object_name},
-                "outcome": said.outcome,
-                "address": said.address,
-                "request_id": said.request_id,
-                "details": parsed_details(said.details),
-                "manifest": said.manifest_digest,
+                "id": fields.uuid,
+                "stream": fields.stream,
+                "sequence": fields.sequence,
+                "at": fields.at,
+                "actor": {"kind": fields.actor_kind, "id": fields.actor_uuid, "name": fields.actor_name},
+                "action": fields.action,
+                "object": {"kind": fields.object_kind, "id": fields.object_uuid, "name": fields.object_name},
+                "outcome": fields.outcome,
+                "address": fields.address,
+                "request_id": fields.request_id,
+                "details": parsed_details(fields.details),
+                "manifest": fields.manifest_digest,
                 "hash": link.hash.hex(),
             }
         )
@@ -126,8 +126,8 @@ def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool
 
 
 def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
-    noted, made = SinkState.objects.get_or_create(name=sink.name)
-    if made:
+    noted, is_new = SinkState.objects.get_or_create(name=sink.name)
+    if is_new:
         begin(noted)
     now = timezone.now()
     due = Q() if at_once else Q(due_at=None) | Q(due_at__lte=now)
@@ -160,9 +160,9 @@ def _begin_checkpoints(state: SinkState) -> None:
 def _send_checkpoints(sink: Sink, state: SinkState, until: datetime) -> int:
     sent = 0
     for row in Checkpoint.objects.filter(number__gt=state.position).order_by("number").iterator(100):
-        made = SignedCheckpoint.stored(row.statement, bytes(row.signature))
-        sink.write([made.line()], number=made.number)
-        SinkState.objects.filter(pk=state.pk).update(position=made.number)
+        checkpoint = SignedCheckpoint.stored(row.statement, bytes(row.signature))
+        sink.write([checkpoint.line()], number=checkpoint.number)
+        SinkState.objects.filter(pk=state.pk).update(position=checkpoint.number)
         sent += 1
         if timezone.now() > until:
             break
@@ -213,21 +213,21 @@ def sink_lags() -> list[SinkLag]:
     """Return every sink of the settings, those of checkpoints first."""
     states = {state.name: state for state in SinkState.objects.all()}
     newest = Checkpoint.objects.order_by("-number").values_list("number", flat=True).first() or 0
-    found = []
+    lags = []
     for sink in checkpoint_sinks():
         state = states.get(sink.name)
         position = state.position if state else 0
         lacking = Checkpoint.objects.filter(number__gt=position)
         oldest = lacking.aggregate(at=Min("at"))["at"] if state else None
         behind = max(0, newest - position)
-        found.append(SinkLag(name=sink.name, takes="checkpoints", state=state, behind=behind, since=oldest))
+        lags.append(SinkLag(name=sink.name, takes="checkpoints", state=state, behind=behind, since=oldest))
     events = event_sinks()
     if events:
         heads = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0
         cursors = StreamCursor.objects.order_by().values_list("sink").annotate(taken=Sum("sequence"))
-        taken = dict(cursors.values_list("sink", "taken"))
+        positions = dict(cursors.values_list("sink", "taken"))
         for sink in events:
             state = states.get(sink.name)
-            behind = max(0, heads - (taken.get(state.pk, 0) if state else 0))
-            found.append(SinkLag(name=sink.name, takes="events", state=state, behind=behind))
-    return found
+            behind = max(0, heads - (positions.get(state.pk, 0) if state else 0))
+            lags.append(SinkLag(name=sink.name, takes="events", state=state, behind=behind))
+    return lags

@@ -41,8 +41,8 @@ class FileSink(Sink):
         with self._opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A line that a crash has torn is closed, so that it swallows none of these.
-            left = b"" if self._ends_whole() else b"\n"
-            rest = left + b"".join(lines)
+            separator = b"" if self._ends_whole() else b"\n"
+            rest = separator + b"".join(lines)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
@@ -54,14 +54,14 @@ class FileSink(Sink):
                 lines = _lines_from_end(descriptor, None if thorough else _TAIL)
                 # Text after the last line break is an incomplete write.
                 next(lines, None)
-                highest, found = 0, None
+                highest, newest_line = 0, None
                 for line in lines:
                     # Unverified: parsing each line would take long.
-                    said = _NUMBER.search(line)
-                    number = int(said[1]) if said else 0
+                    match = _NUMBER.search(line)
+                    number = int(match[1]) if match else 0
                     if number > highest and _is_json(line):
-                        highest, found = number, line
-                return found
+                        highest, newest_line = number, line
+                return newest_line
         except FileNotFoundError:
             return None
 

@@ -26,10 +26,10 @@ def checkpoint_sinks() -> list[Sink]:
 
 def event_sinks() -> list[Sink]:
     """Return the sinks of events, in the order of KEEPER_EVENT_SINKS. Raises BadSink for one that is none."""
-    found = [sink_at(address, what="events") for address in settings.KEEPER_EVENT_SINKS]
-    if any(sink.kind == "s3" for sink in found):
+    sinks = [sink_at(address, what="events") for address in settings.KEEPER_EVENT_SINKS]
+    if any(sink.kind == "s3" for sink in sinks):
         raise BadSink("S3 takes checkpoints and no events: use file:, syslog: or https:")
-    return found
+    return sinks
 
 
 def sink_at(address: str, *, what: str) -> Sink:

@@ -54,17 +54,17 @@ class S3Sink(Sink):
         """Return the object with the highest number, which must be a checkpoint of this number."""
         del thorough
         with self._client() as client:
-            found = self._highest_locked(client) if self._retain_days else self._highest(client)
-            line = self._get(client, **found) if found else None
-        if found and line is not None:
+            place = self._highest_locked(client) if self._retain_days else self._highest(client)
+            line = self._get(client, **place) if place else None
+        if place and line is not None:
             number = SignedCheckpoint.from_line(line).number
-            if found["key"] != self._key(number):
+            if place["key"] != self._key(number):
                 raise BadCheckpoint(f"checkpoint {number} lies under the name of another")
         return line
 
     def _highest(self, client: Any) -> dict[str, str] | None:
-        found = client.list_objects_v2(Bucket=self._bucket, Prefix=self._folder, MaxKeys=1)
-        return next(({"key": each["Key"]} for each in found.get("Contents", [])), None)
+        listing = client.list_objects_v2(Bucket=self._bucket, Prefix=self._folder, MaxKeys=1)
+        return next(({"key": entry["Key"]} for entry in listing.get("Contents", [])), None)
 
     def _highest_locked(self, client: Any) -> dict[str, str] | None:
         """Return the first version of the highest object, also of one that a marker hides."""
@@ -73,10 +73,10 @@ class S3Sink(Sink):
         )
         first: dict[str, str] | None = None
         # Of one key the newest version comes first, and a page may hold markers alone.
-        for each in (version for page in pages for version in page.get("Versions", [])):
-            if first and each["Key"] != first["key"]:
+        for entry in (version for page in pages for version in page.get("Versions", [])):
+            if first and entry["Key"] != first["key"]:
                 break
-            first = {"key": each["Key"], "version": each["VersionId"]}
+            first = {"key": entry["Key"], "version": entry["VersionId"]}
         return first
 
     def _key(self, number: int) -> str:
@@ -87,12 +87,12 @@ class S3Sink(Sink):
         return "/".join(filter(None, [self._prefix, str(deployment_uuid())])) + "/"
 
     def _put(self, client: Any, key: str, line: bytes) -> None:
-        kept = {}
+        retention = {}
         if self._retain_days:
             until = timezone.now() + timedelta(days=self._retain_days)
-            kept = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+            retention = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
         try:
-            client.put_object(Bucket=self._bucket, Key=key, Body=line, IfNoneMatch="*", **kept)
+            client.put_object(Bucket=self._bucket, Key=key, Body=line, IfNoneMatch="*", **retention)
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
@@ -100,8 +100,11 @@ class S3Sink(Sink):
                 raise SinkDown(f"{self.name}: another checkpoint lies where this one belongs") from error
 
     def _get(self, client: Any, key: str, version: str = "") -> bytes:
-        named = {"VersionId": version} if version else {}
-        with limited(), closing(client.get_object(Bucket=self._bucket, Key=key, **named)["Body"]) as stream:
+        version_argument = {"VersionId": version} if version else {}
+        with (
+            limited(),
+            closing(client.get_object(Bucket=self._bucket, Key=key, **version_argument)["Body"]) as stream,
+        ):
             body: bytes = stream.read(_LARGEST + 1)
         if len(body) > _LARGEST:
             raise BadCheckpoint("what lies there is larger than a checkpoint")

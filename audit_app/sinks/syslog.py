@@ -41,10 +41,10 @@ class SyslogSink(Sink):
         try:
             with self._connected() as connection:
                 if self._host:
-                    connection.sendall(b"".join(b"%d %s" % (len(each), each) for each in messages))
+                    connection.sendall(b"".join(b"%d %s" % (len(message), message) for message in messages))
                 else:
-                    for each in messages:
-                        connection.send(each)
+                    for message in messages:
+                        connection.send(message)
         except (OSError, OutboundError) as error:
             raise SinkDown(f"{self.name}: {error}") from error
 

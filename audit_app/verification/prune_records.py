@@ -68,16 +68,16 @@ def prune_records_of(stream: str) -> Iterator[PruneRecord]:
     """Yield a stream's cuts, oldest first; an event that Keeper did not write makes none."""
     events = AuditEvent.objects.filter(stream=stream, action=Action.TRAIL_PRUNE)
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
-        if found := _cut_at(stream, sequence):
-            yield found
+        if record := _cut_at(stream, sequence):
+            yield record
 
 
 def newest_prune_records() -> dict[str, PruneRecord]:
     """Return the last cut of each stream that was ever cut."""
     events = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by()
     newest = events.values_list("stream").annotate(Max("sequence"))
-    found = [_cut_at(stream, sequence) for stream, sequence in newest]
-    return {cut.stream: cut for cut in found if cut}
+    records = [_cut_at(stream, sequence) for stream, sequence in newest]
+    return {cut.stream: cut for cut in records if cut}
 
 
 def newest_cut(stream: str) -> PruneRecord | None:
@@ -95,9 +95,9 @@ def retained_problems(stream: str, tally: VerificationStats) -> Iterator[Problem
         if cut.after != last or cut.through <= last:
             yield stream_problem("missing", stream, last + 1, "the record of a cut is missing")
             return
-        found = _kept_damage(cut, tally)
-        if found is not None:
-            yield found
+        damage = _kept_damage(cut, tally)
+        if damage is not None:
+            yield damage
             return
         last = cut.through
 
@@ -105,40 +105,40 @@ def retained_problems(stream: str, tally: VerificationStats) -> Iterator[Problem
 def _cut_at(stream: str, sequence: int) -> PruneRecord | None:
     for link in event_store.links(stream, after=sequence - 1, until=sequence, limit=1):
         if link.fields.action == Action.TRAIL_PRUNE and has_valid_mac(link):
-            said = parsed_details(link.fields.details)
+            details = parsed_details(link.fields.details)
             fields = link.fields
             return PruneRecord(
                 stream=fields.stream,
                 sequence=fields.sequence,
                 at=fields.at,
                 actor=fields.actor_name,
-                after=said["after"],
-                through=said["through"],
-                link=bytes.fromhex(said["hash"]),
-                kept=said["kept"],
-                digest=said["digest"],
-                removed=said["removed"],
-                checkpoint=said["checkpoint"],
-                bundle=said["bundle"],
-                sha256=said["sha256"],
-                operator=said["operator"],
+                after=details["after"],
+                through=details["through"],
+                link=bytes.fromhex(details["hash"]),
+                kept=details["kept"],
+                digest=details["digest"],
+                removed=details["removed"],
+                checkpoint=details["checkpoint"],
+                bundle=details["bundle"],
+                sha256=details["sha256"],
+                operator=details["operator"],
             )
     return None
 
 
 def _kept_damage(cut: PruneRecord, tally: VerificationStats) -> Problem | None:
     """Return what is wrong with the events of a cut's range that are still here."""
-    found, last = RetainedDigest(), cut.after
+    digest, last = RetainedDigest(), cut.after
     while batch := event_store.links(cut.stream, after=last, until=cut.through, limit=_ROWS_PER_QUERY):
         for link in batch:
             if not has_valid_mac(link):
                 message = "the event, which a cut kept, is not the one that was recorded"
                 return stream_problem("edited", cut.stream, link.fields.sequence, message)
-            found.add(link.fields.sequence, link.hash)
+            digest.add(link.fields.sequence, link.hash)
         last = batch[-1].fields.sequence
-    tally.events += found.count
-    if found.hexdigest() == cut.digest:
+    tally.events += digest.count
+    if digest.hexdigest() == cut.digest:
         return None
-    kind = "missing" if found.count < cut.kept else "inserted"
+    kind = "missing" if digest.count < cut.kept else "inserted"
     message = f"a cut kept {cut.kept} of events {cut.after + 1} to {cut.through}, and these are not those"
     return stream_problem(kind, cut.stream, cut.after + 1, message)

@@ -50,25 +50,25 @@ def verify(
     verified. `known` are the heads that checkpoints name: without, a tail that was cut off together
     with its head is not missed.
     """
-    tally, known = tally or VerificationStats(), known or {}
+    tally, named_heads = tally or VerificationStats(), known or {}
     if stream is not None:
-        yield from readable(_verify_stream(stream, tally, known), f"stream {stream}")
+        yield from readable(_verify_stream(stream, tally, named_heads), f"stream {stream}")
         return
     yield from readable(_dropped_streams(), "the list of streams")
-    for name in sorted({*all_streams(), *known}):
-        yield from readable(_verify_stream(name, tally, known), f"stream {name}")
+    for name in sorted({*all_streams(), *named_heads}):
+        yield from readable(_verify_stream(name, tally, named_heads), f"stream {name}")
     yield from readable(_verify_manifests(tally), "the lists of what was read or created")
 
 
-def _verify_stream(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
+def _verify_stream(stream: str, tally: VerificationStats, named_heads: KnownHeads) -> Iterator[Problem]:
     """Verify a stream, again from its beginning if retention cut it in the meantime."""
     tally.streams += 1
     while True:
         cut = newest_cut(stream)
-        found = list(_stream_problems(stream, tally, known))
-        if not found or newest_cut(stream) == cut:
+        problems = list(_stream_problems(stream, tally, named_heads))
+        if not problems or newest_cut(stream) == cut:
             break
-    yield from found
+    yield from problems
 
 
 def _stream_problems(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
@@ -82,9 +82,9 @@ def _stream_problems(stream: str, tally: VerificationStats, known: KnownHeads) -
         yield before[0]
         return
     while True:
-        found = first_damage(stream, after=last, until=head, known=named, tally=tally)
-        if found is not None:
-            yield found
+        damage_found = first_damage(stream, after=last, until=head, known=named, tally=tally)
+        if damage_found is not None:
+            yield damage_found
             return
         named = ()
         last, head = head, stored_head(stream) or head
@@ -159,8 +159,8 @@ def _dropped_streams() -> Iterator[Problem]:
     for name in opened.values_list("object_name", flat=True):
         if name not in existing:
             yield stream_problem("missing", name, None, "the stream is missing")
-    known = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
-    for name in sorted(existing - known):
+    opened_names = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
+    for name in sorted(existing - opened_names):
         yield stream_problem("inserted", name, None, "the stream was never opened by Keeper")
 
 

@@ -104,12 +104,12 @@ class _Walk:
     def to(self, until: Head) -> Problem | None:
         """Continue to a head, and return the first damage on the way."""
         while self.sequence < until.sequence:
-            found = None if self._stride(until.sequence) else self._steps(until.sequence)
+            problem = None if self._stride(until.sequence) else self._steps(until.sequence)
             # Between strides, while no rows are streamed.
             self._tally.events += self.sequence - self._counted
             self._counted = self.sequence
-            if found:
-                return found
+            if problem:
+                return problem
         if self.sequence > until.sequence or self.previous != until.hash:
             return self._problem("forked", self.sequence, "the head of the stream is not its last event")
         if self._due:
@@ -125,13 +125,13 @@ class _Walk:
 
         An event passes only by exactly the bytes that were hashed.
         """
-        found = event_store.canonical_links(
+        links = event_store.canonical_links(
             self.stream, after=self.sequence, until=until, limit=_ROWS_PER_QUERY
         )
         try:
-            with closing(found):
+            with closing(links):
                 passed = False
-                for rows in found:
+                for rows in links:
                     if not self._passes_all(rows):
                         return False
                     passed = True
@@ -177,9 +177,9 @@ class _Walk:
             message = f"events {self.sequence + 1} to {until} are missing at the end"
             return self._problem("truncated", self.sequence + 1, message)
         for link in batch:
-            found = damage(link, self.sequence + 1, self.previous, self._is_keepers)
-            if found is not None:
-                return self._problem(found.kind, found.sequence, found.message)
+            problem = damage(link, self.sequence + 1, self.previous, self._is_keepers)
+            if problem is not None:
+                return self._problem(problem.kind, problem.sequence, problem.message)
             self.sequence, self.previous = link.fields.sequence, link.hash
             while self._due and self._due[0].sequence == self.sequence:
                 if self._due.pop(0).hash != self.previous:

@@ -42,10 +42,10 @@ class Limit:
 
     def seconds_left(self) -> float:
         """Return the time that is left. Raises DeadlinePassed if there is none."""
-        left = self.ends - time.monotonic()
-        if left <= 0:
+        seconds = self.ends - time.monotonic()
+        if seconds <= 0:
             raise self.passed()
-        return left
+        return seconds
 
     def passed(self) -> DeadlinePassed:
         return DeadlinePassed(f"there was no whole answer within {self._seconds:g} seconds")
@@ -189,15 +189,15 @@ def resolved(host: str, port: int) -> list[str]:
         return [host]
     if not _RESOLVING.acquire(timeout=limit.seconds_left()):
         raise limit.passed()
-    found: Future[list[str]] = Future()
+    addresses: Future[list[str]] = Future()
     try:
-        threading.Thread(target=_resolve, args=(found, host, port), name="resolve", daemon=True).start()
+        threading.Thread(target=_resolve, args=(addresses, host, port), name="resolve", daemon=True).start()
     except BaseException:
         # The thread that gives the place back never was.
         _RESOLVING.release()
         raise
     try:
-        return found.result(timeout=limit.seconds_left())
+        return addresses.result(timeout=limit.seconds_left())
     except FutureTimeout:
         raise DeadlinePassed(f"no name server answered for {host}") from None
 
@@ -221,13 +221,13 @@ class Counted:
             current_limit().refuse_above(struct.unpack_from("=Q", tcp_info, _BYTES_RECEIVED)[0])
 
 
-def _resolve(found: Future[list[str]], host: str, port: int) -> None:
+def _resolve(future: Future[list[str]], host: str, port: int) -> None:
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = dict.fromkeys(str(info[4][0]).partition("%")[0] for info in infos)
-        found.set_result(list(addresses))
+        future.set_result(list(addresses))
     except (OSError, UnicodeError) as error:
-        found.set_exception(error)
+        future.set_exception(error)
     finally:
         _RESOLVING.release()
 

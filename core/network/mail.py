@@ -34,8 +34,8 @@ class EmailBackend(smtp.EmailBackend):
     def ssl_context(self) -> ssl.SSLContext:
         """What verifies the server."""
         # Django's own is a cached property too, which its stub does not know.
-        made: Any = smtp.EmailBackend.ssl_context
-        return limited_context(made.func(self))
+        context: Any = smtp.EmailBackend.ssl_context
+        return limited_context(context.func(self))
 
     def open(self) -> bool | None:
         """Connect and sign in. Raises an SMTPException or OSError."""
@@ -64,8 +64,8 @@ class EmailBackend(smtp.EmailBackend):
                 yield
         except OutboundError as error:
             own: Any = vars(self)  # whose half-made connection the stub does not know
-            for each in filter(None, (own["connection"], own["_partial_connection"])):
-                each.close()
+            for smtp_connection in filter(None, (own["connection"], own["_partial_connection"])):
+                smtp_connection.close()
             own.update(connection=None, _partial_connection=None)
             raise smtplib.SMTPServerDisconnected(str(error)) from None
 

@@ -56,10 +56,10 @@ def normalised_endpoint(url: str) -> str:
     segments = [segment for segment in parts.path.split("/") if segment]
     if not set(segments).isdisjoint({".", ".."}) or "%" in parts.path or "\\" in url:
         raise BadEndpoint("the path of an address is plain: no . or .. and nothing encoded")
-    shown = f"[{host}]" if ":" in host else host
+    shown_host = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[scheme]:
-        shown = f"{shown}:{port}"
-    return urlunsplit((scheme, shown, "".join(f"/{segment}" for segment in segments), "", ""))
+        shown_host = f"{shown_host}:{port}"
+    return urlunsplit((scheme, shown_host, "".join(f"/{segment}" for segment in segments), "", ""))
 
 
 def is_permitted(address: str, *, encrypted: bool) -> bool:
@@ -120,9 +120,9 @@ def pool(
     trusted: dict[str, Any] = {"ca_cert_data": ca} if ca else {"ca_certs": DEFAULT_CA_BUNDLE_PATH}
     manager = PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", **trusted)
     manager.pool_classes_by_scheme = POOLS
-    made = manager.connection_from_url(endpoint)
-    made.prove = prove  # type: ignore[attr-defined]  # of the classes in POOLS
-    return made
+    connections_of_host = manager.connection_from_url(endpoint)
+    connections_of_host.prove = prove  # type: ignore[attr-defined]  # of the classes in POOLS
+    return connections_of_host
 
 
 class Reply(NamedTuple):

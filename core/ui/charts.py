@@ -94,14 +94,14 @@ class ActivityChart:
 def activity_chart(days: Sequence[Mapping[str, Any]]) -> ActivityChart:
     """Lay out stacked bars for `days` ({day, reads, writes, denials}, oldest first)."""
     counts = [{name: int(day.get(name, 0)) for name in SERIES} for day in days]
-    top = _round_up(max((sum(each.values()) for each in counts), default=0))
+    top = _round_up(max((sum(day_counts.values()) for day_counts in counts), default=0))
     slot = WIDTH / max(len(days), 1)
     return ActivityChart(
         bars=tuple(
-            _bar(day["day"], each, x=position * slot, slot=slot, top=top)
-            for position, (day, each) in enumerate(zip(days, counts, strict=True))
+            _bar(day["day"], day_counts, x=position * slot, slot=slot, top=top)
+            for position, (day, day_counts) in enumerate(zip(days, counts, strict=True))
         ),
-        totals={name: sum(each[name] for each in counts) for name in SERIES},
+        totals={name: sum(day_counts[name] for day_counts in counts) for name in SERIES},
         top=top,
     )
 
@@ -113,10 +113,10 @@ def strip(parts: Sequence[Part]) -> list[Piece]:
     """
     parts = [part for part in parts if part.count]
     total = sum(part.count for part in parts)
-    wanted = [max(100 * part.count / total, _THINNEST) for part in parts]
+    widths = [max(100 * part.count / total, _THINNEST) for part in parts]
     pieces, x = [], 0.0
-    for part, share in zip(parts, wanted, strict=True):
-        width = 100 * share / sum(wanted)
+    for part, share in zip(parts, widths, strict=True):
+        width = 100 * share / sum(widths)
         pieces.append(
             Piece(part=part, x=round(x, 2), width=round(width, 2), percent=round(100 * part.count / total))
         )

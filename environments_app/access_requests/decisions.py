@@ -146,36 +146,36 @@ def approve(
     an earlier request; ApprovalNeeded for a role that writes in a protected environment; Tampered.
     """
     environment = _require_answer(actor, request)
-    given = memberships.parse_role(role or request.role)
+    granted_role = memberships.parse_role(role or request.role)
     under = request.prefix if prefix is None else validate_prefix(prefix)
     lasting = request.minutes if minutes is None else checked_minutes(minutes)
-    if widens_request(request, role=given, prefix=under, minutes=lasting):
+    if widens_request(request, role=granted_role, prefix=under, minutes=lasting):
         raise InvalidField("role", "You can't grant more than was requested.")
     note = checked_text("comment", comment)
-    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=granted_role)
     approval = approval_for_request(
         actor=actor,
-        proposal=granting_asked(request, environment, role=given, prefix=under, minutes=lasting),
+        proposal=granting_asked(request, environment, role=granted_role, prefix=under, minutes=lasting),
         asked_by=request.requester.uuid,
-        role=given,
+        role=granted_role,
     )
     with lock_authentic(request) as stored:
         require_open(stored)
         membership = Membership(
             environment=environment,
             user=_active(stored.requester),
-            role=given,
+            role=granted_role,
             prefix=under,
             expires_at=timezone.now() + timedelta(minutes=lasting) if lasting is not None else None,
             source=Source.REQUEST,
             granted_by=memberships.acting_user(actor),
         )
         _make_room(actor, membership)
-        told: dict[str, Json] = {"request": str(stored.uuid)}
-        memberships.store(actor=actor, membership=membership, approval=approval, told=told)
+        details: dict[str, Json] = {"request": str(stored.uuid)}
+        memberships.store(actor=actor, membership=membership, approval=approval, told=details)
         stored.membership_uuid = membership.uuid
         _answer(actor, stored, RequestState.GRANTED, note)
-        tell_requester(stored, f"you are {given} now, {until_words(membership)}")
+        tell_requester(stored, f"you are {granted_role} now, {until_words(membership)}")
     return stored
 
 
@@ -246,21 +246,24 @@ def _active(user: User) -> User:
     return user
 
 
-def _make_room(actor: Principal, wanted: Membership) -> None:
+def _make_room(actor: Principal, membership: Membership) -> None:
     """Take away what an earlier request granted for the same names, in the caller's transaction.
 
     Raises Conflict if it allows more than what would be granted now, or lasts longer.
     """
     rows = Membership.objects.select_for_update().filter(
-        environment=wanted.environment, user=wanted.user, prefix=wanted.prefix, source=Source.REQUEST
+        environment=membership.environment,
+        user=membership.user,
+        prefix=membership.prefix,
+        source=Source.REQUEST,
     )
     for row in rows.select_related("environment", "user", "group"):
         if row.is_expired and row.is_authentic():
             memberships.withdraw(actor=actor, membership=row, action=Action.MEMBER_EXPIRE)
             continue
-        ends, ended = wanted.expires_at, row.expires_at
-        shorter = ends is not None and (ended is None or ended > ends)
-        if shorter or Role(row.role).rank > Role(wanted.role).rank or not row.is_authentic():
+        ends, existing_end = membership.expires_at, row.expires_at
+        shorter = ends is not None and (existing_end is None or existing_end > ends)
+        if shorter or Role(row.role).rank > Role(membership.role).rank or not row.is_authentic():
             raise Conflict("They have more access from an earlier request. Revoke it first.")
         memberships.withdraw(actor=actor, membership=row)
 

@@ -61,7 +61,7 @@ def submit(
     InvalidField, BadName, or Conflict if too many wait.
     """
     person = _person(actor)
-    wanted = AccessRequest(
+    request = AccessRequest(
         environment=next(iter(verified_rows(Environment.objects.filter(name=environment))), None),
         environment_name=_environment_name(environment),
         requester=person,
@@ -71,7 +71,7 @@ def submit(
         reason=checked_text("reason", reason),
         expires_at=timezone.now() + timedelta(hours=settings.KEEPER_APPROVAL_HOURS),
     )
-    return _equal(wanted) or _store(actor, wanted)
+    return _equal(request) or _store(actor, request)
 
 
 def visible_requests(actor: Principal) -> QuerySet[AccessRequest]:
@@ -98,19 +98,19 @@ def own_requests(actor: Principal) -> QuerySet[AccessRequest]:
 
 def find_request(*, actor: Principal, id: int) -> AccessRequest:
     """Return a request. Raises Invisible if there is none that the actor may know; a denial is recorded."""
-    found = _rows().filter(pk=id).first()
-    if found is None:
+    request = _rows().filter(pk=id).first()
+    if request is None:
         raise Invisible("There is no such request.")
-    if not is_own(actor, found):
-        if found.environment is None:
+    if not is_own(actor, request):
+        if request.environment is None:
             raise Invisible("There is no such request.")
         require(
             actor=actor,
             action=Action.MEMBER_VIEW,
-            environment=found.environment,
-            object=found.audit_object,
+            environment=request.environment,
+            object=request.audit_object,
         )
-    return found
+    return request
 
 
 def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
@@ -164,31 +164,31 @@ def _environment_name(name: str) -> str:
         raise InvalidField("environment", error.reason) from error
 
 
-def _equal(wanted: AccessRequest) -> AccessRequest | None:
+def _equal(request: AccessRequest) -> AccessRequest | None:
     same = _rows().filter(
         in_time(),
-        requester=wanted.requester,
-        environment_name=wanted.environment_name,
-        role=wanted.role,
-        prefix=wanted.prefix,
-        minutes=wanted.minutes,
+        requester=request.requester,
+        environment_name=request.environment_name,
+        role=request.role,
+        prefix=request.prefix,
+        minutes=request.minutes,
         state=RequestState.PENDING,
     )
     return next(iter(verified_rows(same)), None)
 
 
-def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
-    open_now = in_time() & Q(requester=wanted.requester, state=RequestState.PENDING)
+def _store(actor: Principal, request: AccessRequest) -> AccessRequest:
+    open_now = in_time() & Q(requester=request.requester, state=RequestState.PENDING)
     if AccessRequest.objects.filter(open_now).count() >= _MAX_OPEN:
         raise Conflict(f"{_MAX_OPEN} of your requests are pending. Cancel some first.")
-    environment = wanted.environment
-    people = _people_who_answer(wanted, environment) if environment else []
+    environment = request.environment
+    people = _people_who_answer(request, environment) if environment else []
     with transaction.atomic():
-        wanted.save(force_insert=True)
-        record_step(actor, Action.ACCESS_ASK, wanted)
+        request.save(force_insert=True)
+        record_step(actor, Action.ACCESS_ASK, request)
         if environment:
-            tell_managers(wanted, environment, people)
-    return wanted
+            tell_managers(request, environment, people)
+    return request
 
 
 def _people_who_answer(request: AccessRequest, environment: Environment) -> list[User]:

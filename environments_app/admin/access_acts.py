@@ -57,8 +57,8 @@ def _shown_password(created: tuple[User, str | None]) -> Shown:
     user, password = created
     if invitation_of(user):
         return Shown(lines=(f"An invitation goes to {user.email}.",))
-    told = "signs in with this temporary password" if password else "signs in by single sign-on"
-    return Shown(lines=(f"{user.username} {told}.",), once=password or "")
+    sign_in = "signs in with this temporary password" if password else "signs in by single sign-on"
+    return Shown(lines=(f"{user.username} {sign_in}.",), once=password or "")
 
 
 def _rotate(*, actor: Principal, token: ServiceToken, overlap_hours: int) -> tuple[ServiceToken, str]:
@@ -235,14 +235,14 @@ class MappingForm(forms.Form):
 
 
 def _shown_changes(changes: Sequence[Change]) -> Shown:
-    lines = [_line(each) for each in changes]
+    lines = [_line(change) for change in changes]
     return Shown(lines=[*(lines or ["It changes no one whom Keeper knows to be in the group."]), _REST])
 
 
-def _line(each: Change) -> str:
-    roles = f"{each.before or 'no access'} now, {each.after or 'no access'} after the next sign-in"
-    others = f"; also given access there by {', '.join(each.by_others)}" if each.by_others else ""
-    return f"{each.username}: {roles}{others}."
+def _line(change: Change) -> str:
+    roles = f"{change.before or 'no access'} now, {change.after or 'no access'} after the next sign-in"
+    others = f"; also given access there by {', '.join(change.by_others)}" if change.by_others else ""
+    return f"{change.username}: {roles}{others}."
 
 
 _MAPPINGS: Final = (

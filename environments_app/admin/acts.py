@@ -108,12 +108,12 @@ class Act:
         self, *, actor: Principal, row: Any, given: dict[str, Any], refusals: tuple[type[Exception], ...]
     ) -> "Outcome":
         """Run the use case for one row and return how it ended; a refusal is a result, not an error."""
-        taken = {self.takes: row} if self.takes else {}
+        target = {self.takes: row} if self.takes else {}
         label = self.named(row) if self.takes else ""
         if reason := (self.against(row) if self.takes else ""):
             return Outcome(row=label, problem=reason)
         try:
-            result = self.use_case(actor=actor, **taken, **given)
+            result = self.use_case(actor=actor, **target, **given)
         except ConfirmationNeeded as error:
             return Outcome(row=label, problem=str(error), unconfirmed=True)
         except refusals as error:
@@ -168,11 +168,11 @@ class ActsAdmin(ModelAdmin):
         return [*own, *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        found: dict[str, Any] = dict(super().get_actions(request) or {})
+        actions: dict[str, Any] = dict(super().get_actions(request) or {})
         if getattr(request.user, "is_admin", False) and request.GET.get("_popup") is None:
             offered = [act for act in self.acts if act.takes and act.bulk]
-            found.update({act.name: (_bulk(act), act.name, act.label) for act in offered})
-        return found
+            actions.update({act.name: (_bulk(act), act.name, act.label) for act in offered})
+        return actions
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         actor = principal_of(request)
@@ -210,8 +210,8 @@ class ActsAdmin(ModelAdmin):
     def run_bulk(self, request: HttpRequest, act: Act, rows: QuerySet[Any]) -> HttpResponse:
         """Ask about an act on the chosen rows of the list, or carry it out once that was agreed to."""
         back = request.get_full_path()
-        found = list(rows[: MAX_ROWS + 1])
-        if len(found) > MAX_ROWS:
+        selected = list(rows[: MAX_ROWS + 1])
+        if len(selected) > MAX_ROWS:
             self.message_user(request, f"At most {MAX_ROWS} rows at a time.", messages.ERROR)
             return HttpResponseRedirect(back)
         hidden = {
@@ -219,7 +219,7 @@ class ActsAdmin(ModelAdmin):
             "select_across": [request.POST.get("select_across", "0")],
             ACTION_CHECKBOX_NAME: request.POST.getlist(ACTION_CHECKBOX_NAME),
         }
-        return self._answer(request, act, found, back=back, hidden=hidden, agreed=_AGREED in request.POST)
+        return self._answer(request, act, selected, back=back, hidden=hidden, agreed=_AGREED in request.POST)
 
     @sensitive_variables("outcomes")
     def _answer(
@@ -238,8 +238,8 @@ class ActsAdmin(ModelAdmin):
         form = (make(request.POST) if posted else make()) if make else None
         if not posted or (form is not None and not form.is_valid()):
             return self._question(request, act, rows, form, back=back, hidden=hidden or {})
-        given = form.cleaned_data if form else {}
-        outcomes = [act.run(actor=actor, row=row, given=given, refusals=self.refusals) for row in rows]
+        fields = form.cleaned_data if form else {}
+        outcomes = [act.run(actor=actor, row=row, given=fields, refusals=self.refusals) for row in rows]
         if form is not None and len(outcomes) == 1 and outcomes[0].problem:
             # The same form once more, so that what was typed stays.
             _show_refusal(form, outcomes[0])
@@ -271,7 +271,7 @@ class ActsAdmin(ModelAdmin):
             "rows": listed,
             "hidden": hidden,
             "agreed": _AGREED,
-            "possible": not listed or any(not each["objection"] for each in listed),
+            "possible": not listed or any(not row_facts["objection"] for row_facts in listed),
         }
         return self._page(request, "admin/act.html", act, context, back=back)
 
@@ -283,11 +283,11 @@ class ActsAdmin(ModelAdmin):
         if only and only.ok and not (only.shown.lines or only.shown.once):
             self.message_user(request, f"{act.done}: {only.row}." if only.row else f"{act.done}.")
             return HttpResponseRedirect(back)
-        unconfirmed = any(each.unconfirmed for each in outcomes)
+        unconfirmed = any(outcome.unconfirmed for outcome in outcomes)
         context = {
             "title": act.label,
             "outcomes": outcomes,
-            "succeeded": sum(each.ok for each in outcomes),
+            "succeeded": sum(outcome.ok for outcome in outcomes),
             "confirm": confirm_link() if unconfirmed else "",
         }
         response = self._page(request, "admin/act_result.html", act, context, back=back)

@@ -81,10 +81,12 @@ class ServiceAdmin(OperatorAdmin):
 
         Auditors are offered what only reads (`READING`).
         """
-        found = {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+        actions = {
+            name: act for name, act in super().get_actions(request).items() if name != "delete_selected"
+        }
         if getattr(request.user, "is_admin", False):
-            return found
-        return {name: act for name, act in found.items() if name in READING}
+            return actions
+        return {name: act for name, act in actions.items() if name in READING}
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the fields of the form, or else the columns that are for people."""

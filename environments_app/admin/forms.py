@@ -53,17 +53,17 @@ class AccountForm(ModelForm):
         fields = ("username", "email", "display_name", "role", "is_active")
 
     def clean(self) -> dict[str, Any]:
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if given.get("new_password"):
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if fields.get("new_password"):
             try:
-                validate_password(given["new_password"], self._described(given))
+                validate_password(fields["new_password"], self._described(fields))
             except ValidationError as error:
                 self.add_error("new_password", error)
-        return given
+        return fields
 
-    def _described(self, given: dict[str, Any]) -> User:
+    def _described(self, fields: dict[str, Any]) -> User:
         names = ("username", "email", "display_name")
-        return User(**{name: given.get(name, getattr(self.instance, name)) for name in names})
+        return User(**{name: fields.get(name, getattr(self.instance, name)) for name in names})
 
 
 class NewUserForm(AccountForm):
@@ -95,10 +95,10 @@ class UserForm(AccountForm):
 class MembershipForm(ModelForm):
     def clean(self) -> dict[str, Any]:
         """Refuse neither and both, in words; the database does as well, by a constraint's name."""
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if "user" in given and "group" in given and bool(given["user"]) == bool(given["group"]):
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if "user" in fields and "group" in fields and bool(fields["user"]) == bool(fields["group"]):
             self.add_error("user", "Choose either a user or a group.")
-        return given
+        return fields
 
 
 class GroupForm(ModelForm):
@@ -109,13 +109,13 @@ class GroupForm(ModelForm):
 
 class SamlGroupMappingForm(ModelForm):
     def clean(self) -> dict[str, Any]:
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if not {"role", "environment", "prefix"} <= given.keys():
-            return given
-        if given["role"] not in INSTALLATION_ROLES and given["environment"] is None:
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if not {"role", "environment", "prefix"} <= fields.keys():
+            return fields
+        if fields["role"] not in INSTALLATION_ROLES and fields["environment"] is None:
             self.add_error("environment", "This role is held in an environment: choose one.")
-        if given["role"] in INSTALLATION_ROLES and (given["environment"] or given["prefix"]):
+        if fields["role"] in INSTALLATION_ROLES and (fields["environment"] or fields["prefix"]):
             self.add_error(
                 "environment", "This role is held in the installation: leave environment and prefix empty."
             )
-        return given
+        return fields

@@ -98,8 +98,8 @@ class UserAdmin(ServiceAdmin):
         super().save_model(request, obj, form, change)
         places = [place.name for place in places_of(obj)] if obj.suspended_at != before else []
         if places:
-            told = f"The access of {obj} is suspended: it waits for a manager of {', '.join(places)}."
-            self.message_user(request, told, messages.WARNING)
+            warning = f"The access of {obj} is suspended: it waits for a manager of {', '.join(places)}."
+            self.message_user(request, warning, messages.WARNING)
 
     def create(self, *, actor: Principal, form: Any) -> User:
         fields = dict(form.cleaned_data)

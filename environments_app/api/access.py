@@ -118,12 +118,12 @@ class SuspensionsView(AccessView):
         """List the accounts and groups that wait for a manager's word."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
-        found = {
+        suspended = {
             "accounts": suspended_accounts(place),
             "mappings": suspended_mappings(place),
             "held": held_accounts(place),
         }
-        return Response(Suspensions(found).data)
+        return Response(Suspensions(suspended).data)
 
 
 class AccountConfirmationView(AccessView):
@@ -137,10 +137,10 @@ class AccountConfirmationView(AccessView):
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.ACCESS_CONFIRM, environment=place)
         since = self.given(AccountConfirmation)["suspended_at"]
-        found = named_user(user)
-        if found is None:
+        account = named_user(user)
+        if account is None:
             raise Invisible("User not found.")
-        suspensions.confirm_account(actor=self.actor, environment=place, user=found, since=since)
+        suspensions.confirm_account(actor=self.actor, environment=place, user=account, since=since)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -102,11 +102,11 @@ class AccessRequestListView(AccessView):
     @extend_schema(summary="Request access", request=NewAccessRequest, responses={202: AccessRequestDocument})
     def post(self, request: Request) -> Response:
         """Ask for a role in an environment; the answer does not return whether there is one of that name."""
-        asked = access_requests.submit(actor=self.actor, **self.given(NewAccessRequest))
+        access_request = access_requests.submit(actor=self.actor, **self.given(NewAccessRequest))
         return Response(
-            AccessRequestDocument(asked).data,
+            AccessRequestDocument(access_request).data,
             status=status.HTTP_202_ACCEPTED,
-            headers={"Location": reverse("api-access-request", args=[asked.pk])},
+            headers={"Location": reverse("api-access-request", args=[access_request.pk])},
         )
 
 
@@ -129,8 +129,8 @@ class GrantView(AccessRequestActs):
     @extend_schema(summary="Grant access", request=AccessGrant, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
         """You can't grant more than was requested. Only another person may, who manages the environment."""
-        found = self.asked(id)
-        granted = decisions.approve(actor=self.actor, request=found, **self.given(AccessGrant))
+        access_request = self.asked(id)
+        granted = decisions.approve(actor=self.actor, request=access_request, **self.given(AccessGrant))
         return Response(AccessRequestDocument(granted).data)
 
 
@@ -138,8 +138,8 @@ class RefuseAccessView(AccessRequestActs):
     @extend_schema(summary="Refuse access", request=AccessRefusal, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
         """Refuse it. The requester is notified, which reveals that the environment exists."""
-        found = self.asked(id)
-        refused = decisions.reject(actor=self.actor, request=found, **self.given(AccessRefusal))
+        access_request = self.asked(id)
+        refused = decisions.reject(actor=self.actor, request=access_request, **self.given(AccessRefusal))
         return Response(AccessRequestDocument(refused).data)
 
 

@@ -136,8 +136,8 @@ class ApprovalView(ApprovalActs):
     @extend_schema(summary="Give the reason of a request", request=ReasonDocument, responses=ApprovalDocument)
     def patch(self, request: Request, id: int) -> Response:
         """Set the reason of the actor's own undecided request."""
-        found = self.approval(id)
-        explained = approvals.explain(actor=self.actor, approval=found, **self.given(ReasonDocument))
+        approval = self.approval(id)
+        explained = approvals.explain(actor=self.actor, approval=approval, **self.given(ReasonDocument))
         return Response(ApprovalDocument(explained).data)
 
 
@@ -148,15 +148,15 @@ class CommentListView(AccessView):
     @extend_schema(summary="List comments on a request", responses=CommentDocument(many=True))
     def get(self, request: Request, id: int) -> Response:
         """List them, the oldest first."""
-        found = approvals.find_approval(actor=self.actor, id=id)
-        rows = self.page(history.entry_rows(found))
+        approval = approvals.find_approval(actor=self.actor, id=id)
+        rows = self.page(history.entry_rows(approval))
         return self.get_paginated_response(CommentDocument(verified_rows(rows), many=True).data)
 
     @extend_schema(summary="Comment on a request", request=NewComment, responses={201: CommentDocument})
     def post(self, request: Request, id: int) -> Response:
         """Add a comment, which the requester and the approvers are notified of; people only, no tokens."""
-        found = approvals.find_approval(actor=self.actor, id=id)
-        entry = history.comment(actor=self.actor, approval=found, **self.given(NewComment))
+        approval = approvals.find_approval(actor=self.actor, id=id)
+        entry = history.comment(actor=self.actor, approval=approval, **self.given(NewComment))
         return Response(CommentDocument(entry).data, status=status.HTTP_201_CREATED)
 
 
@@ -164,16 +164,18 @@ class ApproveView(ApprovalActs):
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
         """Approve the act and apply it as its requester, unless it is held."""
-        found = self.approval(id)
-        applied = applying.approve_and_apply(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        approval = self.approval(id)
+        applied = applying.approve_and_apply(
+            actor=self.actor, approval=approval, **self.given(DecisionDocument)
+        )
         return Response(ApprovalDocument(applied.approval).data)
 
 
 class RefuseView(ApprovalActs):
     @extend_schema(summary="Refuse", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        found = self.approval(id)
-        decided = approvals.reject(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        approval = self.approval(id)
+        decided = approvals.reject(actor=self.actor, approval=approval, **self.given(DecisionDocument))
         return Response(ApprovalDocument(decided).data)
 
 
@@ -188,11 +190,11 @@ class CarryOutView(ApprovalActs):
     @extend_schema(summary="Carry out what was approved", request=None, responses=DoneDocument)
     def post(self, request: Request, id: int) -> Response:
         """Do what was approved, once, if it is still what would be done."""
-        found = self.approval(id)
-        done = approvals.carry_out(actor=self.actor, approval=found)
+        approval = self.approval(id)
+        result = approvals.carry_out(actor=self.actor, approval=approval)
         document: dict[str, Any] = {
-            "approval": ApprovalDocument(found).data,
-            "detail": done.sentence,
-            "link": done.link,
+            "approval": ApprovalDocument(approval).data,
+            "detail": result.sentence,
+            "link": result.link,
         }
-        return Response(document | ({"token": done.plaintext} if done.plaintext else {}))
+        return Response(document | ({"token": result.plaintext} if result.plaintext else {}))

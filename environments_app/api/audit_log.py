@@ -63,8 +63,10 @@ class PublicKeysView(APIView):
     @extend_schema(summary="List the keys that sign checkpoints", responses=PublicKeyDocument(many=True))
     def get(self, request: Request) -> Response:
         """List the public halves, retired ones too; pin them elsewhere."""
-        found = keyring().public_keys().items()
-        rows: Any = [{"id": key_id, "algorithm": "ed25519", "public_key": key.hex()} for key_id, key in found]
+        public_keys = keyring().public_keys().items()
+        rows: Any = [
+            {"id": key_id, "algorithm": "ed25519", "public_key": key.hex()} for key_id, key in public_keys
+        ]
         return Response(PublicKeyDocument(rows, many=True).data)
 
 
@@ -74,14 +76,14 @@ class TrailVerificationView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Verify against the anchors: what is newer than the newest one, or everything."""
-        asked = VerificationRequest(data=request.data)
-        asked.is_valid(raise_exception=True)
-        found = verify_trail(actor=principal_of(request), extent=Extent(asked.validated_data["extent"]))
-        said = {
-            "extent": found.extent,
-            "sound": found.is_sound,
-            **asdict(found.tally),
-            "problems": [asdict(problem) for problem in found.problems],
-            "discontinuity_list": [asdict(discontinuity) for discontinuity in found.discontinuities],
+        body = VerificationRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        verification = verify_trail(actor=principal_of(request), extent=Extent(body.validated_data["extent"]))
+        document = {
+            "extent": verification.extent,
+            "sound": verification.is_sound,
+            **asdict(verification.tally),
+            "problems": [asdict(problem) for problem in verification.problems],
+            "discontinuity_list": [asdict(discontinuity) for discontinuity in verification.discontinuities],
         }
-        return Response(VerificationDocument(said).data)
+        return Response(VerificationDocument(document).data)

@@ -89,10 +89,10 @@ class DeviceTokenView(_OpenView):
     def post(self, request: Request) -> Response:
         """Return the personal token once the person has approved; 202 until then, 403 if they denied."""
         code = self.given(DeviceCode)["device_code"]
-        found = device.redeem(device_code=code, address=address_of(plain_request(request)))
-        if found is None:
+        issued = device.redeem(device_code=code, address=address_of(plain_request(request)))
+        if issued is None:
             return Response({"error": "authorization_pending"}, status=status.HTTP_202_ACCEPTED)
-        return _token(*found)
+        return _token(*issued)
 
 
 class LoopbackTokenView(_OpenView):
@@ -101,14 +101,14 @@ class LoopbackTokenView(_OpenView):
     )
     def post(self, request: Request) -> Response:
         """Return the personal token of a code, once and within a minute."""
-        given = self.given(LoopbackCode)
+        body = self.given(LoopbackCode)
         address = address_of(plain_request(request))
-        return _token(*loopback.redeem(code=given["code"], verifier=given["code_verifier"], address=address))
+        return _token(*loopback.redeem(code=body["code"], verifier=body["code_verifier"], address=address))
 
 
 def _token(text: str, token: PersonalToken) -> Response:
-    left = int((token.expires_at - timezone.now()).total_seconds())
+    seconds_left = int((token.expires_at - timezone.now()).total_seconds())
     return Response(
-        {"access_token": text, "token_type": "Bearer", "expires_in": max(left, 0)},
+        {"access_token": text, "token_type": "Bearer", "expires_in": max(seconds_left, 0)},
         headers={"Cache-Control": "no-store"},
     )

@@ -116,14 +116,14 @@ class StrictSerializer(serializers.Serializer[Any]):
         faults: dict[str, Any] = {_shown(name): ["This field is unknown."] for name in unknown}
         faults |= self.missing(names)
         try:
-            given = super().to_internal_value(data)
+            fields = super().to_internal_value(data)
         except serializers.ValidationError as error:
             raise serializers.ValidationError(
                 faults | dict(cast("Mapping[str, Any]", error.detail))
             ) from error
         if faults:
             raise serializers.ValidationError(faults)
-        return given
+        return fields
 
 
 def _copied(field: Any) -> Any:

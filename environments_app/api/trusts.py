@@ -208,10 +208,10 @@ class WorkloadSignInView(AccessView):
     )
     def post(self, request: Request) -> Response:
         """Exchange the token that a platform signed for a service token of 15 to 60 minutes."""
-        given, http = self.given(WorkloadSignIn), plain_request(request)
+        body, http = self.given(WorkloadSignIn), plain_request(request)
         entered = sign_in(
-            trust_name=given.get("trust") or given.get("role") or "",
-            jwt=given["jwt"],
+            trust_name=body.get("trust") or body.get("role") or "",
+            jwt=body["jwt"],
             address=address_of(http),
             request_id=request_id_of(http),
         )

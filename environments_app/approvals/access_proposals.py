@@ -102,7 +102,7 @@ def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: 
 
 def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:
     """Return the proposal to change a stored membership from its present state."""
-    wanted = _after(membership, changes)
+    after = _after(membership, changes)
     reach = reach_of(membership.group) if membership.group else {}
     return Proposal(
         action=Action.MEMBER_CHANGE,
@@ -112,21 +112,21 @@ def changing_membership(membership: Membership, changes: dict[str, Any]) -> Prop
         arguments={"membership": membership.pk, **plain_values(changes), **reach},
         summary=[
             *_reach_lines(reach),
-            Line("Role", str(membership.role), str(wanted["role"])),
-            Line("Path", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
-            Line("Expires", _moment(membership.expires_at), _moment(wanted["expires_at"])),
+            Line("Role", str(membership.role), str(after["role"])),
+            Line("Path", membership.prefix or _ALL_NAMES, after["prefix"] or _ALL_NAMES),
+            Line("Expires", _moment(membership.expires_at), _moment(after["expires_at"])),
         ],
     )
 
 
 def widens(membership: Membership, changes: dict[str, Any]) -> bool:
     """Return whether a change lets the holder do more, reach more names, or stay longer."""
-    wanted = _after(membership, changes)
-    ends, ended = wanted["expires_at"], membership.expires_at
+    after = _after(membership, changes)
+    ends, current_end = after["expires_at"], membership.expires_at
     return (
-        Role(wanted["role"]).rank > Role(membership.role).rank
-        or not Grant.reaches(membership.prefix, wanted["prefix"])
-        or (ended is not None and (ends is None or ends > ended))
+        Role(after["role"]).rank > Role(membership.role).rank
+        or not Grant.reaches(membership.prefix, after["prefix"])
+        or (current_end is not None and (ends is None or ends > current_end))
     )
 
 
@@ -235,13 +235,13 @@ def _after(membership: Membership, changes: dict[str, Any]) -> dict[str, Any]:
 
 def plain_values(changes: Mapping[str, Any]) -> dict[str, Json]:
     """Return what is asked for as it is stored with a request: times as texts, choices as their names."""
-    found: dict[str, Json] = {}
+    values: dict[str, Json] = {}
     for name, value in changes.items():
         if isinstance(value, datetime):
-            found[name] = isoformat(value)
+            values[name] = isoformat(value)
         else:
-            found[name] = str(value) if isinstance(value, str) else value
-    return found
+            values[name] = str(value) if isinstance(value, str) else value
+    return values
 
 
 def _reach_lines(reach: Mapping[str, Json]) -> list[Line]:

@@ -67,16 +67,16 @@ def apply_left() -> int:
         failure="",
         decided_at__lt=timezone.now() - _LEFT_ALONE,
     ).exclude(action__in=_SHOWN_ONCE)
-    found = verified_rows(rows.select_related("environment").order_by("id")[:_BATCH])
+    approvals = verified_rows(rows.select_related("environment").order_by("id")[:_BATCH])
     failed: Exception | None = None
-    for row in found:
+    for row in approvals:
         try:
             _apply(row)
         except Exception as error:  # noqa: BLE001 - raised below: one request must not hold up the others
             failed = failed or error
     if failed:
         raise failed
-    return len(found)
+    return len(approvals)
 
 
 def _apply(approval: Approval, *, request_id: str = "") -> Applied:

@@ -69,8 +69,8 @@ def approver_still_eligible(approval: Approval) -> bool:
     if approval.decided_by_uuid == NIL:
         return True
     needed, hands = approval.environment.approvals_needed, CustodyGraph()
-    given = {approval.decided_by_uuid} | (approvals_given(approval).keys() if needed > 1 else set())
-    people = User.objects.filter(uuid__in=given)
+    approver_uuids = {approval.decided_by_uuid} | (approvals_given(approval).keys() if needed > 1 else set())
+    people = User.objects.filter(uuid__in=approver_uuids)
     return needed <= sum(can_approve(user_principal(person), approval, hands) for person in people)
 
 
@@ -84,13 +84,13 @@ def approvals_given(approval: Approval) -> dict[UUID, str]:
 
 def people_who_decide(approval: Approval) -> list[User]:
     """Return all who may decide about a request now, by name; not those who have approved it already."""
-    given, people = approvals_given(approval), list(possible_managers(approval.environment))
+    approvals, people = approvals_given(approval), list(possible_managers(approval.environment))
     hands = CustodyGraph()
     hands.learn({approval.uuid, approval.requester_uuid, *(user.uuid for user in people)})
     return [
         user
         for user in people
-        if user.uuid not in given and can_approve(user_principal(user), approval, hands)
+        if user.uuid not in approvals and can_approve(user_principal(user), approval, hands)
     ]
 
 

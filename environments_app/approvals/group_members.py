@@ -63,8 +63,8 @@ def change_since(arguments: Mapping[str, Any], environment: Environment) -> str:
     ]
     if not changes:
         return ""
-    told = "; ".join(changes)
-    return f"The members of the group {reach['name']} have changed since the request: {told}. {_AGAIN}"
+    changed = "; ".join(changes)
+    return f"The members of the group {reach['name']} have changed since the request: {changed}. {_AGAIN}"
 
 
 def _members(group_id: int) -> dict[str, str]:

@@ -45,8 +45,8 @@ def comments_for(actor: Principal, waiting: Collection[Approval]) -> QuerySet[Ap
     places = environments_for(actor, Action.APPROVAL_VIEW)
     if places is not None:
         written_on = ApprovalEntry.objects.filter(author_uuid=actor.uuid).values("approval")
-        seen = Environment.objects.filter(places)
-        concerns |= Q(approval__in=written_on, approval__environment__in=seen)
+        environments = Environment.objects.filter(places)
+        concerns |= Q(approval__in=written_on, approval__environment__in=environments)
     rows = ApprovalEntry.objects.filter(
         concerns,
         in_time("approval__expires_at"),

@@ -202,11 +202,11 @@ def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     with _refusals_recorded(actor, approval, Action.APPROVAL_CARRY_OUT, Outcome.FAILED, owner.refusals):
         if approval.state != ApprovalState.APPROVED or not approval.is_live:
             raise ApprovalVoid("This request is not approved.")
-        done = owner.carry_out(actor=actor.carrying(approval.uuid), approval=approval)
+        result = owner.carry_out(actor=actor.carrying(approval.uuid), approval=approval)
         approval.refresh_from_db()
         if approval.state != ApprovalState.EXECUTED:
             raise ApprovalVoid("Nothing to apply: the change has already been made.")
-    return done
+    return result
 
 
 def note_failure(approval: Approval, reason: str) -> str:
@@ -307,13 +307,13 @@ def _is_last_of_several(stored: Approval, actor: Principal, comment: str) -> boo
 
     Raises Conflict for a second one of a person, or of an account that the same person could use.
     """
-    given, environment = approvals_given(stored), stored.environment
+    approvals, environment = approvals_given(stored), stored.environment
     needed = environment.approvals_needed
-    if actor.uuid in given or CustodyGraph().are_one(actor.uuid, given, environment=environment):
+    if actor.uuid in approvals or CustodyGraph().are_one(actor.uuid, approvals, environment=environment):
         raise Conflict("Each approval must come from a different person.")
     _require_short(comment)
     history.add(stored, actor, EntryKind.APPROVAL, comment)
-    count = len(given) + 1
+    count = len(approvals) + 1
     if count >= needed:
         return True
     details: dict[str, Json] = {
@@ -381,9 +381,11 @@ def _settled(approval: Approval, subject: str) -> None:
 def _tell_requester(approval: Approval) -> None:
     comment = [f"Comment: {approval.comment}"] if approval.comment else []
     approved = approval.state == ApprovalState.APPROVED
-    held = ["Open the request to apply the change."] if approved and approval.held else []
+    next_step = ["Open the request to apply the change."] if approved and approval.held else []
     word = "approved" if approved else "rejected"
-    history.notify_requester(approval, f"{approval.decided_by_name} {word} your request", [*comment, *held])
+    history.notify_requester(
+        approval, f"{approval.decided_by_name} {word} your request", [*comment, *next_step]
+    )
 
 
 def _require_open(approval: Approval) -> None:

@@ -94,16 +94,20 @@ class CustodyGraph:
         Confirmations count in their environment. With `asked`, the uuid of a request, only those count that
         came before it.
         """
-        found: dict[UUID, int] = {}
+        latest: dict[UUID, int] = {}
         frontier = {(uuid, self._asked(asked) if asked else _LATEST)}
         while frontier:
-            for each, until in frontier:
-                found[each] = min(until, found.get(each, until))
-            self.learn(each for each, _ in frontier)
-            reached = {pair for each, until in frontier for pair in self._makers(each, until, environment)}
+            for account, until in frontier:
+                latest[account] = min(until, latest.get(account, until))
+            self.learn(account for account, _ in frontier)
+            reached = {
+                pair for account, until in frontier for pair in self._makers(account, until, environment)
+            }
             # Fewer confirmations count earlier: what was reached as of a later time is looked at again.
-            frontier = {(each, until) for each, until in reached if until < found.get(each, _LATEST + 1)}
-        return set(found)
+            frontier = {
+                (account, until) for account, until in reached if until < latest.get(account, _LATEST + 1)
+            }
+        return set(latest)
 
     def are_one(self, one: UUID, others: Iterable[UUID], *, environment: Environment | None) -> bool:
         """Return whether one person could act as one of these principals and as another."""

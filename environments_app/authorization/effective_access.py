@@ -120,8 +120,8 @@ def held_accounts(environment: Environment) -> list[Held]:
     users = list(found.order_by("username"))
     hands = CustodyGraph()
     hands.learn(user.uuid for user in users)
-    held = [Held(user, hands.others_behind(user.uuid, environment=environment)) for user in users]
-    return [each for each in held if each.by]
+    accounts = [Held(user, hands.others_behind(user.uuid, environment=environment)) for user in users]
+    return [each for each in accounts if each.by]
 
 
 def _way(
@@ -134,7 +134,7 @@ def _way(
 ) -> AccessPath:
     genuine = all(each.is_authentic() for each in (row, user, row.environment, *([place] if place else [])))
     waits = user.suspended_at is not None and confirmed.get(user.pk) != user.suspended_at
-    found = {
+    facts = {
         FORGED: not genuine,
         DISABLED: not user.is_active,
         TEMPORARY: user.temporary_since is not None,
@@ -153,7 +153,7 @@ def _way(
         expires_at=row.expires_at,
         granted_by=row.granted_by.username if row.granted_by else "",
         granted_at=row.created_at,
-        hindrances=tuple(why for why, holds in found.items() if holds),
+        hindrances=tuple(why for why, holds in facts.items() if holds),
         user=user,
     )
 
@@ -175,7 +175,7 @@ def _of_trusts(environment: Environment, name: str) -> Iterator[AccessPath]:
 def _program(
     row: ServiceToken | Trust, name: str, *, kind: str, via: str, disabled: bool = False
 ) -> AccessPath:
-    found = {
+    facts = {
         FORGED: not row.is_authentic(),
         DISABLED_TRUST: disabled,
         EXPIRED: row.expires_at is not None and row.expires_at <= timezone.now(),
@@ -191,7 +191,7 @@ def _program(
         prefix=row.prefix,
         expires_at=row.expires_at,
         granted_by=row.created_by.username if row.created_by else "",
-        hindrances=tuple(why for why, holds in found.items() if holds),
+        hindrances=tuple(why for why, holds in facts.items() if holds),
     )
 
 
@@ -210,10 +210,10 @@ def _of_the_installation() -> Iterator[AccessPath]:
 
 def _mapped_groups(environment: Environment) -> dict[tuple[str, str], list[str]]:
     """Return the groups of single sign-on that grant a role under a prefix."""
-    found: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for mapping in SamlGroupMapping.objects.filter(environment=environment).order_by("group"):
-        found.setdefault((mapping.role, mapping.prefix), []).append(mapping.group)
-    return found
+        groups.setdefault((mapping.role, mapping.prefix), []).append(mapping.group)
+    return groups
 
 
 def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:

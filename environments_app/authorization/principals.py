@@ -169,14 +169,16 @@ def load_principal(actor: Actor) -> Principal:
 
     An actor that no longer exists has no rights; the system has none but what its job stored.
     """
-    found: Principal | None = None
+    principal: Principal | None = None
     if actor.kind is ActorKind.USER:
         user = _USER_BY_UUID.first(actor.uuid)
-        found = user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
+        principal = user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
     elif actor.kind is ActorKind.TOKEN:
         token = _TOKEN_BY_UUID.first(actor.uuid)
-        found = token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
-    return found or Principal(
+        principal = (
+            token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
+        )
+    return principal or Principal(
         kind=actor.kind, uuid=actor.uuid, name=actor.name, address=actor.address, request_id=actor.request_id
     )
 

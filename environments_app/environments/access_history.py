@@ -53,7 +53,7 @@ def access_at(environment: Environment, moment: datetime) -> list[PastAccess]:
 
 
 def _grants_at(environment: Environment, moment: datetime) -> list[PastAccess]:
-    found: dict[object, PastAccess] = {}
+    grants: dict[object, PastAccess] = {}
     seen = set()
     stream = streams.environment_stream(environment.uuid)
     kinds = {"object_kind__in": ["membership", "environment"], "action__unindexed__in": _ACTS}
@@ -61,19 +61,19 @@ def _grants_at(environment: Environment, moment: datetime) -> list[PastAccess]:
         details = parsed_details(event.details)
         if event.action == Action.ENVIRONMENT_CREATE:
             if manager := details.get("manager"):
-                found[manager] = _grant(event, manager, {"role": Role.MANAGER})
+                grants[manager] = _grant(event, manager, {"role": Role.MANAGER})
             continue
         seen.add(event.object_uuid)
         # The first manager has no event of a grant: later ones name the same person.
-        former = found.pop(event.object_uuid, None) or found.pop(_first_manager(event), None)
+        former = grants.pop(event.object_uuid, None) or grants.pop(_first_manager(event), None)
         if event.action not in _ENDS:
             grant = _grant(event, event.object_name, details)
             if former:
                 grant = replace(grant, granted_by=former.granted_by, granted_at=former.granted_at)
-            found[event.object_uuid] = grant
+            grants[event.object_uuid] = grant
     rows = Membership.objects.filter(environment=environment, created_at__lte=moment).exclude(uuid__in=seen)
     for row in rows.select_related("user", "group", "granted_by"):
-        found.setdefault(
+        grants.setdefault(
             row.holder,
             PastAccess(
                 who=row.holder,
@@ -86,7 +86,7 @@ def _grants_at(environment: Environment, moment: datetime) -> list[PastAccess]:
                 hindrances=(NO_EVENT,),
             ),
         )
-    return list(found.values())
+    return list(grants.values())
 
 
 _ACTS: Final = sorted(
@@ -119,12 +119,12 @@ def _ways(grant: PastAccess, accounts: _Accounts, moment: datetime) -> Iterator[
     if grant.who.startswith(_GROUP):
         people = sorted(accounts.groups[grant.who.removeprefix(_GROUP)])
     for who in people:
-        found = {
+        facts = {
             DISABLED: who in accounts.disabled,
             AUDITING: who in accounts.auditors,
             EXPIRED: grant.expires_at is not None and grant.expires_at <= moment,
         }
-        hindrances = (*grant.hindrances, *(why for why, holds in found.items() if holds))
+        hindrances = (*grant.hindrances, *(why for why, holds in facts.items() if holds))
         yield replace(
             grant,
             who=who,
@@ -158,5 +158,5 @@ def _accounts_at(moment: datetime) -> _Accounts:
 
 
 def _events(stream: str, moment: datetime, **which: Any) -> Iterator[AuditEvent]:
-    found = AuditEvent.objects.filter(stream=stream, at__lte=moment, outcome=Outcome.ALLOWED, **which)
-    return found.order_by("sequence").iterator(chunk_size=1_000)
+    events = AuditEvent.objects.filter(stream=stream, at__lte=moment, outcome=Outcome.ALLOWED, **which)
+    return events.order_by("sequence").iterator(chunk_size=1_000)

@@ -102,8 +102,8 @@ def _account_state(user: User | None) -> str:
         return "disabled"
     if user.suspended_at:
         return "suspended"
-    seen = user.last_login or user.date_joined
-    return f"no sign-in for {INACTIVE_DAYS} days" if seen < timezone.now() - INACTIVE else "active"
+    last_sign_in = user.last_login or user.date_joined
+    return f"no sign-in for {INACTIVE_DAYS} days" if last_sign_in < timezone.now() - INACTIVE else "active"
 
 
 def _second_factor(user: User | None) -> str:
@@ -182,10 +182,10 @@ def _trust_state(row: Trust) -> str:
 def _offboarding(scope: Scope) -> Iterator[Row]:
     if not is_operator(scope):
         return
-    left = User.objects.filter(is_active=False).annotate(
+    disabled = User.objects.filter(is_active=False).annotate(
         held=Count("memberships", distinct=True), placed=Count("group_memberships", distinct=True)
     )
-    for user in batched(left):
+    for user in batched(disabled):
         yield (
             user.username,
             user.email,

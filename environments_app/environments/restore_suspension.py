@@ -68,17 +68,17 @@ class RestoreSuspension:
 
         One that Keeper did not write does nothing anyway, and saving it would make it genuine.
         """
-        done = 0
+        count = 0
         for batch in self._batches(self._rows().filter(**{f"{self._field}__isnull": True})):
             drafts: dict[str, list[EventDraft]] = {}
             for row in batch:
                 setattr(row, self._field, at)
                 row.save(update_fields=[self._field])
                 drafts.setdefault(_stream(row), []).append(self._draft(actor, Action.RESTORE_SUSPEND, row))
-                done += 1
+                count += 1
             for of_a_stream in drafts.values():
                 record_many(of_a_stream)
-        return done
+        return count
 
     def waiting(self, since: datetime) -> Iterator[Waiting]:
         """Yield what the restore of that time suspended and is not released."""

@@ -177,14 +177,14 @@ class GrantForm(forms.Form):
     comment = forms.CharField(required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
     def __init__(self, request: AccessRequest, data: Any = None) -> None:
-        asked = {"role": request.role, "prefix": request.prefix, "minutes": request.minutes or ""}
-        super().__init__(data, initial=asked)
+        initial = {"role": request.role, "prefix": request.prefix, "minutes": request.minutes or ""}
+        super().__init__(data, initial=initial)
         most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
         times = sorted({*(minutes for minutes in _DURATIONS if minutes < most), most})
         endless = [("", "Until revoked")] if request.minutes is None else []
         _offer(self, "minutes", [*map(_duration, times), *endless])
         rank = Role(request.role).rank
-        _offer(self, "role", [(each.value, each.label) for each in Role if each.rank <= rank])
+        _offer(self, "role", [(option.value, option.label) for option in Role if option.rank <= rank])
 
 
 def _duration(minutes: int) -> tuple[str, str]:

@@ -27,6 +27,6 @@ def path_field(help_text: str = "") -> forms.CharField:
 
 def expiry_field(note: str, *, widget: forms.DateTimeInput | None = None) -> forms.DateTimeField:
     """Return the field of the time when something ends; its help names the zone, and then `note`."""
-    told = format_lazy("{}. " + note, zone_name())
+    help_text = format_lazy("{}. " + note, zone_name())
     widget = widget or forms.DateTimeInput(attrs={"type": "datetime-local"})
-    return forms.DateTimeField(label="Expires", required=False, widget=widget, help_text=told)
+    return forms.DateTimeField(label="Expires", required=False, widget=widget, help_text=help_text)

@@ -29,9 +29,9 @@ class PersonalTokenForm(forms.Form):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        given = dict(self.cleaned_data)
-        lifetime = timedelta(hours=given.pop("hours"))
-        return {**given, "lifetime": lifetime}
+        fields = dict(self.cleaned_data)
+        lifetime = timedelta(hours=fields.pop("hours"))
+        return {**fields, "lifetime": lifetime}
 
 
 class DeviceApprovalForm(PersonalTokenForm):

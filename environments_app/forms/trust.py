@@ -73,13 +73,13 @@ class TrustForm(TokenForm):
 
     def clean_claims(self) -> dict[str, str]:
         """Read the lines. Raises ValidationError for one without "=" or a claim named twice."""
-        found: dict[str, str] = {}
+        claims: dict[str, str] = {}
         for line in filter(None, map(str.strip, self.cleaned_data["claims"].splitlines())):
             name, equals, value = (part.strip() for part in line.partition("="))
-            if not equals or name in found:
+            if not equals or name in claims:
                 raise forms.ValidationError("Write each claim once, as: claim = value.")
-            found[name] = value
-        return found
+            claims[name] = value
+        return claims
 
     @staticmethod
     def initial_of_preset(preset: str) -> dict[str, Any]:
@@ -96,10 +96,10 @@ class TrustForm(TokenForm):
 
     def changes(self) -> dict[str, Any]:
         """Return what differs from what the form began with; a blank expiry is kept as it is."""
-        given = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
-        if given.get("expires_at") is Lifetime.DEFAULT:
-            del given["expires_at"]
-        return given
+        fields = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        if fields.get("expires_at") is Lifetime.DEFAULT:
+            del fields["expires_at"]
+        return fields
 
 
 class TrialForm(forms.Form):

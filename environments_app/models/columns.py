@@ -18,8 +18,8 @@ def public_id_field(help_text: str) -> ExactCharField:
 
 def pepper_id_field() -> "models.CharField[str, str]":
     """Return the column that names the pepper of a token's hash."""
-    told = "Identifier of the pepper that the hash was made with. Never shown."
-    return models.CharField("pepper ID", max_length=32, editable=False, help_text=told)
+    help_text = "Identifier of the pepper that the hash was made with. Never shown."
+    return models.CharField("pepper ID", max_length=32, editable=False, help_text=help_text)
 
 
 def secret_hash_field(help_text: str) -> "models.CharField[str, str]":

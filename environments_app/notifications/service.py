@@ -84,8 +84,8 @@ class Transport(Protocol):
 @cache
 def transports() -> dict[str, Transport]:
     """Return the ways to reach people by their names."""
-    made: list[Transport] = [import_string(path)() for path in settings.KEEPER_NOTIFIERS]
-    return {transport.name: transport for transport in made}
+    notifiers: list[Transport] = [import_string(path)() for path in settings.KEEPER_NOTIFIERS]
+    return {transport.name: transport for transport in notifiers}
 
 
 def raise_alert(
@@ -106,20 +106,20 @@ def raise_alert(
     detect news: by default the subject and lines. `people` are accounts notified in
     addition to the environment's recipients.
     """
-    told = [line[:MAX_LINE] for line in lines]
+    shortened = [line[:MAX_LINE] for line in lines]
     with transaction.atomic():
         Alert.objects.get_or_create(
             kind=kind, about=about, open=True, defaults={"environment": environment, "subject": subject}
         )
         alert = Alert.objects.select_for_update().get(kind=kind, about=about, open=True)
-        if alert.told_at and _is_known(alert, signature, subject, told):
+        if alert.told_at and _is_known(alert, signature, subject, shortened):
             return False
-        alert.subject, alert.lines, alert.link, alert.signature = subject, told, link, signature
+        alert.subject, alert.lines, alert.link, alert.signature = subject, shortened, link, signature
         alert.waiting = alert.told_at is not None and alert.told_at > timezone.now() - _interval()
         if not alert.waiting:
-            _tell(alert, kind=kind, subject=subject, lines=told, link=link)
+            _tell(alert, kind=kind, subject=subject, lines=shortened, link=link)
             message_users(
-                people=people, environment=environment, kind=kind, subject=subject, lines=told, link=link
+                people=people, environment=environment, kind=kind, subject=subject, lines=shortened, link=link
             )
         alert.save()
     return True

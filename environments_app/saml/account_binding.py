@@ -39,9 +39,9 @@ def subject_user(statement: Statement, *, actor: Principal) -> User:
 def _new_user(statement: Statement, actor: Principal) -> User:
     if not settings.KEEPER_SAML_CREATE_USERS:
         raise SamlRefused("saml-unknown", "You have no account in Keeper yet. Ask an administrator.")
-    given = _first(statement, settings.KEEPER_SAML_USERNAME_ATTRIBUTE) or statement.name_id
+    name = _first(statement, settings.KEEPER_SAML_USERNAME_ATTRIBUTE) or statement.name_id
     try:
-        username = validate_new_username(given)
+        username = validate_new_username(name)
     except BadName as error:
         raise SamlRefused("saml-username", f"The identity provider's name for you: {error.reason}") from error
     if named_user(username) is not None:

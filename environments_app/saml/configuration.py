@@ -100,14 +100,14 @@ def load(_request: HttpRequest | None = None) -> SPConfig:
 
 def provider_id(config: SPConfig) -> str:
     """Return the entity id of the identity provider. Raises SamlUnavailable unless there is one."""
-    found = list(config.metadata.with_descriptor("idpsso"))
-    if len(found) != 1:
+    providers = list(config.metadata.with_descriptor("idpsso"))
+    if len(providers) != 1:
         raise SamlUnavailable("The metadata does not name exactly one identity provider.")
     if saml2.BINDING_HTTP_REDIRECT not in config.metadata.service(
-        found[0], "idpsso_descriptor", "single_sign_on_service"
+        providers[0], "idpsso_descriptor", "single_sign_on_service"
     ):
         raise SamlUnavailable("The identity provider does not take requests by the redirect binding.")
-    return str(found[0])
+    return str(providers[0])
 
 
 def expected(config: SPConfig) -> Expected:
@@ -123,13 +123,13 @@ def expected(config: SPConfig) -> Expected:
 
 def _attributes() -> frozenset[str]:
     """Return the names of the attributes that are read of a person."""
-    named = (
+    names = (
         settings.KEEPER_SAML_USERNAME_ATTRIBUTE,
         settings.KEEPER_SAML_EMAIL_ATTRIBUTE,
         settings.KEEPER_SAML_NAME_ATTRIBUTE,
         settings.KEEPER_SAML_GROUPS_ATTRIBUTE,
     )
-    return frozenset(filter(None, named))
+    return frozenset(filter(None, names))
 
 
 def expected_logout(config: SPConfig) -> Expected:
@@ -139,8 +139,8 @@ def expected_logout(config: SPConfig) -> Expected:
 
 def signing_certificates(config: SPConfig) -> list[str]:
     """Return the certificates by which the identity provider signs, as base64."""
-    found = config.metadata.certs(provider_id(config), "idpsso", "signing")
-    return [str(certificate) for _name, certificate in found]
+    certificates = config.metadata.certs(provider_id(config), "idpsso", "signing")
+    return [str(certificate) for _name, certificate in certificates]
 
 
 def service_provider() -> dict[str, Any]:

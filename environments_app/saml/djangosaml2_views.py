@@ -155,20 +155,20 @@ def answer_logout(query: str, *, actor: Actor) -> tuple[str | None, list[str]]:
     sessions that ended. Raises SamlRefused, SamlUnavailable.
     """
     config = configuration.load()
-    asked = read_logout(
+    logout = read_logout(
         query,
         expected=configuration.expected_logout(config),
         certificates=configuration.signing_certificates(config),
     )
-    use_logout(issuer=asked.issuer, id=asked.id)
+    use_logout(issuer=logout.issuer, id=logout.id)
     ended = end_saml_sessions(
-        actor=actor, issuer=asked.issuer, name_id=asked.name_id, indexes=asked.session_indexes
+        actor=actor, issuer=logout.issuer, name_id=logout.name_id, indexes=logout.session_indexes
     )
-    return _logout_response(config, asked), ended
+    return _logout_response(config, logout), ended
 
 
-def _logout_response(config: SPConfig, asked: LogoutRequest) -> str | None:
-    services = config.metadata.single_logout_service(asked.issuer, saml2.BINDING_HTTP_REDIRECT, "idpsso")
+def _logout_response(config: SPConfig, logout: LogoutRequest) -> str | None:
+    services = config.metadata.single_logout_service(logout.issuer, saml2.BINDING_HTTP_REDIRECT, "idpsso")
     if not services:
         return None
     destination = services[0].get("response_location") or services[0]["location"]
@@ -176,7 +176,7 @@ def _logout_response(config: SPConfig, asked: LogoutRequest) -> str | None:
         id=new_request_id(),
         version="2.0",
         issue_instant=instant(),
-        in_response_to=asked.id,
+        in_response_to=logout.id,
         destination=destination,
         issuer=Issuer(text=config.entityid),
         status=success_status_factory(),
@@ -185,7 +185,7 @@ def _logout_response(config: SPConfig, asked: LogoutRequest) -> str | None:
         saml2.BINDING_HTTP_REDIRECT,
         str(response),
         destination,
-        relay_state=asked.relay_state,
+        relay_state=logout.relay_state,
         response=True,
         sign=True,
     )

@@ -146,15 +146,15 @@ class _Wanted(NamedTuple):
 
 def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], _Wanted]:
     """Return what is granted for each environment and prefix."""
-    wanted: dict[tuple[int, str], _Wanted] = {}
+    granted: dict[tuple[int, str], _Wanted] = {}
     for mapping in mappings:
         place = mapping.environment
         if place is None or not place.is_authentic():
             continue
-        found, key = _Wanted(place, Role(mapping.role), mapping.suspended_at), (place.pk, mapping.prefix)
-        if key not in wanted or wanted[key].weight < found.weight:
-            wanted[key] = found
-    return wanted
+        grant, key = _Wanted(place, Role(mapping.role), mapping.suspended_at), (place.pk, mapping.prefix)
+        if key not in granted or granted[key].weight < grant.weight:
+            granted[key] = grant
+    return granted
 
 
 def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str], _Wanted]) -> None:
@@ -162,19 +162,19 @@ def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str
     existing = {(row.environment_id, row.prefix): row for row in rows}
     # In the order of the environments, whose streams are locked one after the other.
     for key in sorted(existing.keys() | wanted.keys()):
-        row, found = existing.get(key), wanted.get(key)
-        if row and found and found.is_held_by(row):
+        row, grant = existing.get(key), wanted.get(key)
+        if row and grant and grant.is_held_by(row):
             continue
         if row:
             memberships.withdraw(actor=actor, membership=row)
-        if found:
+        if grant:
             memberships.grant_from_sso(
                 actor=actor,
-                environment=found.environment,
+                environment=grant.environment,
                 user=user,
-                role=found.role,
+                role=grant.role,
                 prefix=key[1],
-                suspended_at=found.suspended_at,
+                suspended_at=grant.suspended_at,
             )
 
 
@@ -226,25 +226,28 @@ def changed_by_mapping(
     Raises Forbidden.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
-    known: set[str] = set()
+    names: set[str] = set()
     for mapping in SamlGroupMapping.objects.filter(group=group).select_related("environment"):
-        known |= _holders(mapping.environment, mapping.prefix, mapping.role).keys()
+        names |= _holders(mapping.environment, mapping.prefix, mapping.role).keys()
     now = _holders(environment, prefix, role)
-    changes = [Change(username=name, before=now.get(name, ""), after=role) for name in sorted(known)]
-    return [each for each in changes if not each.before or _rank(each.before) < _rank(role)]
+    changes = [Change(username=name, before=now.get(name, ""), after=role) for name in sorted(names)]
+    return [change for change in changes if not change.before or _rank(change.before) < _rank(role)]
 
 
 def changed_by_removal(*, actor: Principal, mapping: SamlGroupMapping) -> list[Change]:
     """Return whose role the end of a mapping would change. Raises Forbidden."""
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     same = SamlGroupMapping.objects.filter(environment=mapping.environment, prefix=mapping.prefix)
-    in_environment = mapping.environment_id is not None
-    others = [each for each in same.exclude(pk=mapping.pk) if in_environment or each.role == mapping.role]
-    left = max((each.role for each in others), key=_rank, default="")
+    others = [
+        other
+        for other in same.exclude(pk=mapping.pk)
+        if mapping.environment_id is not None or other.role == mapping.role
+    ]
+    next_role = max((other.role for other in others), key=_rank, default="")
     holders = _holders(mapping.environment, mapping.prefix, mapping.role)
-    by_others = tuple(sorted({each.group for each in others}))
+    by_others = tuple(sorted({other.group for other in others}))
     return [
-        Change(username=name, before=role, after=left if by_others else "", by_others=by_others)
+        Change(username=name, before=role, after=next_role if by_others else "", by_others=by_others)
         for name, role in sorted(holders.items())
         if role == mapping.role
     ]

@@ -56,18 +56,18 @@ def described(document: str, *, provider: str = "") -> Described:
     try:
         root = read_tree(document.encode())
         entity = _provider(root, provider)
-        found = [
-            x509.load_der_x509_certificate(b64decode(text_of(each))).not_valid_after_utc
+        certificate_ends = [
+            x509.load_der_x509_certificate(b64decode(text_of(certificate))).not_valid_after_utc
             for key in entity.iterfind(f"{_ROLE}/{_KEY}")
             if _signs(key)
-            for each in key.iter(f"{SIGNATURE}X509Certificate")
+            for certificate in key.iter(f"{SIGNATURE}X509Certificate")
         ]
         ends = _valid_until(root, entity)
     except (SamlRefused, ValueError) as error:
         raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
-    if not found:
+    if not certificate_ends:
         raise SamlUnavailable("The identity provider's metadata names no signing certificate.")
-    return Described(certificates_end=max(found), valid_until=ends)
+    return Described(certificates_end=max(certificate_ends), valid_until=ends)
 
 
 @lru_cache(maxsize=4)
@@ -89,19 +89,21 @@ def only_provider(document: str, *, provider: str = "") -> str:
     return tostring(entity, encoding="unicode")
 
 
-def _provider(root: Element, wanted: str) -> Element:
+def _provider(root: Element, entity_id: str) -> Element:
     """Return the only entity that is an identity provider, or the one of an id. Raises SamlUnavailable."""
-    found = [each for each in root.iter(_ENTITY) if each.find(_ROLE) is not None]
-    if wanted:
-        found = [each for each in found if each.get("entityID") == wanted]
-    if len(found) == 1:
-        return found[0]
-    if wanted:
-        raise SamlUnavailable(f"The metadata names {len(found)} identity providers of the id {wanted}.")
+    providers = [entity for entity in root.iter(_ENTITY) if entity.find(_ROLE) is not None]
+    if entity_id:
+        providers = [entity for entity in providers if entity.get("entityID") == entity_id]
+    if len(providers) == 1:
+        return providers[0]
+    if entity_id:
+        raise SamlUnavailable(
+            f"The metadata names {len(providers)} identity providers of the id {entity_id}."
+        )
     raise SamlUnavailable(
-        f"The metadata names {len(found)} identity providers: set KEEPER_SAML_IDP_ENTITY_ID to the one that "
-        "signs in here."
-        if found
+        f"The metadata names {len(providers)} identity providers: set KEEPER_SAML_IDP_ENTITY_ID to the one "
+        "that signs in here."
+        if providers
         else "The identity provider's metadata cannot be read: it names no identity provider."
     )
 
@@ -124,10 +126,14 @@ def _valid_until(root: Element, entity: Element) -> datetime | None:
     """Return the earliest `validUntil` (SAML 2.0 metadata, 2.3.1); raises ValueError if one is no time."""
     holders = [root, entity, *entity.iterfind(_ROLE)]
     moments = [
-        datetime.fromisoformat(each.attrib["validUntil"]) for each in holders if "validUntil" in each.attrib
+        datetime.fromisoformat(element.attrib["validUntil"])
+        for element in holders
+        if "validUntil" in element.attrib
     ]
     # SAML's times are in UTC (core, 1.3.3).
-    return min((each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments), default=None)
+    return min(
+        (element if element.tzinfo else element.replace(tzinfo=UTC) for element in moments), default=None
+    )
 
 
 _MAX_BYTES: Final = 1024 * 1024

@@ -87,10 +87,10 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
     if actor.uuid != user.uuid:
         raise Forbidden("You don't have permission to do this.")
     with transaction.atomic():
-        ended, _ = Session.objects.filter(user=user, session_key=key).delete()
-        if ended:
+        count, _ = Session.objects.filter(user=user, session_key=key).delete()
+        if count:
             _record_end(actor, user)
-    return bool(ended)
+    return bool(count)
 
 
 def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
@@ -103,10 +103,10 @@ def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
     if actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
-        ended, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
+        count, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
         end_tokens(actor=actor, user=user)
-        _record_end(actor, user, {"sessions": ended})
-    return ended
+        _record_end(actor, user, {"sessions": count})
+    return count
 
 
 def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
@@ -132,10 +132,10 @@ def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Colle
     return keys
 
 
-def _is_named(kept: Mapping[str, str] | None, issuer: str, name_id: str, indexes: Collection[str]) -> bool:
-    if not kept or (kept["issuer"], kept["name_id"]) != (issuer, name_id):
+def _is_named(subject: Mapping[str, str] | None, issuer: str, name_id: str, indexes: Collection[str]) -> bool:
+    if not subject or (subject["issuer"], subject["name_id"]) != (issuer, name_id):
         return False
-    return not indexes or not kept["session_index"] or kept["session_index"] in indexes
+    return not indexes or not subject["session_index"] or subject["session_index"] in indexes
 
 
 def _record_end(actor: Actor, user: User, details: Mapping[str, Json] | None = None) -> None:

@@ -172,12 +172,12 @@ def _note_use(row: Session) -> None:
 def contents_of(row: Session) -> dict[str, Any]:
     """Return what a stored session holds; nothing if it was not written for this row."""
     try:
-        kept = signing.loads(
+        contents = signing.loads(
             row.session_data, salt=f"{_SALT}.{row.session_key}", serializer=SessionStore().serializer
         )
     except signing.BadSignature:
         return {}
-    return dict(kept)
+    return dict(contents)
 
 
 def stored_key(session_key: str) -> str:

@@ -79,8 +79,8 @@ def offline_seconds(*, actor: Principal, environment: Environment) -> int:
     if token is None:
         return 0
     allowed = timedelta(hours=environment.offline_hours)
-    left = min(allowed, token.expires_at - timezone.now()) if token.expires_at else allowed
-    return max(int(left.total_seconds()), 0)
+    time_left = min(allowed, token.expires_at - timezone.now()) if token.expires_at else allowed
+    return max(int(time_left.total_seconds()), 0)
 
 
 LIFETIME: Final = timedelta(hours=1)

@@ -123,5 +123,5 @@ def _line(token: ServiceToken | Trust) -> str:
     end = f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "never expires"
     used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
     # Names need not be unique.
-    known = f"kpr_{token.public_id[:8]}…, " if isinstance(token, ServiceToken) else ""
-    return f"{token.name} ({known}{token.role}): {end}, {used}"
+    identifier = f"kpr_{token.public_id[:8]}…, " if isinstance(token, ServiceToken) else ""
+    return f"{token.name} ({identifier}{token.role}): {end}, {used}"

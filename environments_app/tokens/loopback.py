@@ -68,21 +68,21 @@ class LoopbackRequest:
         return asdict(self)
 
 
-def parse_request(given: Mapping[str, str]) -> LoopbackRequest:
+def parse_request(parameters: Mapping[str, str]) -> LoopbackRequest:
     """Return what a program asks. Raises InvalidField; the browser is not sent anywhere then."""
-    asked = LoopbackRequest(
-        *(given.get(name, "") for name in ("client_name", "port", "state", "code_challenge"))
+    request = LoopbackRequest(
+        *(parameters.get(name, "") for name in ("client_name", "port", "state", "code_challenge"))
     )
-    if not 0 < len(asked.client_name) <= _MAX_NAME:
+    if not 0 < len(request.client_name) <= _MAX_NAME:
         raise InvalidField("client_name", "The program gives no name, or too long a one.")
-    require_token_name(asked.client_name)
-    if not _PORT.fullmatch(asked.port) or int(asked.port) > _LAST_PORT:
+    require_token_name(request.client_name)
+    if not _PORT.fullmatch(request.port) or int(request.port) > _LAST_PORT:
         raise InvalidField("port", "The program gives no port from 1000 to 65535.")
-    if not _STATE.fullmatch(asked.state):
+    if not _STATE.fullmatch(request.state):
         raise InvalidField("state", "The program gives no state of 16 to 128 characters.")
-    if not _CHALLENGE.fullmatch(asked.code_challenge):
+    if not _CHALLENGE.fullmatch(request.code_challenge):
         raise InvalidField("code_challenge", "The program gives no challenge of the method S256.")
-    return asked
+    return request
 
 
 def approve(

@@ -35,7 +35,7 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
         raise InvalidField(name, "This field can't be changed.")
     with lock_authentic(token) as stored:
         _require_live(stored)
-        changed = set_fields(stored, {name: _LESS[name](stored, given) for name, given in changes.items()})
+        changed = set_fields(stored, {name: _LESS[name](stored, value) for name, value in changes.items()})
         if changed:
             stored.save(update_fields=changed)
             record_token(actor, Action.TOKEN_CHANGE, stored)
@@ -106,17 +106,17 @@ def _require_live(token: ServiceToken) -> None:
         raise Conflict("This token has expired or was revoked. Issue a new one.")
 
 
-def _less_role(token: ServiceToken, given: str) -> str:
+def _less_role(token: ServiceToken, value: str) -> str:
     if token.role == TokenRole.ADMIN:
         raise InvalidField("role", "A token that administers keeps its role.")
-    role = parse_role(given)
+    role = parse_role(value)
     if role.rank > parse_role(token.role).rank:
         raise InvalidField("role", "A token's permissions can only be reduced.")
     return role
 
 
-def _less_prefix(token: ServiceToken, given: str) -> str:
-    prefix = validate_prefix(given)
+def _less_prefix(token: ServiceToken, value: str) -> str:
+    prefix = validate_prefix(value)
     if token.environment_id is None and prefix:
         raise InvalidField("prefix", "A token that administers has no prefix.")
     if token.prefix and prefix != token.prefix and not prefix.startswith(f"{token.prefix}/"):
@@ -124,8 +124,8 @@ def _less_prefix(token: ServiceToken, given: str) -> str:
     return prefix
 
 
-def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
-    cidrs = normalize_cidrs(given)
+def _less_networks(token: ServiceToken, value: list[str]) -> list[str]:
+    cidrs = normalize_cidrs(value)
     outer = networks_of(tuple(token.cidrs))
     inside = (
         any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]  # the versions were compared
@@ -136,8 +136,8 @@ def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
     return cidrs
 
 
-def _less_time(token: ServiceToken, given: Any) -> Any:
-    moment = require_future(given)
+def _less_time(token: ServiceToken, value: Any) -> Any:
+    moment = require_future(value)
     if token.expires_at is not None and (moment is None or moment > token.expires_at):
         raise InvalidField("expires_at", "A token's expiry can only be moved earlier.")
     return moment

@@ -50,14 +50,14 @@ def defaults_of(preset: str) -> dict[str, Any]:
     """Return what a new trust of a preset has where nothing is given. Raises InvalidField."""
     if preset not in PRESETS:
         raise InvalidField("preset", f"Choose one of {', '.join(PRESETS)}.")
-    known = PRESETS[preset]
+    defaults = PRESETS[preset]
     return {
         "preset": preset,
-        "issuer": known.issuer,
-        "algorithm": known.algorithm,
+        "issuer": defaults.issuer,
+        "algorithm": defaults.algorithm,
         "audience": settings.KEEPER_URL,
-        "max_age_minutes": known.max_age_minutes,
-        "single_use": known.single_use,
+        "max_age_minutes": defaults.max_age_minutes,
+        "single_use": defaults.single_use,
     }
 
 
@@ -151,9 +151,9 @@ def _require_claims(trust: Trust) -> None:
     for name, value in claims.items():
         _require_claim(preset, name, value)
     if not preset.identifies(claims):
-        known = f"one of {', '.join(sorted(preset.identifying))}" if preset.identifying else "a claim"
+        choice = f"one of {', '.join(sorted(preset.identifying))}" if preset.identifying else "a claim"
         raise InvalidField(
-            "claims", f"Give an exact value of {known}, so that it is clear whose token it is."
+            "claims", f"Give an exact value of {choice}, so that it is clear whose token it is."
         )
 
 

@@ -82,16 +82,16 @@ def find_key(source: KeySource, *, algorithm: str, kid: str) -> Key | None:
     """
     if source.jwks:
         return _pasted(source.jwks).get((algorithm, kid))
-    known = _entry(source)
-    if found := known.find(algorithm, kid, within=FRESH_SECONDS):
-        return found
-    kept = known.find(algorithm, kid, within=KEEP_SECONDS)
-    if known.may_be_asked:
-        _refresh(source, known, wait=kept is None)
-        kept = known.find(algorithm, kid, within=KEEP_SECONDS)
-    if kept is None and time.monotonic() - known.fetched_at > KEEP_SECONDS:
+    source_keys = _entry(source)
+    if fresh := source_keys.find(algorithm, kid, within=FRESH_SECONDS):
+        return fresh
+    key = source_keys.find(algorithm, kid, within=KEEP_SECONDS)
+    if source_keys.may_be_asked:
+        _refresh(source, source_keys, wait=key is None)
+        key = source_keys.find(algorithm, kid, within=KEEP_SECONDS)
+    if key is None and time.monotonic() - source_keys.fetched_at > KEEP_SECONDS:
         raise KeysUnavailable("The keys of the issuer cannot be fetched now.", COOL_DOWN_SECONDS)
-    return kept
+    return key
 
 
 def forget_keys() -> None:
@@ -134,29 +134,29 @@ def _pasted(jwks: str) -> KeySet:
 
 def _entry(source: KeySource) -> _Known:
     with _known_lock:
-        found = _known.setdefault(source, _Known())
+        source_keys = _known.setdefault(source, _Known())
         _known.move_to_end(source)
         while len(_known) > _MAX_SOURCES:
             _known.popitem(last=False)
-    return found
+    return source_keys
 
 
-def _refresh(source: KeySource, known: _Known, *, wait: bool) -> None:
+def _refresh(source: KeySource, source_keys: _Known, *, wait: bool) -> None:
     """Fetch the keys, unless another thread does; with `wait`, wait for that one."""
-    with _turn(known, wait=wait) as has_turn:
-        if not has_turn or not known.may_be_asked:
+    with _turn(source_keys, wait=wait) as has_turn:
+        if not has_turn or not source_keys.may_be_asked:
             return
-        known.tried_at = time.monotonic()
+        source_keys.tried_at = time.monotonic()
         try:
-            known.keys = fetch_keys(source)
+            source_keys.keys = fetch_keys(source)
         except KeysUnavailable as error:
             logger.warning("issuer_keys_unavailable", issuer=source.issuer, reason=str(error))
             return
-        known.fetched_at = time.monotonic()
+        source_keys.fetched_at = time.monotonic()
 
 
 @contextmanager
-def _turn(known: _Known, *, wait: bool) -> Iterator[bool]:
+def _turn(source_keys: _Known, *, wait: bool) -> Iterator[bool]:
     """Yield whether this thread may fetch. Raises KeysUnavailable if too many wait already."""
     if not _WAITING.acquire(blocking=False):
         if wait:
@@ -164,12 +164,12 @@ def _turn(known: _Known, *, wait: bool) -> Iterator[bool]:
         yield False
         return
     try:
-        held = known.lock.acquire(timeout=_FETCH_SECONDS if wait else 0)
+        is_locked = source_keys.lock.acquire(timeout=_FETCH_SECONDS if wait else 0)
         try:
-            yield held
+            yield is_locked
         finally:
-            if held:
-                known.lock.release()
+            if is_locked:
+                source_keys.lock.release()
     finally:
         _WAITING.release()
 

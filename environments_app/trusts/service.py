@@ -96,7 +96,7 @@ def _word(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{claim} = {wanted}" for claim, wanted in sorted(value.items()))
+        return ", ".join(f"{claim} = {pattern}" for claim, pattern in sorted(value.items()))
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M UTC")
     if isinstance(value, list):
@@ -126,9 +126,12 @@ def create(
     require_confirmed(actor)
     for name in fields.keys() - set(FIELDS):
         raise InvalidField(name, "A trust has no such field.")
-    given = defaults_of(preset) | fields
+    values = defaults_of(preset) | fields
     trust = Trust(
-        environment=environment, created_by=acting_user(actor), expires_at=allowed_expiry(expires_at), **given
+        environment=environment,
+        created_by=acting_user(actor),
+        expires_at=allowed_expiry(expires_at),
+        **values,
     )
     clean(trust)
     confirm_grant(actor, Action.TRUST_CREATE, environment=environment, role=trust.role)
@@ -155,21 +158,26 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
     require(actor=actor, action=Action.TRUST_CHANGE, environment=environment)
     for name in changes.keys() - set(_CHANGEABLE):
         raise InvalidField(name, "This field can't be changed.")
-    wanted = _wanted(trust, changes)
-    if not narrows(trust, wanted):
+    new_values = _wanted(trust, changes)
+    if not narrows(trust, new_values):
         require_confirmed(actor)
         confirm_grant(
-            actor, Action.TRUST_CHANGE, environment=environment, role=wanted.get("role", trust.role)
+            actor, Action.TRUST_CHANGE, environment=environment, role=new_values.get("role", trust.role)
         )
-    approval = _cleared(actor, trust, changes, wanted)
+    approval = _cleared(actor, trust, changes, new_values)
     try:
         with lock_authentic(trust) as stored:
             # As it is stored: it may have been protected since the trust was loaded.
             guarded = approval is None and needs_second_person(actor, stored.environment)
-            if guarded and not narrows(stored, wanted):
+            if guarded and not narrows(stored, new_values):
                 raise Conflict(_MEANWHILE)
-            told = approval.consume(environment, actor=actor) if approval else {}
-            _store(actor, stored, wanted, {**told, **({NARROWS: True} if narrows(stored, wanted) else {})})
+            approval_details = approval.consume(environment, actor=actor) if approval else {}
+            _store(
+                actor,
+                stored,
+                new_values,
+                {**approval_details, **({NARROWS: True} if narrows(stored, new_values) else {})},
+            )
     except IntegrityError as error:
         raise NameInUse(_TAKEN) from error
     return stored
@@ -206,15 +214,15 @@ def record_trust(
     actor: Principal, action: Action, trust: Trust, approved: dict[str, Json] | None = None
 ) -> None:
     """Record a change of a trust, in its transaction; one that breaks the glass alerts."""
-    gone = action is Action.TRUST_DELETE
+    is_gone = action is Action.TRUST_DELETE
     draft = EventDraft(
         actor=actor,
         action=action,
         stream=environment_stream(trust.environment.uuid),
         object=AuditObject("trust", trust.uuid, trust.name),
-        details={**_facts(trust), **(approved or {}), **row_digest_entry(trust, gone=gone)},
+        details={**_facts(trust), **(approved or {}), **row_digest_entry(trust, gone=is_gone)},
     )
-    breaks_glass = not gone and opens_values(
+    breaks_glass = not is_gone and opens_values(
         actor, action, environment_id=trust.environment_id, role=trust.role
     )
     record_many(with_alert(draft, breaks_glass=breaks_glass))
@@ -247,28 +255,28 @@ def _wanted(trust: Trust, changes: dict[str, Any]) -> dict[str, Any]:
     for name in changes.keys() & set(FIELDS):
         setattr(after, name, changes[name])
     clean(after)
-    wanted: dict[str, Any] = {name: getattr(after, name) for name in FIELDS if name in changes}
+    values: dict[str, Any] = {name: getattr(after, name) for name in FIELDS if name in changes}
     if "expires_at" in changes:
-        wanted["expires_at"] = allowed_expiry(changes["expires_at"])
+        values["expires_at"] = allowed_expiry(changes["expires_at"])
     if "enabled" in changes and changes["enabled"] is not (trust.disabled_at is None):
-        wanted["disabled_at"] = None if changes["enabled"] else timezone.now()
-    return wanted
+        values["disabled_at"] = None if changes["enabled"] else timezone.now()
+    return values
 
 
 def _cleared(
-    actor: Principal, trust: Trust, changes: dict[str, Any], wanted: dict[str, Any]
+    actor: Principal, trust: Trust, changes: dict[str, Any], new_values: dict[str, Any]
 ) -> ApprovalGrant | None:
     """Return the approval of a change that widens access, None for one that needs none."""
-    if not needs_second_person(actor, trust.environment) or narrows(trust, wanted):
+    if not needs_second_person(actor, trust.environment) or narrows(trust, new_values):
         return None
-    proposed = {name: value for name, value in wanted.items() if name != "disabled_at"}
+    proposed = {name: value for name, value in new_values.items() if name != "disabled_at"}
     if "enabled" in changes:
         proposed["enabled"] = changes["enabled"]
     return require_approval(actor=actor, proposal=changing_trust(trust, proposed))
 
 
-def _store(actor: Principal, stored: Trust, wanted: dict[str, Any], approved: dict[str, Json]) -> None:
-    changed = set_fields(stored, wanted)
+def _store(actor: Principal, stored: Trust, new_values: dict[str, Any], approved: dict[str, Json]) -> None:
+    changed = set_fields(stored, new_values)
     if not changed:
         return
     if {"claims", "issuer", "preset"}.intersection(changed):

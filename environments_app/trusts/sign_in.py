@@ -277,8 +277,8 @@ def _record(
 
 def _claims(trust: Trust, jwt: Jwt) -> dict[str, Json]:
     names = ("iss", "sub", "jti", *trust.claims, *preset_of(trust).recorded)
-    found = {name: claim_texts(jwt.claims, name) for name in dict.fromkeys(names)}
-    return {name: shown(", ".join(texts)) for name, texts in found.items() if texts}
+    claims = {name: claim_texts(jwt.claims, name) for name in dict.fromkeys(names)}
+    return {name: shown(", ".join(texts)) for name, texts in claims.items() if texts}
 
 
 def _note_use(trust: Trust) -> None:

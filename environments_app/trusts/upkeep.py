@@ -67,10 +67,10 @@ def purge_ended_tokens() -> int:
 
 
 def _remove_batch(environment: Environment) -> int:
-    ended = Q(expires_at__lt=timezone.now() - _KEEP)
+    is_over = Q(expires_at__lt=timezone.now() - _KEEP)
     with transaction.atomic():
         rows = ServiceToken.objects.select_for_update().filter(
-            ended, environment=environment, trust_uuid__isnull=False, replaces=None, successors=None
+            is_over, environment=environment, trust_uuid__isnull=False, replaces=None, successors=None
         )
         batch = list(rows.order_by("pk")[:_BATCH])
         if batch:

@@ -226,10 +226,10 @@ def expiry_state(moment: datetime | None) -> str:
     """Return the state that an expiry date puts its secret in, or nothing while it is far off."""
     if moment is None:
         return ""
-    left = moment - timezone.now()
-    if left.total_seconds() <= 0:
+    time_left = moment - timezone.now()
+    if time_left.total_seconds() <= 0:
         return "expired"
-    return "expiring" if left.days < EXPIRING_WITHIN_DAYS else ""
+    return "expiring" if time_left.days < EXPIRING_WITHIN_DAYS else ""
 
 
 EXPIRING_WITHIN_DAYS = 30
@@ -308,13 +308,13 @@ def filter_acts(bound: BoundField) -> SafeString:
     field = cast("ChoiceField", bound.field)
     groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in action_labels.HEADINGS}
     first: list[tuple[str, str]] = []
-    for action, told in cast("Iterable[tuple[str, str]]", field.choices):
+    for action, label in cast("Iterable[tuple[str, str]]", field.choices):
         if action in action_labels.ACTIONS:
-            groups[action_labels.group_of(action)].append((action, told))
+            groups[action_labels.group_of(action)].append((action, label))
         elif action in groups:
-            groups[action].append((action, told))
+            groups[action].append((action, label))
         else:
-            first.append((action, told))
+            first.append((action, label))
     for acts in groups.values():
         # Below the one that stands for all of them.
         acts.sort(key=lambda act: (act[0] not in action_labels.HEADINGS, act[1]))

@@ -164,22 +164,22 @@ class Counted:
 
 def attention_by_group(site: AdminSite, request: HttpRequest) -> dict[str, list[Counted]]:
     """Return what needs attention in each group; one statement for each condition of a page."""
-    found: dict[str, list[Counted]] = {"system": [*_backups(request)], "audit": [*_checkpoints()]}
+    groups: dict[str, list[Counted]] = {"system": [*_backups(request)], "audit": [*_checkpoints()]}
     for model, page in site._registry.items():  # noqa: SLF001 - the site has no other list of its pages
         if page.has_view_permission(request):
-            group = found.setdefault(group_of(model._meta.label).key, [])
+            group = groups.setdefault(group_of(model._meta.label).key, [])
             group.extend(_of_page(site, page))
-    return {key: sorted(rows, key=lambda each: each.tone != "bad") for key, rows in found.items()}
+    return {key: sorted(rows, key=lambda each: each.tone != "bad") for key, rows in groups.items()}
 
 
 def _of_page(site: AdminSite, page: Any) -> Iterator[Counted]:
     meta = page.model._meta
     url = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_changelist")
-    for each in attention_of(page):
-        count = each.rows(page.model._default_manager.order_by()).count()  # noqa: SLF001 - as Django's lists do
+    for condition in attention_of(page):
+        count = condition.rows(page.model._default_manager.order_by()).count()  # noqa: SLF001 - as Django's lists do
         if count:
-            address = f"{url}?{PARAMETER}={each.key}"
-            yield Counted(label=each.words(count), tone=each.tone, url=address, count=count)
+            address = f"{url}?{PARAMETER}={condition.key}"
+            yield Counted(label=condition.words(count), tone=condition.tone, url=address, count=count)
 
 
 def _backups(request: HttpRequest) -> Iterator[Counted]:
@@ -190,7 +190,7 @@ def _backups(request: HttpRequest) -> Iterator[Counted]:
     actor = principal_of(request)
     if not allows(actor, Action.BACKUP_VIEW, environment_id=None):
         return
-    unverified = sum(not each.sound for each in backup.list_backups(actor=actor))
+    unverified = sum(not archive.sound for archive in backup.list_backups(actor=actor))
     if unverified:
         words = "backups not verified" if unverified > 1 else "backup not verified"
         yield Counted(label=words, tone="warn", url=url, count=unverified)

@@ -51,8 +51,8 @@ def find(request: HttpRequest, text: str) -> list[Hits]:
     text = text.strip()[:LONGEST]
     if not text:
         return []
-    found = [_hits(rows, note, text) for rows, note in _kinds(text)]
-    return [hits for hits in [*found, _events(request, text)] if hits.rows]
+    kinds = [_hits(rows, note, text) for rows, note in _kinds(text)]
+    return [hits for hits in [*kinds, _events(request, text)] if hits.rows]
 
 
 def _kinds(text: str) -> Iterator[tuple[QuerySet[Any], Callable[[Any], str]]]:
@@ -74,7 +74,7 @@ def _kinds(text: str) -> Iterator[tuple[QuerySet[Any], Callable[[Any], str]]]:
 
 
 def _hits(rows: QuerySet[Any], note: Callable[[Any], str], text: str) -> Hits:
-    found = [
+    hits = [
         Hit(
             name=str(row.user or "not signed in") if isinstance(row, Session) else str(row),
             note=note(row),
@@ -84,7 +84,7 @@ def _hits(rows: QuerySet[Any], note: Callable[[Any], str], text: str) -> Hits:
     ]
     meta = rows.model._meta
     listed = f"{_address(rows.model, 'changelist')}?{urlencode({'q': text})}"
-    return Hits(label=str(capfirst(meta.verbose_name_plural)), rows=found, url=listed)
+    return Hits(label=str(capfirst(meta.verbose_name_plural)), rows=hits, url=listed)
 
 
 def _events(request: HttpRequest, text: str) -> Hits:

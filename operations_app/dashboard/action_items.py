@@ -53,7 +53,7 @@ def needs(frame: Layout, states: Mapping[str, int]) -> list[ActionItem]:
     `states` is what `delivery_states` found.
     """
     actor = frame.person
-    found = chain(
+    items = chain(
         _approvals(frame),
         _deliveries(states),
         _rotations(actor),
@@ -61,15 +61,15 @@ def needs(frame: Layout, states: Mapping[str, int]) -> list[ActionItem]:
         _tokens(actor),
         _operations(actor),
     )
-    return [need for need in found if need.count != 0]
+    return [need for need in items if need.count != 0]
 
 
 def delivery_states(actor: Principal) -> dict[str, int]:
     """Return the number of visible secrets in each delivery state; one statement."""
     # Asked of each entry: a list of all that may be seen would be made even where nothing is delivered.
-    seen = visible_secrets(actor).order_by().filter(uuid=OuterRef("secret_uuid"))
+    secrets = visible_secrets(actor).order_by().filter(uuid=OuterRef("secret_uuid"))
     rows = (
-        SyncEntry.objects.filter(Exists(seen), target__live=True)
+        SyncEntry.objects.filter(Exists(secrets), target__live=True)
         .order_by()
         .values_list("state")
         .annotate(count=Count("secret_uuid", distinct=True))
@@ -158,7 +158,7 @@ def first_steps(actor: Principal, *, environments: list[Environment], secrets: i
 
 
 def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
-    named = f"?environment={place.name}"
+    query = f"?environment={place.name}"
     tokens = listed_tokens(actor)
     newest = tokens.order_by("-pk").first()
     return [
@@ -166,7 +166,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
             title="Add a secret",
             why="Encrypted at rest. Every reveal is logged.",
             done=bool(secrets),
-            url=reverse("secret-new") + named,
+            url=reverse("secret-new") + query,
             label="New secret",
         ),
         Step(
@@ -187,7 +187,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
             title="Connect a sync target",
             why="Sync to other systems, such as AWS, GitHub or Vault. Review a plan before anything changes.",
             done=visible_targets(actor).exists(),
-            url=reverse("target-new") + named,
+            url=reverse("target-new") + query,
             label="New target",
         ),
     ]
@@ -207,6 +207,8 @@ def _managed(actor: Principal, environments: list[Environment]) -> Environment |
     if environments_for(actor, Action.TOKEN_ISSUE) is None:
         return None
     manages = (
-        each for each in environments if grants_allow(actor, Action.TARGET_CREATE, environment_id=each.pk)
+        environment
+        for environment in environments
+        if grants_allow(actor, Action.TARGET_CREATE, environment_id=environment.pk)
     )
     return next(manages, None)

@@ -51,7 +51,7 @@ def figures(actor: Principal, secrets: Mapping[str, int]) -> list[Figure]:
     since = timezone.now() - timedelta(days=DAYS)
     environments = Environment.objects.filter(visible_environments(actor))
     url = reverse("environment-list")
-    found = [
+    parts = [
         Figure(
             label=_many(secrets["living"], "secret"),
             count=secrets["living"],
@@ -63,10 +63,10 @@ def figures(actor: Principal, secrets: Mapping[str, int]) -> list[Figure]:
     places = environments_for(actor, Action.MEMBER_VIEW)
     if places is not None:
         members = Membership.objects.filter(environment__in=Environment.objects.filter(places))
-        found.append(_grown("membership", members, url, since))
+        parts.append(_grown("membership", members, url, since))
     if environments_for(actor, Action.TOKEN_VIEW) is not None:
-        found.append(_tokens(listed_tokens(actor).select_related(None), since))
-    return found
+        parts.append(_tokens(listed_tokens(actor).select_related(None), since))
+    return parts
 
 
 def secret_figures(actor: Principal) -> dict[str, int]:
@@ -78,25 +78,25 @@ def secret_figures(actor: Principal) -> dict[str, int]:
     # A cache may be shared by several installations.
     text = repr((str(deployment_uuid()), actor.is_admin, actor.is_auditor, sorted(map(repr, actor.grants))))
     key = f"secret-figures-{hashlib.sha256(text.encode()).hexdigest()}"
-    kept: dict[str, int] | None = cache.get(key)
-    if kept is not None:
-        return kept
-    found = _counted(actor)
-    if found["living"] >= _MANY:
-        cache.set(key, found, _KEPT_SECONDS)
-    return found
+    cached: dict[str, int] | None = cache.get(key)
+    if cached is not None:
+        return cached
+    counts = _counted(actor)
+    if counts["living"] >= _MANY:
+        cache.set(key, counts, _KEPT_SECONDS)
+    return counts
 
 
 def _counted(actor: Principal) -> dict[str, int]:
     since = timezone.now() - timedelta(days=DAYS)
     living = Q(live=True)
     ages = {age: Count("pk", filter=living & FILTERS["age"](age)) for age in AGES}
-    found: dict[str, int] = Secret.objects.filter(visible(actor, Action.SECRET_VIEW)).aggregate(
+    counts: dict[str, int] = Secret.objects.filter(visible(actor, Action.SECRET_VIEW)).aggregate(
         living=Count("pk", filter=living),
         before=Count("pk", filter=Q(created_at__lt=since) & (living | Q(deleted_at__gte=since))),
         **ages,
     )
-    return found
+    return counts
 
 
 def ages(secrets: Mapping[str, int]) -> list[Part]:
@@ -110,10 +110,10 @@ def ages(secrets: Mapping[str, int]) -> list[Part]:
 
 def deliveries(states: Mapping[str, int]) -> list[Part]:
     """Return the delivery states of secrets, those that need action first."""
-    url, found = reverse("secret-list"), []
+    url, parts = reverse("secret-list"), []
     for state in STATE_ORDER:
         look = labels.state(state)
-        found.append(
+        parts.append(
             Part(
                 label=look.word,
                 count=states.get(state, 0),
@@ -122,7 +122,7 @@ def deliveries(states: Mapping[str, int]) -> list[Part]:
                 icon=look.icon,
             )
         )
-    return found
+    return parts
 
 
 def activity(counts: DayCounts) -> list[dict[str, Any]]:
@@ -162,8 +162,8 @@ def _many(count: int, word: str) -> str:
 
 
 def _grown(word: str, rows: QuerySet[Any], url: str, since: datetime) -> Figure:
-    found = rows.aggregate(all=Count("pk"), new=Count("pk", filter=Q(created_at__gte=since)))
-    return Figure(label=_many(found["all"], word), count=found["all"], url=url, change=found["new"])
+    counts = rows.aggregate(all=Count("pk"), new=Count("pk", filter=Q(created_at__gte=since)))
+    return Figure(label=_many(counts["all"], word), count=counts["all"], url=url, change=counts["new"])
 
 
 def _tokens(tokens: QuerySet[Any], since: datetime) -> Figure:

@@ -50,10 +50,10 @@ def remember(request: HttpRequest) -> None:
         return
     if request.GET.get(_ONE_RESOURCE):
         return
-    named = request.GET[PARAMETER][:_LONGEST]
+    name = request.GET[PARAMETER][:_LONGEST]
     user = getattr(request, "user", None)
-    if user is not None and user.is_authenticated and request.session.get(PARAMETER, "") != named:
-        request.session[PARAMETER] = named
+    if user is not None and user.is_authenticated and request.session.get(PARAMETER, "") != name:
+        request.session[PARAMETER] = name
 
 
 def remembered(request: HttpRequest) -> str:

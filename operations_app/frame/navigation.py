@@ -131,9 +131,9 @@ class Layout:
         """
         if environment_choice.is_of_all(self._request):
             return None
-        named = self._request.GET.get("environment")
-        listed = (environment for environment in self.environments if environment.name == named)
-        return page_environment(self._request) or (next(listed, None) if named else None)
+        name = self._request.GET.get("environment")
+        listed = (environment for environment in self.environments if environment.name == name)
+        return page_environment(self._request) or (next(listed, None) if name else None)
 
     @cached_property
     def working_in(self) -> Environment | None:
@@ -151,36 +151,43 @@ class Layout:
     @cached_property
     def _last_chosen(self) -> Environment | None:
         name = environment_choice.remembered(self._request)
-        return next((each for each in self.environments if each.name == name), None) if name else None
+        return (
+            next((environment for environment in self.environments if environment.name == name), None)
+            if name
+            else None
+        )
 
     @property
     def choices(self) -> list[Choice]:
         """The entries of the switcher, all environments first."""
         return [
             Choice(
-                environment=each,
-                url=environment_choice.switch_url(self._request, each.name if each else ""),
-                active=each == self.working_in,
+                environment=environment,
+                url=environment_choice.switch_url(self._request, environment.name if environment else ""),
+                active=environment == self.working_in,
             )
-            for each in (None, *self.environments)
+            for environment in (None, *self.environments)
         ]
 
     @property
     def actions(self) -> list[QuickAction]:
         """What the command palette offers to do, as far as this person can."""
-        found = []
-        if any(can_in_any_scope(self.person, Action.SECRET_CREATE, each) for each in self.environments):
-            found.append(("New secret", "secret-new", "plus"))
-            found.append(("Import secrets", "secret-import", "plus"))
+        actions = []
+        if any(
+            can_in_any_scope(self.person, Action.SECRET_CREATE, environment)
+            for environment in self.environments
+        ):
+            actions.append(("New secret", "secret-new", "plus"))
+            actions.append(("Import secrets", "secret-import", "plus"))
         if self.person.is_admin:
-            found.append(("New environment", "environment-new", "layers"))
+            actions.append(("New environment", "environment-new", "layers"))
         if len(self.environments) > 1:
-            found.append(("Compare environments", "environment-compare", "compare"))
+            actions.append(("Compare environments", "environment-compare", "compare"))
         if not self.person.is_auditor:
-            found.append(("Request access", "access-request-new", "key"))
-        found.append(("Account settings", "profile", "person"))
-        found.append(("Notifications", "notices", "bell"))
-        return [QuickAction(label=label, url=self.url_of(view), icon=icon) for label, view, icon in found]
+            actions.append(("Request access", "access-request-new", "key"))
+        actions.append(("Account settings", "profile", "person"))
+        actions.append(("Notifications", "notices", "bell"))
+        return [QuickAction(label=label, url=self.url_of(view), icon=icon) for label, view, icon in actions]
 
     def url_of(self, view: str) -> str:
         """Return the address of a page, in the environment that the person works in where it has one."""
@@ -247,11 +254,11 @@ class Layout:
     @property
     def refused(self) -> list[Approval]:
         """The user's own requests that were refused since their last visit to the notifications."""
-        seen = self.chosen.notices_seen_at
+        seen_at = self.chosen.notices_seen_at
         return [
             row
             for row in in_state(self.decided, ApprovalState.REJECTED)
-            if seen is None or (row.decided_at and row.decided_at > seen)
+            if seen_at is None or (row.decided_at and row.decided_at > seen_at)
         ]
 
     @cached_property
@@ -261,8 +268,10 @@ class Layout:
     @cached_property
     def notices(self) -> int:
         """How much is new to the person since they looked at their notifications."""
-        seen = self.chosen.notices_seen_at
-        return count_new(self.person, seen=seen, waiting=self.waiting, others=[*self.decided, *self.asking])
+        seen_at = self.chosen.notices_seen_at
+        return count_new(
+            self.person, seen=seen_at, waiting=self.waiting, others=[*self.decided, *self.asking]
+        )
 
     def _count(self, icon: str) -> int:
         """Return how much behind an entry needs this person."""
@@ -288,11 +297,11 @@ def installed_version() -> str:
 
 def frame_of(request: HttpRequest) -> Layout:
     """Return the frame of a page, one object for each request, so nothing is queried twice."""
-    found = getattr(request, _KEPT, None)
-    if not isinstance(found, Layout):
-        found = Layout(request)
-        setattr(request, _KEPT, found)
-    return found
+    frame = getattr(request, _KEPT, None)
+    if not isinstance(frame, Layout):
+        frame = Layout(request)
+        setattr(request, _KEPT, frame)
+    return frame
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _store(row: ExternalSystem, lease: datetime, finding: ProbeResult, *, millis
     ails = finding.state in {SystemState.UNHEALTHY, SystemState.DEGRADED}
     failures = row.failures + 1 if ails else 0
     with transaction.atomic():
-        kept = ExternalSystem.objects.filter(pk=row.pk, lease_until=lease).update(
+        is_stored = ExternalSystem.objects.filter(pk=row.pk, lease_until=lease).update(
             state=finding.state,
             detail=finding.detail[:300],
             milliseconds=milliseconds,
@@ -225,7 +225,7 @@ def _store(row: ExternalSystem, lease: datetime, finding: ProbeResult, *, millis
             changed_at=row.changed_at if row.state == finding.state else now,
             lease_until=None,
         )
-        if not kept:
+        if not is_stored:
             return
         if failures == NEWS_AFTER or (row.failures >= NEWS_AFTER and not ails):
             _record(row, finding)

@@ -93,7 +93,7 @@ def _systems() -> Iterator[SystemStatus]:
             yield _unasked(_OWN, kind.label)
             continue
         took = f"answered in {row.milliseconds:,} ms" if row.state == SystemState.OK else ""
-        shown = SystemStatus(
+        status = SystemStatus(
             group=_OWN,
             name=kind.label,
             state=row.state,
@@ -101,7 +101,7 @@ def _systems() -> Iterator[SystemStatus]:
             remedy=REMEDIES[kind] if row.failures else "",
             at=row.checked_at,
         )
-        yield shown if not _is_old(row.checked_at) else _unasked(_OWN, kind.label, row.checked_at)
+        yield status if not _is_old(row.checked_at) else _unasked(_OWN, kind.label, row.checked_at)
 
 
 def _keys() -> Iterator[SystemStatus]:
@@ -109,26 +109,26 @@ def _keys() -> Iterator[SystemStatus]:
     names = dict(Environment.objects.values_list("uuid", "name"))
     closed = dict(failing_data_keys().order_by().values_list("key_uri").annotate(Count("pk")))
     used: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    asked: dict[tuple[str, str, str], datetime] = {}
+    last_used: dict[tuple[str, str, str], datetime] = {}
     for row in WrappingKey.objects.all():
         key = (row.key_uri or row.reference, row.problem, row.note)
         used[key].append(names.get(row.scope, "Keeper"))
-        asked[key] = max(row.checked_at, asked.get(key, row.checked_at))
+        last_used[key] = max(row.checked_at, last_used.get(key, row.checked_at))
     for key, scopes in used.items():
         uri, problem, note = key
         count = closed.pop(uri, 0)
         for_whom = f"for {_some(scopes)}"
         name = uri or "the configured key"
         if problem:
-            yield _failed(_KEYS, name, f"{problem}; {for_whom}", KEY_REMEDY, asked[key])
+            yield _failed(_KEYS, name, f"{problem}; {for_whom}", KEY_REMEDY, last_used[key])
         elif count:
             detail = f"{count} data keys under it do not open; {for_whom}"
-            yield _failed(_KEYS, name, detail, DATA_KEY_REMEDY, asked[key])
-        elif _is_old(asked[key]):
-            yield _unasked(_KEYS, name, asked[key])
+            yield _failed(_KEYS, name, detail, DATA_KEY_REMEDY, last_used[key])
+        elif _is_old(last_used[key]):
+            yield _unasked(_KEYS, name, last_used[key])
         else:
             detail = "; ".join(part for part in (for_whom, note) if part)
-            yield SystemStatus(group=_KEYS, name=name, state="ok", detail=detail, at=asked[key])
+            yield SystemStatus(group=_KEYS, name=name, state="ok", detail=detail, at=last_used[key])
     for uri, count in closed.items():
         detail = f"{count} data keys under it do not open"
         yield _failed(_KEYS, uri, detail, DATA_KEY_REMEDY, None)
@@ -156,12 +156,12 @@ def _targets() -> Iterator[SystemStatus]:
     rows = Target.objects.filter(live=True).select_related("environment")
     for row in rows.order_by("environment__name", "name"):
         name, url = f"{row.environment.name} / {row.name}", reverse("target-detail", args=[row.pk])
-        asked = max((at for at in (row.last_success_at, row.last_failure_at) if at), default=None)
+        last_answer = max((at for at in (row.last_success_at, row.last_failure_at) if at), default=None)
         if row.failures:
-            yield _failed(_TARGETS, name, row.last_error, TARGET_REMEDY, asked, url)
+            yield _failed(_TARGETS, name, row.last_error, TARGET_REMEDY, last_answer, url)
             continue
         state = "paused" if row.paused_at else "ok" if row.last_success_at else "pending"
-        yield SystemStatus(group=_TARGETS, name=name, state=state, at=asked, url=url)
+        yield SystemStatus(group=_TARGETS, name=name, state=state, at=last_answer, url=url)
 
 
 def _failed(

@@ -30,10 +30,10 @@ def due(now: datetime) -> list[int]:
     """
     if not _is_time(now):
         return []
-    wanted = Q(personal_settings=None) | Q(personal_settings__digest=True) & _not_today(
+    recipients = Q(personal_settings=None) | Q(personal_settings__digest=True) & _not_today(
         now, "personal_settings__"
     )
-    people = User.objects.filter(wanted, is_active=True).exclude(email="")
+    people = User.objects.filter(recipients, is_active=True).exclude(email="")
     return list(people.order_by("pk").values_list("pk", flat=True))
 
 
@@ -52,17 +52,17 @@ def send(user_id: int) -> bool:
     before, own = chosen.digest_at, PersonalSettings.objects.filter(pk=chosen.pk)
     if not own.filter(_not_today(now), digest=True).update(digest_at=now):
         return False
-    found = sections(user_principal(user), chosen.mailed)
-    if not any(section.since(before) for section in found):
+    items = sections(user_principal(user), chosen.mailed)
+    if not any(section.since(before) for section in items):
         return False
-    message = EmailMessage(subject=_subject(found), body=_text(user, found, before), to=[user.email])
-    _record(user, found, Outcome.ALLOWED)
+    message = EmailMessage(subject=_subject(items), body=_text(user, items, before), to=[user.email])
+    _record(user, items, Outcome.ALLOWED)
     try:
         message.send()
     except OSError as error:
         # smtplib's errors are OSErrors as well.
         _log.warning("a digest was not sent: %s", type(error).__name__)
-        _record(user, found, Outcome.FAILED)
+        _record(user, items, Outcome.FAILED)
         own.filter(digest_at=now).update(digest_at=before)
         return False
     return True
@@ -78,14 +78,14 @@ def _not_today(now: datetime, prefix: str = "") -> Q:
     return Q(**{f"{prefix}digest_at": None}) | Q(**{f"{prefix}digest_at__lt": today})
 
 
-def _subject(found: list[Section]) -> str:
-    count = sum(len(section.notices) for section in found)
-    return f"Keeper: {count}{' or more' if any(s.more for s in found) else ''} to review"
+def _subject(items: list[Section]) -> str:
+    count = sum(len(section.notices) for section in items)
+    return f"Keeper: {count}{' or more' if any(s.more for s in items) else ''} to review"
 
 
-def _text(user: User, found: list[Section], before: datetime | None) -> str:
+def _text(user: User, items: list[Section], before: datetime | None) -> str:
     lines = [f"Hello {user.display_name or user.username},", ""]
-    for section in found:
+    for section in items:
         lines += [section.title, *(_line(notice, before) for notice in section.notices)]
         lines += ["  and more: " + _address(section.all_url)] if section.more else []
         lines.append("")
@@ -109,12 +109,12 @@ def _address(path: str) -> str:
     return address
 
 
-def _record(user: User, found: list[Section], outcome: Outcome) -> None:
+def _record(user: User, items: list[Section], outcome: Outcome) -> None:
     commit_record(
         actor=system_principal(),
         action=Action.NOTIFICATION_SEND,
         stream=streams.SYSTEM,
         object=AuditObject("user", user.uuid, user.username),
         outcome=outcome,
-        details={"transport": "digest", "kinds": [str(section.kind) for section in found]},
+        details={"transport": "digest", "kinds": [str(section.kind) for section in items]},
     )

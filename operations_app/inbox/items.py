@@ -74,12 +74,12 @@ class Section:
 
 def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) -> list[Section]:
     """Return a user's items of these kinds, without empty kinds."""
-    found = []
+    sections_found = []
     for kind in kinds:
         find, url = _FINDERS[kind]
         notices = find(actor)
         if notices:
-            found.append(
+            sections_found.append(
                 Section(
                     kind=kind,
                     title=_TITLES[kind],
@@ -88,7 +88,7 @@ def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) 
                     all_url=url(),
                 )
             )
-    return found
+    return sections_found
 
 
 def count_new(
@@ -113,10 +113,10 @@ def count_new(
         due &= Q(rotation_due_at__gt=seen)
     comments = comments_for(actor, waiting)
     comments = comments if seen is None else comments.filter(at__gt=seen)
-    asked = sum(1 for request in (*waiting, *others) if seen is None or _moved_at(request) > seen)
+    count = sum(1 for request in (*waiting, *others) if seen is None or _moved_at(request) > seen)
     near = _bounded(secrets.filter(expiring).order_by("expires_at", "id"))
     late = _bounded(secrets.filter(due).order_by("rotation_due_at", "id"))
-    return asked + _bounded(comments) + _bounded(alerts.order_by("-told_at", "-id")) + near + late
+    return count + _bounded(comments) + _bounded(alerts.order_by("-told_at", "-id")) + near + late
 
 
 def _bounded(rows: QuerySet[Any]) -> int:
@@ -131,12 +131,12 @@ def _alerts(actor: Principal) -> QuerySet[Alert]:
     managed = environments_for(actor, Action.NOTIFICATION_VIEW)
     if managed is not None:
         condition |= Q(environment__in=Environment.objects.filter(managed))
-    seen = environments_for(actor, Action.SECRET_VIEW)
-    if seen is not None:
+    environments = environments_for(actor, Action.SECRET_VIEW)
+    if environments is not None:
         kinds = Q()
         for prefix in _FOR_VIEWERS:
             kinds |= Q(kind__startswith=prefix)
-        condition |= kinds & Q(environment__in=Environment.objects.filter(seen))
+        condition |= kinds & Q(environment__in=Environment.objects.filter(environments))
     return Alert.objects.filter(condition, open=True, told_at__isnull=False)
 
 

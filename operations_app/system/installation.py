@@ -62,7 +62,7 @@ def build() -> Build:
 
 def deployment_findings() -> list[DeploymentFinding]:
     """Return what `check --deploy` finds."""
-    found = checks.run_checks(include_deployment_checks=True)
+    findings = checks.run_checks(include_deployment_checks=True)
     return [
         DeploymentFinding(
             id=message.id or "",
@@ -70,7 +70,7 @@ def deployment_findings() -> list[DeploymentFinding]:
             text=str(message.msg),
             hint=str(message.hint or ""),
         )
-        for message in found
+        for message in findings
         if not message.is_silenced()
     ]
 
@@ -174,12 +174,12 @@ def shown_settings() -> list[Setting]:
 
 
 def _setting(name: str, source: Source, group: Group | None, variable: Variable | None) -> Setting:
-    shown = _shown(name, getattr(settings, name, None), source)
+    text = _shown(name, getattr(settings, name, None), source)
     if variable is None or group is None:
-        return Setting(name=name, shown=shown, source=source)
+        return Setting(name=name, shown=text, source=source)
     return Setting(
         name=name,
-        shown=shown,
+        shown=text,
         source=source,
         default=variable.unset or variable.default or "none",
         help=variable.help,
@@ -198,8 +198,8 @@ def _shown(name: str, value: Any, source: Source) -> str:
     if name in ADDRESSES and isinstance(value, str | list | tuple):
         words = [value] if isinstance(value, str) else map(str, value)
         return ", ".join(_without_credentials(word) for word in words if word) or "empty"
-    given = bool(value) if value is not None else source is not Source.DEFAULT
-    return "set" if given else "empty"
+    is_set = bool(value) if value is not None else source is not Source.DEFAULT
+    return "set" if is_set else "empty"
 
 
 def _without_credentials(address: str) -> str:

@@ -43,12 +43,12 @@ class Lease:
 def queues() -> list[Queue]:
     """Return every queue."""
     now = database_now()
-    held, over = Q(lease_until__gt=now), Q(lease_until__lte=now)
-    runs = _count(Run.objects.filter(active=True), waiting=Q(lease_until=None), working=held, stuck=over)
+    leased, over = Q(lease_until__gt=now), Q(lease_until__lte=now)
+    runs = _count(Run.objects.filter(active=True), waiting=Q(lease_until=None), working=leased, stuck=over)
     rotations = _count(
         Rotation.objects.filter(slot__isnull=False),
         waiting=Q(slot=Slot.WAITING),
-        working=held & Q(slot=Slot.WORKING),
+        working=leased & Q(slot=Slot.WORKING),
         stuck=Q(stopped_at__isnull=False),
     )
     messages = _count(
@@ -87,7 +87,7 @@ def leases() -> list[Lease]:
     rotations = Rotation.objects.filter(slot=Slot.WORKING, lease_until__isnull=False).select_related(
         "policy__secret"
     )
-    found = [
+    rows = [
         Lease(
             what=f"{run.kind} of {run.target.name}",
             owner=run.lease_owner,
@@ -98,7 +98,7 @@ def leases() -> list[Lease]:
         for run in runs.order_by("lease_until")[:SHOWN]
         if run.lease_until
     ]
-    found += [
+    rows += [
         Lease(
             what=f"rotation of {rotation.policy.secret.name}: {rotation.step}",
             owner=rotation.lease_owner,
@@ -109,7 +109,7 @@ def leases() -> list[Lease]:
         for rotation in rotations.order_by("lease_until")[:SHOWN]
         if rotation.lease_until
     ]
-    return sorted(found, key=lambda lease: lease.until)
+    return sorted(rows, key=lambda lease: lease.until)
 
 
 def _count(rows: QuerySet[Any], **kinds: Q) -> dict[str, int]:

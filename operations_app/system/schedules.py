@@ -89,14 +89,14 @@ def noted(task: str) -> Iterator[None]:
     if entry is None:
         yield
         return
-    started, begun = timezone.now(), time.monotonic()
+    started, clock = timezone.now(), time.monotonic()
     try:
         yield
     except Exception as failure:
-        _note(task, started, begun, type(failure).__name__)
+        _note(task, started, clock, type(failure).__name__)
         raise
     if may_be_requested(entry) or time.monotonic() - _noted_at.get(task, -OFTEN_SECONDS) >= OFTEN_SECONDS:
-        _note(task, started, begun, "")
+        _note(task, started, clock, "")
 
 
 def _note(task: str, started: datetime, begun: float, error: str) -> None:
@@ -139,8 +139,8 @@ class Schedule:
 
 def schedules() -> list[Schedule]:
     """Return every entry of the schedule, by name; one statement."""
-    known = {each.task: each for each in ScheduledTask.objects.all()}
-    return [_schedule(name, entry, known.get(entry["task"])) for name, entry in sorted(entries().items())]
+    last_runs = {task.task: task for task in ScheduledTask.objects.all()}
+    return [_schedule(name, entry, last_runs.get(entry["task"])) for name, entry in sorted(entries().items())]
 
 
 def _schedule(name: str, entry: dict[str, Any], last: ScheduledTask | None) -> Schedule:
@@ -163,8 +163,8 @@ def _words(when: crontab) -> str:
 def _next(when: crontab) -> datetime:
     """Return the minute that comes next; Celery counts from a moment after `now`."""
     now = timezone.now()
-    left = timedelta(seconds=max(0.0, when.remaining_estimate(now).total_seconds()) + 1)
-    return (now + left).replace(second=0, microsecond=0)
+    time_left = timedelta(seconds=max(0.0, when.remaining_estimate(now).total_seconds()) + 1)
+    return (now + time_left).replace(second=0, microsecond=0)
 
 
 def _after(last: ScheduledTask | None, seconds: float) -> datetime | None:

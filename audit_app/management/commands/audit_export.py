@@ -25,22 +25,22 @@ class Command(BaseCommand):
         parser.add_argument("--stream", action="append", help="this stream only; repeatable")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        named = options["stream"]
+        stream_names = options["stream"]
         commit_record(
             actor=actors.system(),
             action=Action.TRAIL_EXPORT,
             stream=streams.SYSTEM,
-            object=AuditObject("trail", deployment_uuid(), ", ".join(named or ["all streams"])[:500]),
+            object=AuditObject("trail", deployment_uuid(), ", ".join(stream_names or ["all streams"])[:500]),
         )
         try:
             if options["file"] == "-":
-                _write(sys.stdout.buffer, named)
+                _write(sys.stdout.buffer, stream_names)
                 return
             path = Path(options["file"])
             # Names and addresses are in it: for its owner alone, and never over another file.
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 try:
-                    _write(file, named)
+                    _write(file, stream_names)
                 except BadBundle:
                     path.unlink()
                     raise

@@ -50,7 +50,7 @@ class Command(BaseCommand):
                 self._show(options["before"])
                 return
             bundle = options["bundle"] or default_bundle()
-            done = prune(
+            result = prune(
                 actor=actors.system(),
                 before=options["before"],
                 bundle=bundle,
@@ -64,8 +64,8 @@ class Command(BaseCommand):
         except KeeperError as error:
             raise CommandError(f"{error}. What is not recorded as cut is still there.") from error
         self.stdout.write(
-            f"{done.removed:,} events are taken out. All events of that time are in {done.bundle} (SHA-256 "
-            f"{done.sha256}): keep it elsewhere."
+            f"{result.removed:,} events are taken out. All events of that time are in {result.bundle} "
+            f"(SHA-256 {result.sha256}): keep it elsewhere."
         )
 
     def _check_bundles(self) -> None:
@@ -86,10 +86,10 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Covered by checkpoint {chosen.checkpoint.number} of {signed_at:%Y-%m-%d %H:%M} UTC"
         )
-        for each in chosen.streams:
+        for stream in chosen.streams:
             self.stdout.write(
-                f"{each.stream}: {each.removed:,} of events {each.after + 1:,} to {each.through.sequence:,} "
-                f"would go, {each.kept:,} stay"
+                f"{stream.stream}: {stream.removed:,} of events {stream.after + 1:,} to "
+                f"{stream.through.sequence:,} would go, {stream.kept:,} stay"
             )
         self.stdout.write(f"{chosen.removed:,} events would go. Nothing was changed: add --apply to do it.")
 

@@ -40,7 +40,9 @@ class Command(BaseCommand):
                 raise CommandError(
                     "this is not the active installation, so it signs nothing: see `keeper activate`"
                 )
-            made = anchor_trail(at_once=True)
+            checkpoint = anchor_trail(at_once=True)
         except KeeperError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Signed as {made}." if made else "Nothing happened since the last checkpoint.")
+        self.stdout.write(
+            f"Signed as {checkpoint}." if checkpoint else "Nothing happened since the last checkpoint."
+        )

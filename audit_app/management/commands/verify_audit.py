@@ -29,16 +29,16 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print each problem on a line, then the discontinuities that restores left, then the counts."""
         as_json = options["format"] == "json"
-        tally, found = VerificationStats(), []
+        tally, problems = VerificationStats(), []
         for problem in _problems(options, tally):
-            found.append(asdict(problem))
+            problems.append(asdict(problem))
             if not as_json:
                 self.stdout.write(f"{problem.kind}: {problem.object}: {problem.message}")
         passed = list(discontinuities())
-        counts = {**asdict(tally), "problems": len(found)}
+        counts = {**asdict(tally), "problems": len(problems)}
         if as_json:
             document = {
-                "problems": found,
+                "problems": problems,
                 "discontinuities": [asdict(discontinuity) for discontinuity in passed],
                 "counts": counts,
             }
@@ -46,12 +46,12 @@ class Command(BaseCommand):
         else:
             summary = ", ".join(f"{count:,} {noun}" for noun, count in counts.items())
             self.stdout.write("\n".join([*map(str, passed), summary]))
-        if found:
+        if problems:
             sys.exit(1)
 
 
 def _problems(options: dict[str, Any], tally: VerificationStats) -> Iterator[Problem]:
     if options["since_checkpoint"]:
         return since_checkpoint(tally=tally)
-    found = whole_trail(options["stream"], tally=tally)
-    return found if options["stream"] else chain(found, run_checks())
+    problems = whole_trail(options["stream"], tally=tally)
+    return problems if options["stream"] else chain(problems, run_checks())

@@ -41,8 +41,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} can apply it.")
 
     def _list(self) -> None:
-        asked = Approval.objects.select_related("environment").filter(in_time(), state=ApprovalState.PENDING)
-        rows = verified_rows(asked.order_by("id"))
+        approvals = Approval.objects.select_related("environment").filter(
+            in_time(), state=ApprovalState.PENDING
+        )
+        rows = verified_rows(approvals.order_by("id"))
         if not rows:
             self.stdout.write("No pending requests.")
         for row in rows:

@@ -60,9 +60,9 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actor = system_principal(is_admin=True)
-        given = {name: options[name] for name in _OPTIONAL if options[name] is not None}
+        fields = {name: options[name] for name in _OPTIONAL if options[name] is not None}
         if options["jwks_file"]:
-            given["jwks"] = _read(options["jwks_file"])
+            fields["jwks"] = _read(options["jwks_file"])
         try:
             trust = create(
                 actor=actor,
@@ -74,7 +74,7 @@ class Command(BaseCommand):
                 prefix=options["prefix"],
                 cidrs=options["cidr"],
                 allows_pull_request_target=options["allow_pull_request_target"],
-                **given,
+                **fields,
             )
         except AccessError as error:
             raise CommandError(str(error)) from error

@@ -176,10 +176,10 @@ def _attributes(assertion: Element, wanted: frozenset[str]) -> dict[str, list[st
 
 
 def _only(parent: Element, name: str, reason: str) -> Element:
-    found = parent.findall(f"{ASSERTION}{name}")
-    if len(found) != 1:
+    elements = parent.findall(f"{ASSERTION}{name}")
+    if len(elements) != 1:
         raise SamlRefused(reason, f"The answer does not hold exactly one {name}.")
-    return found[0]
+    return elements[0]
 
 
 def moment_of(text: str | None) -> int:

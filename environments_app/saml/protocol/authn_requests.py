@@ -50,9 +50,9 @@ def issued_at(request_id: str) -> int | None:
     if match is None:
         return None
     body, _, proof = request_id.rpartition(".")
-    made = int(match.group(2))
+    seconds = int(match.group(2))
     genuine = hmac.compare_digest(_proof(body), proof)
-    return made if genuine and 0 <= time.time() - made <= LIFETIME_SECONDS else None
+    return seconds if genuine and 0 <= time.time() - seconds <= LIFETIME_SECONDS else None
 
 
 def remember(request: HttpRequest, response: HttpResponse, pending: PendingRequest) -> None:
@@ -73,8 +73,8 @@ def pending_requests(request: HttpRequest) -> Mapping[str, PendingRequest]:
         entries = signing.loads(request.COOKIES.get(COOKIE, ""), salt=_SALT, max_age=LIFETIME_SECONDS)
     except signing.BadSignature:
         return {}
-    found = [PendingRequest(**entry) for entry in entries]
-    return {each.id: each for each in found if issued_at(each.id) is not None}
+    pending = [PendingRequest(**entry) for entry in entries]
+    return {entry.id: entry for entry in pending if issued_at(entry.id) is not None}
 
 
 def _set(response: HttpResponse, pending: list[PendingRequest]) -> None:
@@ -84,7 +84,7 @@ def _set(response: HttpResponse, pending: list[PendingRequest]) -> None:
         return
     response.set_cookie(
         COOKIE,
-        signing.dumps([asdict(each) for each in pending], salt=_SALT),
+        signing.dumps([asdict(entry) for entry in pending], salt=_SALT),
         max_age=LIFETIME_SECONDS,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,

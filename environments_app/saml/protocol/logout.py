@@ -61,10 +61,10 @@ def read_logout(query: str, *, expected: Expected, certificates: Sequence[str]) 
 
     `certificates` are those of the provider, as base64. Raises SamlRefused.
     """
-    given = _parameters(query)
-    _verify(given, certificates)
-    root = read_tree(_inflated(unquote_plus(given["SAMLRequest"])))
-    return _request(root, expected, unquote_plus(given.get("RelayState", "")))
+    parameters = _parameters(query)
+    _verify(parameters, certificates)
+    root = read_tree(_inflated(unquote_plus(parameters["SAMLRequest"])))
+    return _request(root, expected, unquote_plus(parameters.get("RelayState", "")))
 
 
 def _parameters(query: str) -> dict[str, str]:
@@ -72,21 +72,21 @@ def _parameters(query: str) -> dict[str, str]:
     if len(query) > MAX_ENCODED:
         raise SamlRefused("saml-oversize", "The message of the identity provider is too large.")
     pairs = [part.partition("=") for part in query.split("&") if part]
-    given = {name: value for name, _, value in pairs}
-    if len(given) != len(pairs) or "SAMLRequest" not in given or "SAMLResponse" in given:
+    parameters = {name: value for name, _, value in pairs}
+    if len(parameters) != len(pairs) or "SAMLRequest" not in parameters or "SAMLResponse" in parameters:
         raise SamlRefused("saml-malformed", _MALFORMED)
-    return given
+    return parameters
 
 
-def _verify(given: Mapping[str, str], certificates: Sequence[str]) -> None:
+def _verify(parameters: Mapping[str, str], certificates: Sequence[str]) -> None:
     """Check the signature over the parameters as they were sent. Raises SamlRefused."""
-    if not given.get("Signature") or not given.get("SigAlg"):
+    if not parameters.get("Signature") or not parameters.get("SigAlg"):
         raise SamlRefused("saml-unsigned", "A logout must be signed by the identity provider.")
-    signed = "&".join(f"{name}={given[name]}" for name in _SIGNED if name in given).encode()
-    kind, _, bits = unquote_plus(given["SigAlg"]).removeprefix(_ALGORITHM).partition("-sha")
-    if unquote_plus(given["SigAlg"]) != f"{_ALGORITHM}{kind}-sha{bits}" or bits not in _HASHES:
+    signed = "&".join(f"{name}={parameters[name]}" for name in _SIGNED if name in parameters).encode()
+    kind, _, bits = unquote_plus(parameters["SigAlg"]).removeprefix(_ALGORITHM).partition("-sha")
+    if unquote_plus(parameters["SigAlg"]) != f"{_ALGORITHM}{kind}-sha{bits}" or bits not in _HASHES:
         raise SamlRefused("saml-signature", _UNVERIFIED)
-    signature = _from_base64(unquote_plus(given["Signature"]))
+    signature = _from_base64(unquote_plus(parameters["Signature"]))
     if not any(_signed_by(text, kind, _HASHES[bits], signature, signed) for text in certificates):
         raise SamlRefused("saml-signature", _UNVERIFIED)
 

@@ -133,7 +133,7 @@ def _is_plain(signature: Element, signed_id: str) -> bool:
     references = info.findall(f"{SIGNATURE}Reference")
     if len(references) != 1 or not signed_id or references[0].get("URI") != f"#{signed_id}":
         return False
-    transforms = [each.get("Algorithm") for each in references[0].iter(f"{SIGNATURE}Transform")]
+    transforms = [transform.get("Algorithm") for transform in references[0].iter(f"{SIGNATURE}Transform")]
     return (
         _names_one_of(info, "CanonicalizationMethod", {_CANONICAL})
         and _names_one_of(info, "SignatureMethod", SIGNATURE_METHODS)
@@ -144,8 +144,8 @@ def _is_plain(signature: Element, signed_id: str) -> bool:
 
 
 def _names_one_of(info: Element, name: str, allowed: set[str]) -> bool:
-    found = [each.get("Algorithm", "") for each in info.iter(f"{SIGNATURE}{name}")]
-    return len(found) == 1 and found[0] in allowed
+    algorithms = [element.get("Algorithm", "") for element in info.iter(f"{SIGNATURE}{name}")]
+    return len(algorithms) == 1 and algorithms[0] in allowed
 
 
 def _scan(document: bytes) -> None:

@@ -32,7 +32,7 @@ class BadJson(ValueError):
 def read_object(text: bytes | str) -> dict[str, Any]:
     """Return the JSON object of a text. Raises BadJson."""
     try:
-        found = json.loads(
+        value = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
             object_pairs_hook=_unique_names,
             parse_constant=_refuse_constant,
@@ -41,19 +41,19 @@ def read_object(text: bytes | str) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:
         raise BadJson("it is not JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise BadJson("it is not a JSON object")
-    _refuse_deep(found, _MAX_DEPTH)
-    return found
+    _refuse_deep(value, _MAX_DEPTH)
+    return value
 
 
 def _unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise BadJson("a name comes twice", duplicate=True)
-    if len(found) > _MAX_NAMES:
+    if len(members) > _MAX_NAMES:
         raise BadJson("it has too many names")
-    return found
+    return members
 
 
 def _refuse_constant(_name: str) -> None:
@@ -110,18 +110,18 @@ def read_key_set(text: bytes | str, *, pasted: bool = False) -> KeySet:
         raise BadKeySet("The key set is not valid JSON.") from error
     if not isinstance(listed, list) or len(listed) > _MAX_KEYS:
         raise BadKeySet(f"A key set has a list of at most {_MAX_KEYS} keys.")
-    if pasted and any(isinstance(each, dict) and _PRIVATE.intersection(each) for each in listed):
+    if pasted and any(isinstance(entry, dict) and _PRIVATE.intersection(entry) for entry in listed):
         raise BadKeySet("The key set holds a private key. Paste only public keys, and replace that key.")
-    found: dict[tuple[str, str], Key] = {}
+    keys: dict[tuple[str, str], Key] = {}
     ambiguous = set()
     for place, key in filter(None, map(_read_key, listed)):
-        if place in found:
+        if place in keys:
             ambiguous.add(place)
-        found[place] = key
-    kept = {place: key for place, key in found.items() if place not in ambiguous}
-    if not kept:
+        keys[place] = key
+    unambiguous = {place: key for place, key in keys.items() if place not in ambiguous}
+    if not unambiguous:
         raise BadKeySet(f"The key set has no key for {', '.join(ALGORITHMS)} with an id.")
-    return MappingProxyType(kept)
+    return MappingProxyType(unambiguous)
 
 
 def _read_key(jwk: Any) -> tuple[tuple[str, str], Key] | None:
@@ -240,12 +240,12 @@ def _object(part: str) -> dict[str, Any]:
 def _decoded(part: str) -> bytes:
     """Return the bytes of a part, in their one spelling."""
     try:
-        found = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+        content = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
         _refuse("jwt-malformed")
-    if base64.urlsafe_b64encode(found).rstrip(b"=").decode() != part:
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != part:
         _refuse("jwt-malformed")
-    return found
+    return content
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -52,15 +52,15 @@ def matches(pattern: str, value: str) -> bool:
     """
     if is_exact(pattern):
         return pattern == value
-    wanted, given = _DELIMITERS.split(pattern), _DELIMITERS.split(value)
-    return len(wanted) == len(given) and all(map(_fits, wanted, given))
+    pattern_parts, value_parts = _DELIMITERS.split(pattern), _DELIMITERS.split(value)
+    return len(pattern_parts) == len(value_parts) and all(map(_fits, pattern_parts, value_parts))
 
 
 def claim_texts(claims: Mapping[str, Any], name: str) -> list[str]:
     """Return the values of a claim as texts: one, several for a list, none if it is missing or an object."""
     value = _pointed(claims, name) if name.startswith("/") else claims.get(name)
-    found = value if isinstance(value, list) else [value]
-    return [text for text in map(_text, found) if text is not None and len(text) <= MAX_VALUE]
+    values = value if isinstance(value, list) else [value]
+    return [text for text in map(_text, values) if text is not None and len(text) <= MAX_VALUE]
 
 
 def _fits(pattern: str, value: str) -> bool:
@@ -72,10 +72,10 @@ def _fits(pattern: str, value: str) -> bool:
         return False
     place, end = len(first), len(value) - len(last)
     for piece in inner:
-        found = value.find(piece, place, end)
-        if found < 0:
+        index = value.find(piece, place, end)
+        if index < 0:
             return False
-        place = found + len(piece)
+        place = index + len(piece)
     return True
 
 
@@ -149,12 +149,12 @@ def examine(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Iter
     )
     yield from _times(claims, rules, now)
     subject = claims.get("sub")
-    named = isinstance(subject, str) and 1 <= len(subject) <= MAX_SUBJECT
-    yield Check("jwt-subject", "sub", named, "a subject", shown(subject))
+    has_subject = isinstance(subject, str) and 1 <= len(subject) <= MAX_SUBJECT
+    yield Check("jwt-subject", "sub", has_subject, "a subject", shown(subject))
     if rules.single_use:
         unique = claims.get("jti")
-        given = isinstance(unique, str) and 1 <= len(unique) <= MAX_ID
-        yield Check("jwt-no-id", "jti", given, "an id of its own", shown(unique))
+        has_id = isinstance(unique, str) and 1 <= len(unique) <= MAX_ID
+        yield Check("jwt-no-id", "jti", has_id, "an id of its own", shown(unique))
     yield from _claims(claims, rules)
 
 
@@ -170,8 +170,8 @@ def _times(claims: Mapping[str, Any], rules: TrustRules, now: float) -> Iterator
     yield Check("jwt-expired", "exp", living, "in the future", shown(claims.get("exp")))
     past = issued is not None and issued <= now + LEEWAY_SECONDS
     yield Check("jwt-not-yet-valid", "iat", past, "in the past", shown(claims.get("iat")))
-    begun = begins is not None and begins <= now + LEEWAY_SECONDS
-    yield Check("jwt-not-yet-valid", "nbf", begun, "in the past, or missing", shown(claims.get("nbf")))
+    is_begun = begins is not None and begins <= now + LEEWAY_SECONDS
+    yield Check("jwt-not-yet-valid", "nbf", is_begun, "in the past, or missing", shown(claims.get("nbf")))
     young = issued is not None and now - issued <= rules.max_age_seconds + LEEWAY_SECONDS
     expected = f"issued within {rules.max_age_seconds // 60} minutes"
     yield Check("jwt-too-old", "age", young, expected, shown(claims.get("iat")))

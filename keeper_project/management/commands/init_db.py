@@ -20,15 +20,15 @@ class Command(BaseCommand):
         try:
             migrate(say=self.say, verbosity=max(0, options["verbosity"] - 1))
             with setup_lock(self.say):
-                made = initialise(announce=self.announce)
+                administrator = initialise(announce=self.announce)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
         except SetupFailed as error:
             raise CommandError(str(error)) from error
-        if made:
+        if administrator:
             default_targets.create_missing()
         self.stdout.write(
-            "Keeper is initialised." if made else "Keeper was initialised before; nothing changed."
+            "Keeper is initialised." if administrator else "Keeper was initialised before; nothing changed."
         )
 
     def say(self, sentence: str) -> None:

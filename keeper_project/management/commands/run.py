@@ -58,10 +58,10 @@ class Command(BaseCommand):
             )
         try:
             with setup_lock(self._say):
-                made = initialise(announce=self._announce_password)
+                administrator = initialise(announce=self._announce_password)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
-        if made:
+        if administrator:
             self._announce_given_password()
             default_targets.create_missing()
         # No longer needed, and no child may inherit it.

@@ -41,9 +41,9 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
             self.stdout.write("Released.")
             return
-        found = 0
-        for each in waiting(actor=actor):
-            found += 1
-            place = each.environment or "the installation"
-            self.stdout.write(f"{each.kind} {each.uuid}  {place}: {each.name} ({each.detail})")
-        self.stdout.write(f"{found:,} wait for their release." if found else "Nothing waits for its release.")
+        count = 0
+        for row in waiting(actor=actor):
+            count += 1
+            place = row.environment or "the installation"
+            self.stdout.write(f"{row.kind} {row.uuid}  {place}: {row.name} ({row.detail})")
+        self.stdout.write(f"{count:,} wait for their release." if count else "Nothing waits for its release.")

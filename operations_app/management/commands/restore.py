@@ -67,13 +67,13 @@ class Command(BaseCommand):
 
     def _judge(self, checks: Iterable[Check]) -> None:
         """Print a line for each check and each doubt; exit with 1 if there is one."""
-        begun, doubts = time.monotonic(), 0
+        start, doubts = time.monotonic(), 0
         for check in checks:
             doubts += len(check.doubts)
             self.stdout.write(f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip())
             for doubt in check.doubts:
                 self.stdout.write(f"      {doubt}")
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
         self.stdout.write(f"{verdict}, after {seconds:.1f} s.")
         if doubts:
@@ -82,18 +82,18 @@ class Command(BaseCommand):
     def _restore(self, options: dict[str, Any]) -> None:
         require_room(replace=options["replace"])
         if options["replace"] and not options["yes"]:
-            told = f"the {connection.vendor} database {database_name()}"
-            self.stdout.write(f"This destroys what {told} holds, for good.")
+            database = f"the {connection.vendor} database {database_name()}"
+            self.stdout.write(f"This destroys what {database} holds, for good.")
             ask_for_name()
-        done = restore(
+        result = restore(
             options["file"],
             replace=options["replace"],
             despite_damage=options["despite_damage"],
             progress=self._progress,
         )
         config_env.store_held()
-        self._show(done.proof)
-        waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in done.suspended.items())
+        self._show(result.proof)
+        waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in result.suspended.items())
         self.stdout.write(
             f"It is restored to {database_name()}. Suspended until they are released: {waiting}.\n"
             "Next: `keeper activate` here, once no other installation of this deployment runs; then "

@@ -36,38 +36,38 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         serving, impaired = results(), [*warnings(), *probes()]
-        found = _findings(serving, impaired)
-        code = _code(found)
+        findings = _findings(serving, impaired)
+        code = _code(findings)
         if options["format"] == "json":
-            self.stdout.write(json.dumps({"exit_code": code, **found}, default=str, indent=2))
+            self.stdout.write(json.dumps({"exit_code": code, **findings}, default=str, indent=2))
         else:
-            self._print(found)
+            self._print(findings)
         sys.exit(code)
 
-    def _print(self, found: dict[str, Any]) -> None:
-        self.stdout.write(f"Keeper {found['version']}: {found['status']}")
-        for check in found["checks"]:
+    def _print(self, findings: dict[str, Any]) -> None:
+        self.stdout.write(f"Keeper {findings['version']}: {findings['status']}")
+        for check in findings["checks"]:
             if not check["ok"]:
                 self.stdout.write(f"  {check['name']}: {check['detail']}")
-        for system in found["systems"]:
+        for system in findings["systems"]:
             self.stdout.write(
                 f"  {system['name']}: {system['state']}; {system['detail']} {system['remedy']}".rstrip("; ")
             )
-        self.stdout.write(f"Worker: last scheduled task {_moment(found['last_beat'])}")
-        for queue in found["queues"]:
+        self.stdout.write(f"Worker: last scheduled task {_moment(findings['last_beat'])}")
+        for queue in findings["queues"]:
             stuck = f", {queue['stuck']} {queue['stuck_words']}" if queue["stuck"] else ""
             self.stdout.write(
                 f"{queue['label']}: {queue['waiting']} waiting, {queue['working']} in progress{stuck}"
             )
-        for alert in found["alerts"]:
+        for alert in findings["alerts"]:
             self.stdout.write(
                 f"Alert: {alert['kind']}, {alert['count']} open since {_moment(alert['since'])}"
             )
-        if not found["alerts"]:
+        if not findings["alerts"]:
             self.stdout.write("Alerts: none open")
-        late = ", which is late" if found["backup_is_late"] else ""
-        self.stdout.write(f"Last backup: {_moment(found['last_backup'])}{late}")
-        self.stdout.write(f"Last verification of the audit log: {_moment(found['last_verification'])}")
+        late = ", which is late" if findings["backup_is_late"] else ""
+        self.stdout.write(f"Last backup: {_moment(findings['last_backup'])}{late}")
+        self.stdout.write(f"Last verification of the audit log: {_moment(findings['last_verification'])}")
 
 
 def _findings(serving: list[Result], impaired: list[Result]) -> dict[str, Any]:
@@ -102,11 +102,13 @@ def _findings(serving: list[Result], impaired: list[Result]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _code(found: dict[str, Any]) -> int:
-    if found["status"] == "cannot serve":
+def _code(findings: dict[str, Any]) -> int:
+    if findings["status"] == "cannot serve":
         return CANNOT_SERVE
-    stuck = any(queue["stuck"] for queue in found["queues"])
-    calm = found["status"] == "ok" and not found["alerts"] and not stuck and not found["backup_is_late"]
+    stuck = any(queue["stuck"] for queue in findings["queues"])
+    calm = (
+        findings["status"] == "ok" and not findings["alerts"] and not stuck and not findings["backup_is_late"]
+    )
     return 0 if calm else NEEDS_ATTENTION
 
 
