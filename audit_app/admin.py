@@ -13,7 +13,7 @@ from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
 from audit_app.admin_pages.filters import Attention, EventPeriodFilter, ObjectFilter, OutcomeFilter, period_of
 from audit_app.events.action_labels import action_name
 from audit_app.events.actions import Action
-from audit_app.interfaces import trail_policy, viewer_of
+from audit_app.interfaces import audit_log_policy, viewer_of
 from audit_app.models import (
     AuditEvent,
     Checkpoint,
@@ -53,7 +53,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list, whose rows name the environment of their log stream; one statement for all."""
         changes = super().get_changelist_instance(request)
-        names = trail_policy().named_streams(viewer_of(request))
+        names = audit_log_policy().named_streams(viewer_of(request))
         by_stream = {stream: name for name, stream in names.items()}
         for event in changes.result_list:
             event.log_name = by_stream.get(event.stream, "")

@@ -7,7 +7,7 @@ from django.db.models.signals import post_save, pre_save
 
 class AuditConfig(AppConfig):
     name = "audit_app"
-    verbose_name = "Audit trail"
+    verbose_name = "Audit log"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -91,7 +91,7 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
         return [
             checks.Warning(
                 "KEEPER_AUDIT_SINKS names no sink that can be read back.",
-                hint="Add a file or an S3 bucket: without, a trail that was set back is signed again.",
+                hint="Add a file or an S3 bucket: without, a log that was set back is signed again.",
                 id="audit_app.W001",
             )
         ]

@@ -19,7 +19,7 @@ from audit_app.errors import KeyringUnavailable
 from audit_app.events.actors import Actor
 
 
-class TrailPolicy(Protocol):
+class AuditLogPolicy(Protocol):
     """Decides what an actor may read of the audit log."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
@@ -35,9 +35,9 @@ class TrailPolicy(Protocol):
         ...
 
 
-def trail_policy() -> TrailPolicy:
+def audit_log_policy() -> AuditLogPolicy:
     """Return an instance of settings.KEEPER_AUDIT_ACCESS_POLICY."""
-    return cast("TrailPolicy", import_string(settings.KEEPER_AUDIT_ACCESS_POLICY)())
+    return cast("AuditLogPolicy", import_string(settings.KEEPER_AUDIT_ACCESS_POLICY)())
 
 
 def viewer_of(request: Any) -> Actor:
@@ -46,7 +46,7 @@ def viewer_of(request: Any) -> Actor:
     return principal
 
 
-class TrailAlerts(Protocol):
+class AuditLogAlerts(Protocol):
     """Raises and ends alerts; `kind` names the subject in one word."""
 
     def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
@@ -58,9 +58,9 @@ class TrailAlerts(Protocol):
         ...
 
 
-def trail_alerts() -> TrailAlerts:
+def audit_log_alerts() -> AuditLogAlerts:
     """Return an instance of settings.KEEPER_AUDIT_ALERTS."""
-    return cast("TrailAlerts", import_string(settings.KEEPER_AUDIT_ALERTS)())
+    return cast("AuditLogAlerts", import_string(settings.KEEPER_AUDIT_ALERTS)())
 
 
 __all__ = ["Keyring", "KeyringUnavailable", "Place", "Purpose", "Signature", "forget_keyring", "keyring"]

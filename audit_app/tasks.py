@@ -7,7 +7,7 @@ from celery import shared_task
 from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
-from audit_app.checkpoints.schedule import anchor_trail, sign_trail
+from audit_app.checkpoints.schedule import anchor_log, sign_log
 from audit_app.queries import search_index
 from audit_app.recording.refusals import record_due
 from audit_app.retention.schedule import prune_if_due
@@ -34,7 +34,7 @@ def record_refusals() -> None:
 def make_checkpoint() -> None:
     """Sign the heads of all streams, and have it delivered; not while an earlier one waits for a sink."""
     with part("checkpoint") as is_free:
-        if is_free and sign_trail():
+        if is_free and sign_log():
             nudge(DELIVER_CHECKPOINTS)
 
 
@@ -72,6 +72,6 @@ def prune_trail() -> None:
 def make_last_checkpoint(**_signal: object) -> None:
     """Sign once more what a worker that ends leaves behind; what fails now is made up for later."""
     try:
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     except (DatabaseError, KeeperError) as error:
         _log.warning("no checkpoint at the end of the worker: %s", error)

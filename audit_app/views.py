@@ -19,7 +19,7 @@ from audit_app.crypto.hash_chain import listed_entry
 from audit_app.events import action_labels, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.interfaces import trail_policy, viewer_of
+from audit_app.interfaces import audit_log_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.models.saved_view import MAX_QUERY
 from audit_app.queries import event_export, saved_views, search, search_index
@@ -136,7 +136,7 @@ class EventOrder:
 @require_GET
 def activity(request: HttpRequest) -> HttpResponse:
     viewer = viewer_of(request)
-    names = trail_policy().named_streams(viewer)
+    names = audit_log_policy().named_streams(viewer)
     form = EventFilterForm(request.GET, viewer=viewer, environments=names)
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=form.told)
@@ -166,7 +166,9 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     if form not in event_export.FORMATS:
         raise Http404
     viewer = viewer_of(request)
-    filters = EventFilterForm(request.GET, viewer=viewer, environments=trail_policy().named_streams(viewer))
+    filters = EventFilterForm(
+        request.GET, viewer=viewer, environments=audit_log_policy().named_streams(viewer)
+    )
     wanted = filters.wanted
     record_export(viewer=viewer, form=form, wanted=filters.told)
     content = event_export.FORMATS[form](search.find(viewer=viewer, **wanted).events)
@@ -227,7 +229,7 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
     page = Paginator(items, SHOWN).get_page(request.GET.get("page"))
     context = {
         "event": event,
-        "place": _places(trail_policy().named_streams(viewer)).get(event.stream, event.stream),
+        "place": _places(audit_log_policy().named_streams(viewer)).get(event.stream, event.stream),
         "details": list(_told(event)),
         "items": page.object_list,
         "count": len(items),

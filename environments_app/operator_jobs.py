@@ -16,13 +16,13 @@ from uuid import UUID
 from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
-from audit_app.checkpoints.inspection import Discontinuity, discontinuities, since_checkpoint, whole_trail
+from audit_app.checkpoints.inspection import Discontinuity, discontinuities, since_checkpoint, whole_log
 from audit_app.errors import NothingToPrune
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.check_registry import Problem, run_checks
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, StreamHead, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
@@ -143,7 +143,7 @@ class Verification:
         return not self.problems
 
 
-def verify_trail(*, actor: Principal, extent: Extent, tally: VerificationStats | None = None) -> Verification:
+def verify_log(*, actor: Principal, extent: Extent, tally: VerificationStats | None = None) -> Verification:
     """Verify the audit log against its anchors, and in full all rows too; takes a while where there is much.
 
     `tally` counts during the verification. Raises Forbidden unless the actor administers Keeper.
@@ -178,7 +178,7 @@ def last_verification(*, actor: Principal) -> AuditEvent | None:
 def _problems(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:
     if extent is Extent.SINCE_CHECKPOINT:
         return since_checkpoint(tally=tally)
-    return chain(whole_trail(tally=tally), run_checks())
+    return chain(whole_log(tally=tally), run_checks())
 
 
 RUN: Final = "environments_app.tasks.run_audit_jobs"
@@ -232,7 +232,7 @@ def _verify(job: AuditJob, progress: Progress) -> Iterator[Step]:
     # How many events are newer than an anchor is known once they were read.
     total = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0 if extent is Extent.FULL else 0
     stats = _Reporting(lambda events: progress("Verifying events, then what they are about", events, total))
-    verification = verify_trail(actor=requester(job), extent=extent, tally=stats)
+    verification = verify_log(actor=requester(job), extent=extent, tally=stats)
     yield (
         verification.is_sound,
         f"{stats.events:,} events in {stats.streams:,} log streams and {stats.manifests:,} lists verified, "
@@ -261,7 +261,7 @@ def _preview(job: AuditJob, progress: Progress) -> Iterator[Step]:
         return
     signed_at = planned.checkpoint.statement.at
     yield True, f"{planned.removed:,} events from before {signed_at:%Y-%m-%d %H:%M} UTC would be removed."
-    names = {stream: name for name, stream in trail_policy().named_streams(actor).items()}
+    names = {stream: name for name, stream in audit_log_policy().named_streams(actor).items()}
     yield from ((True, _planned(each, names)) for each in planned.streams)
 
 

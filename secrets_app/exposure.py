@@ -27,7 +27,7 @@ from django.utils.module_loading import import_string
 from audit_app.events import streams
 from audit_app.events.actions import READS, Action, Outcome
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.queries import search
 from audit_app.queries.access_log import record_view
@@ -285,7 +285,7 @@ def _grouped(actor: Principal, secret: Secret, since: datetime | None) -> Iterat
     wanted: dict[str, Any] = {"outcome": Outcome.ALLOWED, "action__unindexed__in": _HANDS_OUT}
     if since:
         wanted["at__unindexed__gte"] = since
-    streams = trail_policy().readable_streams(actor)
+    streams = audit_log_policy().readable_streams(actor)
     if streams is not None:
         wanted["stream__unindexed__in"] = streams
     alone = AuditEvent.objects.filter(object_uuid=secret.uuid, manifest_id=None, **wanted)

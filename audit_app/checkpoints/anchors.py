@@ -126,7 +126,7 @@ def _lacks(sink: str, holds: int, due: int) -> Problem:
     return Problem(
         kind="unanchored",
         object=f"sink {sink}",
-        message=f"{has}, and {due} is due: it would not show that a newer trail was cut or set back",
+        message=f"{has}, and {due} is due: it would not show that a newer log was cut or set back",
     )
 
 

@@ -79,11 +79,11 @@ def _restores() -> Iterator[Discontinuity]:
             stream=event.stream,
             sequence=event.sequence,
             message=f"restored at {event.at:%Y-%m-%d %H:%M} UTC from backup {event.object_uuid}, {since}; "
-            "what happened between the two is not in this trail",
+            "what happened between the two is not in this log",
         )
 
 
-def whole_trail(stream: str | None = None, *, tally: VerificationStats | None = None) -> Iterator[Problem]:
+def whole_log(stream: str | None = None, *, tally: VerificationStats | None = None) -> Iterator[Problem]:
     """Yield what is wrong with every event and checkpoint, or with the events of one stream.
 
     Streams must have gone through the heads that the sinks' newest checkpoints and the stored newest

@@ -20,12 +20,12 @@ _LOSS_SHOWN: Final = timedelta(days=7)
 _BEHIND: Final = 5_000
 
 
-def sign_trail() -> Checkpoint | None:
+def sign_log() -> Checkpoint | None:
     """Make a checkpoint if one is due, without delivering it. Raises what `make_checkpoint` raises."""
     return make_checkpoint() if is_active() else None
 
 
-def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
+def anchor_log(*, at_once: bool = False) -> Checkpoint | None:
     """Make a checkpoint if one is due, and deliver all that the sinks lack.
 
     What was signed before is delivered also where signing is refused now. An installation that is
@@ -45,23 +45,19 @@ def problems() -> list[str]:
     signing = SinkState.objects.filter(name=SIGNING).first()
     sentences = []
     if signing is not None and signing.error:
-        sentences.append(
-            "the audit trail is not signed: it is not what was signed before, or no sink answers"
-        )
+        sentences.append("the audit log is not signed: it is not what was signed before, or no sink answers")
     elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
-        sentences.append("the audit trail was not signed lately")
+        sentences.append("the audit log was not signed lately")
     events = [sink.name for sink in event_sinks()]
     names = [*(sink.name for sink in checkpoint_sinks()), *events]
     if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
-        sentences.append(f"{count} of the sinks of the audit trail do not take what they are given")
+        sentences.append(f"{count} of the sinks of the audit log do not take what they are given")
     rollbacks = AuditEvent.objects.filter(
         action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
     )
     # Only its event names the sink: the destination is not public.
     if rollbacks.exists():
-        sentences.append(
-            "a sink of the audit trail was emptied or cut of late: it held less than it had taken"
-        )
+        sentences.append("a sink of the audit log was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))
     if behind > _BEHIND:
         sentences.append(f"the sinks of events are {behind} events behind")

@@ -35,7 +35,7 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
 from audit_app.integrity.check_registry import Problem
-from audit_app.interfaces import keyring, trail_alerts
+from audit_app.interfaces import audit_log_alerts, keyring
 from audit_app.models import Checkpoint, SinkState, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
@@ -86,7 +86,7 @@ def accept_rollback(*, actor: Actor, reason: str) -> int:
     divergent = list(divergent_anchors(back.anchors))
     newest = back.newest
     if newest is None or not divergent:
-        raise NothingToResume("the stored trail goes on from its newest anchor: there is nothing to resume")
+        raise NothingToResume("the stored log continues from its newest anchor: there is nothing to resume")
     number, digest = newest.checkpoint.number, newest.checkpoint.digest.hex()
     record(
         actor=actor,
@@ -293,7 +293,7 @@ def _note_loss(loss: SinkRollback) -> None:
             details={"reason": loss.problem.message, "taken": loss.taken, "holds": loss.holds},
         )
     _log.error("%s: %s", loss.sink, loss.problem.message)
-    trail_alerts().raised(
+    audit_log_alerts().raised(
         kind=f"emptied:{loss.sink}:{loss.taken}",
         subject=f"the audit sink {loss.sink} lost what it had taken",
         lines=[loss.problem.message, "It is given again what Keeper still has; find out who emptied it."],
@@ -328,9 +328,9 @@ def _refused(error: SigningRefused | AnchorUnavailable) -> None:
             )
     if is_news:
         _log.error("no checkpoint is signed: %s", text)
-    trail_alerts().raised(
+    audit_log_alerts().raised(
         kind=SIGNING,
-        subject="the audit trail is not signed any more",
+        subject="the audit log is not signed any more",
         lines=[text, "Run `keeper verify-audit`, and keep the sinks' copies: they show what was there."],
     )
 
@@ -341,4 +341,4 @@ def _signing_works() -> None:
     SinkState.objects.filter(pk=state.pk).update(succeeded_at=now, failures=0, error="")
     if state.error:
         _log.info("checkpoints are signed again")
-        trail_alerts().over(kind=SIGNING, subject="the audit trail is signed again")
+        audit_log_alerts().over(kind=SIGNING, subject="the audit log is signed again")

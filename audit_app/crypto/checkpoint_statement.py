@@ -1,7 +1,7 @@
 """The pure part of checkpoints: statement, digest, signature, and the form in sinks.
 
 A checkpoint states the heads of all streams. It names its number, the digest of the checkpoint before
-it and the key that signs it, so that an older, another or a forked trail cannot be passed off for it.
+it and the key that signs it, so that an older, another or a forked log cannot be passed off for it.
 
     statement  = canonical JSON of the statement
     digest     = SHA-256(statement)

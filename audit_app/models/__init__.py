@@ -20,26 +20,3 @@ from audit_app.models.log import (
 )
 from audit_app.models.saved_view import SavedView
 from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
-
-__all__ = [
-    "LISTED_COLUMNS",
-    "MAC_LENGTH",
-    "NAME_LENGTH",
-    "STREAM_LENGTH",
-    "AuditEvent",
-    "Checkpoint",
-    "Deployment",
-    "Derived",
-    "Installation",
-    "ReadManifest",
-    "ReadManifestItem",
-    "RefusalCount",
-    "SavedView",
-    "SearchEntry",
-    "SearchPosition",
-    "SinkState",
-    "StreamCursor",
-    "StreamHead",
-    "deployment_uuid",
-    "forget_deployment",
-]

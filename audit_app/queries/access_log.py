@@ -10,7 +10,7 @@ from django.core.cache import cache
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries import search
 from audit_app.recording.drafts import AuditObject
@@ -31,7 +31,7 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     Of what was typed only that something was: people paste into a search what belongs into no record. The
     same view again within a minute is not recorded again; who may read nothing has viewed nothing.
     """
-    if trail_policy().readable_streams(viewer) == [] and not search.reads_own_alone(viewer):
+    if audit_log_policy().readable_streams(viewer) == [] and not search.reads_own_alone(viewer):
         return
     # Typed filters distinguish views here, and are stored nowhere.
     view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
@@ -98,7 +98,7 @@ def _told(viewer: Actor, name: str, value: object) -> str:
     if isinstance(value, datetime):
         return utc_text(value)
     # The page offers environments in a list; in an address of the API any text may stand for one.
-    is_named = name != "environment" or value in trail_policy().named_streams(viewer)
+    is_named = name != "environment" or value in audit_log_policy().named_streams(viewer)
     if name not in _CHOSEN or not is_named:
         return "typed"
     return (

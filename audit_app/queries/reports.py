@@ -19,7 +19,7 @@ from audit_app.crypto.checkpoint_statement import Statement
 from audit_app.errors import BadCheckpoint
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, Checkpoint, StreamHead
 from audit_app.queries import search
 
@@ -84,104 +84,28 @@ def sections() -> dict[str, Section]:
 PRIVILEGED: Final = frozenset(
     {
         # Environments: their protection, and how many must approve.
-        Action.ENVIRONMENT_CREATE,
-        Action.ENVIRONMENT_UPDATE,
-        Action.ENVIRONMENT_DELETE,
+        Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE, Action.ENVIRONMENT_DELETE,
         # Who may do what.
-        Action.MEMBER_GRANT,
-        Action.MEMBER_CHANGE,
-        Action.MEMBER_REVOKE,
-        Action.MEMBER_EXPIRE,
-        Action.BREAK_GLASS,
-        Action.ACCESS_SUSPEND,
-        Action.ACCESS_CONFIRM,
-        Action.ACCESS_DECIDE,
-        Action.TOKEN_ISSUE,
-        Action.TOKEN_CHANGE,
-        Action.TOKEN_REVOKE,
-        Action.TRUST_CREATE,
-        Action.TRUST_CHANGE,
-        Action.TRUST_DELETE,
-        Action.USER_CREATE,
-        Action.USER_CHANGE,
-        Action.USER_OFFBOARD,
-        Action.SECOND_FACTOR_CHANGE,
-        Action.GROUP_CHANGE,
-        Action.SAML_MAPPING_CHANGE,
+        Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE,
+        Action.BREAK_GLASS, Action.ACCESS_SUSPEND, Action.ACCESS_CONFIRM, Action.ACCESS_DECIDE,
+        Action.TOKEN_ISSUE, Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.TRUST_CREATE,
+        Action.TRUST_CHANGE, Action.TRUST_DELETE, Action.USER_CREATE, Action.USER_CHANGE,
+        Action.USER_OFFBOARD, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE, Action.SAML_MAPPING_CHANGE,
         Action.SAML_METADATA_CHANGE,
         # What a second person decided, and what was done by it.
-        Action.APPROVAL_DECIDE,
-        Action.APPROVAL_CARRY_OUT,
+        Action.APPROVAL_DECIDE, Action.APPROVAL_CARRY_OUT,
         # Values that leave, to whom, and what replaces them.
-        Action.SECRET_EXPORT,
-        Action.SECRET_SHARE,
-        Action.SECRET_PURGE,
-        Action.TARGET_CREATE,
-        Action.TARGET_CHANGE,
-        Action.TARGET_REMOVE,
-        Action.TARGET_ADOPT,
-        Action.TARGET_RESOLVE,
-        Action.ROTATION_CREATE,
-        Action.ROTATION_CHANGE,
-        Action.ROTATION_SUSPEND,
-        Action.ROTATION_REMOVE,
-        Action.CONSENT_GIVE,
-        Action.CONSENT_WITHDRAW,
-        Action.NOTIFICATION_CREATE,
-        Action.NOTIFICATION_REMOVE,
+        Action.SECRET_EXPORT, Action.SECRET_SHARE, Action.SECRET_PURGE, Action.TARGET_CREATE,
+        Action.TARGET_CHANGE, Action.TARGET_REMOVE, Action.TARGET_ADOPT, Action.TARGET_RESOLVE,
+        Action.ROTATION_CREATE, Action.ROTATION_CHANGE, Action.ROTATION_SUSPEND, Action.ROTATION_REMOVE,
+        Action.CONSENT_GIVE, Action.CONSENT_WITHDRAW, Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE,
         # Keys, history and the installation itself.
-        Action.DATA_KEY_ROTATE,
-        Action.KEY_MIGRATION_START,
-        Action.KEY_MIGRATION_FINALISE,
-        Action.KEY_MIGRATION_ROLLBACK,
-        Action.TRAIL_PRUNE,
-        Action.TRAIL_RESUME,
-        Action.BACKUP_DOWNLOAD,
-        Action.BACKUP_REMOVE,
-        Action.DEPLOYMENT_INITIALISE,
-        Action.DEPLOYMENT_RESTORE,
-        Action.DEPLOYMENT_ACTIVATE,
-        Action.RESTORE_SUSPEND,
-        Action.RESTORE_RELEASE,
+        Action.DATA_KEY_ROTATE, Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE,
+        Action.KEY_MIGRATION_ROLLBACK, Action.TRAIL_PRUNE, Action.TRAIL_RESUME, Action.BACKUP_DOWNLOAD,
+        Action.BACKUP_REMOVE, Action.DEPLOYMENT_INITIALISE, Action.DEPLOYMENT_RESTORE,
+        Action.DEPLOYMENT_ACTIVATE, Action.RESTORE_SUSPEND, Action.RESTORE_RELEASE,
     }
-)
-# Each other act, by why it is not among them.
-ORDINARY: Final = {
-    "a look at names, settings or the log": (
-        Action.ENVIRONMENT_VIEW, Action.MEMBER_VIEW, Action.TOKEN_VIEW, Action.TRUST_VIEW, Action.USER_VIEW,
-        Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW, Action.CONSENT_VIEW,
-        Action.NOTIFICATION_VIEW, Action.APPROVAL_VIEW, Action.SYSTEM_VIEW, Action.BACKUP_VIEW,
-        Action.TRAIL_VIEW, Action.TRAIL_VERIFY, Action.TRAIL_EXPORT, Action.LIST_EXPORT,
-        Action.REPORT_GENERATE, Action.REPORT_SEND, Action.TRUST_TEST, Action.TARGET_TEST,
-        Action.NOTIFICATION_TEST, Action.DATA_KEY_CHECK, Action.BACKUP_VERIFY,
-    ),
-    "a request or comment, which gives nothing until it is decided": (
-        Action.ACCESS_ASK, Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.APPROVAL_ASK,
-        Action.APPROVAL_COMMENT, Action.APPROVAL_WITHDRAW, Action.APPROVAL_EXPIRE,
-    ),
-    "the daily work on single values, by a right that was given": (
-        Action.SECRET_REVEAL, Action.SECRET_COMPARE, Action.SECRET_CREATE, Action.SECRET_UPDATE,
-        Action.SECRET_ROLLBACK, Action.SECRET_RENAME, Action.SECRET_COPY, Action.SECRET_MOVE,
-        Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_SHARE_OPEN, Action.SECRET_SHARE_REVOKE,
-        Action.SECRET_IMPORT, Action.SECRET_INVENTORY, Action.ROTATION_ACKNOWLEDGE,
-        Action.NOTIFICATION_CHOOSE,
-    ),
-    "the work of the sync, of rotations and of schedules, by what a person set up": (
-        Action.SECRET_DELIVER, Action.SECRET_PULL, Action.SECRET_STAGE, Action.SECRET_ROTATE,
-        Action.SECRET_UNSTAGE, Action.TARGET_PAUSE, Action.TARGET_REQUEST, Action.TARGET_PLAN,
-        Action.TARGET_APPLY, Action.TARGET_CONNECT, Action.TARGET_ALERT, Action.ROTATION_RUN,
-        Action.ROTATION_RESOLVE, Action.ROTATION_CUT, Action.ROTATION_CONNECT, Action.ROTATION_STEP,
-        Action.ROTATION_ALERT, Action.NOTIFICATION_SEND, Action.APPROVAL_OPEN, Action.SCHEDULE_RUN,
-        Action.BACKUP_REQUEST, Action.BACKUP_CREATE, Action.BACKUP_FINISH, Action.DATA_KEY_CREATE,
-        Action.DATA_KEY_OPEN, Action.TRUST_PURGE, Action.STREAM_OPEN, Action.SYSTEM_CHECK,
-        Action.PROCESS_RESTART, Action.INTEGRITY_SWEEP,
-    ),
-    "a sign-in, or the end of a session": (
-        Action.SIGN_IN, Action.SIGN_OUT, Action.SESSION_END, Action.SESSION_CONFIRM, Action.TRUST_SIGN_IN,
-    ),
-    "a record beside that of the act itself": (Action.CONFIGURATION_CHANGE,),
-    "a section of its own": (Action.REFUSAL, Action.INTEGRITY_VIOLATION),
-}  # fmt: skip
+)  # fmt: skip
 
 
 def _privileged(scope: Scope) -> Iterator[Row]:
@@ -200,7 +124,7 @@ def _who(event: AuditEvent) -> Row:
 
 def _chain(scope: Scope) -> Iterator[Row]:
     """Yield each stream: how long it is, and how much of it the newest stored checkpoint covers."""
-    readable = trail_policy().readable_streams(scope.viewer)
+    readable = audit_log_policy().readable_streams(scope.viewer)
     heads = StreamHead.objects.order_by("stream")
     if readable is not None:
         heads = heads.filter(stream__in=readable)

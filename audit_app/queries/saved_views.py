@@ -6,7 +6,7 @@ from typing import Final
 from django.db.models import Q, QuerySet
 
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models.saved_view import MAX_QUERY, SavedView
 
 MAX_NAME: Final = 60
@@ -21,7 +21,7 @@ def views_for(viewer: Actor, *, environments: Collection[str]) -> QuerySet[Saved
     and one of no environment to those who can read all events.
     """
     shared = Q(environment__in=list(environments))
-    if trail_policy().readable_streams(viewer) is None:
+    if audit_log_policy().readable_streams(viewer) is None:
         shared |= Q(environment="")
     mine = Q(owner_uuid=viewer.uuid)
     return SavedView.objects.filter(mine | Q(shared, shared=True)).order_by("name", "id")[:_MOST_SHOWN]

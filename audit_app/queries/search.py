@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from audit_app.events import action_labels
 from audit_app.events.actions import HOUSEKEEPING, READS, Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.models.search_index import EventQuerySet
 from audit_app.queries import search_index
@@ -82,7 +82,7 @@ def find(*, viewer: Actor, **wanted: Any) -> Found:
 
 def reads_own_alone(viewer: Actor) -> bool:
     """Return whether a person may read no stream: what they did themselves they may see all the same."""
-    return viewer.kind is ActorKind.USER and trail_policy().readable_streams(viewer) == []
+    return viewer.kind is ActorKind.USER and audit_log_policy().readable_streams(viewer) == []
 
 
 def events(
@@ -115,14 +115,14 @@ def events(
     is_narrow = by_index or bool(actor or object_uuid)
     is_own = viewer.kind is ActorKind.USER and actor == viewer.uuid
     # A name of an environment that is none of theirs finds nothing.
-    place = trail_policy().named_streams(viewer).get(environment, "") if environment else stream
-    readable = None if is_own else trail_policy().readable_streams(viewer)
+    place = audit_log_policy().named_streams(viewer).get(environment, "") if environment else stream
+    readable = None if is_own else audit_log_policy().readable_streams(viewer)
     acts = [action] if action else sorted(actions)
     act, compared, wanted = (
         (_UNINDEXED, _UNINDEXED, Q()) if is_narrow else _by_acts([place] if place else readable, acts)
     )
     own = Q(actor_kind=ActorKind.USER)
-    wanted &= own & trail_policy().own_events(viewer) if is_own else _in_streams(readable, compared)
+    wanted &= own & audit_log_policy().own_events(viewer) if is_own else _in_streams(readable, compared)
     exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:

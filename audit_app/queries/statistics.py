@@ -19,7 +19,7 @@ from django.db.models.functions import Cast, Substr
 from django.utils import timezone
 
 from audit_app.events.actors import Actor
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, deployment_uuid
 
 # An event may be committed slightly after its own timestamp.
@@ -70,7 +70,7 @@ def _readable(viewer: Actor, unit: _Unit, number: int) -> HourCounts:
     now = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     current = now.replace(hour=0) if unit is _DAY else now
     counted = _counted(unit, [current - back * unit.length for back in reversed(range(number))])
-    names = trail_policy().readable_streams(viewer)
+    names = audit_log_policy().readable_streams(viewer)
     if names is None:
         return counted
     readable = frozenset(names)
@@ -141,7 +141,7 @@ class Active(NamedTuple):
 def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
     """Return who did most in the last `days` days, today included, in the streams that `viewer` may read."""
     first = timezone.now().astimezone(UTC).date() - timedelta(days=days - 1)
-    names = trail_policy().readable_streams(viewer)
+    names = audit_log_policy().readable_streams(viewer)
     scope = f"{first} {limit} {sorted(names) if names is not None else None}"
     # Hashed for its length alone: an actor may read thousands of streams.
     key = f"trail-active-{deployment_uuid()}-{hashlib.sha256(scope.encode()).hexdigest()}"

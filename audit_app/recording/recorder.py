@@ -46,7 +46,7 @@ from core.db.prepared import Argument, PreparedQuery
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-EVENTS: Final = Counter("keeper_events", "Committed events of the trail.", ["action", "outcome"])
+EVENTS: Final = Counter("keeper_events", "Committed events of the audit log.", ["action", "outcome"])
 APPEND_SECONDS: Final = Histogram(
     "keeper_audit_append_seconds", "Time until a read's event is committed.", buckets=_SECONDS
 )

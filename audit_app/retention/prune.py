@@ -143,7 +143,7 @@ def prune(
 def _covering(before: datetime) -> SignedCheckpoint:
     """Return the newest checkpoint older than a time, if every readable sink holds it or a later one."""
     if before > timezone.now() - timedelta(days=MINIMUM_DAYS):
-        raise PruneRefused(f"the last {MINIMUM_DAYS} days stay in the trail")
+        raise PruneRefused(f"the last {MINIMUM_DAYS} days stay in the audit log")
     if not is_active():
         raise PruneRefused("this is not the active installation: see `keeper activate`")
     back = fetch_anchors()
@@ -266,7 +266,7 @@ def _step(planned: StreamPlan, after: int, until: int, shared: _Record) -> int:
         event_store.locked_heads({planned.stream})
         cut = newest_cut(planned.stream)
         if (cut.through if cut else 0) != after:
-            raise PruneRefused(f"somebody else cuts stream {planned.stream} at the same time")
+            raise PruneRefused(f"another process cuts stream {planned.stream} at the same time")
         events = list(_old_events(planned.stream, after, until))
         if [event.sequence for event in events] != list(range(after + 1, until + 1)):
             raise PruneRefused(f"stream {planned.stream} is not what it was when it was verified")

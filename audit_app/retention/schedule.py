@@ -14,7 +14,7 @@ from audit_app.errors import NothingToPrune
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import is_active
-from audit_app.interfaces import trail_alerts
+from audit_app.interfaces import audit_log_alerts
 from audit_app.models import AuditEvent
 from audit_app.retention.prune import Pruned, prune
 from audit_app.retention.rules import PASSING
@@ -87,12 +87,12 @@ def prune_if_due() -> Pruned | None:
     except NothingToPrune:
         result = None
     except KeeperError as error:
-        _log.error("old events stay in the trail: %s", error)
-        trail_alerts().raised(
+        _log.error("old events stay in the audit log: %s", error)
+        audit_log_alerts().raised(
             kind=KIND,
-            subject="old events cannot be taken out of the audit trail",
+            subject="old events cannot be taken out of the audit log",
             lines=[str(error), "Nothing is lost: they stay in the database."],
         )
         return None
-    trail_alerts().over(kind=KIND, subject="old events are taken out of the audit trail again")
+    audit_log_alerts().over(kind=KIND, subject="old events are taken out of the audit log again")
     return result

@@ -24,7 +24,7 @@ from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.crypto.hash_chain import Link
 from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.integrity.active_installation import is_active
-from audit_app.interfaces import trail_alerts
+from audit_app.interfaces import audit_log_alerts
 from audit_app.models import Checkpoint, SinkState, StreamCursor, StreamHead
 from audit_app.recording import event_store
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
@@ -145,7 +145,7 @@ def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # n
         leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error=""
     )
     if state.failures >= _TOLD_AFTER:
-        trail_alerts().over(
+        audit_log_alerts().over(
             kind=state.name, subject=f"the audit sink {state.name} takes what it is given again"
         )
     return sent
@@ -188,7 +188,7 @@ def _failed(state: SinkState, text: str) -> None:
     )
     _log.warning("an audit sink did not take what it was given: %s", text)
     if failures >= _TOLD_AFTER:
-        trail_alerts().raised(
+        audit_log_alerts().raised(
             kind=state.name,
             subject=f"the audit sink {state.name} takes nothing",
             lines=[text, "Nothing is lost: it is given all of it as soon as it takes it."],

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from audit_app.interfaces import keyring
 from environments_app.api.fields import StrictSerializer
 from environments_app.authentication.drf import principal_of
-from environments_app.operator_jobs import Extent, verify_trail
+from environments_app.operator_jobs import Extent, verify_log
 
 
 class PublicKeyDocument(serializers.Serializer[Mapping[str, Any]]):
@@ -78,7 +78,7 @@ class TrailVerificationView(APIView):
         """Verify against the anchors: what is newer than the newest one, or everything."""
         body = VerificationRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        verification = verify_trail(actor=principal_of(request), extent=Extent(body.validated_data["extent"]))
+        verification = verify_log(actor=principal_of(request), extent=Extent(body.validated_data["extent"]))
         document = {
             "extent": verification.extent,
             "sound": verification.is_sound,

@@ -230,7 +230,7 @@ def environments_for(actor: Principal, action: Action) -> Q | None:
     return Q(pk__in=sorted(places)) if places else None
 
 
-class TrailPolicy:
+class AuditLogPolicy:
     """Decides who may read which streams of the audit log (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:

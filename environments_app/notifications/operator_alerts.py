@@ -13,7 +13,7 @@ KIND: Final = "trail"
 
 
 class OperatorAlerts:
-    """Implements audit_app's TrailAlerts by messages about the installation as a whole."""
+    """Implements audit_app's AuditLogAlerts by messages about the installation as a whole."""
 
     def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
         """Notify operators of a condition, once."""

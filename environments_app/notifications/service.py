@@ -198,7 +198,7 @@ def send_test(*, transport: str, addressee: UUID, environment: Environment) -> N
         addressee=addressee,
         kind="test",
         subject=f"{environment.name}: this is a test",
-        lines=["Somebody asked Keeper to show that messages arrive here. Nothing has happened."],
+        lines=["A user asked Keeper to show that messages arrive here. Nothing has happened."],
     )
 
 

@@ -197,7 +197,7 @@ def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest
     user = bound_user(statement)
     same = isinstance(request.user, User) and user is not None and user == request.user
     if not same or user is None or str(user.uuid) != pending.again:
-        raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
+        raise SamlRefused("saml-other-person", "You signed in with another account than before.")
     proved_at = _proved_at(statement)
     if time.time() - proved_at > settings.KEEPER_REAUTH_SECONDS:
         raise SamlRefused("saml-not-fresh", "The identity provider did not ask for your credentials again.")

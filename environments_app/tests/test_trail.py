@@ -10,12 +10,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint
 from audit_app.retention.schedule import prune_if_due
 from environments_app.models import User
-from environments_app.operator_jobs import Extent, verify_trail
+from environments_app.operator_jobs import Extent, verify_log
 from environments_app.tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ SignedIn = Callable[[User], Client]
 def browser(cast: Cast, signed_in: SignedIn, settings: Settings, tmp_path: Path) -> Client:
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}"]
     keyring().open_all()
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     return signed_in(cast.root)
 
 
@@ -97,9 +97,9 @@ def test_it_shows_what_retention_will_take_out_and_took(
     with monkeypatch.context() as then:
         then.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
         for _ in range(3):
-            verify_trail(actor=cast.principal(cast.root), extent=Extent.SINCE_CHECKPOINT)
+            verify_log(actor=cast.principal(cast.root), extent=Extent.SINCE_CHECKPOINT)
         Checkpoint.objects.all()._raw_delete("default")
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     page = browser.get("/integrity/trail").text
     assert "3 events from before" in page
     assert "again" not in page[page.index("can be pruned") : page.index("bundle")]

@@ -15,7 +15,7 @@ from audit_app.retention import schedule as retention_schedule
 from audit_app.retention.bundles import bundles
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import require
-from environments_app.operator_jobs import Extent, verify_trail
+from environments_app.operator_jobs import Extent, verify_log
 
 _SHOWN = 10
 
@@ -31,7 +31,7 @@ def trail(request: HttpRequest) -> HttpResponse:
 def trail_verify(request: HttpRequest) -> HttpResponse:
     choice = request.POST.get("extent", "")
     extent = Extent(choice) if choice in list(Extent) else Extent.SINCE_CHECKPOINT
-    verification = verify_trail(actor=principal_of(request), extent=extent)
+    verification = verify_log(actor=principal_of(request), extent=extent)
     return render(request, "environments_app/trail.html", {**_context(), "found": verification})
 
 

@@ -74,7 +74,7 @@ def trail_gauges() -> Iterator[GaugeMetricFamily]:
     signing = states.get(SIGNING)
     yield gauge(
         "keeper_trail_signing_age_seconds",
-        "Since the trail was found sound and signed, or had nothing new to sign.",
+        "Since the audit log was found sound and signed, or had nothing new to sign.",
         age(signing.succeeded_at) if signing and signing.succeeded_at else None,
     )
     behind = GaugeMetricFamily(

@@ -1,7 +1,7 @@
 """What a lower app needs from a higher one, by dotted path."""
 
 KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
-KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.TrailPolicy"
+KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.AuditLogPolicy"
 # The protocols that clients speak, with their addresses and their lanes.
 KEEPER_PROTOCOLS = ["gateway_app.rest.REST", "gateway_app.kv2.lane.KV2", "gateway_app.aws.lane.AWS"]
 KEEPER_REPORT_SECTIONS = [

@@ -141,7 +141,7 @@ def _trail(manifest: Manifest, digest: str) -> Check:
     discontinuities = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
     discontinuity = discontinuities.filter(object_uuid=manifest.backup).order_by("-sequence").first()
     if discontinuity is None or parsed_details(discontinuity.details).get("sha256") != digest:
-        doubts.append("no discontinuity in the trail names this file")
+        doubts.append("no discontinuity in the audit log names this file")
     counted = f"{tally.events:,} events in {tally.streams} streams"
     said = f"{counted} are sound, and the discontinuity names this backup"
     return _check("trail", said, doubts)

@@ -255,4 +255,4 @@ def _require_heads(manifest: Manifest) -> None:
     stored = StreamHead.objects.values_list("stream", "sequence", "hash")
     heads = {stream: (sequence, bytes(tip).hex()) for stream, sequence, tip in stored}
     if heads != {stream: (head.sequence, head.hash) for stream, head in manifest.heads.items()}:
-        raise Altered("the heads of the trail are not those that the manifest names")
+        raise Altered("the heads of the audit log are not those that the manifest names")

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events.actions import READS, Action, Outcome
-from audit_app.interfaces import trail_policy
+from audit_app.interfaces import audit_log_policy
 from audit_app.models import deployment_uuid
 from audit_app.queries import search
 from audit_app.queries.statistics import DayCounts
@@ -137,13 +137,13 @@ def activity(counts: DayCounts) -> list[dict[str, Any]]:
 
 
 def reads_by_environment(actor: Principal, counts: DayCounts) -> list[Part]:
-    """Return where values were read most, of the environments whose trail an actor may read."""
+    """Return where values were read most, of the environments whose events an actor may read."""
     reads: Counter[str] = Counter()
     for kinds in counts.values():
         for kind, count in kinds.items():
             if _series(kind.action, kind.outcome) == "reads":
                 reads[kind.stream] += count
-    names = trail_policy().named_streams(actor)
+    names = audit_log_policy().named_streams(actor)
     parts = [
         Part(label=name, count=reads[stream], url=activity_url(environment=name, action=search.EVERY_READ))
         for name, stream in names.items()

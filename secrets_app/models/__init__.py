@@ -16,9 +16,3 @@ from secrets_app.models.secret import (
 from secrets_app.models.share import Share
 from secrets_app.models.star import Star
 from secrets_app.models.webhook import Webhook, WebhookStyle
-
-__all__ = [
-    "MAX_NAME_LENGTH", "DataKey", "EnvironmentSnapshot", "KeyJob", "KeyJobKind", "KeyMigration",
-    "PendingValue", "Reference", "Secret", "SecretVersion", "Share", "Star", "Sweep", "Webhook",
-    "WebhookStyle", "WrappingKey", "has_valid_tags_mac", "search_text", "tags_mac", "version_context",
-]  # fmt: skip

@@ -6,8 +6,3 @@ from sync_app.models.reference_consent import ReferenceConsent
 from sync_app.models.rotation import Acknowledgement, Rotation, RotationPolicy
 from sync_app.models.run import Run, SyncPause
 from sync_app.models.target import SyncEntry, Target
-
-__all__ = [
-    "Acknowledgement", "KeptCopy", "Plan", "PlanItem", "ReferenceConsent", "Rotation", "RotationPolicy",
-    "Run", "SyncEntry", "SyncPause", "Target",
-]  # fmt: skip

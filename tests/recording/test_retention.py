@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.checkpoints.inspection import whole_trail
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.inspection import whole_log
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
@@ -35,7 +35,7 @@ def test_old_reads_go_and_nothing_forgets_what_stands(
         for _ in range(5):
             read.reveal(actor=cast.principal(cast.bob), secret=secret)
             list(read.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development))
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     before = everything_that_asks(cast)
     reads = AuditEvent.objects.filter(action__in=[Action.SECRET_REVEAL, Action.SECRET_EXPORT])
     assert reads.count() == 10
@@ -48,7 +48,7 @@ def test_old_reads_go_and_nothing_forgets_what_stands(
     assert reads.count() == 2
     assert everything_that_asks(cast) == before
     assert list(run_checks()) == []
-    assert list(whole_trail()) == []
+    assert list(whole_log()) == []
 
 
 def everything_that_asks(cast: Cast) -> list[object]:

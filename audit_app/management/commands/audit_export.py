@@ -18,7 +18,7 @@ from core.db.snapshot import snapshot
 
 
 class Command(BaseCommand):
-    help = "Write the audit trail to a new file that docs/verify_offline.py checks without Keeper."
+    help = "Write the audit log to a new file that docs/verify_offline.py checks without Keeper."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the file to make, or - for standard output")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.errors import NothingToPrune
 from audit_app.events import actors
 from audit_app.retention.bundles import Bundle, bundles
@@ -22,8 +22,8 @@ _CHANGED: Final = "changed"
 
 class Command(BaseCommand):
     help = (
-        "Say which events older than a date retention would take out of the trail; with --apply, seal all "
-        "of that time in a bundle, prove it, and take them out. What says how things came to be stays, and "
+        "Show which events older than a date retention would take out; with --apply, seal all events "
+        "of that time in a bundle, prove it, and take those out. What shows how things came to be stays, and "
         "so does who has seen which version. Refuses unless checkpoints in every sink cover them."
     )
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 operator=_operator(),
                 progress=lambda stream, count: self.stderr.write(f"{stream}: {count:,} events"),
             )
-            anchor_trail(at_once=True)
+            anchor_log(at_once=True)
         except NothingToPrune as error:
             self.stdout.write(f"Nothing was changed: {error}.")
             return

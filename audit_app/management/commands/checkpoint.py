@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checkpoints.signing import accept_rollback
 from audit_app.events import actors
 from audit_app.integrity.active_installation import is_active
@@ -13,7 +13,7 @@ from core.errors import KeeperError
 
 
 class Command(BaseCommand):
-    help = "Sign the heads of the audit trail now, and deliver to the sinks what they lack."
+    help = "Sign the heads of the audit log now, and deliver to the sinks what they lack."
 
     def add_arguments(self, parser: CommandParser) -> None:
         instead = parser.add_mutually_exclusive_group()
@@ -35,12 +35,12 @@ class Command(BaseCommand):
                 return
             if options["resume"]:
                 number = accept_rollback(actor=actors.system(), reason=options["resume"])
-                self.stdout.write(f"The trail goes on without checkpoint {number}; this is recorded.")
+                self.stdout.write(f"The log continues without checkpoint {number}; this is recorded.")
             if not is_active():
                 raise CommandError(
                     "this is not the active installation, so it signs nothing: see `keeper activate`"
                 )
-            checkpoint = anchor_trail(at_once=True)
+            checkpoint = anchor_log(at_once=True)
         except KeeperError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(

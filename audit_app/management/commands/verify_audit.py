@@ -9,13 +9,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app.checkpoints.inspection import discontinuities, since_checkpoint, whole_trail
+from audit_app.checkpoints.inspection import discontinuities, since_checkpoint, whole_log
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.verification.stream_walker import VerificationStats
 
 
 class Command(BaseCommand):
-    help = "Verify the audit trail and what is stored; exits with 1 if anything is damaged."
+    help = "Verify the audit log and what is stored; exits with 1 if anything is damaged."
 
     def add_arguments(self, parser: CommandParser) -> None:
         extent = parser.add_mutually_exclusive_group()
@@ -53,5 +53,5 @@ class Command(BaseCommand):
 def _problems(options: dict[str, Any], tally: VerificationStats) -> Iterator[Problem]:
     if options["since_checkpoint"]:
         return since_checkpoint(tally=tally)
-    problems = whole_trail(options["stream"], tally=tally)
+    problems = whole_log(options["stream"], tally=tally)
     return problems if options["stream"] else chain(problems, run_checks())

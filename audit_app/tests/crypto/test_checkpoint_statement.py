@@ -14,8 +14,8 @@ from pytest_django import Settings
 from audit_app import tasks
 from audit_app.checkpoints import signing
 from audit_app.checkpoints.anchors import fetch_anchors
-from audit_app.checkpoints.inspection import since_checkpoint, whole_trail
-from audit_app.checkpoints.schedule import anchor_trail, problems
+from audit_app.checkpoints.inspection import since_checkpoint, whole_log
+from audit_app.checkpoints.schedule import anchor_log, problems
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint, Statement, succession_message, verifies
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, BadSink, NothingToResume, SigningRefused
@@ -55,7 +55,7 @@ def anchored(count: int = 0) -> Checkpoint:
     """Write some events, and sign them."""
     if count:
         write(count)
-    made = anchor_trail(at_once=True)
+    made = anchor_log(at_once=True)
     assert made
     return made
 
@@ -72,7 +72,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kinds() -> list[str]:
-    return [problem.kind for problem in whole_trail()]
+    return [problem.kind for problem in whole_log()]
 
 
 def set_back() -> Callable[[], None]:
@@ -118,7 +118,7 @@ def test_a_checkpoint_that_was_changed_is_none(anchors: Path) -> None:
 
 def test_where_nothing_happened_nothing_is_signed_again_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     anchored()
-    assert anchor_trail(at_once=True) is None
+    assert anchor_log(at_once=True) is None
     later = timezone.now() + timedelta(minutes=61)
     monkeypatch.setattr(timezone, "now", lambda: later)
     assert anchored().number == 2
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_a_clock_ahead_holds_up_no_other(monkeypatch: pytest.Mon
         pass_time(ahead)
         anchored()
     write(1)
-    made = anchor_trail()
+    made = anchor_log()
     assert made is not None
     assert made.number == 2
 
@@ -150,7 +150,7 @@ def test_two_workers_at_the_very_same_time_make_one(monkeypatch: pytest.MonkeyPa
         anchored()
 
     monkeypatch.setattr(signing, "_require_descent", overtaken)
-    assert anchor_trail(at_once=True) is None
+    assert anchor_log(at_once=True) is None
     assert Checkpoint.objects.count() == 1
     assert kinds() == []
 
@@ -243,13 +243,13 @@ def test_a_trail_that_is_not_what_was_signed_is_refused(tamper: Callable[[], Non
     write(2)
     tamper()
     with pytest.raises(SigningRefused, match=kind):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     assert Checkpoint.objects.filter(number__gt=2).count() == 0
     assert kind in kinds()
     assert [problem.kind for problem in since_checkpoint()] != []
     # It is said once: in the trail, to whoever is told, and on the page of health.
     with pytest.raises(SigningRefused):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     assert AuditEvent.objects.filter(action="integrity.violation").count() == 1
     assert kind in Alerts.open["signing"]
     assert "not signed" in problems()[0]
@@ -262,7 +262,7 @@ def test_a_database_of_yesterday_is_refused_until_an_operator_resumes(anchors: P
     restore()
     assert kinds() == ["rewound", "truncated"]
     with pytest.raises(SigningRefused, match="the database is older than checkpoint 2"):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     output = io.StringIO()
     call_command("checkpoint", resume="the restore drill", stdout=output)
     assert "without checkpoint 2" in output.getvalue()
@@ -288,7 +288,7 @@ def test_a_seam_that_keeper_did_not_write_resumes_nothing(anchors: Path) -> None
         details,
     )
     with pytest.raises(SigningRefused, match="rewound"):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
 
 
 def test_nothing_is_resumed_that_goes_on() -> None:
@@ -308,7 +308,7 @@ def test_a_sink_that_holds_what_keeper_did_not_sign_is_named(anchors: Path) -> N
     )
     file.write_bytes(file.read_bytes() + forged.line())
     with pytest.raises(SigningRefused, match="none of Keeper's keys"):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     assert kinds() == ["forged"]
 
 
@@ -321,7 +321,7 @@ def test_a_sink_that_another_deployment_writes_to_as_well_is_named(anchors: Path
     file.write_bytes(file.read_bytes() + theirs.line())
     write(1)
     with pytest.raises(SigningRefused, match="another deployment"):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
 
 
 def test_an_older_checkpoint_put_behind_a_newer_one_hides_nothing(anchors: Path) -> None:
@@ -338,7 +338,7 @@ def test_an_older_checkpoint_put_behind_a_newer_one_hides_nothing(anchors: Path)
     SinkState.objects.update(position=1)
     assert kinds() == ["rewound", "truncated"]
     with pytest.raises(SigningRefused, match="older than checkpoint 2"):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
 
 
 def test_a_file_is_looked_through_to_its_beginning(anchors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +394,7 @@ def test_a_sink_that_was_down_gets_all_that_it_missed(settings: Settings, tmp_pa
     state = SinkState.objects.get(name=f"checkpoints:file:{blocked}")
     assert (state.position, state.failures) == (0, 3)
     assert state.due_at is not None
-    assert problems() == ["1 of the sinks of the audit trail do not take what they are given"]
+    assert problems() == ["1 of the sinks of the audit log do not take what they are given"]
     assert state.name in Alerts.open
     blocked.unlink()
     anchored(1)
@@ -408,7 +408,7 @@ def test_a_sink_that_was_emptied_or_cut_is_told_and_gets_it_all_again(anchors: P
         anchored(1)
     (file,) = anchors.glob("checkpoints-*.jsonl")
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:left]))
-    (problem,) = whole_trail()
+    (problem,) = whole_log()
     assert problem.kind == "emptied"
     assert ("its newest checkpoint is 1" if left else "it holds no checkpoint") in problem.message
     anchored(1)
@@ -440,7 +440,7 @@ def test_nothing_is_signed_while_no_sink_can_be_read(anchors: Path) -> None:
     file.mkdir()
     write()
     with pytest.raises(AnchorUnavailable):
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     assert "unanchored" in kinds()
     file.rmdir()
     file.write_bytes(kept)
@@ -559,7 +559,7 @@ def test_a_copy_of_the_installation_signs_and_delivers_nothing(
 ) -> None:
     for module in ("audit_app.checkpoints.schedule", "audit_app.sinks.delivery"):
         monkeypatch.setattr(f"{module}.is_active", lambda: False)
-    assert anchor_trail(at_once=True) is None
+    assert anchor_log(at_once=True) is None
     signing.make_checkpoint(at_once=True)
     assert deliver_checkpoints(at_once=True) == deliver_events(at_once=True) == 0
     assert not list(anchors.glob("*.jsonl"))

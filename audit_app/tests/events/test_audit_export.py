@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
@@ -35,10 +35,10 @@ def trail(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     write(3, details={"text": 'zoë "quoted"\n\x01'})
     write(1, manifest=entries(3))
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     monkeypatch.setattr(ToyKeyring, "signing_key", SIGNING_KEYS[1])
     write(2)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     write(1)
     (file,) = (tmp_path / "sink").glob("*.jsonl")
     return file

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app import tasks
-from audit_app.checkpoints.inspection import since_checkpoint, whole_trail
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.inspection import since_checkpoint, whole_log
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checks import retention as check_retention
 from audit_app.errors import BadBundle, NothingToPrune, PruneRefused
 from audit_app.events import actors
@@ -56,10 +56,10 @@ def archive(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write(2, action=Action.SIGN_IN)  # 8-9
     write(1, action=Action.MEMBER_GRANT, outcome=Outcome.DENIED)  # 10
     write(2, stream="environment:b")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     monkeypatch.setattr("django.utils.timezone.now", real)
     write(2, details={"number": 1})
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     return tmp_path / "archive"
 
 
@@ -75,7 +75,7 @@ def sequences(stream: str = STREAM) -> list[int]:
 
 
 def problems() -> list[str]:
-    return [f"{problem.kind} {problem.object}" for problem in whole_trail()]
+    return [f"{problem.kind} {problem.object}" for problem in whole_log()]
 
 
 def offline(bundle: Path, tmp_path: Path) -> tuple[int, list[str]]:
@@ -136,7 +136,7 @@ def test_verification_tells_of_it(archive: Path) -> None:
 
 def test_the_bundle_and_what_is_left_verify_without_keeper(archive: Path, tmp_path: Path) -> None:
     pruned(archive / "b")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     first = Checkpoint.objects.order_by("number")[0]
     held = tmp_path / "held.jsonl"
     held.write_text(json.dumps({"checkpoint": first.statement, "signature": bytes(first.signature).hex()}))
@@ -169,10 +169,10 @@ def test_a_bundle_that_was_changed_or_moved_is_told(archive: Path) -> None:
 def test_a_second_cut_goes_on_from_the_first(archive: Path, tmp_path: Path) -> None:
     pruned(archive / "b")
     write(1)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     with at_day(150):
         pruned(archive / "c")
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
         # Those that were kept are not looked at again; 11 and 12 read what 4 did.
         assert [each for each in sequences() if each <= 14] == [4, 5, 6, 7, 12, 13, 14]
         assert problems() == []
@@ -321,7 +321,7 @@ def test_a_crash_anywhere_loses_nothing_and_is_taken_up(
     monkeypatch.setattr(place, name, real)
     assert problems() == []
     pruned(archive / "c")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     assert problems() == []
     assert sequences()[:4] == [4, 5, 6, 7]
     call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
@@ -350,11 +350,11 @@ TAMPERS: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("name", TAMPERS)
 def test_who_tampers_with_a_cut_is_found(archive: Path, tmp_path: Path, name: str) -> None:
     pruned(archive / "b")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     statement, kind = TAMPERS[name]
     column = f"{statement} AND stream = %s"
     sql(column.replace("%s", f"'{STREAM}'"))
-    found = [problem for problem in whole_trail() if problem.stream == STREAM]
+    found = [problem for problem in whole_log() if problem.stream == STREAM]
     assert [problem.kind for problem in found] == [kind], found
     call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
     assert offline(tmp_path / "now", tmp_path)[0] == 1
@@ -363,13 +363,13 @@ def test_who_tampers_with_a_cut_is_found(archive: Path, tmp_path: Path, name: st
 def test_a_cut_that_sql_makes_is_found(archive: Path) -> None:
     """Delete old events and write the record that a genuine cut would have, without the key."""
     sql("DELETE FROM audit_app_auditevent WHERE stream = %s AND sequence < 4", STREAM)
-    assert [problem.kind for problem in whole_trail()] == ["missing"]
+    assert [problem.kind for problem in whole_log()] == ["missing"]
     write(1, action=Action.TRAIL_PRUNE)  # Its details say nothing.
     sql(
         "UPDATE audit_app_auditevent SET details = %s WHERE action = 'trail.prune'",
         json.dumps({"after": 0, "through": 3, "hash": "00" * 32, "kept": 0, "digest": "", "removed": 3}),
     )
-    assert next(problem.kind for problem in whole_trail()) == "missing"
+    assert next(problem.kind for problem in whole_log()) == "missing"
 
 
 def test_an_event_that_was_cut_and_is_put_back_is_found(archive: Path) -> None:
@@ -379,24 +379,24 @@ def test_an_event_that_was_cut_and_is_put_back_is_found(archive: Path) -> None:
     )
     pruned(archive / "b")
     sql("INSERT INTO audit_app_auditevent SELECT * FROM was_here")
-    assert {problem.kind for problem in whole_trail()} == {"inserted"}
+    assert {problem.kind for problem in whole_log()} == {"inserted"}
 
 
 def test_a_database_older_than_a_checkpoint_is_found_before_and_after_a_cut(archive: Path) -> None:
     restore = set_back()
     pruned(archive / "b")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     restore()
-    assert "rewound" in {problem.kind for problem in whole_trail()}
+    assert "rewound" in {problem.kind for problem in whole_log()}
 
 
 def test_a_signature_follows_a_cut(archive: Path) -> None:
     """Also where a stream was cut off as far as the newest checkpoint names it."""
     pruned(archive / "b")
-    made = anchor_trail(at_once=True)
+    made = anchor_log(at_once=True)
     assert made
     write(3)
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     assert problems() == []
 
 
@@ -406,7 +406,7 @@ def test_a_copy_of_the_installation_cuts_nothing_and_is_silent(
     settings.KEEPER_AUDIT_RETENTION_DAYS = 100
     for place in (retention_prune, retention_schedule):
         monkeypatch.setattr(place, "is_active", lambda: False)
-    monkeypatch.setattr(retention_schedule, "trail_alerts", lambda: pytest.fail("it told somebody"))
+    monkeypatch.setattr(retention_schedule, "audit_log_alerts", lambda: pytest.fail("it told somebody"))
     tasks.prune_trail()
     with pytest.raises(PruneRefused, match="not the active installation"):
         pruned(archive / "b")
@@ -431,7 +431,7 @@ def test_the_schedule_is_off_has_a_minimum_and_tells_of_a_refusal(
         def over(self, *, kind: str, subject: str) -> None:
             told.append("over")
 
-    monkeypatch.setattr(retention_schedule, "trail_alerts", Alerts)
+    monkeypatch.setattr(retention_schedule, "audit_log_alerts", Alerts)
     archive.write_text("in the way")
     tasks.prune_trail()
     archive.unlink()
@@ -508,10 +508,10 @@ def test_of_several_cuts_each_begins_where_the_one_before_ended(
     pruned(archive / "first")
     later = timezone.now() + timedelta(days=200)
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     muchlater = later + timedelta(days=200)
     monkeypatch.setattr("django.utils.timezone.now", lambda: muchlater)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     pruned(archive / "second")
     first, second = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, stream=STREAM).order_by("sequence")
     assert list(retained_problems(STREAM, VerificationStats())) == []
@@ -545,6 +545,6 @@ def test_what_the_schedule_will_do_is_told_and_it_cuts_once_a_while(
     # Shortly after a cut nothing is cut, whatever has grown old.
     monkeypatch.setattr(retention_schedule, "_APART", timedelta(days=400))
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     assert retention_schedule.prune_if_due() is None
     assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).count() == cuts

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checkpoints.signing import signed
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.errors import BadBundle
@@ -33,7 +33,7 @@ def covering(settings: Settings, tmp_path: Path) -> SignedCheckpoint:
     write(3)
     write(1, manifest=entries(2))
     write(2, stream="environment:b")
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     return signed(Checkpoint.objects.get())
 
 
@@ -158,7 +158,7 @@ def test_behind_a_cut_the_chain_goes_on_from_the_cut(
     later = timezone.now() + timedelta(days=200)
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     write(1, stream="environment:b")
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     prune(
         actor=actors.system(),
         before=later - timedelta(days=100),
@@ -166,7 +166,7 @@ def test_behind_a_cut_the_chain_goes_on_from_the_cut(
         operator="a test",
     )
     write(2)
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     newest = signed(Checkpoint.objects.order_by("number").last())  # type: ignore[arg-type]
     cuts = newest_prune_records()
     assert cuts[STREAM].through == 4
@@ -186,7 +186,7 @@ def test_a_bundle_holds_what_was_signed_and_nothing_later(covering: SignedCheckp
     before = lines_of(covering)
     write(1, manifest=entries(1))
     write(1, stream="environment:c")
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     lines = lines_of(covering)
     assert [len(where(lines, kind)) for kind in ("checkpoint", "event")] == [
         len(where(before, kind)) for kind in ("checkpoint", "event")

@@ -16,8 +16,8 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.checkpoints.inspection import whole_trail
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.inspection import whole_log
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.interfaces import keyring
@@ -45,9 +45,9 @@ def sink(settings: Settings, tmp_path: Path, on_disk: None) -> Path:
         patch.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
         write(20, action=Action.SIGN_IN)
         write(2, details={"number": 1})
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     write(3)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     return tmp_path / "sink"
 
 
@@ -115,7 +115,7 @@ def test_an_export_while_others_write_and_sign_is_sound(tmp_path: Path, sink: Pa
         number = next(numbers)
         commit_records([draft(), draft(stream=f"environment:{number}", manifest=entries(2))])
 
-    with in_the_background(*[record] * WRITERS, lambda: anchor_trail(at_once=True)):
+    with in_the_background(*[record] * WRITERS, lambda: anchor_log(at_once=True)):
         for turn in range(EXPORTS):
             brought = means(sink)
             code, said = verified(export(tmp_path, f"bundle-{turn}"), *brought)
@@ -127,7 +127,7 @@ def test_an_export_in_the_documented_order_is_never_called_rewound(tmp_path: Pat
     """In the other order it may be older than the checkpoint, and is named so."""
     bundle = export(tmp_path, "bundle")
     write(2)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     code, said = verified(bundle, *means(sink))
     assert code == 3
     assert any("events 26 to 27, which checkpoint 3, held elsewhere, names" in line for line in said), said
@@ -154,7 +154,7 @@ def test_retention_during_an_export_changes_nothing_in_it(
     with pytest.raises(CommandError, match="run `keeper checkpoint` first, then export again"):
         export(tmp_path, "uncovered")
     assert not (tmp_path / "uncovered").exists()
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     assert verified(export(tmp_path, "covered"), *means(sink))[0] == 0
 
 
@@ -169,13 +169,13 @@ def test_retention_during_a_verification_is_no_damage(
         return real(stream, **given)
 
     monkeypatch.setattr(stream_verifier, "first_damage", meanwhile)
-    assert list(whole_trail()) == []
+    assert list(whole_log()) == []
     assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).exists()
 
 
 def test_events_during_a_verification_are_no_damage() -> None:
     with in_the_background(
-        lambda: commit_records([draft(), draft(stream="environment:b")]), lambda: anchor_trail(at_once=True)
+        lambda: commit_records([draft(), draft(stream="environment:b")]), lambda: anchor_log(at_once=True)
     ):
         for _ in range(EXPORTS):
-            assert [json.dumps(problem.message) for problem in whole_trail()] == []
+            assert [json.dumps(problem.message) for problem in whole_log()] == []

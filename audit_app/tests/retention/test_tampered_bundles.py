@@ -26,7 +26,7 @@ from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker, Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checkpoints.signing import accept_rollback
 from audit_app.events import actors
 from audit_app.events.actions import Action
@@ -99,12 +99,12 @@ def made(folder: Path) -> Installation:
             write(1, action=Action.SECRET_UPDATE, details={"number": 2, "version": "v"})  # 5
             write(3, action=Action.SIGN_IN)  # 6-8
             write(3, stream=OTHER, details={"number": 1})
-            anchor_trail(at_once=True)
+            anchor_log(at_once=True)
         now = timezone.now()
         prune(
             actor=actors.system(), before=now - timedelta(days=100), bundle=archive / "b", operator="a test"
         )
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
         point = transaction.savepoint()
         write(4, details={"number": 7}, manifest=entries(2))
         write(4, stream=OTHER)
@@ -115,10 +115,10 @@ def made(folder: Path) -> Installation:
         write(1, manifest=entries(3))
         write(1, manifest=entries(2))
         write(2, stream=OTHER)
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
         before = exported()
         write(3, details={"number": 4})
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
         write(3, details={"number": 5})
         with days_ago(-1):
             export = exported()
@@ -712,14 +712,14 @@ def resumed(tmp_path: Path, settings: Settings) -> tuple[Lines, str]:
     """Set a trail back by one checkpoint, and resume it; return the export and the sink's file."""
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     write(3)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     point = transaction.savepoint()
     write(2)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     transaction.savepoint_rollback(point)
     accept_rollback(actor=actors.system(), reason="a restore")
     write(1)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     (file,) = (tmp_path / "sink").glob("*.jsonl")
     return exported(), file.read_text()
 

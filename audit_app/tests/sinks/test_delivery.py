@@ -70,7 +70,7 @@ def sinks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Kept]]:
     for module in (delivery, schedule):
         monkeypatch.setattr(module, "checkpoint_sinks", lambda: made)
         monkeypatch.setattr(module, "event_sinks", list)
-    monkeypatch.setattr(delivery, "trail_alerts", Alerts)
+    monkeypatch.setattr(delivery, "audit_log_alerts", Alerts)
     Alerts.told.clear()
     yield made
     Alerts.told.clear()
@@ -162,13 +162,13 @@ def test_each_problem_of_the_anchoring_is_told_and_no_other(sinks: list[Kept], c
     SinkState.objects.create(name="of before", failures=3)
     assert schedule.problems() == []
     SinkState.objects.filter(name="one").update(failures=1)
-    assert schedule.problems() == ["1 of the sinks of the audit trail do not take what they are given"]
+    assert schedule.problems() == ["1 of the sinks of the audit log do not take what they are given"]
     SinkState.objects.update(failures=0)
     SinkState.objects.filter(name=SIGNING).update(error="refused")
     (problem,) = schedule.problems()
     assert "not signed: it is not what" in problem
     SinkState.objects.filter(name=SIGNING).update(error="", succeeded_at=clock.now - timedelta(days=2))
-    assert schedule.problems() == ["the audit trail was not signed lately"]
+    assert schedule.problems() == ["the audit log was not signed lately"]
     SinkState.objects.filter(name=SIGNING).update(succeeded_at=clock.now)
     # Another violation, and one of long ago, are no loss of a sink.
     write(1, action=Action.INTEGRITY_VIOLATION, stream="system")

@@ -93,7 +93,7 @@ def test_a_sink_that_is_down_delays_nobody_and_loses_nothing(siem: Path, setting
         write(1)
         delivery.deliver_events(at_once=True)
     assert len(sent(siem)) == 3
-    assert problems() == ["1 of the sinks of the audit trail do not take what they are given"]
+    assert problems() == ["1 of the sinks of the audit log do not take what they are given"]
     assert len(Alerts.open) == 1
     down.unlink()
     delivery.deliver_events(at_once=True)

@@ -14,8 +14,8 @@ import pytest
 from pytest_django import Settings
 
 from audit_app.checkpoints.anchors import fetch_anchors
-from audit_app.checkpoints.inspection import whole_trail
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.inspection import whole_log
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.errors import BadSink, SinkDown
 from audit_app.models import Checkpoint, SinkState
 from audit_app.sinks.registry import Sink, sink_at
@@ -163,18 +163,18 @@ def test_s3_anchors_the_trail(bucket: tuple[str, Any], settings: Settings) -> No
     settings.KEEPER_AUDIT_SINKS = [f"{address}&retain_days=30"]
     for _ in range(3):
         write()
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     newest = fetch_anchors().newest
     assert newest
     assert newest.checkpoint.number == 3
-    assert list(whole_trail()) == []
+    assert list(whole_log()) == []
     name = address.split("/")[2]
     objects = client.list_objects_v2(Bucket=name)["Contents"]
     assert len(objects) == 3
     assert client.head_object(Bucket=name, Key=objects[0]["Key"])["ObjectLockMode"] == "COMPLIANCE"
     # A delivery whose reply was lost is made again, and is the same.
     SinkState.objects.update(position=1)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     assert SinkState.objects.get(name__startswith="checkpoints:s3").position == 3
     assert len(client.list_objects_v2(Bucket=name)["Contents"]) == 3
 
@@ -197,13 +197,13 @@ def test_s3_takes_no_older_checkpoint_for_a_newer_one(bucket: tuple[str, Any], s
     address, client = bucket
     settings.KEEPER_AUDIT_SINKS = [address]
     write()
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     name = address.split("/")[2]
     (lying,) = client.list_objects_v2(Bucket=name)["Contents"]
     body = client.get_object(Bucket=name, Key=lying["Key"])["Body"].read()
     folder, _, _ = lying["Key"].rpartition("/")
     client.put_object(Bucket=name, Key=f"{folder}/{10**15 - 9:016d}.json", Body=body)
-    assert [problem.kind for problem in whole_trail()] == ["forged"]
+    assert [problem.kind for problem in whole_log()] == ["forged"]
 
 
 @pytest.mark.django_db
@@ -214,17 +214,17 @@ def test_what_is_locked_is_read_although_it_was_deleted_or_written_over(
     settings.KEEPER_AUDIT_SINKS = [f"{address}&retain_days=30"]
     for _ in range(2):
         write()
-        anchor_trail(at_once=True)
+        anchor_log(at_once=True)
     name = address.split("/")[2]
     newest, older = (each["Key"] for each in client.list_objects_v2(Bucket=name)["Contents"])
     body = client.get_object(Bucket=name, Key=older)["Body"].read()
     client.delete_object(Bucket=name, Key=newest)
-    assert list(whole_trail()) == []
+    assert list(whole_log()) == []
     client.put_object(Bucket=name, Key=newest, Body=body)
-    assert list(whole_trail()) == []
+    assert list(whole_log()) == []
     Checkpoint.objects.filter(number=2)._raw_delete("default")
     SinkState.objects.update(position=1)
-    assert [problem.kind for problem in whole_trail()] == ["rewound"]
+    assert [problem.kind for problem in whole_log()] == ["rewound"]
 
 
 @pytest.mark.django_db

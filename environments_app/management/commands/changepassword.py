@@ -15,7 +15,7 @@ from environments_app.users.password_backend import named_user
 class Command(BaseCommand):
     help = (
         "Give a local account a new password, printed once; its sessions end, and a suspension with them. "
-        "For whoever has lost theirs, where no other administrator is left. It is recorded."
+        "For an administrator who lost theirs, where no other one is left. It is recorded."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

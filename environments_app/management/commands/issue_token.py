@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--environment", help="the environment; left out for --role admin")
         parser.add_argument("--role", required=True, choices=TokenRole.values)
-        parser.add_argument("--name", required=True, help="who uses it; the audit trail shows this name")
+        parser.add_argument("--name", required=True, help="who uses it; the audit log shows this name")
         parser.add_argument("--prefix", default="", help="only names under this prefix, by whole segments")
         parser.add_argument(
             "--expires-in", help="such as 12h, 90d, 8w or never; KEEPER_TOKEN_DEFAULT_DAYS if left out"

@@ -18,7 +18,7 @@ from environments_app.access_requests import service as access_requests
 from environments_app.approvals import history
 from environments_app.approvals import service as approvals
 from environments_app.authentication.sign_in import start_session
-from environments_app.authorization.policy import Principal, TrailPolicy
+from environments_app.authorization.policy import AuditLogPolicy, Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Forbidden
@@ -144,7 +144,7 @@ def test_no_session_starts_without_a_second_factor_that_is_required(cast: Cast) 
 
 
 def test_who_is_no_principal_reads_nothing_of_the_log(cast: Cast) -> None:
-    policy, actor = TrailPolicy(), Actor(kind=ActorKind.USER, uuid=cast.root.uuid, name="root")
+    policy, actor = AuditLogPolicy(), Actor(kind=ActorKind.USER, uuid=cast.root.uuid, name="root")
     assert policy.readable_streams(actor) == []
     assert policy.named_streams(actor) == {}
     assert not AuditEvent.objects.filter(policy.own_events(actor)).exists()

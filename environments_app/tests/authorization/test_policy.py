@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
-from environments_app.authorization.policy import Grant, Principal, TrailPolicy, allows
+from environments_app.authorization.policy import AuditLogPolicy, Grant, Principal, allows
 from environments_app.models import Role
 
 HERE, ELSEWHERE = 1, 2
@@ -145,7 +145,7 @@ def test_whoever_has_a_part_sees_the_environment() -> None:
 
 
 def test_the_trail_is_for_managers_and_administrators() -> None:
-    readable = TrailPolicy().readable_streams
+    readable = AuditLogPolicy().readable_streams
     assert readable(principal(admin=True)) is None
     assert readable(principal(Role.MANAGER)) == [f"environment:{PLACE}"]
     assert readable(principal(Role.MANAGER, "pay")) == []

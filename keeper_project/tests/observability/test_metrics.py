@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, system
 from audit_app.models import AuditEvent, SinkState
@@ -190,7 +190,7 @@ def test_gauges_say_how_far_the_trail_got_out_of_the_database(
     deliver_events()
     _record()
     deliver_events(at_once=True)
-    anchor_trail()
+    anchor_log()
     SinkState.objects.filter(name__endswith="/two").update(position=0, failures=4)
     found = _scrape(Client())
     assert found["keeper_checkpoint_age_seconds"][0][1] < 60

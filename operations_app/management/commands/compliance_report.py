@@ -18,7 +18,7 @@ from operations_app.reports.formats import FORMATS
 class Command(BaseCommand):
     help = (
         "Write a report: access, privileged acts, refusals, secrets and their age, rotation, keys, sync,"
-        " the trail, and where the controls of SOC 2, ISO 27001, PCI DSS and ASVS find evidence."
+        " the audit log, and where the controls of SOC 2, ISO 27001, PCI DSS and ASVS find evidence."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,7 +12,7 @@ from operations_app.backup.restore import changed_since, release, waiting
 
 class Command(BaseCommand):
     help = (
-        "Say what is suspended since a restore: memberships, tokens, targets and whatever else acts. With "
+        "Say what is suspended since a restore: memberships, tokens, targets and all else that acts. With "
         "a kind and a uuid from that list, let that one act again."
     )
 

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.errors import LeaseUnwritable
 from audit_app.integrity.active_installation import activate, claim_first, here, is_active, problems
 from audit_app.models import AuditEvent, Installation
@@ -183,16 +183,16 @@ def test_a_restored_trail_goes_on_from_its_seam_once_it_is_activated(
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     settings.KEEPER_DATA_DIR = tmp_path / "data"
     keep(cast, "a")
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     made = back_up(actor=OPERATOR, path=tmp_path / "made.kbk").path
     keep(cast, "b")
-    newest = anchor_trail(at_once=True)
+    newest = anchor_log(at_once=True)
     assert newest
     restore(made, replace=True)
     # A copy that nobody activated leaves the original's sink alone.
-    assert anchor_trail(at_once=True) is None
+    assert anchor_log(at_once=True) is None
     activate_here(actor=OPERATOR)
-    assert anchor_trail(at_once=True)
+    assert anchor_log(at_once=True)
     (discontinuity,) = AuditEvent.objects.filter(action="trail.resume")
     assert str(newest.number) in discontinuity.details
     assert str(Installation.objects.get().backup) in discontinuity.details

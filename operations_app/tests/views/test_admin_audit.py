@@ -163,7 +163,7 @@ def test_what_a_sink_lacks_is_counted(cast: Cast, settings: Settings, tmp_path: 
     assert {each.state for each in sink_lags()} == {None}
     keep(cast, "app/key")
     delivery.deliver_events(at_once=True)
-    checkpoints.sign_trail()
+    checkpoints.sign_log()
     delivery.deliver_checkpoints(at_once=True)
     of_checkpoints, of_events = sink_lags()
     assert (of_checkpoints.behind, of_checkpoints.since, of_events.behind) == (0, None, 0)

@@ -10,8 +10,8 @@ from django.apps import apps
 from django.db.models import BinaryField
 from pytest_django import Settings
 
-from audit_app.checkpoints.inspection import whole_trail
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.inspection import whole_log
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.crypto.checkpoint_statement import Statement
 from audit_app.errors import KeyringUnavailable
 from audit_app.events import actors, streams
@@ -135,14 +135,14 @@ class TestReplacing:
     ) -> None:
         settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}"]
         elsewhere = running()
-        assert anchor_trail(at_once=True)
+        assert anchor_log(at_once=True)
         replace_system_keys()
-        second = anchor_trail(at_once=True)
+        second = anchor_log(at_once=True)
         assert second
         said = Statement.parsed(second.statement)
         assert said.succession
         assert said.succession.by != said.key_id
-        assert not list(whole_trail())
+        assert not list(whole_log())
         # A process that began before knows the new key when it meets it.
         assert elsewhere.public_key(said.key_id) == said.public_key
         assert elsewhere.public_key(NIL) is None

@@ -87,7 +87,7 @@ def test_what_acts_is_a_doubt(cast: Cast, tmp_path: Path) -> None:
 def test_another_backup_is_not_the_one(cast: Cast, tmp_path: Path) -> None:
     restore(backup_of(cast, tmp_path), replace=True)
     other = back_up(actor=OPERATOR, path=tmp_path / "other.kbk").path
-    assert "trail: no discontinuity in the trail names this file" in doubts(other)
+    assert "trail: no discontinuity in the audit log names this file" in doubts(other)
 
 
 def test_a_drill_restores_elsewhere_and_touches_nothing(db: None, tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def with_a_head_more(manifest: Manifest) -> Manifest:
         (recounted(-1), Incomplete, SECRETS),
         (without_a_count, Incomplete, SECRETS),
         (with_a_count_more, Incomplete, "its list of tables"),
-        (headed(sequence=1), Altered, "the heads of the trail"),
-        (headed(hash="00" * 32), Altered, "the heads of the trail"),
-        (without_a_head, Altered, "the heads of the trail"),
-        (with_a_head_more, Altered, "the heads of the trail"),
+        (headed(sequence=1), Altered, "the heads of the audit log"),
+        (headed(hash="00" * 32), Altered, "the heads of the audit log"),
+        (without_a_head, Altered, "the heads of the audit log"),
+        (with_a_head_more, Altered, "the heads of the audit log"),
     ],
 )
 def test_a_manifest_that_says_another_thing_than_the_rows(

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checkpoints.signing import signed
 from audit_app.errors import BadBundle
 from audit_app.events.actions import Action
@@ -241,7 +241,7 @@ def test_a_bundle_holds_the_manifest_and_is_verified_without_keeper(
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     create(cast, "a", "b")
     read.reveal_environment(actor=cast.principal(cast.alice), environment=cast.development)
-    anchor_trail(at_once=True)
+    anchor_log(at_once=True)
     checkpoint = signed(Checkpoint.objects.latest("number"))
     bundle, edited = tmp_path / "bundle", tmp_path / "edited"
     lines = list(bundle_until(checkpoint))
