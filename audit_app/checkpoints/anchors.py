@@ -97,7 +97,9 @@ def fetch_anchors(*, thorough: bool = False) -> ReadBack:
             if holds < positions.get(sink.name, 0):
                 losses.append(SinkRollback(sink=sink.name, taken=positions[sink.name], holds=holds))
             elif holds < due:
-                lacking.append(_lacks(sink.name, holds, due))
+                has = f"its newest checkpoint is {holds}" if holds else "it holds no checkpoint"
+                message = f"{has}, and {due} is due: it would not show that a newer log was cut or set back"
+                lacking.append(Problem(kind="unanchored", object=f"sink {sink.name}", message=message))
         except SinkDown as error:
             _log.warning("an audit sink cannot be read back: %s", error)
             down.append(sink.name)
@@ -119,15 +121,6 @@ def _due() -> int:
     events = AuditEvent.objects.filter(stream=streams.SYSTEM).order_by("sequence")
     begin = events.values_list("at", flat=True).first()
     return number.first() or int(begin is not None and begin < before)
-
-
-def _lacks(sink: str, holds: int, due: int) -> Problem:
-    has = f"its newest checkpoint is {holds}" if holds else "it holds no checkpoint"
-    return Problem(
-        kind="unanchored",
-        object=f"sink {sink}",
-        message=f"{has}, and {due} is due: it would not show that a newer log was cut or set back",
-    )
 
 
 def _genuine(line: bytes) -> SignedCheckpoint:

@@ -108,14 +108,11 @@ PRIVILEGED: Final = frozenset(
 )  # fmt: skip
 
 
-def _privileged(scope: Scope) -> Iterator[Row]:
-    for event in scope.events(action__in=sorted(PRIVILEGED)):
-        yield (*_who(event), event.action, event.object_kind, event.object_name, event.outcome)
-
-
-def _refused(scope: Scope) -> Iterator[Row]:
-    for event in scope.events(outcome__in=[Outcome.DENIED, Outcome.FAILED]):
-        yield (*_who(event), event.action, event.object_kind, event.object_name, event.outcome)
+def _events(**conditions: object) -> Callable[[Scope], Iterator[Row]]:
+    return lambda scope: (
+        (*_who(event), event.action, event.object_kind, event.object_name, event.outcome)
+        for event in scope.events(**conditions)
+    )
 
 
 def _who(event: AuditEvent) -> Row:
@@ -165,14 +162,14 @@ SECTIONS: Final = (
         about="Actions that give or take access, decide on requests, hand values on, or change keys and "
         "history. Reads and writes of single values are not among them.",
         columns=_ABOUT_AN_EVENT,
-        rows=_privileged,
+        rows=_events(action__in=sorted(PRIVILEGED)),
     ),
     Section(
         key="refused",
         title="Failed and denied access",
         about="Actions that were denied or failed. Unauthenticated requests are counted per minute.",
         columns=_ABOUT_AN_EVENT,
-        rows=_refused,
+        rows=_events(outcome__in=[Outcome.DENIED, Outcome.FAILED]),
     ),
     Section(
         key="chain",

@@ -122,7 +122,8 @@ def events(
         (_UNINDEXED, _UNINDEXED, Q()) if is_narrow else _by_acts([place] if place else readable, acts)
     )
     own = Q(actor_kind=ActorKind.USER)
-    wanted &= own & audit_log_policy().own_events(viewer) if is_own else _in_streams(readable, compared)
+    of_streams = Q() if readable is None else Q(**{f"stream{compared}__in": readable})
+    wanted &= own & audit_log_policy().own_events(viewer) if is_own else of_streams
     exact = {"actor_uuid": actor, f"action{act}": action, f"stream{compared}": stream}
     for lookup, value in exact.items():
         if value:
@@ -182,10 +183,6 @@ def acts(text: str) -> dict[str, Action | Collection[Action]]:
     if text in action_labels.HEADINGS:
         return {"actions": {act for act in Action if action_labels.group_of(act) == text}}
     return {"action": Action(text)} if text else {}
-
-
-def _in_streams(names: Collection[str] | None, compared: str) -> Q:
-    return Q() if names is None else Q(**{f"stream{compared}__in": names})
 
 
 def _by_acts(streams: Collection[str] | None, acts: Collection[Action]) -> tuple[str, str, Q]:
@@ -258,16 +255,12 @@ def about(uuid: UUID) -> Q:
 
     Beside the streams that a viewer may read, SQLite goes by the index of streams through all their events.
     """
-    own, along = Q(object_uuid=uuid), _read_along(secret_uuid=uuid)
+    own, along = Q(object_uuid=uuid), _in_manifests(_manifests(secret_uuid=uuid), "")
     ids: list[int] = []
     for condition in (own, along):
         matching_events = AuditEvent.objects.filter(condition).order_by()
         ids += matching_events.values_list("id", flat=True)[: _FEW + 1]
     return Q(id__in=ids) if len(ids) <= _FEW else own | along
-
-
-def _read_along(**item: object) -> Q:
-    return _in_manifests(_manifests(**item), "")
 
 
 def _in_manifests(manifests: "Manifests", prefix: str) -> Q:

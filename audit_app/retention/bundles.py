@@ -93,14 +93,10 @@ class Bundle:
 def bundles() -> list[Bundle]:
     """Return every bundle that a cut of any stream names, the newest first."""
     parts: dict[str, list[PruneRecord]] = {}
-    for cut in _every_cut():
-        parts.setdefault(cut.sha256, []).append(cut)
-    return sorted(map(_bundle, parts.values()), key=lambda bundle: bundle.at, reverse=True)
-
-
-def _every_cut() -> Iterator[PruneRecord]:
     for stream in sorted(newest_prune_records()):
-        yield from prune_records_of(stream)
+        for cut in prune_records_of(stream):
+            parts.setdefault(cut.sha256, []).append(cut)
+    return sorted(map(_bundle, parts.values()), key=lambda bundle: bundle.at, reverse=True)
 
 
 def _bundle(cuts: list[PruneRecord]) -> Bundle:

@@ -161,9 +161,11 @@ def approve(
     )
     with lock_authentic(request) as stored:
         require_open(stored)
+        if not stored.requester.is_active or not verified_rows([stored.requester]):
+            raise Conflict("The requester's account is disabled.")
         membership = Membership(
             environment=environment,
-            user=_active(stored.requester),
+            user=stored.requester,
             role=granted_role,
             prefix=under,
             expires_at=timezone.now() + timedelta(minutes=lasting) if lasting is not None else None,
@@ -238,12 +240,6 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
         )
         raise Forbidden("Another manager of the environment must review this request.")
     return environment
-
-
-def _active(user: User) -> User:
-    if not user.is_active or not verified_rows([user]):
-        raise Conflict("The requester's account is disabled.")
-    return user
 
 
 def _make_room(actor: Principal, membership: Membership) -> None:

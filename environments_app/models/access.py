@@ -207,7 +207,6 @@ class ServiceToken(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid")
 
-    # NULL for role admin.
     environment = models.ForeignKey(
         Environment,
         on_delete=models.PROTECT,
@@ -228,7 +227,6 @@ class ServiceToken(AuthenticatedRow):
     pepper_id = pepper_id_field()
     secret_hash = secret_hash_field("Peppered hash of the token. Never shown.")
     prefix = path_prefix("Limits the token to names under this path, by whole segments. Empty: all names.")
-    # Networks it may be used from; empty: any.
     cidrs = models.JSONField(
         default=list,
         blank=True,
@@ -248,7 +246,6 @@ class ServiceToken(AuthenticatedRow):
         verbose_name="issued by",
         help_text="The person who issued the token.",
     )
-    # The one that this was issued in the place of.
     replaces = models.ForeignKey(
         "self",
         on_delete=models.PROTECT,
@@ -278,7 +275,6 @@ class ServiceToken(AuthenticatedRow):
         verbose_name="trust",
         help_text="UUID of the trust by which a workload signed in for the token. Empty: it was issued.",
     )
-    # Set by a restore until it is released: until then it opens nothing.
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
     )

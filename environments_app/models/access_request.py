@@ -65,7 +65,6 @@ class AccessRequest(AuthenticatedRow):
     )
     role = models.CharField(max_length=16, choices=Role.choices, help_text="The requested role.")
     prefix = path_prefix("Limits the requested role to names under this path. Empty: all names.")
-    # How long it is to last, from when it is granted; NULL: without an end.
     minutes = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -88,7 +87,6 @@ class AccessRequest(AuthenticatedRow):
         help_text="The manager who decided.",
     )
     comment = optional_text(help_text="What the manager wrote about the decision.", max_length=500)
-    # The membership that came of it.
     membership_uuid = models.UUIDField(
         null=True,
         blank=True,

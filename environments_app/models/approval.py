@@ -107,11 +107,10 @@ class Approval(AuthenticatedRow):
     digest = models.BinaryField(
         max_length=MAC_LENGTH, help_text="Keyed digest of the requested change. Never shown."
     )
-    # Lines of {label, before, after}, values masked.
+    # Lines of {label, before, after}.
     summary = models.JSONField(
         default=list, blank=True, help_text="What the approver sees, with values masked."
     )
-    # What the act takes, where nothing of it is secret.
     arguments = models.JSONField(
         default=dict, blank=True, help_text="Parameters of the change, without secret values."
     )
@@ -119,7 +118,6 @@ class Approval(AuthenticatedRow):
     held = optional_text(
         help_text="Set if the requester applies the change after its approval.", max_length=4, db_default=""
     )
-    # Why it could not be applied when it was approved.
     failure = optional_text(
         help_text="Why the approved change could not be applied.", max_length=300, db_default=""
     )

@@ -41,7 +41,6 @@ class Session(AbstractBaseSession):
     signed_in_at = models.DateTimeField(
         default=timezone.now, verbose_name="signed in", help_text="When the session began, in UTC."
     )
-    # Written at most once a minute.
     last_seen_at = models.DateTimeField(
         default=timezone.now,
         verbose_name="last seen",
@@ -76,7 +75,6 @@ class SecondFactor(AuthenticatedRow):
         editable=False,
         help_text="Keyed hashes of unused recovery codes. Never shown.",
     )
-    # The time step of the last code that was taken: no code counts twice.
     last_step = models.BigIntegerField(
         default=0,
         editable=False,
@@ -124,11 +122,9 @@ class Passkey(AuthenticatedRow):
     public_key = models.BinaryField(
         editable=False, help_text="Public key that proves the passkey. It is not secret."
     )
-    # The host name for which the device made it.
     relying_party = models.CharField(
         max_length=255, editable=False, verbose_name="site", help_text="Host name that the passkey works for."
     )
-    # What the device counts; 0 where it does not.
     sign_count = models.BigIntegerField(
         default=0,
         editable=False,
@@ -153,11 +149,9 @@ class FailedSignIns(models.Model):
         unique=True,
         help_text="SHA-256 of an account and the source of its attempts. Typed names are never stored.",
     )
-    # When all tries are refilled, or when the source may try again.
     until = models.DateTimeField(
         db_index=True, help_text="When all attempts are available again or the source may try again, in UTC."
     )
-    # Wrong tries of a source in a row.
     count = models.PositiveIntegerField(
         default=0,
         verbose_name="attempts",

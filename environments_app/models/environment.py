@@ -53,7 +53,6 @@ class Environment(AuthenticatedRow):
         help_text="Color of the environment's label on pages.",
     )
     position = models.PositiveIntegerField(default=0, help_text="Order in lists. Lower numbers come first.")
-    # Whether changes in it need an approval (`second_person`), and buttons ask for its name.
     protected = models.BooleanField(
         default=False,
         help_text="Changes need an approval, and buttons ask for the environment's name.",
@@ -66,7 +65,6 @@ class Environment(AuthenticatedRow):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_APPROVALS)],
         help_text="How many different people must approve a change of a protected environment. Empty: one.",
     )
-    # An alias (alias/...), a key id or an ARN; empty: the installation's key.
     kms_key_alias = models.CharField(
         max_length=2048,
         blank=True,

@@ -69,7 +69,6 @@ class Alert(Identified):
     """
 
     kind = models.CharField(max_length=40, help_text="What kind of problem it is.")
-    # What it is about: a target, a key.
     about = models.UUIDField(
         verbose_name="object UUID",
         help_text="Identifier of the target, key or other object that has the problem.",
@@ -157,7 +156,6 @@ class Delivery(Identified):
     due_at = models.DateTimeField(
         default=timezone.now, verbose_name="next attempt", help_text="When it is sent next, in UTC."
     )
-    # The operator's sentence about the last attempt.
     error = optional_text(help_text="Why the last attempt failed.", max_length=300)
     created_at = timestamp("created", "When the message was queued, in UTC.")
     finished_at = optional_timestamp("finished", "When it was sent or given up, in UTC.")

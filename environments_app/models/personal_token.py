@@ -68,7 +68,6 @@ class PersonalToken(AuthenticatedRow):
     revoked_at = optional_timestamp(
         "revoked", "When the token was revoked, in UTC. Empty: it is not revoked.", editable=False
     )
-    # Set by a restore until it is released: until then it opens nothing.
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
     )
@@ -107,7 +106,6 @@ class DeviceSignIn(AuthenticatedRow):
     public_id = public_id_field("Becomes that of the personal token. It is not secret.")
     pepper_id = pepper_id_field()
     secret_hash = secret_hash_field("Peppered hash of what the client holds. Never shown.")
-    # Eight consonants.
     user_code = ExactCharField(
         max_length=8,
         unique=True,

@@ -67,13 +67,11 @@ class SamlAssertion(AuthenticatedRow):
     request = models.CharField(
         max_length=64, unique=True, help_text="Hash of the request that it answers. Never shown."
     )
-    # Of what the browser is sent on with.
     handle = models.CharField(
         max_length=64,
         unique=True,
         help_text="Hash of the one-time address that completes the sign-in. Never shown.",
     )
-    # What was asserted; emptied when it has been used.
     statement = models.JSONField(
         default=dict, help_text="What the identity provider stated. Emptied after use, never shown."
     )
@@ -114,11 +112,9 @@ class SamlGroupMapping(AuthenticatedRow):
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("group", "environment.uuid", "role", "prefix")
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
-    # As the identity provider spells it.
     group = ExactCharField(
         max_length=255, help_text="Name of the group, exactly as the identity provider sends it."
     )
-    # NULL for a role in the installation.
     environment = models.ForeignKey(
         Environment,
         on_delete=models.PROTECT,

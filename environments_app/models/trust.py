@@ -82,7 +82,6 @@ class Trust(AuthenticatedRow):
         help_text="Platform that signs the tokens of the workloads.",
     )
     issuer = ExactCharField(max_length=500, help_text="The iss claim that a token must have exactly.")
-    # Where the keys are: one of these, or what the issuer's discovery document names.
     jwks_url = ExactCharField(
         max_length=500,
         blank=True,
@@ -135,7 +134,6 @@ class Trust(AuthenticatedRow):
         default=False,
         help_text="Whether GitHub workflows that run for pull_request_target may sign in.",
     )
-    # Of the claim that the preset pins.
     pinned = ExactCharField(
         max_length=200,
         blank=True,

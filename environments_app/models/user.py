@@ -71,7 +71,6 @@ class User(AbstractBaseUser, AuthenticatedRow):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     password = models.CharField(max_length=128, help_text="Salted hash of the local password. Never shown.")
-    # Its person can do nothing before they choose another one.
     temporary_since = optional_timestamp(
         "temporary password",
         "When another person set the password, in UTC. It must be replaced at the next sign-in.",
@@ -104,7 +103,6 @@ class User(AbstractBaseUser, AuthenticatedRow):
         default=UserRole.USER,
         help_text="Administrators operate the installation. Access to values comes from memberships only.",
     )
-    # "saml" if single sign-on gave the role, which takes it away again.
     role_source = optional_text(
         "source of the role",
         '"saml" if single sign-on set the role. Single sign-on then also takes it away.',
@@ -262,11 +260,9 @@ class PersonalSettings(Identified):
         related_name="personal_settings",
         help_text="The person whose preferences these are.",
     )
-    # What came before this was seen on the page of notifications.
     notices_seen_at = optional_timestamp(
         "notifications seen", "When the person last opened their notifications, in UTC."
     )
-    # Whether the daily digest is sent, and the kinds excluded from it.
     digest = models.BooleanField(
         default=True, verbose_name="daily digest", help_text="Whether the person gets a daily e-mail."
     )
@@ -276,7 +272,6 @@ class PersonalSettings(Identified):
         verbose_name="muted kinds",
         help_text="Kinds of notifications that the digest leaves out.",
     )
-    # When the last digest was begun.
     digest_at = optional_timestamp("last digest", "When the last digest was prepared, in UTC.")
     time_zone = optional_text(
         help_text="IANA name of the zone of pages and forms. Blank: the browser's, and UTC in forms.",

@@ -6,7 +6,7 @@ day, how they ended, of what kind, and by whom.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -20,7 +20,6 @@ from audit_app.queries.statistics import Kind, counts_by_day, top_actors
 from core.ui import labels
 from core.ui.charts import Part
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal
 from operations_app.dashboard import figures
 from operations_app.dashboard.action_items import delivery_states, first_steps, needs
 from operations_app.frame.navigation import Layout, frame_of
@@ -39,6 +38,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     steps = []
     if not frame.chosen.first_steps_hidden:
         steps = first_steps(actor, environments=frame.environments, secrets=secrets["living"])
+    days = counts_by_day(viewer=actor, days=figures.DAYS)
+    reads = figures.reads_by_environment(actor, days)
     context = {
         "needs": needs(frame, states),
         "events": search.events(viewer=actor, housekeeping=False)[:_EVENTS_SHOWN],
@@ -47,15 +48,6 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,
         "next_step": next((step for step in steps if not step.done), None),
-        **_charts(actor, states, secrets),
-    }
-    return render(request, "keeper_project/dashboard.html", context)
-
-
-def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -> dict[str, Any]:
-    days = counts_by_day(viewer=actor, days=figures.DAYS)
-    reads = figures.reads_by_environment(actor, days)
-    return {
         "figures": figures.figures(actor, secrets),
         "days": figures.DAYS,
         "activity": figures.activity(days),
@@ -70,6 +62,7 @@ def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -
         "has_secrets": bool(secrets["living"]),
         "has_deliveries": bool(states),
     }
+    return render(request, "keeper_project/dashboard.html", context)
 
 
 def _quick_actions(frame: Layout) -> list[dict[str, str]]:
