@@ -45,7 +45,7 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
 def rotate(
     *, actor: Principal, token: ServiceToken, overlap: timedelta = DEFAULT_OVERLAP
 ) -> tuple[ServiceToken, str]:
-    """Rotate token of a token and return it with its text, which is shown this once.
+    """Issue the successor of a token and return it with its text, which is shown this once.
 
     Both are valid for the overlap; then the old one ends. The new one has the same rights and lifetime,
     limited by KEEPER_TOKEN_MAX_DAYS. An administrator who thereby gets a token that reads values performs a
