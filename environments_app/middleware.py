@@ -88,10 +88,10 @@ class PrincipalMiddleware(Middleware):
 class SignInMiddleware(LoginRequiredMiddleware):
     """Leads to the sign-in page, unless a view is `login_not_required`: then the session is not even read."""
 
-    def process_view(self, request: HttpRequest, view: Callable[..., Any], *arguments: Any) -> Any:
-        return (
-            super().process_view(request, view, *arguments) if getattr(view, "login_required", True) else None
-        )
+    def process_view(self, request: HttpRequest, view_func: Callable[..., Any], *arguments: Any) -> Any:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, *arguments)
 
 
 class TimeZoneMiddleware(Middleware):

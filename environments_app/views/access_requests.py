@@ -1,5 +1,6 @@
 """The pages of access requests: submit and answer; thin over the use cases."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -57,25 +58,24 @@ def request_grant(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    access_request = access_requests.find_request(actor=actor, id=id)
     comment = request.POST.get("comment", "")
-    return run_act(
-        request,
-        lambda: decisions.reject(actor=actor, request=access_request, comment=comment),
-        "Request rejected.",
-        back=reverse("access-request-detail", args=[id]),
-    )
+    return _act(request, id, decisions.reject, "Request rejected.", comment=comment)
 
 
 @require_POST
 def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
+    return _act(request, id, access_requests.withdraw, "Request canceled.")
+
+
+def _act(
+    request: HttpRequest, id: int, use_case: Callable[..., Any], sentence: str, **arguments: Any
+) -> HttpResponse:
     actor = principal_of(request)
     access_request = access_requests.find_request(actor=actor, id=id)
     return run_act(
         request,
-        lambda: access_requests.withdraw(actor=actor, request=access_request),
-        "Request canceled.",
+        lambda: use_case(actor=actor, request=access_request, **arguments),
+        sentence,
         back=reverse("access-request-detail", args=[id]),
     )
 

@@ -105,48 +105,25 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    approval = approvals.find_approval(actor=actor, id=id)
     comment = request.POST.get("comment", "").strip()
-    return _attempt(
-        request,
-        id,
-        lambda: approvals.reject(actor=actor, approval=approval, comment=comment),
-        "Request rejected.",
-    )
+    return _act(request, id, approvals.reject, "Request rejected.", comment=comment)
 
 
 @require_POST
 def approval_comment(request: HttpRequest, id: int) -> HttpResponse:
     """Add a comment to a request, which the other side is notified of."""
-    actor = principal_of(request)
-    approval = approvals.find_approval(actor=actor, id=id)
-    text = request.POST.get("text", "")
-    return _attempt(
-        request, id, lambda: history.comment(actor=actor, approval=approval, text=text), "Comment added."
-    )
+    return _act(request, id, history.comment, "Comment added.", text=request.POST.get("text", ""))
 
 
 @require_POST
 def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    approval = approvals.find_approval(actor=actor, id=id)
-    return _attempt(
-        request, id, lambda: approvals.withdraw(actor=actor, approval=approval), "Request canceled."
-    )
+    return _act(request, id, approvals.withdraw, "Request canceled.")
 
 
 @require_POST
 def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    approval = approvals.find_approval(actor=actor, id=id)
     reason, held = request.POST.get("reason", ""), "held" in request.POST
-    return _attempt(
-        request,
-        id,
-        lambda: approvals.explain(actor=actor, approval=approval, reason=reason, held=held),
-        "Request saved.",
-    )
+    return _act(request, id, approvals.explain, "Request saved.", reason=reason, held=held)
 
 
 @sensitive_variables()
@@ -174,5 +151,14 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
     return HttpResponseRedirect(result.link or reverse("approval-detail", args=[id]))
 
 
-def _attempt(request: HttpRequest, id: int, use_case: Callable[[], Any], sentence: str) -> HttpResponse:
-    return run_act(request, use_case, sentence, back=reverse("approval-detail", args=[id]))
+def _act(
+    request: HttpRequest, id: int, use_case: Callable[..., Any], sentence: str, **arguments: Any
+) -> HttpResponse:
+    actor = principal_of(request)
+    approval = approvals.find_approval(actor=actor, id=id)
+    return run_act(
+        request,
+        lambda: use_case(actor=actor, approval=approval, **arguments),
+        sentence,
+        back=reverse("approval-detail", args=[id]),
+    )

@@ -4,6 +4,7 @@ The page of the system has settings, checks, workers, schedules, health and back
 of every system, its age and its remedy. The page of operators has queues, leases and settings.
 """
 
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -41,9 +42,7 @@ def system(request: HttpRequest) -> HttpResponseBase:
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
-        if "schedule" in request.POST:
-            return _run_now(request, actor)
-        return _download(request, actor) if "download" in request.POST else _back_up(request, actor)
+        return _download(request, actor) if "download" in request.POST else _act(request, actor)
     text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
     systems = standings(actor=actor)
     context = {
@@ -87,25 +86,16 @@ def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
     )
 
 
-def _run_now(request: HttpRequest, actor: Principal) -> HttpResponse:
-    name = request.POST["schedule"]
-    return run_act(
-        request,
-        lambda: request_run(actor=actor, name=name),
-        f"Run of {name} requested.",
-        back=f"{reverse('admin-system')}#schedules",
-    )
-
-
-def _back_up(request: HttpRequest, actor: Principal) -> HttpResponse:
+def _act(request: HttpRequest, actor: Principal) -> HttpResponse:
+    page = reverse("admin-system")
+    if "schedule" in request.POST:
+        name = request.POST["schedule"]
+        run = partial(request_run, actor=actor, name=name)
+        return run_act(request, run, f"Run of {name} requested.", back=f"{page}#schedules")
     name = request.POST.get("backup", "")
-    return run_act(
-        request,
-        lambda: request_backup(actor=actor, name=name),
-        f"Verification of {name} started." if name else "Backup started.",
-        back=f"{reverse('admin-system')}#backups",
-        refusals=(Malformed,),
-    )
+    done = f"Verification of {name} started." if name else "Backup started."
+    back_up = partial(request_backup, actor=actor, name=name)
+    return run_act(request, back_up, done, back=f"{page}#backups", refusals=(Malformed,))
 
 
 @require_GET
