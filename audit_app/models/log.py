@@ -187,11 +187,11 @@ class ReadManifestItem(AppendOnly):
 
 
 class AuditEvent(AppendOnly, Identified):
-    """One act, chained to the previous one in its stream. Only record.py makes them.
+    """One act, chained to the previous one in its stream. Only `recorder.py` makes them.
 
     `details` is canonical JSON text; `hash` is SHA-256(previous hash | canonical bytes) and
-    `mac` the keyring's tag over it (see chain.py). Each index is written with each act: what people search
-    by has its indexes in the search table (ADR 25).
+    `mac` the keyring's tag over it (`crypto/hash_chain.py`). Each index is written with each act: what
+    people search by has its indexes in the search table (ADR 25).
     """
 
     # Without the index of other rows' uuids: nothing looks for an event by it, each write would pay for it.

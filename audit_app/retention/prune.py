@@ -4,10 +4,10 @@ In this order, so that a crash anywhere loses nothing and leaves an audit log th
 
 1. the newest checkpoint older than the given time is the limit, if every readable sink holds it;
 2. all events up to it are verified, with their MACs, and no sink of events still lacks one;
-3. a bundle of them is written, made durable, read back and proven whole (bundle_check.py);
-4. by steps, each a transaction: an event records the cut (cuts.py), and the events go.
+3. a bundle of them is written, made durable, read back and proven whole (`bundles.py`);
+4. by steps, each a transaction: an event records the cut (`prune_records.py`), and the events go.
 
-What it takes is decided by retention_rules.py. A run that was stopped is taken up by the next one.
+`rules.py` decides what it takes. The next run continues one that was stopped.
 """
 
 import os

@@ -3,7 +3,7 @@
 A cut takes events `after` < sequence <= `through` out of a stream. It leaves an event of its own in the
 stream, further on, which the chain and the checkpoints cover like any other: that event names the hash of
 the last event of the range, from where verification continues, and a digest over the events that were kept
-(retention_rules.py), each of which still proves by its own MAC that Keeper wrote it. See ADR 13.
+(`retention/rules.py`), each of which still proves by its own MAC that Keeper wrote it. See ADR 13.
 """
 
 import hashlib

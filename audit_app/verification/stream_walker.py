@@ -59,9 +59,9 @@ class VerificationStats:
     # Checkpoints that were read back from outside, and those that are stored.
     anchors: int = 0
     checkpoints: int = 0
-    # Restores, resumptions and cuts that the audit log went through (restorations.py).
+    # Restores, resumptions and cuts that the audit log went through.
     discontinuities: int = 0
-    # Events that retention took out; each cut is vouched for by an event (cuts.py).
+    # Events that retention took out; an event vouches for each cut.
     cut: int = 0
 
 

@@ -20,7 +20,7 @@ _THINNEST = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one piece or row of a chart counts; `tone` is that of a state (see wording.py)."""
+    """What one piece or row of a chart counts; `tone` is that of a state (`core/ui/labels.py`)."""
 
     label: str
     count: int

@@ -18,7 +18,7 @@ from environments_app.models import Approval, ApprovalEntry, EntryKind, Environm
 ONE_PERSON: Final = "one person"
 
 
-def why_not_approver(actor: Principal, approval: Approval, hands: CustodyGraph) -> str:
+def why_not_approver(actor: Principal, approval: Approval, custody: CustodyGraph) -> str:
     """Return why the actor may not decide about this request, in any state, as a word; "" if they may.
 
     A manager there may, and an administrator what they could do themselves. No account may
@@ -32,34 +32,34 @@ def why_not_approver(actor: Principal, approval: Approval, hands: CustodyGraph) 
     administers = actor.is_admin and trusted and approval.action in ADMIN_ACTIONS
     if not manages and not administers:
         return "no approver"
-    behind = behind_request(approval, hands)
+    behind = behind_request(approval, custody)
     if actor.uuid in _askers(approval):
         return "requester"
-    mine = hands.behind(actor.uuid, environment=environment)
+    mine = custody.behind(actor.uuid, environment=environment)
     return ONE_PERSON if mine & behind else ""
 
 
-def can_approve(actor: Principal, approval: Approval, hands: CustodyGraph) -> bool:
+def can_approve(actor: Principal, approval: Approval, custody: CustodyGraph) -> bool:
     """Return whether the actor may decide about this request, in any state."""
-    return not why_not_approver(actor, approval, hands)
+    return not why_not_approver(actor, approval, custody)
 
 
-def behind_request(approval: Approval, hands: CustodyGraph) -> set[UUID]:
+def behind_request(approval: Approval, custody: CustodyGraph) -> set[UUID]:
     """Return all who are behind a request: behind its requester and its beneficiary, when it was made."""
     asked = approval.uuid if approval.pk else None
     return {
         uuid
         for asker in _askers(approval)
-        for uuid in hands.behind(asker, environment=approval.environment, asked=asked)
+        for uuid in custody.behind(asker, environment=approval.environment, asked=asked)
     }
 
 
-def hands_of(actor: Principal, approvals: Collection[Approval]) -> CustodyGraph:
+def custody_of(actor: Principal, approvals: Collection[Approval]) -> CustodyGraph:
     """Return what the audit log has about the requesters and an approver, looked up at once."""
-    hands = CustodyGraph()
+    custody = CustodyGraph()
     if approvals:
-        hands.learn({actor.uuid} | {uuid for row in approvals for uuid in (row.uuid, row.requester_uuid)})
-    return hands
+        custody.learn({actor.uuid} | {uuid for row in approvals for uuid in (row.uuid, row.requester_uuid)})
+    return custody
 
 
 def approver_still_eligible(approval: Approval) -> bool:
@@ -68,10 +68,10 @@ def approver_still_eligible(approval: Approval) -> bool:
         return False
     if approval.decided_by_uuid == NIL:
         return True
-    needed, hands = approval.environment.approvals_needed, CustodyGraph()
+    needed, custody = approval.environment.approvals_needed, CustodyGraph()
     approver_uuids = {approval.decided_by_uuid} | (approvals_given(approval).keys() if needed > 1 else set())
     people = User.objects.filter(uuid__in=approver_uuids)
-    return needed <= sum(can_approve(user_principal(person), approval, hands) for person in people)
+    return needed <= sum(can_approve(user_principal(person), approval, custody) for person in people)
 
 
 def approvals_given(approval: Approval) -> dict[UUID, str]:
@@ -85,12 +85,12 @@ def approvals_given(approval: Approval) -> dict[UUID, str]:
 def people_who_decide(approval: Approval) -> list[User]:
     """Return all who may decide about a request now, by name; not those who have approved it already."""
     approvals, people = approvals_given(approval), list(possible_managers(approval.environment))
-    hands = CustodyGraph()
-    hands.learn({approval.uuid, approval.requester_uuid, *(user.uuid for user in people)})
+    custody = CustodyGraph()
+    custody.learn({approval.uuid, approval.requester_uuid, *(user.uuid for user in people)})
     return [
         user
         for user in people
-        if user.uuid not in approvals and can_approve(user_principal(user), approval, hands)
+        if user.uuid not in approvals and can_approve(user_principal(user), approval, custody)
     ]
 
 

@@ -24,7 +24,7 @@ from environments_app.approvals.approvers import (
     ONE_PERSON,
     approvals_given,
     can_approve,
-    hands_of,
+    custody_of,
     people_who_decide,
     why_not_approver,
 )
@@ -73,10 +73,10 @@ def waiting_for(actor: Principal) -> list[Approval]:
         return []
     rows = visible_approvals(actor).filter(in_time(), state=ApprovalState.PENDING)
     others = verified_rows(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
-    hands = hands_of(actor, others)
+    custody = custody_of(actor, others)
     several = [row for row in others if row.environment.approvals_needed > 1]
     mine = history.approved_by(actor, several) if several else set()
-    return [row for row in others if row.pk not in mine and can_approve(actor, row, hands)]
+    return [row for row in others if row.pk not in mine and can_approve(actor, row, custody)]
 
 
 def resolved_for(actor: Principal) -> list[Approval]:

@@ -116,11 +116,11 @@ def held_accounts(environment: Environment) -> list[Held]:
     roles = {"environment": environment, "role__in": (Role.EDITOR, Role.MANAGER)}
     rows = Membership.objects.filter(**roles)
     within = Q(pk__in=rows.values("user_id")) | Q(group_memberships__group_id__in=rows.values("group_id"))
-    found = User.objects.filter(within, is_active=True, suspended_at=None).distinct()
-    users = list(found.order_by("username"))
-    hands = CustodyGraph()
-    hands.learn(user.uuid for user in users)
-    accounts = [Held(user, hands.others_behind(user.uuid, environment=environment)) for user in users]
+    active_users = User.objects.filter(within, is_active=True, suspended_at=None).distinct()
+    users = list(active_users.order_by("username"))
+    custody = CustodyGraph()
+    custody.learn(user.uuid for user in users)
+    accounts = [Held(user, custody.others_behind(user.uuid, environment=environment)) for user in users]
     return [each for each in accounts if each.by]
 
 

@@ -136,7 +136,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.BACKUP_DOWNLOAD,
     Action.RESTORE_RELEASE,
     Action.DEPLOYMENT_ACTIVATE,
-    # Of what administrators may do themselves; `second_person` decides.
+    # Of what administrators may do themselves; the approval gate decides.
     Action.APPROVAL_DECIDE,
 }
 # What auditors look at: the audit log, reports, access and settings, names and no value. An auditor holds no

@@ -91,7 +91,7 @@ class Principal(Actor):
     # managers have confirmed the account since.
     suspended: bool = False
     trusted_in: frozenset[int] = frozenset()
-    # The approval that is being carried out, if any; `second_person` proves it.
+    # The approval that is being carried out, if any; the approval gate proves it.
     approval: UUID | None = None
     # Of the personal token by which a person acts, if any.
     scope: TokenScope | None = None

@@ -199,7 +199,7 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
 
 
 def _hands(scope: Scope) -> Iterator[Row]:
-    hands = CustodyGraph()
+    custody = CustodyGraph()
     for environment in environments_of(scope):
         for account in held_accounts(environment):
             yield environment.name, "person", account.user.username, ", ".join(account.by)
@@ -209,7 +209,7 @@ def _hands(scope: Scope) -> Iterator[Row]:
         )
         for kind, rows in kinds:
             for row in batched(rows.filter(environment=environment)):
-                by = hands.others_behind(row.uuid, environment=environment)
+                by = custody.others_behind(row.uuid, environment=environment)
                 yield environment.name, kind, row.name, ", ".join(by)
 
 

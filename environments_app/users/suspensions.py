@@ -119,8 +119,8 @@ def confirm_account(
     if actor.uuid == user.uuid:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
         raise Conflict("Another manager must confirm this.")
-    hands = CustodyGraph()
-    both = hands.are_one(actor.uuid, [user.uuid], environment=environment)
+    custody = CustodyGraph()
+    both = custody.are_one(actor.uuid, [user.uuid], environment=environment)
     if both and (needs_second_person(actor, environment) or since is None):
         record_denial(
             actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
@@ -130,7 +130,7 @@ def confirm_account(
             "confirms it, or `keeper changepassword` on the host."
         )
     with lock_authentic(user) as stored:
-        if stored.suspended_at != since or (since is None and not _is_held(hands, stored, environment)):
+        if stored.suspended_at != since or (since is None and not _is_held(custody, stored, environment)):
             raise Conflict("This has changed. Reload the page and try again.")
         if stored.temporary_since:
             raise Conflict(f"{stored.username} must first sign in and choose a password.")
@@ -210,8 +210,8 @@ def find_suspended_mapping(*, actor: Principal, environment: Environment, id: in
     return mapping
 
 
-def _is_held(hands: CustodyGraph, user: User, environment: Environment) -> bool:
-    return len(hands.behind(user.uuid, environment=environment)) > 1
+def _is_held(custody: CustodyGraph, user: User, environment: Environment) -> bool:
+    return len(custody.behind(user.uuid, environment=environment)) > 1
 
 
 def _require_person(actor: Principal, environment: Environment) -> None:

@@ -585,7 +585,7 @@ SILENT: Final[dict[str, str]] = {
     "*.may_*": _ASKS,
     "*.why_not_approver": _ASKS,
     "*.obstacle": _ASKS,
-    "*.hands_of": _ASKS,
+    "*.custody_of": _ASKS,
     "*.can_in_any_scope": _ASKS,
     "*.environments_where": _ASKS,
     "secrets_app.queries.listed.only_grant": _ASKS,
