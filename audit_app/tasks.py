@@ -17,8 +17,7 @@ from core.workers import nudge, part, slot, work_alone
 
 DELIVER_CHECKPOINTS: Final = "audit_app.tasks.deliver_checkpoints"
 _PRUNE: Final = "audit_app.tasks.prune_trail"
-# What is due once a day is asked for again where no slot is free.
-_AGAIN_AFTER: Final = 60.0
+_RETRY_SECONDS: Final = 60.0
 # The search table of a large audit log is made in many such runs, so that none holds a thread for long.
 _FILL_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def prune_trail() -> None:
         if is_free:
             prune_if_due()
         else:
-            nudge(_PRUNE, after=_AGAIN_AFTER)
+            nudge(_PRUNE, after=_RETRY_SECONDS)
 
 
 @worker_shutdown.connect

@@ -30,8 +30,7 @@ from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
 from core.canonical_json import parsed_details
 from core.pagination import KeysetPagination
 
-# How many versions of a manifest a page shows.
-SHOWN: Final = 500
+ITEMS_SHOWN: Final = 500
 _PERIODS: Final = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
 
@@ -226,7 +225,7 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
     neighbours = dict(beside.values_list("sequence", "pk"))
     # All that an event about many lists; the event's hash covers no part of it without the rest.
     items = list(event.manifest.items.order_by("name", "number")) if event.manifest else []
-    page = Paginator(items, SHOWN).get_page(request.GET.get("page"))
+    page = Paginator(items, ITEMS_SHOWN).get_page(request.GET.get("page"))
     context = {
         "event": event,
         "place": _places(audit_log_policy().named_streams(viewer)).get(event.stream, event.stream),

@@ -23,8 +23,7 @@ from environments_app.trusts.upkeep import purge_ended_tokens, watch_trusts
 from environments_app.users.password_mail import send_due
 
 _REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
-# What is due once an hour is asked for again where no slot is free.
-_AGAIN_AFTER: Final = 10.0
+_RETRY_SECONDS: Final = 10.0
 logger = logging.getLogger(__name__)
 
 
@@ -44,7 +43,7 @@ def refresh_saml_metadata() -> None:
         return
     with slot("saml") as is_free:
         if not is_free:
-            nudge(_REFRESH, after=_AGAIN_AFTER)
+            nudge(_REFRESH, after=_RETRY_SECONDS)
             return
         try:
             refresh_metadata()

@@ -20,8 +20,7 @@ from operations_app.system import schedules
 _SEND_REPORT: Final = "keeper_project.tasks.send_report"
 _SEND_DIGEST: Final = "keeper_project.tasks.send_digest"
 _BACK_UP: Final = "keeper_project.tasks.back_up_if_due"
-# What is due no sooner than in minutes is asked for again where no slot is free.
-_AGAIN_AFTER: Final = 10.0
+_RETRY_SECONDS: Final = 10.0
 
 
 @shared_task(name="keeper_project.tasks.beat_heartbeat")
@@ -61,7 +60,7 @@ def send_report() -> None:
         if is_free:
             reports_mail.send_if_due()
         else:
-            nudge(_SEND_REPORT, after=_AGAIN_AFTER)
+            nudge(_SEND_REPORT, after=_RETRY_SECONDS)
 
 
 @shared_task(name="keeper_project.tasks.send_digests")
@@ -78,7 +77,7 @@ def send_digest(user_id: int) -> None:
         if is_free:
             digest.send(user_id)
         else:
-            nudge(_SEND_DIGEST, user_id, after=_AGAIN_AFTER)
+            nudge(_SEND_DIGEST, user_id, after=_RETRY_SECONDS)
 
 
 @shared_task(name=_BACK_UP)
@@ -88,7 +87,7 @@ def back_up_if_due() -> None:
         if is_free:
             backup.back_up_if_due()
         else:
-            nudge(_BACK_UP, after=_AGAIN_AFTER)
+            nudge(_BACK_UP, after=_RETRY_SECONDS)
 
 
 @shared_task(name=requests.CARRY_OUT)

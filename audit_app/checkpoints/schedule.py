@@ -12,12 +12,9 @@ from audit_app.models import AuditEvent, Checkpoint, SinkState
 from audit_app.sinks.delivery import deliver_checkpoints, lag
 from audit_app.sinks.registry import checkpoint_sinks, event_sinks
 
-# A pass is due each minute; several in a row that failed are worth a word.
-_LATE: Final = timedelta(minutes=5)
-# So long an anchor that was lost is shown.
-_LOSS_SHOWN: Final = timedelta(days=7)
-# Events that wait for a sink; some seconds of work are no news.
-_BEHIND: Final = 5_000
+_SIGNING_LATE_AFTER: Final = timedelta(minutes=5)
+_ROLLBACK_SHOWN_FOR: Final = timedelta(days=7)
+_MOST_EVENTS_BEHIND: Final = 5_000
 
 
 def sign_log() -> Checkpoint | None:
@@ -46,19 +43,23 @@ def problems() -> list[str]:
     sentences = []
     if signing is not None and signing.error:
         sentences.append("the audit log is not signed: it is not what was signed before, or no sink answers")
-    elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
+    elif (
+        signing is not None
+        and signing.succeeded_at
+        and signing.succeeded_at < timezone.now() - _SIGNING_LATE_AFTER
+    ):
         sentences.append("the audit log was not signed lately")
     events = [sink.name for sink in event_sinks()]
     names = [*(sink.name for sink in checkpoint_sinks()), *events]
     if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
         sentences.append(f"{count} of the sinks of the audit log do not take what they are given")
     rollbacks = AuditEvent.objects.filter(
-        action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
+        action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _ROLLBACK_SHOWN_FOR
     )
     # Only its event names the sink: the destination is not public.
     if rollbacks.exists():
         sentences.append("a sink of the audit log was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))
-    if behind > _BEHIND:
+    if behind > _MOST_EVENTS_BEHIND:
         sentences.append(f"the sinks of events are {behind} events behind")
     return sentences

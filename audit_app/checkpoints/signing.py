@@ -44,8 +44,7 @@ from audit_app.verification.stream_verifier import beginning, stored_heads
 from audit_app.verification.stream_walker import VerificationStats, first_damage
 
 SIGNING: Final = "signing"
-# Where nothing happened there is nothing new to sign; a sign of life is enough.
-_UNCHANGED_FOR: Final = timedelta(hours=1)
+_UNCHANGED_SIGNED_EVERY: Final = timedelta(hours=1)
 # Two schedules, or a schedule and a shutdown, at about the same time make one.
 _AGAIN_AFTER: Final = timedelta(seconds=30)
 _MAX_TEXT: Final = 500
@@ -151,7 +150,11 @@ def _made(row: Checkpoint | None) -> Checkpoint | None:
     anchor = _base(back)
     newest = _signed_or_refuse(row)
     heads = stored_heads()
-    if newest and heads == newest.statement.heads and newest.statement.at > timezone.now() - _UNCHANGED_FOR:
+    if (
+        newest
+        and heads == newest.statement.heads
+        and newest.statement.at > timezone.now() - _UNCHANGED_SIGNED_EVERY
+    ):
         _signing_works()
         return None
     _require_descent(anchor, newest, heads)

@@ -19,8 +19,7 @@ from core.db.concurrency import is_collision, retry_collisions
 
 # Writers of events wait for a step on SQLite: 250 rows take about 10 ms.
 EVENTS_PER_STEP: Final = 250
-# A search adds so many missing events itself, so that it finds what was committed just now.
-_AT_ONCE: Final = 2_000
+_CAUGHT_UP_BY_A_SEARCH: Final = 2_000
 _ROWS_PER_QUERY: Final = 2_000
 _COLUMNS: Final = ("outcome", "address", "request_id", "actor_name", "object_name", "manifest_id")
 
@@ -61,7 +60,7 @@ def catch_up() -> int:
     For a search, before it: a collision with a writer is no reason to fail, and leaves events missing.
     """
     lacking = behind()
-    if not 0 < lacking <= _AT_ONCE:
+    if not 0 < lacking <= _CAUGHT_UP_BY_A_SEARCH:
         return lacking
     try:
         for stream in _streams_ahead():

@@ -23,7 +23,7 @@ from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, deployment_uuid
 
 # An event may be committed slightly after its own timestamp.
-_SETTLED: Final = timedelta(hours=1)
+_HOUR_SETTLED_AFTER: Final = timedelta(hours=1)
 _COUNTS_KEPT_SECONDS: Final = 40 * 86_400
 _MANY: Final = 10_000
 _FRESH_SECONDS: Final = 60
@@ -89,7 +89,7 @@ def _counted(unit: _Unit, begins: list[datetime]) -> dict[datetime, Mapping[Kind
     if missing:
         fresh = _count(unit, missing[0], missing[-1] + unit.length)
         cached |= {begin: fresh.get(begin, {}) for begin in missing}
-        settled = {begin for begin in missing if timezone.now() > begin + unit.length + _SETTLED}
+        settled = {begin for begin in missing if timezone.now() > begin + unit.length + _HOUR_SETTLED_AFTER}
         _keep(unit, {begin: cached[begin] for begin in settled}, _COUNTS_KEPT_SECONDS)
         going_on = {begin: cached[begin] for begin in missing if begin not in settled}
         if sum(sum(kinds.values()) for kinds in going_on.values()) >= _MANY:

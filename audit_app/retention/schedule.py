@@ -22,9 +22,8 @@ from core.errors import KeeperError
 
 KIND: Final = "retention"
 # A bundle holds what was kept before as well: one a month is enough of them.
-_APART: Final = timedelta(days=28)
-# Counting goes no further; that there are more is all that one needs to know.
-_COUNTED: Final = 100_000
+_BUNDLE_INTERVAL: Final = timedelta(days=28)
+_MOST_COUNTED: Final = 100_000
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +40,7 @@ class RetentionStatus:
     @property
     def is_counted(self) -> bool:
         """Whether `waiting` is all of them."""
-        return self.waiting <= _COUNTED
+        return self.waiting <= _MOST_COUNTED
 
 
 def retention_status() -> RetentionStatus | None:
@@ -56,8 +55,8 @@ def retention_status() -> RetentionStatus | None:
     return RetentionStatus(
         days=days,
         before=before,
-        next_run=max(last_run + _APART, now) if last_run else None,
-        waiting=old.values("pk")[: _COUNTED + 1].count(),
+        next_run=max(last_run + _BUNDLE_INTERVAL, now) if last_run else None,
+        waiting=old.values("pk")[: _MOST_COUNTED + 1].count(),
         archive=str(settings.KEEPER_AUDIT_ARCHIVE_DIR),
     )
 
@@ -74,7 +73,7 @@ def prune_if_due() -> Pruned | None:
     # A copy of the database does nothing, and reports nothing.
     if days <= 0 or not is_active():
         return None
-    lately = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, at__gt=timezone.now() - _APART)
+    lately = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE, at__gt=timezone.now() - _BUNDLE_INTERVAL)
     if lately.exists():
         return None
     try:

@@ -98,7 +98,7 @@ _WORK: Final = timedelta(minutes=1)
 _FIRST_WAIT: Final = timedelta(seconds=15)
 _LONGEST_WAIT: Final = timedelta(minutes=5)
 # The page Health shows one failure; a second one in a row sends a message.
-_TOLD_AFTER: Final = 2
+_FAILURES_BEFORE_ALERT: Final = 2
 _MAX_TEXT: Final = 500
 _Begin = Callable[[SinkState], None]
 _Send = Callable[[Sink, SinkState, datetime], int]
@@ -144,7 +144,7 @@ def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # n
     SinkState.objects.filter(pk=state.pk).update(
         leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error=""
     )
-    if state.failures >= _TOLD_AFTER:
+    if state.failures >= _FAILURES_BEFORE_ALERT:
         audit_log_alerts().over(
             kind=state.name, subject=f"the audit sink {state.name} takes what it is given again"
         )
@@ -187,7 +187,7 @@ def _failed(state: SinkState, text: str) -> None:
         leased_until=None, due_at=timezone.now() + wait, failures=failures, error=text[:_MAX_TEXT]
     )
     _log.warning("an audit sink did not take what it was given: %s", text)
-    if failures >= _TOLD_AFTER:
+    if failures >= _FAILURES_BEFORE_ALERT:
         audit_log_alerts().raised(
             kind=state.name,
             subject=f"the audit sink {state.name} takes nothing",

@@ -21,8 +21,7 @@ from core.network.limits import limited
 # S3 lists in ascending order: counted down, the newest one comes first.
 _HIGHEST: Final = 10**15
 _CONFIG: Final = Config(retries={"max_attempts": 2})
-# A checkpoint is a few hundred bytes.
-_LARGEST: Final = 64 * 1024
+_MAX_CHECKPOINT_BYTES: Final = 64 * 1024
 
 
 class S3Sink(Sink):
@@ -105,8 +104,8 @@ class S3Sink(Sink):
             limited(),
             closing(client.get_object(Bucket=self._bucket, Key=key, **version_argument)["Body"]) as stream,
         ):
-            body: bytes = stream.read(_LARGEST + 1)
-        if len(body) > _LARGEST:
+            body: bytes = stream.read(_MAX_CHECKPOINT_BYTES + 1)
+        if len(body) > _MAX_CHECKPOINT_BYTES:
             raise BadCheckpoint("what lies there is larger than a checkpoint")
         return body
 

@@ -16,8 +16,7 @@ from core.network.outbound import permitted_addresses
 LOCAL: Final = "/dev/log"
 # Facility 13, log audit; severity 5, notice.
 _PRIORITY: Final = 13 * 8 + 5
-# To the local daemon, whose datagrams have no answer.
-_TIMEOUT: Final = 10
+_TIMEOUT_SECONDS: Final = 10
 
 
 class SyslogSink(Sink):
@@ -56,7 +55,7 @@ class SyslogSink(Sink):
     def _connected(self) -> Iterator[socket.socket]:
         if not self._host:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
-                local.settimeout(_TIMEOUT)
+                local.settimeout(_TIMEOUT_SECONDS)
                 local.connect(self._path)
                 yield local
             return

@@ -18,8 +18,7 @@ from django.core.mail.backends import smtp
 from core.errors import OutboundError
 from core.network.limits import limited, limited_context, opened, resolved
 
-# To sign in, to send, and to take leave.
-_STEPS: Final = 3
+_SMTP_STEPS: Final = 3
 
 
 class EmailBackend(smtp.EmailBackend):
@@ -53,7 +52,7 @@ class EmailBackend(smtp.EmailBackend):
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Sign in, send the messages, and take leave; return how many were sent."""
-        with self._bounded(_STEPS):
+        with self._bounded(_SMTP_STEPS):
             return super().send_messages(email_messages)
 
     @contextmanager

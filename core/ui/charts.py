@@ -12,10 +12,8 @@ from typing import Any
 WIDTH, HEIGHT, BASELINE = 720, 132, 112
 SERIES = ("reads", "writes", "denials")
 _GAP = 0.28
-# The parts between the days that are named.
-_TICKS = 4
-# In hundredths of the width.
-_THINNEST = 1.0
+_PARTS_BETWEEN_NAMED_DAYS = 4
+_THINNEST_PERCENT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,9 @@ class ActivityChart:
     def ticks(self) -> tuple[date, ...]:
         """The days that are named below the bars, at equal distances from the first to the last."""
         last = len(self.bars) - 1
-        places = {round(last * part / _TICKS) for part in range(_TICKS + 1)}
+        places = {
+            round(last * part / _PARTS_BETWEEN_NAMED_DAYS) for part in range(_PARTS_BETWEEN_NAMED_DAYS + 1)
+        }
         return tuple(self.bars[place].day for place in sorted(places) if place >= 0)
 
     @property
@@ -113,7 +113,7 @@ def strip(parts: Sequence[Part]) -> list[Piece]:
     """
     parts = [part for part in parts if part.count]
     total = sum(part.count for part in parts)
-    widths = [max(100 * part.count / total, _THINNEST) for part in parts]
+    widths = [max(100 * part.count / total, _THINNEST_PERCENT) for part in parts]
     pieces, x = [], 0.0
     for part, share in zip(parts, widths, strict=True):
         width = 100 * share / sum(widths)
@@ -132,7 +132,7 @@ def rows(parts: Sequence[Part]) -> list[Piece]:
         Piece(
             part=part,
             x=0,
-            width=round(max(100 * part.count / top, _THINNEST if part.count else 0), 2),
+            width=round(max(100 * part.count / top, _THINNEST_PERCENT if part.count else 0), 2),
             percent=round(100 * part.count / total),
         )
         for part in parts

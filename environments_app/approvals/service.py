@@ -40,8 +40,7 @@ from environments_app.models.approval import HELD, OPEN_STATES, in_time
 from environments_app.notifications.service import resolve_alert
 
 MAX_COMMENT: Final = 500
-# How long the requester is shown a refusal.
-REFUSAL_TOLD: Final = timedelta(days=7)
+REJECTION_SHOWN_FOR: Final = timedelta(days=7)
 _BATCH: Final = 200
 _MOST_ABOUT: Final = 3
 _MAX_FAILURE: Final = 300
@@ -85,7 +84,7 @@ def resolved_for(actor: Principal) -> list[Approval]:
         return []
     now = timezone.now()
     ready = in_time() & Q(state=ApprovalState.APPROVED)
-    lately = now - REFUSAL_TOLD
+    lately = now - REJECTION_SHOWN_FOR
     refused = Q(state=ApprovalState.REJECTED, decided_at__gt=lately)
     applied = Q(state=ApprovalState.EXECUTED, held="", decided_at__gt=lately)
     rows = Approval.objects.filter(

@@ -144,8 +144,7 @@ class AdminTokenForm(TokenForm):
     prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field
 
 
-# Minutes that a page offers.
-_DURATIONS: Final = (60, 240, 480, 1440, 4320, 10080)
+_DURATION_MINUTES: Final = (60, 240, 480, 1440, 4320, 10080)
 
 
 class AskForm(forms.Form):
@@ -166,7 +165,7 @@ class AskForm(forms.Form):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         most = settings.KEEPER_ACCESS_MAX_HOURS * 60
-        fitting = [minutes for minutes in _DURATIONS if minutes <= most] or [most]
+        fitting = [minutes for minutes in _DURATION_MINUTES if minutes <= most] or [most]
         _offer(self, "minutes", [*map(_duration, fitting), ("", "Until revoked")])
 
 
@@ -180,7 +179,7 @@ class GrantForm(forms.Form):
         initial = {"role": request.role, "prefix": request.prefix, "minutes": request.minutes or ""}
         super().__init__(data, initial=initial)
         most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
-        times = sorted({*(minutes for minutes in _DURATIONS if minutes < most), most})
+        times = sorted({*(minutes for minutes in _DURATION_MINUTES if minutes < most), most})
         endless = [("", "Until revoked")] if request.minutes is None else []
         _offer(self, "minutes", [*map(_duration, times), *endless])
         rank = Role(request.role).rank

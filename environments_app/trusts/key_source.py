@@ -33,7 +33,6 @@ from environments_app.trusts.jwt.document import (
 COOL_DOWN_SECONDS: Final = 60
 FRESH_SECONDS: Final = 3600
 KEEP_SECONDS: Final = 24 * 3600
-# For discovery and keys together.
 _FETCH_SECONDS: Final = 5.0
 _MAX_SOURCES: Final = 500
 # So many requests of a process wait for issuers at once.

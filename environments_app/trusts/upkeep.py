@@ -24,8 +24,7 @@ EXPIRING: Final = "trusts-expiring"
 UNUSED: Final = "trusts-unused"
 FULL: Final = "trusts-full"
 _FULL_SHARE: Final = 0.8
-# For so long a token that has ended stays, for who looks up what it did.
-_KEEP: Final = timedelta(days=7)
+_ENDED_TOKENS_KEPT_FOR: Final = timedelta(days=7)
 _BATCH: Final = 200
 
 
@@ -67,7 +66,7 @@ def purge_ended_tokens() -> int:
 
 
 def _remove_batch(environment: Environment) -> int:
-    is_over = Q(expires_at__lt=timezone.now() - _KEEP)
+    is_over = Q(expires_at__lt=timezone.now() - _ENDED_TOKENS_KEPT_FOR)
     with transaction.atomic():
         rows = ServiceToken.objects.select_for_update().filter(
             is_over, environment=environment, trust_uuid__isnull=False, replaces=None, successors=None

@@ -35,8 +35,7 @@ _FIRST_WAIT: Final = timedelta(seconds=30)
 _ATTEMPTS: Final = 6
 _BATCH: Final = 50
 _MOST_ACCOUNTS: Final = 5
-# Longer than an invitation: it shows for a while that it ended, and to which address it went.
-_KEPT: Final = timedelta(days=30)
+_LINKS_KEPT_FOR: Final = timedelta(days=30)
 _RESETS_KEPT: Final = timedelta(days=1)
 
 _INVITATION: Final = """\
@@ -65,7 +64,9 @@ def send_due() -> int:
     An inactive installation sends none: a copy must not.
     """
     now = timezone.now()
-    over = Q(created_at__lt=now - _KEPT) | Q(purpose=LinkPurpose.RESET, created_at__lt=now - _RESETS_KEPT)
+    over = Q(created_at__lt=now - _LINKS_KEPT_FOR) | Q(
+        purpose=LinkPurpose.RESET, created_at__lt=now - _RESETS_KEPT
+    )
     PasswordLink.objects.filter(over).delete()
     if not is_active() or not can_send():
         return 0

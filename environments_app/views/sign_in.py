@@ -30,7 +30,7 @@ from environments_app.users.password_links import choose_password, request_reset
 from environments_app.views.base import render_limited, show_refusal
 
 # Fewer wrong passwords of the last hour are likely the person's own.
-_TELLS_OF = 5
+_FAILURES_WARNED_OF = 5
 
 
 @login_not_required
@@ -90,7 +90,7 @@ def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | No
     """Start the session, and mark the browser as one in which this person signs in."""
     tries = strangers_tries(user.username)
     start_session(request, user, shown=shown)
-    if tries >= _TELLS_OF:
+    if tries >= _FAILURES_WARNED_OF:
         messages.warning(
             request,
             f"{tries} failed sign-ins to your account from unknown networks. If this wasn't you, change your "

@@ -27,9 +27,8 @@ from environments_app.tokens.personal import issue_personal
 from environments_app.views.base import attempt, render_page
 from environments_app.views.profile import profile_page
 
-_SHOWN: Final = 200
-# So many environments the menu of the list offers; each environment's page issues tokens as well.
-_OFFERED: Final = 50
+_TOKENS_SHOWN: Final = 200
+_MOST_ENVIRONMENTS: Final = 50
 _ACTS: Final = ("narrow", "rotate", "revoke")
 
 
@@ -76,7 +75,7 @@ def _issue_in(actor: Principal, environment_name: str) -> list[Environment]:
     may = environments_for(actor, Action.TOKEN_ISSUE)
     environments = Environment.objects.filter(may) if may is not None else Environment.objects.none()
     environments = environments.filter(name=environment_name) if environment_name else environments
-    return list(environments.order_by("position", "name")[:_OFFERED])
+    return list(environments.order_by("position", "name")[:_MOST_ENVIRONMENTS])
 
 
 @require_GET
@@ -167,7 +166,7 @@ def personal_token_revoke(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) -> HttpResponse:
     require(actor=actor, action=Action.TOKEN_VIEW, environment=None)
-    tokens = ServiceToken.objects.filter(environment=None).order_by("revoked_at", "-id")[:_SHOWN]
+    tokens = ServiceToken.objects.filter(environment=None).order_by("revoked_at", "-id")[:_TOKENS_SHOWN]
     context = {"rows": [{"token": token, "state": token_status(token)} for token in tokens], "form": form}
     return render_page(request, "environments_app/admin_tokens.html", context)
 

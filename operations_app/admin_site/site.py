@@ -29,7 +29,7 @@ from operations_app.admin_site.search import LONGEST, find
 
 SHOWN: Final = 10
 # So many of the newest events are looked through: an operator who only reads has no recent act.
-_LOOKED_AT: Final = 200
+_EVENTS_SEARCHED: Final = 200
 _OWN_SESSION: Final = frozenset({Action.SIGN_IN, Action.SIGN_OUT, Action.SESSION_CONFIRM})
 _VIEW: Final = ".view"
 
@@ -39,7 +39,7 @@ def recent_acts(operator: Principal) -> Sequence[AuditEvent]:
     own = search.events(viewer=operator, actor=operator.uuid, housekeeping=False)
     return [
         event
-        for event in own[:_LOOKED_AT]
+        for event in own[:_EVENTS_SEARCHED]
         if event.action not in READS | _OWN_SESSION and not event.action.endswith(_VIEW)
     ][:SHOWN]
 

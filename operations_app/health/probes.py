@@ -43,7 +43,6 @@ from secrets_app.keys.wrapping import refuse_in_transaction
 
 # No step of asking waits longer; a few of them make up one question.
 _STEP_SECONDS: Final = 5
-# A certificate is replaced by two people of two departments.
 _EXPIRY_NOTICE: Final = timedelta(days=30)
 _OFF: Final = "not configured"
 
@@ -144,22 +143,20 @@ def identity_provider() -> ProbeResult:
 
 _SMTP_OK: Final = 250
 _OFTEN: Final = timedelta(seconds=45)
-# Where each question is a sign-in or a download elsewhere.
-_SELDOM: Final = timedelta(minutes=5)
+_REMOTE_INTERVAL: Final = timedelta(minutes=5)
 QUESTIONS: Final[Mapping[System, Question]] = MappingProxyType(
     {
         System.DATABASE: Question(ask=database, every=_OFTEN, here=True),
         System.BROKER: Question(ask=broker, every=_OFTEN),
         System.REDIS: Question(ask=redis, every=_OFTEN),
-        System.MAIL: Question(ask=mail, every=_SELDOM),
-        System.IDENTITY_PROVIDER: Question(ask=identity_provider, every=_SELDOM),
+        System.MAIL: Question(ask=mail, every=_REMOTE_INTERVAL),
+        System.IDENTITY_PROVIDER: Question(ask=identity_provider, every=_REMOTE_INTERVAL),
     }
 )
 
 
 KIND: Final = "system.failing"
 NEWS_AFTER: Final = 2
-# Longer than any question: the claim of a worker that died.
 _LEASE: Final = timedelta(minutes=2)
 _ANSWER_SECONDS: Final = 20.0
 _SILENT: Final = "no answer in time"

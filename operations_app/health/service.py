@@ -41,8 +41,7 @@ FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
 BROKER_SECONDS: Final = 1.5
 NAMED_KEYS: Final = 3
-# Some seconds of work are no news.
-SEARCH_BEHIND: Final = 5_000
+MOST_EVENTS_UNSEARCHED: Final = 5_000
 
 
 class HealthFailure(KeeperError):
@@ -217,7 +216,7 @@ def checkpoints() -> None:
 
 def search() -> None:
     """Check that the search of the audit log is nearly complete. Raises HealthFailure if it is far behind."""
-    if (behind := search_index.behind()) > SEARCH_BEHIND:
+    if (behind := search_index.behind()) > MOST_EVENTS_UNSEARCHED:
         raise HealthFailure(f"the search of the audit log is {behind:,} events behind")
 
 

@@ -49,7 +49,6 @@ SILENT_REMEDY: Final = (
 )
 
 
-# Several rounds of the slowest question, or of the canary.
 _SILENT_AFTER: Final = timedelta(minutes=15)
 _NAMED: Final = 3
 GROUPS: Final = ("Dependencies", "Keys", "Audit log destinations", "Sync targets")

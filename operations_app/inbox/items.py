@@ -28,7 +28,6 @@ from environments_app.models import AccessRequest, Alert, Approval, ApprovalStat
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
-# How long before its expiry a secret is listed.
 EXPIRY_NOTICE: Final = timedelta(days=30)
 SHOWN: Final = 20
 # More of one kind is not told apart by a number, and would cost each page the more.

@@ -22,8 +22,7 @@ from secrets_app.key_operations.report import stored_reports
 from secrets_app.models import KeyJob, KeyJobKind, KeyMigration
 
 _SHOWN: Final = 20
-# A page of a job that runs is loaded again after so many seconds.
-_AGAIN_SECONDS: Final = "3"
+_RELOAD_SECONDS: Final = "3"
 CONFIRMATIONS: Final = {
     KeyJobKind.TEST: "A data key is made under each configured key, opened, and refused in another context. "
     "Nothing is stored.",
@@ -108,7 +107,7 @@ def job_page(request: HttpRequest, job: OperatorJob | None, *, parent: str, url:
     response = admin_page(request, "admin/job.html", context)
     if job.active:
         # With the address: a browser keeps a fragment of its own, and would load nothing again.
-        response["Refresh"] = f"{_AGAIN_SECONDS}; url={request.path}"
+        response["Refresh"] = f"{_RELOAD_SECONDS}; url={request.path}"
     return response
 
 

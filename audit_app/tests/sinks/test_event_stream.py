@@ -102,7 +102,7 @@ def test_a_sink_that_is_down_delays_nobody_and_loses_nothing(siem: Path, setting
 
 
 def test_a_sink_that_lags_is_told(siem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_app.checkpoints.schedule._BEHIND", 2)
+    monkeypatch.setattr("audit_app.checkpoints.schedule._MOST_EVENTS_BEHIND", 2)
     write(3)
     assert problems() == ["the sinks of events are 3 events behind"]
     stream_events()

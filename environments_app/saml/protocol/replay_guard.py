@@ -19,7 +19,7 @@ from environments_app.saml.protocol.authn_requests import LIFETIME_SECONDS
 # The browser follows a redirect at once.
 _HANDLE_SECONDS: Final = 120
 # An assertion answers a request, which is refused when it is older than its lifetime.
-_KEEP: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
+_ASSERTION_KEPT_FOR: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 
 
 def accept(statement: Statement) -> str:
@@ -83,7 +83,7 @@ def take(handle: str) -> Statement:
 
 def purge() -> int:
     """Delete the rows of assertions that could not be used again anyway; return how many."""
-    return SamlAssertion.objects.filter(received_at__lt=timezone.now() - _KEEP).delete()[0]
+    return SamlAssertion.objects.filter(received_at__lt=timezone.now() - _ASSERTION_KEPT_FOR).delete()[0]
 
 
 def _over() -> SamlRefused:

@@ -95,7 +95,6 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, int | str) else None
 
 
-# By how much the clocks of platform and Keeper may differ.
 LEEWAY_SECONDS: Final = 30
 MAX_SUBJECT: Final = 500
 MAX_ID: Final = 200

@@ -140,7 +140,7 @@ def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
 
 
 def test_a_search_that_is_far_behind_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_index, "behind", lambda: health.SEARCH_BEHIND)
+    monkeypatch.setattr(search_index, "behind", lambda: health.MOST_EVENTS_UNSEARCHED)
     health.search()
     monkeypatch.setattr(search_index, "behind", lambda: 1_234_567)
     with pytest.raises(HealthFailure, match="1,234,567 events behind"):

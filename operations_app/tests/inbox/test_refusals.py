@@ -93,7 +93,7 @@ def test_it_is_mailed_with_what_is_new(cast: Cast, asked: Approval, settings: Se
 
 def test_what_was_refused_long_ago_is_not_told(cast: Cast, asked: Approval) -> None:
     refuse(cast, asked)
-    Approval.objects.update(decided_at=timezone.now() - approvals.REFUSAL_TOLD - timedelta(seconds=1))
+    Approval.objects.update(decided_at=timezone.now() - approvals.REJECTION_SHOWN_FOR - timedelta(seconds=1))
     assert titles(cast.principal(cast.alice)) == []
 
 

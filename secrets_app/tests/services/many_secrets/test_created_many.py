@@ -205,7 +205,7 @@ def test_an_event_whose_manifest_was_replaced_is_found(cast: Cast, sql: Sql) -> 
 def test_the_record_shows_what_was_created_page_by_page(
     cast: Cast, signed_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit_app.views.SHOWN", 2)
+    monkeypatch.setattr("audit_app.views.ITEMS_SHOWN", 2)
     create(cast, "app/a", "app/b", "app/c")
     event = AuditEvent.objects.get(action=Action.SECRET_CREATE)
     alice = signed_in(cast.alice)
