@@ -283,7 +283,7 @@ def user_by_name(username: str | None, *, field: str = "user") -> User | None:
     return user
 
 
-def find_group(name: str | None, *, field: str = "group") -> Group | None:
+def find_group(name: str | None) -> Group | None:
     """Return the group of exactly this name; no name is none. Raises InvalidField."""
     if not name:
         return None
@@ -291,4 +291,4 @@ def find_group(name: str | None, *, field: str = "group") -> Group | None:
     for group in Group.objects.filter(name=name):
         if group.name == name:
             return group
-    raise InvalidField(field, "Group not found.")
+    raise InvalidField("group", "Group not found.")
