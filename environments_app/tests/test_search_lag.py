@@ -41,7 +41,7 @@ def test_a_lag_is_stated_with_its_number(
     cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search_index.fill()
-    monkeypatch.setattr(search_index, "_AT_ONCE", 0)
+    monkeypatch.setattr(search_index, "_CAUGHT_UP_BY_A_SEARCH", 0)
     denied(cast, cast.development)
     alice = signed_in(cast.alice)
     page = alice.get("/activity?outcome=denied").content.decode()
@@ -81,6 +81,6 @@ def test_the_admin_searches_by_the_same_table(
     ):
         assert "app/db" in root.get(f"{path}?{query}").content.decode(), query
     assert "app/db" not in root.get(f"{path}?outcome=failed&q=app").content.decode()
-    monkeypatch.setattr(search_index, "_AT_ONCE", 0)
+    monkeypatch.setattr(search_index, "_CAUGHT_UP_BY_A_SEARCH", 0)
     denied(cast, cast.development)
     assert "events behind" in root.get(f"{path}?outcome=denied").content.decode()

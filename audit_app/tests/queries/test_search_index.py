@@ -73,7 +73,7 @@ def test_a_search_adds_the_little_that_is_missing() -> None:
 def test_a_search_says_how_far_it_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     write(9)
     search_index.fill()
-    monkeypatch.setattr(search_index, "_AT_ONCE", 3)
+    monkeypatch.setattr(search_index, "_CAUGHT_UP_BY_A_SEARCH", 3)
     write(4)
     found = find(viewer=ALICE, stream=STREAM, actor_name="alice")
     assert ([event.sequence for event in found.events], found.behind) == (list(range(9, 0, -1)), 4)

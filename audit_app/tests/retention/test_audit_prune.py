@@ -531,7 +531,7 @@ def test_what_the_schedule_will_do_is_told_and_it_cuts_once_a_while(
     assert status is not None
     assert (status.days, status.next_run, status.is_counted) == (100, None, True)
     waiting = status.waiting
-    monkeypatch.setattr(retention_schedule, "_COUNTED", waiting - 1)
+    monkeypatch.setattr(retention_schedule, "_MOST_COUNTED", waiting - 1)
     counted = retention_schedule.retention_status()
     assert counted is not None
     assert (counted.waiting, counted.is_counted) == (waiting, False)
@@ -543,7 +543,7 @@ def test_what_the_schedule_will_do_is_told_and_it_cuts_once_a_while(
     later = timezone.now() + timedelta(days=200)
     cuts = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).count()
     # Shortly after a cut nothing is cut, whatever has grown old.
-    monkeypatch.setattr(retention_schedule, "_APART", timedelta(days=400))
+    monkeypatch.setattr(retention_schedule, "_BUNDLE_INTERVAL", timedelta(days=400))
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     anchor_log(at_once=True)
     assert retention_schedule.prune_if_due() is None
