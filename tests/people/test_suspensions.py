@@ -150,6 +150,17 @@ def test_a_manager_confirms_for_one_environment(cast: Cast, events: Events) -> N
     assert not list(access_rows())
 
 
+def test_each_account_awaits_a_confirmation_of_its_own(cast: Cast) -> None:
+    now = timezone.now()
+    for user in (cast.bob, cast.vera):
+        user.suspended_at = now
+        user.save()
+    waiting = suspensions.awaiting_confirmation(User.objects.order_by("username"))
+    assert [user.username for user in waiting] == ["bob", "vera"]
+    confirm(cast, cast.bob, now)
+    assert [user.username for user in waiting.all()] == ["vera"]
+
+
 def test_who_may_not_confirm_is_on_record(cast: Cast, events: Events) -> None:
     """Oneself, and a program that a manager made."""
     since = timezone.now()

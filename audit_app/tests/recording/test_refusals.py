@@ -47,6 +47,16 @@ def test_refusals_are_counted_by_minute_address_and_kind(clock: Clock) -> None:
     ]
 
 
+def test_the_seconds_of_a_minute_count_together(clock: Clock) -> None:
+    turn_away(2)
+    clock.time += timedelta(seconds=7, microseconds=5)
+    turn_away(1)
+    assert RefusalCount.objects.get().count == 3
+    clock.time += timedelta(seconds=20)
+    with pytest.raises(TooManyRefusals):
+        check_allowance(address="192.0.2.1")
+
+
 def test_beyond_the_limit_the_address_has_to_wait_for_the_next_minute(clock: Clock) -> None:
     turn_away(2)
     turn_away(1, kind="bad-password")

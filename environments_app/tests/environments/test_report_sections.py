@@ -16,6 +16,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import issue
+from environments_app.trusts.sign_in import sign_in
 from environments_app.users.accounts import update_user
 
 pytestmark = pytest.mark.every_database
@@ -152,6 +153,8 @@ def test_whose_tokens_and_trusts_one_sees_and_in_which_state(cast: Cast) -> None
             setattr(trust, name, value)
         trust.save()
     edited = make_trust(cast, signer, name="edited")
+    entered = sign_in(trust_name=edited.name, jwt=signer.sign(), address="192.0.2.7").token
+    assert entered.name not in {row["Name"] for row in rows(cast, "tokens")}
     Trust.objects.filter(pk=edited.pk).update(role="editor")
     told = {row["Name"]: row["State"] for row in rows(cast, "trusts")}
     assert {name: told[f"t-{name.replace(' ', '-')}"] for name in trusts} == {name: name for name in trusts}

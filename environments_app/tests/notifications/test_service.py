@@ -23,6 +23,7 @@ from environments_app.notifications.service import (
     AlertNotice,
     Undeliverable,
     deliver_due,
+    message_users,
     raise_alert,
     resolve_alert,
 )
@@ -214,6 +215,19 @@ def test_recipients_of_the_environment_alone_get_mail(cast: Cast, mail_server: N
     (message,) = mail.outbox
     assert (message.to, message.subject) == (["ops@example.com"], "[Keeper] 1 secrets drifted")
     assert "payments/db" in str(message.body)
+
+
+def test_a_person_whose_account_is_disabled_gets_no_mail(cast: Cast, mail_server: None) -> None:
+    cast.bob.email = "bob@example.com"
+    cast.bob.save()
+    for active in (True, False):
+        cast.bob.is_active = active
+        cast.bob.save()
+        message_users(
+            people=[cast.bob.uuid], environment=None, kind="test", subject="a message", lines=[], link="/"
+        )
+        deliver_due()
+    assert [message.to for message in mail.outbox] == [["bob@example.com"]]
 
 
 def test_the_installation_has_addresses_of_its_own(db: None, mail_server: None, settings: Settings) -> None:

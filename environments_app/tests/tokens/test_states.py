@@ -111,6 +111,13 @@ def test_a_session_of_a_token_opens_nothing_from_elsewhere(cast: Cast) -> None:
     assert reason(lambda: session_bearer(sealed.public_id, address="198.51.100.1")) == "token-from-elsewhere"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session_is_of_the_token_that_began_it(cast: Cast, kind: str) -> None:
+    (first, text), (second, other) = KINDS[kind](cast), KINDS[kind](cast)
+    for row, given in ((first, text), (second, other)):
+        assert bearers.begin_session(given, address=HERE)[0].public_id == row.public_id
+
+
 def test_a_session_that_nobody_has_is_refused(cast: Cast) -> None:
     assert reason(lambda: session_bearer("A" * 20, address=HERE)) == "unknown-token"
 

@@ -64,6 +64,17 @@ def test_what_was_edited_is_found_and_told(
     assert (ended.outcome, told["checked"], told["problems"]) == ("failed", done.checked, done.problems)
 
 
+def test_an_alert_is_over_once_nothing_is_found(cast: Cast, sql: Callable[..., None]) -> None:
+    secret = change(cast, keep(cast), "second")
+    sql("UPDATE secrets_app_secretversion SET comment = 'x' WHERE number = 2")
+    tasks.sweep_integrity()
+    sql("UPDATE secrets_app_secretversion SET comment = '' WHERE number = 2")
+    begun = integrity_sweep.start(actor=cast.principal(cast.root))
+    assert (begun.started_by, begun.total) == ("root", secret.versions.count())
+    tasks.sweep_integrity()
+    assert not Alert.objects.filter(kind=integrity_sweep.KIND, open=True).exists()
+
+
 @every_database
 def test_a_row_that_was_put_back_to_an_old_state_is_found(cast: Cast, sql: Callable[..., None]) -> None:
     """The old row is genuine, its MAC too: only the trail tells that it was followed by another."""

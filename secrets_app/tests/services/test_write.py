@@ -137,6 +137,15 @@ def test_put_creates_and_then_changes(cast: Cast) -> None:
     assert (created, again.pk, again.current_number) == (False, secret.pk, 2)
 
 
+def test_put_changes_the_type_as_well(cast: Cast) -> None:
+    alice, secret = cast.principal(cast.alice), keep(cast)
+    changed, made = write.put(
+        actor=alice, environment=cast.development, name=secret.name, secret_type=SecretType.JSON, value="{}"
+    )
+    assert (changed.secret_type, made) == (SecretType.JSON, False)
+    assert stored(secret).secret_type == SecretType.JSON
+
+
 def test_a_taken_name_stores_nothing(cast: Cast) -> None:
     keep(cast)
     with pytest.raises(NameTaken):

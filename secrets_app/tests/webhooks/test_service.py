@@ -136,6 +136,7 @@ def test_the_address_is_opened_after_the_event_and_stands_nowhere(
     [
         (404, "failed", "answered 404"),
         (307, "failed", "answered 307"),
+        (500, "waiting", "answered 500"),
         (503, "waiting", "answered 503"),
         (429, "waiting", "429"),
     ],
