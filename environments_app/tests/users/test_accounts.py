@@ -20,10 +20,11 @@ from environments_app.errors import (
     NameInUse,
     Tampered,
 )
-from environments_app.models import PersonalToken, Session, Source, User, UserRole
+from environments_app.models import Alert, PersonalToken, Session, Source, User, UserRole
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
+from environments_app.users.suspensions import KIND
 
 Events = Callable[..., list[AuditEvent]]
 NEW = "another-long-passphrase"
@@ -107,10 +108,11 @@ def test_another_address_confirms_nothing_by_the_one_before(cast: Cast) -> None:
     assert User.objects.get(pk=cast.bob.pk).reset_email == ""
 
 
-def test_a_role_that_a_person_decides_is_no_longer_of_single_sign_on(cast: Cast) -> None:
+def test_a_role_that_a_person_decides_is_no_longer_of_single_sign_on(cast: Cast, events: Events) -> None:
     root = cast.principal(cast.root)
     user = accounts.follow_groups(actor=root, user=cast.bob, role=UserRole.AUDITOR)
     assert (user.role, user.role_source) == (UserRole.AUDITOR, Source.SAML)
+    assert json.loads(events(Action.USER_CHANGE)[-1].details)["source"] == "saml"
     user = accounts.update_user(actor=root, user=user, role=UserRole.ADMIN)
     assert user.role_source == ""
     # What groups say later does not take it away.
@@ -208,6 +210,8 @@ def test_nothing_of_what_was_found_is_kept_by_a_restored_account(
         None, None, None, "",
     )  # fmt: skip
     assert (stored.is_active, stored.temporary_since is not None) == (True, True)
+    # Whoever restored it could sign in as bob: managers are told.
+    assert Alert.objects.filter(kind=KIND, environment=cast.development, open=True).exists()
     assert stored.check_password(NEW)
 
 

@@ -465,6 +465,17 @@ def test_a_link_that_is_due_is_not_sent_after_what_changed(
     assert (stored.due_at is None, stored.ended_at is not None) == (over, over)
 
 
+def test_a_link_that_somebody_sent_elsewhere_is_sent_nowhere(cast: Cast) -> None:
+    alice = allow(cast, cast.alice)
+    request_reset(email=alice.email, address=ADDRESS)
+    send_due()
+    PasswordLink.objects.filter(user=alice).update(address="thief@example.com")
+    send_due()
+    assert mail.outbox == []
+    link = PasswordLink.objects.get(user=alice)
+    assert (link.due_at, link.ended_at is not None) == (None, True)
+
+
 def test_an_account_with_a_password_or_of_single_sign_on_has_no_invitation(cast: Cast) -> None:
     root = cast.principal(cast.root)
     invited = invite_new(actor=root, username="dora", email="dora@example.com")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -70,6 +71,45 @@ def test_so_many_are_kept_and_all_of_them_without_a_limit(
         back_up(actor=OPERATOR, path=folder / name)
     assert backup.remove_surplus(actor=OPERATOR) == 3 - left
     assert sorted(path.name for path in folder.iterdir()) == names[3 - left :]
+
+
+def test_one_that_is_made_takes_the_place_of_the_oldest(cast: Cast, folder: Path) -> None:
+    for hour in range(2):
+        back_up(actor=OPERATOR, path=folder / f"keeper-20261124T{hour:02}0000-0000000a.kbk")
+    assert backup.make(actor=OPERATOR)
+    names = sorted(path.name for path in folder.iterdir())
+    assert (len(names), names[0]) == (2, "keeper-20261124T010000-0000000a.kbk")
+    (removed,) = AuditEvent.objects.filter(action="backup.remove")
+    assert removed.object_name == "keeper-20261124T000000-0000000a.kbk"
+
+
+@pytest.mark.parametrize(
+    ("interval", "hours", "late"),
+    [(24, 47, False), (24, 49, True), (24, None, True), (0, 49, False), (0, None, False)],
+)
+def test_it_is_late_after_two_intervals(
+    settings: Settings, interval: int, hours: int | None, late: bool
+) -> None:
+    settings.KEEPER_BACKUP_INTERVAL_HOURS = interval
+    last = None if hours is None else timezone.now() - timedelta(hours=hours)
+    assert backup.is_late(last) is late
+
+
+def test_a_proof_that_fails_alerts_and_the_newest_one_counts(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert backup.make(actor=OPERATOR)
+    (each,) = backup.list_backups(actor=OPERATOR)
+    found: list[tuple[bool, str]] = []
+    for code, stderr in ((1, "first line\nCommandError: it does not open\n"), (0, "")):
+        done = SimpleNamespace(returncode=code, stdout="sound\n", stderr=stderr)
+        monkeypatch.setattr("subprocess.run", lambda *_args, done=done, **_options: done)
+        assert backup.verify(actor=OPERATOR, name=each.name) == (code == 0)
+        (after,) = backup.list_backups(actor=OPERATOR)
+        found.append((after.sound, after.reason))
+    assert found == [(False, "it does not open"), (True, "")]
+    alert = Alert.objects.get(kind="backup-failed")
+    assert alert.lines == [f"{each.name}: it does not open"]
 
 
 def test_one_is_made_at_a_time(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,34 @@ def test_a_worker_that_has_its_run_changes_it(lease: Lease, act: str) -> None:
     assert list(Run.objects.values()) != before
 
 
+def test_what_a_worker_leaves_of_its_run(lease: Lease) -> None:
+    later = database_now() + timedelta(minutes=5)
+    kept = Run.objects.values().get()
+
+    def left(act: Callable[[], None]) -> tuple[Any, ...]:
+        Run.objects.update(**{**kept, "attempts": 3})
+        act()
+        run = Run.objects.get()
+        assert (run.lease_owner, run.lease_until) == ("", None)
+        return run.state, run.active, run.attempts, run.not_before, run.error, run.finished_at is not None
+
+    before = kept["not_before"]
+    assert left(lambda: lease.end(RunState.FAILED, error="why")) == ("failed", None, 3, before, "why", True)
+    assert left(lambda: lease.requeue(not_before=later, error="why")) == (
+        "queued",
+        True,
+        3,
+        later,
+        "why",
+        False,
+    )
+    assert left(lease.release) == ("queued", True, 2, before, kept["error"], False)
+    kept["attempts"] = 0
+    Run.objects.update(**kept)
+    lease.release()
+    assert Run.objects.get().attempts == 0
+
+
 def test_a_worker_changes_no_run_but_its_own(cast: Cast, lease: Lease) -> None:
     other = make_run(make_target(cast.development, "other"), "queued")
     Run.objects.filter(pk=other.pk).update(epoch=1, lease_owner="worker", state=RunState.RUNNING)

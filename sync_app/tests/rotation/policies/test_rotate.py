@@ -15,7 +15,7 @@ from sync_app.rotation.execution import schedule
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.mysql.tests.world import MariaDbWorld
-from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, worked
+from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
@@ -39,6 +39,27 @@ def test_it_rotates_one_secret_now(cast: Cast, generated: World) -> None:
     for wrong in ("development/other", "nowhere/app/db"):
         with pytest.raises(CommandError):
             call_command("rotate", f"--secret={wrong}")
+
+
+def test_a_removed_policy_is_never_due_and_forgets_its_credential(cast: Cast, mariadb: MariaDbWorld) -> None:
+    policy = made_policy(cast, mariadb, interval_seconds=3600)
+    before = RotationPolicy.objects.get().credentials.envelope
+    assert policy.due_at is not None
+    policies.remove(actor=cast.principal(cast.alice), policy=policy)
+    gone = RotationPolicy.objects.get()
+    assert (gone.live, gone.due_at, gone.is_authentic()) == (None, None, True)
+    assert gone.credentials.envelope != before
+
+
+def test_a_changed_cadence_counts_from_now_on(cast: Cast, generated: World) -> None:
+    policy = made_policy(cast, generated)
+    assert policy.due_at is None
+    changed = policies.change(actor=cast.principal(cast.alice), policy=policy, interval_seconds=3600)
+    assert changed.due_at is not None
+    secret = stored(policy.secret)
+    assert secret.rotation_due_at == changed.due_at
+    policies.change(actor=cast.principal(cast.alice), policy=changed, interval_seconds=0)
+    assert RotationPolicy.objects.get().due_at is None
 
 
 def test_due_rotates_what_is_due_once_and_carries_on_what_waits(cast: Cast, generated: World) -> None:
