@@ -252,10 +252,7 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
 
     Raises Forbidden unless called by Keeper's own commands, Conflict while another account could approve.
     """
-    if actor.kind is not ActorKind.SYSTEM or not actor.is_admin:
-        raise Forbidden("Use the command on Keeper's host.")
-    if not reason.strip():
-        raise InvalidField("reason", "Enter a reason.")
+    _require_host(actor, reason)
     with (
         _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
         lock_authentic(approval) as stored,
@@ -267,6 +264,25 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
         _note_decision(stored, actor, ApprovalState.APPROVED, reason, uuid=NIL)
         record_act(actor=actor, action=Action.BREAK_GLASS, approval=stored, details={"reason": reason})
     return stored
+
+
+def reject_from_host(*, actor: Principal, approval: Approval, reason: str) -> Approval:
+    """Refuse a request as the operator of the host. Raises Forbidden, InvalidField, ApprovalVoid."""
+    _require_host(actor, reason)
+    with (
+        _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
+        lock_authentic(approval) as stored,
+    ):
+        _require_open(stored)
+        _note_decision(stored, actor, ApprovalState.REJECTED, reason, uuid=NIL)
+    return stored
+
+
+def _require_host(actor: Principal, reason: str) -> None:
+    if actor.kind is not ActorKind.SYSTEM or not actor.is_admin:
+        raise Forbidden("Use the command on Keeper's host.")
+    if not reason.strip():
+        raise InvalidField("reason", "Enter a reason.")
 
 
 def possible_approvers(approval: Approval) -> list[str]:

@@ -7,15 +7,19 @@ import re
 import signal
 import sys
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
 from core.config import variables as config_env
 from keeper_project import startup
+
+if TYPE_CHECKING:
+    from django.core.management.base import BaseCommand, CommandParser
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
@@ -27,6 +31,9 @@ _KEY_SECONDS: Final = 60.0
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 # They delete rows without a record, the audit log's among them.
 REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
+_DJANGOS: Final = frozenset(
+    {"version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"}
+)
 # Two words that mean one command; plain `keeper migrate` stays Django's.
 PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
 
@@ -137,7 +144,6 @@ def main() -> None:
 
 def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> None:
     import django  # noqa: PLC0415 - Django only once nothing is unmet
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     from audit_app.errors import KeyringUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
@@ -156,9 +162,9 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
             from secrets_app.keys.providers.registry import with_extended_timeout  # noqa: PLC0415 - Django only once nothing is unmet
 
             with with_extended_timeout(_KEY_SECONDS):
-                execute_from_command_line([sys.argv[0], *arguments])
+                _run(arguments)
             return
-        execute_from_command_line([sys.argv[0], *arguments])
+        _run(arguments)
     except config_env.MadeMeanwhile as error:
         sys.exit(f"keeper: {error}")
     except (KeyUnavailable, KeyringUnavailable) as error:
@@ -173,6 +179,29 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
         sys.exit(
             f"keeper: Can't use the database at DATABASE_URL: {_reason(error)} (add --traceback for details)."
         )
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Run a command as Django does; the help of Keeper's own leaves out what Django adds to each."""
+    import django.core.management  # noqa: PLC0415 - Django only once nothing is unmet
+
+    class Utility(django.core.management.ManagementUtility):
+        def fetch_command(self, subcommand: str) -> "BaseCommand":
+            command = super().fetch_command(subcommand)
+            if not type(command).__module__.startswith("django."):
+                create = command.create_parser
+
+                def create_parser(*names: str, **options: Any) -> "CommandParser":
+                    parser = create(*names, **options)
+                    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+                        if action.dest in _DJANGOS:
+                            action.help = SUPPRESS
+                    return parser
+
+                command.create_parser = create_parser  # type: ignore[method-assign]  # this one alone
+            return command
+
+    Utility([sys.argv[0], *arguments]).execute()
 
 
 def _reason(error: Exception) -> str:

@@ -150,7 +150,7 @@ def test_what_is_loaded_is_set_aside_before_a_command_and_the_rest_is_collected(
 ) -> None:
     collector = Mock()
     monkeypatch.setattr(cli, "gc", collector)
-    monkeypatch.setattr("django.core.management.execute_from_command_line", collector.command)
+    monkeypatch.setattr(cli, "_run", collector.command)
     cli._execute(["check"], needs_setup=False, serves=serves)
     # Where Keeper serves, the supervisor does so once all of it is loaded.
     before = [] if serves else ["freeze", "set_threshold", "enable"]

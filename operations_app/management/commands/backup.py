@@ -1,12 +1,16 @@
-"""Writes a backup of everything to a file."""
+"""Writes a backup of everything to a file; lists and proves those that are kept."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format, listing
 from environments_app.authorization.principals import system_principal
+from operations_app.backup import service as backups
 from operations_app.backup.create import back_up, default_path
 from operations_app.backup.errors import BackupError
 
@@ -21,10 +25,23 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", type=Path, help="the file to write (default: one in KEEPER_BACKUP_DIR)"
         )
+        acts = parser.add_subparsers(dest="act")
+        add_format(
+            acts.add_parser("list", help="list the backups in KEEPER_BACKUP_DIR, and when each was verified")
+        )
+        verified = acts.add_parser("verify", help="verify a backup in a temporary database; changes nothing")
+        verified.add_argument("file", help="a path, or a name in KEEPER_BACKUP_DIR")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Write it, printing each table, then the file, its size and its SHA-256."""
-        path = options["output"] or default_path()
+        if options["act"] == "list":
+            self._list(options["format"])
+        elif options["act"] == "verify":
+            self._verify(options["file"])
+        else:
+            self._write(options["output"] or default_path())
+
+    def _write(self, path: Path) -> None:
         try:
             written = back_up(actor=system_principal(is_admin=True), path=path, progress=self._progress)
         except (BackupError, KeyringUnavailable) as error:
@@ -33,3 +50,32 @@ class Command(BaseCommand):
 
     def _progress(self, table: str, rows: int) -> None:
         self.stderr.write(f"{table}: {rows:,} rows")
+
+    def _list(self, form: str) -> None:
+        rows = [
+            {
+                "name": each.name,
+                "made_at": each.made_at,
+                "rows": each.rows,
+                "bytes": each.size,
+                "verified_at": each.proved,
+                "result": (each.sound and "sound") or each.reason or None,
+            }
+            for each in backups.list_backups(actor=system_principal(is_admin=True))
+        ]
+        self.stdout.write(listing(rows, form, nothing="There is no backup in KEEPER_BACKUP_DIR."))
+
+    def _verify(self, file: str) -> None:
+        """Prove a file; what came of one of KEEPER_BACKUP_DIR is recorded and listed."""
+        actor = system_principal(is_admin=True)
+        if Path(file).name != file:
+            call_command("restore", file, verify=True, stdout=self.stdout, stderr=self.stderr)
+            return
+        try:
+            sound = backups.verify(actor=actor, name=file)
+        except BackupError as error:
+            raise CommandError(str(error)) from error
+        (said,) = (each for each in backups.list_backups(actor=actor) if each.name == file)
+        self.stdout.write("The backup is genuine, and what it holds is sound." if sound else said.reason)
+        if not sound:
+            sys.exit(1)
