@@ -27,7 +27,7 @@ class Middleware:
 
 
 class RequestContextMiddleware(Middleware):
-    """Sets `request.request_id` and `request.client_address` and binds both to the log.
+    """Sets `request.request_id` and `request.client_address`, for the log and the history of configuration.
 
     Headers reserved for proxies (X-Forwarded-*, X-Request-ID) are removed from requests that do not come
     from one of KEEPER_TRUSTED_PROXIES.
@@ -39,18 +39,11 @@ class RequestContextMiddleware(Middleware):
         address = client_address(request)
         request.request_id = request_id  # type: ignore[attr-defined]  # ours, on Django's request
         request.client_address = address  # type: ignore[attr-defined]  # ours, on Django's request
-        with structlog.contextvars.bound_contextvars(request_id=request_id, address=address):
+        bound = structlog.contextvars.bound_contextvars(request_id=request_id, address=address)
+        with bound, request_in_history(request):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
-
-
-class ConfigurationHistoryMiddleware(Middleware):
-    """Lets the history of configuration name who made a request's changes, and from where."""
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        with request_in_history(request):
-            return self.get_response(request)
 
 
 def drop_untrusted_headers(meta: MutableMapping[str, Any]) -> None:

@@ -73,18 +73,6 @@ _UTC: Final = re.compile("/api/|/admin/|/session$")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-class PrincipalMiddleware(Middleware):
-    """Sets `request.principal`, a Principal that is always there and perhaps has no rights.
-
-    For the API, a service token's principal takes its place once DRF has authenticated.
-    """
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        principal = SimpleLazyObject(lambda: session_principal(request))
-        request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
-        return self.get_response(request)
-
-
 class SignInMiddleware(LoginRequiredMiddleware):
     """Leads to the sign-in page, unless a view is `login_not_required`: then the session is not even read."""
 
@@ -94,10 +82,16 @@ class SignInMiddleware(LoginRequiredMiddleware):
         return super().process_view(request, view_func, *arguments)
 
 
-class TimeZoneMiddleware(Middleware):
-    """Shows pages and takes their forms in the time zone that the person chose; API and admin speak UTC."""
+class PersonMiddleware(Middleware):
+    """Sets `request.principal`, which perhaps has no rights, and the time zone that the person chose.
+
+    For the API, a service token's principal takes its place once DRF has authenticated. API and admin speak
+    UTC.
+    """
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        principal = SimpleLazyObject(lambda: session_principal(request))
+        request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and not _UTC.match(request.path)
         with timezone.override(_zone_of(request) if has_session else None):
             return self.get_response(request)

@@ -38,8 +38,7 @@ ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 # They give every answer its headers.
 _HEADERS: Final = (
     "django.middleware.security.SecurityMiddleware",
-    "keeper_project.http.middleware.NoStoreMiddleware",
-    "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
+    "keeper_project.http.middleware.HeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
 # What a thread of the application has to grant; no client can name it.

@@ -50,69 +50,57 @@ _CHOOSING: Final = frozenset({"/profile/password", "/sign-in", "/sign-out", "/se
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
-class NoStoreMiddleware(Middleware):
-    """Forbids every cache to keep an answer; static files are served before it."""
+class HeadersMiddleware(CSPMiddleware):
+    """Forbids every cache to keep an answer, and sends the policy of the settings, which is built once.
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
-        response.headers["Cache-Control"] = "no-store, private"
-        return response
-
-
-class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """Sends the policy of the settings, which is built once instead of for each answer."""
+    Static files are served before it.
+    """
 
     @cached_property
     def _policy(self) -> str:
         return build_policy()
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Add the header; an answer or a nonce that asks for its own policy gets it."""
+        """Add the headers; an answer or a nonce that asks for its own policy gets it."""
+        response.headers["Cache-Control"] = "no-store, private"
         if hasattr(request, "_csp_nonce") or any(name.startswith("_csp") for name in vars(response)):
             return super().process_response(request, response)
         response.headers.setdefault(HEADER, self._policy)
         return response
 
 
-class TemporaryPasswordMiddleware(Middleware):
-    """Lets a person whose password another person set do nothing but choose their own.
+class AccountSetupMiddleware(Middleware):
+    """Lets a person whose account is not ready do nothing but what it needs first.
 
-    The principal of such an account has no rights either (`user_principal`).
+    That is an own password where another person set it: until then the principal has no rights either
+    (`user_principal`). For an administrator it is a second factor, where that is required and the account is
+    a local one: who came by single sign-on was asked by its provider.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        asks = settings.SESSION_COOKIE_NAME in request.COOKIES and path not in _CHOOSING
-        if not asks or path.startswith("/static/") or not self._is_temporary(request):
+        has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and not path.startswith("/static/")
+        needed = _needed_first(request) if has_session else None
+        if needed is None:
             return self.get_response(request)
-        if path.startswith("/api/"):
-            return plain_problem_response(_TEMPORARY)
-        return redirect("password-change")
-
-    def _is_temporary(self, request: HttpRequest) -> bool:
-        return isinstance(request.user, User) and request.user.temporary_since is not None
+        problem, page = needed
+        return plain_problem_response(problem) if path.startswith("/api/") else redirect(page)
 
 
-class SecondFactorMiddleware(Middleware):
-    """Lets an administrator without a second factor do nothing but set it up, where that is required.
-
-    It is about local accounts: who came by single sign-on was asked by its provider.
-    """
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not settings.KEEPER_REQUIRE_ADMIN_MFA or not self._lacks_it(request):
-            return self.get_response(request)
-        if request.path_info.startswith("/api/"):
-            return plain_problem_response(_SECOND_FACTOR)
-        return redirect("second-factor")
-
-    def _lacks_it(self, request: HttpRequest) -> bool:
-        if request.path_info in _SETTING_UP or request.path_info.startswith(("/static/", "/saml/")):
-            return False
-        user = request.user
-        if not isinstance(user, User) or not user.is_staff or user.second_factor is not None:
-            return False
-        return saml_subject(request) is None
+def _needed_first(request: HttpRequest) -> tuple[Problem, str] | None:
+    """Return what keeps a person from all else, and the page for it."""
+    path = request.path_info
+    needs_password = path not in _CHOOSING
+    needs_factor = settings.KEEPER_REQUIRE_ADMIN_MFA and path not in _SETTING_UP and path[:6] != "/saml/"
+    # To ask for the user is a use of the session, which `/session` must not be.
+    user = request.user if needs_password or needs_factor else None
+    if not isinstance(user, User):
+        return None
+    if needs_password and user.temporary_since is not None:
+        return _TEMPORARY, "password-change"
+    if needs_factor and user.is_staff and user.second_factor is None and saml_subject(request) is None:
+        return _SECOND_FACTOR, "second-factor"
+    return None
 
 
 class ProbesMiddleware(Middleware):

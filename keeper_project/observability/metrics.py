@@ -47,7 +47,9 @@ class RequestMetricsMiddleware(Middleware):
         started = time.perf_counter()
         response = self.get_response(request)
         method = request.method if request.method in _METHODS else "other"
-        times = times_of(_view_of(request), str(method), f"{response.status_code // 100}xx")
+        match = request.resolver_match
+        view = match.view_name or "unnamed" if match else "none"
+        times = times_of(view, str(method), f"{response.status_code // 100}xx")
         times.observe(time.perf_counter() - started)
         return response
 
@@ -82,11 +84,6 @@ def serve_metrics() -> None:
     if settings.KEEPER_METRICS_LISTEN:
         address, _, port = settings.KEEPER_METRICS_LISTEN.rpartition(":")
         start_http_server(int(port), addr=address.strip("[]"), registry=registry(bounded_gauges))
-
-
-def _view_of(request: HttpRequest) -> str:
-    match = request.resolver_match
-    return match.view_name or "unnamed" if match else "none"
 
 
 def _may_look(request: HttpRequest) -> bool:

@@ -12,7 +12,7 @@ from audit_app.errors import KeyringUnavailable
 from audit_app.events.actions import Action
 from audit_app.integrity.config_history import exposed_fields, log_entries
 from audit_app.interfaces import forget_keyring
-from audit_app.middleware import ConfigurationHistoryMiddleware
+from audit_app.middleware import RequestContextMiddleware
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import ALICE, sql
 
@@ -39,15 +39,14 @@ def test_a_request_gives_its_changes_a_name_and_an_address() -> None:
         Group.objects.create(name="operators")
         return HttpResponse()
 
-    request = RequestFactory().get("/")
+    request = RequestFactory(REMOTE_ADDR="192.0.2.9").get("/")
     request.principal = ALICE  # type: ignore[attr-defined]
-    request.client_address, request.request_id = "192.0.2.9", "abc"  # type: ignore[attr-defined]
     request.user = object()  # type: ignore[assignment]
-    ConfigurationHistoryMiddleware(view)(request)
+    answer = RequestContextMiddleware(view)(request)
     (event,) = changes()
     assert (event.actor_name, event.address) == ("alice", "192.0.2.1")
     entry = LogEntry.objects.get()
-    assert (entry.remote_addr, entry.cid) == ("192.0.2.9", "abc")
+    assert (entry.remote_addr, entry.cid) == ("192.0.2.9", answer["X-Request-ID"])
     assert list(log_entries()) == []
 
 
@@ -56,7 +55,7 @@ def test_a_request_of_nobody_acts_anonymously() -> None:
         Group.objects.create(name="operators")
         return HttpResponse()
 
-    ConfigurationHistoryMiddleware(view)(RequestFactory().get("/"))
+    RequestContextMiddleware(view)(RequestFactory().get("/"))
     assert changes()[0].actor_kind == "anonymous"
 
 
