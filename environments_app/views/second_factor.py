@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import wraps
 
-import segno
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
@@ -156,6 +155,8 @@ def _go_on(request: HttpRequest) -> None:
 
 
 def _setting_up(request: HttpRequest, enrolment: second_factor.Enrolment, *, error: str = "") -> HttpResponse:
+    import segno  # noqa: PLC0415 - some MB in each process, for a page that few open
+
     secret = " ".join(enrolment.secret[start : start + 4] for start in range(0, len(enrolment.secret), 4))
     # An SVG with attributes alone, as the pages' policy demands; the library makes it of numbers.
     code = segno.make(enrolment.uri, error="m", micro=False).svg_inline(

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import resource
 import signal
 import sys
@@ -208,6 +209,8 @@ def worker(*, threads: int, level: str) -> Child:
 
 
 def _work(made: Callable[[], Any]) -> None:
+    # `keeper run` has checked. To go over all models again would give the child 5 MB of copies of its own.
+    os.environ["CELERY_SKIP_CHECKS"] = "1"
     # Celery fears pickled messages under root; Keeper takes JSON alone.
     warnings.filterwarnings("ignore", message="You're running")
     running = made()
