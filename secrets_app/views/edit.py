@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -32,7 +31,6 @@ _GUARDED: Final = "Changes to {} need approval."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def secret_new(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
@@ -69,7 +67,6 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     return _form(request, form, secret=None, guarded=guarded)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     """Change a secret; after a concurrent change the input is kept."""
@@ -107,7 +104,6 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     return _form(request, form, secret=secret, conflict=conflict)
 
 
-@login_required
 @require_POST
 def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
     """Make the value of an earlier version current again."""
@@ -121,7 +117,6 @@ def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
     return redirect("secret-detail", id=secret.pk)
 
 
-@login_required
 @require_POST
 def secret_generate(request: HttpRequest) -> HttpResponse:
     """Return a generated value for the form; nothing is stored."""
@@ -136,7 +131,6 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     return render_page(request, "secrets_app/generated.html", context, partial="secrets_app/_generated.html")
 
 
-@login_required
 @sensitive_post_parameters()
 @require_POST
 def secret_check(request: HttpRequest) -> HttpResponse:

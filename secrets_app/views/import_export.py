@@ -8,7 +8,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
@@ -44,7 +43,6 @@ _RETYPED: Final = 100
 _CORRECTABLE: Final = 150
 
 
-@login_required
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def secret_import(request: HttpRequest) -> HttpResponse:
@@ -172,7 +170,6 @@ def _shown(
     }
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def secret_export(request: HttpRequest) -> HttpResponse:
     """Hand out values as a file, after the reading of each is on record."""
@@ -218,7 +215,6 @@ MAX_STORED: Final = 100
 _LOAD: Final = "load"
 
 
-@login_required
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def secret_table(request: HttpRequest) -> HttpResponse:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -75,7 +74,6 @@ class _Listing:
     paginator: KeysetPagination
 
 
-@login_required
 @require_GET
 def secret_list(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
@@ -171,7 +169,6 @@ def _leaves_environment(request: HttpRequest) -> bool:
     return shown.get("environment", [""])[-1] != request.GET.get("environment", "")
 
 
-@login_required
 @require_GET
 def secret_search(request: HttpRequest) -> HttpResponse:
     """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -28,7 +27,6 @@ _FILTERS: Final = ("q", "type", "tag", "owner", "prefix")
 _AT_LEAST: Final = 2
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def secret_matrix(request: HttpRequest) -> HttpResponse:
     """Show which names exist where; by POST also which values differ, which is recorded as a comparison."""

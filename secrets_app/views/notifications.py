@@ -5,7 +5,6 @@ from typing import Any, Final
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
@@ -46,13 +45,11 @@ class WebhookForm(forms.Form):
     )
 
 
-@login_required
 @require_GET
 def notifications(request: HttpRequest, name: str) -> HttpResponse:
     return _page(request, _place(request, name, Action.NOTIFICATION_VIEW))
 
 
-@login_required
 @require_POST
 def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.NOTIFICATION_CREATE)
@@ -69,7 +66,6 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("notifications", name=name)
 
 
-@login_required
 @require_POST
 def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     """Add a webhook, and show its signing key once."""
@@ -85,7 +81,6 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     return render_page(request, "secrets_app/webhook_made.html", context)
 
 
-@login_required
 @require_POST
 def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
     actor, row = _addressee(request, name, id, model)
@@ -94,7 +89,6 @@ def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Ad
     return redirect("notifications", name=name)
 
 
-@login_required
 @require_POST
 def addressee_test(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
     """Send a test to an e-mail recipient or a webhook."""

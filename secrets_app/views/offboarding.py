@@ -3,7 +3,6 @@
 from typing import Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +16,6 @@ from secrets_app.exposure import find_person, offboard, offboarding_report
 _SHOWN: Final = 500
 
 
-@login_required
 @require_GET
 def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     actor = principal_of(request)
@@ -33,7 +31,6 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     return render(request, "secrets_app/offboarding.html", context)
 
 
-@login_required
 @require_POST
 def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
     user = find_person(actor=principal_of(request), username=username)

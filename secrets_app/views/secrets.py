@@ -3,7 +3,6 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -36,7 +35,6 @@ _VIEWERS_SHOWN: Final = 25
 _MOST_VIEWERS: Final = 1_000_000
 
 
-@login_required
 @require_GET
 def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a secret, its value masked; `viewers=N` adds those who have viewed it, from the Nth."""
@@ -48,7 +46,6 @@ def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
     return _detail(request, secret)
 
 
-@login_required
 @require_POST
 def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     """Show a value until it masks itself again.
@@ -79,7 +76,6 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     return _detail(request, secret, revealed=display)
 
 
-@login_required
 @require_POST
 def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
     """Return the value, or one of its fields, alone, for the clipboard."""

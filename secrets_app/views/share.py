@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -39,7 +38,6 @@ class ShareForm(forms.Form):
     )
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def secret_share(request: HttpRequest, id: int) -> HttpResponse:
     """Share the current version once; the link is shown this once."""
@@ -63,7 +61,6 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "secrets_app/share.html", context)
 
 
-@login_required
 @require_POST
 def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
     actor = principal_of(request)
@@ -77,7 +74,6 @@ def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
     return redirect("secret-detail", id=id)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def shared(request: HttpRequest, link: str) -> HttpResponse:
     """Describe the share of a link, and show its value once by POST: prefetching consumes nothing."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -47,13 +46,11 @@ class ConsentPanel:
         }
 
 
-@login_required
 @require_GET
 def consent_list(request: HttpRequest, name: str) -> HttpResponse:
     return _page(request, _place(request, name, Action.CONSENT_VIEW), ConsentForm())
 
 
-@login_required
 @require_POST
 def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.CONSENT_GIVE)
@@ -73,7 +70,6 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     return _page(request, place, form, refused=True)
 
 
-@login_required
 @require_POST
 def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
     actor, place = enter_environment(request, name)

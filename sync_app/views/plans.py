@@ -5,7 +5,6 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
@@ -86,7 +85,6 @@ _LEAVINGS: Final = (
 )
 
 
-@login_required
 @require_POST
 def target_plan(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan made, also one with more deletions than the budget allows."""
@@ -94,7 +92,6 @@ def target_plan(request: HttpRequest, id: int) -> HttpResponse:
     return _queue_plan(request, id, PlanKind.SYNC, options)
 
 
-@login_required
 @require_POST
 def target_sync(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan made and carried out."""
@@ -103,7 +100,6 @@ def target_sync(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def target_check(request: HttpRequest, id: int) -> HttpResponse:
     """Queue a check of each secret's state, by metadata only."""
@@ -112,7 +108,6 @@ def target_check(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_GET
 def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a plan; while it is made or carried out, the page refreshes automatically."""
@@ -167,7 +162,6 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/plan_detail.html", context, partial="sync_app/_plan.html")
 
 
-@login_required
 @require_POST
 def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     plan = _require_plan(request, id)
@@ -192,7 +186,6 @@ def _choices(query: QueryDict) -> dict[int, str]:
     return {int(item): str(text) for item, text in fields.items() if text and item.isdecimal()}
 
 
-@login_required
 @require_POST
 def plan_again(request: HttpRequest, id: int) -> HttpResponse:
     """Have a plan of the same kind made, for the same secrets."""
@@ -205,7 +198,6 @@ def plan_again(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     """Show both sides of what needs a decision, masked, and take the decision.
@@ -252,7 +244,6 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     return render_page(request, "sync_app/plan_item.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
     """Offer the names of the members that an update changes; a POST shows them, recorded as a reveal."""
@@ -275,7 +266,6 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
     return render_page(request, "sync_app/plan_item_members.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     """Choose which of the target's own secrets to take over, and how."""
@@ -320,7 +310,6 @@ def _count_adoptable(plan: Plan, name: str) -> int:
     return overwritten + sum(int(plan.counts.get(act, 0)) for act in _NOT_OURS)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
     """Choose what becomes of what Keeper wrote, and have a plan of it made."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -49,7 +48,6 @@ _RIGHTS: Final = {
 }
 
 
-@login_required
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
     """List the policies of the secrets that the actor may see, with their status."""
@@ -80,7 +78,6 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
     return render(request, "sync_app/rotation_list.html", context | links)
 
 
-@login_required
 @require_GET
 def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a policy: the rotation at work step by step, its history, its rules, and who uses what."""
@@ -121,26 +118,22 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/policy_detail.html", context)
 
 
-@login_required
 @require_POST
 def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
     return _act(request, id, request_rotation, "Rotation requested.", Action.ROTATION_RUN)
 
 
-@login_required
 @require_POST
 def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
     message = "Rotation suspended. Nothing rotates until you resume."
     return _act(request, id, policies.suspend, message, Action.ROTATION_SUSPEND)
 
 
-@login_required
 @require_POST
 def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
     return _act(request, id, policies.resume, "Rotation resumed.", Action.ROTATION_SUSPEND)
 
 
-@login_required
 @require_POST
 def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
     policy = require_policy(request, id, Action.ROTATION_REMOVE)
@@ -152,7 +145,6 @@ def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
     return redirect("rotation")
 
 
-@login_required
 @require_POST
 def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
     """Show what a dry run finds."""
@@ -165,7 +157,6 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/rehearsal.html", context)
 
 
-@login_required
 @require_POST
 def policy_logins(request: HttpRequest, id: int) -> HttpResponse:
     """Show in what the two logins differ, and by which statements they become alike."""
@@ -175,7 +166,6 @@ def policy_logins(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def policy_align(request: HttpRequest, id: int) -> HttpResponse:
     """Run the statements that were shown, and show what still differs."""
@@ -206,7 +196,6 @@ def _show_logins(
     return render_page(request, "sync_app/logins.html", context)
 
 
-@login_required
 @require_POST
 def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
     """Decide about a rotation."""

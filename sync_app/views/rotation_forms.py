@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -34,7 +33,6 @@ _SHOWN: Final[dict[str, Any]] = {
 }
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     """Put a secret under rotation: first with which rotator, then the form that it declares."""
@@ -73,7 +71,6 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/policy_form.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
     policy = require_policy(request, id, Action.ROTATION_CHANGE)
@@ -86,7 +83,6 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
     return _form(request, policy, form, title=f"Rotation of {policy.secret.name}", label="Save rules")
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
     policy = require_policy(request, id, Action.ROTATION_CHANGE)

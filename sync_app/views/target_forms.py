@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -43,7 +42,6 @@ _SHOWN: Final[dict[str, Any]] = {
 }
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_new(request: HttpRequest) -> HttpResponse:
     """Create a target: first which kind of system, then the form that it declares."""
@@ -96,7 +94,6 @@ def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
     return render_page(request, "sync_app/target_kinds.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
@@ -112,7 +109,6 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     return _form(request, target, form, title=f"Rules of {target.name}", label="Save rules")
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
     actor, target = principal_of(request), require_target(request, id, Action.TARGET_CHANGE)
@@ -133,7 +129,6 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def target_test(request: HttpRequest, id: int) -> HttpResponse:
     """Try a target, and show what answers and which permission is missing."""
@@ -152,7 +147,6 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "sync_app/connection_report.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def target_system(request: HttpRequest, id: int) -> HttpResponse:
     """Show which system answers at a target's address, and confirm that the target is there from now on."""

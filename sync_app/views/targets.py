@@ -6,7 +6,6 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -47,7 +46,6 @@ from sync_app.views.presenters.targets import (
 _RUNS_SHOWN: Final = 8
 
 
-@login_required
 @require_GET
 def sync_list(request: HttpRequest) -> HttpResponse:
     """List the targets that the actor may see, with the states of their secrets."""
@@ -73,7 +71,6 @@ def sync_list(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def pause_all(request: HttpRequest) -> HttpResponse:
     runs_runner.pause_all(actor=principal_of(request))
@@ -81,7 +78,6 @@ def pause_all(request: HttpRequest) -> HttpResponse:
     return redirect("sync")
 
 
-@login_required
 @require_POST
 def resume_all(request: HttpRequest) -> HttpResponse:
     runs_runner.resume_all(actor=principal_of(request))
@@ -89,7 +85,6 @@ def resume_all(request: HttpRequest) -> HttpResponse:
     return redirect("sync")
 
 
-@login_required
 @require_GET
 def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a target: the state of each secret, the current run, and its rules."""
@@ -127,19 +122,16 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def target_pause(request: HttpRequest, id: int) -> HttpResponse:
     return _act(request, id, targets.pause, "Target paused. Nothing is written until you resume.")
 
 
-@login_required
 @require_POST
 def target_resume(request: HttpRequest, id: int) -> HttpResponse:
     return _act(request, id, targets.resume, "Target resumed.")
 
 
-@login_required
 @require_POST
 def target_remove(request: HttpRequest, id: int) -> HttpResponse:
     """Remove a target that nothing is left at."""
@@ -170,7 +162,6 @@ def _filter_entries(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]
     return entries.filter(name__contains=text) if text else entries
 
 
-@login_required
 @require_GET
 def sync_overview(request: HttpRequest) -> HttpResponse:
     """Show the state of each secret at each target of one environment."""
