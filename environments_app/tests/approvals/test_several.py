@@ -1,12 +1,14 @@
 """Several people approve where an environment needs it, and both sides of a request talk about it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import applying, history
@@ -251,6 +253,20 @@ def test_the_host_approves_with_a_reason(cast: Cast, asked: Approval) -> None:
         approvals.approve_from_host(actor=host, approval=asked, reason="alone")
     with pytest.raises(Forbidden):
         approvals.approve_from_host(actor=system_principal(), approval=asked, reason="alone")
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_the_host_approves_what_is_open_alone(
+    cast: Cast, asked: Approval, over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "possible_approvers", lambda _: [])
+    if over:
+        approvals.withdraw(actor=cast.principal(cast.alice), approval=asked)
+    before = fresh(asked.pk).state
+    with pytest.raises(ApprovalVoid) if over else nullcontext():
+        approvals.approve_from_host(actor=system_principal(is_admin=True), approval=asked, reason="alone")
+    assert fresh(asked.pk).state == (before if over else ApprovalState.APPROVED)
+    assert AuditEvent.objects.filter(action=Action.BREAK_GLASS).exists() is not over
 
 
 @pytest.mark.parametrize("gone", ["inactive", "reader", "elsewhere", "forged"])

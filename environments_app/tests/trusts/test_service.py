@@ -237,6 +237,19 @@ def test_an_approved_change_is_carried_out(cast: Cast) -> None:
     assert (fresh(trust).role, fresh(trust).claims) == ("editor", {"sub": "other"})
 
 
+def test_a_disabled_trust_is_enabled_by_two(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    alice = cast.principal(cast.alice)
+    service.change(actor=alice, trust=fresh(trust), enabled=False)
+    protect(cast)
+    with pytest.raises(ApprovalNeeded):
+        service.change(actor=alice, trust=fresh(trust), enabled=True)
+    approval = approvals.approve(actor=cast.principal(cast.erin), approval=Approval.objects.get())
+    assert not fresh(trust).is_live
+    approvals.carry_out(actor=alice, approval=approval)
+    assert fresh(trust).is_live
+
+
 def test_access_is_explained(cast: Cast) -> None:
     trust = make_trust(cast, ISSUER, prefix="shop")
     [way] = [
