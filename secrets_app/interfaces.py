@@ -12,15 +12,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import BigIntegerField, BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, Value
+from django.db.models.expressions import Combinable, Expression
 from django.utils.module_loading import import_string
 
-from core.db.statements import Statement
+from core.db.prepared import Argument, PreparedQuery
+from core.db.statements import Precondition
 from environments_app.authorization.policy import Principal
+from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret
 
 
@@ -90,32 +93,37 @@ def panel_filters() -> dict[str, Filter]:
 
 @dataclass(frozen=True)
 class Confirm:
-    """Asks a guard once more, in the transaction of the change.
+    """What the guards are asked once more, in the transaction of a change, after its row was claimed."""
 
-    `queries` names all that it asks, if that is known and locks nothing.
-    """
-
-    ask: Callable[[], None]
-    queries: Callable[[], Sequence[Statement]] | None = None
+    secret: Secret
+    # Of guards that answer for the secret; each raises ManagedValue or StaleVersion.
+    again: Sequence[Callable[[], None]] = ()
 
     def __call__(self) -> None:
         """Raise ManagedValue or StaleVersion if what was looked at has changed in the meantime."""
-        self.ask()
+        for ask in self.again:
+            ask()
+
+    def preconditions(self) -> list[Precondition]:
+        """Return that still no guard answers for a secret for which none did."""
+        if self.again or not write_guards():
+            return []
+        return [Precondition(_GUARDED.statement(self.secret.pk), StaleVersion(_GUARDED_SINCE))]
 
 
 class WriteGuard(Protocol):
     """One app's guard of writes."""
 
-    def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+    def answers_for(self, secret: Expression | F) -> Exists:
+        """Return the condition that the guard answers for a secret, by an expression of its uuid."""
+        ...
+
+    def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Callable[[], None]:
         """Let a new value pass, or (None) the end of the secret; raises ManagedValue.
 
         What is returned is called in the transaction of the change, after its row was claimed, and
         raises ManagedValue or StaleVersion if what was looked at has changed in the meantime.
         """
-        ...
-
-    def queries(self, secret: Secret) -> Sequence[Statement]:
-        """Return the queries by which the guard begins, for `joint_queries`."""
         ...
 
 
@@ -125,22 +133,32 @@ def write_guards() -> tuple[WriteGuard, ...]:
     return tuple(import_string(path) for path in settings.KEEPER_WRITE_GUARDS)
 
 
-def queries_of_guards(secret: Secret) -> list[Statement]:
-    """Return the queries by which the guards begin."""
-    return [query for guard in write_guards() for query in guard.queries(secret)]
+def guarded(secret: Expression | F) -> Combinable:
+    """Return the condition that a guard answers for a secret, by an expression of its uuid."""
+    answers = Q(*(guard.answers_for(secret) for guard in write_guards()), _connector=Q.OR)
+    return ExpressionWrapper(answers, BooleanField()) if answers else Value(False)
 
 
-def run_write_guards(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+_GUARDED: Final = PreparedQuery(
+    lambda: (
+        Secret.objects.filter(guarded(OuterRef("uuid")), pk=Argument(0, BigIntegerField()))
+        .order_by()
+        .values_list("pk")
+    )
+)
+_GUARDED_SINCE: Final = "The secret's rotation policy was changed meanwhile. Try again; nothing was written."
+
+
+def run_write_guards(
+    *, actor: Principal, secret: Secret, value: str | None, is_guarded: bool | None = None
+) -> Confirm:
     """Ask all guards about a value, or about the end of a secret; return what asks them once more.
 
-    Call it outside a transaction. Raises ManagedValue, KeyUnavailable, Tampered.
+    `is_guarded` is whether one answers for the secret, if the caller has just asked. Call it outside a
+    transaction. Raises ManagedValue, KeyUnavailable, Tampered.
     """
-    confirms = [guard(actor=actor, secret=secret, value=value) for guard in write_guards()]
-
-    def confirm() -> None:
-        for again in confirms:
-            again()
-
-    named = [each.queries for each in confirms if each.queries is not None]
-    plain = len(named) == len(confirms)
-    return Confirm(confirm, (lambda: [query for each in named for query in each()]) if plain else None)
+    if is_guarded is None:
+        is_guarded = bool(write_guards()) and _GUARDED.first(secret.pk) is not None
+    if not is_guarded:
+        return Confirm(secret)
+    return Confirm(secret, [guard(actor=actor, secret=secret, value=value) for guard in write_guards()])

@@ -3,7 +3,7 @@
 Everything recorded passes here; through the ORM these few statements were most of the cost.
 """
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,16 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 from audit_app.crypto.hash_chain import EventFields, Link
 from core.db import bulk
 from core.db.bulk import in_batches
-from core.db.statements import Rows, Statement, rows_of, write, written_and_committed, written_by_each
+from core.db.statements import (
+    Precondition,
+    Statement,
+    all_rows,
+    any_rows,
+    have_rows,
+    write,
+    write_all,
+    written_and_committed,
+)
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -57,13 +66,31 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    return heads_of(rows_of(connections[DEFAULT_DB_ALIAS], *heads_to_lock(streams)))
+    database = connections[DEFAULT_DB_ALIAS]
+    lock = " FOR UPDATE" if database.features.has_select_for_update else ""
+    marks = ", ".join(["%s"] * len(streams))
+    sql = f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks}) ORDER BY stream{lock}"  # noqa: S608 - our own names
+    return heads_of(all_rows(database, sql, sorted(streams)))
 
 
-def heads_to_lock(streams: Collection[str]) -> Statement:
-    """Return what `locked_heads` asks."""
-    vendor = connections[DEFAULT_DB_ALIAS].vendor
-    return Statement(_lock_heads(vendor, len(streams)), sorted(streams))
+def lock_head(stream: str, preconditions: Sequence[Precondition]) -> dict[str, Head]:
+    """Lock the head of a stream as `locked_heads` does, and ask by the same statement what an act requires.
+
+    It is the last lock of a transaction. Raises the error of the first precondition that does not hold.
+    """
+    if not preconditions:
+        return locked_heads({stream})
+    database = connections[DEFAULT_DB_ALIAS]
+    lock = " FOR UPDATE" if database.features.has_select_for_update else ""
+    queries = [each.query for each in preconditions]
+    asked = any_rows(queries)
+    sql = f"SELECT stream, sequence, hash, {asked.sql} FROM {_HEADS} WHERE stream = %s{lock}"  # noqa: S608 - our own names
+    rows = all_rows(database, sql, [*asked.values, stream])
+    answers = rows[0][3:] if rows else have_rows(queries)
+    for precondition, has_row in zip(preconditions, answers, strict=True):
+        if has_row:
+            raise precondition.error
+    return heads_of(row[:3] for row in rows)
 
 
 def heads_to_see(streams: Collection[str]) -> Statement:
@@ -72,7 +99,7 @@ def heads_to_see(streams: Collection[str]) -> Statement:
     return Statement(f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks})", [*streams])  # noqa: S608 - our own names
 
 
-def heads_of(rows: Rows) -> dict[str, Head]:
+def heads_of(rows: Iterable[Sequence[Any]]) -> dict[str, Head]:
     """Return the (sequence, hash) of the streams of rows."""
     return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
 
@@ -107,7 +134,7 @@ def _append_at_once(stored: Statement, moves: Sequence[Move], *, is_last: bool) 
     """Store links and move heads by one message to MariaDB."""
     statements = _statements("mysql")
     if not is_last:
-        moved = written_by_each([stored, *(Statement(statements.move_head, _moved(move)) for move in moves)])
+        moved = write_all([stored, *(Statement(statements.move_head, _moved(move)) for move in moves)])
         return [each.changed for each in moved[1:]] == [1] * len(moves)
     # Heads first, in the order in which all lock them: what does not follow them is not stored.
     moved_or_failed = [
@@ -211,13 +238,6 @@ class _Statements(NamedTuple):
 @cache
 def _insert(vendor: str) -> bulk.Insert:
     return bulk.insert_into(_EVENTS, _COLUMNS, binary=_BINARY_COLUMNS, vendor=vendor)
-
-
-@cache
-def _lock_heads(vendor: str, count: int) -> str:  # noqa: ARG001 - a key of the cache
-    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
-    marks = ", ".join(["%s"] * count)
-    return f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks}) ORDER BY stream{lock}"  # noqa: S608 - our own names
 
 
 @cache

@@ -110,12 +110,17 @@ def record(
     return record_many([draft])[0]
 
 
-def record_many(drafts: Sequence[EventDraft]) -> list[Receipt]:
-    """Append any number of events, of any streams, as `record` does one."""
+def record_many(
+    drafts: Sequence[EventDraft], *, locked: Mapping[str, event_store.Head] = MappingProxyType({})
+) -> list[Receipt]:
+    """Append any number of events, of any streams, as `record` does one.
+
+    `locked` are heads that the caller's transaction has locked, after all other rows.
+    """
     committed = not connection.in_atomic_block
     # Without a savepoint: where the record fails, the caller's change must not survive either.
     with transaction.atomic(savepoint=False):
-        receipts = _append(drafts, committed=committed)
+        receipts = _append(drafts, committed=committed, locked=locked)
     count_events(drafts)
     return receipts
 
@@ -165,13 +170,19 @@ def commit_records(
     return receipts
 
 
-def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
+def _append(
+    drafts: Sequence[EventDraft],
+    *,
+    committed: bool,
+    locked: Mapping[str, event_store.Head] = MappingProxyType({}),
+) -> list[Receipt]:
     """Append events to their streams; return their receipts in this order."""
     if not drafts:
         return []
     # All that can be done before the heads are locked is: others wait for them.
     ready = [*map(_ready, drafts)]
-    heads = _locked_heads({draft.stream for draft in drafts})
+    streams = {draft.stream for draft in drafts}
+    heads = locked if streams == locked.keys() else _locked_heads(streams)
     chained = _chain(heads, ready, committed=committed)
     if not event_store.append(chained.entries, chained.moves, is_last=committed):
         raise StreamForked("the head of a stream moved while it was locked")

@@ -55,17 +55,17 @@ class PreparedQuery(Generic[T]):
         """Return what the first row holds, None if there is no row; the values are those of the arguments."""
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
-        row = statements.first_row_of(database, compiled.sql, _bound(compiled, values, database))
+        row = statements.first_row(database, compiled.sql, _bound(compiled, values, database))
         return None if row is None else _read(compiled, row, database)
 
     def all(self, *values: object) -> list[T]:
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
-        rows = statements.rows_of(database, compiled.sql, _bound(compiled, values, database))
+        rows = statements.all_rows(database, compiled.sql, _bound(compiled, values, database))
         return [_read(compiled, row, database) for row in rows]
 
     def statement(self, *values: object) -> Statement:
-        """Return what `first` and `all` ask with these values, for `joint_queries`."""
+        """Return what `first` and `all` ask with these values."""
         database = connections[DEFAULT_DB_ALIAS]
         compiled = self._compiled(database)
         return Statement(compiled.sql, _bound(compiled, values, database))

@@ -3,13 +3,11 @@
 The statements of hot paths go to the driver, because Django's cursors cost as much on SQLite as the
 statements themselves. Django's cursors are used when query logging or execute wrappers are active.
 
-A server that takes several statements together gets them by one way. A query that will be needed next can
-go along: its answer is then found once, and within the block alone. SQLite is a library: there each query
-runs when its turn comes.
+A server that takes several statements together gets them by one message. SQLite is a library: there each
+statement runs when its turn comes.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -104,25 +102,19 @@ class Statement(NamedTuple):
     values: Sequence[Any]
 
 
-# What names queries, where they are asked together.
-Asking: TypeAlias = Callable[[], Sequence[Statement]]
+class Result(NamedTuple):
+    """What a statement gave: its rows, how many it changed, and the id of a new one."""
 
-
-class Written(NamedTuple):
-    """How many rows a statement changed, and the id that it gave a new one."""
-
+    rows: Rows
     changed: int
     id: int
 
 
-class _Answers(threading.local):
-    """The answers that this thread has, and whether they were given within a transaction."""
+class Precondition(NamedTuple):
+    """A query that has no row as long as an act may be carried out, and what is raised otherwise."""
 
-    rows: dict[tuple[str, tuple[Any, ...]], Rows] | None = None
-    in_transaction = False
-
-
-_answers = _Answers()
+    query: Statement
+    error: Exception
 
 
 def takes_together() -> bool:
@@ -135,94 +127,47 @@ def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
     database = connections[DEFAULT_DB_ALIAS]
     if not takes_together():
         return [all_rows(database, sql, values) for sql, values in queries]
-    return [rows for rows, _ in _at_once(database, queries)]
+    return [result.rows for result in _at_once(database, queries)]
 
 
-def written_by_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
-    """Carry statements out on MariaDB; return what each has written."""
-    return [written for _, written in _at_once(connections[DEFAULT_DB_ALIAS], statements)]
+def write_all(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Result]:
+    """Carry writes out in their order; return what each has written. None follows one that fails."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if not takes_together():
+        return [Result((), *write(database, sql, values)) for sql, values in statements]
+    return _at_once(database, statements)
 
 
-def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Written]:
+def have_rows(queries: Sequence[Statement]) -> list[bool]:
+    """Return of each query whether it has a row, by one statement."""
+    asked = any_rows(queries)
+    row = first_row(connections[DEFAULT_DB_ALIAS], f"SELECT {asked.sql}", asked.values)
+    return [bool(answer) for answer in row or ()]
+
+
+def any_rows(queries: Sequence[Statement]) -> Statement:
+    """Return the columns of a SELECT that say of each query whether it has a row."""
+    values = [*chain.from_iterable(query.values for query in queries)]
+    return Statement(", ".join(f"EXISTS ({query.sql})" for query in queries), values)
+
+
+def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
     """Carry out the last statements of a transaction on MariaDB, and commit it by the same message.
 
     Where one fails, nothing is committed. So each has to fail where it does not find what it expects.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    written = [written for _, written in _at_once(database, [*statements, ("COMMIT", [])])]
+    _at_once(database, [*statements, ("COMMIT", [])])
     database.connection.committed = True
-    return written[:-1]
 
 
-@contextmanager
-def asked(named: Asking) -> Iterator[None]:
-    """Ask queries at once that are asked within the block."""
-    database = connections[DEFAULT_DB_ALIAS]
-    queries = named() if database.vendor == "mysql" else []
-    if len(queries) <= 1:
-        yield
-        return
-    with _answered(database, queries, rows_of_each(queries)):
-        yield
-
-
-@contextmanager
-def written(writes: Sequence[Statement], *, asking: Asking) -> Iterator[Sequence[Written]]:
-    """Carry out writes, then ask queries that are asked within the block; give what each has written."""
-    database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != "mysql":
-        yield [Written(*write(database, sql, values)) for sql, values in writes]
-        return
-    queries = asking()
-    found = _at_once(database, [*writes, *queries])
-    with _answered(database, queries, [rows for rows, _ in found[len(writes) :]]):
-        yield [each for _, each in found[: len(writes)]]
-
-
-def rows_of(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Rows:
-    """Return the rows of a query, by the answer that it has already if it has one."""
-    rows = _taken(database, sql, values)
-    return all_rows(database, sql, values) if rows is None else rows
-
-
-def first_row_of(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Any] | None:
-    """Return the first row of a query as `rows_of` does, None if there is none."""
-    rows = _taken(database, sql, values)
-    if rows is None:
-        return first_row(database, sql, values)
-    return rows[0] if rows else None
-
-
-def _taken(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Rows | None:
-    # What was asked before a transaction is no answer inside it.
-    if not _answers.rows or _answers.in_transaction is not database.in_atomic_block:
-        return None
-    return _answers.rows.pop((sql, tuple(values)), None)
-
-
-@contextmanager
-def _answered(
-    database: BaseDatabaseWrapper, queries: Sequence[Statement], answers: Sequence[Rows]
-) -> Iterator[None]:
-    before = _answers.rows, _answers.in_transaction
-    keys = [(sql, tuple(values)) for sql, values in queries]
-    _answers.rows = dict(zip(keys, answers, strict=True))
-    _answers.in_transaction = database.in_atomic_block
-    try:
-        yield
-    finally:
-        _answers.rows, _answers.in_transaction = before
-
-
-def _at_once(
-    database: BaseDatabaseWrapper, statements: Sequence[tuple[str, Sequence[Any]]]
-) -> list[tuple[Rows, Written]]:
+def _at_once(database: BaseDatabaseWrapper, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Result]:
     """Carry statements out; raise what the first one raises that fails, and carry out none after it."""
     sql = "; ".join(sql for sql, _ in statements)
     with cursor_of(database) as cursor:
         cursor.execute(sql, list(chain.from_iterable(values for _, values in statements)))
-        found = [(cursor.fetchall(), Written(cursor.rowcount, cursor.lastrowid))]
+        found = [Result(cursor.fetchall(), cursor.rowcount, cursor.lastrowid)]
         # What fails further on is raised where its result is taken.
         while cursor.nextset():
-            found.append((cursor.fetchall(), Written(cursor.rowcount, cursor.lastrowid)))
+            found.append(Result(cursor.fetchall(), cursor.rowcount, cursor.lastrowid))
     return found

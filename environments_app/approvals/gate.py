@@ -27,7 +27,7 @@ from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json, canonical_json
 from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import Statement
+from core.db.statements import Precondition, have_rows
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
@@ -152,17 +152,18 @@ class ApprovalGrant:
         self._settled = settled
         self._spent = False
 
-    def queries(self) -> list[Statement]:
-        """Return what `require_unneeded` asks."""
+    def preconditions(self) -> list[Precondition]:
+        """Return what `require_unneeded` asks, for a transaction that asks it along with its last lock."""
         if self._approval is not None or self._settled:
             return []
-        return [_PROTECTED.statement(self._environment_id)]
+        return [Precondition(_PROTECTED.statement(self._environment_id), ApprovalVoid(_PROTECTED_SINCE))]
 
     def require_unneeded(self, environment: Environment) -> None:
         """Raise ApprovalVoid if there is no approval, and the environment was protected since."""
         self._require_place(environment)
-        if self._approval is None and not self._settled and _PROTECTED.first(environment.pk):
-            raise ApprovalVoid("Approvals were turned on for this environment. Try again.")
+        for query, error in self.preconditions():
+            if any(have_rows([query])):
+                raise error
 
     def consume(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
         """Mark the approval, if any, as carried out, and return its details for the event.
@@ -177,7 +178,7 @@ class ApprovalGrant:
         return self.consume_approval(environment, actor=actor)
 
     def consume_approval(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
-        """Do what `consume` does with an approval; without one `require_unneeded` has to be asked besides."""
+        """Do what `consume` does with an approval; without one the `preconditions` are asked besides."""
         self._require_place(environment)
         if self._approval is None:
             return {}
@@ -198,6 +199,7 @@ class ApprovalGrant:
 
 
 _MAKER: Final = object()
+_PROTECTED_SINCE: Final = "Approvals were turned on for this environment. Try again."
 _PROTECTED: Final = PreparedQuery(
     lambda: (
         Environment.objects.filter(pk=Argument(0, BigIntegerField()), protected=True)
@@ -217,8 +219,8 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     should carry out a request with different content.
     """
     environment = proposal.environment
-    if not needs_second_person(actor, environment):
-        return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+    if unneeded := unneeded_approval(actor, environment):
+        return unneeded
     message = proposal.message(actor)
     approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
     if approved is not None:
@@ -265,11 +267,19 @@ def needs_second_person(actor: Actor, environment: Environment) -> bool:
     return guarded and actor.kind is not ActorKind.SYSTEM
 
 
+def unneeded_approval(actor: Actor, environment: Environment) -> ApprovalGrant | None:
+    """Return the approval of an actor whose changes need none; None if `require_approval` has to be asked."""
+    if needs_second_person(actor, environment):
+        return None
+    return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+
+
 def system_approval(actor: Actor, environment: Environment) -> ApprovalGrant:
     """Return the approval of Keeper's own work. Raises TypeError for any other actor."""
-    if needs_second_person(actor, environment):
+    unneeded = unneeded_approval(actor, environment)
+    if unneeded is None:
         raise TypeError("only Keeper itself works without asking")
-    return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+    return unneeded
 
 
 def record_act(

@@ -68,12 +68,12 @@ def find_environment(*, actor: Principal, name: str) -> Environment:
     Raises Invisible if there is none, if the actor may not see it (recorded), or if its row was
     not written by Keeper (recorded).
     """
-    return _seen(actor, _BY_NAME.first(name))
+    return require_visible(actor, _BY_NAME.first(name))
 
 
 def find_environment_by_id(*, actor: Principal, id: int) -> Environment:
     """Return the environment of this id; raises Invisible as `find_environment` does."""
-    return _seen(actor, Environment.objects.filter(pk=id).first())
+    return require_visible(actor, Environment.objects.filter(pk=id).first())
 
 
 def create_environment(
@@ -188,7 +188,8 @@ def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]
     return (unprotects or fewer or keeps_longer) and needs_second_person(actor, environment)
 
 
-def _seen(actor: Principal, environment: Environment | None) -> Environment:
+def require_visible(actor: Principal, environment: Environment | None) -> Environment:
+    """Return an environment that was looked for; raises Invisible as `find_environment` does."""
     if environment is None or not verified_rows([environment]):
         raise Invisible("There is no such environment.")
     require(actor=actor, action=Action.ENVIRONMENT_VIEW, environment=environment)

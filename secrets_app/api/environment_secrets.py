@@ -18,7 +18,6 @@ from rest_framework.response import Response
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
-from environments_app.models import Environment
 from environments_app.tokens import bearers
 from secrets_app.api import serializers as documents
 from secrets_app.api.base import (
@@ -31,10 +30,10 @@ from secrets_app.api.base import (
     answer,
 )
 from secrets_app.errors import InvalidInput, TooManyItems
-from secrets_app.models import SecretVersion
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import etag_of
 from secrets_app.queries.listed import genuine, listed
-from secrets_app.queries.lookup import can_in_any_scope, find_active, find_secret_by_name
+from secrets_app.queries.lookup import can_in_any_scope, find_in_environment, find_secret_by_names
 from secrets_app.queries.states import is_unchanged, known_etags, readable_secrets, state_of
 from secrets_app.rows.store import ANY, NO_STATE
 from secrets_app.services import lifecycle, write
@@ -62,8 +61,7 @@ class NamedSecretView(SecretsView):
     def get(self, request: Request, environment: str, name: str) -> Response:
         """Return a secret with its value; a viewer gets it without."""
         validate_secret_name(name)
-        place = find_environment(actor=self.actor, name=environment)
-        return self.shown(find_secret_by_name(actor=self.actor, environment=place, name=name))
+        return self.shown(find_secret_by_names(actor=self.actor, environment=environment, name=name))
 
     @extend_schema(
         summary="Create or change a secret by name",
@@ -78,7 +76,7 @@ class NamedSecretView(SecretsView):
         `If-None-Match: *` it only creates.
         """
         validate_secret_name(name)
-        place = find_environment(actor=self.actor, name=environment)
+        place, stored = find_in_environment(actor=self.actor, environment=environment, name=name)
         given = self.given(documents.SecretChange)
         fields = given.validated_data
         named = {"name": name, "environment": place.name, "environment_id": place.pk}
@@ -91,19 +89,19 @@ class NamedSecretView(SecretsView):
             name=name,
             secret_type=fields.get("secret_type"),
             value=fields.get("value"),
-            expected=self._required(place, name),
+            expected=self._required(stored),
+            secret=stored,
             only_new=ANY in known_etags(request.headers.get("If-None-Match", "")),
             comment=fields.get("comment", ""),
             **given.metadata,
         )
         return answer(secret, status_code=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
 
-    def _required(self, place: Environment, name: str) -> str | None:
+    def _required(self, secret: Secret | None) -> str | None:
         """Return the state that the conditions of a PUT require; `write.put` asks for the rights."""
         unless = known_etags(self.request.headers.get("If-None-Match", "")) - {ANY}
         if not unless and "If-Match" not in self.request.headers:
             return None
-        secret = find_active(place, name)
         if not secret or not unless:
             return self.expected(secret)
         # Not one of these states: the one that was just seen, or none.
@@ -113,8 +111,7 @@ class NamedSecretView(SecretsView):
     def delete(self, request: Request, environment: str, name: str) -> Response:
         """Delete a secret softly; it can be restored until it is purged."""
         validate_secret_name(name)
-        place = find_environment(actor=self.actor, name=environment)
-        secret = find_secret_by_name(actor=self.actor, environment=place, name=name)
+        secret = find_secret_by_names(actor=self.actor, environment=environment, name=name)
         lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected(secret))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

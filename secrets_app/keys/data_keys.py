@@ -16,7 +16,6 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces import keyring
 from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import Statement
 from environments_app.models import Environment
 from secrets_app.envelope import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, MigrationMoved, UnknownDataKey
@@ -34,8 +33,10 @@ from secrets_app.keys.wrapping import (
 _log = logging.getLogger(__name__)
 
 
-def active_key(environment: Environment) -> PlainKey:
+def active_key(environment: Environment, known: "ActiveKey | None" = None) -> PlainKey:
     """Return the data key that seals new values of an environment; one statement when it is warm.
+
+    `known` is its row, if the caller has just read it.
 
     A key is made when there is none, when it is older than KMS_DATA_KEY_MAX_AGE_DAYS, or when
     the environment was given another key encryption key. Call it before a transaction begins:
@@ -44,7 +45,7 @@ def active_key(environment: Environment) -> PlainKey:
     Raises NetworkInTransaction if a key has to be made or opened inside a transaction, and
     KeyUnavailable, KeyRefused or WrongContext if it cannot be.
     """
-    key = _active_key(environment)
+    key = known or _active_key(environment)
     if key is not None and not _is_due(key, environment):
         return _get_cached(key.uuid, None).plain
     try:
@@ -104,7 +105,7 @@ def forget_data_keys() -> None:
     cache.cache_clear()
 
 
-class _ActiveKey(NamedTuple):
+class ActiveKey(NamedTuple):
     """What decides whether the active key still serves; its whole row is read where it is not open."""
 
     pk: int
@@ -118,19 +119,14 @@ _ACTIVE: Final = PreparedQuery(
     lambda: (
         DataKey.objects.filter(scope=Argument(0, UUIDField()), purpose=VALUES, active=True)
         .order_by()
-        .values_list(*_ActiveKey._fields)
+        .values_list(*ActiveKey._fields)
     )
 )
 
 
-def query_for_active_key(environment: Environment) -> Statement:
-    """Return what `active_key` asks when it is warm."""
-    return _ACTIVE.statement(environment.uuid)
-
-
-def _active_key(environment: Environment) -> _ActiveKey | None:
+def _active_key(environment: Environment) -> ActiveKey | None:
     found = _ACTIVE.first(environment.uuid)
-    return None if found is None else _ActiveKey._make(found)
+    return None if found is None else ActiveKey._make(found)
 
 
 def _get_cached(data_key_id: UUID, row: DataKey | None) -> OpenKey:
@@ -159,7 +155,7 @@ def _unwrapped(data_key_id: UUID, row: DataKey | None) -> OpenKey:
     return OpenKey(plain=plain, scope=row.scope, key_uri=row.key_uri)
 
 
-def _is_due(key: _ActiveKey, environment: Environment) -> bool:
+def _is_due(key: ActiveKey, environment: Environment) -> bool:
     if timezone.now() - key.created_at > timedelta(days=settings.KMS_DATA_KEY_MAX_AGE_DAYS):
         return True
     if key.provider != provider().name:
@@ -176,7 +172,7 @@ def _is_due(key: _ActiveKey, environment: Environment) -> bool:
         return False
 
 
-def _create_key(environment: Environment, *, replaces: _ActiveKey | None, reason: str = "due") -> PlainKey:
+def _create_key(environment: Environment, *, replaces: ActiveKey | None, reason: str = "due") -> PlainKey:
     refuse_in_transaction("a data key is made")
     if not environment.is_authentic():
         reason = "the environment's row, which names its key, was not written by Keeper"
@@ -201,7 +197,7 @@ def _create_key(environment: Environment, *, replaces: _ActiveKey | None, reason
     return plain
 
 
-def _install(row: DataKey, environment: Environment, replaces: _ActiveKey | None, reason: str) -> bool:
+def _install(row: DataKey, environment: Environment, replaces: ActiveKey | None, reason: str) -> bool:
     """Store a new key as the active one with its event; False if another process was first."""
     # The audit log's keys are opened here, not under the transaction's locks.
     keyring().open_all()

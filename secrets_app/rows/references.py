@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from django.db.models import BigIntegerField, CharField, Subquery
+from django.db.models import BigIntegerField, CharField, QuerySet, Subquery
 
 from audit_app.events.actions import Action
 from core.db.bulk import in_batches
@@ -118,32 +118,29 @@ def store(secret: Secret, places: Sequence[Place]) -> None:
 
 # So many names are looked for one by one; most are named by nothing.
 _FEW: Final = 2
-_NAMING: Final = PreparedQuery(
-    lambda: (
-        Reference.objects.filter(
-            environment=Subquery(
-                Environment.objects.filter(pk=Argument(0, BigIntegerField())).order_by().values("name")
-            ),
-            name=Argument(1, CharField()),
-        )
-        .order_by()
-        .values_list("pk")[:1]
-    )
+
+
+def _references() -> "QuerySet[Reference]":
+    environment = Environment.objects.filter(pk=Argument(0, BigIntegerField())).order_by().values("name")
+    return Reference.objects.filter(environment=Subquery(environment)).order_by()
+
+
+_INTO_ENVIRONMENT: Final = PreparedQuery(lambda: _references().values_list("pk")[:1])
+_TO_NAME: Final = PreparedQuery(
+    lambda: _references().filter(name=Argument(1, CharField())).values_list("pk")[:1]
 )
 
 
-def queries_for_dependents(environment_id: int, names: Collection[str]) -> list[Statement]:
-    """Return the queries by which `dependent_environments` begins."""
-    return [_NAMING.statement(environment_id, name) for name in names] if len(names) <= _FEW else []
+def queries_for_names(environment_id: int, names: Collection[str]) -> list[Statement]:
+    """Return queries of which one has a row if a value may name one of these secrets."""
+    if len(names) > _FEW:
+        return [_INTO_ENVIRONMENT.statement(environment_id)]
+    return [_TO_NAME.statement(environment_id, name) for name in names]
 
 
 def dependent_environments(environment_id: int, names: Collection[str]) -> set[int]:
     """Return the environments whose secrets take in one of these, directly or through others."""
-    if len(names) <= _FEW and not any(_NAMING.first(environment_id, name) for name in names):
-        return set()
     environment = Environment.objects.values_list("name", flat=True).get(pk=environment_id)
-    if len(names) > _FEW and not Reference.objects.filter(environment=environment).exists():
-        return set()
     followers = _followers({Place(environment, name) for name in names})
     return {follower.environment_id for follower in followers.values()}
 

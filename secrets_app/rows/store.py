@@ -1,8 +1,6 @@
 """Stores a change of a secret: one transaction with its event, only if the caller read the newest state."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -10,7 +8,6 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_state import row_digest_entry
@@ -18,15 +15,15 @@ from audit_app.recording import event_store
 from audit_app.recording.drafts import EventDraft, stream_and_object
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
-from core.db import prepared, statements
-from core.db.statements import Asking, Statement
+from core.db import prepared
+from core.db.statements import Precondition, write_all
 from environments_app.approvals.gate import ApprovalGrant
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.interfaces import Confirm
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.rows import references
 from secrets_app.rows.references import Place
-from secrets_app.values.versions import first_number, query_for_first_number, write_details
+from secrets_app.values.versions import number_is_free, write_details
 
 # If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
 ANY: Final = "*"
@@ -67,18 +64,16 @@ def insert(
             prepared.insert(secret)
             secret.note_stored()
             version.secret = secret
-            asking = partial(_new_queries, secret, clearance, locks=bool(places))
-            with statements.written([prepared.insertion(version)], asking=asking):
-                if first_number(secret.environment, secret.name) > version.number:
-                    raise StaleVersion(
-                        "The secret was written and deleted meanwhile. Nothing was saved. Try again."
-                    )
-                clearance.require_unneeded(secret.environment)
-                if places:
-                    references.store(secret, places)
-                record_many(
-                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
-                )
+            prepared.insert(version)
+            if places:
+                references.store(secret, places)
+            _record(
+                event(actor=actor, secret=secret, action=action, details=event_details, version=version),
+                [
+                    number_is_free(secret.environment, secret.name, version.number),
+                    *clearance.preconditions(),
+                ],
+            )
             notify_listeners(secret.environment_id, [secret.name])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -115,16 +110,17 @@ def update_stored(
             event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
             if version is not None and not pending:
                 _make_current(secret, version)
-            asking = partial(_queries, secret, clearance, confirm, locks=places is not None)
-            with _claimed_and_stored(secret, version, asking):
-                clearance.require_unneeded(secret.environment)
-                if confirm is not None:
-                    confirm()
-                if places is not None:
-                    references.store(secret, places)
-                record_many(
-                    [event(actor=actor, secret=secret, action=action, details=event_details, version=version)]
-                )
+            _claim(secret, version)
+            if places is not None:
+                references.store(secret, places)
+            preconditions = clearance.preconditions()
+            if confirm is not None:
+                confirm()
+                preconditions += confirm.preconditions()
+            _record(
+                event(actor=actor, secret=secret, action=action, details=event_details, version=version),
+                preconditions,
+            )
             notify_listeners(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -164,11 +160,10 @@ def event(
     )
 
 
-@contextmanager
-def _claimed_and_stored(secret: Secret, version: SecretVersion | None, asking: Asking) -> Iterator[None]:
+def _claim(secret: Secret, version: SecretVersion | None) -> None:
     """Store what changed of a secret if its row still has the revision that was read, and a new version.
 
-    An index is only written where one of its columns is. `asking` is what is asked within the block.
+    An index is only written where one of its columns is. Raises StaleVersion.
     """
     revision = secret.revision
     secret.revision, secret.updated_at = revision + 1, timezone.now()
@@ -176,37 +171,16 @@ def _claimed_and_stored(secret: Secret, version: SecretVersion | None, asking: A
     writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]
     if version is not None:
         writes.append(prepared.insertion(version))
-    with statements.written(writes, asking=asking) as (claim, *_):
-        if claim.changed != 1:
-            raise StaleVersion(
-                "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
-            )
-        secret.note_stored()
-        yield
+    if write_all(writes)[0].changed != 1:
+        raise StaleVersion(
+            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+        )
+    secret.note_stored()
 
 
-def _queries(
-    secret: Secret, clearance: ApprovalGrant, confirm: Confirm | None = None, *, locks: bool
-) -> list[Statement]:
-    """Return what is asked in the transaction of a change after its rows are written.
-
-    The head of the stream is the last lock: it is not among them if more rows must be locked.
-    """
-    queries = clearance.queries()
-    if confirm is not None:
-        if confirm.queries is None:
-            return queries
-        queries += confirm.queries()
-    if locks:
-        return queries
-    return [*queries, event_store.heads_to_lock({streams.environment_stream(secret.environment.uuid)})]
-
-
-def _new_queries(secret: Secret, clearance: ApprovalGrant, *, locks: bool) -> list[Statement]:
-    return [
-        query_for_first_number(secret.environment, secret.name),
-        *_queries(secret, clearance, locks=locks),
-    ]
+def _record(draft: EventDraft, preconditions: Sequence[Precondition]) -> None:
+    """Ask what the act requires at this moment, and record it. The head of the stream is the last lock."""
+    record_many([draft], locked=event_store.lock_head(draft.stream, preconditions))
 
 
 def _make_current(secret: Secret, version: SecretVersion) -> None:

@@ -15,9 +15,8 @@ from core.db.identity import ordered_uuids
 from core.errors import Kind
 from environments_app.approvals.gate import (
     ApprovalGrant,
-    needs_second_person,
     require_approval,
-    system_approval,
+    unneeded_approval,
 )
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.authorization.principals import refresh_principal
@@ -112,8 +111,8 @@ def refuse_too_many(count: int) -> None:
 
 
 def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> ApprovalGrant:
-    if not needs_second_person(actor, place):
-        return system_approval(actor, place)
+    if unneeded := unneeded_approval(actor, place):
+        return unneeded
     mine = [item for item in items if item.environment.id == place.pk]
     # Refused now, not after an approval.
     taken = _taken_name(mine)

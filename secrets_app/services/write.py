@@ -1,6 +1,6 @@
 """Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
 
-from functools import partial
+from types import EllipsisType
 from typing import Final, Unpack
 
 from django.utils import timezone
@@ -9,12 +9,11 @@ from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
 from core.canonical_json import Json
-from core.db.statements import Statement, asked
-from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, unneeded_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
-from secrets_app.interfaces import queries_of_guards, run_write_guards
+from secrets_app.interfaces import run_write_guards
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active, require_authentic, require_not_deleted, require_on
@@ -33,11 +32,10 @@ from secrets_app.values.metadata import (
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import (
     NewValue,
+    Preceding,
     first_number,
-    following_from,
     next_number,
-    queries_for_creating,
-    queries_for_writing,
+    preceding,
     sealed_version,
 )
 
@@ -74,22 +72,22 @@ def create(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     comment = checked_comment(comment)
+    clearance = clearance or unneeded_approval(actor, environment)
     clearance = clearance or require_approval(
         actor=actor,
         proposal=proposals.creating(
             secret, value=value, comment=comment, metadata=metadata, places=places or ()
         ),
     )
-    with asked(partial(queries_for_creating, environment, name)):
-        secret.current_number = first_number(environment, name)
-        if number not in {None, secret.current_number}:
-            raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
-        version = sealed_version(
-            actor=actor,
-            secret=secret,
-            number=secret.current_number,
-            value=NewValue(text=value, comment=comment),
-        )
+    secret.current_number = first_number(environment, name)
+    if number not in {None, secret.current_number}:
+        raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
+    version = sealed_version(
+        actor=actor,
+        secret=secret,
+        number=secret.current_number,
+        value=NewValue(text=value, comment=comment),
+    )
     insert(
         actor=actor,
         secret=secret,
@@ -126,18 +124,17 @@ def update(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with asked(partial(_queries, secret, value)):
-                return _update_once(
-                    actor=actor,
-                    secret=secret,
-                    value=value,
-                    secret_type=secret_type,
-                    expected=expected,
-                    comment=comment,
-                    metadata=metadata,
-                    clearance=clearance,
-                    origin=origin,
-                )
+            return _update_once(
+                actor=actor,
+                secret=secret,
+                value=value,
+                secret_type=secret_type,
+                expected=expected,
+                comment=comment,
+                metadata=metadata,
+                clearance=clearance,
+                origin=origin,
+            )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
                 raise
@@ -155,17 +152,19 @@ def put(
     expected: str | None = None,
     only_new: bool = False,
     comment: str = "",
+    secret: Secret | EllipsisType | None = ...,
     **metadata: Unpack[Metadata],
 ) -> tuple[Secret, bool]:
     """Create the secret of this name or change it; return it and whether it was created.
 
-    With `only_new` it is created or left as it is.
+    With `only_new` it is created or left as it is. `secret` is what the caller has read of it.
 
     Raises what `create` and `update` raise, InvalidInput if a new secret has no value, and StaleVersion if it
     exists and may only be new.
     """
     validate_secret_name(name)
-    secret = find_active(environment, name)
+    if isinstance(secret, EllipsisType):
+        secret = find_active(environment, name)
     if secret is None and expected is None:
         try:
             return _put_new(actor, environment, name, secret_type, value, comment, metadata), True
@@ -293,19 +292,26 @@ def _update_once(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
-    changed, number = _new_text(actor, secret, value)
+    before_value = None if value is None else preceding(secret)
+    changed = _new_text(actor, secret, value, before_value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)
         apply_facts_keeping_expiry(secret, facts, metadata=metadata, is_next=is_next)
     confirm = None
     if changed is not None or retyped or resolving:
         # Resolving references changes what is delivered, whatever the text: no login proves that.
-        confirm = run_write_guards(actor=actor, secret=secret, value=None if resolving else value)
+        confirm = run_write_guards(
+            actor=actor,
+            secret=secret,
+            value=None if resolving else value,
+            is_guarded=before_value and before_value.is_guarded,
+        )
     # The value may have moved the expiry, or moved it back.
     moved = {"expires_at"} if secret.expires_at != before["expires_at"] else set()
     fields = [*sorted({*fields} - {"expires_at"} | moved), *resolving, *retyped]
     if not fields and changed is None:
         return secret
+    clearance = clearance or unneeded_approval(actor, secret.environment)
     clearance = clearance or require_approval(
         actor=actor,
         proposal=proposals.updating(
@@ -320,9 +326,14 @@ def _update_once(
         ),
     )
     version = None
-    if changed is not None:
-        new = NewValue(text=changed, comment=comment)
-        version = sealed_version(actor=actor, secret=secret, number=number, value=new)
+    if changed is not None and before_value is not None:
+        version = sealed_version(
+            actor=actor,
+            secret=secret,
+            number=before_value.next_number,
+            value=NewValue(text=changed, comment=comment),
+            key=before_value.key,
+        )
     details: dict[str, Json] = {"fields": list(fields)} if fields else {}
     update_stored(
         actor=actor,
@@ -337,11 +348,6 @@ def _update_once(
     return secret
 
 
-def _queries(secret: Secret, value: str | None) -> list[Statement]:
-    """Return what an update asks before its transaction."""
-    return [] if value is None else [*queries_for_writing(secret), *queries_of_guards(secret)]
-
-
 def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -> list[str]:
     if secret_type is None or secret_type == secret.secret_type:
         return []
@@ -351,19 +357,18 @@ def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -
     return ["secret_type"]
 
 
-def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str | None, int]:
-    """Return the value if it differs from the current one, and the number of the next version.
+def _new_text(actor: Principal, secret: Secret, value: str | None, before: Preceding | None) -> str | None:
+    """Return the value if it differs from the current one.
 
     Raises MissingVersion as `current_version_of` does.
     """
-    if value is None:
-        return None, 0
-    following, known = following_from(secret, secret.current_number)
-    current = known.get(secret.current_number)
+    if value is None or before is None:
+        return None
+    current = before.fingerprint
     if current is None:
         current = bytes(current_version_of(secret).fingerprint)
     if not fingerprints.matches(value.encode(), current):
-        return value, following
+        return value
     # That nothing changes confirms a guess, also where writing another value is not let through.
     commit_record(
         actor=actor,
@@ -371,7 +376,7 @@ def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str 
         **stream_and_object(secret),
         details={"with": "a write", "number": secret.current_number},
     )
-    return None, 0
+    return None
 
 
 def _read_again(secret: Secret) -> Secret:

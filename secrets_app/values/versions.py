@@ -3,22 +3,25 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import BigIntegerField, CharField, IntegerField, Max
+from django.db.models import BigIntegerField, CharField, IntegerField, Max, OuterRef
 
 from audit_app.events.actors import Actor
 from audit_app.interfaces import Purpose, keyring
 from core.canonical_json import Json, canonical_json, utc_text
 from core.db.identity import uuid7
 from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import Statement
+from core.db.statements import Precondition
 from environments_app.models import Environment
 from secrets_app.envelope import seal
+from secrets_app.errors import StaleVersion
+from secrets_app.interfaces import guarded
 from secrets_app.keys import fingerprints
-from secrets_app.keys.data_keys import active_key, query_for_active_key
+from secrets_app.keys.data_keys import ActiveKey, active_key
 from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.keys.models import VALUES
 from secrets_app.models import Secret, SecretVersion
 
 _DIGEST_LABEL = b"keeper/version-digest/v1|"
@@ -35,12 +38,15 @@ class NewValue:
         return "NewValue()"
 
 
-def sealed_version(*, actor: Actor, secret: Secret, number: int, value: NewValue) -> SecretVersion:
+def sealed_version(
+    *, actor: Actor, secret: Secret, number: int, value: NewValue, key: ActiveKey | None = None
+) -> SecretVersion:
     """Return the next version of a secret, sealed and not yet stored. May call KMS.
 
-    Call it before the transaction in which the version is saved.
+    `key` is the row of the active data key, if the caller has just read it. Call it before the transaction
+    in which the version is saved.
     """
-    data_key = active_key(secret.environment)
+    data_key = active_key(secret.environment, key)
     plaintext = value.text.encode()
     version = SecretVersion(
         uuid=uuid7(),
@@ -57,18 +63,35 @@ def sealed_version(*, actor: Actor, secret: Secret, number: int, value: NewValue
     return version
 
 
-# Of all secrets that have or had the name: a program may have pinned a number of a former one.
-_FROM_NUMBER: Final = PreparedQuery(
+class Preceding(NamedTuple):
+    """What precedes a new value of a secret, by one statement."""
+
+    # Of the next version: after the secret's own, pending ones included, and those of deleted secrets of its
+    # name. A program may have pinned a number of a former one.
+    next_number: int
+    # Of the current version; None if that was removed.
+    fingerprint: bytes | None
+    # The active data key, if it is that of the current version.
+    key: ActiveKey | None
+    is_guarded: bool
+
+
+_KEY: Final = [f"data_key__{name}" for name in ActiveKey._fields]
+_FROM_CURRENT: Final = PreparedQuery(
     lambda: (
         SecretVersion.objects.filter(
             secret__environment_id=Argument(0, BigIntegerField()),
             secret__name=Argument(1, CharField()),
             number__gte=Argument(2, IntegerField()),
         )
+        .annotate(guarded=guarded(OuterRef("secret__uuid")))
         .order_by("number")
-        .values_list("secret_id", "number", "fingerprint")
+        .values_list(
+            "secret_id", "number", "fingerprint", "guarded", "data_key__active", "data_key__purpose",
+            "data_key__scope", *_KEY,
+        )
     )
-)
+)  # fmt: skip
 _LAST_OF_FORMER: Final = PreparedQuery(
     lambda: (
         SecretVersion.objects.filter(
@@ -82,19 +105,29 @@ _LAST_OF_FORMER: Final = PreparedQuery(
 )
 
 
+_FORMER_FROM: Final = PreparedQuery(
+    lambda: (
+        SecretVersion.objects.filter(
+            secret__environment_id=Argument(0, BigIntegerField()),
+            secret__name=Argument(1, CharField()),
+            secret__live__isnull=True,
+            number__gte=Argument(2, IntegerField()),
+        )
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
 def first_number(environment: Environment, name: str) -> int:
     """Return the number of a new secret's first version: the next after the deleted secrets of its name."""
     return (_LAST_OF_FORMER.first(environment.pk, name) or (0,))[0] + 1
 
 
-def query_for_first_number(environment: Environment, name: str) -> Statement:
-    """Return what `first_number` asks."""
-    return _LAST_OF_FORMER.statement(environment.pk, name)
-
-
-def queries_for_creating(environment: Environment, name: str) -> list[Statement]:
-    """Return what a first version asks: its number, and the key that seals it."""
-    return [query_for_first_number(environment, name), query_for_active_key(environment)]
+def number_is_free(environment: Environment, name: str, number: int) -> Precondition:
+    """Return that no deleted secret of a name has a number as high as this one."""
+    error = StaleVersion("The secret was written and deleted meanwhile. Nothing was saved. Try again.")
+    return Precondition(_FORMER_FROM.statement(environment.pk, name, number), error)
 
 
 def first_numbers(environment: Environment, names: Sequence[str]) -> dict[str, int]:
@@ -105,27 +138,24 @@ def first_numbers(environment: Environment, names: Sequence[str]) -> dict[str, i
     return dict(rows.order_by().values_list("secret__name").annotate(first=Max("number") + 1))
 
 
-def following_from(secret: Secret, number: int) -> tuple[int, dict[int, bytes]]:
-    """Return the number of the next version, and the secret's fingerprints from `number` on, by number.
-
-    The number follows those of the secret, pending ones included, and of deleted secrets of its name.
-    """
-    rows = _FROM_NUMBER.all(secret.environment_id, secret.name, number)
-    own = {version: bytes(fingerprint) for owner, version, fingerprint in rows if owner == secret.pk}
-    return max((version for _, version, _ in rows), default=number) + 1, own
-
-
-def queries_for_writing(secret: Secret) -> list[Statement]:
-    """Return what a new value of a secret asks: its newest versions, and the key that seals it."""
-    return [
-        _FROM_NUMBER.statement(secret.environment_id, secret.name, secret.current_number),
-        query_for_active_key(secret.environment),
-    ]
+def preceding(secret: Secret) -> Preceding:
+    """Return what precedes a new value of a secret."""
+    rows = _FROM_CURRENT.all(secret.environment_id, secret.name, secret.current_number)
+    number = max((row[1] for row in rows), default=secret.current_number) + 1
+    for owner, version, fingerprint, is_guarded, *key in rows:
+        if (owner, version) == (secret.pk, secret.current_number):
+            active, purpose, scope, *columns = key
+            usable = active and purpose == VALUES and scope == secret.environment.uuid
+            return Preceding(
+                number, bytes(fingerprint), ActiveKey._make(columns) if usable else None, bool(is_guarded)
+            )
+    # Without its current version a secret takes no value: the writer is told so.
+    return Preceding(number, None, None, True)
 
 
 def next_number(secret: Secret) -> int:
     """Return the number of the next version of a secret."""
-    return following_from(secret, secret.current_number)[0]
+    return preceding(secret).next_number
 
 
 def version_digest(version: SecretVersion) -> str:

@@ -1,13 +1,11 @@
 """Finds policies and rotations for an actor: one that they may not see counts as missing."""
 
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
-from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import Statement
 from environments_app.authorization.policy import Principal, allows, require, visible
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
@@ -47,25 +45,6 @@ def policy_of(secret: Secret) -> RotationPolicy | None:
     """Return the active policy of a secret, with the stored secret, without an access check."""
     policies = RotationPolicy.objects.select_related("environment", "secret__environment")
     return policies.filter(secret=secret, live=True).first()
-
-
-_LIVING_OF: Final = PreparedQuery(
-    lambda: (
-        RotationPolicy.objects.filter(secret_id=Argument(0, UUIDField()), live=True)
-        .order_by()
-        .values_list("pk")
-    )
-)
-
-
-def has_policy(secret: Secret) -> bool:
-    """Return whether a secret has an active policy, without an access check."""
-    return _LIVING_OF.first(secret.uuid) is not None
-
-
-def query_for_policy(secret: Secret) -> Statement:
-    """Return what `has_policy` asks."""
-    return _LIVING_OF.statement(secret.uuid)
 
 
 def find_orphaned_login(policy: RotationPolicy) -> Rotation | None:

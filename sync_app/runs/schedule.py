@@ -12,10 +12,10 @@ from django.db.models import BigIntegerField, Q
 from audit_app.integrity.active_installation import is_active
 from core.db.concurrency import retry_collisions
 from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import asked
+from core.db.statements import have_rows
 from core.workers import nudge
 from environments_app.errors import AccessError
-from secrets_app.rows.references import dependent_environments, queries_for_dependents
+from secrets_app.rows.references import dependent_environments, queries_for_names
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.jobs.leases import claimable, database_now
@@ -61,12 +61,12 @@ def schedule_environment(environment_id: int, names: Collection[str]) -> None:
 
     Those are the environment's own, and those of the environments where a reference names one of them.
     """
-    with asked(
-        lambda: [*queries_for_dependents(environment_id, names), _AUTOMATIC.statement(environment_id)]
-    ):
-        others = dependent_environments(environment_id, names)
-        if not others and not _AUTOMATIC.first(environment_id):
-            return
+    automatic, *named = have_rows(
+        [_AUTOMATIC.statement(environment_id), *queries_for_names(environment_id, names)]
+    )
+    others = dependent_environments(environment_id, names) if any(named) else set()
+    if not others and not automatic:
+        return
     now, places = database_now(), {environment_id} | others
     targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))

@@ -20,7 +20,7 @@ APPS: Final = (
 # Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from core\.db(?: import (?:bulk|statements)\b|\.(?:sqlite3|mariadb|mariadb_tls)\b"
-    r"|\.bulk import (?!(?:BATCH, )?in_batches$)|\.statements import (?!(?:Asking, )?Statement$)"
+    r"|\.bulk import (?!(?:BATCH, )?in_batches$)|\.statements import (?!(?:(?:Precondition|Statement|have_rows)(?:, |$))+$)"
     r"|\.concurrency import (?!(?:(?:claim|unleased|is_disk_full)(?: as \w+)?(?:, |$))+$))"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
@@ -48,7 +48,7 @@ TESTED_BY: Final = {
     "secrets_app/key_operations/reencrypt.py": "secrets_app/tests/key_operations/test_key_rotation.py",
     "secrets_app/rows/bulk_insert.py": "secrets_app/tests/services/many_secrets/test_bulk_create.py",
     "secrets_app/rows/current_versions.py": ("secrets_app/tests/rows/test_current_version_rows.py"),
-    "secrets_app/services/write.py": "tests/database/test_write_statements.py",
+    "secrets_app/rows/store.py": "tests/database/test_write_statements.py",
     "secrets_app/rows/environment_snapshot.py": ("secrets_app/tests/rows/test_environment_snapshot.py"),
     "sync_app/applying/batch.py": "sync_app/tests/applying/test_applying.py",
     "sync_app/planning/service.py": "sync_app/tests/applying/test_applying.py",

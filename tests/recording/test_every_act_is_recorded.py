@@ -595,6 +595,7 @@ SILENT: Final[dict[str, str]] = {
     "*.approval_for_*": _ASKS,
     "*.system_approval": _ASKS,
     "*.needs_second_person": _ASKS,
+    "*.unneeded_approval": _ASKS,
     "*.begins_suspended": _ASKS,
     "*.opens_values": _ASKS,
     "*.administers": _ASKS,

@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from core.db.statements import have_rows
 from environments_app.approvals import gate
 from environments_app.approvals import service as approvals
 from environments_app.approvals.access_proposals import weakening
@@ -82,21 +83,23 @@ def test_a_grant_that_needed_no_approval_asks_whether_the_environment_is_protect
     alice = cast.principal(cast.alice)
     unneeded = require_approval(actor=alice, proposal=ending(cast.production))
     assert unneeded.consume(cast.production) == {}
-    (statement,) = unneeded.queries()
-    assert cast.production.pk in statement.values
+    (precondition,) = unneeded.preconditions()
+    assert have_rows([precondition.query]) == [False]
     protect(cast.production)
+    assert have_rows([precondition.query]) == [True]
+    assert isinstance(precondition.error, ApprovalVoid)
     for use in (unneeded.consume, unneeded.require_unneeded):
         with pytest.raises(ApprovalVoid, match="turned on"):
             use(cast.production)
     # Keeper's own work, and what an approval allows, ask nothing there.
     own = system_approval(system_principal(is_admin=True), cast.production)
     own.require_unneeded(cast.production)
-    assert own.queries() == []
+    assert own.preconditions() == []
 
 
 def test_a_grant_with_an_approval_asks_for_no_other(cast: Cast, place: Environment) -> None:
     _, grant = approved_grant(cast, place)
-    assert grant.queries() == []
+    assert grant.preconditions() == []
     grant.require_unneeded(place)
 
 

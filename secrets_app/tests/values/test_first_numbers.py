@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from audit_app.integrity.check_registry import run_checks
+from core.db.statements import Precondition, Statement
 from environments_app.tests.cast import Cast
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -105,7 +106,8 @@ def test_a_number_given_away_before_the_store_is_not_given_again(
 
 
 def test_no_row_is_left_of_what_was_refused(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "first_number", lambda *_: 5)
+    taken = Precondition(Statement("SELECT 1", []), StaleVersion("taken"))
+    monkeypatch.setattr(store, "number_is_free", lambda *_: taken)
     with pytest.raises(StaleVersion):
         keep(cast, "a")
     assert not SecretVersion.objects.exists()

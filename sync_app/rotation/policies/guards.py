@@ -7,25 +7,25 @@ While a rotation has not ended, no value passes: its two values are the ones tha
 A rotation that was changed outside Keeper ends with its policy, and nothing is done on another system.
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from django.db.models import QuerySet
+from django.db.models import Exists, F, QuerySet
+from django.db.models.expressions import Expression
 
 from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
-from core.db.statements import Statement
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import ManagedValue, StaleVersion
-from secrets_app.interfaces import Confirm
 from secrets_app.models import Secret
 from secrets_app.services import version_stages
 from sync_app.domain.rotation_state import OperatorAction, Step
 from sync_app.errors import BackendError, RotationInProgress
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.lookup import has_policy, policy_of, query_for_policy
+from sync_app.rotation.lookup import policy_of
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import LoginAnswer
 
@@ -38,20 +38,19 @@ _CHANGED = "The secret's rotation policy was changed meanwhile. Try again; nothi
 class _Guard:
     """Implements `secrets_app.interfaces.WriteGuard`."""
 
-    def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+    def answers_for(self, secret: Expression | F) -> Exists:
+        return Exists(RotationPolicy.objects.filter(secret_id=secret, live=True))
+
+    def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Callable[[], None]:
         """Let a value pass that logs in, of a secret under a policy."""
-        policy = policy_of(secret) if has_policy(secret) else None
+        policy = policy_of(secret)
         if policy is None:
-            return Confirm(lambda: _refuse_new_policy(secret), lambda: self.queries(secret))
+            return lambda: _refuse_new_policy(secret)
         if value is None:
             raise ManagedValue(_KEPT)
         _refuse_working(policy)
         _require_login(actor, policy, value)
-        return Confirm(lambda: _refuse_changed(secret, policy))
-
-    def queries(self, secret: Secret) -> list[Statement]:
-        """Return the query for a living policy."""
-        return [query_for_policy(secret)]
+        return lambda: _refuse_changed(secret, policy)
 
 
 guard_write: Final = _Guard()
@@ -81,7 +80,7 @@ def _refuse_working(policy: RotationPolicy) -> None:
 
 def _refuse_new_policy(secret: Secret) -> None:
     # The creation of a policy locks the secret's row, which the caller has claimed.
-    if has_policy(secret):
+    if policy_of(secret):
         raise StaleVersion(_CHANGED)
 
 

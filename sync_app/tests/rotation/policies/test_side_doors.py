@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from secrets_app.models import Secret
 from secrets_app.rows import store
 from secrets_app.services import lifecycle, read, transfer, version_stages, write
 from secrets_app.types.registry import SecretType
+from secrets_app.values import versions
 from sync_app.applying import pull as applying_pull
 from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict
@@ -286,6 +288,22 @@ def test_a_policy_or_rotation_that_begins_between_question_and_write_wins(
     with pytest.raises(ManagedValue):
         guard_write(actor=actor, secret=secret, value="by hand")
     operator_actions.abandon(actor=actor, rotation=rotation)
+
+
+def test_a_policy_that_begins_before_the_write_is_stored_wins(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = stored(made_secret(cast, generated))
+    ordinary = versions.sealed_version
+
+    def then(**named: Any) -> Any:
+        made_policy(cast, generated, secret=secret)
+        return ordinary(**named)
+
+    monkeypatch.setattr(write, "sealed_version", then)
+    with pytest.raises(StaleVersion, match="rotation policy"):
+        write.update(actor=cast.principal(cast.alice), secret=secret, value="by hand", expected=secret.etag)
+    assert stored(secret).current_number == 1
 
 
 def test_a_policy_that_takes_the_place_of_the_one_that_was_asked_has_its_own_say(
