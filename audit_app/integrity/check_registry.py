@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
 from audit_app.errors import AuditError
@@ -13,6 +14,11 @@ from core.errors import BadDetails
 
 # What reading a value raises that Keeper never wrote; other exceptions are defects of the check.
 _DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError, BadDetails)
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether the database cannot read what it stores; SQLite's drivers have no class of their own."""
+    return type(error) is DatabaseError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,8 @@ def readable(found: Iterator[Problem], what: str) -> Iterator[Problem]:
         yield from found
     except KeyringUnavailable:
         raise
-    except _DATA_ERRORS as error:
+    except (*_DATA_ERRORS, DatabaseError) as error:
+        if isinstance(error, DatabaseError) and not is_damage(error):
+            raise
         message = f"it cannot go on: something stored cannot be read ({type(error).__name__})"
         yield Problem(kind="unreadable", object=what, message=message)

@@ -144,7 +144,7 @@ def main() -> None:
 
 def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> None:
     import django  # noqa: PLC0415 - Django only once nothing is unmet
-    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.db import DatabaseError  # noqa: PLC0415 - Django only once nothing is unmet
 
     from audit_app.errors import KeyringUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
     from secrets_app.errors import KeyUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
@@ -173,12 +173,25 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
         # What a command found damaged ends it with 1.
         sys.stderr.write(f"keeper: {error}\n")
         sys.exit(os.EX_TEMPFAIL)
-    except OperationalError as error:
-        if "--traceback" in arguments:
+    except DatabaseError as error:
+        sentence = _sentence(error)
+        if "--traceback" in arguments or not sentence:
             raise
-        sys.exit(
-            f"keeper: Can't use the database at DATABASE_URL: {_reason(error)} (add --traceback for details)."
-        )
+        sys.exit(f"keeper: {sentence}")
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error of the database means to an operator, "" if it is a defect."""
+    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    from audit_app.integrity.check_registry import is_damage  # noqa: PLC0415 - Django only once nothing is unmet
+
+    # Number and message, or only the message.
+    reason = ": ".join(str(part) for part in error.args) or type(error).__name__
+    if isinstance(error, OperationalError):
+        return f"Can't use the database at DATABASE_URL: {reason} (add --traceback for details)."
+    remedy = "Stop Keeper, keep a copy of the file, and restore the last backup."
+    return f"The database is damaged: {reason}. {remedy}" if is_damage(error) else ""
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -202,11 +215,6 @@ def _run(arguments: Sequence[str]) -> None:
             return command
 
     Utility([sys.argv[0], *arguments]).execute()
-
-
-def _reason(error: Exception) -> str:
-    """Return a driver's error for a failed connection: number and message, or only the message."""
-    return ": ".join(str(part) for part in error.args) or type(error).__name__
 
 
 if __name__ == "__main__":

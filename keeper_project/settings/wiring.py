@@ -11,6 +11,7 @@ KEEPER_REPORT_SECTIONS = [
     "sync_app.runs.report_sections.SECTIONS",
 ]
 KEEPER_INTEGRITY_CHECKS = [
+    "audit_app.integrity.database_file.problems",
     "audit_app.integrity.config_history.log_entries",
     "audit_app.integrity.active_installation.problems",
     "audit_app.integrity.row_state.lost_rows",

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count
 from django.utils import timezone
@@ -53,12 +53,13 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
         with new_file(path) as file, snapshot():
             manifest = _manifest(backup, deployment, file_key)
             writer = BackupWriter(path, file, manifest, plain)
-            for model in rows.tables():
-                writer.payload.writelines(rows.lines(model))
-                if progress:
-                    progress(rows.label(model), manifest.counts[rows.label(model)])
+            with writer.payload:
+                for model in rows.tables():
+                    writer.payload.writelines(rows.lines(model))
+                    if progress:
+                        progress(rows.label(model), manifest.counts[rows.label(model)])
             written = writer.finish()
-    except BackupError as error:
+    except (BackupError, DatabaseError) as error:
         reason: dict[str, Json] = {"reason": type(error).__name__}
         record_backup(actor, Action.BACKUP_FINISH, backup, name, reason, Outcome.FAILED)
         raise

@@ -2,8 +2,10 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -155,3 +157,31 @@ def test_what_is_loaded_is_set_aside_before_a_command_and_the_rest_is_collected(
     # Where Keeper serves, the supervisor does so once all of it is loaded.
     before = [] if serves else ["freeze", "set_threshold", "enable"]
     assert [name for name, _, _ in collector.method_calls] == [*before, "command"]
+
+
+@pytest.mark.parametrize("table", ["secrets_app_secretversion", "audit_app_auditevent"])
+def test_a_damaged_file_of_sqlite_is_named_by_verification_and_backup(
+    tmp_path: Path, schema: Path | None, table: str
+) -> None:
+    if schema is None:
+        return
+    data = tmp_path / "var"
+    begin_on(schema, data)
+    assert keeper("init-db", data=data).returncode == 0
+    assert keeper("verify-audit", data=data).returncode in {0, 1}
+    file = data / "keeper.db"
+    with closing(sqlite3.connect(file)) as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as pages:
+        pages.seek((root - 1) * size)
+        pages.write(b"\xff" * size)
+    verified = keeper("verify-audit", data=data)
+    assert verified.returncode == 1
+    assert "restore the last backup" in verified.stdout + verified.stderr
+    assert "damaged" in verified.stdout + verified.stderr
+    backed_up = keeper("backup", "--output", str(tmp_path / "made.kbk"), data=data)
+    assert backed_up.returncode == 1
+    assert "Traceback" not in verified.stderr + backed_up.stderr
+    assert "keeper: The database is damaged" in backed_up.stderr
+    assert not (tmp_path / "made.kbk").exists()
