@@ -84,7 +84,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":
         """Record that the audit log is read, and return it."""
-        record_view(viewer=viewer_of(request), face="admin", wanted=dict(request.GET.items()))
+        record_view(viewer=viewer_of(request), face="admin", filters=dict(request.GET.items()))
         return super().get_queryset(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:

@@ -108,7 +108,7 @@ class EventListView(GenericAPIView[AuditEvent]):
             **search.acts(filters.pop("action", "")),
             **{names.get(name, name): value for name, value in filters.items()},
         }
-        record_view(viewer=viewer_of(request), face="api", wanted=wanted)
+        record_view(viewer=viewer_of(request), face="api", filters=wanted)
         events = search.find(viewer=viewer_of(request), **wanted)
         rows = self.paginate_queryset(events.events.select_related("manifest"))
         page = self.get_paginated_response([EventDocument(row).data for row in rows or []])

@@ -71,7 +71,7 @@ class EventFilterForm(forms.Form):
         self.fields["environment"] = forms.ChoiceField(required=False, choices=choices)
 
     @property
-    def wanted(self) -> dict[str, Any]:
+    def conditions(self) -> dict[str, Any]:
         """The filters in the words of `search.events`; one that cannot be is left out."""
         self.is_valid()
         fields = self.cleaned_data
@@ -94,9 +94,9 @@ class EventFilterForm(forms.Form):
         }
 
     @property
-    def told(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """The filters as the audit log records them: the system's events only where they are shown."""
-        wanted = self.wanted
+        wanted = self.conditions
         # The start of a period moves with the clock; the record names the period.
         if self.cleaned_data.get("period") and not self.cleaned_data.get("since"):
             wanted |= {"since": "", "period": self.cleaned_data["period"]}
@@ -137,8 +137,8 @@ def activity(request: HttpRequest) -> HttpResponse:
     viewer = viewer_of(request)
     names = audit_log_policy().named_streams(viewer)
     form = EventFilterForm(request.GET, viewer=viewer, environments=names)
-    wanted = form.wanted
-    record_view(viewer=viewer, face="page", wanted=form.told)
+    wanted = form.conditions
+    record_view(viewer=viewer, face="page", filters=form.recorded)
     paginator = KeysetPagination()
     events = search.find(viewer=viewer, **wanted)
     rows = paginator.paginate_queryset(events.events, request, view=EventOrder())
@@ -168,8 +168,8 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     filters = EventFilterForm(
         request.GET, viewer=viewer, environments=audit_log_policy().named_streams(viewer)
     )
-    wanted = filters.wanted
-    record_export(viewer=viewer, form=form, wanted=filters.told)
+    wanted = filters.conditions
+    record_export(viewer=viewer, form=form, filters=filters.recorded)
     content = event_export.FORMATS[form](search.find(viewer=viewer, **wanted).events)
     response = HttpResponse(content, content_type=event_export.MEDIA_TYPES[form])
     response["Content-Disposition"] = f'attachment; filename="keeper-activity-{timezone.now():%Y%m%d}.{form}"'

@@ -142,7 +142,7 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     What they know is read from the audit log, and recorded as a view of it, before anything is looked up.
     """
     require(actor=actor, action=Action.USER_VIEW, environment=None)
-    record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
+    record_view(viewer=actor, face="offboarding", filters={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
     # Those of workloads live for minutes, by their trusts.
     tokens = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None).select_related("environment")
@@ -255,7 +255,7 @@ def readers_since(*, actor: Principal, secret: Secret, days: int) -> list[Viewer
     Raises Forbidden for who may not read the audit log of the installation.
     """
     require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
-    record_view(viewer=actor, face="readers", wanted={"object": secret.name, "period": f"{days}d"})
+    record_view(viewer=actor, face="readers", filters={"object": secret.name, "period": f"{days}d"})
     return seen_by(actor=actor, secret=secret, since=timezone.now() - timedelta(days=days))
 
 

@@ -25,7 +25,7 @@ _CHOSEN: Final = frozenset(
 )
 
 
-def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
+def record_view(*, viewer: Actor, face: str, filters: Mapping[str, object]) -> None:
     """Record that `viewer` reads the audit log by a page or the API, and by which filters, before they do.
 
     Of what was typed only that something was: people paste into a search what belongs into no record. The
@@ -34,18 +34,18 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     if audit_log_policy().readable_streams(viewer) == [] and not search.reads_own_alone(viewer):
         return
     # Typed filters distinguish views here, and are stored nowhere.
-    view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
+    view = canonical_json([str(viewer.uuid), face, {name: str(filters[name]) for name in _used(filters)}])
     key = f"audit_app.view.{hashlib.sha256(view).hexdigest()}"
     if cache.get(key):
         return
-    _commit(viewer, Action.TRAIL_VIEW, {"face": face, "filters": _filters(viewer, wanted)})
+    _commit(viewer, Action.TRAIL_VIEW, {"face": face, "filters": _filters(viewer, filters)})
     # Not before: a view that could not be recorded is asked for again.
     cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
 
 
-def record_export(*, viewer: Actor, form: str, wanted: Mapping[str, object]) -> None:
+def record_export(*, viewer: Actor, form: str, filters: Mapping[str, object]) -> None:
     """Record that `viewer` takes events as a file of a format, and by which filters, before they do."""
-    _commit(viewer, Action.TRAIL_EXPORT, {"format": form, "filters": _filters(viewer, wanted)})
+    _commit(viewer, Action.TRAIL_EXPORT, {"format": form, "filters": _filters(viewer, filters)})
 
 
 def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | None:
@@ -56,7 +56,7 @@ def viewed_event(*, viewer: Actor, face: str, **which: object) -> AuditEvent | N
     """
     event = _readable_event(viewer, which)
     if event is not None:
-        record_view(viewer=viewer, face=face, wanted={"event": str(event.pk)})
+        record_view(viewer=viewer, face=face, filters={"event": str(event.pk)})
         return event
     hidden = AuditEvent.objects.filter(**which).values_list("pk", flat=True).first()
     if hidden is not None:
@@ -86,12 +86,12 @@ def _commit(
     )
 
 
-def _used(wanted: Mapping[str, object]) -> list[str]:
-    return sorted(name for name, value in wanted.items() if value)
+def _used(filters: Mapping[str, object]) -> list[str]:
+    return sorted(name for name, value in filters.items() if value)
 
 
-def _filters(viewer: Actor, wanted: Mapping[str, object]) -> dict[str, Json]:
-    return {name: _told(viewer, name, wanted[name]) for name in _used(wanted)}
+def _filters(viewer: Actor, filters: Mapping[str, object]) -> dict[str, Json]:
+    return {name: _told(viewer, name, filters[name]) for name in _used(filters)}
 
 
 def _told(viewer: Actor, name: str, value: object) -> str:

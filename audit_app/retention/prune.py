@@ -126,7 +126,7 @@ def prune(
     sha256 = _sealed(chosen.checkpoint, bundle)
     shared = _Record(
         actor=actor,
-        told=bundle_object,
+        object=bundle_object,
         sha256=sha256,
         checkpoint=chosen.checkpoint,
         operator=operator,
@@ -243,7 +243,7 @@ class _Record:
     """The details shared by the events of all steps of a run."""
 
     actor: Actor
-    told: AuditObject
+    object: AuditObject
     sha256: str
     checkpoint: SignedCheckpoint
     operator: str
@@ -279,7 +279,7 @@ def _step(planned: StreamPlan, after: int, until: int, shared: _Record) -> int:
             actor=shared.actor,
             action=Action.TRAIL_PRUNE,
             stream=planned.stream,
-            object=shared.told,
+            object=shared.object,
             outcome=Outcome.ALLOWED,
             details={
                 "after": after,
@@ -290,7 +290,7 @@ def _step(planned: StreamPlan, after: int, until: int, shared: _Record) -> int:
                 "removed": len(removable),
                 "checkpoint": shared.checkpoint.number,
                 "signed_at": utc_text(shared.checkpoint.statement.at),
-                "bundle": shared.told.name,
+                "bundle": shared.object.name,
                 "sha256": shared.sha256,
                 "operator": shared.operator,
             },

@@ -174,7 +174,7 @@ def approve(
         )
         _make_room(actor, membership)
         details: dict[str, Json] = {"request": str(stored.uuid)}
-        memberships.store(actor=actor, membership=membership, approval=approval, told=details)
+        memberships.store(actor=actor, membership=membership, approval=approval, details=details)
         stored.membership_uuid = membership.uuid
         _answer(actor, stored, RequestState.GRANTED, note)
         tell_requester(stored, f"you are {granted_role} now, {until_words(membership)}")

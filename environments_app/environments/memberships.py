@@ -75,9 +75,9 @@ def store(
     actor: Principal,
     membership: Membership,
     approval: ApprovalGrant,
-    told: Mapping[str, Json] | None = None,
+    details: Mapping[str, Json] | None = None,
 ) -> Membership:
-    """Store a membership that was allowed; `told` is added to its event.
+    """Store a membership that was allowed; `details` is added to its event.
 
     Raises AlreadyGranted if there is one for the holder and prefix.
     """
@@ -85,7 +85,7 @@ def store(
         with transaction.atomic():
             approved = approval.consume(membership.environment, actor=actor)
             membership.save()
-            _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(told or {})})
+            _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(details or {})})
     except IntegrityError as error:
         raise (_standing(membership, prefix=membership.prefix) or Conflict(_MEANWHILE)) from error
     return membership

@@ -28,7 +28,7 @@ class PersonalTokenForm(forms.Form):
             field.choices = [("", "All your environments"), *((name, name) for name in environments)]
 
     @property
-    def wanted(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         fields = dict(self.cleaned_data)
         lifetime = timedelta(hours=fields.pop("hours"))
         return {**fields, "lifetime": lifetime}

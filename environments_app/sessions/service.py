@@ -93,8 +93,8 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
     return bool(count)
 
 
-def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
-    """End all sessions of a person but the one of the row key `kept`, and all personal tokens.
+def end_other_sessions(*, actor: Principal, user: User, except_key: str = "") -> int:
+    """End all sessions of a person but the one of the row key `except_key`, and all personal tokens.
 
     Return how many sessions ended.
 
@@ -103,7 +103,7 @@ def end_other_sessions(*, actor: Principal, user: User, kept: str = "") -> int:
     if actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
-        count, _ = Session.objects.filter(user=user).exclude(session_key=kept).delete()
+        count, _ = Session.objects.filter(user=user).exclude(session_key=except_key).delete()
         end_tokens(actor=actor, user=user)
         _record_end(actor, user, {"sessions": count})
     return count

@@ -74,7 +74,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
 @require_POST
 def sessions_end_others(request: HttpRequest) -> HttpResponse:
     current_key = stored_key(request.session.session_key or "")
-    count = end_other_sessions(actor=principal_of(request), user=own_account(request), kept=current_key)
+    count = end_other_sessions(actor=principal_of(request), user=own_account(request), except_key=current_key)
     messages.success(request, f"Signed out of {count} other session{'' if count == 1 else 's'}.")
     return redirect("profile")
 

@@ -77,7 +77,7 @@ def device_approve(request: HttpRequest) -> HttpResponse:
     except (Invisible, TooManyRefusals) as error:
         return _ended(request, error)
     if form.is_valid():
-        token = attempt(form, lambda: approve(actor=actor, code=code, **form.wanted))
+        token = attempt(form, lambda: approve(actor=actor, code=code, **form.arguments))
         if token is not None:
             messages.success(request, f"Approved. {token.name} is signed in as you.")
             return redirect(reverse("profile") + "#tokens")
@@ -116,7 +116,7 @@ def loopback_answer(request: HttpRequest) -> HttpResponse:
     form = DeviceApprovalForm(request.POST, environments=_names(request))
     if form.is_valid():
         actor = principal_of(request)
-        address = attempt(form, lambda: loopback.approve(actor=actor, asked=asked, **form.wanted))
+        address = attempt(form, lambda: loopback.approve(actor=actor, asked=asked, **form.arguments))
         if address is not None:
             return _led_back(request, address, approved=True)
     return _asked(request, asked, form)

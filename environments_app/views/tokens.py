@@ -39,7 +39,7 @@ class TokenFilterForm(forms.Form):
     )
 
     @property
-    def wanted(self) -> str:
+    def chosen_state(self) -> str:
         return str(self.cleaned_data["state"]) if self.is_valid() else ""
 
 
@@ -55,7 +55,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
     form = TokenFilterForm(request.GET)
     paginator = KeysetPagination()
     environment_name = request.GET.get("environment", "")
-    tokens = in_state(listed_tokens(actor), form.wanted)
+    tokens = in_state(listed_tokens(actor), form.chosen_state)
     tokens = tokens.filter(environment__name=environment_name) if environment_name else tokens
     rows = paginator.paginate_queryset(tokens, request, view=_TokenOrder())
     context = {
@@ -63,7 +63,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
         "filters": form,
         "environment_name": environment_name,
         "issue_in": _issue_in(actor, environment_name),
-        "filtered": bool(form.wanted),
+        "filtered": bool(form.chosen_state),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
@@ -144,7 +144,7 @@ def personal_token_issue(request: HttpRequest) -> HttpResponse:
         request.POST, environments=sorted({grant.environment_name for grant in actor.grants})
     )
     if form.is_valid():
-        issued = attempt(form, lambda: issue_personal(actor=actor, **form.wanted))
+        issued = attempt(form, lambda: issue_personal(actor=actor, **form.arguments))
         if issued is not None:
             token, text = issued
             back = reverse("profile") + "#tokens"

@@ -90,7 +90,7 @@ def _hits(rows: QuerySet[Any], note: Callable[[Any], str], text: str) -> Hits:
 def _events(request: HttpRequest, text: str) -> Hits:
     """Return the events of a request, an address, an actor or an object; that they are read is recorded."""
     viewer = viewer_of(request)
-    record_view(viewer=viewer, face="admin", wanted={"q": text})
+    record_view(viewer=viewer, face="admin", filters={"q": text})
     search_index.catch_up()
     events = search.events(viewer=viewer, text=text)[:SHOWN]
     rows = [

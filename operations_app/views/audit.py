@@ -81,7 +81,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         job = attempt(form, lambda: operator_jobs.request(actor=actor, kind=kind, days=days))
         if job is not None:
             return redirect("admin-audit-job", pk=job.pk)
-    record_view(viewer=actor, face="admin", wanted={})
+    record_view(viewer=actor, face="admin", filters={})
     context = {
         "title": "Audit log",
         "days": _slots(counts_by_day(viewer=actor, days=_DAYS)),

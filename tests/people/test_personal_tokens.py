@@ -116,7 +116,7 @@ def test_an_environment_leaves_that_alone(cast: Cast) -> None:
         lambda cast, root, bob: disable_user(actor=root, user=bob),
         lambda cast, root, bob: set_password(actor=root, user=bob, password=f"{PASSWORD}-2"),
         lambda cast, root, bob: end_other_sessions(actor=root, user=bob),
-        lambda cast, root, bob: end_other_sessions(actor=cast.principal(bob), user=bob, kept="x"),
+        lambda cast, root, bob: end_other_sessions(actor=cast.principal(bob), user=bob, except_key="x"),
         lambda cast, root, bob: PersonalToken.objects.update(expires_at=timezone.now()),
         lambda cast, root, bob: PersonalToken.objects.update(prefix="other"),
         lambda cast, root, bob: PersonalToken.objects.update(pepper_id="gone"),

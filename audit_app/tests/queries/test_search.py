@@ -105,7 +105,7 @@ def test_a_page_costs_few_statements_and_no_count(
     with django_assert_num_queries(statements) as counted:
         rows = KeysetPagination().paginate_queryset(
             find(
-                viewer=ALICE, **EventFilterForm(request.GET, viewer=ALICE, environments=["a"]).wanted
+                viewer=ALICE, **EventFilterForm(request.GET, viewer=ALICE, environments=["a"]).conditions
             ).events,
             request,
             EventOrder(),

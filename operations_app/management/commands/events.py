@@ -33,7 +33,7 @@ class Command(BaseCommand):
         names = ("object_name", "actor_name", "environment", "outcome", "since", "until")
         wanted = {name: options[name] for name in names if options[name]}
         actor = system_principal(is_admin=True)
-        record_view(viewer=actor, face="command", wanted=wanted)
+        record_view(viewer=actor, face="command", filters=wanted)
         found = find(viewer=actor, **wanted)
         rows = [
             {

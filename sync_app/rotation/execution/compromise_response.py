@@ -147,7 +147,7 @@ def preview(*, actor: Principal, reader: SecretReader, emergency: bool) -> list[
     It covers the environments whose audit log the actor may read, since it shows reads there; so it is
     recorded as a view of the audit log, before any query.
     """
-    record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
+    record_view(viewer=actor, face="exposure", filters={"reader": f"{reader.kind} {reader.name}"})
     shown = [
         each
         for each in find_exposed(reader.uuid)
