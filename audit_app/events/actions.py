@@ -282,28 +282,13 @@ class Outcome(StrEnum):
 
 
 # What Keeper does on the way, or beside an act that is recorded itself: lists hide what of it succeeded.
-HOUSEKEEPING: Final = frozenset(
-    {
-        Action.STREAM_OPEN,
-        Action.CONFIGURATION_CHANGE,
-        Action.TARGET_CONNECT,
-        Action.ROTATION_CONNECT,
-        Action.ROTATION_STEP,
-        Action.DATA_KEY_OPEN,
-        Action.SYSTEM_CHECK,
-        Action.INTEGRITY_SWEEP,
-        Action.NOTIFICATION_SEND,
-        Action.BACKUP_CREATE,
-    }
-)
+HOUSEKEEPING: Final = frozenset({
+    Action.STREAM_OPEN, Action.CONFIGURATION_CHANGE, Action.TARGET_CONNECT, Action.ROTATION_CONNECT,
+    Action.ROTATION_STEP, Action.DATA_KEY_OPEN, Action.SYSTEM_CHECK, Action.INTEGRITY_SWEEP,
+    Action.NOTIFICATION_SEND, Action.BACKUP_CREATE,
+})  # fmt: skip
 # The acts for which values are opened, one or many: for people, programs, copies and targets.
-READS: Final = frozenset(
-    {
-        Action.SECRET_REVEAL,
-        Action.SECRET_EXPORT,
-        Action.SECRET_COMPARE,
-        Action.SECRET_COPY,
-        Action.SECRET_MOVE,
-        Action.SECRET_DELIVER,
-    }
-)
+READS: Final = frozenset({
+    Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE, Action.SECRET_COPY,
+    Action.SECRET_MOVE, Action.SECRET_DELIVER,
+})  # fmt: skip

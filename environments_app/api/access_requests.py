@@ -38,21 +38,9 @@ class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
     class Meta:
         model = AccessRequest
         fields = [
-            "id",
-            "uuid",
-            "environment",
-            "requester",
-            "role",
-            "prefix",
-            "minutes",
-            "reason",
-            "state",
-            "decided_by",
-            "comment",
-            "asked_at",
-            "expires_at",
-            "decided_at",
-        ]
+            "id", "uuid", "environment", "requester", "role", "prefix", "minutes", "reason", "state",
+            "decided_by", "comment", "asked_at", "expires_at", "decided_at",
+        ]  # fmt: skip
         read_only_fields = fields
 
 

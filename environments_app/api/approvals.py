@@ -42,25 +42,10 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
     class Meta:
         model = Approval
         fields = [
-            "id",
-            "uuid",
-            "environment",
-            "action",
-            "object_kind",
-            "object",
-            "state",
-            "summary",
-            "reason",
-            "requester_kind",
-            "requester",
-            "approvals_required",
-            "decided_by",
-            "comment",
-            "asked_at",
-            "expires_at",
-            "decided_at",
-            "finished_at",
-        ]
+            "id", "uuid", "environment", "action", "object_kind", "object", "state", "summary", "reason",
+            "requester_kind", "requester", "approvals_required", "decided_by", "comment", "asked_at",
+            "expires_at", "decided_at", "finished_at",
+        ]  # fmt: skip
         read_only_fields = fields
 
 

@@ -85,17 +85,9 @@ class MemberDocument(serializers.ModelSerializer[Membership]):
     class Meta:
         model = Membership
         fields = [
-            "id",
-            "uuid",
-            "user",
-            "group",
-            "role",
-            "prefix",
-            "expires_at",
-            "granted_by",
-            "created_at",
+            "id", "uuid", "user", "group", "role", "prefix", "expires_at", "granted_by", "created_at",
             "verified",
-        ]
+        ]  # fmt: skip
         read_only_fields = fields
 
 
@@ -131,24 +123,10 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
     class Meta:
         model = ServiceToken
         fields = [
-            "id",
-            "uuid",
-            "name",
-            "environment",
-            "role",
-            "prefix",
-            "cidrs",
-            "public_id",
-            "expires_at",
-            "created_by",
-            "created_at",
-            "last_used_at",
-            "last_used_address",
-            "revoked_at",
-            "replaces",
-            "state",
-            "verified",
-        ]
+            "id", "uuid", "name", "environment", "role", "prefix", "cidrs", "public_id", "expires_at",
+            "created_by", "created_at", "last_used_at", "last_used_address", "revoked_at", "replaces",
+            "state", "verified",
+        ]  # fmt: skip
         read_only_fields = fields
 
     def get_state(self, token: ServiceToken) -> str:

@@ -207,8 +207,6 @@ def _managed(actor: Principal, environments: list[Environment]) -> Environment |
     if environments_for(actor, Action.TOKEN_ISSUE) is None:
         return None
     manages = (
-        environment
-        for environment in environments
-        if grants_allow(actor, Action.TARGET_CREATE, environment_id=environment.pk)
+        place for place in environments if grants_allow(actor, Action.TARGET_CREATE, environment_id=place.pk)
     )
     return next(manages, None)

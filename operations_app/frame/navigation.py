@@ -173,10 +173,7 @@ class Layout:
     def actions(self) -> list[QuickAction]:
         """What the command palette offers to do, as far as this person can."""
         actions = []
-        if any(
-            can_in_any_scope(self.person, Action.SECRET_CREATE, environment)
-            for environment in self.environments
-        ):
+        if any(can_in_any_scope(self.person, Action.SECRET_CREATE, place) for place in self.environments):
             actions.append(("New secret", "secret-new", "plus"))
             actions.append(("Import secrets", "secret-import", "plus"))
         if self.person.is_admin:
