@@ -194,17 +194,9 @@ class ServiceToken(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "service-token"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "role",
-        "name",
-        "public_id",
-        "pepper_id",
-        "secret_hash",
-        "prefix",
-        "cidrs",
-        "expires_at",
-        "revoked_at",
-    )
+        "environment.uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
+        "expires_at", "revoked_at",
+    )  # fmt: skip
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid")
 
     environment = models.ForeignKey(

@@ -34,17 +34,9 @@ class AccessRequest(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "access-request"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "environment_name",
-        "requester.uuid",
-        "role",
-        "prefix",
-        "minutes",
-        "reason",
-        "state",
-        "decided_by.uuid",
-        "expires_at",
-    )
+        "environment.uuid", "environment_name", "requester.uuid", "role", "prefix", "minutes", "reason",
+        "state", "decided_by.uuid", "expires_at",
+    )  # fmt: skip
 
     environment = models.ForeignKey(
         Environment,

@@ -64,22 +64,10 @@ class Approval(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "approval"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "action",
-        "object_kind",
-        "object_uuid",
-        "object_name",
-        "expected",
-        "digest",
-        "summary",
-        "arguments",
-        "reason",
-        "requester_kind",
-        "requester_uuid",
-        "state",
-        "decided_by_uuid",
+        "environment.uuid", "action", "object_kind", "object_uuid", "object_name", "expected", "digest",
+        "summary", "arguments", "reason", "requester_kind", "requester_uuid", "state", "decided_by_uuid",
         "expires_at",
-    )
+    )  # fmt: skip
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("held",)
 
     environment = models.ForeignKey(

@@ -20,16 +20,9 @@ class PersonalToken(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "personal-token"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "user.uuid",
-        "environment.uuid",
-        "prefix",
-        "name",
-        "public_id",
-        "pepper_id",
-        "secret_hash",
-        "expires_at",
-        "revoked_at",
-    )
+        "user.uuid", "environment.uuid", "prefix", "name", "public_id", "pepper_id", "secret_hash",
+        "expires_at", "revoked_at",
+    )  # fmt: skip
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
     user = models.ForeignKey(

@@ -43,27 +43,10 @@ class Trust(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "trust"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
-        "environment.uuid",
-        "name",
-        "preset",
-        "issuer",
-        "jwks_url",
-        "jwks",
-        "audience",
-        "algorithm",
-        "claims",
-        "role",
-        "prefix",
-        "cidrs",
-        "lifetime_minutes",
-        "max_age_minutes",
-        "single_use",
-        "allows_pull_request_target",
-        "pinned",
-        "expires_at",
-        "disabled_at",
-        "valid_from",
-    )
+        "environment.uuid", "name", "preset", "issuer", "jwks_url", "jwks", "audience", "algorithm",
+        "claims", "role", "prefix", "cidrs", "lifetime_minutes", "max_age_minutes", "single_use",
+        "allows_pull_request_target", "pinned", "expires_at", "disabled_at", "valid_from",
+    )  # fmt: skip
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
     environment = models.ForeignKey(
