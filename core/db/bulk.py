@@ -161,14 +161,19 @@ if TYPE_CHECKING:
 Read = Callable[[models.Model], Any]
 
 
+@cache
+def insert_all(model: type[models.Model], vendor: str) -> tuple[Insert, Sequence["Field"]]:
+    """Return the INSERT of all columns of a model but its id, and their fields."""
+    fields = [cast("Field", field) for field in model._meta.concrete_fields if not field.primary_key]
+    columns = tuple(str(field.column) for field in fields)
+    return insert_into(model._meta.db_table, columns, binary=_binary(fields), vendor=vendor), fields
+
+
 def insert_rows(rows: Sequence[models.Model]) -> None:
     """Insert new instances of one model, which do not get to know their ids; no signals, no `save`."""
     if not rows:
         return
-    meta = rows[0]._meta
-    fields = [cast("Field", field) for field in meta.concrete_fields if not field.primary_key]
-    columns = tuple(str(field.column) for field in fields)
-    statement = insert_into(meta.db_table, columns, binary=_binary(fields), vendor=connection.vendor)
+    statement, fields = insert_all(type(rows[0]), connection.vendor)
     reads = [_read(field) for field in fields]
     insert(statement, [[read(row) for read in reads] for row in rows])
 

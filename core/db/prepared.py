@@ -136,8 +136,7 @@ def insertion(row: models.Model) -> Statement:
     if not row._state.adding:
         raise TypeError("the row is stored already")
     database = connections[DEFAULT_DB_ALIAS]
-    fields = _inserted(type(row))
-    statement = _insert(type(row), database.vendor)
+    statement, fields = bulk.insert_all(type(row), database.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, True), database) for field in fields]
     return Statement(statement.head + statement.row, values)
 
@@ -160,19 +159,6 @@ def _mark(field: "models.Field[Any, Any]", database: BaseDatabaseWrapper) -> str
     if not isinstance(field, models.BinaryField):
         return "%s"
     return database.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-
-
-@cache
-def _inserted(model: type[models.Model]) -> "Sequence[models.Field[Any, Any]]":
-    return [field for field in model._meta.concrete_fields if not field.primary_key]
-
-
-@cache
-def _insert(model: type[models.Model], vendor: str) -> bulk.Insert:
-    fields = _inserted(model)
-    binary = frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
-    columns = tuple(str(field.column) for field in fields)
-    return bulk.insert_into(model._meta.db_table, columns, binary=binary, vendor=vendor)
 
 
 @cache

@@ -166,16 +166,15 @@ class Secret(AuthenticatedRow):
 
     def changed_fields(self) -> set[str]:
         """Return the fields whose values are not those that were read; lists and dicts count as changed."""
-        present = vars(self)
-        return {
-            field.name
-            for field in self._meta.concrete_fields
-            if field.attname in present and not self._is_as_stored(field.attname, present[field.attname])
-        }
-
-    def _is_as_stored(self, name: str, value: object) -> bool:
+        present, stored = vars(self), self._stored
+        fields = [field for field in self._meta.concrete_fields if field.attname in present]
         # What was changed in place still equals itself.
-        return not isinstance(value, list | dict) and name in self._stored and self._stored[name] == value
+        in_place = {field.name for field in fields if isinstance(present[field.attname], list | dict)}
+        return in_place | {
+            field.name
+            for field in fields
+            if field.attname not in stored or stored[field.attname] != present[field.attname]
+        }
 
     @property
     def uses_references(self) -> bool:

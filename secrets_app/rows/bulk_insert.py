@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from audit_app.crypto.hash_chain import CreatedItem
 from audit_app.events.actions import Action
@@ -17,7 +16,7 @@ from audit_app.interfaces import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.drafts import AuditObject, EventDraft
 from core.canonical_json import Json, utc_text
-from core.db.bulk import Insert, insert, insert_into, insert_returning
+from core.db.bulk import insert, insert_all, insert_returning
 from core.db.identity import uuid_text
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
@@ -206,25 +205,16 @@ def insert_rows(rows: Sequence[NewRow]) -> list[int]:
     Raises IntegrityError if a name lives already.
     """
     ids = _insert_secrets(rows)
-    statement, columns = _statement(SecretVersion, connection.vendor)
+    statement, fields = insert_all(SecretVersion, connection.vendor)
     versions = [{"secret_id": pk, **row.version} for pk, row in zip(ids, rows, strict=True)]
-    insert(statement, [[row[name] for name in columns] for row in versions])
+    insert(statement, [[row[str(field.column)] for field in fields] for row in versions])
     return ids
-
-
-@cache
-def _statement(model: type[models.Model], vendor: str) -> tuple[Insert, Sequence[str]]:
-    """Return the INSERT of all columns of a model but its id, and their names."""
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    columns = tuple(str(field.column) for field in fields)
-    binary = frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
-    return insert_into(model._meta.db_table, columns, binary=binary, vendor=vendor), columns
 
 
 def _insert_secrets(rows: Sequence[NewRow]) -> list[int]:
     """Insert new secrets; return the ids that the database gave to them, in their order."""
-    statement, columns = _statement(Secret, connection.vendor)
-    given = [[row.secret[name] for name in columns] for row in rows]
+    statement, fields = insert_all(Secret, connection.vendor)
+    given = [[row.secret[str(field.column)] for field in fields] for row in rows]
     if connection.vendor != "sqlite":
         returned: dict[str, int] = dict(insert_returning(statement, "uuid, id", given))
         return [returned[str(row.uuid)] for row in rows]
