@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from audit_app.middleware import GetResponse, Middleware, drop_untrusted_headers, request_id_of
 from core.http.json import MEDIA_TYPE
 from core.http.problems import Problem, log_failure, problem_of
-from core.http.requests import BUSY, Answer, Environ, Refused, times_of
+from core.http.requests import BUSY, Answer, Environ, Headers, Refused, times_of
 from core.network.client_address import client_address
 from environments_app.errors import BadToken
 from environments_app.tokens.authentication import parse
@@ -102,6 +102,7 @@ class Lanes:
     def __init__(self, engine: ReadEngine, doors: Sequence[Door]) -> None:
         self._engine, self._doors = engine, tuple(doors)
         middlewares = [import_string(path) for path in reversed(_HEADERS)]
+        self._common: dict[bool, Headers] = {}
         self._with_headers: GetResponse = reduce(lambda inner, outer: outer(inner), middlewares, _answer_of)
 
     def __call__(self, environ: Environ) -> Answer | None:
@@ -116,14 +117,27 @@ class Lanes:
         response = self._response(plain, environ)
         if response is None:
             return None
-        request.lane_answer = response  # type: ignore[attr-defined]  # ours, on Django's request
-        response = self._with_headers(request)
         status, body = response.status_code, response.content
         times_of(plain.route.name, str(request.method), f"{status // 100}xx").observe(
             time.perf_counter() - started
         )
-        own = [("X-Request-ID", plain.request.request_id), ("Content-Length", str(len(body)))]
-        return Answer(f"{status} {response.reason_phrase}", [*response.items(), *own], [body])
+        headers = [
+            *response.items(),
+            *self._common_headers(request, response),
+            ("X-Request-ID", plain.request.request_id),
+            ("Content-Length", str(len(body))),
+        ]
+        return Answer(f"{status} {response.reason_phrase}", headers, [body])
+
+    def _common_headers(self, request: HttpRequest, response: HttpResponse) -> Headers:
+        """Return the headers that every answer has: those that the middlewares add to the first one."""
+        is_secure = request.is_secure()
+        if is_secure not in self._common:
+            own = {*response.headers}
+            request.lane_answer = response  # type: ignore[attr-defined]  # ours, on Django's request
+            added = self._with_headers(request).items()
+            self._common[is_secure] = [(name, value) for name, value in added if name not in own]
+        return self._common[is_secure]
 
     def _response(self, plain: PlainRead, environ: Environ) -> HttpResponse | None:
         read: Served = None

@@ -61,7 +61,7 @@ def read(request: HttpRequest) -> PlainRead | None:
     """Recognise the read of a secret with its value, by id or by name."""
     by_id, by_name = _SECRET.match(request), _NAMED.match(request)
     caller = caller_of(request, bearer(request)) if (by_id or by_name) and is_plain(request) else None
-    known = known_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    known = known_etags(request.META.get("HTTP_IF_NONE_MATCH", "")) if caller else frozenset()
     if caller and by_id and by_id["id"]:
         return _plain(ReadRequest(*caller, secret_id=by_id["id"], known=known), _SECRET, UNCHANGED_READS)
     if caller and by_name:
