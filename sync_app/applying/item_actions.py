@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from sync_app.backends.base import Backend
+from sync_app.backends.base import Backend, Overwrites
 from sync_app.backends.observations import (
     VERSION_SEPARATOR,
     Mark,
@@ -111,7 +111,8 @@ def confirm_write(backend: Backend, job: ItemJob, done: ItemResult, after: Obser
     if now.previous_version and backend.is_write_of(replace(now, version=now.previous_version), made):
         # It was there, and another client has changed it since: the next pass decides about that.
         return replace(done, metadata=replace(done.metadata, remote_id=now.remote_id), is_confirmed=True)
-    backend.revert_write(replace(job.expected, mark=job.mark), made)
+    if isinstance(backend, Overwrites):
+        backend.revert_write(replace(job.expected, mark=job.mark), made)
     changed = ChangedSinceRead("another version came after it: plan again")
     # It came over the right one: where its value is what the target holds, it is ours.
     changed.made = made
@@ -190,8 +191,8 @@ def revert_unconfirmed_write(
     wrote: Callable[[str], bool],
     kept: str | None,
 ) -> None:
-    """Restore what an earlier write over `seen` replaced, if not ours (Backend.revert_unconfirmed_write)."""
-    if not backend.capabilities.may_overwrite or not marks:
+    """Restore what an earlier write over `seen` replaced, if it was not ours (see `Overwrites`)."""
+    if not isinstance(backend, Overwrites) or not marks:
         return
     now = backend.get_metadata(seen.name)
     if now.version == seen.version:

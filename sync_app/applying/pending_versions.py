@@ -9,7 +9,7 @@ the same token, so that a label moves then and no second version is made.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from django.db.models import F, FilteredRelation, Q
@@ -22,7 +22,7 @@ from core.canonical_json import Json
 from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
-from sync_app.backends.base import Backend
+from sync_app.backends.base import Backend, Pending
 from sync_app.backends.observations import SecretMetadata
 from sync_app.domain.reconciliation import Direction, Ownership, Presence
 from sync_app.errors import BackendError, ChangedSinceRead
@@ -58,7 +58,7 @@ def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     """
     target, plan = run.target, run.plan
     kind = backend_class(target.backend)
-    if plan is None or not kind.capabilities.supports_pending or target.direction == Direction.PULL:
+    if plan is None or not issubclass(kind, Pending) or target.direction == Direction.PULL:
         return {}
     actor = load_run_principal(run)
     if needs_second_person(actor, target.environment):
@@ -70,7 +70,9 @@ def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     due = [each for each in pending if _is_due(each.entry, each.version, kind.seconds_between_versions)]
     if not (stale or due):
         return {}
-    return _MirrorPass(plan=plan, backend=session.backend(actor), actor=actor, lease=lease).run(stale, due)
+    backend = session.backend(actor)
+    steps = _MirrorPass(plan=plan, backend=backend, stage=cast("Pending", backend), actor=actor, lease=lease)
+    return steps.run(stale, due)
 
 
 def explain_failures(failed: Mapping[str, BackendError]) -> str:
@@ -84,6 +86,7 @@ def explain_failures(failed: Mapping[str, BackendError]) -> str:
 class _MirrorPass:
     plan: Plan
     backend: Backend
+    stage: Pending
     actor: Principal
     lease: Lease | None
 
@@ -96,7 +99,7 @@ class _MirrorPass:
             try:
                 seen = self._get_owned(entry)
                 if seen is not None:
-                    self.backend.remove_pending(seen, token=entry.pending_target)
+                    self.stage.remove_pending(seen, token=entry.pending_target)
                 self._record_pending(entry, "", "", None)
                 taken.append(entry.name)
             except BackendError as error:
@@ -121,7 +124,7 @@ class _MirrorPass:
             self.plan.target, place=seen.remote_id, keeper_version=version, target_version=seen.version
         )
         self._record_pending(entry, version, token, None)
-        if not self.backend.put_pending(seen, value, token=token):
+        if not self.stage.put_pending(seen, value, token=token):
             self._record_pending(entry, "", "", None)
             return False
         self._record_pending(entry, version, token, database_now())

@@ -224,22 +224,6 @@ class Backend(ABC):
         as `create` does.
         """
 
-    def revert_write(self, over: SecretMetadata, written: str) -> None:  # noqa: B027  what compares everything overwrites nothing
-        """Restore what the version `written` replaced, if that was not the secret in `over`.
-
-        Raises Overwritten once it is, or cannot be; returns where the write came over the right one.
-        """
-
-    def revert_unconfirmed_write(  # noqa: B027  what compares everything overwrites nothing
-        self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
-    ) -> None:
-        """Restore what an earlier write over `over` replaced, whose outcome is unknown.
-
-        `makes` is what `predict_version` returned for that write, and `wrote` returns whether a value is that
-        write's; `kept` is what `over` held (`SecretValue.raw`, or its value), if that is known. Raises
-        Overwritten as `revert_write` does; returns where there is none, or it was over the right one.
-        """
-
     def may_destroy_version(self, seen: SecretMetadata) -> bool:
         """Return whether an `update` would destroy the present version, or may."""
         return False
@@ -311,13 +295,39 @@ class Backend(ABC):
         Raises a BackendError, which the run shows; what was written stays.
         """
 
+
+class Overwrites(ABC):
+    """A system whose `update` can come over another secret than the one that was seen: that is restored."""
+
+    @abstractmethod
+    def revert_write(self, over: SecretMetadata, written: str) -> None:
+        """Restore what the version `written` replaced, if that was not the secret in `over`.
+
+        Raises Overwritten once it is, or cannot be; returns where the write came over the right one.
+        """
+
+    @abstractmethod
+    def revert_unconfirmed_write(
+        self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    ) -> None:
+        """Restore what an earlier write over `over` replaced, whose outcome is unknown.
+
+        `makes` is what `predict_version` returned for that write, and `wrote` returns whether a value is that
+        write's; `kept` is what `over` held (`SecretValue.raw`, or its value), if that is known. Raises
+        Overwritten as `revert_write` does; returns where there is none, or it was over the right one.
+        """
+
+
+class Pending(ABC):
+    """A system in which a pending version can exist beside the current one, under its own stage."""
+
+    @abstractmethod
     def put_pending(self, seen: SecretMetadata, value: str, *, token: str) -> bool:
         """Put a version as pending beside the one in `seen`; False if another's is pending there.
 
         An `update` with the same token makes that very version current.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
         """Remove the pending stage from the version of this token."""
-        raise NotImplementedError

@@ -42,8 +42,6 @@ class Capabilities:
 
     # `update` itself refuses a secret without the mark in `seen`. Else the caller reads it first.
     update_checks_mark: bool = False
-    # An `update` can overwrite another secret than `seen`, which `revert_unconfirmed_write` restores.
-    may_overwrite: bool = False
     # `delete` deletes no version but the one in `seen`, whatever is written just before it.
     deletes_one_version: bool = False
     # No other writer can create the version that `predict_version` names. Else its value decides.
@@ -52,8 +50,6 @@ class Capabilities:
     list_is_complete: bool = False
     # The response to a `create` proves the new secret. Else the caller reads it after.
     confirms_create: bool = True
-    # A pending version can exist beside the current one, under its own stage.
-    supports_pending: bool = False
     # What `delete` deletes can be brought back there by `restore`. Else it is kept in Keeper alone.
     deletes_recoverably: bool = True
     # A secret carries our mark. Else only our entry, with its `remote_id`, proves it ours.

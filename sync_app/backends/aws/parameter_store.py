@@ -25,6 +25,7 @@ from sync_app.backends.aws.errors import NotFound
 from sync_app.backends.aws.metadata import explain_bad_name, parse_parameter
 from sync_app.backends.aws.parameter_history import SECURE, read_history, read_parameter, write_back
 from sync_app.backends.aws.secrets_manager import AwsSecretsManager
+from sync_app.backends.base import Overwrites
 from sync_app.backends.capabilities import Capabilities, FormField, Permission
 from sync_app.backends.observations import (
     MARK_KEYS,
@@ -56,7 +57,7 @@ _UNKNOWN: Final = "AWS took the write, and does not show it yet: it is looked at
 _CHANGED: Final = "the parameter changed in AWS after it was read: refresh the plan"
 
 
-class AwsParameterStore(AwsBackend):
+class AwsParameterStore(AwsBackend, Overwrites):
     """The parameters of one account and region below one path."""
 
     label: ClassVar[str] = "AWS SSM Parameter Store"
@@ -87,7 +88,7 @@ class AwsParameterStore(AwsBackend):
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = AwsSecretsManager.credential_fields
     writes_per_second: ClassVar[float] = 3
-    capabilities: ClassVar[Capabilities] = Capabilities(may_overwrite=True, deletes_recoverably=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(deletes_recoverably=False)
 
     @property
     def max_value_bytes(self) -> int:

@@ -27,6 +27,7 @@ from sync_app.backends.aws.metadata import (
     parse_list_entry,
     take_lists_as_json,
 )
+from sync_app.backends.base import Pending
 from sync_app.backends.capabilities import Capabilities, FormField, Permission, fill_defaults
 from sync_app.backends.observations import MARK_KEYS, Mark, SecretMetadata, SecretValue
 from sync_app.domain.reconciliation import Presence
@@ -52,7 +53,7 @@ _UNKNOWN: Final = "AWS took the write, and does not show it yet: it is looked at
 _FILTER_VALUES: Final = 10
 
 
-class AwsSecretsManager(AwsBackend):
+class AwsSecretsManager(AwsBackend, Pending):
     """The secrets of one account and region below one prefix."""
 
     label: ClassVar[str] = "AWS Secrets Manager"
@@ -87,9 +88,7 @@ class AwsSecretsManager(AwsBackend):
     writes_per_second: ClassVar[float] = 50
     seconds_between_versions: ClassVar[float] = 600
     page_size: ClassVar[int] = 100
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        predicted_version_is_unique=True, supports_pending=True
-    )
+    capabilities: ClassVar[Capabilities] = Capabilities(predicted_version_is_unique=True)
     _client: "SecretsManagerClient"
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from sync_app.backends.answers import VendorAnswer
+from sync_app.backends.base import Overwrites
 from sync_app.backends.capabilities import Capabilities, FormField, Permission
 from sync_app.backends.names import Prefix
 from sync_app.backends.observations import (
@@ -72,7 +73,7 @@ _SHARED: Final = (
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
-class VaultKv2(RestBackend):
+class VaultKv2(RestBackend, Overwrites):
     """The secrets of one mount of a KV version 2 engine below one prefix."""
 
     label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
@@ -111,7 +112,6 @@ class VaultKv2(RestBackend):
     # A check-and-set does not distinguish a secret from another one with a version of that number.
     capabilities: ClassVar[Capabilities] = Capabilities(
         update_checks_mark=True,
-        may_overwrite=True,
         confirms_create=False,
         list_is_complete=True,
         deletes_one_version=True,
@@ -263,27 +263,12 @@ class VaultKv2(RestBackend):
         if known and self._objects is not Objects.MERGE and not self._writes.keeps_single_version(seen):
             return self._write_over(seen, path, content)
         found = self._read_version(seen.name)
-        if found is None and seen.presence is Presence.DELETED:
-            made = self._write_over(seen, path, content)
-            self._writes.revert(path, seen, made.version)
-            return made
         if found is None:
-            raise ChangedSinceRead(_CHANGED)
+            return self._write_over_destroyed(seen, path, content)
         now, kept = found
-        if now.metadata.version == seen.version and now.metadata.mark == seen.mark:
-            merged = {**kept, **content} if self._objects is Objects.MERGE else content
-            made = self._write_over(seen, path, merged, kept=kept)
-            self._writes.revert(path, seen, made.version, kept=kept)
-            return made
-        is_next = version_matches(now.metadata.version, self.predict_version(seen.version, token=token))
-        if is_next and (repeated or now.metadata.mark == seen.mark) and self.values_equal(value, now.value):
-            if repeated:
-                self._writes.revert(path, seen, now.metadata.version)
-            if now.metadata.mark == seen.mark:
-                return replace(seen, presence=Presence.PRESENT, version=now.metadata.version)
-        if repeated and version_number(now.metadata.version) > version_number(seen.version) + 1:
-            self._revert_older(seen, value)
-        raise ChangedSinceRead(_CHANGED)
+        if (now.metadata.version, now.metadata.mark) == (seen.version, seen.mark):
+            return self._write_over_read(seen, path, content, kept=kept)
+        return self._find_earlier_attempt(seen, now, value, token=token, repeated=repeated)
 
     def revert_write(self, over: SecretMetadata, written: str) -> None:
         """Put back what a version of ours came over, if that was another secret or another version of it."""
@@ -442,6 +427,38 @@ class VaultKv2(RestBackend):
             raise ChangedSinceRead(_CHANGED)
         if seen.remote_id and now.remote_id != seen.remote_id:
             raise ChangedSinceRead(_CHANGED)
+
+    def _write_over_destroyed(self, seen: SecretMetadata, path: str, content: Content) -> SecretMetadata:
+        """Write where nothing is held any more. Raises ChangedSinceRead if the seen one was not deleted."""
+        if seen.presence is not Presence.DELETED:
+            raise ChangedSinceRead(_CHANGED)
+        made = self._write_over(seen, path, content)
+        self._writes.revert(path, seen, made.version)
+        return made
+
+    def _write_over_read(
+        self, seen: SecretMetadata, path: str, content: Content, *, kept: Content
+    ) -> SecretMetadata:
+        """Write over the version that was just read, whose content is `kept`."""
+        merged = {**kept, **content} if self._objects is Objects.MERGE else content
+        made = self._write_over(seen, path, merged, kept=kept)
+        self._writes.revert(path, seen, made.version, kept=kept)
+        return made
+
+    def _find_earlier_attempt(
+        self, seen: SecretMetadata, now: SecretValue, value: str, *, token: str, repeated: bool
+    ) -> SecretMetadata:
+        """Return what an earlier attempt at this write made. Raises ChangedSinceRead for another version."""
+        version, is_marked = now.metadata.version, now.metadata.mark == seen.mark
+        is_next = version_matches(version, self.predict_version(seen.version, token=token))
+        if is_next and (repeated or is_marked) and self.values_equal(value, now.value):
+            if repeated:
+                self._writes.revert(self._prefix.path(seen.name), seen, version)
+            if is_marked:
+                return replace(seen, presence=Presence.PRESENT, version=version)
+        if repeated and version_number(version) > version_number(seen.version) + 1:
+            self._revert_older(seen, value)
+        raise ChangedSinceRead(_CHANGED)
 
     def _write_over(
         self, seen: SecretMetadata, path: str, content: Content, *, kept: Content | None = None

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from sync_app.applying.item_actions import ItemJob, ItemResult, confirm_write, execute
+from sync_app.backends.base import Overwrites
 from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import ChangedSinceRead, OutcomeUnknown
@@ -27,7 +28,6 @@ class Refusing:
         keeps_marks=True,
         update_checks_mark=False,
         predicted_version_is_unique=False,
-        may_overwrite=False,
     )
 
     def __init__(self, *shown: SecretMetadata, value: str = "") -> None:
@@ -112,6 +112,10 @@ class Willing(Refusing):
 
     def settled(self, seen: SecretMetadata) -> SecretMetadata:
         return seen
+
+
+# What it is told to restore is written down as well.
+Overwrites.register(Willing)
 
 
 def carried_out(target: Willing, job: ItemJob) -> ItemResult:

@@ -16,7 +16,7 @@ from core.network.aws import PermittedSession
 from core.network.outbound import Reply
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.aws.secrets_manager import AwsSecretsManager
-from sync_app.backends.base import Backend
+from sync_app.backends.base import Backend, Overwrites
 from sync_app.backends.observations import Mark, SecretMetadata
 from sync_app.backends.vault import adapter
 from sync_app.backends.vault.backend import VaultKv2
@@ -105,8 +105,11 @@ ACTS: list[Callable[[Backend], object]] = [
     lambda backend: backend.restore("a"),
     lambda backend: backend.mark(SEEN, MARK),
     lambda backend: backend.unmark(SEEN),
-    lambda backend: backend.revert_write(SEEN, "2@2026-01-01T00:00:00Z"),
-    lambda backend: backend.revert_unconfirmed_write(SEEN, makes="2", wrote=lambda value: value == "v"),
+    lambda backend: isinstance(backend, Overwrites) and backend.revert_write(SEEN, "2@2026-01-01T00:00:00Z"),
+    lambda backend: (
+        isinstance(backend, Overwrites)
+        and backend.revert_unconfirmed_write(SEEN, makes="2", wrote=lambda value: value == "v")
+    ),
 ]
 FUZZED = settings(
     max_examples=60,

@@ -12,7 +12,6 @@ from botocore.retries.standard import ExponentialBackoff
 from environments_app.tests.cast import Cast
 from sync_app.backends.aws.parameter_store import AwsParameterStore
 from sync_app.backends.aws.tests.world import ParameterWorld
-from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Grant
 from sync_app.backends.observations import Mark, version_number
 from sync_app.domain.reconciliation import Presence
@@ -47,7 +46,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def backend(ssm: ParameterWorld) -> Iterator[Backend]:
+def backend(ssm: ParameterWorld) -> Iterator[AwsParameterStore]:
     with ssm.backend() as made:
         yield made
 
@@ -60,7 +59,7 @@ def current(ssm: ParameterWorld, name: str) -> dict[str, Any]:
 
 
 def test_a_version_that_came_between_read_and_write_is_written_back(
-    ssm: ParameterWorld, backend: Backend
+    ssm: ParameterWorld, backend: AwsParameterStore
 ) -> None:
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     path = f"{ssm.prefix}/password"
@@ -103,7 +102,7 @@ def test_what_came_in_between_is_judged_once_the_looks_answer_again(
 
 @pytest.mark.parametrize("fails", ["version", "look at what it came over"])
 def test_a_look_that_fails_after_an_answered_write_leaves_the_outcome_open(
-    ssm: ParameterWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch, fails: str
+    ssm: ParameterWorld, backend: AwsParameterStore, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     number = 2 if fails == "version" else 1
@@ -124,7 +123,7 @@ def test_a_look_that_fails_after_an_answered_write_leaves_the_outcome_open(
 
 
 def test_what_was_made_again_between_read_and_write_is_written_back(
-    ssm: ParameterWorld, backend: Backend
+    ssm: ParameterWorld, backend: AwsParameterStore
 ) -> None:
     path = f"{ssm.prefix}/password"
 
@@ -140,7 +139,9 @@ def test_what_was_made_again_between_read_and_write_is_written_back(
     assert ssm.labels(path) == {}
 
 
-def test_a_worker_that_died_before_it_looked_leaves_nothing(ssm: ParameterWorld, backend: Backend) -> None:
+def test_a_worker_that_died_before_it_looked_leaves_nothing(
+    ssm: ParameterWorld, backend: AwsParameterStore
+) -> None:
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     path = f"{ssm.prefix}/password"
     makes = backend.predict_version(made.version, token=OTHER_TOKEN)
@@ -151,7 +152,7 @@ def test_a_worker_that_died_before_it_looked_leaves_nothing(ssm: ParameterWorld,
     assert ssm.value(path) == "theirs"
 
 
-def test_what_came_after_ours_is_not_written_over(ssm: ParameterWorld, backend: Backend) -> None:
+def test_what_came_after_ours_is_not_written_over(ssm: ParameterWorld, backend: AwsParameterStore) -> None:
     """Another client writes once more, after Keeper has looked at the history."""
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     path = f"{ssm.prefix}/password"
@@ -165,7 +166,7 @@ def test_what_came_after_ours_is_not_written_over(ssm: ParameterWorld, backend: 
 
 
 def test_an_earlier_delivery_of_the_same_value_is_no_overwriting(
-    ssm: ParameterWorld, backend: Backend
+    ssm: ParameterWorld, backend: AwsParameterStore
 ) -> None:
     seen = backend.create("password", "one", mark=MARK, token=TOKEN)
     for number, value in enumerate(("two", "three")):
@@ -177,7 +178,7 @@ def test_an_earlier_delivery_of_the_same_value_is_no_overwriting(
     assert ssm.value(f"{ssm.prefix}/password") == "two"
 
 
-def test_a_parameter_keeps_its_type_and_key(ssm: ParameterWorld, backend: Backend) -> None:
+def test_a_parameter_keeps_its_type_and_key(ssm: ParameterWorld, backend: AwsParameterStore) -> None:
     path = f"/{ssm.prefix}/theirs"
     ssm.client.put_parameter(Name=path, Value="plain", Type="String")
     backend.mark(backend.get_metadata("theirs"), MARK)
@@ -189,7 +190,7 @@ def test_a_parameter_keeps_its_type_and_key(ssm: ParameterWorld, backend: Backen
     assert current(ssm, "theirs2")["KeyId"] == "alias/theirs"
 
 
-def test_lost_replies_are_found_again(ssm: ParameterWorld, backend: Backend) -> None:
+def test_lost_replies_are_found_again(ssm: ParameterWorld, backend: AwsParameterStore) -> None:
     ssm.plan.fail("PutParameter", Fault.DROPPED_REPLY)
     with pytest.raises(ChangedSinceRead):
         # The SDK sends it again: its own parameter is there, which the caller finds by mark and value.
@@ -201,7 +202,9 @@ def test_lost_replies_are_found_again(ssm: ParameterWorld, backend: Backend) -> 
     assert backend.get_metadata("a").presence is Presence.ABSENT
 
 
-def test_an_update_that_the_sdk_sent_twice_is_no_overwriting(ssm: ParameterWorld, backend: Backend) -> None:
+def test_an_update_that_the_sdk_sent_twice_is_no_overwriting(
+    ssm: ParameterWorld, backend: AwsParameterStore
+) -> None:
     """The SDK sends a PutParameter again whose answer is lost: two versions hold Keeper's value."""
     seen = backend.create("a", "first", mark=MARK, token=TOKEN)
     ssm.plan.fail("PutParameter", Fault.DROPPED_REPLY)
@@ -228,7 +231,7 @@ def test_an_update_that_the_sdk_sent_twice_is_no_overwriting(ssm: ParameterWorld
     ],
 )
 def test_a_failing_list_is_never_an_empty_one(
-    ssm: ParameterWorld, backend: Backend, fault: Fault, error: type[BackendError]
+    ssm: ParameterWorld, backend: AwsParameterStore, fault: Fault, error: type[BackendError]
 ) -> None:
     backend.create("a", "1", mark=MARK, token=TOKEN)
     for operation in ("DescribeParameters", "ListTagsForResource"):
@@ -241,7 +244,7 @@ def test_a_failing_list_is_never_an_empty_one(
     assert [seen.name for seen in backend.list_secrets()] == ["a"]
 
 
-def test_it_lists_all_pages(ssm: ParameterWorld, backend: Backend) -> None:
+def test_it_lists_all_pages(ssm: ParameterWorld, backend: AwsParameterStore) -> None:
     names = [f"app/{number:03}" for number in range(25)]
     for name in names:
         ssm.write(f"{ssm.prefix}/{name}", "x")
@@ -250,7 +253,7 @@ def test_it_lists_all_pages(ssm: ParameterWorld, backend: Backend) -> None:
 
 @pytest.mark.parametrize("name", ["with+plus", "a@b", "a=b", "/".join("x" * 15), "x" * 1011])
 def test_names_that_aws_does_not_take_are_refused_before_any_request(
-    ssm: ParameterWorld, backend: Backend, name: str
+    ssm: ParameterWorld, backend: AwsParameterStore, name: str
 ) -> None:
     assert backend.explain_refusal("create", name)
     with pytest.raises(NameUnusable):
@@ -273,7 +276,7 @@ def test_values_that_aws_does_not_take_are_refused(ssm: ParameterWorld) -> None:
             backend.create("b", "", mark=MARK, token=TOKEN)
 
 
-def test_it_names_each_permission(ssm: ParameterWorld, backend: Backend) -> None:
+def test_it_names_each_permission(ssm: ParameterWorld, backend: AwsParameterStore) -> None:
     assert {each.grant for each in backend.probe_permissions()} == {Grant.GRANTED, Grant.UNPROVEN}
     text = inspect.getdoc(inspect.getmodule(AwsParameterStore)) or ""
     for operation in ("DeleteParameter", "RemoveTagsFromResource"):

@@ -120,7 +120,7 @@ class ParameterWorld(_AwsWorld):
         self.credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
         self.client = client("ssm", moto_url)
 
-    def backend(self, **changes: str) -> Backend:
+    def backend(self, **changes: str) -> AwsParameterStore:
         return AwsParameterStore(destination=self.destination | changes, credentials=self.credentials)
 
     def write(self, path: str, value: str) -> None:
