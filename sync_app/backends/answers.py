@@ -65,6 +65,27 @@ class VendorAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def answer_row(
+    status: int,
+    meaning: str,
+    error: type[BackendError] | None,
+    source: str,
+    to: Request = Request.WRITE,
+    proves: Proof = Proof.NOTHING,
+    **others: Any,
+) -> VendorAnswer:
+    """Return the row of an answer that is called by its status (none where it was lost) and a meaning."""
+    return VendorAnswer(
+        answer=f"{status or 'none'}{meaning}",
+        to=to,
+        status=status,
+        proves=proves,
+        error=error,
+        source=source,
+        **others,
+    )
+
+
 def unexpected_answer(what: str) -> AnswerUnexpected:
     """Return the error for an answer of another form; nothing of the answer is repeated."""
     return AnswerUnexpected(
