@@ -5,8 +5,7 @@ A message to a worker is a hint: the row that it names is the work. It is sent a
 Work that waits for other systems, or takes minutes, takes one of the long slots, which are half of the
 worker. The other half is reserved. Of that, each of four kinds that may wait too (checkpoints, checks of
 keys, states of keys, alerts) takes one thread at most. Work that uses the database alone takes no slot:
-among ten threads one is always free for it, and for the heartbeat. A slot is a lock on a file: it holds
-across a worker's processes and threads, and ends with its holder.
+among ten threads one is always free for it, and for the heartbeat. A worker is one process of threads.
 
 A service that saves time and is not needed, such as a cache or the queue of hints, gets bounded calls. A
 library's timeout bounds one wait: a name lookup has none, and a server that sends a byte before each wait
@@ -14,31 +13,30 @@ ends is waited for without end. So each call has a thread of its own. After a ca
 service is left alone for a while: a page that makes ten calls waits for one.
 """
 
-import fcntl
 import logging
 import os
-import shutil
-import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from celery import current_app, current_task
-from celery.signals import celeryd_after_setup, worker_shutdown
+from celery.signals import celeryd_after_setup
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from core.errors import ServiceAway
 
-# Set once in a worker, before it starts its threads or processes.
-_folder: Path | None = None
+# The threads of a worker, set before it starts them; 0 in other processes.
 _concurrency = 0
+_held: Counter[str] = Counter()
+_counting = threading.Lock()
 
 
 @contextmanager
@@ -71,37 +69,23 @@ def _long_slots() -> int:
 
 @contextmanager
 def _one_of(kind: str, number: int) -> Iterator[bool]:
-    with ExitStack() as locks:
-        if _folder is None:
-            yield True
-            return
-        yield any(_locked(locks, _folder / f"{kind}-{index}") for index in range(number))
-
-
-def _locked(held: ExitStack, path: Path) -> bool:
-    # A service that tidies temporary files may have removed the folder of a worker that runs for weeks.
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    if not _concurrency:
+        yield True
+        return
+    with _counting:
+        is_free = _held[kind] < number
+        _held[kind] += is_free
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    held.callback(os.close, descriptor)
-    return True
+        yield is_free
+    finally:
+        with _counting:
+            _held[kind] -= is_free
 
 
 @celeryd_after_setup.connect
-def _lay_out(instance: Any, **_signal: object) -> None:
-    global _folder, _concurrency
-    _folder, _concurrency = Path(tempfile.mkdtemp(prefix="keeper-slots-")), instance.concurrency
-
-
-@worker_shutdown.connect
-def _clear(**_signal: object) -> None:
-    if _folder is not None:
-        with suppress(OSError):
-            shutil.rmtree(_folder)
+def _count_threads(instance: Any, **_signal: object) -> None:
+    global _concurrency  # noqa: PLW0603 - a process is one worker, or none
+    _concurrency = instance.concurrency
 
 
 Answer = TypeVar("Answer")

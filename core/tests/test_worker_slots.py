@@ -1,25 +1,53 @@
-"""A worker keeps its slots when the folder of their locks is gone."""
+"""A worker does so much of a kind of work at once, and no more."""
 
-import shutil
-from pathlib import Path
+import threading
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from core import workers
-from core.workers import slot
+from core.workers import part, slot
 
 
-def test_a_folder_that_was_tidied_away_takes_no_work_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "slots"
-    folder.mkdir()
-    monkeypatch.setattr(workers, "_folder", folder)
-    monkeypatch.setattr(workers, "_concurrency", 4)
-    with slot("rotation", share=1 / 4) as is_free:
+@pytest.fixture(autouse=True)
+def _eight_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_concurrency", 8)
+
+
+def test_a_kind_has_its_share_and_all_kinds_half_of_the_threads() -> None:
+    with ExitStack() as held:
+        assert [held.enter_context(slot("sync", share=1 / 2)) for _ in range(2)] == [True, True]
+        with slot("sync", share=1 / 2) as is_free:
+            assert not is_free
+        assert [held.enter_context(slot(kind)) for kind in "abc"] == [True, True, False]
+        assert [held.enter_context(part("checks")) for _ in range(2)] == [True, False]
+    with slot("sync") as is_free:
         assert is_free
-    shutil.rmtree(folder)
-    with slot("rotation", share=1 / 4) as is_free:
+
+
+def test_what_fails_gives_its_slot_back() -> None:
+    with suppress(ZeroDivisionError), slot("sync"):
+        raise ZeroDivisionError
+    with slot("sync") as is_free:
         assert is_free
-        with slot("rotation", share=1 / 4) as is_free_too:
-            assert not is_free_too
+
+
+def test_threads_share_the_slots() -> None:
+    found: list[bool] = []
+
+    def look() -> None:
+        with slot("sync") as is_free:
+            found.append(is_free)
+
+    with slot("sync"):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    assert found == [False]
+
+
+def test_outside_a_worker_there_is_always_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_concurrency", 0)
+    with slot("sync") as first, slot("sync") as second:
+        assert first
+        assert second

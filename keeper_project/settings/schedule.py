@@ -29,6 +29,8 @@ CELERY_BROKER_USE_SSL = (
 )
 # How often due work is polled; a broker's messages announce it earlier.
 _LOOK_SECONDS = 1.0 if KEEPER_EMBEDDED_WORKER else 10.0
+# `core.workers` counts the work of one process.
+CELERY_WORKER_POOL = "threads"
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True

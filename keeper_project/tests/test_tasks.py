@@ -4,7 +4,6 @@ import weakref
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from celery import current_app
@@ -59,9 +58,7 @@ def test_every_scheduled_task_exists() -> None:
 
 
 def test_work_without_a_slot_is_left_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_folder", None)
-    monkeypatch.setattr(workers, "_concurrency", 0)
-    workers._lay_out(instance=SimpleNamespace(concurrency=10))
+    monkeypatch.setattr(workers, "_concurrency", 10)
     nudged: list[tuple[object, ...]] = []
     for module in (audit_tasks, project_tasks):
         monkeypatch.setattr(module, "nudge", lambda *task, after: nudged.append((*task, after)))

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from pytest_django import Settings
@@ -29,9 +28,7 @@ def run(stage: Stage) -> Run:
 
 @pytest.fixture
 def ten_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_folder", None)
-    monkeypatch.setattr(workers, "_concurrency", 0)
-    workers._lay_out(instance=SimpleNamespace(concurrency=10))
+    monkeypatch.setattr(workers, "_concurrency", 10)
 
 
 def test_no_thread_claims_a_run_that_another_of_its_process_still_has(
