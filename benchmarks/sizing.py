@@ -13,7 +13,7 @@ import random
 import statistics
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -37,8 +37,6 @@ class Times:
     write_web: float = 3_700 * MICRO
     write_database: float = 2_000 * MICRO
     commit: float = 1_000 * MICRO
-    # Certification by the other nodes of Galera, on the way of a commit; 0 without.
-    certification: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,6 @@ class Design:
     database_cores: int = 4
     databases: int = 1
     environments: int = 30
-    # Galera with web processes on each of so many nodes: a commit is certified against the others'.
-    nodes: int = 1
     # How many web processes the proxy gives an environment; 0: all of them.
     spread: int = 0
     # Chains of the audit log for each environment, of which a web process appends to one.
@@ -69,7 +65,6 @@ class Outcome:
     busiest_web: float
     database: float
     busiest_head: float
-    aborted: float
 
     @property
     def is_good(self) -> bool:
@@ -112,16 +107,14 @@ class Simulation:
         self._environments = list(itertools.accumulate(weights))
         self._waiting: list[deque[tuple[float, int, bool]]] = [deque() for _ in range(design.processes)]
         self._is_busy = [False] * design.processes
-        # A lock is the node's own.
-        self._heads: dict[tuple[int, int], deque[_Job]] = {}
+        self._heads: dict[int, deque[_Job]] = {}
         self._free_cores = [design.database_cores] * design.databases
         self._for_cores: list[deque[_Job]] = [deque() for _ in range(design.databases)]
-        self._committed: dict[int, tuple[float, int]] = {}
         self._latencies: list[float] = []
         self._busy_webs = [0.0] * design.processes
         self._busy_database = 0.0
         self._busy_heads: dict[int, float] = {}
-        self._arrived = self._aborted = self._commits = 0
+        self._arrived = 0
         for rate, is_write in ((reads, False), (writes, True)):
             self._arrive(rate, is_write=is_write)
 
@@ -140,7 +133,6 @@ class Simulation:
             busiest_web=max(self._busy_webs) / span,
             database=self._busy_database / span / design.database_cores / design.databases,
             busiest_head=max(self._busy_heads.values(), default=0.0) / span,
-            aborted=self._aborted / max(1, self._commits),
         )
 
     def _at(self, when: float, kind: str, what: _Job | tuple[float, int, bool] | None) -> None:
@@ -195,7 +187,7 @@ class Simulation:
     def _lock(self, now: float, job: _Job, place: int) -> None:
         """Take the locks of a job's heads in their order; wait where another has one."""
         for number in range(place, len(job.heads)):
-            queue = self._heads.setdefault((job.heads[number], job.process % self._design.nodes), deque())
+            queue = self._heads.setdefault(job.heads[number], deque())
             queue.append(job)
             if queue[0] is not job:
                 return
@@ -221,69 +213,26 @@ class Simulation:
         if self._for_cores[database]:
             self._compute(now, self._for_cores[database].popleft())
         # Commits of different heads share the disk's write.
-        self._at(now + self._design.times.commit + self._design.times.certification, "committed", job)
+        self._at(now + self._design.times.commit, "committed", job)
 
     def _on_committed(self, now: float, job: _Job) -> None:
-        self._commits += 1
-        node = job.process % self._design.nodes
-        if any(self._lost(head, job, node) for head in job.heads):
-            self._aborted += 1
-            job.began = now
-            self._compute(now, job)
-            return
         for head in job.heads:
-            self._committed[head] = (now, node)
             self._busy_heads[head] = self._busy_heads.get(head, 0.0) + now - job.began
-            queue = self._heads[head, node]
+            queue = self._heads[head]
             queue.popleft()
             if queue:
-                following = queue[0]
-                self._lock_on(now, following, head)
+                # On to the next head of a job that just got this one.
+                self._lock(now, queue[0], queue[0].heads.index(head) + 1)
         self._latencies += [now - arrival for arrival in job.arrivals if arrival <= self._seconds]
         if not job.is_write:
             self._is_busy[job.process] = False
             self._begin(now, job.process)
 
-    def _lock_on(self, now: float, job: _Job, head: int) -> None:
-        """Go on to the next head of a job that just got one."""
-        self._lock(now, job, job.heads.index(head) + 1)
-
-    def _lost(self, head: int, job: _Job, node: int) -> bool:
-        """Return whether another node committed this head meanwhile: the first one wins."""
-        when, by = self._committed.get(head, (-1.0, node))
-        return self._design.nodes > 1 and by != node and when > job.began
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A load, the design that was tried for it, and what came of it."""
-
-    times: int
-    name: str
-    design: Design
-    outcome: Outcome
-
-    def row(self) -> str:
-        """Return a line of the table."""
-        outcome = self.outcome
-        verdict = "yes" if outcome.is_good else f"no: {outcome.limit}"
-        figures = (
-            f"{self.times:,}x", self.name, self.design.processes, self.design.databases * self.design.nodes,
-            f"{outcome.p50 * 1000:.1f}", f"{outcome.p99 * 1000:,.0f}", f"{outcome.busiest_web:.0%}",
-            f"{outcome.database:.0%}", f"{outcome.busiest_head:.0%}", f"{outcome.aborted:.1%}", verdict,
-        )  # fmt: skip
-        return f"| {' | '.join(map(str, figures))} |"
-
 
 HEADING: Final = """\
-| load | design | webs | MariaDB | p50, ms | p99, ms | web | its CPU | head | aborted | carried |
-|---|---|---|---|---|---|---|---|---|---|---|"""
-
-
-def tried(times: int, name: str, design: Design, seconds: float) -> Found:
-    """Simulate a multiple of the base load on a design."""
-    simulation = Simulation(design, reads=BASE_READS * times, writes=BASE_WRITES * times, seconds=seconds)
-    return Found(times=times, name=name, design=design, outcome=simulation.run())
+| load | design | webs | MariaDB | p50, ms | p99, ms | web | its CPU | head | carried |
+|---|---|---|---|---|---|---|---|---|---|
+"""
 
 
 def designs(times: int, measured: Times) -> Iterator[tuple[str, Design]]:
@@ -297,9 +246,8 @@ def designs(times: int, measured: Times) -> Iterator[tuple[str, Design]]:
     one = Design(processes=processes, database_cores=cores, times=measured)
     yield "one MariaDB", one
     yield "the same, an environment to 2 web processes", replace(one, spread=2)
-    certified = replace(measured, certification=1_000 * MICRO)
-    yield "Galera, writers on each node", replace(one, nodes=3, times=certified)
-    yield "Galera, writers on one node", replace(one, times=certified)
+    # Certification by the other nodes takes as long again as the commit.
+    yield "Galera, writers on one node", replace(one, times=replace(measured, commit=2 * measured.commit))
     for shards in (4, 16, 64):
         environments = max(one.environments, 10 * shards)
         sharded = replace(one, databases=shards, environments=environments, spread=2)
@@ -308,56 +256,29 @@ def designs(times: int, measured: Times) -> Iterator[tuple[str, Design]]:
     yield f"{split.environments} environments on {split.databases} servers, 16 chains each", split
 
 
-def carried_by_one(measured: Times) -> Sequence[str]:
-    """Return how many reads or writes a second one web process carries, and one MariaDB."""
-    found = []
-    for name, reads, writes, processes in (
-        ("reads, one web process", 1.0, 0.0, 1),
-        ("reads, any number of web processes", 1.0, 0.0, 32),
-        ("writes, one web process", 0.0, 1.0, 1),
-        ("writes, any number of web processes", 0.0, 1.0, 32),
-    ):
-        for environments in (1, 30):
-            design = Design(processes=processes, environments=environments, database_cores=16, times=measured)
-            most = _most(design, reads, writes)
-            found.append(f"| {name} | {environments} | {most:,.0f} |")
-    return found
-
-
-def _most(design: Design, reads: float, writes: float) -> float:
-    """Return the highest rate that is answered in time, within a twentieth."""
-    low, high = 0.0, 64.0
-    while _is_carried(design, reads * high, writes * high):
-        low, high = high, high * 2
-    while high - low > high / 20:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _is_carried(design, reads * middle, writes * middle) else (low, middle)
-    return low
-
-
-def _is_carried(design: Design, reads: float, writes: float) -> bool:
-    return Simulation(design, reads=reads, writes=writes, seconds=2.0).run().is_good
+def row(times: int, name: str, design: Design, outcome: Outcome) -> str:
+    """Return a line of the table."""
+    verdict = "yes" if outcome.is_good else f"no: {outcome.limit}"
+    figures = (
+        f"{times:,}x", name, design.processes, design.databases, f"{outcome.p50 * 1000:.1f}",
+        f"{outcome.p99 * 1000:,.0f}", f"{outcome.busiest_web:.0%}", f"{outcome.database:.0%}",
+        f"{outcome.busiest_head:.0%}", verdict,
+    )  # fmt: skip
+    return f"| {' | '.join(map(str, figures))} |\n"
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizing", description=__doc__)
     parser.add_argument("--commit-ms", type=float, default=1.0, help="of the disk of MariaDB (1)")
-    parser.add_argument(
-        "--times", action="append", type=int, help="multiples of the base load (1, 10, 100, 1000)"
-    )
     parser.add_argument("--seconds", type=float, default=2.0, help="that are simulated (2)")
     options = parser.parse_args()
     measured = replace(Times(), commit=options.commit_ms / 1000)
-    print_ = sys.stdout.write
-    print_(
-        "| alone | environments | a second |\n|---|---|---|\n" + "\n".join(carried_by_one(measured)) + "\n\n"
-    )
-    print_(HEADING + "\n")
-    for times in options.times or (1, 10, 100, 1000):
+    sys.stdout.write(HEADING)
+    for times in (1, 10, 100, 1000):
         for name, design in designs(times, measured):
-            found = tried(times, name, design, options.seconds)
-            print_(found.row() + "\n")
+            load = {"reads": BASE_READS * times, "writes": BASE_WRITES * times, "seconds": options.seconds}
+            sys.stdout.write(row(times, name, design, Simulation(design, **load).run()))
             sys.stdout.flush()
 
 

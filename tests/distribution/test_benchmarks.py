@@ -169,6 +169,3 @@ def test_the_sizing_simulation_answers_what_a_design_carries_and_names_the_limit
     # Environments on servers and chains of their own share no lock.
     spread = replace(heavy, environments=64, databases=8, heads=8, processes=16)
     assert sizing.Simulation(spread, reads=0, writes=2_000, seconds=1).run().is_good
-    # On several nodes the first commit of a head wins, and the others are repeated.
-    nodes = replace(heavy, nodes=3)
-    assert sizing.Simulation(nodes, reads=0, writes=200, seconds=1).run().aborted > 0
