@@ -50,7 +50,7 @@ class ContainedTask(Task[Any, Any]):
         except MemoryError:
             if not self.request.called_directly:
                 # A worker has loaded it, below. The web server needs nothing of Celery's worker.
-                from keeper_project.runtime.worker.worker_end import end_worker  # noqa: PLC0415
+                from keeper_project.runtime.worker.celery_programs import end_worker  # noqa: PLC0415
 
                 end_worker()
             raise
@@ -80,7 +80,7 @@ app.autodiscover_tasks()
 @worker_init.connect
 def _load_end(**_kwargs: Any) -> None:
     # While there is memory for it.
-    importlib.import_module("keeper_project.runtime.worker.worker_end")
+    importlib.import_module("keeper_project.runtime.worker.celery_programs")
     importlib.import_module("keeper_project.runtime.supervisor").refuse_core_dumps()
 
 

@@ -169,9 +169,10 @@ class RequestThreads:
         if environ.get("HTTP_TRANSFER_ENCODING"):
             # The application would take it for an empty one.
             raise Refused(HTTPStatus.LENGTH_REQUIRED, _CHUNKED)
-        length = 0 if environ["PATH_INFO"] in _PROBES else _length_of(environ)
-        if length:
-            environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
+        text = environ.get("CONTENT_LENGTH", "")
+        # The application refuses an invalid number.
+        if text.isdecimal() and int(text) and environ["PATH_INFO"] not in _PROBES:
+            environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], int(text)))
 
     def _respond(self, environ: Environ) -> Answer:
         answer = Answer("", [])
@@ -180,16 +181,15 @@ class RequestThreads:
             answer.status, answer.headers = status, headers
 
         body = self._application(environ, start)
-        if not isinstance(body, list):
-            body = _whole(body) if _is_short(answer.headers) else self._streamed(body)
-        answer.body = body
+        if isinstance(body, list):
+            answer.body = body
+        elif _is_short(answer.headers):
+            answer.body = _whole(body)
+        else:
+            # One thread makes all pieces of a long answer.
+            answer.body = stream = Stream()
+            self._streams.submit(stream.send, body)
         return answer
-
-    def _streamed(self, body: Iterable[bytes]) -> "Stream":
-        """Return a long answer, all of whose pieces one thread makes."""
-        stream = Stream()
-        self._streams.submit(stream.send, body)
-        return stream
 
     def has_late_bodies(self) -> bool:
         """Return whether a body is read that should be whole by now."""
@@ -216,13 +216,11 @@ class RequestThreads:
             if not piece:
                 raise Refused(HTTPStatus.BAD_REQUEST, "The request ended in the middle.")
             reading.received += len(piece)
-            if not self._has_room():
+            with self._lock:
+                held = sum(each.received for each in self._readings)
+            if held > BODIES_BYTES:
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
             yield piece
-
-    def _has_room(self) -> bool:
-        with self._lock:
-            return sum(each.received for each in self._readings) <= BODIES_BYTES
 
 
 class Stream:
@@ -287,12 +285,6 @@ class Stream:
         # The reader of a full queue finds the end when it has taken the rest.
         with suppress(Full):
             self._pieces.put_nowait(None)
-
-
-def _length_of(environ: Environ) -> int:
-    """Return the declared length of a body; the application refuses an invalid number."""
-    text = environ.get("CONTENT_LENGTH", "")
-    return int(text) if text.isdecimal() else 0
 
 
 def _is_short(headers: Headers) -> bool:

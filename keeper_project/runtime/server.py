@@ -30,7 +30,7 @@ from core.http.requests import Front
 from keeper_project.runtime.request_threads import RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
-from keeper_project.runtime.worker.worker_end import FINISH_SECONDS, end_worker
+from keeper_project.runtime.worker.celery_programs import FINISH_SECONDS, end_worker
 from operations_app.health import processes
 
 MakeFront = Callable[[], Front]

@@ -91,7 +91,9 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     gc.collect()
     gc.freeze()
     gc.enable()
-    _limit_arenas()
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None:
+        # The threads of a child share two arenas of glibc: each keeps what its largest answer took.
+        mallopt(_M_ARENA_MAX, _ARENAS)
     refuse_core_dumps()
     share_states([child.name for child in children])
     with _signals_held():
@@ -106,13 +108,6 @@ def refuse_core_dumps() -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _ask_linux(_PR_SET_DUMPABLE, 0)
-
-
-def _limit_arenas() -> None:
-    """Let the threads of a child share two arenas of glibc: each keeps what its largest answer took."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 @dataclass

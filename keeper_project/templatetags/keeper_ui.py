@@ -9,10 +9,11 @@ from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, Choi
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import conditional_escape, escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from audit_app.events import action_labels
+from audit_app.queries.reports import Cell
 from core.ui import charts, labels, times
 from environments_app.approvals.access_proposals import duration_words
 
@@ -62,6 +63,16 @@ def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -
     moment = _aware(moment)
     words = times.relative(moment, now=timezone.now())
     return _time(moment, f"{prefix} {words}" if prefix else words)
+
+
+@register.simple_tag
+def cell(content: Cell) -> SafeString:
+    """Show a cell of a report: a time as everywhere, yes or no for a truth, and else the text."""
+    if isinstance(content, datetime):
+        return when(content)
+    if isinstance(content, bool):
+        return SafeString("yes" if content else "no")
+    return conditional_escape("" if content is None else str(content))
 
 
 @register.simple_tag

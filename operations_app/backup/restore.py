@@ -78,7 +78,8 @@ def restore(
 def require_room(*, replace: bool) -> None:
     """Raise NotEmpty unless the database is empty, or may be replaced."""
     # To ask an SQLite database that is not there would make its file.
-    is_absent = connection.vendor == "sqlite" and not _is_there(connection.settings_dict["NAME"])
+    name = str(connection.settings_dict["NAME"])
+    is_absent = connection.vendor == "sqlite" and "memory" not in name and not Path(name).exists()
     there = set() if replace or is_absent else set(connection.introspection.table_names())
     if not there:
         return
@@ -88,10 +89,6 @@ def require_room(*, replace: bool) -> None:
             "the database holds an installation: name another one by DATABASE_URL, or replace this one "
             "with --replace"
         )
-
-
-def _is_there(name: str | Path) -> bool:
-    return "memory" in str(name) or Path(name).exists()
 
 
 def suspendables() -> list[RestoreSuspension]:
@@ -138,15 +135,10 @@ def _seamed(proof: Proof) -> dict[str, int]:
     suspended = {each.kind: each.suspend(actor=actor, at=at) for each in suspendables()}
     unsent = Delivery.objects.filter(state=DeliveryState.WAITING)
     unsent.update(state=DeliveryState.FAILED, finished_at=at, error="not sent: it was restored from a backup")
-    note_restore(backup=proof.manifest.backup, at=at)
-    _record_seam(proof, suspended)
-    return suspended
-
-
-def _record_seam(proof: Proof, suspended: dict[str, int]) -> None:
     manifest = proof.manifest
+    note_restore(backup=manifest.backup, at=at)
     record(
-        actor=actors.system(),
+        actor=actor,
         action=Action.DEPLOYMENT_RESTORE,
         stream=streams.SYSTEM,
         object=AuditObject("backup", manifest.backup, manifest.made_at),
@@ -159,6 +151,7 @@ def _record_seam(proof: Proof, suspended: dict[str, int]) -> None:
             "damage": proof.damaged,
         },
     )
+    return suspended
 
 
 def waiting(*, actor: Principal) -> Iterator[Waiting]:

@@ -10,7 +10,7 @@ import yaml
 
 from core.config.variables import GROUPS
 from keeper_project.runtime.supervisor import STOP_SECONDS
-from keeper_project.runtime.worker.worker_end import FINISH_SECONDS
+from keeper_project.runtime.worker.celery_programs import FINISH_SECONDS
 from tests.servers.packages.helm import helm, kubernetes_validate
 
 ROOT = Path(__file__).resolve().parents[2]

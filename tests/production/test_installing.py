@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from keeper_project.runtime import supervisor
-from keeper_project.runtime.worker import worker_end
+from keeper_project.runtime.worker import celery_programs
 from tests.production.compose import ROOT, Composition
 from tests.production.stack import Nginx
 from tests.servers.certificates import write_certificates
@@ -50,7 +50,7 @@ def test_a_unit_runs_what_the_composition_does(name: str) -> None:
 
 
 def test_whoever_stops_a_process_waits_for_it_to_finish() -> None:
-    assert worker_end.FINISH_SECONDS < supervisor.STOP_SECONDS < int(unit("web")["TimeoutStopSec"])
+    assert celery_programs.FINISH_SECONDS < supervisor.STOP_SECONDS < int(unit("web")["TimeoutStopSec"])
     assert unit("web")["KillMode"] == "mixed"
     grace = str(Composition(GIVEN).services["keeper"]["stop_grace_period"])
     assert int(grace.removesuffix("s")) > supervisor.STOP_SECONDS

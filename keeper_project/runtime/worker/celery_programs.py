@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import sys
+import threading
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +16,13 @@ import django
 from celery.apps import beat, worker
 from celery.beat import PersistentScheduler
 from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import state as worker_state
 from django.conf import settings
 from django.core import checks
 
 logger = logging.getLogger(__name__)
+# What begun work may take once its process is asked to stop; less than the supervisor's patience.
+FINISH_SECONDS: Final = 20
 # What its file takes, several times.
 _ROOM_BYTES: Final = 256 * 1024
 _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
@@ -130,3 +135,19 @@ def _say_errors(message: str, file: Any = sys.__stderr__) -> None:
     """Stand in for what announces signals in plain text; a dump of all stacks (SIGUSR1) still comes."""
     if file is not sys.__stdout__:
         _say(message, file)
+
+
+def end_worker() -> None:
+    """Ask the worker to finish begun tasks and end; its process ends after FINISH_SECONDS in any case."""
+    worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]  # stubs
+    try:
+        threading.Thread(target=_end_late, name="end", daemon=True).start()
+    except (MemoryError, RuntimeError):
+        # There is no memory for a thread.
+        os._exit(os.EX_SOFTWARE)
+
+
+def _end_late() -> None:
+    """End the process after FINISH_SECONDS: a stuck task must not block all others indefinitely."""
+    time.sleep(FINISH_SECONDS)
+    os._exit(os.EX_SOFTWARE)

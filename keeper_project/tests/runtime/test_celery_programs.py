@@ -11,7 +11,7 @@ from celery.worker import state
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
-from keeper_project.runtime.worker import worker_end
+from keeper_project.runtime.worker import celery_programs
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_a_task_without_memory_ends_its_worker_and_no_other_process(
 ) -> None:
     task: Any = ends
     ended: list[bool] = []
-    monkeypatch.setattr(worker_end, "end_worker", lambda: ended.append(True))
+    monkeypatch.setattr(celery_programs, "end_worker", lambda: ended.append(True))
     task.push_request(called_directly=not is_worker)
     try:
         with pytest.raises(MemoryError):
@@ -58,7 +58,7 @@ def test_a_worker_that_is_held_up_is_ended_without_memory_for_a_thread_at_once(
     monkeypatch.setattr(state, "should_stop", None)
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(threading, "Thread", no_memory)
-    worker_end.end_worker()
+    celery_programs.end_worker()
     assert codes == [os.EX_SOFTWARE]
     assert state.should_stop == os.EX_SOFTWARE
 
