@@ -119,7 +119,7 @@ FORMATS: Final = {
     for form in (
         Format(name="csv", label="CSV", media_type="text/csv", write=csv_lines),
         Format(name="json", label="JSON", media_type="application/json", write=json_lines),
-        Format(name="html", label="Print or PDF", media_type="text/html", write=html_file),
+        Format(name="html", label="Print", media_type="text/html", write=html_file),
     )
 }
 
