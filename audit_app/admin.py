@@ -127,12 +127,7 @@ class HistoryAdmin(OperatorAdmin, LogEntryAdmin):  # type: ignore[misc]  # witho
 read_only(Installation, "uuid since epoch restored_at")
 read_only(StreamHead, "stream sequence")
 read_only(ReadManifest, "digest size")
-read_only(
-    ReadManifestItem,
-    "name number secret_uuid manifest",
-    joined="manifest",
-    search="=secret_uuid",
-)
+read_only(ReadManifestItem, "name number secret_uuid manifest", joined="manifest", search="=secret_uuid")
 read_only(SearchEntry, "event outcome address actor_name object_name request_id", ordering="-event")
 read_only(SearchPosition, "head sequence")
 read_only(Checkpoint, "number at key_id", ordering="-number", period="at", page=lambda _row: reverse("trail"))

@@ -69,8 +69,7 @@ class EventQuery(serializers.Serializer[Any]):
     address = serializers.CharField(required=False)
     request_id = serializers.CharField(required=False)
     q = serializers.CharField(
-        required=False,
-        help_text="How the name of an object or actor begins, or an address or request id",
+        required=False, help_text="How the name of an object or actor begins, or an address or request id"
     )
 
 

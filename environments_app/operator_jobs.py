@@ -183,10 +183,7 @@ def _problems(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:
 
 RUN: Final = "environments_app.tasks.run_audit_jobs"
 MOST_DAYS: Final = 36_500
-_EXTENTS: Final = {
-    AuditJobKind.VERIFY_NEW: Extent.SINCE_CHECKPOINT,
-    AuditJobKind.VERIFY_ALL: Extent.FULL,
-}
+_EXTENTS: Final = {AuditJobKind.VERIFY_NEW: Extent.SINCE_CHECKPOINT, AuditJobKind.VERIFY_ALL: Extent.FULL}
 # The checks of rows after the events report nothing before they find something.
 _LEASE: Final = timedelta(minutes=30)
 

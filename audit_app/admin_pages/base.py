@@ -185,12 +185,7 @@ class OperatorAdmin(ModelAdmin):
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
-    def history_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        extra_context: Any = None,
-    ) -> HttpResponse:
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Lead to the events of the audit log about an object."""
         obj = self.get_object(request, unquote(object_id))
         if obj is None or not self.has_view_permission(request, obj) or not has_history(obj):

@@ -43,12 +43,7 @@ def save(*, viewer: Actor, name: str, query: str, environment: str, shared: bool
     SavedView.objects.update_or_create(
         owner_uuid=viewer.uuid,
         name=name,
-        defaults={
-            "owner_name": viewer.name,
-            "query": query,
-            "environment": environment,
-            "shared": shared,
-        },
+        defaults={"owner_name": viewer.name, "query": query, "environment": environment, "shared": shared},
     )
     return ""
 

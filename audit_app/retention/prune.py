@@ -125,11 +125,7 @@ def prune(
     commit_record(actor=actor, action=Action.TRAIL_EXPORT, stream=streams.SYSTEM, object=bundle_object)
     sha256 = _sealed(chosen.checkpoint, bundle)
     shared = _Record(
-        actor=actor,
-        object=bundle_object,
-        sha256=sha256,
-        checkpoint=chosen.checkpoint,
-        operator=operator,
+        actor=actor, object=bundle_object, sha256=sha256, checkpoint=chosen.checkpoint, operator=operator
     )
     removed = 0
     for stream_plan in chosen.streams:

@@ -94,12 +94,5 @@ def _webhook(parts: SplitResult, what: str) -> Sink:
 
 
 _KINDS: Final[Mapping[str, Callable[[SplitResult, str], Sink]]] = MappingProxyType(
-    {
-        "file": _file,
-        "syslog": _syslog,
-        "syslog+tls": _syslog,
-        "s3": _s3,
-        "https": _webhook,
-        "http": _webhook,
-    }
+    {"file": _file, "syslog": _syslog, "syslog+tls": _syslog, "s3": _s3, "https": _webhook, "http": _webhook}
 )

@@ -233,10 +233,7 @@ def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
         raise Tampered("The stored request was changed outside Keeper; it can't be used.")
     if not answers(actor, request):
         record_denial(
-            actor=actor,
-            action=Action.MEMBER_GRANT,
-            environment=environment,
-            object=request.audit_object,
+            actor=actor, action=Action.MEMBER_GRANT, environment=environment, object=request.audit_object
         )
         raise Forbidden("Another manager of the environment must review this request.")
     return environment

@@ -16,10 +16,7 @@ from audit_app.admin_pages.lists import state
 from audit_app.events.actions import Action
 from environments_app.admin.acts import Act, environment_of, offer
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.forms import (
-    MembershipForm,
-    SamlGroupMappingForm,
-)
+from environments_app.admin.forms import MembershipForm, SamlGroupMappingForm
 from environments_app.authorization.policy import Principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments

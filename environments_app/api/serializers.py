@@ -173,9 +173,7 @@ class TokenRotation(StrictSerializer):
     """How long the old token stays valid beside the new one, at most until its own end."""
 
     overlap_seconds = WholeNumber(
-        min_value=0,
-        max_value=int(MAX_OVERLAP.total_seconds()),
-        default=int(DEFAULT_OVERLAP.total_seconds()),
+        min_value=0, max_value=int(MAX_OVERLAP.total_seconds()), default=int(DEFAULT_OVERLAP.total_seconds())
     )
 
 

@@ -182,11 +182,7 @@ class TrustTrialView(AccessView):
     queryset = Trust.objects.none()
     serializer_class = TrialDocument
 
-    @extend_schema(
-        summary="Test a token against a trust",
-        request=SampleToken,
-        responses=TrialDocument,
-    )
+    @extend_schema(summary="Test a token against a trust", request=SampleToken, responses=TrialDocument)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Return which rules a sample token meets. It is not stored, and no workload signs in."""
         trust = _found(self.actor, environment, id)
@@ -201,10 +197,7 @@ class WorkloadSignInView(AccessView):
     serializer_class = WorkloadToken
 
     @extend_schema(
-        summary="Sign in as a workload",
-        auth=[],
-        request=WorkloadSignIn,
-        responses={201: WorkloadToken},
+        summary="Sign in as a workload", auth=[], request=WorkloadSignIn, responses={201: WorkloadToken}
     )
     def post(self, request: Request) -> Response:
         """Exchange the token that a platform signed for a service token of 15 to 60 minutes."""

@@ -48,10 +48,7 @@ def comments_for(actor: Principal, waiting: Collection[Approval]) -> QuerySet[Ap
         environments = Environment.objects.filter(places)
         concerns |= Q(approval__in=written_on, approval__environment__in=environments)
     rows = ApprovalEntry.objects.filter(
-        concerns,
-        in_time("approval__expires_at"),
-        kind=EntryKind.COMMENT,
-        approval__state__in=OPEN_STATES,
+        concerns, in_time("approval__expires_at"), kind=EntryKind.COMMENT, approval__state__in=OPEN_STATES
     )
     return rows.exclude(author_uuid=actor.uuid).order_by("-id")
 

@@ -50,10 +50,7 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     for place in group.memberships.select_related("environment"):
         confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
     approvals = [
-        (
-            place,
-            require_approval(actor=actor, proposal=joining(user, group=group, environment=place)),
-        )
+        (place, require_approval(actor=actor, proposal=joining(user, group=group, environment=place)))
         for place in _places(group)
     ]
     try:

@@ -159,22 +159,11 @@ MEMBERSHIPS = RestoreSuspension(
     detail=_under,
 )
 TOKENS = RestoreSuspension(
-    ServiceToken,
-    kind="service-token",
-    detail=_under,
-    living=Q(revoked_at__isnull=True),
+    ServiceToken, kind="service-token", detail=_under, living=Q(revoked_at__isnull=True)
 )
-TRUSTS = RestoreSuspension(
-    Trust,
-    kind="trust",
-    detail=_under,
-    living=Q(disabled_at__isnull=True),
-)
+TRUSTS = RestoreSuspension(Trust, kind="trust", detail=_under, living=Q(disabled_at__isnull=True))
 MAPPINGS = RestoreSuspension(
-    SamlGroupMapping,
-    kind="saml-group-mapping",
-    name=lambda mapping: str(mapping.group),
-    detail=_under,
+    SamlGroupMapping, kind="saml-group-mapping", name=lambda mapping: str(mapping.group), detail=_under
 )
 PERSONAL_TOKENS = RestoreSuspension(
     PersonalToken,

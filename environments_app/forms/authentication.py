@@ -61,9 +61,7 @@ class SignInForm(forms.Form):
             return
         try:
             self.user = check_password(
-                self.request,
-                username=self.cleaned_data["username"],
-                password=self.cleaned_data["password"],
+                self.request, username=self.cleaned_data["username"], password=self.cleaned_data["password"]
             )
         except TooManyRefusals as error:
             self.retry_after = error.retry_after

@@ -74,10 +74,7 @@ class MemberForm(_OneOfSeveral):
         label="Person", required=False, max_length=150, help_text="Their username. Or name a group instead."
     )
     group = forms.CharField(required=False, max_length=150)
-    role = forms.ChoiceField(
-        choices=Role.choices,
-        help_text=f"{_ROLES} Managers also decide who has access.",
-    )
+    role = forms.ChoiceField(choices=Role.choices, help_text=f"{_ROLES} Managers also decide who has access.")
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     expires_at = expiry_field("Leave blank for no expiry.")
 
@@ -125,11 +122,7 @@ class TokenForm(_OneOfSeveral):
 
     name = forms.CharField(max_length=100)
     # A viewer, the least, sees names and reads nothing: no program is served by that.
-    role = forms.ChoiceField(
-        choices=Role.choices,
-        initial=Role.READER,
-        help_text=_ROLES,
-    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.READER, help_text=_ROLES)
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     cidrs = CommaSeparatedField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = expiry_field("Leave blank for the default lifetime.")

@@ -39,11 +39,7 @@ class NewPersonForm(PersonForm):
         max_length=MAX_USERNAME,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),
     )
-    sign_in = forms.ChoiceField(
-        label="Signs in with",
-        choices=SignInWay.choices,
-        widget=forms.RadioSelect,
-    )
+    sign_in = forms.ChoiceField(label="Signs in with", choices=SignInWay.choices, widget=forms.RadioSelect)
     field_order = ("username", "display_name", "email", "role", "sign_in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -182,7 +182,7 @@ class AccessConfirmation(AuthenticatedRow):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["environment", "user"], name="one_confirmation_per_account"),
+            models.UniqueConstraint(fields=["environment", "user"], name="one_confirmation_per_account")
         ]
 
     def __str__(self) -> str:

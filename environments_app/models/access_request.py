@@ -94,7 +94,7 @@ class AccessRequest(AuthenticatedRow):
 
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["state", "environment", "id"], name="access_request_by_state"),
+            models.Index(fields=["state", "environment", "id"], name="access_request_by_state")
         ]
         ordering: ClassVar[list[str]] = ["-id"]
 

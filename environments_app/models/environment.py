@@ -54,8 +54,7 @@ class Environment(AuthenticatedRow):
     )
     position = models.PositiveIntegerField(default=0, help_text="Order in lists. Lower numbers come first.")
     protected = models.BooleanField(
-        default=False,
-        help_text="Changes need an approval, and buttons ask for the environment's name.",
+        default=False, help_text="Changes need an approval, and buttons ask for the environment's name."
     )
     # NULL is one, as in rows that are older than the column.
     approvals_required = models.PositiveSmallIntegerField(

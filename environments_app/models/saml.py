@@ -145,7 +145,7 @@ class SamlGroupMapping(AuthenticatedRow):
                 condition=Q(environment__isnull=True, role__in=INSTALLATION_ROLES, prefix="")
                 | Q(environment__isnull=False, role__in=Role.values),
                 name="saml_mapping_of_an_environment_or_admin",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -114,8 +114,7 @@ class Trust(AuthenticatedRow):
         default=False, help_text="Whether each token of the platform is accepted once."
     )
     allows_pull_request_target = models.BooleanField(
-        default=False,
-        help_text="Whether GitHub workflows that run for pull_request_target may sign in.",
+        default=False, help_text="Whether GitHub workflows that run for pull_request_target may sign in."
     )
     pinned = ExactCharField(
         max_length=200,

@@ -157,7 +157,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
     class Meta:
         ordering = ["username"]
         constraints = [
-            models.UniqueConstraint(fields=["saml_issuer", "saml_name_id"], name="one_user_per_saml_subject"),
+            models.UniqueConstraint(fields=["saml_issuer", "saml_name_id"], name="one_user_per_saml_subject")
         ]
 
     def __str__(self) -> str:

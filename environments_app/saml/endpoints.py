@@ -160,8 +160,7 @@ def _complete(request: HttpRequest, statement: Statement) -> str:
     pending = pending_requests(request).get(statement.in_response_to)
     if pending is None:
         raise SamlRefused(
-            "saml-other-browser",
-            "This sign-in was started in another browser, or long ago. Sign in again.",
+            "saml-other-browser", "This sign-in was started in another browser, or long ago. Sign in again."
         )
     if pending.again:
         _confirm(request, statement, pending)

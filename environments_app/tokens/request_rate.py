@@ -14,8 +14,7 @@ from prometheus_client import Counter
 from environments_app.errors import TooManyRequests
 
 LIMITED: Final = Counter(
-    "keeper_token_requests_limited",
-    "Requests of tokens that were refused with 429: too many in a minute.",
+    "keeper_token_requests_limited", "Requests of tokens that were refused with 429: too many in a minute."
 )
 _MINUTE: Final = 60
 _log = logging.getLogger(__name__)

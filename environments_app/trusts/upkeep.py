@@ -35,7 +35,8 @@ def watch_trusts() -> None:
         expiring = _live(rows).filter(expires_at__lte=soon())
         update_alert(EXPIRING, environment, "trusts expiring soon", verified_rows(expiring))
         update_alert(UNUSED, environment, "unused trusts", verified_rows(_live(rows).filter(is_unused())))
-        full = [trust for trust in verified_rows(_live(rows)) if _is_nearly_full(trust)]
+        nearly_full = _FULL_SHARE * settings.KEEPER_TRUST_MAX_TOKENS
+        full = [t for t in verified_rows(_live(rows)) if valid_tokens(t).count() >= nearly_full]
         update_alert(FULL, environment, "trusts near the limit of valid tokens", full)
 
 
@@ -84,10 +85,6 @@ def _remove_batch(environment: Environment) -> int:
             for row in batch:
                 row.delete()
     return len(batch)
-
-
-def _is_nearly_full(trust: Trust) -> bool:
-    return valid_tokens(trust).count() >= _FULL_SHARE * settings.KEEPER_TRUST_MAX_TOKENS
 
 
 def _live(trusts: QuerySet[Trust]) -> QuerySet[Trust]:

@@ -30,12 +30,7 @@ from environments_app.models import LinkPurpose, PasswordLink, User, UserRole
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
 from environments_app.sessions.service import end_sessions
-from environments_app.users.accounts import (
-    check_and_set_password,
-    create_user,
-    record_takeover,
-    record_user,
-)
+from environments_app.users.accounts import check_and_set_password, create_user, record_takeover, record_user
 from environments_app.users.suspensions import mark_suspended, places_of, tell_suspended
 
 _HOUR: Final = timedelta(hours=1)

@@ -22,12 +22,7 @@ from environments_app.models import LinkPurpose, PasswordLink, User
 from environments_app.models.authentication import LIFETIMES, account_fingerprint
 from environments_app.notifications.email import send_message
 from environments_app.notifications.service import Undeliverable, message_users
-from environments_app.users.password_links import (
-    can_send,
-    hash_of,
-    obstacle_to_reset,
-    resets_are_on,
-)
+from environments_app.users.password_links import can_send, hash_of, obstacle_to_reset, resets_are_on
 
 _CODE_BYTES: Final = 32
 _CLAIM: Final = timedelta(minutes=2)

@@ -34,8 +34,7 @@ _ACTS: Final = ("narrow", "rotate", "revoke")
 
 class TokenFilterForm(forms.Form):
     state = forms.ChoiceField(
-        required=False,
-        choices=[("", "Active"), ("expiring", "Expiring soon"), ("unused", "Unused")],
+        required=False, choices=[("", "Active"), ("expiring", "Expiring soon"), ("unused", "Unused")]
     )
 
     @property

@@ -68,12 +68,7 @@ GROUPS: Final = (
     Group(
         "secrets",
         "Secrets",
-        (
-            "secrets_app.Secret",
-            "secrets_app.SecretVersion",
-            "secrets_app.Reference",
-            "secrets_app.Share",
-        ),
+        ("secrets_app.Secret", "secrets_app.SecretVersion", "secrets_app.Reference", "secrets_app.Share"),
     ),
     Group(
         "sync",
@@ -89,9 +84,7 @@ GROUPS: Final = (
         ),
     ),
     Group(
-        "rotation",
-        "Rotation",
-        ("sync_app.RotationPolicy", "sync_app.Rotation", "sync_app.Acknowledgement"),
+        "rotation", "Rotation", ("sync_app.RotationPolicy", "sync_app.Rotation", "sync_app.Acknowledgement")
     ),
     Group(
         "audit",

@@ -18,11 +18,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals.history import comments_for
-from environments_app.approvals.service import (
-    in_state,
-    resolved_for,
-    waiting_for,
-)
+from environments_app.approvals.service import in_state, resolved_for, waiting_for
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import AccessRequest, Alert, Approval, ApprovalState, Environment, NoticeKind
 from secrets_app.models import Secret
