@@ -107,7 +107,6 @@ class SecretForm(WrittenFields, PlacedForm):
 
     @staticmethod
     def initial_of(secret: Secret) -> dict[str, Any]:
-        """Return what the form of a change begins with; the value is no part of it."""
         return {
             "environment": secret.environment.name,
             "name": secret.name,
@@ -184,7 +183,6 @@ class FilterForm(forms.Form):
 
     @property
     def menu_fields(self) -> list[forms.BoundField]:
-        """The filters of the menu, and the order, which has no heads on a phone."""
         return [bound for bound in self.visible_fields() if bound.name not in {"q", "environment", "type"}]
 
     @property

@@ -85,7 +85,6 @@ class ImportForm(PlacedForm):
         return not self.cleaned_data["text"]
 
     def entries(self) -> list[Entry]:
-        """Return the entries of what was sent, corrected. Raises InvalidInput."""
         data = self.cleaned_data
         prefix = validate_prefix(data["under"])
         file = data["file"]

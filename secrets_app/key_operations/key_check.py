@@ -252,7 +252,6 @@ def _store_states() -> None:
 
 
 def _problem(row: DataKey, *, again: bool) -> str:
-    """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
     try:
         provider_named(row.provider).recheck()
         with nullcontext() if again else with_extended_timeout(PATIENCE_SECONDS):

@@ -183,7 +183,6 @@ def _pass(
     tell: Callable[[], None],
     size: int,
 ) -> int:
-    """Re-encrypt the remaining values once; return how many were."""
     before, last = result.values, 0
     while batch := stored_values(next_batch(pending, after=last, size=size)):
         last = batch[-1].pk
@@ -229,7 +228,6 @@ def _reseal_batch(
 
 
 def _reseal_credentials(environment: Environment, key: PlainKey, broken: dict[UUID, str]) -> int:
-    """Seal the credentials of Keeper's own; return how many were."""
     sealed = 0
     for column in credential_fields():
         pending = under_other_keys(column, environment, key.id)

@@ -62,7 +62,6 @@ class Scope:
         return self.environment.uuid if self.environment else NO_ENVIRONMENT
 
     def data_keys(self) -> QuerySet[DataKey]:
-        """Return its data keys, retired ones too."""
         return DataKey.objects.filter(scope=self.uuid).order_by("pk")
 
 

@@ -98,7 +98,6 @@ class ScopeResult:
             self.problems += result.broken.values()
 
     def replaced(self) -> Iterator[str]:
-        """Yield what `replace_keys` did, in words."""
         if self.data_key:
             yield (
                 f"{self.values_resealed:,} values and {self.credentials_resealed:,} credentials "
@@ -109,7 +108,6 @@ class ScopeResult:
             yield f"{self.second_factors_resealed} second factors re-sealed"
 
     def lines(self, done: Sequence[str], *further: str) -> str:
-        """Return what was done, and the problems, in lines for an operator."""
         problems = (f"  PROBLEM: {problem}" for problem in self.problems)
         return "\n".join([f"{self.name}: {self.key_uri or 'no key'}: {', '.join(done)}", *further, *problems])
 

@@ -109,7 +109,6 @@ class KeyCache:
         return in_bounds or now < entry.bridged_until
 
     def _open(self, data_key_id: UUID, load: Callable[[], OpenKey], flight: "Future[OpenKey]") -> OpenKey:
-        """Open a key for everybody who waits for it."""
         try:
             key = self._load(data_key_id, load)
         except BaseException as error:

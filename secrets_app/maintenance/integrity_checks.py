@@ -145,7 +145,6 @@ _Key: TypeAlias = UUID | tuple[UUID, object]
 
 
 def _writes(secrets: set[UUID]) -> dict[_Key, _Write]:
-    """Return what the audit log has of the write of each version of the secrets."""
     listed: dict[_Key, _Write] = {
         (row.uuid, row.number): _Write(
             row.uuid, row.name, row.number, str(row.version_digest), *row.position[:2], is_listed=True

@@ -50,7 +50,6 @@ class EnvironmentSnapshot(Identified):
         return f"snapshot of environment {self.environment_id}"
 
     def sealing_context(self) -> Context:
-        """Return what the envelope is bound to: this row, the environment, and the digest of its rows."""
         return Context(
             deployment=deployment_uuid(),
             label=ENVIRONMENT_SNAPSHOT,
@@ -104,7 +103,6 @@ class PendingValue(Identified):
         return f"value {self.index} of request {self.approval_id}"
 
     def sealing_context(self) -> Context:
-        """Return what the envelope is bound to: this row, its request and its place there."""
         return Context(
             deployment=deployment_uuid(),
             label=PENDING_VALUE,

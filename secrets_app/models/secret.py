@@ -191,7 +191,6 @@ class Secret(AuthenticatedRow):
         return AuditObject(kind="secret", uuid=self.uuid, name=self.name)
 
     def manifest_entry(self, number: int) -> ManifestEntry:
-        """Return how the manifest of a read lists one version of this secret."""
         return ManifestEntry(secret_uuid=str(self.uuid), number=number, name=self.name)
 
     def seal_tags(self) -> None:
@@ -203,7 +202,6 @@ class Secret(AuthenticatedRow):
         return has_valid_tags_mac(self.uuid, self.tags, self.tags_mac)
 
     def refresh_search_text(self) -> None:
-        """Derive the lower-cased text that searches read from what a viewer may see."""
         self.search_text = search_text(self.name, self.description, self.owner, self.tags)
 
 

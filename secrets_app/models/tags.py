@@ -18,7 +18,6 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
         return self.to_python(value)
 
     def to_python(self, value: str | Sequence[str] | None) -> list[str]:
-        """Return a list of tags, also of a stored text."""
         if value is None:
             return []
         if isinstance(value, str):

@@ -77,7 +77,6 @@ class Webhook(Addressee):
         return str(self.name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope is bound to: this row and the endpoint."""
         return Context(
             deployment=deployment_uuid(),
             label=WEBHOOK_ADDRESS,

@@ -159,7 +159,6 @@ def _asked(request: HttpRequest, actor: Principal) -> _Request:
 
 
 def _seen(picks: Iterable[str]) -> dict[int, str]:
-    """Return the selected secrets' ids with the ETags in which they were seen."""
     seen = {}
     for pick in picks:
         text, _, etag = pick.partition(":")
@@ -170,7 +169,6 @@ def _seen(picks: Iterable[str]) -> dict[int, str]:
 
 
 def _matching(query: QueryDict, actor: Principal) -> dict[int, str]:
-    """Return the ids and ETags of the first secrets that the filters of the list find."""
     environments = Environment.objects.filter(visible_environments(actor))
     matching = matching_secrets(actor, FilterForm(query, environments=environments))
     rows = matching.select_related(None).order_by("name", "id")[:MAX_MATCHING]
@@ -180,7 +178,6 @@ def _matching(query: QueryDict, actor: Principal) -> dict[int, str]:
 def _executed(
     actor: Principal, act: BulkAction, secrets: list[Secret], asked: _Request, options: Options
 ) -> dict[str, Any]:
-    """Execute the first part of the selection; return its results and what is left."""
     part, left = secrets[:MAX_CHOSEN], secrets[MAX_CHOSEN:]
     results = execute(actor=actor, act=act, secrets=part, seen=asked.seen, options=options)
     done = asked.done + sum(result.done for result in results)

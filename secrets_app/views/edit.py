@@ -106,7 +106,6 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
-    """Make the value of an earlier version current again."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     number = version_number(request)

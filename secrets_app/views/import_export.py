@@ -113,7 +113,6 @@ class _Part:
 
     @classmethod
     def of(cls, request: HttpRequest) -> "_Part":
-        """Return the value in a request, or the initial one."""
         after, done = (request.POST.get(name, "") for name in ("after", "done"))
         if not after.lstrip("-").isdecimal():
             return cls(after=None, done=0, missed=[])
@@ -201,7 +200,6 @@ def secret_export(request: HttpRequest) -> HttpResponse:
 
 
 def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
-    """Return values as a file to save, in a format of the export."""
     renderer = export_renderer(format)
     response = HttpResponse(
         renderer.written(values), content_type=renderer.media_type, headers=renderer.headers(values)
@@ -274,7 +272,6 @@ def _values(request: HttpRequest, place: Environment, names: list[str]) -> dict[
 
 
 def _rows(names: list[str], values: dict[str, str], prefix: str) -> list[dict[str, Any]]:
-    """Return the rows of the table: the stored names, then empty ones for new names."""
     rows = [
         {"index": index, "name": name, "value": values.get(name, ""), "stored": True}
         for index, name in enumerate(names)

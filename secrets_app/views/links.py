@@ -73,7 +73,6 @@ def column_heads(request: HttpRequest) -> dict[str, dict[str, str]]:
 
 
 def folder_steps(request: HttpRequest, prefix: str) -> list[dict[str, str]]:
-    """Return the folders that lead to the one that is shown, the top first."""
     parts = prefix.split("/") if prefix else []
     steps = [{"name": "All", "url": list_url(request, prefix="")}]
     for depth, part in enumerate(parts, 1):

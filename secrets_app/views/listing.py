@@ -31,7 +31,6 @@ from secrets_app.views.presenters import MASK_AFTER_SECONDS
 
 
 def list_row(secret: Secret, cells: Sequence[Cell], *, actor: Principal, starred: bool) -> dict[str, Any]:
-    """Return a row of the list of secrets."""
     readable = secret.live is not None and allows(
         actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
     )
@@ -58,8 +57,6 @@ MAX_COUNTED: Final = 2_000
 
 
 class _SecretOrder:
-    """The orders of the list page."""
-
     ordering_fields = ORDERINGS
     default_ordering = DEFAULT_ORDERING
     filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
@@ -187,7 +184,6 @@ def _may_somewhere(actor: Principal, places: Sequence[Environment], *actions: Ac
 
 
 def _acts(may: Callable[..., bool], *, deleted: bool) -> list[dict[str, Any]]:
-    """Return which bulk actions are offered, to those who may do them somewhere in view."""
     offered = [
         {"name": act.name, "label": act.label, "destructive": act.name == "delete"}
         for act in BULK_ACTIONS.values()

@@ -68,7 +68,6 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
-    """Add a webhook, and show its signing key once."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = WebhookForm(request.POST)
     added = form.is_valid() and attempt(
@@ -91,7 +90,6 @@ def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Ad
 
 @require_POST
 def addressee_test(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
-    """Send a test to an e-mail recipient or a webhook."""
     actor, row = _addressee(request, name, id, model)
     try_addressee(actor=actor, addressee=row)
     messages.success(request, _QUEUED)

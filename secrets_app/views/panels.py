@@ -132,7 +132,6 @@ class ReferencePanel:
 
 
 def _named(actor: Principal, places: Sequence[Place]) -> dict[Place, Secret]:
-    """Return those of some secrets that exist and are visible to the actor."""
     rows = visible_secrets(actor).filter(
         environment__name__in={place.environment for place in places},
         name__in={place.name for place in places},

@@ -35,7 +35,6 @@ _RIGHTS: Final = {
 
 
 def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
-    """Return which actions the page of a secret offers; the use cases ask again."""
     allowed = {
         name: allows(actor, action, environment_id=secret.environment_id, name=secret.name)
         for name, action in _RIGHTS.items()
@@ -46,7 +45,6 @@ def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
 
 
 def secret_urls(secret: Secret) -> dict[str, str]:
-    """Return the addresses that the menu of a secret's page offers."""
     return {
         name: reverse(f"secret-{name}", args=[secret.pk])
         for name in ("rename", "duplicate", "share", "delete")

@@ -87,7 +87,6 @@ def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
 
 
 def _field_of(revealed: RevealedValue, name: str) -> str:
-    """Return one field of a structured value. Raises InvalidInput if there is none of this name."""
     fields = dict(value_fields(revealed.secret.secret_type, revealed.value) or [])
     if name not in fields:
         raise InvalidInput("field", "The value has no such field.")
@@ -125,7 +124,6 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
 
 
 def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
-    """Return what the panels show that a reveal changes: who has viewed the secret, and its activity."""
     actor = principal_of(request)
     return {
         **_viewers(request, secret),
@@ -154,7 +152,6 @@ def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
 
 
 def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:
-    """Return the versions of the page, newest first, and one more if there are older ones."""
     versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
     before = whole_number(request.GET.get("before", ""), largest=MAX_NUMBER)
     if before is not None:

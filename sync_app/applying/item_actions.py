@@ -407,7 +407,6 @@ def _is_owned(backend: Backend, now: SecretMetadata, job: ItemJob) -> bool:
 
 
 def _has_written_value(backend: Backend, now: SecretMetadata, job: ItemJob) -> bool:
-    """Return whether the existing secret is what this job writes."""
     if now.version == job.token:
         return True
     copy = backend.read_value(job.name)

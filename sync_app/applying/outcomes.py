@@ -93,7 +93,6 @@ class Outcomes:
             self._record_sync(work, done.metadata, pulled)
 
     def _take_value(self, work: ItemContext, done: ItemResult) -> PulledVersion | None:
-        """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
         if done.remote_value is None:
             return None
         value, secret = done.remote_value.value, None
@@ -171,7 +170,6 @@ class Outcomes:
         self._set_state(work, DeliveryState.PENDING if is_push(work, self._plan) else None, reason)
 
     def refuse(self, work: ItemContext, reason: str) -> None:
-        """End an item whose value may not be filled in."""
         self._end_item(work, ItemState.SKIPPED, reason)
         self._set_state(work, DeliveryState.REFUSED, reason)
 
@@ -198,7 +196,6 @@ class Outcomes:
             work.entry.reason = reason[:_ERROR_LENGTH]
 
     def _record_sync(self, work: ItemContext, seen: SecretMetadata, pulled: PulledVersion | None) -> None:
-        """Put on the entry what both sides hold now."""
         item, local = work.item, work.local
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
         entry.state, entry.reason, entry.checked_at = DeliveryState.IN_SYNC, "", self._now
@@ -224,5 +221,4 @@ class Outcomes:
 
 
 def _is_limit(error: BackendError) -> bool:
-    """Return whether the system asked for a pause and named its length."""
     return bool(getattr(error, "retry_after", 0.0))

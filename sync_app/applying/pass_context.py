@@ -27,7 +27,6 @@ class ApplyContext:
     observations: Mapping[str, Observation]
 
     def heartbeat(self) -> None:
-        """Keep the lease while the target is slow."""
         (self.lease.heartbeat if self.lease else no_heartbeat)()
 
     def require_lease(self) -> None:

@@ -94,11 +94,9 @@ class Preflight:
             ending()
 
     def predict(self, item: PlanItem) -> str:
-        """Return the version that the write of an item makes, as `Backend.predict_version` does."""
         return self._context.backend.predict_version(item.target_version, token=item.token)
 
     def expected_marks(self, work: ItemContext) -> frozenset[Mark]:
-        """Return the marks that the secret of an item may have as ours."""
         return frozenset(mark_for(self._target, uuid) for uuid in secret_uuids(work))
 
     def kept_value(self, work: ItemContext) -> str | None:

@@ -252,7 +252,6 @@ def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[B
 
 @cache
 def _next_items(acts: tuple[Act, ...]) -> PreparedQuery[PlanItem]:
-    """Return the query of a plan's next waiting items of some acts after an id, one batch of them."""
     return PreparedQuery(
         lambda: PlanItem.objects.filter(
             plan_id=Argument(0, BigIntegerField()),
@@ -281,7 +280,6 @@ def _refuse_unready(plan: Plan, *, reopened: bool = False) -> None:
 
 
 def _refuse_deletions(plan: Plan) -> None:
-    """Refuse all deletions of a plan if something of Keeper's did not open, or there are too many."""
     waiting = _waiting_items(plan).filter(act=Act.DELETE)
     if plan.kind != PlanKind.SYNC or not waiting.exists():
         return
@@ -305,7 +303,6 @@ def _explain_no_deletions(plan: Plan) -> str:
 
 
 def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
-    """End a plan whose items are all done, with the event of their outcomes."""
     rows = PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(Count("pk"))
     counts = {str(state): number for state, number in rows.order_by("state")}
     failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")

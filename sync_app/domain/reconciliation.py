@@ -341,7 +341,6 @@ class DeletionBudget:
     withdrawn: int = 0
 
     def allows(self, *, deleted: int, owned: int) -> bool:
-        """Return whether so many more deletions of what is owned now are within both limits."""
         return self.withdrawn + deleted <= self._limit(owned)
 
     def explain_excess(self, *, deleted: int, owned: int, hours: int) -> str:

@@ -207,7 +207,6 @@ class ConnectionForm(forms.Form):
 
     @staticmethod
     def initial_of(policy: RotationPolicy) -> dict[str, Any]:
-        """Return what the form of new credentials begins with: the settings as they are."""
         if policy.rotator == GENERATED:
             return generator_initial(policy.settings, prefix=_SETTING)
         return {_SETTING + name: text for name, text in policy.settings.items()}

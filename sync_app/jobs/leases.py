@@ -149,7 +149,6 @@ class Lease:
         self.heartbeat()
 
     def end(self, state: RunState, *, error: str = "") -> None:
-        """End the run. Raises LeaseLost."""
         now = database_now()
         self._give_up(state=state, active=None, error=error, finished_at=now)
 

@@ -113,7 +113,6 @@ class WorkerPool:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "RunningBatch[Item, Answer]":
-        """Begin to work on some items: as many as may be in memory at once."""
         return RunningBatch(self._pool, work, items)
 
 

@@ -61,7 +61,6 @@ class KeptCopy(Identified):
         return str(self.name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope is bound to: this row, its target, and the version there."""
         return Context(
             deployment=deployment_uuid(),
             label=KEPT_COPY,

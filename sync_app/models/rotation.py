@@ -128,7 +128,6 @@ class RotationPolicy(AuthenticatedRow):
         return AuditObject(kind="rotation-policy", uuid=self.uuid, name=name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope of the credential is bound to: this row and one endpoint."""
         return Context(
             deployment=deployment_uuid(),
             label=ROTATOR_CREDENTIALS,
@@ -271,12 +270,10 @@ class Rotation(AuthenticatedRow):
 
     @property
     def seconds_to_serve(self) -> int | None:
-        """How long it took from the first act until the new value was served."""
         return _whole_seconds_between(self.started_at, self.promoted_at)
 
     @property
     def seconds(self) -> int | None:
-        """How long it took from the first act to the end, the grace included."""
         return _whole_seconds_between(self.started_at, self.finished_at)
 
     @property

@@ -180,7 +180,6 @@ class Target(AuthenticatedRow):
         return AuditObject(kind="target", uuid=self.uuid, name=self.name)
 
     def sealing_context(self) -> Context:
-        """Return what the envelope of the credentials is bound to: this row and one endpoint."""
         return Context(
             deployment=deployment_uuid(),
             label=TARGET_CREDENTIALS,
@@ -350,7 +349,6 @@ class SyncEntry(AuthenticatedRow):
         return known
 
     def restore_claimed_from(self, known: Mapping[str, Any]) -> None:
-        """Know again what was known before the secret was claimed."""
         for name in _CLAIMED:
             setattr(self, name, known[name])
         self.secret_uuid = UUID(known["secret_uuid"]) if known["secret_uuid"] else None
@@ -373,7 +371,6 @@ class SyncEntry(AuthenticatedRow):
         self.intended_keeper, self.intended_target, self.intended_number = intent
 
     def clear_intent(self) -> None:
-        """Note that no write is under way of which it is not known what became of it."""
         self.record_intent(NO_INTENT)
 
     def next_version_at(self, apart: timedelta, now: datetime) -> datetime:

@@ -159,7 +159,6 @@ def discover(
 
 
 def _look_at_keeper(target: Target) -> dict[str, Finding]:
-    """Return what Keeper has of each name, in the target's scope: its secret and our entry."""
     findings = {
         secret.name: Finding(name=secret.name, local=secret)
         for secret in local_state.list_local(target.environment, scope=str(target.scope))

@@ -237,7 +237,6 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
 
 
 def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> None:
-    """Refuse the new secrets that the system has no room for, the last ones by name."""
     room = backend.free_names
     created = [draft for draft in writing if draft.act is Act.CREATE] if room is not None else []
     for draft in sorted(created, key=lambda draft: draft.finding.name)[room:]:

@@ -53,7 +53,6 @@ def can_show_members(item: PlanItem, secret: Secret | None) -> bool:
 
 
 def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:
-    """Return the number of the version that the target holds, and of the one that would be written."""
     if not can_show_members(item, secret):
         raise MembersUnknown("only a planned update of a JSON or YAML value shows its members")
     if secret.uses_references:

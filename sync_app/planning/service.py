@@ -290,7 +290,6 @@ def _refuse_content(matcher: ValueMatcher, drafts: list[PlanItemDraft]) -> None:
 
 
 def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the options of a kind of plan. Raises PlanNotReady if they are not that."""
     if kind is PlanKind.SYNC:
         return {BEYOND_BUDGET: True} if options.get(BEYOND_BUDGET) is True else {}
     try:

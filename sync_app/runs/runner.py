@@ -166,7 +166,6 @@ def all_paused() -> SyncPause | None:
 
 
 def _delay(run: Run, error: Exception) -> timedelta:
-    """Return how long to wait: as long as the target asked for, or longer."""
     asked = timedelta(seconds=getattr(error, "retry_after", 0.0))
     return max(retry_delay(run.attempts), min(asked, LONGEST_WAIT))
 
@@ -222,7 +221,6 @@ def _requeue_paused(lease: Lease) -> None:
 
 
 def _run_kind(run: Run, lease: Lease) -> str:
-    """Do the run's work; return a notice for a success with a remark."""
     if run.kind == RunKind.CHECK:
         planning.run_check(run, lease=lease)
         return ""
@@ -261,7 +259,6 @@ def _follow_up(run: Run, session: TargetSession) -> str:
 
 
 def _handle_failure(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:
-    """Put a run back for later, or end it with the operator's sentence."""
     sentence = _explain_error(error)
     now = database_now()
     with transaction.atomic():

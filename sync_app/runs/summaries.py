@@ -72,7 +72,6 @@ class TargetReport:
 
     @property
     def waiting(self) -> bool:
-        """Return whether a secret waits for a person or a pass."""
         return any(
             DeliveryState(state) in ALERTING | WAITING | {DeliveryState.REFUSED} for state in self.states
         )

@@ -48,7 +48,6 @@ def require_target(request: HttpRequest, id: int, action: Action = Action.TARGET
 
 
 def rights(actor: Principal, target: Target) -> dict[str, bool]:
-    """Return which acts a target's pages offer; the use cases ask again."""
     return {
         name: allows(actor, action, environment_id=target.environment_id, name=str(target.scope))
         for name, action in _RIGHTS.items()
@@ -56,7 +55,6 @@ def rights(actor: Principal, target: Target) -> dict[str, bool]:
 
 
 def target_urls(target: Target) -> dict[str, str]:
-    """Return the addresses of what can be done with a target."""
     names = (
         "plan", "sync", "check", "rules", "credentials", "test", "pause", "resume", "adopt", "disconnect",
         "remove", "system",
@@ -98,6 +96,5 @@ def environments_for_new_targets(actor: Principal) -> list[int]:
 
 
 def sentence(words: object) -> str:
-    """Return an error's message as a sentence."""
     text = str(words).strip()
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

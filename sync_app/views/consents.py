@@ -34,8 +34,6 @@ class ConsentForm(forms.Form):
 
 
 class ConsentPanel:
-    """The consents' part of the page of an environment."""
-
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
         return {
             "template": "sync_app/_consent_panel.html",

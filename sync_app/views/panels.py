@@ -35,8 +35,6 @@ from sync_app.views.presenters.targets import target_rows
 
 
 class TargetPanel:
-    """The sync's part of the page of an environment, which its managers and administrators see."""
-
     def panel(self, *, environment: Environment) -> Mapping[str, Any]:
         targets = Target.objects.filter(environment=environment, live=True).select_related("environment")
         return {
@@ -65,8 +63,6 @@ _HIDDEN: Final = "another target"
 
 
 class DeliveryPanel:
-    """The sync's part of the pages of secrets."""
-
     filters: Mapping[str, Filter]
 
     def __init__(self) -> None:
@@ -177,8 +173,6 @@ _ROTATION_CHOICES: Final = {"": "Any rotation", "policy": "Under rotation", "sto
 
 
 class RotationPanel:
-    """The rotation's part of the pages of secrets."""
-
     filters: Mapping[str, Filter]
 
     def __init__(self) -> None:

@@ -87,14 +87,12 @@ _LEAVINGS: Final = (
 
 @require_POST
 def target_plan(request: HttpRequest, id: int) -> HttpResponse:
-    """Have a plan made, also one with more deletions than the budget allows."""
     options: dict[str, Json] = {BEYOND_BUDGET: True} if request.POST.get(BEYOND_BUDGET) == "on" else {}
     return _queue_plan(request, id, PlanKind.SYNC, options)
 
 
 @require_POST
 def target_sync(request: HttpRequest, id: int) -> HttpResponse:
-    """Have a plan made and carried out."""
     return _queue_and_redirect(
         request, id, lambda target: runs_runner.request_sync(actor=principal_of(request), target=target)
     )
@@ -102,7 +100,6 @@ def target_sync(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def target_check(request: HttpRequest, id: int) -> HttpResponse:
-    """Queue a check of each secret's state, by metadata only."""
     return _queue_and_redirect(
         request, id, lambda target: runs_runner.request_check(actor=principal_of(request), target=target)
     )
@@ -188,7 +185,6 @@ def _choices(query: QueryDict) -> dict[int, str]:
 
 @require_POST
 def plan_again(request: HttpRequest, id: int) -> HttpResponse:
-    """Have a plan of the same kind made, for the same secrets."""
     plan = _require_plan(request, id)
     return _queue_and_redirect(
         request,
@@ -268,7 +264,6 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
-    """Choose which of the target's own secrets to take over, and how."""
     target = require_target(request, id, Action.TARGET_ADOPT)
     latest = last_look(target)
     owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
@@ -303,7 +298,6 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
 
 
 def _count_adoptable(plan: Plan, name: str) -> int:
-    """Return how many secrets a look found that are not Keeper's, or not provably any more."""
     if name:
         return PlanItem.objects.filter(_ADOPTABLE, plan=plan, name=name).count()
     overwritten = PlanItem.objects.filter(_OVERWRITTEN, plan=plan).count()
@@ -312,7 +306,6 @@ def _count_adoptable(plan: Plan, name: str) -> int:
 
 @require_http_methods(["GET", "POST"])
 def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
-    """Choose what becomes of what Keeper wrote, and have a plan of it made."""
     target = require_target(request, id, Action.TARGET_REMOVE)
     if request.method == "POST":
         options: dict[str, Json] = {"mode": request.POST.get("mode", "")}

@@ -50,7 +50,6 @@ _RIGHTS: Final = {
 
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
-    """List the policies of the secrets that the actor may see, with their status."""
     policies_shown, now = visible_policies(principal_of(request)), database_now()
     form = PolicyFilterForm(request.GET)
     named = request.GET.get("environment", "")
@@ -80,7 +79,6 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show a policy: the rotation at work step by step, its history, its rules, and who uses what."""
     policy = require_policy(request, id)
     latest = list(Rotation.objects.filter(policy=policy)[:_SHOWN])
     for rotation in latest:
@@ -147,7 +145,6 @@ def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
-    """Show what a dry run finds."""
     policy = require_policy(request, id, Action.ROTATION_RUN)
     try:
         found = run_dry_run(actor=principal_of(request), policy=policy)
@@ -198,7 +195,6 @@ def _show_logins(
 
 @require_POST
 def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
-    """Decide about a rotation."""
     row = Rotation.objects.filter(pk=id).select_related("policy__environment").first()
     if row is None or act not in set(OperatorAction):
         raise Invisible("There is no such rotation.")
@@ -223,7 +219,6 @@ def require_policy(request: HttpRequest, id: int, action: Action = Action.ROTATI
 
 
 def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
-    """Return which acts a policy's page offers; the use cases ask again."""
     place, name = policy.environment_id, policy.secret.name
     return {
         right: allows(actor, action, environment_id=place, name=name) for right, action in _RIGHTS.items()
@@ -243,7 +238,6 @@ def _act(
 
 
 def _words(seconds: int) -> str:
-    """Return a length of time in the largest unit that it is whole in."""
     for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds and seconds % size == 0:
             return f"{seconds // size} {unit}{'' if seconds == size else 's'}"

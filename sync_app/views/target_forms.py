@@ -131,7 +131,6 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def target_test(request: HttpRequest, id: int) -> HttpResponse:
-    """Try a target, and show what answers and which permission is missing."""
     target = require_target(request, id)
     try:
         report = connection_check.test(actor=principal_of(request), target=target)

@@ -48,7 +48,6 @@ _RUNS_SHOWN: Final = 8
 
 @require_GET
 def sync_list(request: HttpRequest) -> HttpResponse:
-    """List the targets that the actor may see, with the states of their secrets."""
     actor = principal_of(request)
     targets_shown = visible_targets(actor)
     named = request.GET.get("environment", "")
@@ -87,7 +86,6 @@ def resume_all(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def target_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show a target: the state of each secret, the current run, and its rules."""
     actor = principal_of(request)
     target = require_target(request, id)
     form = EntryFilterForm(request.GET)
@@ -134,7 +132,6 @@ def target_resume(request: HttpRequest, id: int) -> HttpResponse:
 
 @require_POST
 def target_remove(request: HttpRequest, id: int) -> HttpResponse:
-    """Remove a target that nothing is left at."""
     actor, target = principal_of(request), require_target(request, id)
     try:
         targets.remove(actor=actor, target=target)
@@ -164,7 +161,6 @@ def _filter_entries(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]
 
 @require_GET
 def sync_overview(request: HttpRequest) -> HttpResponse:
-    """Show the state of each secret at each target of one environment."""
     actor = principal_of(request)
     places = list(
         Environment.objects.filter(pk__in=visible_targets(actor).values("environment")).order_by(

@@ -35,7 +35,6 @@ def parse_dotenv(text: str) -> list[Entry]:
 
 
 def _next(text: str, at: int, line: int) -> tuple[Entry | None, int]:
-    """Return the entry that begins at a line, if any, and the start of the next line."""
     skipped = _SKIPPED.match(text, at)
     if skipped:
         return None, skipped.end()

@@ -238,7 +238,6 @@ def migrate(
 
 
 def _begun(environment: str) -> tuple[KeyMigration | None, str]:
-    """Return the migration, and the backup written for what is left to do; neither if there is nothing."""
     migration = open_migration()
     if migration is None and not DataKey.objects.filter(provider=LOCAL).exists():
         return None, ""

@@ -68,7 +68,6 @@ class RotationResult:
 
     @property
     def done(self) -> bool:
-        """Whether a rotation was requested, or the secret marked as due."""
         return self.marked or self.rotation is not None
 
 

@@ -37,7 +37,6 @@ class DryRunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether a rotation would begin now and get through."""
         return not any(finding.fails for finding in self.findings)
 
 

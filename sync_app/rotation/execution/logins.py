@@ -37,12 +37,10 @@ class LoginComparison:
 
     @property
     def for_keeper(self) -> list[LoginDifference]:
-        """What Keeper's administrator may correct."""
         return [difference for difference in self.differences if difference.is_for_keeper]
 
     @property
     def for_people(self) -> list[LoginDifference]:
-        """What a person has to correct."""
         return [difference for difference in self.differences if not difference.is_for_keeper]
 
 

@@ -99,7 +99,6 @@ def _can_start(rotation: Rotation) -> bool:
 
 
 def _run_attempt(lease: RotationLease) -> None:
-    """Do what can be done now, and put the rotation back, stop it, or leave it ended."""
     if lease.rotation.attempts > MAX_ATTEMPTS:
         _stop(lease, lease.rotation.problem or _DIED)
         return

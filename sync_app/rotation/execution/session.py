@@ -108,7 +108,6 @@ class RotationLease:
         )
 
     def requeue(self, *, not_before: datetime | None, problem: str = "", waiting: bool = False) -> None:
-        """Release the rotation until that time; waiting is no failed attempt."""
         changes = {"attempts": 0} if waiting else {}
         self._update(
             lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **changes

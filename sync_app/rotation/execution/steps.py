@@ -138,7 +138,6 @@ def _set(session: RotationSession) -> StepWait | None:
 
 
 def _test(session: RotationSession) -> StepWait | None:
-    """Log in with the pending value, also at the replicas, and compare both logins."""
     rotator, number = _open_served(session), _pending_number(session)
     session.lease.renew()
     session.require_login(number, what=_NEW)
@@ -187,7 +186,7 @@ def _grace(session: RotationSession) -> StepWait | None:
 
 
 def _retire(session: RotationSession) -> StepWait | None:
-    """Make the value before useless, after the served one was seen to log in."""
+    """Make the previous value useless, after the served one was seen to log in."""
     rotation, secret = session.rotation, session.secret
     if rotation.retiring_number is None:
         raise CurrentVersionChanged("no earlier version was written down: abandon the rotation")

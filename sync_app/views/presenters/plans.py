@@ -71,7 +71,6 @@ _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
 
 
 def is_live(plan: Plan, run: Run | None) -> bool:
-    """Return whether a plan's page refreshes automatically."""
     return plan.state in _LIVE_PLANS or bool(run and run.active)
 
 
@@ -95,7 +94,6 @@ def summary(plan: Plan) -> list[dict[str, Any]]:
 
 
 def changes(plan: Plan) -> int:
-    """Return how many items a plan would write, on either side."""
     return sum(int(plan.counts.get(act, 0)) for act in WRITING)
 
 
@@ -156,13 +154,11 @@ def last_look(target: Target) -> Plan | None:
 
 
 def matching_items(plan: Plan, searched: str) -> QuerySet[PlanItem]:
-    """Return the items of a plan whose name or reason holds a text."""
     items = PlanItem.objects.filter(plan=plan)
     return items.filter(Q(name__icontains=searched) | Q(reason__icontains=searched)) if searched else items
 
 
 def act_counts(items: QuerySet[PlanItem]) -> dict[str, int]:
-    """Return how many items there are of each act."""
     return dict(items.order_by().values_list("act").annotate(Count("pk")))
 
 

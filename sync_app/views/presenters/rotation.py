@@ -10,8 +10,6 @@ from sync_app.rotators.base import Rotator
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """How a kind of rotator is spoken of."""
-
     # The path of a rotation without trouble, in order.
     steps: Mapping[Step, str]
     # What an act is called, and what it does.
@@ -101,5 +99,4 @@ _VALUES: Final = replace(
 
 
 def words_of(rotator: type[Rotator] | None) -> Words:
-    """Return how a rotator is spoken of; None is one that this Keeper does not know."""
     return _VALUES if rotator is not None and not rotator.supports_probe else _LOGINS

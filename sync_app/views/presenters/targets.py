@@ -29,7 +29,6 @@ def where(target: Target) -> str:
 
 
 def backend_label(target: Target) -> str:
-    """Return what kind of system a target is."""
     kind = BACKENDS.get(target.backend)
     return kind.label if kind else str(target.backend)
 
@@ -44,7 +43,6 @@ class DestinationFact:
 
 
 def destination_facts(target: Target) -> list[DestinationFact]:
-    """Return what is stored about a destination; none of it is a credential."""
     kind = BACKENDS.get(target.backend)
     fields = kind.destination_fields if kind else ()
     stored = {field.name: str(target.destination.get(field.name, "")) for field in fields}

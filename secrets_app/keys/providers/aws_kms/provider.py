@@ -171,7 +171,6 @@ class KmsProvider(KeyProvider):
         return reply["CiphertextBlob"]
 
     def describe(self, key_uri: str) -> KeyDescription:
-        """Return a key's state from DescribeKey and GetKeyRotationStatus."""
         self._refuse_unless_allowed(key_uri)
         reply = self._call("DescribeKey", key_uri, lambda: self._client.describe_key(KeyId=key_uri))
         require_encryption_key(reply["KeyMetadata"])
@@ -238,7 +237,7 @@ class KmsProvider(KeyProvider):
         return scope.group()
 
     def _call(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
-        """Describe a key in KMS. Raises with the operator's remedy if KMS refuses."""
+        """Send a request about a key of the configured region. Raises with the operator's remedy."""
         try:
             region = self._client.meta.region_name
         except NoRegionError as error:

@@ -77,7 +77,6 @@ class CircuitBreaker:
             return KeyUnavailable(str(self._why), permanent=False, throttled=self._why.throttled)
 
     def remaining(self) -> float:
-        """Return the seconds that are left of it."""
         with self._lock:
             return max(0.0, self._until - self._clock()) if self._why else 0.0
 
