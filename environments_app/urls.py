@@ -77,20 +77,17 @@ API = [
         "approvals/<int:id>/comments", approvals_api.CommentListView.as_view(), name="api-approval-comments"
     ),
     path("approvals/<int:id>/approve", approvals_api.ApproveView.as_view(), name="api-approval-approve"),
-    path("approvals/<int:id>/refuse", approvals_api.RefuseView.as_view(), name="api-approval-refuse"),
-    path("approvals/<int:id>/withdraw", approvals_api.WithdrawView.as_view(), name="api-approval-withdraw"),
+    *(
+        path(f"approvals/<int:id>/{act}", view.as_view(), name=f"api-approval-{act}")
+        for act, view in approvals_api.ACT_VIEWS.items()
+    ),
     path("approvals/<int:id>/carry-out", approvals_api.CarryOutView.as_view(), name="api-approval-carry-out"),
     path("access-requests", access_requests_api.AccessRequestListView.as_view(), name="api-access-requests"),
+    *(
+        path(f"{_REQUEST}/{act}", view.as_view(), name=f"api-access-request-{act}")
+        for act, view in access_requests_api.ACT_VIEWS.items()
+    ),
     path(_REQUEST, access_requests_api.AccessRequestView.as_view(), name="api-access-request"),
-    path(f"{_REQUEST}/grant", access_requests_api.GrantView.as_view(), name="api-access-request-grant"),
-    path(
-        f"{_REQUEST}/refuse", access_requests_api.RefuseAccessView.as_view(), name="api-access-request-refuse"
-    ),
-    path(
-        f"{_REQUEST}/withdraw",
-        access_requests_api.WithdrawAccessView.as_view(),
-        name="api-access-request-withdraw",
-    ),
     path("tokens", environments_api.AdminTokenListView.as_view(), name="api-admin-tokens"),
     path(
         "tokens/<int:id>/rotate",
@@ -99,7 +96,24 @@ API = [
     ),
     path("tokens/<int:id>", environments_api.AdminTokenView.as_view(), name="api-admin-token"),
 ]
+# The pages of the acts on each kind of object: its address, the start of their names, and the pages.
+_ACT_PAGES = (
+    ("approvals/<int:id>", "approval", approvals_views.ACT_PAGES),
+    ("access-requests/<int:id>", "access-request", access_requests_views.ACT_PAGES),
+    ("people/<str:username>", "person", people_views.ACT_PAGES),
+    ("environments/<str:name>/members/<int:id>", "member", pages.MEMBER_ACT_PAGES),
+    ("environments/<str:name>/trusts/<int:id>", "trust", trusts_views.ACT_PAGES),
+    ("environments/<str:name>/tokens/<int:id>", "token", tokens_views.ACT_PAGES),
+    ("tokens/installation/<int:id>", "admin-token", tokens_views.ACT_PAGES),
+)
+# Where the address is not that of the act.
+_PATHS = {"end-sessions": "sign-out", "invite-withdraw": "invite/withdraw"}
 urlpatterns = [
+    *(
+        path(f"{address}/{_PATHS.get(act, act)}", page, name=f"{noun}-{act}")
+        for address, noun, act_pages in _ACT_PAGES
+        for act, page in act_pages.items()
+    ),
     path("sign-in", sign_in_views.sign_in, name="sign-in"),
     path("sign-in/code", sign_in_views.sign_in_code, name="sign-in-code"),
     path("forgot-password", password_links_views.forgotten, name="password-forgotten"),
@@ -138,10 +152,6 @@ urlpatterns = [
     path("approvals", approvals_views.approval_list, name="approval-list"),
     path("approvals/<int:id>", approvals_views.approval_detail, name="approval-detail"),
     path("approvals/<int:id>/approve", approvals_views.approval_approve, name="approval-approve"),
-    path("approvals/<int:id>/refuse", approvals_views.approval_refuse, name="approval-refuse"),
-    path("approvals/<int:id>/comment", approvals_views.approval_comment, name="approval-comment"),
-    path("approvals/<int:id>/withdraw", approvals_views.approval_withdraw, name="approval-withdraw"),
-    path("approvals/<int:id>/explain", approvals_views.approval_explain, name="approval-explain"),
     path("approvals/<int:id>/carry-out", approvals_views.approval_carry_out, name="approval-carry-out"),
     path("tokens", tokens_views.token_list, name="token-list"),
     path("tokens/installation", tokens_views.admin_tokens, name="admin-tokens"),
@@ -149,21 +159,10 @@ urlpatterns = [
     path("tokens/installation/<int:id>", tokens_views.token_detail, name="admin-token-detail"),
     path("tokens/installation/<int:id>/narrow", tokens_views.token_narrow, name="admin-token-narrow"),
     path("tokens/installation/<int:id>/rotate", tokens_views.token_rotate, name="admin-token-rotate"),
-    path("tokens/installation/<int:id>/revoke", tokens_views.admin_token_revoke, name="admin-token-revoke"),
     path("people", people_views.people, name="people"),
     path("new-person", people_views.person_add, name="person-add"),
     path("people/<str:username>", people_views.person, name="person"),
     path("people/<str:username>/update", people_views.person_update, name="person-update"),
-    path("people/<str:username>/disable", people_views.person_disable, name="person-disable"),
-    path("people/<str:username>/enable", people_views.person_enable, name="person-enable"),
-    path("people/<str:username>/reset-mfa", people_views.person_reset_mfa, name="person-reset-mfa"),
-    path("people/<str:username>/sign-out", people_views.person_end_sessions, name="person-end-sessions"),
-    path("people/<str:username>/invite", people_views.person_invite, name="person-invite"),
-    path(
-        "people/<str:username>/invite/withdraw",
-        people_views.person_invite_withdraw,
-        name="person-invite-withdraw",
-    ),
     path("profile/password-reset", profile_views.password_reset_choose, name="password-reset-choose"),
     path("profile/time-zone", profile_views.time_zone_change, name="time-zone-change"),
     path("profile/name", profile_views.name_change, name="name-change"),
@@ -171,14 +170,6 @@ urlpatterns = [
     path("access-requests/new", access_requests_views.request_new, name="access-request-new"),
     path("access-requests/<int:id>", access_requests_views.request_detail, name="access-request-detail"),
     path("access-requests/<int:id>/grant", access_requests_views.request_grant, name="access-request-grant"),
-    path(
-        "access-requests/<int:id>/refuse", access_requests_views.request_refuse, name="access-request-refuse"
-    ),
-    path(
-        "access-requests/<int:id>/withdraw",
-        access_requests_views.request_withdraw,
-        name="access-request-withdraw",
-    ),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),
@@ -196,16 +187,13 @@ urlpatterns = [
         memberships_views.member_change,
         name="member-change",
     ),
-    path("environments/<str:name>/members/<int:id>/revoke", pages.member_revoke, name="member-revoke"),
     path("environments/<str:name>/trusts/new/<slug:preset>", trusts_views.trust_new, name="trust-new"),
     path("environments/<str:name>/trusts/<int:id>", trusts_views.trust_detail, name="trust-detail"),
     path("environments/<str:name>/trusts/<int:id>/change", trusts_views.trust_change, name="trust-change"),
     path("environments/<str:name>/trusts/<int:id>/enabled", trusts_views.trust_toggle, name="trust-toggle"),
-    path("environments/<str:name>/trusts/<int:id>/delete", trusts_views.trust_delete, name="trust-delete"),
     path("environments/<str:name>/trusts/<int:id>/test", trusts_views.trust_test, name="trust-test"),
     path("environments/<str:name>/tokens", pages.token_issue, name="token-issue"),
     path("environments/<str:name>/tokens/<int:id>", tokens_views.token_detail, name="token-detail"),
     path("environments/<str:name>/tokens/<int:id>/narrow", tokens_views.token_narrow, name="token-narrow"),
     path("environments/<str:name>/tokens/<int:id>/rotate", tokens_views.token_rotate, name="token-rotate"),
-    path("environments/<str:name>/tokens/<int:id>/revoke", pages.token_revoke, name="token-revoke"),
 ]

@@ -43,8 +43,6 @@ def _document(form: Any) -> bytes:
 
 
 class ApiReferenceView(SpectacularSwaggerSplitView):
-    """Swagger UI over the schema of this installation."""
-
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response | HttpResponse:
         """Show the reference, or give its script."""
@@ -79,8 +77,6 @@ class VersionAnswer(serializers.Serializer[Any]):
 
 
 class ServerVersionView(APIView):
-    """The version of the server."""
-
     # A token that has ended must not hide which server answers.
     authentication_classes = ()
     permission_classes = ()

@@ -38,6 +38,8 @@ class ReportListView(APIView):
 
 
 class ReportView(APIView):
+    opens_values = True
+
     @extend_schema(
         summary="Make a report",
         description="`key` is that of a section, or `all`. It is recorded before anything is read.",

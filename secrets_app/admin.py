@@ -13,14 +13,17 @@ from django.utils import timezone
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention, period_of
 from audit_app.admin_pages.lists import state, yes_no
+from environments_app.acts import TEST_MESSAGE
+from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import WriteOnlyTextarea
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from environments_app.forms.fields import CommaSeparatedField
-from secrets_app import admin_acts
-from secrets_app.errors import SecretError
+from environments_app.models import Environment, User
+from secrets_app import acts
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.forms.secret import WrittenFields
 from secrets_app.key_operations import key_check
 from secrets_app.models import (
@@ -341,4 +344,7 @@ read_only(Star, "user secret created_at", joined="user secret")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
 read_only(KeyJob, "kind environment state person_name requested_at finished_at")
 
-admin_acts.register()
+offer(User, acts.OFFBOARD)
+offer(Environment, acts.TEST_KEY, refusals=(KeyUnavailable, KeyRefused, EnvelopeError))
+offer(Secret, *acts.SECRETS, refusals=(SecretError,))
+offer(Webhook, TEST_MESSAGE)

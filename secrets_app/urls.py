@@ -18,8 +18,7 @@ from secrets_app.views import edit as edit_views
 from secrets_app.views import import_export as import_export_views
 from secrets_app.views import import_export as table_views
 from secrets_app.views import integrity as integrity_views
-from secrets_app.views import lifecycle as delete_restore_views
-from secrets_app.views import lifecycle as naming_views
+from secrets_app.views import lifecycle as lifecycle_views
 from secrets_app.views import listing as listing_views
 from secrets_app.views import matrix as matrix_views
 from secrets_app.views import notifications as notices
@@ -52,12 +51,10 @@ API = [
     path("secrets/bulk", bulk_api.BulkView.as_view(), name="api-secrets-bulk"),
     path("secrets/generate", secrets_api.GenerateView.as_view(), name="api-secrets-generate"),
     path("secrets/<id:id>", secrets_api.SecretView.as_view(), name="api-secret"),
-    path("secrets/<id:id>/restore", secrets_api.RestoreView.as_view(), name="api-secret-restore"),
-    path("secrets/<id:id>/purge", secrets_api.PurgeView.as_view(), name="api-secret-purge"),
-    path("secrets/<id:id>/rollback", secrets_api.RollbackView.as_view(), name="api-secret-rollback"),
-    path("secrets/<id:id>/rename", secrets_api.RenameView.as_view(), name="api-secret-rename"),
-    path("secrets/<id:id>/copy", secrets_api.CopyView.as_view(), name="api-secret-copy"),
-    path("secrets/<id:id>/move", secrets_api.MoveView.as_view(), name="api-secret-move"),
+    *(
+        path(f"secrets/<id:id>/{name}", view.as_view(), name=f"api-secret-{name}")
+        for name, view in secrets_api.ACT_VIEWS.items()
+    ),
     path("secrets/<id:id>/versions", secrets_api.VersionListView.as_view(), name="api-versions"),
     path("secrets/<id:id>/versions/<id:number>", secrets_api.VersionView.as_view(), name="api-version"),
     path(
@@ -105,38 +102,19 @@ urlpatterns = [
     path("secrets/<int:id>/reveal", secrets_views.secret_reveal, name="secret-reveal"),
     path("secrets/<int:id>/copy", secrets_views.secret_copy, name="secret-copy"),
     path("secrets/<int:id>/edit", edit_views.secret_edit, name="secret-edit"),
-    path("secrets/<int:id>/star", naming_views.secret_star, name="secret-star"),
-    path("secrets/<int:id>/rename", naming_views.secret_rename, name="secret-rename"),
-    path("secrets/<int:id>/duplicate", naming_views.secret_duplicate, name="secret-duplicate"),
-    path("secrets/<int:id>/rollback", edit_views.secret_rollback, name="secret-rollback"),
-    path("secrets/<int:id>/delete", delete_restore_views.secret_delete, name="secret-delete"),
-    path("secrets/<int:id>/restore", delete_restore_views.secret_restore, name="secret-restore"),
-    path("secrets/<int:id>/purge", delete_restore_views.secret_purge, name="secret-purge"),
+    path("secrets/<int:id>/star", lifecycle_views.secret_star, name="secret-star"),
+    path("secrets/<int:id>/rename", lifecycle_views.secret_rename, name="secret-rename"),
+    path("secrets/<int:id>/duplicate", lifecycle_views.secret_duplicate, name="secret-duplicate"),
+    *(
+        path(f"secrets/<int:id>/{name}", page, name=f"secret-{name}")
+        for name, page in lifecycle_views.ACT_PAGES.items()
+    ),
     path("environments/<str:name>/notifications", notices.notifications, name="notifications"),
     path("environments/<str:name>/recipients", notices.recipient_add, name="recipient-add"),
-    path(
-        "environments/<str:name>/recipients/<int:id>/remove",
-        notices.addressee_remove,
-        {"model": Recipient},
-        name="recipient-remove",
-    ),
-    path(
-        "environments/<str:name>/recipients/<int:id>/test",
-        notices.addressee_test,
-        {"model": Recipient},
-        name="recipient-test",
-    ),
     path("environments/<str:name>/webhooks", notices.webhook_add, name="webhook-add"),
-    path(
-        "environments/<str:name>/webhooks/<int:id>/remove",
-        notices.addressee_remove,
-        {"model": Webhook},
-        name="webhook-remove",
-    ),
-    path(
-        "environments/<str:name>/webhooks/<int:id>/test",
-        notices.addressee_test,
-        {"model": Webhook},
-        name="webhook-test",
+    *(
+        path(f"environments/<str:name>/{noun}s/<int:id>/{act}", page, {"model": model}, name=f"{noun}-{act}")
+        for noun, model in (("recipient", Recipient), ("webhook", Webhook))
+        for act, page in notices.ACT_PAGES.items()
     ),
 ]

@@ -15,11 +15,12 @@ from django.utils import timezone
 from audit_app.admin_pages.base import OperatorAdmin, ReadOnlyAdmin, read_only
 from audit_app.admin_pages.filters import Attention, period_of
 from audit_app.admin_pages.lists import state
+from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
 from environments_app.errors import AccessError
-from secrets_app.errors import SecretError
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.models import Secret
-from sync_app import admin_acts
+from sync_app import acts
 from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.domain.rotation_state import Slot
 from sync_app.errors import SyncError
@@ -124,7 +125,7 @@ class TargetAdmin(ServiceAdmin):
             **self.admin_site.each_context(request),
             "title": "Add a target",
             "opts": self.opts,
-            "kinds": [(act.label, reverse(name, args=[act.name])) for act in admin_acts.NEW_TARGETS],
+            "kinds": [(act.label, reverse(name, args=[act.name])) for act in acts.NEW_TARGETS],
         }
         return TemplateResponse(request, "admin/target_kinds.html", context)
 
@@ -286,4 +287,7 @@ class AcknowledgementAdmin(SecretNamed, ReadOnlyAdmin):
 
 read_only(KeptCopy, "name target version created_at", joined="target")
 
-admin_acts.register()
+_REFUSALS: Final = (SyncError, SecretError, EnvelopeError, KeyUnavailable, KeyRefused)
+offer(Target, *acts.TARGETS, refusals=_REFUSALS)
+offer(Plan, *acts.PLANS, refusals=_REFUSALS)
+offer(RotationPolicy, *acts.POLICIES, refusals=_REFUSALS)

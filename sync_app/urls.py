@@ -22,21 +22,19 @@ _PLAN = f"{_ENVIRONMENT}/plans/<int:id>"
 _POLICIES = f"{_ENVIRONMENT}/rotation-policies"
 _POLICY = f"{_POLICIES}/<int:id>"
 _ROTATION = f"{_ENVIRONMENT}/rotations/<int:id>"
+# Where the address or the name is not that of the act.
+_PATHS = {"align": "align-logins"}
+_NAMES = {"rotate": "api-rotate"}
 
 API = [
     path(f"{_ENVIRONMENT}/deliveries", targets_api.DeliveryListView.as_view(), name="api-deliveries"),
     path(_TARGETS, targets_api.TargetListView.as_view(), name="api-targets"),
     path(f"{_TARGETS}/test", targets_api.DraftTestView.as_view(), name="api-targets-test"),
     path(_TARGET, targets_api.TargetView.as_view(), name="api-target"),
-    path(f"{_TARGET}/test", targets_api.TestView.as_view(), name="api-target-test"),
-    path(f"{_TARGET}/pause", targets_api.PauseView.as_view(), name="api-target-pause"),
-    path(f"{_TARGET}/resume", targets_api.ResumeView.as_view(), name="api-target-resume"),
-    path(f"{_TARGET}/credentials", targets_api.CredentialsView.as_view(), name="api-target-credentials"),
-    path(f"{_TARGET}/system", targets_api.SystemView.as_view(), name="api-target-system"),
-    path(f"{_TARGET}/plan", targets_api.PlanRequestView.as_view(), name="api-target-plan"),
-    path(f"{_TARGET}/sync", targets_api.SyncNowView.as_view(), name="api-target-sync"),
-    path(f"{_TARGET}/adopt", targets_api.AdoptView.as_view(), name="api-target-adopt"),
-    path(f"{_TARGET}/disconnect", targets_api.DisconnectView.as_view(), name="api-target-disconnect"),
+    *(
+        path(f"{_TARGET}/{act}", view.as_view(), name=f"api-target-{act}")
+        for act, view in targets_api.ACT_VIEWS.items()
+    ),
     path(f"{_TARGET}/entries", targets_api.EntryListView.as_view(), name="api-target-entries"),
     path(f"{_TARGET}/plans", targets_api.TargetPlanListView.as_view(), name="api-target-plans"),
     path(f"{_TARGET}/runs", targets_api.RunListView.as_view(), name="api-target-runs"),
@@ -44,23 +42,26 @@ API = [
     path(f"{_ENVIRONMENT}/consents/<int:id>", consents_api.ConsentView.as_view(), name="api-consent"),
     path(_PLAN, plans_api.PlanView.as_view(), name="api-plan"),
     path(f"{_PLAN}/items", plans_api.ItemListView.as_view(), name="api-plan-items"),
-    path(f"{_PLAN}/apply", plans_api.ApplyView.as_view(), name="api-plan-apply"),
+    *(
+        path(f"{_PLAN}/{act}", view.as_view(), name=f"api-plan-{act}")
+        for act, view in plans_api.ACT_VIEWS.items()
+    ),
     path(f"{_PLAN}/items/<int:item>/members", plans_api.MembersView.as_view(), name="api-plan-members"),
-    path(f"{_PLAN}/items/<int:item>/resolve", plans_api.ResolveView.as_view(), name="api-plan-resolve"),
+    *(
+        path(f"{_PLAN}/items/<int:item>/{act}", view.as_view(), name=f"api-plan-{act}")
+        for act, view in plans_api.ITEM_ACT_VIEWS.items()
+    ),
     path(_POLICIES, rotation_api.PolicyListView.as_view(), name="api-rotation-policies"),
     path(_POLICY, rotation_api.PolicyView.as_view(), name="api-rotation-policy"),
-    path(f"{_POLICY}/credentials", rotation_api.ConnectionView.as_view(), name="api-rotation-credentials"),
-    path(f"{_POLICY}/suspend", rotation_api.SuspendView.as_view(), name="api-rotation-suspend"),
-    path(f"{_POLICY}/resume", rotation_api.ResumePolicyView.as_view(), name="api-rotation-resume"),
-    path(f"{_POLICY}/rotate", rotation_api.RotateView.as_view(), name="api-rotate"),
-    path(f"{_POLICY}/dry-run", rotation_api.RehearseView.as_view(), name="api-rotation-dry-run"),
-    path(f"{_POLICY}/logins", rotation_api.LoginsView.as_view(), name="api-rotation-logins"),
-    path(f"{_POLICY}/align-logins", rotation_api.AlignView.as_view(), name="api-rotation-align"),
+    *(
+        path(f"{_POLICY}/{_PATHS.get(act, act)}", view.as_view(), name=_NAMES.get(act, f"api-rotation-{act}"))
+        for act, view in rotation_api.POLICY_ACT_VIEWS.items()
+    ),
     path(f"{_POLICY}/rotations", rotation_api.RotationListView.as_view(), name="api-rotations"),
     path(_ROTATION, rotation_api.OneRotationView.as_view(), name="api-rotation"),
     *(
         path(f"{_ROTATION}/{act}", view.as_view(), name=f"api-rotation-{act}")
-        for act, view in rotation_api.DECISION_VIEWS.items()
+        for act, view in rotation_api.ROTATION_ACT_VIEWS.items()
     ),
     path("exposure", exposure_api.ExposureView.as_view(), name="api-exposure"),
     path("secrets/<int:id>/acknowledge", rotation_api.AcknowledgeView.as_view(), name="api-acknowledge"),
@@ -76,9 +77,10 @@ urlpatterns = [
     path("sync/<int:id>/credentials", form_views.target_credentials, name="target-credentials"),
     path("sync/<int:id>/system", form_views.target_system, name="target-system"),
     path("sync/<int:id>/test", form_views.target_test, name="target-test"),
-    path("sync/<int:id>/pause", targets_views.target_pause, name="target-pause"),
-    path("sync/<int:id>/resume", targets_views.target_resume, name="target-resume"),
-    path("sync/<int:id>/remove", targets_views.target_remove, name="target-remove"),
+    *(
+        path(f"sync/<int:id>/{act}", page, name=f"target-{act}")
+        for act, page in targets_views.ACT_PAGES.items()
+    ),
     path("sync/<int:id>/plan", plans_views.target_plan, name="target-plan"),
     path("sync/<int:id>/sync", plans_views.target_sync, name="target-sync"),
     path("sync/<int:id>/check", plans_views.target_check, name="target-check"),
@@ -106,12 +108,12 @@ urlpatterns = [
     path("rotation/<int:id>", rotation_views.policy_detail, name="rotation-policy"),
     path("rotation/<int:id>/rules", rotation_forms_views.policy_rules, name="rotation-rules"),
     path("rotation/<int:id>/connection", rotation_forms_views.policy_connection, name="rotation-connection"),
-    path("rotation/<int:id>/rotate", rotation_views.policy_rotate, name="rotation-rotate"),
     path("rotation/<int:id>/dry-run", rotation_views.policy_rehearse, name="rotation-dry-run"),
     path("rotation/<int:id>/logins", rotation_views.policy_logins, name="rotation-logins"),
     path("rotation/<int:id>/align", rotation_views.policy_align, name="rotation-align"),
-    path("rotation/<int:id>/suspend", rotation_views.policy_suspend, name="rotation-suspend"),
-    path("rotation/<int:id>/resume", rotation_views.policy_resume, name="rotation-resume"),
-    path("rotation/<int:id>/remove", rotation_views.policy_remove, name="rotation-remove"),
+    *(
+        path(f"rotation/<int:id>/{act}", page, name=f"rotation-{act}")
+        for act, page in rotation_views.ACT_PAGES.items()
+    ),
     path("rotation/rotations/<int:id>/<slug:act>", rotation_views.rotation_act, name="rotation-act"),
 ]

@@ -3,8 +3,7 @@
 A trust can be disabled and deleted here; the page of an environment creates it.
 """
 
-from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
@@ -13,8 +12,8 @@ from django.urls import reverse
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention
 from audit_app.admin_pages.lists import state
-from audit_app.events.actions import Action
-from environments_app.admin.acts import Act, environment_of, offer
+from environments_app import acts
+from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import MembershipForm, SamlGroupMappingForm
 from environments_app.authorization.policy import Principal
@@ -198,21 +197,6 @@ read_only(SamlProvider, "url fetched_at")
 read_only(SamlAssertion, "uuid received_at finished_at", hidden="assertion request handle statement")
 
 
-_DISABLE: Final = Act(
-    name="disable",
-    label="Disable",
-    permission=Action.TRUST_CHANGE,
-    use_case=partial(service.change, enabled=False),
-    takes="trust",
-    place=environment_of,
-    against=lambda trust: "It is disabled already." if trust.disabled_at else "",
-    confirmation="Workloads can no longer sign in by it, and the tokens that it issued stop working.",
-    done="Disabled",
-    named=lambda trust: str(trust.name),
-    dangerous=True,
-)
-
-
 @admin.register(Trust)
 class TrustAdmin(ServiceAdmin):
     list_display = (
@@ -237,4 +221,6 @@ class TrustAdmin(ServiceAdmin):
 read_only(UsedJwt, "id until", period="until")
 
 
-offer(Trust, _DISABLE)
+offer(ServiceToken, *acts.TOKENS)
+offer(SamlGroupMapping, *acts.MAPPINGS)
+offer(Trust, *acts.TRUSTS)

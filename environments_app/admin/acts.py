@@ -1,12 +1,11 @@
-"""Acts of the admin on objects, and their pages: a button of an object, an entry of its list, or both.
+"""The pages of acts in the admin: a button of an object, an entry of its list, or both.
 
-An act is declared once (`Act`) and offered by `offer`; what it does is a use case of pages and API. Each
-act shows first what will happen to which rows, then the result for each row. What is shown once, such as a
-token, is in the answer to the POST alone.
+Each act shows first what will happen to which rows, then the result for each row. What is shown once, such as
+a token, is in the answer to the POST alone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
@@ -21,104 +20,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_variables
 
-from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal, allows, record_denial
+from environments_app.authorization.act import Act, Shown
+from environments_app.authorization.policy import Principal, record_denial
 from environments_app.errors import AccessError, ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 
 MAX_ROWS: Final = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What an act found: lines for the operator, and `once` for a text that is never shown again.
-
-    `url` is the page of the admin that shows its progress.
-    """
-
-    lines: Sequence[str] = ()
-    once: str = ""
-    url: str = ""
-    ok: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """What the policy is asked about a row: its environment (None: the installation) and its name."""
-
-    environment_id: int | None = None
-    name: str = ""
-
-
-def environment_of(row: Any) -> Place:
-    """Return the environment of a row that has one."""
-    return Place(environment_id=row.environment_id)
-
-
-def nowhere(_row: Any) -> Place:
-    """Return the installation, for acts on what belongs to no environment."""
-    return Place()
-
-
-def always(_row: Any) -> str:
-    """Find no reason against an act."""
-    return ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Act:
-    """One act: `use_case` takes `actor`, the row as `takes`, and what the form asks for.
-
-    `permission` is what the use case demands by the policy table, `place` where. `confirmation` states what
-    will happen, `foresee` adds lines about a row, `against` returns why nothing would happen to it. Without
-    `takes` it is an act of the list, such as an invitation, with a button there if it is `listed`. `form`
-    makes the form, `form_of` one that depends on the row; its cleaned data are arguments of the use case.
-    """
-
-    name: str
-    label: str
-    permission: Action
-    use_case: Callable[..., Any]
-    confirmation: str
-    done: str
-    takes: str = ""
-    place: Callable[[Any], Place] = nowhere
-    against: Callable[[Any], str] = always
-    foresee: Callable[[Principal, Any], Sequence[str]] | None = None
-    form: Callable[..., forms.Form] | None = None
-    form_of: Callable[[Any], Callable[..., forms.Form]] | None = None
-    show: Callable[[Any], Shown] | None = None
-    named: Callable[[Any], str] = str
-    bulk: bool = True
-    listed: bool = True
-    dangerous: bool = False
-
-    def permitted(self, actor: Principal, row: Any) -> bool:
-        place = self.place(row)
-        return allows(actor, self.permission, environment_id=place.environment_id, name=place.name)
-
-    def objection(self, actor: Principal, row: Any) -> str:
-        """Return why nothing would happen to a row, or nothing."""
-        if not self.permitted(actor, row):
-            return "You don't have permission to do this."
-        return self.against(row)
-
-    def run(
-        self, *, actor: Principal, row: Any, given: dict[str, Any], refusals: tuple[type[Exception], ...]
-    ) -> "Outcome":
-        """Run the use case for one row and return how it ended; a refusal is a result, not an error."""
-        target = {self.takes: row} if self.takes else {}
-        label = self.named(row) if self.takes else ""
-        if reason := (self.against(row) if self.takes else ""):
-            return Outcome(row=label, problem=reason)
-        try:
-            result = self.use_case(actor=actor, **target, **given)
-        except ConfirmationNeeded as error:
-            return Outcome(row=label, problem=str(error), unconfirmed=True)
-        except refusals as error:
-            return Outcome(row=label, problem=str(error), field=getattr(error, "field", ""))
-        return Outcome(row=label, shown=self.show(result) if self.show else Shown())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +37,10 @@ class Outcome:
     """
 
     row: str
+    done: str = ""
     problem: str = ""
+    shown: Shown = field(default_factory=Shown)
     field: str = ""
-    shown: Shown = Shown()
     unconfirmed: bool = False
 
     @property
@@ -238,13 +147,28 @@ class ActsAdmin(ModelAdmin):
         form = (make(request.POST) if posted else make()) if make else None
         if not posted or (form is not None and not form.is_valid()):
             return self._question(request, act, rows, form, back=back, hidden=hidden or {})
-        fields = form.cleaned_data if form else {}
-        outcomes = [act.run(actor=actor, row=row, given=fields, refusals=self.refusals) for row in rows]
+        given = form.cleaned_data if form else {}
+        outcomes = [self._outcome(act, actor, row, given) for row in rows]
         if form is not None and len(outcomes) == 1 and outcomes[0].problem:
             # The same form once more, so that what was typed stays.
             _show_refusal(form, outcomes[0])
             return self._question(request, act, rows, form, back=back, hidden=hidden or {})
         return self._result(request, act, outcomes, back=back)
+
+    @sensitive_variables("result")
+    def _outcome(self, act: Act, actor: Principal, row: Any, given: dict[str, Any]) -> Outcome:
+        """Run an act for one row and return how it ended; a refusal is a result, not an error."""
+        label = act.named(row) if act.takes else ""
+        if reason := (act.against(row) if act.takes else ""):
+            return Outcome(row=label, problem=reason)
+        try:
+            result = act.perform(actor=actor, row=row, **given)
+        except ConfirmationNeeded as error:
+            return Outcome(row=label, problem=str(error), unconfirmed=True)
+        except self.refusals as error:
+            return Outcome(row=label, problem=str(error), field=getattr(error, "field", ""))
+        done = act.done.format(row=row, result=result, **given)
+        return Outcome(row=label, done=done, shown=act.show(result) if act.show else Shown())
 
     def _require_administrator(self, request: HttpRequest, act: Act) -> Principal:
         actor = principal_of(request)
@@ -281,7 +205,7 @@ class ActsAdmin(ModelAdmin):
     ) -> HttpResponse:
         only = outcomes[0] if len(outcomes) == 1 else None
         if only and only.ok and not (only.shown.lines or only.shown.once):
-            self.message_user(request, f"{act.done}: {only.row}." if only.row else f"{act.done}.")
+            self.message_user(request, f"{only.done} ({only.row})" if only.row else only.done)
             return HttpResponseRedirect(back)
         unconfirmed = any(outcome.unconfirmed for outcome in outcomes)
         context = {
@@ -345,6 +269,7 @@ def offer(model: type[Model], *acts: Act, refusals: tuple[type[Exception], ...] 
     """
     page = admin.site._registry[model]  # noqa: SLF001 - the registered page has no other name
     admin.site.unregister(model)
+    acts = tuple(act for act in acts if act.in_admin and act.confirmation)
     refused: tuple[type[Exception], ...] = (AccessError, *refusals)
     bases: tuple[type, ...] = (ActsAdmin, type(page))
     if isinstance(page, ActsAdmin):

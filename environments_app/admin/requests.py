@@ -4,6 +4,8 @@ from django.urls import reverse
 
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention
+from environments_app.acts import TEST_MESSAGE
+from environments_app.admin.acts import offer
 from environments_app.models import (
     AccessRequest,
     Alert,
@@ -101,3 +103,5 @@ read_only(
         ),
     ),
 )
+
+offer(Recipient, TEST_MESSAGE)

@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
 from audit_app.admin_pages.filters import Attention
 from audit_app.admin_pages.lists import state, yes_no
+from environments_app import acts
+from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.forms import AccountForm, GroupForm, ModelForm, NewUserForm, UserForm
 from environments_app.authentication import lockout, second_factor
@@ -202,3 +204,6 @@ read_only(
     hidden="session_key session_data",
 )
 read_only(PersonalSettings, "user digest digest_at notices_seen_at", joined="user", search="=user__username")
+
+offer(User, *acts.USERS)
+offer(Group, *acts.GROUPS)

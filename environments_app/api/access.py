@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.environments import NO_CONTENT, AccessView
+from environments_app.api.base import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
 from environments_app.authorization.effective_access import (
     PERSON,

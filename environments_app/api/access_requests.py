@@ -1,7 +1,7 @@
 """The API of access requests: submit and answer."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.access_requests import decisions
+from environments_app import acts
 from environments_app.access_requests import service as access_requests
 from environments_app.access_requests.decisions import MAX_TEXT
-from environments_app.api.environments import AccessView
+from environments_app.api.base import AccessView, act_view
 from environments_app.api.fields import (
     StateField,
     StrictSerializer,
@@ -102,7 +102,7 @@ class AccessRequestActs(AccessView):
     queryset = AccessRequest.objects.none()
     serializer_class = AccessRequestDocument
 
-    def asked(self, id: int) -> AccessRequest:
+    def find_request(self, id: int) -> AccessRequest:
         """Return the request that the address names. Raises Invisible."""
         return access_requests.find_request(actor=self.actor, id=id)
 
@@ -110,29 +110,11 @@ class AccessRequestActs(AccessView):
 class AccessRequestView(AccessRequestActs):
     @extend_schema(summary="Read a request for access", responses=AccessRequestDocument)
     def get(self, request: Request, id: int) -> Response:
-        return Response(AccessRequestDocument(self.asked(id)).data)
+        return Response(AccessRequestDocument(self.find_request(id)).data)
 
 
-class GrantView(AccessRequestActs):
-    @extend_schema(summary="Grant access", request=AccessGrant, responses=AccessRequestDocument)
-    def post(self, request: Request, id: int) -> Response:
-        """You can't grant more than was requested. Only another person may, who manages the environment."""
-        access_request = self.asked(id)
-        granted = decisions.approve(actor=self.actor, request=access_request, **self.given(AccessGrant))
-        return Response(AccessRequestDocument(granted).data)
-
-
-class RefuseAccessView(AccessRequestActs):
-    @extend_schema(summary="Refuse access", request=AccessRefusal, responses=AccessRequestDocument)
-    def post(self, request: Request, id: int) -> Response:
-        """Refuse it. The requester is notified, which reveals that the environment exists."""
-        access_request = self.asked(id)
-        refused = decisions.reject(actor=self.actor, request=access_request, **self.given(AccessRefusal))
-        return Response(AccessRequestDocument(refused).data)
-
-
-class WithdrawAccessView(AccessRequestActs):
-    @extend_schema(summary="Withdraw a request for access", request=None, responses=AccessRequestDocument)
-    def post(self, request: Request, id: int) -> Response:
-        withdrawn = access_requests.withdraw(actor=self.actor, request=self.asked(id))
-        return Response(AccessRequestDocument(withdrawn).data)
+_BODIES: Final = {"grant": AccessGrant, "refuse": AccessRefusal}
+ACT_VIEWS: Final = {
+    act.slug: act_view(AccessRequestActs, act, answer=AccessRequestDocument, body=_BODIES.get(act.name))
+    for act in acts.ACCESS_REQUESTS
+}

@@ -1,7 +1,7 @@
 """The API of approvals: pending requests and decisions."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.api.environments import AccessView
+from environments_app import acts
+from environments_app.api.base import AccessView, act_view
 from environments_app.api.fields import StateField, StrictSerializer, Text, Truth, public_states, stored_state
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
@@ -107,7 +108,7 @@ class ApprovalActs(AccessView):
     queryset = Approval.objects.none()
     serializer_class = ApprovalDocument
 
-    def approval(self, id: int) -> Approval:
+    def find_approval(self, id: int) -> Approval:
         """Return the request that the address names. Raises Invisible."""
         return approvals.find_approval(actor=self.actor, id=id)
 
@@ -116,12 +117,12 @@ class ApprovalView(ApprovalActs):
     @extend_schema(summary="Read a request for approval", responses=ApprovalDocument)
     def get(self, request: Request, id: int) -> Response:
         """Return a request with what would change, masked."""
-        return Response(ApprovalDocument(self.approval(id)).data)
+        return Response(ApprovalDocument(self.find_approval(id)).data)
 
     @extend_schema(summary="Give the reason of a request", request=ReasonDocument, responses=ApprovalDocument)
     def patch(self, request: Request, id: int) -> Response:
         """Set the reason of the actor's own undecided request."""
-        approval = self.approval(id)
+        approval = self.find_approval(id)
         explained = approvals.explain(actor=self.actor, approval=approval, **self.given(ReasonDocument))
         return Response(ApprovalDocument(explained).data)
 
@@ -149,33 +150,26 @@ class ApproveView(ApprovalActs):
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
         """Approve the act and apply it as its requester, unless it is held."""
-        approval = self.approval(id)
+        approval = self.find_approval(id)
         applied = applying.approve_and_apply(
             actor=self.actor, approval=approval, **self.given(DecisionDocument)
         )
         return Response(ApprovalDocument(applied.approval).data)
 
 
-class RefuseView(ApprovalActs):
-    @extend_schema(summary="Refuse", request=DecisionDocument, responses=ApprovalDocument)
-    def post(self, request: Request, id: int) -> Response:
-        approval = self.approval(id)
-        decided = approvals.reject(actor=self.actor, approval=approval, **self.given(DecisionDocument))
-        return Response(ApprovalDocument(decided).data)
-
-
-class WithdrawView(ApprovalActs):
-    @extend_schema(summary="Withdraw a request for approval", request=None, responses=ApprovalDocument)
-    def post(self, request: Request, id: int) -> Response:
-        withdrawn = approvals.withdraw(actor=self.actor, approval=self.approval(id))
-        return Response(ApprovalDocument(withdrawn).data)
+_BODIES: Final = {"refuse": DecisionDocument}
+ACT_VIEWS: Final = {
+    act.slug: act_view(ApprovalActs, act, answer=ApprovalDocument, body=_BODIES.get(act.name))
+    for act in acts.APPROVALS
+    if act.summary
+}
 
 
 class CarryOutView(ApprovalActs):
     @extend_schema(summary="Carry out what was approved", request=None, responses=DoneDocument)
     def post(self, request: Request, id: int) -> Response:
         """Do what was approved, once, if it is still what would be done."""
-        approval = self.approval(id)
+        approval = self.find_approval(id)
         result = approvals.carry_out(actor=self.actor, approval=approval)
         document: dict[str, Any] = {
             "approval": ApprovalDocument(approval).data,

@@ -9,7 +9,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from environments_app.api.environments import AccessView
+from environments_app.api.base import AccessView
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.models import PersonalToken

@@ -1,13 +1,10 @@
 """The API of environments, members and tokens: thin over the use cases."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -15,7 +12,7 @@ from rest_framework.serializers import BaseSerializer
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api import serializers as documents
-from environments_app.authentication.drf import principal_of
+from environments_app.api.base import NO_CONTENT, AccessView
 from environments_app.authorization.policy import Principal, require, visible_environments
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
@@ -26,26 +23,6 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts.sign_in import end_token
 from environments_app.users.accounts import find_group, user_by_name
-
-NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
-
-
-class AccessView(GenericAPIView[Any]):
-    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
-    default_ordering: ClassVar[str] = "id"
-
-    @property
-    def actor(self) -> Principal:
-        return principal_of(self.request)
-
-    def given(self, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:
-        """Return the fields of a valid body. Raises ValidationError."""
-        serializer = serializer_class(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
-
-    def page(self, rows: QuerySet[Any]) -> list[Any]:
-        return list(self.paginate_queryset(rows) or [])
 
 
 class EnvironmentListView(AccessView):
@@ -75,6 +52,7 @@ class EnvironmentListView(AccessView):
 
 
 class EnvironmentView(AccessView):
+    needs_approval = frozenset({"PATCH"})
     queryset = Environment.objects.none()
     serializer_class = documents.EnvironmentDocument
 
@@ -97,6 +75,7 @@ class EnvironmentView(AccessView):
 
 
 class MemberListView(AccessView):
+    needs_approval = frozenset({"POST"})
     queryset = Membership.objects.none()
     serializer_class = documents.MemberDocument
 
@@ -128,6 +107,7 @@ class MemberListView(AccessView):
 
 
 class MemberView(AccessView):
+    needs_approval = frozenset({"PATCH", "DELETE"})
     queryset = Membership.objects.none()
     serializer_class = documents.MemberDocument
 
@@ -157,6 +137,7 @@ class MemberView(AccessView):
 
 
 class TokenListView(AccessView):
+    needs_approval = frozenset({"POST"})
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenDocument
     new: ClassVar[type[BaseSerializer[Any]]] = documents.NewToken
@@ -214,6 +195,7 @@ class TokenView(AccessView):
 
 
 class TokenRotationView(AccessView):
+    needs_approval = frozenset({"POST"})
     queryset = ServiceToken.objects.none()
     serializer_class = documents.TokenRotation
 
@@ -242,6 +224,7 @@ class TokenRotationView(AccessView):
     ),
 )
 class AdminTokenListView(TokenListView):
+    needs_approval = frozenset()
     new = documents.NewAdminToken
 
 
@@ -260,7 +243,7 @@ class AdminTokenView(TokenView):
 
 @extend_schema_view(post=extend_schema(summary="Rotate an admin token"))
 class AdminTokenRotationView(TokenRotationView):
-    pass
+    needs_approval = frozenset()
 
 
 class WhoAmIView(AccessView):

@@ -9,13 +9,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.environments import NO_CONTENT, AccessView
+from environments_app import acts
+from environments_app.api.base import NO_CONTENT, AccessView, act_view
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
 from environments_app.models import Addressee, Recipient
 from environments_app.notifications import recipients
-from environments_app.notifications.recipients import find_addressee, remove_addressee, try_addressee
+from environments_app.notifications.recipients import find_addressee, remove_addressee
 
 QUEUED = OpenApiResponse(description="Queued; it is sent within a minute.")
 
@@ -57,7 +58,7 @@ class AddresseeView(AccessView):
     queryset: QuerySet[Any] = Recipient.objects.none()
     serializer_class: type[serializers.ModelSerializer[Any]] = RecipientDocument
 
-    def addressee(self, environment: str, id: int) -> Addressee:
+    def find_addressee(self, environment: str, id: int) -> Addressee:
         """Return what the address names. Raises Invisible or Forbidden."""
         place = environments.find_environment(actor=self.actor, name=environment)
         return find_addressee(actor=self.actor, model=self.model, environment=place, id=id)
@@ -67,12 +68,8 @@ class RecipientView(AddresseeView):
     @extend_schema(summary="Remove an e-mail recipient", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a recipient, also one that is not genuine."""
-        remove_addressee(actor=self.actor, addressee=self.addressee(environment, id))
+        remove_addressee(actor=self.actor, addressee=self.find_addressee(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class RecipientTestView(AddresseeView):
-    @extend_schema(summary="Send a test message to a recipient", request=None, responses={202: QUEUED})
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        try_addressee(actor=self.actor, addressee=self.addressee(environment, id))
-        return Response(status=status.HTTP_202_ACCEPTED)
+RecipientTestView = act_view(AddresseeView, acts.TEST_MESSAGE, answer=QUEUED, code=status.HTTP_202_ACCEPTED)

@@ -37,6 +37,8 @@ _HOUR: Final = timedelta(hours=1)
 _PER_ADDRESS: Final = 3
 _PER_SOURCE: Final = 10
 _MOST_WAITING: Final = 1000
+# The task that sends what is queued.
+SENDING: Final = "environments_app.tasks.deliver_notifications"
 
 
 def can_send() -> bool:

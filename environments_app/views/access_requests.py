@@ -1,7 +1,6 @@
 """The pages of access requests: submit and answer; thin over the use cases."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
+from environments_app import acts
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.authentication.drf import principal_of
@@ -18,7 +18,7 @@ from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
 from environments_app.forms.environment import AskForm, GrantForm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
-from environments_app.views.base import attempt, render_page, run_act
+from environments_app.views.base import act_page, attempt, render_page
 from environments_app.views.environments import shown_role
 
 
@@ -54,30 +54,6 @@ def request_grant(request: HttpRequest, id: int) -> HttpResponse:
             messages.success(request, f"{access_request.requester.username} has the access now.")
             return redirect("access-request-detail", id=id)
     return _detail(request, actor, access_request, form=form)
-
-
-@require_POST
-def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    comment = request.POST.get("comment", "")
-    return _act(request, id, decisions.reject, "Request rejected.", comment=comment)
-
-
-@require_POST
-def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, access_requests.withdraw, "Request canceled.")
-
-
-def _act(
-    request: HttpRequest, id: int, use_case: Callable[..., Any], sentence: str, **arguments: Any
-) -> HttpResponse:
-    actor = principal_of(request)
-    access_request = access_requests.find_request(actor=actor, id=id)
-    return run_act(
-        request,
-        lambda: use_case(actor=actor, request=access_request, **arguments),
-        sentence,
-        back=reverse("access-request-detail", args=[id]),
-    )
 
 
 def _detail(
@@ -123,3 +99,23 @@ def _second(access_request: AccessRequest) -> Approval | None:
         if access_request.is_open
         else None
     )
+
+
+def _find(request: HttpRequest, *, id: int) -> AccessRequest:
+    return access_requests.find_request(actor=principal_of(request), id=id)
+
+
+def _comment(request: HttpRequest) -> dict[str, Any]:
+    return {"comment": request.POST.get("comment", "")}
+
+
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        _find,
+        back=lambda asked: reverse("access-request-detail", args=[asked.pk]),
+        arguments=_comment if act.name == "refuse" else None,
+    )
+    for act in acts.ACCESS_REQUESTS
+    if act.on_page
+}

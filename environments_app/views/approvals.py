@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.integrity.row_authentication import verified_rows
+from environments_app import acts
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
@@ -18,7 +19,7 @@ from environments_app.approvals.approvers import approvals_given
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
-from environments_app.views.base import confirm_first, render_page, run_act
+from environments_app.views.base import act_page, confirm_first, render_page
 
 _SHOWN: Final = 50
 _OWN: Final = 20
@@ -103,29 +104,6 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
     return redirect("approval-detail", id=id)
 
 
-@require_POST
-def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
-    comment = request.POST.get("comment", "").strip()
-    return _act(request, id, approvals.reject, "Request rejected.", comment=comment)
-
-
-@require_POST
-def approval_comment(request: HttpRequest, id: int) -> HttpResponse:
-    """Add a comment to a request, which the other side is notified of."""
-    return _act(request, id, history.comment, "Comment added.", text=request.POST.get("text", ""))
-
-
-@require_POST
-def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, approvals.withdraw, "Request canceled.")
-
-
-@require_POST
-def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
-    reason, held = request.POST.get("reason", ""), "held" in request.POST
-    return _act(request, id, approvals.explain, "Request saved.", reason=reason, held=held)
-
-
 @sensitive_variables()
 @require_POST
 def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
@@ -151,14 +129,22 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
     return HttpResponseRedirect(result.link or reverse("approval-detail", args=[id]))
 
 
-def _act(
-    request: HttpRequest, id: int, use_case: Callable[..., Any], sentence: str, **arguments: Any
-) -> HttpResponse:
-    actor = principal_of(request)
-    approval = approvals.find_approval(actor=actor, id=id)
-    return run_act(
-        request,
-        lambda: use_case(actor=actor, approval=approval, **arguments),
-        sentence,
-        back=reverse("approval-detail", args=[id]),
+def _find(request: HttpRequest, *, id: int) -> Approval:
+    return approvals.find_approval(actor=principal_of(request), id=id)
+
+
+_ARGUMENTS: Final[dict[str, Callable[[HttpRequest], dict[str, Any]]]] = {
+    "refuse": lambda request: {"comment": request.POST.get("comment", "").strip()},
+    "comment": lambda request: {"text": request.POST.get("text", "")},
+    "explain": lambda request: {"reason": request.POST.get("reason", ""), "held": "held" in request.POST},
+}
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        _find,
+        back=lambda approval: reverse("approval-detail", args=[approval.pk]),
+        arguments=_ARGUMENTS.get(act.name),
     )
+    for act in acts.APPROVALS
+    if act.on_page
+}

@@ -11,11 +11,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.html import format_html
+from django.views.decorators.http import require_http_methods
 
 from environments_app.authentication.drf import principal_of
+from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal
 from environments_app.environments.service import find_environment
-from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
+from environments_app.errors import (
+    AlreadyGranted,
+    ApprovalNeeded,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+)
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
 
@@ -80,21 +90,84 @@ def show_refusal(form: forms.BaseForm, error: Exception, sentence: Callable[[obj
 def run_act(
     request: HttpRequest,
     use_case: Callable[[], Any],
-    sentence: str,
+    sentence: str | Callable[[Any], str],
     *,
     back: str,
+    after: str = "",
     refusals: tuple[type[Exception], ...] = (Conflict, InvalidField),
 ) -> HttpResponse:
-    """Run a use case that has no form, and lead to the address `back` with what came of it."""
+    """Run a use case that has no form, and lead to the address `after`, or `back` if it was refused.
+
+    What the user may not do or see is answered as everywhere, and so is what needs an approval.
+    """
     try:
-        use_case()
+        result = use_case()
     except ConfirmationNeeded:
         return confirm_first(request, back=back)
+    except (ApprovalNeeded, Forbidden, Invisible):
+        raise
     except refusals as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, sentence)
-    return HttpResponseRedirect(back)
+        messages.error(request, as_sentence(error))
+        return HttpResponseRedirect(back)
+    messages.success(request, sentence if isinstance(sentence, str) else sentence(result))
+    return HttpResponseRedirect(after or back)
+
+
+def act_page(
+    act: Act,
+    find: Callable[..., Any],
+    *,
+    back: Callable[[Any], str],
+    after: Callable[[Any], str] | None = None,
+    arguments: Callable[[HttpRequest], dict[str, Any]] | None = None,
+    refusals: tuple[type[Exception], ...] = (Conflict, InvalidField),
+) -> Callable[..., HttpResponse]:
+    """Return the page of an act: a POST runs it, and a GET asks the act's question if it has one.
+
+    `find` takes the request and the parts of the address, and returns the row. `back` and `after`
+    return the address of the row's page, and where success leads if not there; `arguments` what the use case
+    takes from the request.
+    """
+
+    def page(request: HttpRequest, **address: Any) -> HttpResponse:
+        row = find(request, **address)
+        typed = act.typed(row)
+        if act.question and (request.method == "GET" or (typed and request.POST.get("typed") != typed)):
+            return _ask(request, act, row, back(row))
+        given = arguments(request) if arguments else {}
+        return run_act(
+            request,
+            lambda: act.perform(actor=principal_of(request), row=row, **given),
+            lambda result: act.done.format(row=row, result=result, **given),
+            back=back(row),
+            after=after(row) if after else "",
+            refusals=refusals,
+        )
+
+    methods = ["GET", "POST"] if act.question else ["POST"]
+    return require_http_methods(methods)(page)
+
+
+def _ask(request: HttpRequest, act: Act, row: Any, back: str) -> HttpResponse:
+    environment = getattr(row, "environment", None)
+    approved = act.needs_approval and environment is not None and environment.protected
+    context = {
+        "title": act.question.format(row=row),
+        "text": f"This needs approval first. {act.confirmation}" if approved else act.confirmation,
+        "action": request.path,
+        "typed": act.typed(row),
+        "environment": environment,
+        "label": act.label,
+        "button_class": "btn-danger" if act.dangerous else "btn-primary",
+        "cancel_url": back,
+    }
+    return render_page(request, "confirm.html", context)
+
+
+def as_sentence(words: object) -> str:
+    """Return an error's message as a sentence."""
+    text = str(words).strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:

@@ -1,6 +1,6 @@
 """The pages of environments: members, tokens and settings; thin over the use cases."""
 
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
+from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
 from environments_app.environments import memberships as memberships_service
@@ -20,7 +21,7 @@ from environments_app.models import Environment, Membership, ServiceToken, Sourc
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.accounts import find_group, user_by_name
-from environments_app.views.base import attempt, enter_environment, render_page, run_act
+from environments_app.views.base import act_page, attempt, enter_environment, render_page
 from environments_app.views.tokens import show_token
 
 _RIGHTS = {
@@ -115,18 +116,6 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_POST
-def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    actor, environment = enter_environment(request, name)
-    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
-    return run_act(
-        request,
-        lambda: memberships_service.revoke_membership(actor=actor, membership=membership),
-        "Access revoked.",
-        back=reverse("environment-detail", args=[name]),
-    )
-
-
-@require_POST
 def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     """Issue a service token and show it, this once."""
     actor, environment = enter_environment(request, name)
@@ -139,16 +128,6 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
             back = reverse("environment-detail", args=[name])
             return show_token(request, *issued, environment=environment, back_url=back)
     return _detail(request, environment, token_form=form)
-
-
-@require_POST
-def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    actor, environment = enter_environment(request, name)
-    tokens_service.revoke(
-        actor=actor, token=tokens_service.find_token(actor=actor, environment=environment, id=id)
-    )
-    messages.success(request, "Token revoked.")
-    return redirect("environment-detail", name=name)
 
 
 def shown_role(grant: Grant) -> str:
@@ -214,3 +193,16 @@ def _tokens(environment: Environment) -> list[ServiceToken]:
         row.state = token_status(row)  # type: ignore[attr-defined]  # for the template alone
         row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
     return rows
+
+
+def _membership(request: HttpRequest, *, name: str, id: int) -> Membership:
+    actor, environment = enter_environment(request, name)
+    return memberships_service.find_membership(actor=actor, environment=environment, id=id)
+
+
+MEMBER_ACT_PAGES: Final = {
+    act.slug: act_page(
+        act, _membership, back=lambda row: reverse("environment-detail", args=[row.environment.name])
+    )
+    for act in acts.MEMBERSHIPS
+}

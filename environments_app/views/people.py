@@ -1,8 +1,6 @@
 """The pages of people, for administrators: accounts, their roles, and what ends their access."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Final
 
 from django import forms
 from django.contrib import messages
@@ -17,19 +15,18 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from core.pagination import KeysetPagination
 from core.workers import nudge
-from environments_app.authentication import second_factor
+from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import Invisible
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import GroupMember, User
-from environments_app.sessions.service import active_sessions, end_other_sessions
+from environments_app.sessions.service import active_sessions
 from environments_app.users import accounts
 from environments_app.users.password_backend import named_user
-from environments_app.users.password_links import can_send, invitation_of, invite, withdraw_invitation
-from environments_app.views.base import attempt, render_page, run_act
-from environments_app.views.sign_in import SENDING
+from environments_app.users.password_links import SENDING, can_send, invitation_of
+from environments_app.views.base import act_page, attempt, render_page
 
 
 class _Order:
@@ -79,42 +76,6 @@ def person_update(request: HttpRequest, username: str) -> HttpResponse:
     return _page(request, actor, account, form)
 
 
-@require_POST
-def person_disable(request: HttpRequest, username: str) -> HttpResponse:
-    """Disable an account, which ends its sessions."""
-    return _act(request, username, accounts.disable_user, "Account disabled.")
-
-
-@require_POST
-def person_enable(request: HttpRequest, username: str) -> HttpResponse:
-    enable = partial(accounts.update_user, is_active=True)
-    return _act(request, username, enable, "Account enabled.")
-
-
-@require_POST
-def person_reset_mfa(request: HttpRequest, username: str) -> HttpResponse:
-    """Turn off two-factor authentication of an account whose device is lost."""
-    return _act(request, username, second_factor.remove, "Two-factor authentication reset.")
-
-
-@require_POST
-def person_invite(request: HttpRequest, username: str) -> HttpResponse:
-    """Send an invitation to an account without a password; an earlier link ends."""
-    answer = _act(request, username, invite, "Invitation on its way.")
-    nudge(SENDING)
-    return answer
-
-
-@require_POST
-def person_invite_withdraw(request: HttpRequest, username: str) -> HttpResponse:
-    return _act(request, username, withdraw_invitation, "Invitation withdrawn.")
-
-
-@require_POST
-def person_end_sessions(request: HttpRequest, username: str) -> HttpResponse:
-    return _act(request, username, end_other_sessions, "Signed out everywhere.")
-
-
 def _administrator(request: HttpRequest) -> Principal:
     actor = principal_of(request)
     require(actor=actor, action=Action.USER_VIEW, environment=None)
@@ -159,7 +120,13 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
     return render_page(request, "environments_app/person.html", context)
 
 
-def _act(request: HttpRequest, username: str, use_case: Callable[..., Any], done: str) -> HttpResponse:
-    actor, user = _administrator(request), _found(username)
-    back = reverse("person", args=[username])
-    return run_act(request, lambda: use_case(actor=actor, user=user), done, back=back)
+def _account(request: HttpRequest, *, username: str) -> User:
+    _administrator(request)
+    return _found(username)
+
+
+ACT_PAGES: Final = {
+    act.slug: act_page(act, _account, back=lambda user: reverse("person", args=[user.username]))
+    for act in acts.USERS
+    if act.on_page
+}

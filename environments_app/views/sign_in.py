@@ -26,7 +26,7 @@ from environments_app.errors import InvalidField, LinkEnded
 from environments_app.forms.authentication import ChosenForm, CodeForm, ForgottenForm, SignInForm, too_many
 from environments_app.models import User
 from environments_app.saml.endpoints import provider_logout
-from environments_app.users.password_links import choose_password, request_reset, resets_are_on
+from environments_app.users.password_links import SENDING, choose_password, request_reset, resets_are_on
 from environments_app.views.base import render_limited, show_refusal
 
 # Fewer wrong passwords of the last hour are likely the person's own.
@@ -116,9 +116,6 @@ def target_of(request: HttpRequest) -> str:
         target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return target if inside else ""
-
-
-SENDING = "environments_app.tasks.deliver_notifications"
 
 
 @login_not_required

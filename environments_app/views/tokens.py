@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from core.pagination import KeysetPagination
+from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for, require
 from environments_app.environments import service as environments_service
@@ -24,7 +25,7 @@ from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.tokens.personal import issue_personal
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import act_page, attempt, render_page
 from environments_app.views.profile import profile_page
 
 _TOKENS_SHOWN: Final = 200
@@ -129,14 +130,6 @@ def admin_token_issue(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
-    actor, _, token = _found(request, id, "")
-    tokens_service.revoke(actor=actor, token=token)
-    messages.success(request, "Token revoked.")
-    return redirect("admin-tokens")
-
-
-@require_POST
 def personal_token_issue(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     form = PersonalTokenForm(
@@ -173,8 +166,7 @@ def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) 
 def _shown_once(
     request: HttpRequest, environment: Environment | None, token: ServiceToken, plaintext: str
 ) -> HttpResponse:
-    back = reverse("environment-detail", args=[environment.name]) if environment else reverse("admin-tokens")
-    return show_token(request, token, plaintext, environment=environment, back_url=back)
+    return show_token(request, token, plaintext, environment=environment, back_url=_list_of(token))
 
 
 def show_token(
@@ -230,3 +222,15 @@ def _page(
         "rotate_form": RotateForm() if may_rotate else None,
     }
     return render_page(request, "environments_app/token_detail.html", context | bound, refused=bool(bound))
+
+
+def _of_act(request: HttpRequest, *, id: int, name: str = "") -> ServiceToken:
+    return _found(request, id, name)[2]
+
+
+def _list_of(token: ServiceToken) -> str:
+    place = token.environment
+    return reverse("environment-detail", args=[place.name]) if place else reverse("admin-tokens")
+
+
+ACT_PAGES: Final = {act.slug: act_page(act, _of_act, back=_list_of) for act in acts.TOKENS if act.on_page}

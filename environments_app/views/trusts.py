@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
+from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments.service import find_environment
@@ -27,7 +28,7 @@ from environments_app.trusts.definition import patterns_of, preset_of
 from environments_app.trusts.presets import PRESETS
 from environments_app.trusts.sign_in import try_token
 from environments_app.trusts.upkeep import trust_status
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import act_page, attempt, render_page
 
 
 def workflow_of(trust: Trust, *, server: str, secret: str = "") -> str:
@@ -140,15 +141,6 @@ def trust_toggle(request: HttpRequest, name: str, id: int) -> HttpResponse:
 
 
 @require_POST
-def trust_delete(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Delete a trust."""
-    actor, trust = _found(request, name, id)
-    service.delete(actor=actor, trust=trust)
-    messages.success(request, "Trust deleted. Its tokens no longer work.")
-    return redirect("environment-detail", name=name)
-
-
-@require_POST
 def trust_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Show which rules a sample token meets; the page does not repeat the token."""
     actor, trust = _found(request, name, id)
@@ -200,3 +192,19 @@ def _page(
         "sign_in_url": request.build_absolute_uri(reverse("api-workload-sign-in")),
     }
     return render_page(request, "environments_app/trust_detail.html", context | shown, refused=refused)
+
+
+def _of_act(request: HttpRequest, *, name: str, id: int) -> Trust:
+    return _found(request, name, id)[1]
+
+
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        _of_act,
+        back=lambda trust: reverse("trust-detail", args=[trust.environment.name, trust.pk]),
+        after=lambda trust: reverse("environment-detail", args=[trust.environment.name]),
+    )
+    for act in acts.TRUSTS
+    if act.on_page
+}

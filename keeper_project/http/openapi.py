@@ -1,6 +1,6 @@
 """The OpenAPI document: each operation with the problems that it answers, and bodies as strict as read.
 
-The statuses follow from what an operation takes and does, as the classes of errors state them: a body may be
+The statuses follow from what an operation takes and what its view states (`AccessView`): a body may be
 invalid, a path may lead to what the caller may not see, a write may meet another one.
 tests/api/test_openapi.py sends generated requests and refuses an answer that is not described.
 """
@@ -75,20 +75,6 @@ _HEADERS: Final[dict[int, Document]] = {
         }
     },
 }
-# The operations that need an approval in a protected environment; each of these answers 202 then.
-_APPROVED: Final = re.compile(
-    r"(POST|PUT|PATCH|DELETE) /api/("
-    r"secrets(/bulk|/\{id\}(/(rollback|rename|copy|move|purge|restore))?)?"
-    r"|environments/\{environment\}(/(secrets/\{name\}|members(/\{id\})?|tokens(/\{id\}/rotate)?"
-    r"|targets/\{id\}|plans/\{id\}/(apply|items/\{item\}/resolve)"
-    r"|rotation-policies/\{id\}/(rotate|resume)|rotations/\{id\}/(roll-back|cut-grace)))?"
-    r")"
-)
-# Reads that open a stored value or prove a row, which may have been changed outside Keeper.
-_OPENING: Final = re.compile(
-    r"GET /api/(secrets/\{id\}(/versions(/\{number\})?)?"
-    r"|environments/\{environment\}/(secrets/\{name\}|export|compare/\{other\})|reports/\{key\})"
-)
 
 
 class KeeperSchema(AutoSchema):
@@ -100,7 +86,7 @@ class KeeperSchema(AutoSchema):
         if operation is None:
             return None
         responses = operation["responses"]
-        if _APPROVED.fullmatch(f"{self.method} {self.path}"):
+        if self.method in getattr(self.view, "needs_approval", ()):
             responses["202"] = _with_approval(responses.get("202"))
         for status in self._problems(operation):
             schema = {"$ref": "#/components/schemas/Problem"}
@@ -122,14 +108,14 @@ class KeeperSchema(AutoSchema):
         if takes_body or places & {"path", "query"}:
             yield HTTPStatus.NOT_FOUND
         yield HTTPStatus.NOT_ACCEPTABLE
-        if writes or _OPENING.fullmatch(f"{self.method} {self.path}"):
+        if writes or getattr(self.view, "opens_values", False):
             yield HTTPStatus.CONFLICT
         if "If-Match" in headers:
             yield HTTPStatus.PRECONDITION_FAILED
         if takes_body:
             yield from (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         yield HTTPStatus.TOO_MANY_REQUESTS
-        if writes and type(self.view).__module__.startswith("sync_app."):
+        if writes and getattr(self.view, "asks_systems", False):
             yield HTTPStatus.BAD_GATEWAY
         yield HTTPStatus.SERVICE_UNAVAILABLE
 

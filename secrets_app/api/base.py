@@ -9,13 +9,13 @@ from typing import Any, Final
 from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import status
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
+from rest_framework.serializers import BaseSerializer
 
 from audit_app.events.actions import Action
-from environments_app.authentication.drf import principal_of
+from environments_app.api.base import AccessView
+from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal, allows
 from environments_app.environments.service import find_environment, find_environment_by_id
 from environments_app.models import Environment
@@ -23,7 +23,7 @@ from secrets_app.api import serializers as documents
 from secrets_app.errors import InvalidInput
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import require_authentic
+from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.queries.states import is_known, known_etags
 from secrets_app.rows.store import ANY, NO_STATE
 from secrets_app.services.read import Stage, require_readable, reveal, stage_number
@@ -41,7 +41,6 @@ IF_NONE_MATCH = OpenApiParameter(
     description="The ETag of the last read: 304 without a value if it is still the current one.",
 )
 UNCHANGED = OpenApiResponse(description="The secret has not changed; no value is sent, and no read recorded.")
-NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
 # The fields by which a body names an environment.
 PLACE: Final = frozenset({"environment", "environment_id"})
 # It writes documents without its fields, so that one serves all threads.
@@ -56,19 +55,24 @@ STAGE: Final = OpenApiParameter(
 )
 
 
-class SecretsView(GenericAPIView[Any]):
+class SecretsView(AccessView):
     queryset = Secret.objects.none()
-    serializer_class: type[Serializer[Any]] = documents.SecretDocument
+    serializer_class: type[BaseSerializer[Any]] = documents.SecretDocument
+    conditions = (IF_MATCH,)
 
-    @property
-    def actor(self) -> Principal:
-        return principal_of(self.request)
+    def find(self, act: Act, **address: Any) -> Secret:
+        return find_secret(actor=self.actor, deleted=None if act.on_deleted else False, **address)
 
-    def given(self, serializer_class: type[Serializer[Any]]) -> Any:
-        """Return the serializer of a valid body. Raises ValidationError."""
-        serializer = serializer_class(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        return serializer
+    def arguments(self, act: Act, row: Secret, body: type[BaseSerializer[Any]] | None) -> dict[str, Any]:
+        fields = super().arguments(act, row, body)
+        if fields.keys() & PLACE:
+            environment = place_of(self.actor, fields)
+            fields = {name: value for name, value in fields.items() if name not in PLACE}
+            fields["environment"] = environment
+        return fields | ({"expected": self.expected(row)} if act.conditional else {})
+
+    def respond(self, _answer: type[BaseSerializer[Any]], result: Secret, code: int) -> Response:
+        return answer(result, status_code=code)
 
     def expected(self, secret: Secret | None) -> str | None:
         """Return the state that a write requires by `If-Match`: the present one if the header names it.

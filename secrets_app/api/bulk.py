@@ -61,6 +61,7 @@ def _usual(item: Any) -> dict[str, Any] | None:
 
 
 class BulkView(SecretsView):
+    needs_approval = frozenset({"POST"})
     serializer_class = documents.BulkDocument
 
     @extend_schema(
@@ -70,7 +71,7 @@ class BulkView(SecretsView):
     )
     def post(self, request: Request) -> Response:
         """Create up to 1,000 secrets, all or none."""
-        given = self.given(documents.BulkDocument).validated_data
+        given = self.given(documents.BulkDocument)
         bulk_create.refuse_too_many(len(given["secrets"]))
         items = valid_items(given["secrets"])
         default = {name: given[name] for name in PLACE if name in given}
@@ -115,7 +116,7 @@ class ImportView(SecretsView):
         with the members of `unfinished`.
         """
         place = find_environment(actor=self.actor, name=environment)
-        given = self.given(documents.ImportDocument).validated_data
+        given = self.given(documents.ImportDocument)
         prefix = validate_prefix(given.get("prefix", ""))
         try:
             entries = parse(given["format"], given["content"])

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
+from environments_app.api.base import NO_CONTENT
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
 from environments_app.tokens import bearers
@@ -23,7 +24,6 @@ from secrets_app.api import serializers as documents
 from secrets_app.api.base import (
     IF_MATCH,
     IF_NONE_MATCH,
-    NO_CONTENT,
     STAGE,
     UNCHANGED,
     SecretsView,
@@ -51,6 +51,8 @@ UNLESS: Final = OpenApiParameter(
 
 
 class NamedSecretView(SecretsView):
+    opens_values = True
+    needs_approval = frozenset({"PUT", "DELETE"})
     serializer_class = documents.SecretWithValue
 
     @extend_schema(
@@ -77,7 +79,7 @@ class NamedSecretView(SecretsView):
         """
         validate_secret_name(name)
         place, stored = find_in_environment(actor=self.actor, environment=environment, name=name)
-        given = self.given(documents.SecretChange)
+        given = self.valid(documents.SecretChange)
         fields = given.validated_data
         named = {"name": name, "environment": place.name, "environment_id": place.pk}
         for field in named.keys() & fields.keys():
@@ -132,6 +134,7 @@ class ExportNegotiation(DefaultContentNegotiation):
 
 
 class ExportView(SecretsView):
+    opens_values = True
     serializer_class = documents.SecretWithValue
     content_negotiation_class = ExportNegotiation
     renderer_classes = EXPORT_RENDERERS
@@ -186,6 +189,7 @@ class ExportView(SecretsView):
 
 
 class CompareView(SecretsView):
+    opens_values = True
     serializer_class = documents.Comparison
 
     @extend_schema(summary="Compare two environments", responses=documents.Comparison)

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from environments_app.api.environments import AccessView
+from environments_app.api.base import AccessView
 from environments_app.models import User
 from secrets_app.exposure import find_person, offboard, offboarding_report
 

@@ -8,12 +8,13 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from environments_app.api.base import NO_CONTENT, act_view
+from secrets_app import acts
 from secrets_app.api import serializers as documents
 from secrets_app.api.base import (
     DOCUMENT,
     IF_MATCH,
     IF_NONE_MATCH,
-    NO_CONTENT,
     STAGE,
     UNCHANGED,
     SecretsView,
@@ -25,7 +26,7 @@ from secrets_app.models import SecretVersion
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
-from secrets_app.services import lifecycle, transfer, write
+from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
 from secrets_app.types.generators.registry import generate, kind_for
 
@@ -33,6 +34,7 @@ _FILTERS: Final = filter_names()
 
 
 class SecretListView(SecretsView):
+    needs_approval = frozenset({"POST"})
     ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS
     default_ordering = DEFAULT_ORDERING
     filter_names = _FILTERS
@@ -56,7 +58,7 @@ class SecretListView(SecretsView):
     )
     def post(self, request: Request) -> Response:
         """Create a secret; the answer does not hold its value."""
-        given = self.given(documents.NewSecretDocument)
+        given = self.valid(documents.NewSecretDocument)
         fields = given.validated_data
         secret = write.create(
             actor=self.actor,
@@ -71,6 +73,8 @@ class SecretListView(SecretsView):
 
 
 class SecretView(SecretsView):
+    opens_values = True
+    needs_approval = frozenset({"PUT", "PATCH", "DELETE"})
     serializer_class = documents.SecretWithValue
 
     @extend_schema(
@@ -114,7 +118,7 @@ class SecretView(SecretsView):
 
     def _change(self, id: int) -> Response:
         secret = find_secret(actor=self.actor, id=id)
-        given = self.given(documents.SecretChange)
+        given = self.valid(documents.SecretChange)
         fields = given.validated_data
         if fields.get("name", secret.name) != secret.name:
             raise InvalidInput("name", "Rename a secret with POST to …/rename.")
@@ -134,84 +138,22 @@ class SecretView(SecretsView):
         return answer(changed)
 
 
-class RestoreView(SecretsView):
-    @extend_schema(summary="Restore a deleted secret", request=None, responses=documents.SecretDocument)
-    def post(self, request: Request, id: int) -> Response:
-        """Bring a deleted secret back under its name."""
-        secret = find_secret(actor=self.actor, id=id, deleted=None)
-        return answer(lifecycle.restore(actor=self.actor, secret=secret))
-
-
-class PurgeView(SecretsView):
-    @extend_schema(summary="Destroy a deleted secret", request=None, responses={204: NO_CONTENT})
-    def post(self, request: Request, id: int) -> Response:
-        """Destroy a deleted secret and all its versions for ever."""
-        secret = find_secret(actor=self.actor, id=id, deleted=None)
-        lifecycle.purge(actor=self.actor, secret=secret)
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-class RollbackView(SecretsView):
-    @extend_schema(
-        summary="Roll back to a version",
-        request=documents.RollbackDocument,
-        responses=documents.SecretDocument,
-        parameters=[IF_MATCH],
-    )
-    def post(self, request: Request, id: int) -> Response:
-        """Make the value of an earlier version current again, as a new version."""
-        secret = find_secret(actor=self.actor, id=id)
-        number = self.given(documents.RollbackDocument).validated_data["version"]
-        return answer(
-            write.rollback(actor=self.actor, secret=secret, number=number, expected=self.expected(secret))
-        )
-
-
-class RenameView(SecretsView):
-    @extend_schema(
-        summary="Rename a secret",
-        request=documents.RenameDocument,
-        responses=documents.SecretDocument,
-        parameters=[IF_MATCH],
-    )
-    def post(self, request: Request, id: int) -> Response:
-        """Give a secret another name in its environment."""
-        secret = find_secret(actor=self.actor, id=id)
-        name = self.given(documents.RenameDocument).validated_data["name"]
-        return answer(
-            lifecycle.rename(actor=self.actor, secret=secret, name=name, expected=self.expected(secret))
-        )
-
-
-class CopyView(SecretsView):
-    @extend_schema(
-        summary="Copy a secret",
-        request=documents.DestinationDocument,
-        responses={201: documents.SecretDocument},
-    )
-    def post(self, request: Request, id: int) -> Response:
-        """Create a secret with the current value of this one in another place."""
-        return answer(transfer.copy(**self._destination(id)), status_code=status.HTTP_201_CREATED)
-
-    def _destination(self, id: int) -> dict[str, Any]:
-        secret = find_secret(actor=self.actor, id=id)
-        fields = self.given(documents.DestinationDocument).validated_data
-        environment = place_of(self.actor, fields)
-        return {"actor": self.actor, "secret": secret, "environment": environment, "name": fields.get("name")}
-
-
-class MoveView(CopyView):
-    @extend_schema(
-        summary="Move a secret",
-        request=documents.DestinationDocument,
-        responses={201: documents.SecretDocument},
-    )
-    def post(self, request: Request, id: int) -> Response:
-        """Copy a secret to another environment and delete it here, softly."""
-        return answer(transfer.move(**self._destination(id)), status_code=status.HTTP_201_CREATED)
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "purge": {"answer": NO_CONTENT, "code": status.HTTP_204_NO_CONTENT},
+    "rollback": {"body": documents.RollbackDocument},
+    "rename": {"body": documents.RenameDocument},
+    "copy": {"body": documents.DestinationDocument, "code": status.HTTP_201_CREATED},
+    "move": {"body": documents.DestinationDocument, "code": status.HTTP_201_CREATED},
+}
+ACT_VIEWS: Final = {
+    act.slug: act_view(SecretsView, act, **{"answer": documents.SecretDocument, **_FORMS.get(act.name, {})})
+    for act in acts.SECRETS
+    if act.summary
+}
 
 
 class VersionListView(SecretsView):
+    opens_values = True
     serializer_class = documents.VersionDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"number": "number"}
     default_ordering = "-number"
@@ -231,6 +173,7 @@ class VersionListView(SecretsView):
 
 
 class VersionView(SecretsView):
+    opens_values = True
     serializer_class = documents.VersionWithValue
 
     @extend_schema(summary="Read a version", responses=documents.VersionWithValue)
@@ -253,7 +196,7 @@ class GenerateView(SecretsView):
     )
     def post(self, request: Request) -> Response:
         """Return a fresh random value; nothing is stored."""
-        given = self.given(documents.GenerateDocument).validated_data
+        given = self.given(documents.GenerateDocument)
         body: dict[str, Any] = dict(request.data)
         own = {name: value for name, value in body.items() if name not in documents.GenerateDocument().fields}
         kind = kind_for(given.get("kind"), given.get("secret_type"))

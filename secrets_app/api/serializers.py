@@ -240,7 +240,7 @@ class VersionWithValue(VersionDocument):
 class RollbackDocument(StrictSerializer):
     """The version whose value becomes current again."""
 
-    version = WholeNumber(min_value=1, max_value=2**31 - 1)
+    version = WholeNumber(min_value=1, max_value=2**31 - 1, source="number")
 
 
 class RenameDocument(StrictSerializer):

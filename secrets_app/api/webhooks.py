@@ -6,13 +6,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.environments import NO_CONTENT, AccessView
+from environments_app.api.base import NO_CONTENT, AccessView, act_view
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.api.recipients import QUEUED, AddresseeView
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
-from environments_app.notifications.recipients import remove_addressee, try_addressee
-from secrets_app import webhooks
+from environments_app.notifications.recipients import remove_addressee
+from secrets_app import acts, webhooks
 from secrets_app.models import Webhook, WebhookStyle
 
 
@@ -79,13 +79,8 @@ class WebhookView(WebhookActs):
     @extend_schema(summary="Stop telling a webhook", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a webhook, also one that is not genuine."""
-        remove_addressee(actor=self.actor, addressee=self.addressee(environment, id))
+        remove_addressee(actor=self.actor, addressee=self.find_addressee(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class WebhookTestView(WebhookActs):
-    @extend_schema(summary="Send a webhook a test", request=None, responses={202: QUEUED})
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a test message."""
-        try_addressee(actor=self.actor, addressee=self.addressee(environment, id))
-        return Response(status=status.HTTP_202_ACCEPTED)
+WebhookTestView = act_view(WebhookActs, acts.TEST_WEBHOOK, answer=QUEUED, code=status.HTTP_202_ACCEPTED)

@@ -18,7 +18,7 @@ from environments_app.authorization.policy import allows
 from environments_app.models import Environment
 from environments_app.views.base import render_page, show_refusal
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
-from secrets_app.forms.secret import SecretForm, version_number
+from secrets_app.forms.secret import SecretForm
 from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import environments_where, find_secret
@@ -102,18 +102,6 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
             _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     return _form(request, form, secret=secret, conflict=conflict)
-
-
-@require_POST
-def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id)
-    number = version_number(request)
-    if number is None:
-        raise InvalidInput("version", "Choose a version.")
-    write.rollback(actor=actor, secret=secret, number=number, expected=request.POST.get("expected") or None)
-    messages.success(request, f"Rolled back to v{number} (now v{secret.current_number}).")
-    return redirect("secret-detail", id=secret.pk)
 
 
 @require_POST

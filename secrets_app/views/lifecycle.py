@@ -1,10 +1,10 @@
-"""Pages that rename, duplicate, star, delete, restore and purge a secret."""
+"""The pages of the acts on a secret, and its star."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,9 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
-from environments_app.views.base import attempt, render_page
+from environments_app.authorization.act import Act
+from environments_app.views.base import act_page, attempt, render_page
+from secrets_app import acts
 from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
-from secrets_app.forms.secret import AS_WRITTEN
+from secrets_app.forms.secret import AS_WRITTEN, version_number
 from secrets_app.models import MAX_NAME_LENGTH, Secret
 from secrets_app.queries.browsing import set_star
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on
@@ -44,11 +46,7 @@ def secret_rename(request: HttpRequest, id: int) -> HttpResponse:
     def run(name: str, expected: str) -> Secret:
         return lifecycle.rename(actor=actor, secret=secret, name=name, expected=expected or None)
 
-    words = {
-        "title": "Rename secret",
-        "label": "Rename",
-        "text": "Apps that read this secret by its name must use the new name. The history stays.",
-    }
+    words = {"title": "Rename secret", "label": acts.RENAME.label, "text": acts.RENAME.confirmation}
     return _page(request, secret, before, words, run, done=f"Renamed {before} to {{}}.")
 
 
@@ -109,76 +107,25 @@ def _page(
     return render_page(request, "secrets_app/secret_name.html", context)
 
 
-@require_http_methods(["GET", "POST"])
-def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id)
-    typed_name = secret.environment.name if secret.environment.protected else ""
-    if request.method == "GET" or (typed_name and request.POST.get("typed") != typed_name):
-        return _confirm(
-            request,
-            typed_name=typed_name,
-            title=f"Delete {secret.name}?",
-            text=(
-                "This needs approval first. Apps that read this secret will then start failing."
-                if typed_name
-                else "Apps that read this secret will start failing."
-            )
-            + f" You can restore it for {settings.KEEPER_DELETED_RETENTION_DAYS} days.",
-            action=reverse("secret-delete", args=[id]),
-            label="Delete",
-            secret=secret,
-        )
-    lifecycle.delete(actor=actor, secret=secret)
-    messages.success(request, f"Deleted {secret.name}. You can restore it from its page.")
-    return redirect("secret-detail", id=secret.pk)
+def _version(request: HttpRequest) -> dict[str, Any]:
+    number = version_number(request)
+    if number is None:
+        raise InvalidInput("version", "Choose a version.")
+    return {"number": number, "expected": request.POST.get("expected") or None}
 
 
-@require_POST
-def secret_restore(request: HttpRequest, id: int) -> HttpResponse:
-    actor = principal_of(request)
-    secret = lifecycle.restore(actor=actor, secret=find_secret(actor=actor, id=id, deleted=None))
-    messages.success(request, f"Restored {secret.name}.")
-    return redirect("secret-detail", id=secret.pk)
+def _find(act: Act, request: HttpRequest, *, id: int) -> Secret:
+    return find_secret(actor=principal_of(request), id=id, deleted=None if act.on_deleted else False)
 
 
-@require_http_methods(["GET", "POST"])
-def secret_purge(request: HttpRequest, id: int) -> HttpResponse:
-    """Destroy a deleted secret for ever, after its name was typed."""
-    actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id, deleted=None)
-    if request.method == "GET" or request.POST.get("typed") != secret.name:
-        return _confirm(
-            request,
-            title=f"Permanently delete {secret.name}?",
-            text="All versions are deleted and can't be restored. The audit log keeps its entries.",
-            action=reverse("secret-purge", args=[id]),
-            label="Delete permanently",
-            secret=secret,
-            typed_name=secret.name,
-        )
-    lifecycle.purge(actor=actor, secret=secret)
-    messages.success(request, f"Permanently deleted {secret.name}.")
-    return redirect("secret-list")
-
-
-def _confirm(
-    request: HttpRequest,
-    *,
-    title: str,
-    text: str,
-    action: str,
-    label: str,
-    secret: Secret,
-    typed_name: str = "",
-) -> HttpResponse:
-    context = {
-        "title": title,
-        "text": text,
-        "action": action,
-        "typed": typed_name,
-        "environment": secret.environment,
-        "label": label,
-        "cancel_url": reverse("secret-detail", args=[secret.pk]),
-    }
-    return render_page(request, "confirm.html", context)
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        partial(_find, act),
+        back=lambda secret: reverse("secret-detail", args=[secret.pk]),
+        after=(lambda _: reverse("secret-list")) if act.name == "purge" else None,
+        arguments=_version if act.name == "rollback" else None,
+    )
+    for act in acts.SECRETS
+    if act.on_page
+}

@@ -7,25 +7,21 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
+from environments_app.acts import REMOVE_ADDRESSEE, TEST_MESSAGE
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.policy import require
 from environments_app.models import Addressee, Delivery, Environment, Recipient
-from environments_app.notifications.recipients import (
-    add_recipient,
-    find_addressee,
-    remove_addressee,
-    try_addressee,
-)
-from environments_app.views.base import attempt, enter_environment, render_page
+from environments_app.notifications.recipients import add_recipient, find_addressee
+from environments_app.views.base import act_page, attempt, enter_environment, render_page
 from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks import MAX_NAME, MAX_URL, add_webhook
 
 _DELIVERIES_SHOWN: Final = 20
-_QUEUED: Final = "Test message queued. The result appears below within a minute."
 
 
 class RecipientForm(forms.Form):
@@ -80,33 +76,23 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     return render_page(request, "secrets_app/webhook_made.html", context)
 
 
-@require_POST
-def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
-    actor, row = _addressee(request, name, id, model)
-    remove_addressee(actor=actor, addressee=row)
-    messages.success(request, f"Removed {row}.")
-    return redirect("notifications", name=name)
-
-
-@require_POST
-def addressee_test(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
-    actor, row = _addressee(request, name, id, model)
-    try_addressee(actor=actor, addressee=row)
-    messages.success(request, _QUEUED)
-    return redirect("notifications", name=name)
-
-
 def _place(request: HttpRequest, name: str, action: Action) -> Environment:
     actor, place = enter_environment(request, name)
     require(actor=actor, action=action, environment=place)
     return place
 
 
-def _addressee(
-    request: HttpRequest, name: str, id: int, model: type[Addressee]
-) -> tuple[Principal, Addressee]:
+def _addressee(request: HttpRequest, *, name: str, id: int, model: type[Addressee]) -> Addressee:
     actor, place = enter_environment(request, name)
-    return actor, find_addressee(actor=actor, model=model, environment=place, id=id)
+    return find_addressee(actor=actor, model=model, environment=place, id=id)
+
+
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act, _addressee, back=lambda row: reverse("notifications", args=[row.environment.name])
+    )
+    for act in (REMOVE_ADDRESSEE, TEST_MESSAGE)
+}
 
 
 def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:

@@ -2,16 +2,16 @@
 
 from typing import Final
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from environments_app.authentication.drf import principal_of
-from environments_app.errors import ConfirmationNeeded, Conflict
-from environments_app.views.base import confirm_first
-from secrets_app.exposure import find_person, offboard, offboarding_report
+from environments_app.models import User
+from environments_app.views.base import act_page
+from secrets_app.acts import OFFBOARD
+from secrets_app.exposure import find_person, offboarding_report
 
 _SHOWN: Final = 500
 
@@ -31,17 +31,8 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     return render(request, "secrets_app/offboarding.html", context)
 
 
-@require_POST
-def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
-    user = find_person(actor=principal_of(request), username=username)
-    try:
-        done = offboard(actor=principal_of(request), user=user)
-    except Conflict as error:
-        messages.error(request, str(error))
-    except ConfirmationNeeded:
-        return confirm_first(request, back=reverse("offboarding", args=[username]))
-    else:
-        messages.success(
-            request, f"Disabled {user.username}. Marked as due: {done.marked}. Rotating now: {done.queued}."
-        )
-    return redirect("offboarding", username=username)
+def _find(request: HttpRequest, *, username: str) -> User:
+    return find_person(actor=principal_of(request), username=username)
+
+
+offboard_person = act_page(OFFBOARD, _find, back=lambda user: reverse("offboarding", args=[user.username]))

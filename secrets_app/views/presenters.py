@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
+from secrets_app.acts import SECRETS
 from secrets_app.models import Secret
 from secrets_app.types.registry import SecretType
 from secrets_app.types.yaml_document import parse_yaml
@@ -24,37 +25,38 @@ _RIGHTS: Final = {
     "reveal": Action.SECRET_REVEAL,
     "share": Action.SECRET_SHARE,
     "edit": Action.SECRET_UPDATE,
-    "rename": Action.SECRET_RENAME,
-    "copy": Action.SECRET_COPY,
-    "move": Action.SECRET_MOVE,
-    "rollback": Action.SECRET_ROLLBACK,
-    "delete": Action.SECRET_DELETE,
-    "restore": Action.SECRET_RESTORE,
-    "purge": Action.SECRET_PURGE,
 }
 
 
 def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
     allowed = {
-        name: allows(actor, action, environment_id=secret.environment_id, name=secret.name)
+        name: secret.live is not None
+        and allows(actor, action, environment_id=secret.environment_id, name=secret.name)
         for name, action in _RIGHTS.items()
     }
-    deleted = secret.live is None
-    of_deleted = {"restore", "purge"}
-    return {name: may and (name in of_deleted) == deleted for name, may in allowed.items()}
+    return allowed | {act.name: not act.objection(actor, secret) for act in SECRETS}
 
 
 def secret_urls(secret: Secret) -> dict[str, str]:
-    return {
-        name: reverse(f"secret-{name}", args=[secret.pk])
-        for name in ("rename", "duplicate", "share", "delete")
-    }
+    names = ("rename", "duplicate", "share", *(act.slug for act in SECRETS if act.on_page))
+    return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
 
 
 def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, Any]]:
     """Return the menu of a secret's page: links, and bulk actions (`act`) on it alone."""
     readable = can["copy"] and can["reveal"]
     urls = secret_urls(secret)
+    by_acts = [
+        {
+            "label": f"{act.label}{'…' if act.question else ''}",
+            "icon": act.icon,
+            "url": urls[act.slug],
+            "danger": act.dangerous,
+            "post": not act.question,
+        }
+        for act in SECRETS
+        if act.icon and can[act.name]
+    ]
     offered: list[tuple[bool, dict[str, Any]]] = [
         (can["rename"], {"label": "Rename…", "icon": "edit", "url": urls["rename"]}),
         (readable, {"label": "Duplicate…", "icon": "copy", "url": urls["duplicate"]}),
@@ -62,9 +64,8 @@ def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, An
         (readable and can["move"], {"label": "Move to environment…", "icon": "leave", "act": "move"}),
         (can["edit"], {"label": "Rotate…", "icon": "rotate", "act": "rotate"}),
         (can["share"], {"label": "Share link (one-time)…", "icon": "people", "url": urls["share"]}),
-        (can["delete"], {"label": "Delete…", "icon": "trash", "url": urls["delete"], "danger": True}),
     ]
-    return [action for may, action in offered if may]
+    return [action for may, action in offered if may] + by_acts
 
 
 def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:

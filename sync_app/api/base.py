@@ -1,27 +1,27 @@
 """What the views of the sync's API share: finding what the address names, and answering."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from environments_app.api.environments import AccessView
-from environments_app.api.fields import StrictSerializer
+from environments_app.api.base import AccessView
 from environments_app.environments.service import find_environment
 from environments_app.errors import InvalidField
 from environments_app.models import Environment
 from sync_app.api import target_serializers as documents
-from sync_app.models import Plan, Rotation, RotationPolicy, Run, Target
+from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
 from sync_app.rotation.lookup import find_policy, find_rotation
-from sync_app.targets.lookup import find_plan, find_target
+from sync_app.targets.lookup import find_item, find_plan, find_target
 
 
 class SyncView(AccessView):
+    asks_systems = True
+
     def find_environment(self, environment: str) -> Environment:
         return find_environment(actor=self.actor, name=environment)
 
@@ -31,6 +31,9 @@ class SyncView(AccessView):
     def find_plan(self, environment: str, id: int) -> Plan:
         return find_plan(actor=self.actor, environment=self.find_environment(environment), id=id)
 
+    def find_item(self, environment: str, id: int, item: int) -> PlanItem:
+        return find_item(plan=self.find_plan(environment, id), id=item)
+
     def find_policy(self, environment: str, id: int) -> RotationPolicy:
         return find_policy(actor=self.actor, environment=self.find_environment(environment), id=id)
 
@@ -39,34 +42,6 @@ class SyncView(AccessView):
 
     def respond_page(self, rows: QuerySet[Any], document: type[BaseSerializer[Any]]) -> Response:
         return self.get_paginated_response(document(self.page(rows), many=True).data)
-
-
-def act_view(
-    noun: str,
-    use_case: Callable[..., Any],
-    *,
-    summary: str,
-    about: str,
-    answer: type[BaseSerializer[Any]],
-    body: type[StrictSerializer] | None = None,
-    code: int = status.HTTP_200_OK,
-) -> type[SyncView]:
-    """Return the view of one act on a row that `SyncView` finds: a target, plan, policy or rotation.
-
-    `use_case` takes the row by that noun, and the fields of the body. `about` describes the act in OpenAPI.
-    """
-
-    class View(SyncView):
-        serializer_class = answer
-        pagination_class = None
-
-        @extend_schema(summary=summary, description=about, request=body, responses={code: answer})
-        def post(self, request: Request, environment: str, id: int) -> Response:
-            row = getattr(self, f"find_{noun}")(environment, id)
-            given = self.given(body) if body else {}
-            return Response(answer(use_case(actor=self.actor, **{noun: row}, **given)).data, status=code)
-
-    return View
 
 
 def filter_choice(request: Request, rows: QuerySet[Any], name: str, choices: type) -> QuerySet[Any]:
@@ -83,9 +58,5 @@ def filter_parameter(name: str, choices: type) -> OpenApiParameter:
     return OpenApiParameter(name, str, enum=[str(choice) for choice in choices])  # type: ignore[attr-defined]  # an enum or choices
 
 
-def respond_accepted(run: Run) -> Response:
-    """Answer that work was queued, with the run that does it."""
-    return Response(documents.RunDocument(run).data, status=status.HTTP_202_ACCEPTED)
-
-
-ACCEPTED: Final = {202: documents.RunDocument}
+# The answer of what queues work: the run that does it.
+QUEUED: Final[dict[str, Any]] = {"answer": documents.RunDocument, "code": status.HTTP_202_ACCEPTED}

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.environments import NO_CONTENT
+from environments_app.api.base import NO_CONTENT
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authorization.policy import require
 from environments_app.names import MAX_PREFIX

@@ -1,16 +1,18 @@
 """The API of plans: thin over the use cases."""
 
+from typing import Final
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from environments_app.api.base import act_view
+from sync_app import acts
 from sync_app.api import target_serializers as documents
-from sync_app.api.base import ACCEPTED, SyncView, filter_choice, filter_parameter, respond_accepted
-from sync_app.applying import service as applying
+from sync_app.api.base import QUEUED, SyncView, filter_choice, filter_parameter
 from sync_app.models import Plan, PlanItem
 from sync_app.models.plan import Act
 from sync_app.planning.field_diff import member_changes
-from sync_app.targets.lookup import find_item
 
 
 class PlanView(SyncView):
@@ -41,18 +43,6 @@ class ItemListView(SyncView):
         return self.respond_page(filter_choice(request, rows, "act", Act), documents.ItemDocument)
 
 
-class ApplyView(SyncView):
-    serializer_class = documents.RunDocument
-    pagination_class = None
-
-    @extend_schema(summary="Apply a plan", request=None, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue the carrying out of a plan; each item is checked again before it is touched."""
-        return respond_accepted(
-            applying.request_apply(actor=self.actor, plan=self.find_plan(environment, id))
-        )
-
-
 class MembersView(SyncView):
     serializer_class = documents.MemberChangeDocument
     pagination_class = None
@@ -68,18 +58,11 @@ class MembersView(SyncView):
         Two versions are opened for it, Keeper's last synced one and the one that would be written,
         and each is recorded as revealed. Nothing is read in the target.
         """
-        found = find_item(plan=self.find_plan(environment, id), id=item)
-        parts = member_changes(actor=self.actor, item=found)
+        parts = member_changes(actor=self.actor, item=self.find_item(environment, id, item))
         return Response(documents.MemberChangeDocument(parts, many=True).data)
 
 
-class ResolveView(SyncView):
-    serializer_class = documents.RunDocument
-    pagination_class = None
-
-    @extend_schema(summary="Resolve a conflict", request=documents.ChoiceRequest, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int, item: int) -> Response:
-        """Queue what a person chose; it holds if both sides are still as the plan showed them."""
-        found = find_item(plan=self.find_plan(environment, id), id=item)
-        choice = self.given(documents.ChoiceRequest)["choice"]
-        return respond_accepted(applying.request_resolution(actor=self.actor, item=found, choice=choice))
+ACT_VIEWS: Final = {act.slug: act_view(SyncView, act, **QUEUED) for act in acts.PLANS}
+ITEM_ACT_VIEWS: Final = {
+    act.slug: act_view(SyncView, act, body=documents.ChoiceRequest, **QUEUED) for act in acts.ITEMS
+}

@@ -1,6 +1,6 @@
 """The API of rotation: thin over the use cases."""
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -8,16 +8,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.environments import NO_CONTENT
+from environments_app.api.base import NO_CONTENT, act_view
 from secrets_app.queries.lookup import find_secret, find_secret_by_name, require_on
+from sync_app import acts
 from sync_app.api import rotation_serializers as documents
-from sync_app.api.base import SyncView, act_view, filter_choice, filter_parameter
-from sync_app.domain.rotation_state import OperatorAction, Step
+from sync_app.api.base import SyncView, filter_choice, filter_parameter
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
-from sync_app.rotation.execution import consumers, operator_actions
-from sync_app.rotation.execution.dry_run import run_dry_run
-from sync_app.rotation.execution.logins import align_logins, compare_logins
-from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.execution import consumers
 from sync_app.rotation.lookup import visible_policies
 from sync_app.rotation.policies import service as policies
 
@@ -75,77 +73,22 @@ class PolicyView(SyncView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-ConnectionView = act_view(
-    "policy",
-    policies.change_connection,
-    summary="Replace a rotator's credential",
-    about="Replace the credential, once it was seen to work.",
-    answer=documents.PolicyDocument,
-    body=documents.NewConnection,
-)
-
-
-SuspendView = act_view(
-    "policy",
-    policies.suspend,
-    summary="Suspend a rotation policy",
-    about="Let no rotation begin until the policy is resumed.",
-    answer=documents.PolicyDocument,
-)
-
-
-ResumePolicyView = act_view(
-    "policy",
-    policies.resume,
-    summary="Resume a rotation policy",
-    about="Let a suspended policy rotate again.",
-    answer=documents.PolicyDocument,
-)
-
-
-class RotateView(SyncView):
-    serializer_class = documents.RotationDocument
-    pagination_class = None
-
-    @extend_schema(
-        summary="Rotate a secret",
-        request=documents.RotationRequest,
-        responses={202: documents.RotationDocument},
-    )
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a rotation; during another's grace period it waits; a waiting one is returned."""
-        policy = self.find_policy(environment, id)
-        rotation = request_rotation(actor=self.actor, policy=policy, **self.given(documents.RotationRequest))
-        rotation.policy = policy
-        return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)
-
-
-RehearseView = act_view(
-    "policy",
-    run_dry_run,
-    summary="Try a rotation",
-    about="Look whether a rotation would get through, and change nothing.",
-    answer=documents.DryRunReport,
-)
-
-
-LoginsView = act_view(
-    "policy",
-    compare_logins,
-    summary="Compare the logins of a policy",
-    about="Return in what the idle login differs from the one that is served; nothing is changed.",
-    answer=documents.LoginComparisonDocument,
-)
-
-
-AlignView = act_view(
-    "policy",
-    align_logins,
-    summary="Make the idle login like the one that is served",
-    about="Run what a comparison offers for Keeper's administrator; return what still differs.",
-    answer=documents.LoginComparisonDocument,
-    body=documents.AlignRequest,
-)
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "credentials": {"body": documents.NewConnection},
+    "dry_run": {"answer": documents.DryRunReport},
+    "logins": {"answer": documents.LoginComparisonDocument},
+    "align": {"answer": documents.LoginComparisonDocument, "body": documents.AlignRequest},
+    "rotate": {
+        "answer": documents.RotationDocument,
+        "body": documents.RotationRequest,
+        "code": status.HTTP_202_ACCEPTED,
+    },
+}
+POLICY_ACT_VIEWS: Final = {
+    act.slug: act_view(SyncView, act, **{"answer": documents.PolicyDocument, **_FORMS.get(act.name, {})})
+    for act in acts.POLICIES
+    if act.summary
+}
 
 
 class RotationListView(SyncView):
@@ -179,25 +122,9 @@ class OneRotationView(SyncView):
         return Response(documents.RotationDocument(self.find_rotation(environment, id)).data)
 
 
-# What an operator decides about a rotation, by the name in the address.
-DECISION_VIEWS: Final = {
-    act.replace("_", "-"): act_view(
-        "rotation",
-        operator_actions.DECISIONS[act],
-        summary=summary,
-        about="Decide, if the rotation offers it now.",
-        answer=documents.RotationDocument,
-    )
-    for act, summary in {
-        OperatorAction.RETRY: "Retry a rotation",
-        OperatorAction.ROLL_BACK: "Roll a rotation back",
-        OperatorAction.ABANDON: "Abandon a rotation",
-        OperatorAction.RETIRE: "Retire what an abandoned rotation left",
-        OperatorAction.CUT_GRACE: "Cut a grace",
-    }.items()
+ROTATION_ACT_VIEWS: Final = {
+    act.slug: act_view(SyncView, act, answer=documents.RotationDocument) for act in acts.ROTATIONS
 }
-
-
 _INSTANCE: Final = OpenApiParameter("instance", str, description="Which of several that share a token.")
 
 

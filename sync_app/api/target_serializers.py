@@ -97,21 +97,25 @@ class PlanRequest(StrictSerializer):
     """What a plan to sync may hold."""
 
     beyond_budget = serializers.BooleanField(
-        default=False, help_text="With more deletions than the budget allows, for a person to apply."
+        default=False,
+        source="options.beyond_budget",
+        help_text="With more deletions than the budget allows, for a person to apply.",
     )
 
 
 class AdoptionRequest(StrictSerializer):
     """The secrets of the target to adopt, and the treatment of their values."""
 
-    names = serializers.ListField(child=Text(max_length=MAX_NAME_LENGTH), min_length=1, max_length=MAX_NAMES)
-    mode = serializers.ChoiceField(choices=[str(choice) for choice in AdoptMode])
+    names = serializers.ListField(
+        child=Text(max_length=MAX_NAME_LENGTH), min_length=1, max_length=MAX_NAMES, source="options.names"
+    )
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in AdoptMode], source="options.mode")
 
 
 class LeavingRequest(StrictSerializer):
     """What becomes of what the target wrote."""
 
-    mode = serializers.ChoiceField(choices=[str(choice) for choice in DisconnectMode])
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in DisconnectMode], source="options.mode")
 
 
 class ChoiceRequest(StrictSerializer):

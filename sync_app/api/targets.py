@@ -1,23 +1,21 @@
 """The API of targets, and of an environment's secrets at all of them: thin over the use cases."""
 
-from typing import Any, ClassVar
+from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from environments_app.api.environments import NO_CONTENT
+from environments_app.api.base import NO_CONTENT, act_view
 from environments_app.errors import InvalidField
 from secrets_app.models import Secret
+from sync_app import acts
 from sync_app.api import target_serializers as documents
-from sync_app.api.base import ACCEPTED, SyncView, act_view, filter_choice, filter_parameter, respond_accepted
+from sync_app.api.base import QUEUED, SyncView, filter_choice, filter_parameter
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Deletion, Direction
 from sync_app.models import Plan, Run, SyncEntry, Target
-from sync_app.models.plan import PlanKind
-from sync_app.planning.service import request_confirmation, request_plan
-from sync_app.runs.runner import request_sync
 from sync_app.targets import connection_check
 from sync_app.targets import service as targets
 from sync_app.targets.lookup import overview_rows, overview_secrets, overview_targets, visible_targets
@@ -75,6 +73,7 @@ class DraftTestView(SyncView):
 
 
 class TargetView(SyncView):
+    needs_approval = frozenset({"PATCH", "DELETE"})
     queryset = Target.objects.none()
     serializer_class = documents.TargetDocument
 
@@ -99,96 +98,20 @@ class TargetView(SyncView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-TestView = act_view(
-    "target",
-    connection_check.test,
-    summary="Test a target",
-    about="Ask the other system what the credentials may do, and change nothing there.",
-    answer=documents.ReportDocument,
-)
-
-
-PauseView = act_view(
-    "target",
-    targets.pause,
-    summary="Pause a target",
-    about="Let nothing be synced until the target is resumed.",
-    answer=documents.TargetDocument,
-)
-
-
-ResumeView = act_view(
-    "target",
-    targets.resume,
-    summary="Resume a target",
-    about="Let a paused target be synced again.",
-    answer=documents.TargetDocument,
-)
-
-
-CredentialsView = act_view(
-    "target",
-    targets.change_credentials,
-    summary="Replace credentials",
-    about="Replace the credentials, perhaps with an address of the same system; they are never answered.",
-    answer=documents.TargetDocument,
-    body=documents.NewCredentials,
-)
-
-
-SystemView = act_view(
-    "target",
-    request_confirmation,
-    summary="Confirm a rebuilt system",
-    about="Have the target be in the system that answers, if it is this one; automatic goes off; plan.",
-    answer=documents.RunDocument,
-    body=documents.SystemConfirmation,
-    code=status.HTTP_202_ACCEPTED,
-)
-
-
-class WorkView(SyncView):
-    serializer_class = documents.RunDocument
-    pagination_class = None
-    kind: ClassVar[PlanKind] = PlanKind.SYNC
-
-    def request_work(self, environment: str, id: int, options: dict[str, Any]) -> Response:
-        target = self.find_target(environment, id)
-        return respond_accepted(
-            request_plan(actor=self.actor, target=target, kind=self.kind, options=options)
-        )
-
-
-class PlanRequestView(WorkView):
-    @extend_schema(summary="Plan a sync", request=documents.PlanRequest, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue the making of a plan, which changes nothing on either side."""
-        return self.request_work(environment, id, self.given(documents.PlanRequest))
-
-
-class AdoptView(WorkView):
-    kind = PlanKind.ADOPT
-
-    @extend_schema(summary="Plan an adoption", request=documents.AdoptionRequest, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a plan that takes over secrets which exist in the target."""
-        return self.request_work(environment, id, self.given(documents.AdoptionRequest))
-
-
-class DisconnectView(WorkView):
-    kind = PlanKind.DISCONNECT
-
-    @extend_schema(summary="Plan a disconnection", request=documents.LeavingRequest, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a plan that leaves, or withdraws, what the target wrote."""
-        return self.request_work(environment, id, self.given(documents.LeavingRequest))
-
-
-class SyncNowView(WorkView):
-    @extend_schema(summary="Sync now", request=None, responses=ACCEPTED)
-    def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a pass that plans and carries out what it planned."""
-        return respond_accepted(request_sync(actor=self.actor, target=self.find_target(environment, id)))
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "test": {"answer": documents.ReportDocument},
+    "credentials": {"body": documents.NewCredentials},
+    "system": {"body": documents.SystemConfirmation, **QUEUED},
+    "plan": {"body": documents.PlanRequest, **QUEUED},
+    "sync": QUEUED,
+    "adopt": {"body": documents.AdoptionRequest, **QUEUED},
+    "disconnect": {"body": documents.LeavingRequest, **QUEUED},
+}
+ACT_VIEWS: Final = {
+    act.slug: act_view(SyncView, act, **{"answer": documents.TargetDocument, **_FORMS.get(act.name, {})})
+    for act in acts.TARGETS
+    if act.summary
+}
 
 
 class EntryListView(SyncView):

@@ -33,9 +33,11 @@ def act(client: Client, name: str, target: Target, **answer: str) -> str:
 def test_operators_pause_and_resume_targets(
     root: Client, target: Target, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    assert "Paused: development/vault." in act(root, "pause", target, agreed="Pause")
+    assert "Target paused. Nothing is written until you resume. (development/vault)" in act(
+        root, "pause", target, agreed="Pause"
+    )
     assert Target.objects.get().paused_at is not None
-    assert "Resumed: development/vault." in act(root, "resume", target, agreed="Resume")
+    assert "Target resumed. (development/vault)" in act(root, "resume", target, agreed="Resume")
     assert Target.objects.get().paused_at is None
     assert [event.actor_name for event in events(Action.TARGET_PAUSE)] == ["root", "root"]
 
@@ -43,14 +45,14 @@ def test_operators_pause_and_resume_targets(
 def test_a_sync_is_asked_first_and_takes_more_than_administration(
     root: Client, cast: Cast, target: Target
 ) -> None:
-    assert "carries out at once" in act(root, "sync_now", target)
+    assert "carries out at once" in act(root, "sync", target)
     assert not Run.objects.exists()
     assert "Not done: You don&#x27;t have permission to do this." in act(
-        root, "sync_now", target, agreed="Sync now"
+        root, "sync", target, agreed="Sync now"
     )
     assert not Run.objects.exists()
 
     Membership.objects.create(environment=cast.development, user=cast.root, role="manager")
 
-    assert "1 of 1 done." in act(root, "sync_now", target, agreed="Sync now")
+    assert "1 of 1 done." in act(root, "sync", target, agreed="Sync now")
     assert Run.objects.get().actor_name == "root"

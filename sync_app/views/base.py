@@ -14,7 +14,9 @@ from core.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import AccessError, ApprovalNeeded, Forbidden, Invisible
+from environments_app.views.base import as_sentence
 from secrets_app.errors import KeyRefused, KeyUnavailable
+from sync_app import acts
 from sync_app.errors import SyncError
 from sync_app.models import Target
 from sync_app.targets.lookup import find_target, require_target_access
@@ -23,15 +25,6 @@ from sync_app.targets.lookup import find_target, require_target_access
 REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)
 # In the address of a new target: what exists there is imported next.
 IMPORT: Final = "import"
-_RIGHTS: Final = {
-    "plan": Action.TARGET_PLAN,
-    "apply": Action.TARGET_APPLY,
-    "change": Action.TARGET_CHANGE,
-    "pause": Action.TARGET_PAUSE,
-    "test": Action.TARGET_TEST,
-    "adopt": Action.TARGET_ADOPT,
-    "remove": Action.TARGET_REMOVE,
-}
 
 
 def require_target(request: HttpRequest, id: int, action: Action = Action.TARGET_VIEW) -> Target:
@@ -48,10 +41,7 @@ def require_target(request: HttpRequest, id: int, action: Action = Action.TARGET
 
 
 def rights(actor: Principal, target: Target) -> dict[str, bool]:
-    return {
-        name: allows(actor, action, environment_id=target.environment_id, name=str(target.scope))
-        for name, action in _RIGHTS.items()
-    }
+    return {act.name: act.permitted(actor, target) for act in acts.TARGETS if act.takes}
 
 
 def target_urls(target: Target) -> dict[str, str]:
@@ -79,7 +69,7 @@ def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
     """
     if isinstance(error, ApprovalNeeded | Forbidden | Invisible):
         raise error
-    messages.error(request, sentence(error))
+    messages.error(request, as_sentence(error))
     return redirect(url)
 
 
@@ -93,8 +83,3 @@ def environments_for_new_targets(actor: Principal) -> list[int]:
             if allows(actor, Action.TARGET_CREATE, environment_id=place, name=prefix)
         }
     )
-
-
-def sentence(words: object) -> str:
-    text = str(words).strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

@@ -145,7 +145,7 @@ def _row(
     actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
 ) -> dict[str, Any]:
     may_look = _may_look(actor, target)
-    can = rights(actor, target) if may_look else dict.fromkeys(("adopt", "apply"), False)
+    can = rights(actor, target) if may_look else dict.fromkeys(("adopt", "sync"), False)
     fails = entry is not None and entry.state == DeliveryState.FAILED and not target.paused_at
     delivered = entry.base_number if entry else None
     taken = entry is not None and entry.reason == Reason.NOT_OURS and not target.paused_at
@@ -163,8 +163,8 @@ def _row(
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
         "adopt_url": _adopt_url(target, entry) if can["adopt"] else "",
-        "may_decide": can["apply"],
-        "sync_url": reverse("target-sync", args=[target.pk]) if fails and can["apply"] else "",
+        "may_decide": can["sync"],
+        "sync_url": reverse("target-sync", args=[target.pk]) if fails and can["sync"] else "",
         "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
     }
 

@@ -115,7 +115,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     matching = matching_items(plan, searched)
     items, next_url = _items(request, matching, act, searched)
     live = is_live(plan, run)
-    may_apply = _may(request, plan, ordinary="apply")
+    may_apply = _may(request, plan, ordinary="sync")
     chosen = _choices(request.GET) if staged_choices.takes_choices(plan) else {}
     conflicts = any(plan.counts.get(each) for each in staged_choices.RESOLVABLE)
     left_alone = _why_left_alone(plan, items)
@@ -212,7 +212,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
             return refused(request, error, reverse("plan-item", args=[id, item]))
         return _to_plan(run)
     can = rights(principal_of(request), plan.target)
-    staged = can["apply"] and staged_choices.takes_choices(plan)
+    staged = can["sync"] and staged_choices.takes_choices(plan)
     others = {item: choice for item, choice in _choices(request.GET).items() if item != row.pk}
     secret = Secret.objects.filter(uuid=row.secret_uuid).first() if row.secret_uuid else None
     number = row.keeper_number

@@ -1,6 +1,7 @@
 """The pages of rotation: the list of policies, one with its steps and history, and what is done to it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from django.contrib import messages
@@ -11,10 +12,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal, allows, environments_for
+from environments_app.authorization.act import Act
+from environments_app.authorization.policy import Principal, environments_for
 from environments_app.errors import Invisible
-from environments_app.views.base import render_page
+from environments_app.views.base import act_page, render_page
 from secrets_app.errors import SecretError
+from sync_app import acts
 from sync_app.domain.rotation_state import OperatorAction, Slot, Step
 from sync_app.forms.rotation import PolicyFilterForm, rotator_label, rotator_of
 from sync_app.jobs.leases import database_now
@@ -22,7 +25,6 @@ from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution import operator_actions
 from sync_app.rotation.execution.dry_run import run_dry_run
 from sync_app.rotation.execution.logins import LoginComparison, align_logins, compare_logins
-from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.lookup import (
     find_orphaned_login,
     find_policy,
@@ -30,7 +32,6 @@ from sync_app.rotation.lookup import (
     require_policy_access,
     visible_policies,
 )
-from sync_app.rotation.policies import service as policies
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
 from sync_app.rotators.ab_logins import AbLogins
 from sync_app.views.base import REFUSALS, page_of, refused
@@ -38,14 +39,6 @@ from sync_app.views.presenters.rotation import words_of
 
 _SHOWN: Final = 12
 _REFUSALS: Final = (*REFUSALS, SecretError)
-_RIGHTS: Final = {
-    "rotate": Action.ROTATION_RUN,
-    "resolve": Action.ROTATION_RESOLVE,
-    "cut": Action.ROTATION_CUT,
-    "change": Action.ROTATION_CHANGE,
-    "suspend": Action.ROTATION_SUSPEND,
-    "remove": Action.ROTATION_REMOVE,
-}
 
 
 @require_GET
@@ -114,33 +107,6 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "verified": policy.is_authentic(),
     }
     return render_page(request, "sync_app/policy_detail.html", context)
-
-
-@require_POST
-def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, request_rotation, "Rotation requested.", Action.ROTATION_RUN)
-
-
-@require_POST
-def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
-    message = "Rotation suspended. Nothing rotates until you resume."
-    return _act(request, id, policies.suspend, message, Action.ROTATION_SUSPEND)
-
-
-@require_POST
-def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, policies.resume, "Rotation resumed.", Action.ROTATION_SUSPEND)
-
-
-@require_POST
-def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
-    policy = require_policy(request, id, Action.ROTATION_REMOVE)
-    try:
-        policies.remove(actor=principal_of(request), policy=policy)
-    except _REFUSALS as error:
-        return refused(request, error, reverse("rotation-policy", args=[id]))
-    messages.success(request, f"{policy.secret.name} : rotation removed.")
-    return redirect("rotation")
 
 
 @require_POST
@@ -219,22 +185,25 @@ def require_policy(request: HttpRequest, id: int, action: Action = Action.ROTATI
 
 
 def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
-    place, name = policy.environment_id, policy.secret.name
-    return {
-        right: allows(actor, action, environment_id=place, name=name) for right, action in _RIGHTS.items()
-    }
+    """Return which acts a policy's page offers; the use cases ask again."""
+    return {act.name: act.permitted(actor, policy) for act in acts.POLICIES}
 
 
-def _act(
-    request: HttpRequest, id: int, use_case: Callable[..., Any], message: str, action: Action
-) -> HttpResponse:
-    policy = require_policy(request, id, action)
-    try:
-        use_case(actor=principal_of(request), policy=policy)
-    except _REFUSALS as error:
-        return refused(request, error, reverse("rotation-policy", args=[id]))
-    messages.success(request, message)
-    return redirect("rotation-policy", id=id)
+def _find(act: Act, request: HttpRequest, *, id: int) -> RotationPolicy:
+    return require_policy(request, id, act.permission)
+
+
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        partial(_find, act),
+        back=lambda policy: reverse("rotation-policy", args=[policy.pk]),
+        after=(lambda _: reverse("rotation")) if act.name == "remove" else None,
+        refusals=_REFUSALS,
+    )
+    for act in acts.POLICIES
+    if act.on_page
+}
 
 
 def _words(seconds: int) -> str:
@@ -256,15 +225,14 @@ def _steps(rotation: Rotation) -> list[dict[str, Any]]:
 
 
 def _list_actions(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
-    can = rights(actor, rotation.policy)
     words = words_of(rotator_of(rotation.policy.rotator)).acts
     return [
         {
-            "name": act,
-            "label": words[act][0],
-            "told": words[act][1],
-            "url": reverse("rotation-act", args=[rotation.pk, str(act)]),
+            "name": act.name,
+            "label": words[OperatorAction(act.name)][0],
+            "told": words[OperatorAction(act.name)][1],
+            "url": reverse("rotation-act", args=[rotation.pk, act.name]),
         }
-        for act in sorted(rotation.allowed_actions)
-        if can["cut" if act is OperatorAction.CUT_GRACE else "resolve"]
+        for act in sorted(acts.ROTATIONS, key=lambda act: act.name)
+        if act.name in rotation.allowed_actions and act.permitted(actor, rotation)
     ]

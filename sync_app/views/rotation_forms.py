@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import Conflict, InvalidField
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import as_sentence, attempt, render_page
 from secrets_app.errors import SecretError
 from secrets_app.queries.lookup import find_secret, require_on
 from sync_app.errors import SyncError
@@ -21,7 +21,6 @@ from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
 from sync_app.rotators.ab_logins import AbLogins
 from sync_app.rotators.registry import ROTATORS
-from sync_app.views.base import sentence
 from sync_app.views.presenters.rotation import words_of
 from sync_app.views.rotation import require_policy
 
@@ -29,7 +28,7 @@ from sync_app.views.rotation import require_policy
 _TOLD: Final = 3
 _SHOWN: Final[dict[str, Any]] = {
     "refusals": (InvalidField, Conflict, SyncError, SecretError),
-    "sentence": sentence,
+    "sentence": as_sentence,
 }
 
 

@@ -15,7 +15,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import Environment
-from environments_app.views.base import attempt, render_page
+from environments_app.views.base import as_sentence, attempt, render_page
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.backends.registry import BACKENDS
 from sync_app.errors import SyncError
@@ -31,14 +31,13 @@ from sync_app.views.base import (
     environments_for_new_targets,
     refused,
     require_target,
-    sentence,
     target_urls,
 )
 from sync_app.views.presenters.targets import where
 
 _SHOWN: Final[dict[str, Any]] = {
     "refusals": (InvalidField, Conflict, SyncError, KeyUnavailable, KeyRefused),
-    "sentence": sentence,
+    "sentence": as_sentence,
 }
 
 

@@ -1,7 +1,6 @@
 """The pages of targets: the list, the secrets of one, and those of an environment at all its targets."""
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,18 +15,17 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.environments.service import find_environment
 from environments_app.models import Environment
-from environments_app.views.base import render_page
+from environments_app.views.base import act_page, render_page
+from sync_app import acts
 from sync_app.forms.target import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
-from sync_app.targets import service as targets
 from sync_app.targets.lookup import overview_rows, overview_secrets, overview_targets, visible_targets
 from sync_app.views.base import (
     IMPORT,
     REFUSALS,
     environments_for_new_targets,
     page_of,
-    refused,
     require_target,
     rights,
     target_urls,
@@ -120,35 +118,17 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
     )
 
 
-@require_POST
-def target_pause(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, targets.pause, "Target paused. Nothing is written until you resume.")
-
-
-@require_POST
-def target_resume(request: HttpRequest, id: int) -> HttpResponse:
-    return _act(request, id, targets.resume, "Target resumed.")
-
-
-@require_POST
-def target_remove(request: HttpRequest, id: int) -> HttpResponse:
-    actor, target = principal_of(request), require_target(request, id)
-    try:
-        targets.remove(actor=actor, target=target)
-    except REFUSALS as error:
-        return refused(request, error, reverse("target-detail", args=[id]))
-    messages.success(request, f"{target.name} removed. Its destination can be used again.")
-    return redirect("sync")
-
-
-def _act(request: HttpRequest, id: int, use_case: Callable[..., Any], message: str) -> HttpResponse:
-    target = require_target(request, id)
-    try:
-        use_case(actor=principal_of(request), target=target)
-    except REFUSALS as error:
-        return refused(request, error, reverse("target-detail", args=[id]))
-    messages.success(request, message)
-    return redirect("target-detail", id=id)
+ACT_PAGES: Final = {
+    act.slug: act_page(
+        act,
+        require_target,
+        back=lambda target: reverse("target-detail", args=[target.pk]),
+        after=(lambda _: reverse("sync")) if act.name == "remove" else None,
+        refusals=REFUSALS,
+    )
+    for act in acts.TARGETS
+    if act.on_page
+}
 
 
 def _filter_entries(target: Target, request: HttpRequest) -> QuerySet[SyncEntry]:

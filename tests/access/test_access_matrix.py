@@ -6,7 +6,7 @@ fails, so that nothing is added without saying who may use it.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pytest
@@ -30,6 +30,8 @@ from tests.access.access_scene import (
     stage,
     undone,
 )
+from tests.access.act_rules import ACTS
+from tests.acts import pages, routes
 
 __all__ = ["shared_scene", "stage"]
 
@@ -92,12 +94,6 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-secret", "PUT"): rule_of_secret("editor", body={"value": "new"}),
     ("api-secret", "PATCH"): rule_of_secret("editor", body={"description": "new"}),
     ("api-secret", "DELETE"): rule_of_secret("editor", 204),
-    ("api-secret-restore", "POST"): rule_of_secret("editor"),
-    ("api-secret-purge", "POST"): rule_of_secret("manager", 204),
-    ("api-secret-rollback", "POST"): rule_of_secret("editor", body={"version": 1}),
-    ("api-secret-rename", "POST"): rule_of_secret("editor", body={"name": "part/renamed"}),
-    ("api-secret-copy", "POST"): rule_of_secret("editor", 201, body={"environment_id": "{environment_id}", "name": "part/copied"}),
-    ("api-secret-move", "POST"): rule_of_secret("editor", 201, body={"environment_id": "{environment_id}", "name": "part/moved"}),
     ("api-versions", "GET"): rule_of_secret("viewer", admin=200),
     ("api-version", "GET"): rule_of_secret("reader"),
     ("api-named-secret", "GET"): rule_of_secret("viewer", admin=200),
@@ -139,11 +135,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-recipients", "GET"): Rule("manager", admin=200),
     ("api-recipients", "POST"): Rule("manager", 201, admin=201, body={"email": "new@example.com"}),
     ("api-recipient", "DELETE"): Rule("manager", 204, admin=204),
-    ("api-recipient-test", "POST"): Rule("manager", 202, admin=202),
     ("api-webhooks", "GET"): Rule("manager", admin=200),
     ("api-webhooks", "POST"): Rule("manager", 201, admin=201, body={"name": "new", "url": "https://hooks.example/x"}),
     ("api-webhook", "DELETE"): Rule("manager", 204, admin=204),
-    ("api-webhook-test", "POST"): Rule("manager", 202, admin=202),
     # Targets. Those that would connect to another system get a body that is refused before.
     ("api-targets", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
     ("api-targets", "POST"): Rule("manager", 400, body={"name": "new", "backend": "vault_kv2", "destination": {"address": "ftp://x"}, "credentials": {"token": "t"}}),
@@ -152,15 +146,6 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-target", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-target", "PATCH"): rule_of_target("manager", body={"automatic": True}),
     ("api-target", "DELETE"): rule_of_target("manager", 204),
-    ("api-target-test", "POST"): rule_of_target("manager"),
-    ("api-target-pause", "POST"): rule_of_target("manager", admin=200),
-    ("api-target-resume", "POST"): rule_of_target("manager", admin=200),
-    ("api-target-credentials", "POST"): rule_of_target("manager", 400, body={"credentials": {"unknown": "x"}}),
-    ("api-target-system", "POST"): rule_of_target("manager", 502, body={"system": "vault/another"}),
-    ("api-target-plan", "POST"): rule_of_target("editor", 202, part=True, body={}),
-    ("api-target-sync", "POST"): rule_of_target("editor", 202, part=True),
-    ("api-target-adopt", "POST"): rule_of_target("manager", 202, body={"names": ["part/key"], "mode": "replace"}),
-    ("api-target-disconnect", "POST"): rule_of_target("manager", 202, body={"mode": "leave"}),
     ("api-target-entries", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-target-plans", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-target-runs", "GET"): rule_of_target("viewer", admin=200, part=True),
@@ -170,35 +155,19 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-consent", "DELETE"): Rule("manager", 204),
     ("api-plan", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-items", "GET"): rule_of_target("viewer", admin=200, part=True),
-    ("api-plan-apply", "POST"): rule_of_target("editor", 202, part=True),
     # It has nothing to tell of what is no update.
     ("api-plan-members", "POST"): rule_of_target("reader", 409, part=True),
-    ("api-plan-resolve", "POST"): rule_of_target("editor", 202, part=True, body={"choice": "keep_ours"}),
     # Rotation, each policy of one secret. The policy of these is of a value that no system checks.
     ("api-rotation-policies", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
     ("api-rotation-policies", "POST"): rule_of_secret("manager", 201, body={"secret": "part/key", "rotator": "generated"}),
     ("api-rotation-policy", "GET"): rule_of_secret("viewer", admin=200),
     ("api-rotation-policy", "PATCH"): rule_of_secret("manager", body={"grace_seconds": 5}),
     ("api-rotation-policy", "DELETE"): rule_of_secret("manager", 204),
-    ("api-rotation-credentials", "POST"): rule_of_secret("manager", body={"credentials": {}}),
-    ("api-rotation-suspend", "POST"): rule_of_secret("manager", admin=200),
-    ("api-rotation-resume", "POST"): rule_of_secret("manager", admin=200),
-    ("api-rotate", "POST"): rule_of_secret("editor", 202, body={"reason": "leaked"}),
-    ("api-rotation-dry-run", "POST"): rule_of_secret("editor"),
-    ("api-rotation-logins", "POST"): rule_of_secret("editor"),
-    # The digest of no difference: a generated value has no logins.
-    ("api-rotation-align", "POST"): rule_of_secret("manager", body={"expected": "7e09e12aa56148fe200ce1876b8e72ad40e7e50e10f52fd9c8f81959d37f2b69"}),
     # Without a name there is nobody to be found.
     ("api-exposure", "GET"): Rule("manager of any", 404, admin=404, admin_token=404),
     ("api-exposure", "POST"): Rule("manager of any", admin=200, admin_token=200, body={"who": "newcomer", "confirm": "newcomer"}),
     ("api-rotations", "GET"): rule_of_secret("viewer", admin=200),
     ("api-rotation", "GET"): rule_of_secret("viewer", admin=200),
-    ("api-rotation-retry", "POST"): rule_of_secret("editor"),
-    ("api-rotation-roll-back", "POST"): rule_of_secret("editor"),
-    ("api-rotation-abandon", "POST"): rule_of_secret("editor"),
-    # Nothing was left behind there.
-    ("api-rotation-retire", "POST"): rule_of_secret("editor", 409),
-    ("api-rotation-cut-grace", "POST"): rule_of_secret("manager"),
     ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
     ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
     ("api-acknowledge", "DELETE"): rule_of_secret("reader", 204),
@@ -209,16 +178,11 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-approval-comments", "GET"): Rule("manager", admin=200),
     ("api-approval-comments", "POST"): Rule("another", 201, admin=201, admin_token=403, body={"text": "why?"}),
     ("api-approval-approve", "POST"): Rule("another", admin=200, admin_token=403, body={}),
-    ("api-approval-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
-    ("api-approval-withdraw", "POST"): Rule("another"),
     ("api-approval-carry-out", "POST"): Rule("another"),
     # Access that somebody asks for: people ask, and managers answer, if they are people.
     ("api-access-requests", "GET"): Rule("anyone", admin=200),
     ("api-access-requests", "POST"): Rule("person", 202, body={"environment": "nowhere", "role": "reader"}),
     ("api-access-request", "GET"): Rule("manager", admin=200),
-    ("api-access-request-grant", "POST"): Rule("another", admin=200, admin_token=403, body={"role": "viewer"}),
-    ("api-access-request-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
-    ("api-access-request-withdraw", "POST"): Rule("another"),
     # The installation.
     ("api-offboarding", "GET"): Rule("nobody", admin=200, admin_token=403),
     ("api-offboarding", "POST"): Rule("nobody", admin=200, admin_token=403),
@@ -229,6 +193,26 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-admin-token", "DELETE"): Rule("nobody", 204, admin=204),
     ("api-admin-token-rotate", "POST"): Rule("nobody", 201, admin=201, body={}),
 }  # fmt: skip
+
+
+def rule_of_act(noun: str, name: str) -> Rule:
+    """Return the rule of an act's route."""
+    act = ACTS[noun, name]
+    rule = Rule(
+        "another" if act.people else act.least,
+        act.ok,
+        admin=act.ok if act.operators else None,
+        admin_token=403 if act.people else None,
+        body=act.body,
+    )
+    if noun in {"secret", "rotation"}:
+        return replace(rule, part=True, other_part=404)
+    return replace(rule, part=act.part, other_part=404) if noun in {"target", "plan"} else rule
+
+
+TABLE.update(
+    {(name, "POST"): rule_of_act(noun, act.name) for name, noun, act in routes() if (noun, act.name) in ACTS}
+)
 # About the installation, not an environment: who may not, is told so.
 _INSTALLATION: Final = {
     "api-trail-verify",
@@ -262,6 +246,11 @@ def api_routes() -> dict[str, set[str]]:
             assert pattern.name, path
             found[pattern.name] = {method for method in METHODS if hasattr(view, method.lower())}
     return found
+
+
+def test_every_act_has_its_rule() -> None:
+    declared = {(noun, act.name) for _, noun, act in (*routes(), *pages())}
+    assert declared == ACTS.keys()
 
 
 def test_every_route_and_method_has_its_rule() -> None:

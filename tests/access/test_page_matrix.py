@@ -24,6 +24,8 @@ from tests.access.access_scene import (
     stage,
     undone,
 )
+from tests.access.act_rules import ACTS
+from tests.acts import pages
 
 __all__ = ["shared_scene", "stage"]
 
@@ -73,33 +75,21 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-table": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
-    "offboard": (PageRule("nobody", admin=302, method="POST"),),
     "activity-view-save": (PageRule("anyone", 302, admin=302, method="POST", form={"name": "mine", "query": "period=7d"}),),
     # There is none of this id.
     "activity-view-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
     "people": (PageRule("nobody", admin=200),),
     "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"}),),
-    # There is no mail server: they lead back with the reason.
-    "person-invite": (PageRule("nobody", admin=302, method="POST"),),
-    "person-invite-withdraw": (PageRule("nobody", admin=302, method="POST"),),
     "password-reset-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
     "person": (PageRule("nobody", admin=200),),
     "person-update": (PageRule("nobody", admin=302, method="POST", form={"role": "user", "display_name": "New"}),),
-    "person-disable": (PageRule("nobody", admin=302, method="POST"),),
-    "person-enable": (PageRule("nobody", admin=302, method="POST"),),
-    "person-reset-mfa": (PageRule("nobody", admin=302, method="POST"),),
-    "person-end-sessions": (PageRule("nobody", admin=302, method="POST"),),
     "secret-detail": (PageRule("viewer", admin=200),),
     "secret-reveal": (PageRule("reader", method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
     "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),
-    "secret-rollback": (PageRule("editor", 302, method="POST", form={"version": "1"}),),
     "secret-star": (PageRule("viewer", admin=200, method="POST", form={"starred": "1"}),),
     "secret-rename": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/renamed"})),
     "secret-duplicate": (PageRule("editor"), PageRule("editor", 302, method="POST", form={"name": "part/copied"})),
-    "secret-delete": (PageRule("editor", 302, method="POST"),),
-    "secret-restore": (PageRule("editor", 302, method="POST"),),
-    "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
     # Managers get those of their environments; whoever manages none as a whole is refused.
     "notices": (PageRule("anyone", admin=200),),
     "notices-seen": (PageRule("anyone", 302, admin=302, method="POST"),),
@@ -156,7 +146,6 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "mapping-confirm": (PageRule("manager", 302, method="POST"),),
     "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
     "member-change": (PageRule("manager", admin=200), PageRule("manager", 302, admin=302, method="POST", form={"role": "reader"})),
-    "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
     "token-list": (PageRule("anyone", admin=200),),
     # Those of the installation are its administrators' alone.
@@ -165,11 +154,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "admin-token-detail": (PageRule("nobody", admin=200),),
     "admin-token-narrow": (PageRule("nobody", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "admin-token-rotate": (PageRule("nobody", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
-    "admin-token-revoke": (PageRule("nobody", 302, admin=302, method="POST"),),
     "token-detail": (PageRule("manager", admin=200),),
     "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
-    "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "trust-new": (
         PageRule("manager", admin=200),
         PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),
@@ -177,22 +164,15 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "trust-detail": (PageRule("manager", admin=200),),
     "trust-change": (PageRule("manager", 302, admin=302, method="POST", form={"name": "{fresh}", "issuer": "https://issuer.test", "audience": "keeper", "claims": "sub = x", "role": "viewer", "algorithm": "RS256", "lifetime_minutes": "15", "max_age_minutes": "60"}),),
     "trust-toggle": (PageRule("manager", 302, admin=302, method="POST"),),
-    "trust-delete": (PageRule("manager", 302, admin=302, method="POST"),),
     "trust-test": (PageRule("manager", admin=200, method="POST", form={"jwt": "x"}),),
     "approval-list": (PageRule("anyone", admin=200),),
     "approval-detail": (PageRule("manager", admin=200),),
     "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
-    "approval-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
-    "approval-comment": (PageRule("manager", 302, admin=302, method="POST", form={"text": "why?"}),),
     # Whoever asked does these, and nobody else.
-    "approval-withdraw": (PageRule("another", 403, method="POST"),),
-    "approval-explain": (PageRule("another", 403, method="POST"),),
     "approval-carry-out": (PageRule("another", 403, method="POST"),),
     "access-request-new": (PageRule("anyone", admin=200), PageRule("anyone", 302, admin=302, method="POST", form={"environment": "nowhere", "role": "reader", "minutes": "60"})),
     "access-request-detail": (PageRule("manager", admin=200),),
     "access-request-grant": (PageRule("manager", 302, admin=302, method="POST", form={"role": "viewer"}),),
-    "access-request-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
-    "access-request-withdraw": (PageRule("another", 403, method="POST"),),
     "sync": (PageRule("anyone", admin=200),),
     "sync-overview": (PageRule("anyone", admin=200),),
     "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
@@ -212,18 +192,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "rotation-policy": (PageRule("viewer", admin=200),),
     "rotation-rules": (PageRule("manager"),),
     "rotation-connection": (PageRule("manager"),),
-    "rotation-rotate": (PageRule("editor", 302, method="POST"),),
     "rotation-dry-run": (PageRule("editor", method="POST"),),
     "rotation-logins": (PageRule("editor", method="POST"),),
     # Without a comparison nothing is changed: back to the policy, with the reason.
     "rotation-align": (PageRule("manager", 302, method="POST"),),
-    "rotation-suspend": (PageRule("manager", 302, admin=302, method="POST"),),
-    "rotation-resume": (PageRule("manager", 302, admin=302, method="POST"),),
-    "rotation-remove": (PageRule("manager", 302, method="POST"),),
     "rotation-act": (PageRule("editor", 302, method="POST"),),
-    "target-pause": (PageRule("manager", 302, admin=302, method="POST"),),
-    "target-resume": (PageRule("manager", 302, admin=302, method="POST"),),
-    "target-remove": (PageRule("manager", 302, method="POST"),),
     "target-plan": (PageRule("editor", 302, method="POST"),),
     "target-sync": (PageRule("editor", 302, method="POST"),),
     "target-check": (PageRule("editor", 302, method="POST"),),
@@ -239,12 +212,15 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "consent-withdraw": (PageRule("manager", 302, method="POST"),),
     "notifications": (PageRule("manager", admin=200),),
     "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
-    "recipient-remove": (PageRule("manager", 302, admin=302, method="POST"),),
-    "recipient-test": (PageRule("manager", 302, admin=302, method="POST"),),
     "webhook-add": (PageRule("manager", 200, admin=200, method="POST", form={"name": "new", "url": "https://hooks.example/x", "style": "slack"}),),
-    "webhook-remove": (PageRule("manager", 302, admin=302, method="POST"),),
-    "webhook-test": (PageRule("manager", 302, admin=302, method="POST"),),
 }  # fmt: skip
+PAGES.update(
+    {
+        name: (PageRule(act.least, act.page, 302 if act.operators else 403, "POST", act.form),)
+        for name, act in ((name, ACTS.get((noun, declared.name))) for name, noun, declared in pages())
+        if act
+    }
+)
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
     "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",

@@ -73,12 +73,12 @@ def test_the_admin_suspends_and_rotates_what_one_may(cast: Cast, signed_in: Call
         return str(root.post(path, form, follow=True).content.decode())
 
     # Who only administers does not rotate, and is told so for each.
-    told = act("rotate_now")
+    told = act("rotate")
     assert told.count("You don&#x27;t have permission to do this.") == 2
     assert not Rotation.objects.exists()
     Membership.objects.create(environment=cast.development, user=cast.root, role="editor")
-    assert "2 of 2 done." in act("rotate_now")
+    assert "2 of 2 done." in act("rotate")
     assert Rotation.objects.count() == 2
     assert "2 of 2 done." in act("suspend")
     assert not RotationPolicy.objects.filter(suspended_at=None).exists()
-    assert act("rotate_now").count("the policy is suspended") == 2
+    assert act("rotate").count("the policy is suspended") == 2

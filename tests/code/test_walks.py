@@ -26,8 +26,8 @@ def names_defined(module: Path) -> set[str]:
     return names
 
 
-def test_there_are_three_walks() -> None:
-    assert len(WALKS) == 3
+def test_there_are_four_walks() -> None:
+    assert len(WALKS) == 4
 
 
 @pytest.mark.parametrize("walk", WALKS)

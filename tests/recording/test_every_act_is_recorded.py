@@ -609,7 +609,7 @@ SILENT: Final[dict[str, str]] = {
     "environments_app.interfaces.*": _CHOSEN,
     "secrets_app.services.bulk_actions.execute": _CHOSEN,
     "environments_app.admin.base.*": _CHOSEN,
-    "environments_app.admin.acts.*": _CHOSEN,
+    "environments_app.authorization.act.Act.*": _CHOSEN,
     "operations_app.backup.restore.release": _CHOSEN,
 }
 # Commands and tasks that record nothing, each with its reason.

@@ -322,7 +322,7 @@ def test_tokens_are_revoked_once_the_operator_agreed(
     assert "cannot be restored" in _act(root, "servicetoken", "revoke", token.pk)
     assert ServiceToken.objects.get().revoked_at is None
 
-    assert "Revoked: ci." in _act(root, "servicetoken", "revoke", token.pk, agreed="Revoke")
+    assert "Token revoked. (ci)" in _act(root, "servicetoken", "revoke", token.pk, agreed="Revoke")
 
     assert ServiceToken.objects.get().revoked_at is not None
     assert [event.actor_name for event in events(Action.TOKEN_REVOKE)] == ["root"]

@@ -145,7 +145,7 @@ def test_a_stale_session_confirms_first(root: Client, cast: Cast, settings: Sett
 
 def test_a_test_message_is_queued(root: Client, cast: Cast, events: Events) -> None:
     add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
-    root.post(_url("recipient", "send_test", Recipient.objects.get().pk))
+    root.post(_url("recipient", "test", Recipient.objects.get().pk))
     assert Delivery.objects.get().kind == "test"
     assert events(Action.NOTIFICATION_TEST)
 

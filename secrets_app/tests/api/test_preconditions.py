@@ -40,13 +40,13 @@ def test_of_writers_who_only_create_one_wins(
     cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor = bearer("editor", cast.development)
-    given = environment_secrets.NamedSecretView.given
+    valid = environment_secrets.NamedSecretView.valid
 
     def then(view: Any, serializer: Any) -> Any:
         keep(cast, "a", value="of another")
-        return given(view, serializer)
+        return valid(view, serializer)
 
-    monkeypatch.setattr(environment_secrets.NamedSecretView, "given", then)
+    monkeypatch.setattr(environment_secrets.NamedSecretView, "valid", then)
     assert put(editor, If_None_Match="*").status_code == 412
     assert stored(cast) == "of another"
 

@@ -12,6 +12,7 @@ from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
+from environments_app.views.base import as_sentence
 from secrets_app.models import Secret
 from sync_app.domain.delivery_state import DeliveryState, ShownState, shown_state
 from sync_app.domain.reconciliation import Deletion
@@ -22,7 +23,6 @@ from sync_app.planning.field_diff import can_show_members
 from sync_app.planning.staged_choices import RESOLVABLE, can_keep_local, can_take_remote
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import waits_for_adoption
-from sync_app.views.base import sentence
 
 # The number of lines of each act on a plan's first page; the rest is one click away.
 LINES_OF_AN_ACT: Final = 50
@@ -230,7 +230,7 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
         "type": secret.get_secret_type_display().lower() if secret else "",
         "secret_url": _secret_url(secret),
         "state": _item_state(plan, item),
-        "error": sentence(item.error) if item.error else "",
+        "error": as_sentence(item.error) if item.error else "",
         "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in RESOLVABLE else "",
         "can_keep": can_keep_local(item),
         "can_take": can_take_remote(item),

@@ -1,4 +1,4 @@
-"""Acts of operators on people, tokens, recipients and group mappings in the admin, beside the forms.
+"""The acts on people, tokens, approvals, requests for access, trusts, recipients and group mappings.
 
 An act on a group mapping shows who would be changed, before the mapping is made or removed.
 """
@@ -12,20 +12,26 @@ from django import forms
 from django.contrib.auth.models import Group
 
 from audit_app.events.actions import Action
-from environments_app.admin.acts import Act, Shown, environment_of, offer
+from core.workers import nudge
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import history
+from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout, second_factor
+from environments_app.authorization.act import Act, Shown, environment_of
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
-from environments_app.models import Environment, Recipient, SamlGroupMapping, ServiceToken, TokenRole, User
-from environments_app.notifications.recipients import try_addressee
+from environments_app.models import Environment, SamlGroupMapping, ServiceToken, TokenRole, User
+from environments_app.notifications.recipients import remove_addressee, try_addressee
 from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.sessions.service import end_other_sessions
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
+from environments_app.trusts import service as trusts
 from environments_app.users import accounts
-from environments_app.users.password_links import invitation_of
+from environments_app.users.password_links import SENDING, invitation_of, invite, withdraw_invitation
 
 
 class RoleForm(forms.Form):
@@ -75,8 +81,14 @@ def _has_ended(token: ServiceToken) -> str:
     return "" if token.is_live else "It has ended."
 
 
+def _invite(*, actor: Principal, user: User) -> None:
+    """Send an invitation to an account without a password; an earlier link ends."""
+    invite(actor=actor, user=user)
+    nudge(SENDING)
+
+
 _user_act: Final = partial(Act, permission=Action.USER_CHANGE, takes="user")
-_USERS: Final = (
+USERS: Final = (
     Act(
         name="invite",
         label="Invite a person",
@@ -84,7 +96,7 @@ _USERS: Final = (
         use_case=add_person,
         form=NewPersonForm,
         confirmation="Keeper creates an account, and sends an invitation or shows a temporary password once.",
-        done="Invited",
+        done="Invited.",
         show=_shown_password,
     ),
     _user_act(
@@ -93,42 +105,61 @@ _USERS: Final = (
         use_case=accounts.update_user,
         form=RoleForm,
         confirmation="The role in the installation changes at once, for open sessions too.",
-        done="Role changed",
+        done="Role changed.",
     ),
     _user_act(
         name="disable",
+        on_page=True,
         label="Disable",
         use_case=accounts.disable_user,
         against=lambda user: "" if user.is_active else "It is disabled already.",
         confirmation="All their sessions end at once, and they cannot sign in until an administrator enables "
         "them again. What they know stays as it is: an account's page leads to rotating that.",
-        done="Disabled",
+        done="Account disabled.",
         dangerous=True,
     ),
     _user_act(
         name="enable",
+        on_page=True,
         label="Enable",
         use_case=partial(accounts.update_user, is_active=True),
         against=lambda user: "It is enabled already." if user.is_active else "",
         confirmation="They can sign in again, with the access that they had.",
-        done="Enabled",
+        done="Account enabled.",
     ),
     _user_act(
         name="reset_mfa",
+        on_page=True,
         label="Reset two-factor authentication",
         use_case=second_factor.remove,
         against=lambda user: "" if user.second_factor else "It is not set up.",
         confirmation="For a person who lost the device. Their access to values is suspended until a manager "
         "confirms it.",
-        done="Two-factor authentication reset",
+        done="Two-factor authentication reset.",
         dangerous=True,
     ),
     _user_act(
         name="end_sessions",
+        records=Action.SESSION_END,
+        on_page=True,
         label="End sessions",
         use_case=end_other_sessions,
         confirmation="All their sessions end at once. They can sign in again.",
-        done="Sessions ended",
+        done="Signed out everywhere.",
+    ),
+    _user_act(
+        name="invite",
+        label="Send an invitation",
+        use_case=_invite,
+        on_page=True,
+        done="Invitation on its way.",
+    ),
+    _user_act(
+        name="invite_withdraw",
+        label="Withdraw the invitation",
+        use_case=withdraw_invitation,
+        on_page=True,
+        done="Invitation withdrawn.",
     ),
     _user_act(
         name="unlock",
@@ -136,7 +167,7 @@ _USERS: Final = (
         use_case=lockout.unlock,
         confirmation="Failed attempts to sign in are forgotten, so that the person can try again now. "
         "The password stays as it is.",
-        done="Unlocked",
+        done="Unlocked.",
     ),
     Act(
         name="add_to_group",
@@ -147,10 +178,10 @@ _USERS: Final = (
         form=GroupForm,
         confirmation="They hold every role of the group at once. Where a role reads values and you are no "
         "manager, this is a break-glass act: it is recorded, and managers are alerted.",
-        done="Added",
+        done="Added.",
     ),
 )
-_GROUPS: Final = (
+GROUPS: Final = (
     Act(
         name="grant",
         label="Grant access",
@@ -160,11 +191,11 @@ _GROUPS: Final = (
         form=GrantForm,
         confirmation="All members of the group hold the role at once, and so does everyone who joins later. "
         "Where it reads values and you are no manager, this is a break-glass act.",
-        done="Access granted",
+        done="Access granted.",
         bulk=False,
     ),
 )
-_TOKENS: Final = (
+TOKENS: Final = (
     Act(
         name="issue",
         label="Issue a token",
@@ -173,7 +204,7 @@ _TOKENS: Final = (
         form=IssueForm,
         confirmation="Keeper shows the token once and stores a hash of it. A token that reads values is a "
         "break-glass act where you are no manager: it is recorded, and managers are alerted.",
-        done="Issued",
+        done="Issued.",
         show=_shown_token,
     ),
     Act(
@@ -187,7 +218,7 @@ _TOKENS: Final = (
         form=RotateForm,
         confirmation="Keeper issues a successor with the same permissions, and shows it once. "
         "The old token works until the overlap ends.",
-        done="Rotated",
+        done="Rotated.",
         show=_shown_token,
         named=lambda token: str(token.name),
         bulk=False,
@@ -200,22 +231,139 @@ _TOKENS: Final = (
         takes="token",
         place=environment_of,
         against=lambda token: "It is revoked already." if token.revoked_at else "",
+        on_page=True,
         confirmation="Programs that use it are refused from the next request on. A revoked token cannot be "
         "restored; a new one can be issued.",
-        done="Revoked",
+        done="Token revoked.",
         named=lambda token: str(token.name),
         dangerous=True,
     ),
 )
 TEST_MESSAGE: Final = Act(
-    name="send_test",
+    name="test",
     label="Send a test",
     permission=Action.NOTIFICATION_TEST,
     use_case=try_addressee,
     takes="addressee",
     place=environment_of,
+    summary="Send a test message to a recipient",
+    on_page=True,
     confirmation="A worker sends a test message. The list of deliveries shows whether it arrived.",
-    done="Test queued",
+    done="Test message queued. The result appears below within a minute.",
+)
+MEMBERSHIPS: Final = (
+    Act(
+        name="revoke",
+        label="Revoke",
+        permission=Action.MEMBER_REVOKE,
+        use_case=memberships.revoke_membership,
+        takes="membership",
+        place=environment_of,
+        on_page=True,
+        done="Access revoked.",
+    ),
+)
+REMOVE_ADDRESSEE: Final = Act(
+    name="remove",
+    label="Remove",
+    permission=Action.NOTIFICATION_REMOVE,
+    use_case=remove_addressee,
+    takes="addressee",
+    place=environment_of,
+    on_page=True,
+    done="Removed {row}.",
+)
+TRUSTS: Final = (
+    Act(
+        name="disable",
+        label="Disable",
+        permission=Action.TRUST_CHANGE,
+        use_case=partial(trusts.change, enabled=False),
+        takes="trust",
+        place=environment_of,
+        against=lambda trust: "It is disabled already." if trust.disabled_at else "",
+        confirmation="Workloads can no longer sign in by it, and the tokens that it issued stop working.",
+        done="Trust disabled. Its tokens no longer work.",
+        named=lambda trust: str(trust.name),
+        dangerous=True,
+    ),
+    Act(
+        name="delete",
+        label="Delete",
+        permission=Action.TRUST_DELETE,
+        use_case=trusts.delete,
+        takes="trust",
+        place=environment_of,
+        on_page=True,
+        done="Trust deleted. Its tokens no longer work.",
+    ),
+)
+_request_act: Final = partial(Act, takes="request", place=environment_of)
+ACCESS_REQUESTS: Final = (
+    _request_act(
+        name="grant",
+        label="Grant",
+        permission=Action.MEMBER_GRANT,
+        use_case=decisions.approve,
+        summary="Grant access",
+        about="You can't grant more than was requested. "
+        "Only another person may, who manages the environment.",
+    ),
+    _request_act(
+        name="refuse",
+        label="Refuse",
+        permission=Action.ACCESS_DECIDE,
+        use_case=decisions.reject,
+        summary="Refuse access",
+        about="Refuse it. The requester is notified, which reveals that the environment exists.",
+        on_page=True,
+        done="Request rejected.",
+    ),
+    _request_act(
+        name="withdraw",
+        label="Withdraw",
+        permission=Action.ACCESS_WITHDRAW,
+        use_case=access_requests.withdraw,
+        summary="Withdraw a request for access",
+        on_page=True,
+        done="Request canceled.",
+    ),
+)
+_approval_act: Final = partial(Act, permission=Action.APPROVAL_DECIDE, takes="approval", place=environment_of)
+APPROVALS: Final = (
+    _approval_act(
+        name="refuse",
+        label="Refuse",
+        use_case=approvals.reject,
+        summary="Refuse",
+        on_page=True,
+        done="Request rejected.",
+    ),
+    _approval_act(
+        name="withdraw",
+        label="Withdraw",
+        records=Action.APPROVAL_WITHDRAW,
+        use_case=approvals.withdraw,
+        summary="Withdraw a request for approval",
+        on_page=True,
+        done="Request canceled.",
+    ),
+    _approval_act(
+        name="comment",
+        label="Comment",
+        records=Action.APPROVAL_COMMENT,
+        use_case=history.comment,
+        on_page=True,
+        done="Comment added.",
+    ),
+    _approval_act(
+        name="explain",
+        label="Save",
+        records=Action.APPROVAL_ASK,
+        use_case=approvals.explain,
+        on_page=True,
+        done="Request saved.",
+    ),
 )
 
 
@@ -245,7 +393,7 @@ def _line(change: Change) -> str:
     return f"{change.username}: {roles}{others}."
 
 
-_MAPPINGS: Final = (
+MAPPINGS: Final = (
     Act(
         name="preview",
         label="Who would this change?",
@@ -254,7 +402,7 @@ _MAPPINGS: Final = (
         form=MappingForm,
         confirmation="Describe a mapping. Keeper lists the people whose access it would change; nothing is "
         "stored.",
-        done="People",
+        done="These people would change.",
         show=_shown_changes,
     ),
     Act(
@@ -264,17 +412,8 @@ _MAPPINGS: Final = (
         use_case=changed_by_removal,
         takes="mapping",
         confirmation="Keeper lists the people who have access by this mapping; nothing is changed.",
-        done="People",
+        done="These people would change.",
         show=_shown_changes,
         bulk=False,
     ),
 )
-
-
-def register() -> None:
-    """Offer the acts, once the pages are registered."""
-    offer(User, *_USERS)
-    offer(Group, *_GROUPS)
-    offer(ServiceToken, *_TOKENS)
-    offer(Recipient, TEST_MESSAGE)
-    offer(SamlGroupMapping, *_MAPPINGS)

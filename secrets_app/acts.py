@@ -1,22 +1,22 @@
-"""What operators do with secrets, keys and webhooks in the admin, beside the forms; never a reveal."""
+"""The acts on secrets, and those of operators on keys and people's knowledge; never a reveal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from django import forms
 
 from audit_app.events.actions import Action
-from environments_app.admin.access_acts import TEST_MESSAGE
-from environments_app.admin.acts import Act, Place, Shown, nowhere, offer
+from environments_app.acts import TEST_MESSAGE
+from environments_app.authorization.act import Act, Place, Shown, nowhere
 from environments_app.authorization.policy import Principal
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
-from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
-from secrets_app.exposure import Offboarded, Viewer, offboard, offboarding_report, readers_since
+from secrets_app.exposure import Viewer, offboard, offboarding_report, readers_since
 from secrets_app.key_operations.trial import Trial, test_key
-from secrets_app.models import MAX_NAME_LENGTH, Secret, Webhook
-from secrets_app.services import lifecycle, transfer
+from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.services import lifecycle, transfer, write
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
 
 
@@ -81,12 +81,6 @@ def _known_lines(actor: Principal, user: User) -> list[str]:
     ]
 
 
-def _shown_offboarded(done: Offboarded) -> Shown:
-    return Shown(
-        lines=(f"Marked as due for rotation: {done.marked}.", f"Rotations brought forward: {done.queued}.")
-    )
-
-
 OFFBOARD: Final = Act(
     name="offboard",
     label="Offboard",
@@ -95,8 +89,9 @@ OFFBOARD: Final = Act(
     takes="user",
     confirmation="The account is disabled and its sessions and tokens end. Secrets that the person has seen "
     "and that are current are marked as due, and rotate where a policy rotates them. It can be repeated.",
-    done="Offboarded",
-    show=_shown_offboarded,
+    records=Action.USER_OFFBOARD,
+    on_page=True,
+    done="Disabled {row.username}. Marked as due: {result.marked}. Rotating now: {result.queued}.",
     foresee=_known_lines,
     dangerous=True,
     bulk=False,
@@ -124,6 +119,11 @@ def _is_live(secret: Secret) -> str:
     return "" if secret.live else "It is deleted."
 
 
+def _is_deleted(secret: Secret) -> str:
+    return "It is not deleted." if secret.live else ""
+
+
+TEST_WEBHOOK: Final = replace(TEST_MESSAGE, summary="Send a webhook a test", about="Queue a test message.")
 TEST_KEY: Final = Act(
     name="test_key",
     label="Test key",
@@ -133,11 +133,25 @@ TEST_KEY: Final = Act(
     place=nowhere,
     confirmation="Keeper makes a data key under the environment's key, opens it, and checks that it is "
     "refused in another context. Nothing is stored but the record of the test.",
-    done="Key tested",
+    done="Key tested.",
     show=_shown_trials,
 )
 _secret_act: Final = partial(Act, takes="secret", place=_place, against=_is_live, named=_named)
-_SECRETS: Final = (
+RENAME: Final = _secret_act(
+    name="rename",
+    label="Rename",
+    permission=Action.SECRET_RENAME,
+    use_case=lifecycle.rename,
+    form=NameForm,
+    summary="Rename a secret",
+    about="Give a secret another name in its environment.",
+    needs_approval=True,
+    conditional=True,
+    confirmation="Apps that read this secret by its name must use the new name. The history stays.",
+    done="Renamed to {row.name}.",
+    bulk=False,
+)
+SECRETS: Final = (
     Act(
         name="readers",
         label="Who read it",
@@ -147,9 +161,31 @@ _SECRETS: Final = (
         form=PeriodForm,
         confirmation="Keeper looks through the audit log for all reads of the value in the period, exports "
         "and reads of many included. That it was looked for is recorded.",
-        done="Readers",
+        done="These read it.",
         show=_shown_readers,
         named=_named,
+    ),
+    RENAME,
+    _secret_act(
+        name="rollback",
+        label="Roll back",
+        permission=Action.SECRET_ROLLBACK,
+        use_case=write.rollback,
+        summary="Roll back to a version",
+        about="Make the value of an earlier version current again, as a new version.",
+        needs_approval=True,
+        conditional=True,
+        on_page=True,
+        done="Rolled back to v{number} (now v{row.current_number}).",
+    ),
+    _secret_act(
+        name="copy",
+        label="Duplicate",
+        permission=Action.SECRET_COPY,
+        use_case=transfer.copy,
+        summary="Copy a secret",
+        about="Create a secret with the current value of this one in another place.",
+        needs_approval=True,
     ),
     _secret_act(
         name="move",
@@ -157,21 +193,13 @@ _SECRETS: Final = (
         permission=Action.SECRET_MOVE,
         use_case=transfer.move,
         form=EnvironmentForm,
+        summary="Move a secret",
+        about="Copy a secret to another environment and delete it here, softly.",
+        needs_approval=True,
         confirmation="Each secret is copied with its current value and deleted here, where it can be "
         "restored. Programs that read it here are refused from the next request on.",
-        done="Moved",
+        done="Moved.",
         dangerous=True,
-    ),
-    _secret_act(
-        name="rename",
-        label="Rename",
-        permission=Action.SECRET_RENAME,
-        use_case=lifecycle.rename,
-        form=NameForm,
-        confirmation="The secret keeps its history. Programs that read it under the old name are refused "
-        "from the next request on.",
-        done="Renamed",
-        bulk=False,
     ),
     _secret_act(
         name="tag",
@@ -180,7 +208,7 @@ _SECRETS: Final = (
         use_case=_tag,
         form=TagsForm,
         confirmation="The tags are added to those that the secrets have.",
-        done="Tags added",
+        done="Tags added.",
     ),
     _secret_act(
         name="untag",
@@ -189,7 +217,7 @@ _SECRETS: Final = (
         use_case=_untag,
         form=TagsForm,
         confirmation="The tags are removed where the secrets have them.",
-        done="Tags removed",
+        done="Tags removed.",
     ),
     _secret_act(
         name="mark_due",
@@ -197,17 +225,20 @@ _SECRETS: Final = (
         permission=Action.SECRET_UPDATE,
         use_case=lifecycle.mark_rotation_due,
         confirmation="The secrets are marked as due. The next value clears the mark.",
-        done="Marked as due",
+        done="Marked as due.",
     ),
     _secret_act(
         name="delete",
         label="Delete",
+        icon="trash",
         permission=Action.SECRET_DELETE,
         use_case=lifecycle.delete,
-        against=lambda secret: "" if secret.live else "It is deleted already.",
-        confirmation="Programs that read these secrets are refused from the next request on. "
-        "A deleted secret can be restored until it is purged.",
-        done="Deleted",
+        needs_approval=True,
+        on_page=True,
+        question="Delete {row.name}?",
+        confirmation="Apps that read this secret will start failing. You can restore it until it is purged.",
+        typed=lambda secret: secret.environment.name if secret.environment.protected else "",
+        done="Deleted {row.name}. You can restore it from its page.",
         dangerous=True,
     ),
     _secret_act(
@@ -215,16 +246,32 @@ _SECRETS: Final = (
         label="Restore",
         permission=Action.SECRET_RESTORE,
         use_case=lifecycle.restore,
-        against=lambda secret: "It is not deleted." if secret.live else "",
+        against=_is_deleted,
+        on_deleted=True,
+        summary="Restore a deleted secret",
+        about="Bring a deleted secret back under its name.",
+        needs_approval=True,
+        on_page=True,
         confirmation="The secrets are served again under their names, with their history.",
-        done="Restored",
+        done="Restored {row.name}.",
+    ),
+    _secret_act(
+        name="purge",
+        label="Delete permanently",
+        icon="trash",
+        permission=Action.SECRET_PURGE,
+        use_case=lifecycle.purge,
+        against=_is_deleted,
+        on_deleted=True,
+        summary="Destroy a deleted secret",
+        about="Destroy a deleted secret and all its versions for ever.",
+        needs_approval=True,
+        on_page=True,
+        question="Permanently delete {row.name}?",
+        confirmation="All versions are deleted and can't be restored. The audit log keeps its entries.",
+        typed=lambda secret: secret.name,
+        done="Permanently deleted {row.name}.",
+        dangerous=True,
+        in_admin=False,
     ),
 )
-
-
-def register() -> None:
-    """Offer the acts, once the pages are registered."""
-    offer(User, OFFBOARD)
-    offer(Environment, TEST_KEY, refusals=(KeyUnavailable, KeyRefused, EnvelopeError))
-    offer(Secret, *_SECRETS, refusals=(SecretError,))
-    offer(Webhook, TEST_MESSAGE)
