@@ -1,4 +1,4 @@
-"""The protocol of AWS Secrets Manager (/aws), and its door: GetSecretValue of a current value by name."""
+"""The protocol of AWS Secrets Manager (/aws): its addresses, and its door, a current value by its name."""
 
 import io
 from http import HTTPStatus
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 from audit_app.interfaces import keyring
 from core.http.json import JsonRenderer
@@ -14,9 +15,9 @@ from environments_app.errors import BadToken
 from gateway_app.aws.answers import MEDIA_TYPE, NOT_DECRYPTED, PROTOCOL, SignatureRefused, seconds
 from gateway_app.aws.names import CURRENT, arn_of
 from gateway_app.aws.openapi import COMPONENTS, describe
-from gateway_app.aws.signed_requests import proven
-from gateway_app.aws.urls import urlpatterns
-from gateway_app.aws.views import MAX_BODY, TARGET
+from gateway_app.aws.signed_requests import ContainerCredentialsView, proven
+from gateway_app.aws.sts import StsView
+from gateway_app.aws.views import MAX_BODY, TARGET, OperationsView
 from gateway_app.engine.reads import ReadRequest
 from gateway_app.lanes import PlainRead, Route, origin_of
 from gateway_app.protocol import Protocol
@@ -79,4 +80,12 @@ def _name_in(body: bytes) -> str:
     return name if isinstance(name, str) and not name.startswith("arn:") else ""
 
 
+# Some SDKs sign the path with a slash at its end, some without.
+urlpatterns = [
+    path("aws", OperationsView.as_view(), name="aws"),
+    path("aws/", OperationsView.as_view(), name="aws-root"),
+    path("aws/credentials", ContainerCredentialsView.as_view(), name="aws-credentials"),
+    path("aws/sts", StsView.as_view(), name="aws-sts"),
+    path("aws/sts/", StsView.as_view(), name="aws-sts-root"),
+]
 AWS: Final = Protocol("", urlpatterns, (read,), describe, COMPONENTS)
