@@ -55,9 +55,9 @@ def drop_untrusted_headers(meta: MutableMapping[str, Any]) -> None:
 
 def request_id_of(meta: MutableMapping[str, Any]) -> str:
     """Return the id that a trusted proxy gave a request, or a new one; the same one each time."""
-    kept: str = meta.get(_KEPT_ID, "")
-    if kept:
-        return kept
+    stored_id: str = meta.get(_KEPT_ID, "")
+    if stored_id:
+        return stored_id
     header = meta.get("HTTP_X_REQUEST_ID", "")
     meta[_KEPT_ID] = request_id = header if _REQUEST_ID.fullmatch(header) else uuid4().hex
     return request_id

@@ -96,12 +96,12 @@ class EventFilterForm(forms.Form):
     @property
     def recorded(self) -> dict[str, Any]:
         """The filters as the audit log records them: the system's events only where they are shown."""
-        wanted = self.conditions
+        conditions = self.conditions
         # The start of a period moves with the clock; the record names the period.
         if self.cleaned_data.get("period") and not self.cleaned_data.get("since"):
-            wanted |= {"since": "", "period": self.cleaned_data["period"]}
-        wanted |= {"actor": None, "mine": "yes" if self.cleaned_data.get("mine") else ""}
-        return wanted | {"housekeeping": "", "system": "shown" if self.cleaned_data.get("system") else ""}
+            conditions |= {"since": "", "period": self.cleaned_data["period"]}
+        conditions |= {"actor": None, "mine": "yes" if self.cleaned_data.get("mine") else ""}
+        return conditions | {"housekeeping": "", "system": "shown" if self.cleaned_data.get("system") else ""}
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
@@ -137,14 +137,14 @@ def activity(request: HttpRequest) -> HttpResponse:
     viewer = viewer_of(request)
     names = audit_log_policy().named_streams(viewer)
     form = EventFilterForm(request.GET, viewer=viewer, environments=names)
-    wanted = form.conditions
+    conditions = form.conditions
     record_view(viewer=viewer, face="page", filters=form.recorded)
     paginator = KeysetPagination()
-    events = search.find(viewer=viewer, **wanted)
+    events = search.find(viewer=viewer, **conditions)
     rows = paginator.paginate_queryset(events.events, request, view=EventOrder())
-    about = wanted["object_name"]
+    about = conditions["object_name"]
     numbers = read_versions(rows, name=about) if about else {}
-    places = {} if wanted["environment"] else _places(names)
+    places = {} if conditions["environment"] else _places(names)
     context = {
         "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
         "filters": form,
@@ -168,9 +168,9 @@ def activity_export(request: HttpRequest, form: str) -> HttpResponse:
     filters = EventFilterForm(
         request.GET, viewer=viewer, environments=audit_log_policy().named_streams(viewer)
     )
-    wanted = filters.conditions
+    conditions = filters.conditions
     record_export(viewer=viewer, form=form, filters=filters.recorded)
-    content = event_export.FORMATS[form](search.find(viewer=viewer, **wanted).events)
+    content = event_export.FORMATS[form](search.find(viewer=viewer, **conditions).events)
     response = HttpResponse(content, content_type=event_export.MEDIA_TYPES[form])
     response["Content-Disposition"] = f'attachment; filename="keeper-activity-{timezone.now():%Y%m%d}.{form}"'
     return response

@@ -236,10 +236,10 @@ def _judged(link: Link, row: AuditEvent, previous: bytes | None, begins_at: int)
         return Neighbour(
             event=row, mac_ok=has_valid_mac(link), link_ok=False, problem="the event before it is missing"
         )
-    found = damage(link, sequence, previous, partial(keyring().verify, Purpose.AUDIT_MAC))
+    fault = damage(link, sequence, previous, partial(keyring().verify, Purpose.AUDIT_MAC))
     return Neighbour(
         event=row,
         mac_ok=has_valid_mac(link),
         link_ok=link.previous_hash == previous,
-        problem=found.message if found else "",
+        problem=fault.message if fault else "",
     )

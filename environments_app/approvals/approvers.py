@@ -46,11 +46,11 @@ def can_approve(actor: Principal, approval: Approval, custody: CustodyGraph) -> 
 
 def behind_request(approval: Approval, custody: CustodyGraph) -> set[UUID]:
     """Return all who are behind a request: behind its requester and its beneficiary, when it was made."""
-    asked = approval.uuid if approval.pk else None
+    approval_uuid = approval.uuid if approval.pk else None
     return {
         uuid
         for asker in _askers(approval)
-        for uuid in custody.behind(asker, environment=approval.environment, asked=asked)
+        for uuid in custody.behind(asker, environment=approval.environment, asked=approval_uuid)
     }
 
 

@@ -152,14 +152,14 @@ def _histories(uuids: Collection[UUID]) -> dict[UUID, _History]:
     rows = AuditEvent.objects.filter(
         object_uuid__in=list(uuids), action__in=_READ, outcome=Outcome.ALLOWED
     ).order_by("id")
-    found: dict[UUID, list[_Event]] = {uuid: [] for uuid in uuids}
+    events_of: dict[UUID, list[_Event]] = {uuid: [] for uuid in uuids}
     columns = ("id", "object_uuid", "actor_kind", "actor_uuid", "action", "stream", "sequence", "details")
     for row in rows.values_list(*columns):
         event = _Event._make((*row[:-1], parsed_details(row[-1])))
-        found[event.about].append(event)
+        events_of[event.about].append(event)
     tokens = ServiceToken.objects.filter(uuid__in=list(uuids), trust_uuid__isnull=False)
     trusts = dict(tokens.values_list("uuid", "trust_uuid"))
-    return {uuid: _history(events, trusts.get(uuid)) for uuid, events in found.items()}
+    return {uuid: _history(events, trusts.get(uuid)) for uuid, events in events_of.items()}
 
 
 def _history(events: Sequence[_Event], trust: UUID | None) -> _History:

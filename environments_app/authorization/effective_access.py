@@ -121,7 +121,7 @@ def held_accounts(environment: Environment) -> list[Held]:
     custody = CustodyGraph()
     custody.learn(user.uuid for user in users)
     accounts = [Held(user, custody.others_behind(user.uuid, environment=environment)) for user in users]
-    return [each for each in accounts if each.by]
+    return [account for account in accounts if account.by]
 
 
 def _way(

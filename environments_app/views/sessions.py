@@ -98,28 +98,28 @@ def device_deny(request: HttpRequest) -> HttpResponse:
 def loopback_page(request: HttpRequest) -> HttpResponse:
     """Show which program on this machine asks to be signed in. The address approves nothing."""
     try:
-        asked = loopback.parse_request(request.GET.dict())
+        program = loopback.parse_request(request.GET.dict())
     except InvalidField as error:
         return _not_asked(request, error)
-    return _asked(request, asked, DeviceApprovalForm(environments=_names(request)))
+    return _asked(request, program, DeviceApprovalForm(environments=_names(request)))
 
 
 @require_POST
 def loopback_answer(request: HttpRequest) -> HttpResponse:
     """Approve or deny a program, and lead the browser back to it."""
     try:
-        asked = loopback.parse_request(request.POST.dict())
+        program = loopback.parse_request(request.POST.dict())
     except InvalidField as error:
         return _not_asked(request, error)
     if "deny" in request.POST:
-        return _led_back(request, loopback.denied_address(asked), approved=False)
+        return _led_back(request, loopback.denied_address(program), approved=False)
     form = DeviceApprovalForm(request.POST, environments=_names(request))
     if form.is_valid():
         actor = principal_of(request)
-        address = attempt(form, lambda: loopback.approve(actor=actor, asked=asked, **form.arguments))
+        address = attempt(form, lambda: loopback.approve(actor=actor, asked=program, **form.arguments))
         if address is not None:
             return _led_back(request, address, approved=True)
-    return _asked(request, asked, form)
+    return _asked(request, program, form)
 
 
 def _asked(request: HttpRequest, asked: loopback.LoopbackRequest, form: DeviceApprovalForm) -> HttpResponse:

@@ -99,14 +99,14 @@ def noted(task: str) -> Iterator[None]:
         _note(task, started, clock, "")
 
 
-def _note(task: str, started: datetime, begun: float, error: str) -> None:
+def _note(task: str, started: datetime, clock: float, error: str) -> None:
     """Store a run; a database that cannot be written does not fail the task."""
     _noted_at[task] = time.monotonic()
     try:
         _store(
             task,
             started_at=started,
-            milliseconds=int((time.monotonic() - begun) * 1000),
+            milliseconds=int((time.monotonic() - clock) * 1000),
             error=error,
             failures=F("failures") + 1 if error else 0,
         )

@@ -139,13 +139,15 @@ def _check_subject(assertion: Element, request_id: str, expected: Expected, now:
 
 def _check_conditions(assertion: Element, expected: Expected, now: int) -> None:
     conditions = _only(assertion, "Conditions", "saml-conditions")
-    known = {f"{ASSERTION}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction")}
-    if any(child.tag not in known for child in conditions):
+    known_tags = {f"{ASSERTION}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction")}
+    if any(child.tag not in known_tags for child in conditions):
         raise SamlRefused("saml-conditions", "The answer sets a condition that Keeper does not know.")
     _check_begun(conditions, now, expected.skew)
     _check_not_over(conditions, now, expected.skew)
     restrictions = conditions.findall(f"{ASSERTION}AudienceRestriction")
-    audiences = [{text_of(each) for each in one.findall(f"{ASSERTION}Audience")} for one in restrictions]
+    audiences = [
+        {text_of(element) for element in one.findall(f"{ASSERTION}Audience")} for one in restrictions
+    ]
     if not audiences or any(expected.audience not in audience for audience in audiences):
         raise SamlRefused("saml-audience", "The answer was meant for another application.")
 
@@ -160,19 +162,19 @@ def _check_not_over(element: Element, now: int, skew: int) -> None:
         raise SamlRefused("saml-expired", "The answer is no longer valid. Sign in again.")
 
 
-def _attributes(assertion: Element, wanted: frozenset[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _attributes(assertion: Element, names: frozenset[str]) -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
     total = 0
     for attribute in assertion.iter(f"{ASSERTION}Attribute"):
         # As it is: a group is another one with blanks around it.
         values = [text_of(value) for value in attribute.findall(f"{ASSERTION}AttributeValue")]
         total += len(values)
         name = attribute.get("Name", "")
-        if name in wanted:
-            found.setdefault(name, []).extend(value for value in values if value)
+        if name in names:
+            texts.setdefault(name, []).extend(value for value in values if value)
     if total > _MAX_VALUES:
         raise SamlRefused("saml-oversize", "The identity provider sends more groups than Keeper reads.")
-    return found
+    return texts
 
 
 def _only(parent: Element, name: str, reason: str) -> Element:

@@ -64,7 +64,7 @@ def remember(request: HttpRequest, response: HttpResponse, pending: PendingReque
 
 def forget(request: HttpRequest, response: HttpResponse, request_id: str) -> None:
     """Take an answered request out of the browser's cookie."""
-    _set(response, [each for each in pending_requests(request).values() if each.id != request_id])
+    _set(response, [entry for entry in pending_requests(request).values() if entry.id != request_id])
 
 
 def pending_requests(request: HttpRequest) -> Mapping[str, PendingRequest]:

@@ -136,7 +136,7 @@ def _request(root: Element, expected: Expected, relay_state: str) -> LogoutReque
         raise SamlRefused("saml-destination", "The logout was meant for another address.")
     _check_times(root, expected.skew)
     names = root.findall(f"{ASSERTION}NameID")
-    indexes = [text_of(each) for each in root.findall(f"{PROTOCOL}SessionIndex")]
+    indexes = [text_of(index) for index in root.findall(f"{PROTOCOL}SessionIndex")]
     if len(names) != 1 or not text_of(names[0]) or not all(indexes) or len(indexes) > _MAX_INDEXES:
         raise SamlRefused("saml-structure", "The logout does not say whose sessions are to end.")
     return LogoutRequest(

@@ -60,12 +60,12 @@ def _refuse_constant(_name: str) -> None:
     raise BadJson("it holds NaN or Infinity")
 
 
-def _refuse_deep(value: Any, left: int) -> None:
-    if left == 0:
+def _refuse_deep(value: Any, depth: int) -> None:
+    if depth == 0:
         raise BadJson("it is nested too deeply")
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inside:
-        _refuse_deep(each, left - 1)
+    for item in inside:
+        _refuse_deep(item, depth - 1)
 
 
 Key: TypeAlias = RSAKey | ECKey | OKPKey
