@@ -235,7 +235,7 @@ def _apply_phase(context: ApplyContext, acts: tuple[Act, ...]) -> None:
 def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Batch]:
     """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
-    while items := _next_items(acts).all(context.plan.pk, last):
+    while items := _next_items(acts, BATCH).all(context.plan.pk, last):
         if is_paused(Target.objects.get(pk=context.plan.target_id)):
             raise SyncPaused("syncing was paused: the remaining changes wait")
         raise_if_shutdown_requested()
@@ -251,14 +251,14 @@ def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[B
 
 
 @cache
-def _next_items(acts: tuple[Act, ...]) -> PreparedQuery[PlanItem]:
+def _next_items(acts: tuple[Act, ...], number: int) -> PreparedQuery[PlanItem]:
     return PreparedQuery(
         lambda: PlanItem.objects.filter(
             plan_id=Argument(0, BigIntegerField()),
             state__in=WAITING,
             act__in=[act for act in acts if act in ACTING],
             pk__gt=Argument(1, BigIntegerField()),
-        ).order_by("pk")[:BATCH]
+        ).order_by("pk")[:number]
     )
 
 
