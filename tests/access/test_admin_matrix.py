@@ -138,8 +138,14 @@ ACTS: Final[dict[str, set[str]]] = {
 }
 # Whoever has a shell on the host may run these, as the system; what they give beyond reports.
 COMMANDS: Final[dict[str, str]] = {
+    "access": "who may read an environment",
+    "alerts": "what is alerted, without a value",
+    "events": "the trail, without values; that it was read is recorded",
+    "settings": "settings, none of them a secret",
+    "tokens": "whose tokens there are; revokes one",
+    "users": "accounts; disables, enables and unlocks one",
     "activate": "lets one installation act",
-    "approvals": "decides where nobody else could",
+    "approvals": "approves where nobody else could, and rejects",
     "audit_export": "the trail, without values",
     "audit_prune": "takes old events out, sealed before, and says so in the trail",
     "audit_search": "derives what the search goes by from events",

@@ -62,14 +62,14 @@ def test_a_state_that_comes_between_the_condition_and_the_write_is_not_replaced(
     cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor, secret = bearer("editor", cast.development), keep(cast, "a")
-    found = lookup.find_active
+    found = lookup.find_in_environment
 
-    def then(*arguments: Any) -> Any:
-        seen = found(*arguments)
+    def then(**arguments: Any) -> Any:
+        seen = found(**arguments)
         change(cast, secret, "of another")
         return seen
 
-    monkeypatch.setattr(environment_secrets, "find_active", then)
+    monkeypatch.setattr(environment_secrets, "find_in_environment", then)
     for headers in ({"If_None_Match": '"9-9"'}, {"If_Match": f'"{secret.etag}"'}):
         assert put(editor, **headers).status_code == 412
         assert stored(cast) == "of another"
