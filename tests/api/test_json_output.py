@@ -26,6 +26,14 @@ __all__ = ["both", "fresh_process", "kms_client", "moto_url", "openbao"]
 Arguments = Callable[[Path], list[str]]
 
 SAYING: dict[str, list[str]] = {
+    "access": ["--environment", "development"],
+    "alerts": [],
+    "approvals list": [],
+    "backup list": [],
+    "events": [],
+    "settings": [],
+    "tokens list": [],
+    "users list": [],
     "compliance_report": [],
     "kms key-info": [],
     "status": [],
@@ -41,8 +49,8 @@ SAYING: dict[str, list[str]] = {
     "sync status": [],
     "verify_audit": [],
 }
-# These take a file, which a fixture or a test makes.
-WITH_FILE = {"import_fernet", "rollback_kms"}
+# These take a file or standard input, which a fixture or a test makes.
+WITH_FILE = {"import_fernet", "rollback_kms", "tokens find"}
 
 
 def _formats(parser: ArgumentParser) -> list[str]:
