@@ -48,6 +48,7 @@ def test_nothing_else_reads_the_environment() -> None:
         "cli.py",
         "checks.py",
         "run.py",
+        "server.py",
         "variables.py",
         "startup.py",
     }

@@ -58,7 +58,7 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
                     writer.payload.writelines(rows.lines(model))
                     if progress:
                         progress(rows.label(model), manifest.counts[rows.label(model)])
-            written = writer.finish()
+                written = writer.finish()
     except (BackupError, DatabaseError) as error:
         reason: dict[str, Json] = {"reason": type(error).__name__}
         record_backup(actor, Action.BACKUP_FINISH, backup, name, reason, Outcome.FAILED)

@@ -33,6 +33,7 @@ TESTED_BY: Final = {
     "core/db/mariadb_tls/base.py": "keeper_project/tests/test_init_db.py",
     "core/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "core/db/statements.py": "audit_app/tests/recording/test_recorder.py audit_app/tests/db/test_joint_queries.py",
+    "audit_app/integrity/database_file.py": "audit_app/tests/integrity/test_database_file.py",
     "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
     "environments_app/tokens/authentication.py": "tests/database/test_write_statements.py",

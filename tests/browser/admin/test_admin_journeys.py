@@ -144,7 +144,7 @@ def test_a_team_is_given_an_environment(enter: Enter, cast: Cast) -> None:
     operator.choose(environment="staging", role="Editor")
     operator.agree()
 
-    expect(operator.page.locator(".messagelist")).to_contain_text("Access granted: payments team.")
+    expect(operator.page.locator(".messagelist")).to_contain_text("Access granted. (payments team)")
     staging = Environment.objects.get(name="staging")
     assert {member.user.username for member in GroupMember.objects.select_related("user")} == {
         "bob",
@@ -231,7 +231,7 @@ def test_a_vault_target_is_added_and_delivered_to(
     assert vault.token not in operator.page.content()
     operator.follow("#content a.button")
     operator.open("vault")
-    operator.act("test")
+    operator.act("request_test")
     operator.agree()
     _work()
     operator.follow("#content a[href*='/sync_app/run/']")
