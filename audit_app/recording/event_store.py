@@ -19,7 +19,6 @@ from core.db.statements import (
     Precondition,
     Statement,
     all_rows,
-    any_rows,
     have_rows,
     write,
     write_all,
@@ -74,23 +73,18 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
 
 
 def lock_head(stream: str, preconditions: Sequence[Precondition]) -> dict[str, Head]:
-    """Lock the head of a stream as `locked_heads` does, and ask by the same statement what an act requires.
+    """Lock the head of a stream as `locked_heads` does, and ask what an act requires once it is locked.
 
-    It is the last lock of a transaction. Raises the error of the first precondition that does not hold.
+    It is the last lock of a transaction. The question is a statement of its own: MariaDB would answer one
+    within the lock before it waits. Raises the error of the first precondition that does not hold.
     """
-    if not preconditions:
-        return locked_heads({stream})
-    database = connections[DEFAULT_DB_ALIAS]
-    lock = " FOR UPDATE" if database.features.has_select_for_update else ""
-    queries = [each.query for each in preconditions]
-    asked = any_rows(queries)
-    sql = f"SELECT stream, sequence, hash, {asked.sql} FROM {_HEADS} WHERE stream = %s{lock}"  # noqa: S608 - our own names
-    rows = all_rows(database, sql, [*asked.values, stream])
-    answers = rows[0][3:] if rows else have_rows(queries)
-    for precondition, has_row in zip(preconditions, answers, strict=True):
-        if has_row:
-            raise precondition.error
-    return heads_of(row[:3] for row in rows)
+    heads = locked_heads({stream})
+    if preconditions:
+        answers = have_rows([each.query for each in preconditions])
+        for precondition, has_row in zip(preconditions, answers, strict=True):
+            if has_row:
+                raise precondition.error
+    return heads
 
 
 def heads_to_see(streams: Collection[str]) -> Statement:

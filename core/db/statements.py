@@ -140,15 +140,20 @@ def write_all(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Result]:
 
 def have_rows(queries: Sequence[Statement]) -> list[bool]:
     """Return of each query whether it has a row, by one statement."""
-    asked = any_rows(queries)
-    row = first_row(connections[DEFAULT_DB_ALIAS], f"SELECT {asked.sql}", asked.values)
+    asked = ", ".join(f"EXISTS ({query.sql})" for query in queries)
+    values = [*chain.from_iterable(query.values for query in queries)]
+    row = first_row(connections[DEFAULT_DB_ALIAS], f"SELECT {asked}", values)
     return [bool(answer) for answer in row or ()]
 
 
-def any_rows(queries: Sequence[Statement]) -> Statement:
-    """Return the columns of a SELECT that say of each query whether it has a row."""
-    values = [*chain.from_iterable(query.values for query in queries)]
-    return Statement(", ".join(f"EXISTS ({query.sql})" for query in queries), values)
+def has_row_now(query: Statement) -> bool:
+    """Return whether a query has a row, which stays as it is until the transaction ends.
+
+    It waits for who is changing the row, and does not read an older state of it.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    lock = " LOCK IN SHARE MODE" if database.vendor == "mysql" else ""
+    return first_row(database, f"{query.sql}{lock}", query.values) is not None
 
 
 def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> None:

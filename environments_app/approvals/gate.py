@@ -27,7 +27,7 @@ from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json, canonical_json
 from core.db.prepared import Argument, PreparedQuery
-from core.db.statements import Precondition, have_rows
+from core.db.statements import Precondition, has_row_now
 from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
 from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
@@ -162,7 +162,7 @@ class ApprovalGrant:
         """Raise ApprovalVoid if there is no approval, and the environment was protected since."""
         self._require_place(environment)
         for query, error in self.preconditions():
-            if any(have_rows([query])):
+            if has_row_now(query):
                 raise error
 
     def consume(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
