@@ -34,6 +34,7 @@ TESTED_BY: Final = {
     "core/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "core/db/statements.py": "audit_app/tests/recording/test_recorder.py audit_app/tests/db/test_joint_queries.py",
     "audit_app/integrity/database_file.py": "audit_app/tests/integrity/test_database_file.py",
+    "environments_app/approvals/gate.py": "secrets_app/tests/services/test_concurrent_guards.py",
     "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
     "environments_app/tokens/authentication.py": "tests/database/test_write_statements.py",

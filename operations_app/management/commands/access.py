@@ -35,15 +35,16 @@ class Command(BaseCommand):
         now = datetime.now(UTC)
         end = day and min(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1), now)
         try:
-            if day is None:
-                find_environment(actor=actor, name=options["environment"])
             report = reports.make(actor=actor, key="access", as_of=end)
             (section,) = report.sections
             names = [re.sub(r"\W", "_", column.lower()) for column in section.columns]
             rows = [
                 dict(zip(names, map(reports.plain, row), strict=True)) for row in section.rows(report.scope)
             ]
+            rows = [row for row in rows if row.pop("environment") == options["environment"]]
+            if not rows:
+                # An environment that is gone had people in it.
+                find_environment(actor=actor, name=options["environment"])
         except (AccessError, BadQuery, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
-        rows = [row for row in rows if row.pop("environment") == options["environment"]]
         self.stdout.write(listing(rows, options["format"], nothing="Nobody."))

@@ -58,7 +58,7 @@ def test_writers_of_one_environment_wait_for_each_other_and_none_fails(on_disk: 
                 outcomes[str(error.args[0])] += 1
 
     secrets = [keep(cast, f"payments/{number}") for number in range(3)]
-    side_by_side(*(lambda secret=secret: write_often(secret) for secret in secrets))  # type: ignore[misc]
+    side_by_side(*(lambda secret=secret: write_often(secret) for secret in secrets))
     assert outcomes == {"written": 36}
 
 

@@ -121,6 +121,8 @@ def test_who_has_access_to_an_environment(cast: Cast) -> None:
     assert "ROLE" in run("access", "--environment", "development")
     with pytest.raises(CommandError):
         run("access", "--environment", "nowhere")
+    with pytest.raises(CommandError):
+        run("access", "--environment", "nowhere", "--as-of", "2026-11-01")
 
 
 @pytest.mark.django_db
