@@ -5,6 +5,7 @@ third for the COMMIT.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from math import inf
 from time import monotonic
 from typing import Any, Final
@@ -12,9 +13,20 @@ from typing import Any, Final
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
 from MySQLdb.connections import Connection
+from MySQLdb.constants import FIELD_TYPE
+from MySQLdb.times import DateTime_or_None
 
 # A request asks before its first statement whether its connection has been closed while it was idle.
 _FRESH_SECONDS: Final = 1.0
+
+
+def _time(text: str) -> datetime:
+    """Return a time; what is none, such as 0000-00-00, as the first that there is.
+
+    The driver says None, which SQL's IS NULL denies: a token with such a `revoked_at` was neither revoked nor
+    could be. No row that Keeper wrote has this time, so that its MAC fails.
+    """
+    return DateTime_or_None(text) or datetime.min  # noqa: DTZ901 - Django makes it aware
 
 
 class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no types
@@ -60,6 +72,11 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection to MariaDB or MySQL whose server stays in autocommit outside of transactions."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().get_connection_params()
+        kinds = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
+        return {**parameters, "conv": {**parameters["conv"], **dict.fromkeys(kinds, _time)}}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
