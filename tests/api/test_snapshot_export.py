@@ -20,7 +20,7 @@ from gateway_app import rest
 from gateway_app.lanes import Lanes
 from gateway_app.tests.engine.inline import Inline
 from secrets_app.keys.encrypted_field import Sealed
-from secrets_app.models import EnvironmentSnapshot
+from secrets_app.models import EnvironmentSnapshot, Secret
 from secrets_app.rows import environment_snapshot
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, change, keep
@@ -243,3 +243,22 @@ def test_an_environment_is_named_as_the_general_path_names_it(
     for name in ("Development", "development%20", "nowhere", "develop%6dent"):
         own, general = both(client, f"/api/environments/{name}/export")
         assert own == general
+
+
+def test_what_changes_after_the_values_were_read_is_sent_by_the_next_poll(
+    filled: Cast, bearer: Bearer, lanes: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, export = lanes(bearer("reader", filled.development)), rest.export_snapshot
+
+    def changed_after(**given: Any) -> bytes | None:
+        values = export(**given)
+        change(filled, Secret.objects.get(name="a"), "changed meanwhile")
+        return values
+
+    client.get(PATH)
+    with monkeypatch.context() as patched:
+        patched.setattr(rest, "export_snapshot", changed_after)
+        old = client.get(PATH)
+    assert b"changed meanwhile" not in old.content
+    new = client.get(PATH, headers={"If-None-Match": old["ETag"]})
+    assert (new.status_code, b"changed meanwhile" in new.content) == (200, True)

@@ -144,3 +144,31 @@ def test_access_that_was_asked_for_ends_and_nothing_else_does(cast: Cast) -> Non
     assert {row.pk for row in kept} <= left
     assert [problem.object for problem in access_rows() if str(over.uuid) in problem.object] == []
     assert "bob" not in {way.who for way in access_at(cast.production, timezone.now())}
+
+
+def test_access_that_was_extended_at_the_moment_of_its_end_stays(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past, future = timezone.now() - timedelta(seconds=1), timezone.now() + timedelta(hours=1)
+    rows = [
+        Membership(
+            environment=cast.production, user=user, role="reader", source=Source.REQUEST, expires_at=past
+        )
+        for user in (cast.bob, cast.vera)
+    ]
+    for row in rows:
+        row.save()
+    read = decisions.verified_rows
+
+    def read_before_one_is_extended(found: Any) -> list[Membership]:
+        over = read(found)
+        stored = Membership.objects.get(pk=rows[0].pk)
+        stored.expires_at = future
+        stored.save()
+        return over
+
+    monkeypatch.setattr(decisions, "verified_rows", read_before_one_is_extended)
+    decisions.end_expired()
+    left = Membership.objects.filter(pk__in=[row.pk for row in rows])
+    assert [(row.pk, row.expires_at) for row in left] == [(rows[0].pk, future)]
+    assert AuditEvent.objects.filter(action=Action.MEMBER_EXPIRE).count() == 1

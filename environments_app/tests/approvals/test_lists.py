@@ -197,6 +197,27 @@ def test_what_is_due_expires_once_and_destroys_what_was_kept(cast: Cast, place: 
     assert AuditEvent.objects.filter(action=Action.APPROVAL_EXPIRE).count() == 2
 
 
+def test_what_was_applied_at_the_moment_of_its_end_is_not_expired(
+    cast: Cast, place: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied, left = (put(cast.bob, place, state=ApprovalState.APPROVED, **over()) for _ in range(2))
+    read = approvals.verified_rows
+
+    def read_before_it_is_applied(rows: Any) -> list[Approval]:
+        found = read(rows)
+        stored = Approval.objects.get(pk=applied.pk)
+        stored.state = ApprovalState.EXECUTED
+        stored.save()
+        return found
+
+    monkeypatch.setattr(approvals, "verified_rows", read_before_it_is_applied)
+    approvals.expire_due()
+    states = dict(Approval.objects.values_list("pk", "state"))
+    assert states == {applied.pk: ApprovalState.EXECUTED, left.pk: ApprovalState.EXPIRED}
+    events = AuditEvent.objects.filter(action=Action.APPROVAL_EXPIRE)
+    assert [event.object_uuid for event in events] == [left.uuid]
+
+
 def test_a_failure_is_noted_on_its_own_request(cast: Cast, place: Environment) -> None:
     first, second = (put(cast.bob, place, state=ApprovalState.APPROVED) for _ in range(2))
     assert approvals.note_failure(first, "x" * 400) == "x" * 300

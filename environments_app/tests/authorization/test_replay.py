@@ -7,6 +7,8 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
+from audit_app.events.actions import Action
+from audit_app.integrity import row_state
 from environments_app.authorization.rows import access_rows
 from environments_app.environments import groups as groups_service
 from environments_app.environments import memberships as memberships_service
@@ -64,6 +66,49 @@ def test_it_finds_a_role_that_was_taken_down(cast: Cast, sql: Sql) -> None:
     memberships_service.change_membership(actor=actor, membership=granted, role="viewer")
     _put_back(sql, "environments_app_membership", row)
     assert _found() == [("replayed", "membership")]
+
+
+def test_a_role_that_is_changed_while_it_is_looked_at_is_no_old_state(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = cast.principal(cast.alice)
+    granted = memberships_service.grant(
+        actor=actor, environment=cast.development, user=cast.charlie, role="editor"
+    )
+    read = row_state.latest_digests
+
+    def read_after_a_change(*given: Any, **options: Any) -> Any:
+        memberships_service.change_membership(actor=actor, membership=granted, role="viewer")
+        return read(*given, **options)
+
+    monkeypatch.setattr(row_state, "latest_digests", read_after_a_change)
+    rows = Membership.objects.filter(pk=granted.pk).prefetch_related("environment", "user", "group")
+    assert list(row_state.check_rows(rows, "edited", [Action.MEMBER_GRANT, Action.MEMBER_CHANGE])) == []
+    assert Membership.objects.get(pk=granted.pk).role == "viewer"
+
+
+def test_a_role_that_is_taken_away_while_losses_are_looked_for_is_none(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = cast.principal(cast.alice)
+    before, granted = (
+        memberships_service.grant(
+            actor=actor, environment=cast.development, user=cast.charlie, role="editor", prefix=prefix
+        )
+        for prefix in ("one", "two")
+    )
+    memberships_service.revoke_membership(actor=actor, membership=before)
+    read = row_state.latest_digests
+
+    def read_before_it_is_taken_away(*given: Any, **options: Any) -> Any:
+        found = read(*given, **options)
+        for membership in Membership.objects.filter(pk=granted.pk):
+            memberships_service.revoke_membership(actor=actor, membership=membership)
+        return found
+
+    monkeypatch.setattr(row_state, "latest_digests", read_before_it_is_taken_away)
+    assert list(row_state.lost_rows()) == []
+    assert not Membership.objects.filter(pk=granted.pk).exists()
 
 
 def test_it_finds_a_revoked_token(cast: Cast, sql: Sql) -> None:

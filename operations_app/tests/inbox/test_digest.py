@@ -58,6 +58,20 @@ def test_what_is_new_is_mailed_once_a_day(cast: Cast, bob: User, events: Callabl
     assert not digest.send(bob.pk)
 
 
+def test_of_two_workers_that_looked_at_once_one_sends(bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, sent = PersonalSettings.objects.get_or_create, list[bool]()
+
+    def read_before_another_sends(**given: Any) -> Any:
+        monkeypatch.undo()
+        found = read(**given)
+        sent.append(digest.send(bob.pk))
+        return found
+
+    monkeypatch.setattr(PersonalSettings.objects, "get_or_create", read_before_another_sends)
+    sent.append(digest.send(bob.pk))
+    assert (sent, len(mail.outbox)) == ([True, False], 1)
+
+
 def test_rights_are_those_of_the_moment_of_sending(cast: Cast, bob: User) -> None:
     take_away(Membership.objects.filter(user=bob))
     assert not digest.send(bob.pk)

@@ -180,6 +180,24 @@ def test_a_worker_that_begins_to_retire_meanwhile_keeps_the_value_from_being_ser
     assert stored(left.policy.secret).current_number == left.to_number
 
 
+def test_nothing_is_decided_about_a_step_that_has_passed(cast: Cast) -> None:
+    """Each was possible when the page was shown: the new value is served since, and then its time is over."""
+    rotation = worked(asked(cast, made_policy(cast, GeneratedWorld())))
+    assert rotation.step == Step.GRACE
+    erin, before = cast.principal(cast.erin), rows()
+    for decide in (operator_actions.abandon, operator_actions.retry, operator_actions.retire):
+        with pytest.raises(RotationConflict, match="is at grace"):
+            decide(actor=erin, rotation=again(rotation))
+        assert rows() == before
+    shown = again(rotation)
+    assert worked(grace_over(rotation)).step == Step.DONE
+    before = rows()
+    for decide in (operator_actions.roll_back, operator_actions.end_grace, operator_actions.retry):
+        with pytest.raises(RotationConflict):
+            decide(actor=cast.principal(cast.alice), rotation=shown)
+        assert rows() == before
+
+
 def test_a_login_is_not_ended_by_hand_where_another_version_is_served(cast: Cast, answers: Answers) -> None:
     world = GeneratedWorld()
     secret = made_secret(cast, world)

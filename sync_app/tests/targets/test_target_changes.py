@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
-from environments_app.errors import Forbidden, InvalidField, Invisible, NameInUse, Tampered
+from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, NameInUse, Tampered
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.errors import EnvelopeError
@@ -53,6 +53,21 @@ def test_rules_and_name_are_changed(cast: Cast, vault: VaultWorld) -> None:
     assert '"automatic":true' in event.details
     targets.change(actor=alice, target=now, automatic=False)
     assert stored(target).due_at is None
+
+
+def test_an_environment_that_is_protected_since_lets_nothing_apply_automatically(
+    cast: Cast, vault: VaultWorld
+) -> None:
+    target = stored(made(cast, vault))
+    place = Environment.objects.get(pk=target.environment_id)
+    place.protected = True
+    place.save()
+    alice = cast.principal(cast.alice)
+    with pytest.raises(Conflict, match="in the meantime"):
+        targets.change(actor=alice, target=target, automatic=True)
+    assert not stored(target).automatic
+    # What widens nothing needs nobody else.
+    assert targets.change(actor=alice, target=target, name="renamed").name == "renamed"
 
 
 def test_nothing_changed_is_no_event(cast: Cast, vault: VaultWorld) -> None:

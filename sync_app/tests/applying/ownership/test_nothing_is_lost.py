@@ -11,6 +11,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import SecretMetadata
+from sync_app.domain.reconciliation import Reason
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.state.deletions import load_budget
 from sync_app.tests.applying.stage import Stage
@@ -52,6 +53,17 @@ def test_what_keeper_loses_after_the_plan_is_not_deleted_there(deleting: Stage, 
     sql("UPDATE secrets_app_secret SET name = 'app/other' WHERE name = 'app/one'")
     deleting.apply(plan)
     assert deleting.items(plan)["app/one"] == ("delete", "failed")
+    assert deleting.theirs("app/one") == "first"
+
+
+def test_nothing_is_deleted_there_once_keeper_was_emptied_after_the_plan(deleting: Stage) -> None:
+    deleting.drop("app/one")
+    plan = deleting.plan()
+    assert plan.counts == {"delete": 1, "unchanged": 1}
+    deleting.drop("app/two")
+    deleting.apply(plan)
+    assert deleting.items(plan)["app/one"] == ("delete", "skipped")
+    assert PlanItem.objects.get(plan=plan, name="app/one").error == Reason.EMPTY
     assert deleting.theirs("app/one") == "first"
 
 
