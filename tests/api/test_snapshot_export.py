@@ -248,7 +248,7 @@ def test_an_environment_is_named_as_the_general_path_names_it(
 def test_what_changes_after_the_values_were_read_is_sent_by_the_next_poll(
     filled: Cast, bearer: Bearer, lanes: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, export = lanes(bearer("reader", filled.development)), rest.export_snapshot
+    client, export = lanes(bearer("reader", filled.development)), read.export_snapshot
 
     def changed_after(**given: Any) -> bytes | None:
         values = export(**given)

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
@@ -158,7 +159,7 @@ def test_access_that_was_extended_at_the_moment_of_its_end_stays(
     ]
     for row in rows:
         row.save()
-    read = decisions.verified_rows
+    read = verified_rows
 
     def read_before_one_is_extended(found: Any) -> list[Membership]:
         over = read(found)

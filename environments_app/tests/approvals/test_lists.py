@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import history
@@ -201,7 +202,7 @@ def test_what_was_applied_at_the_moment_of_its_end_is_not_expired(
     cast: Cast, place: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied, left = (put(cast.bob, place, state=ApprovalState.APPROVED, **over()) for _ in range(2))
-    read = approvals.verified_rows
+    read = verified_rows
 
     def read_before_it_is_applied(rows: Any) -> list[Approval]:
         found = read(rows)

@@ -50,6 +50,24 @@ def test_a_new_key_that_somebody_uses_stops_for_an_operator(iam: IamWorld, act: 
     assert iam.works(iam.current)
 
 
+def test_a_new_key_that_is_used_just_before_it_is_deactivated_stays(
+    iam: IamWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotator = iam.rotator()
+    pending = rotator.prepare(iam.current)
+    theirs = json.dumps(iam.root.create_access_key(UserName=iam.user)["AccessKey"], default=str)
+    deactivate = rotator._deactivate  # type: ignore[attr-defined]  # of this rotator alone
+
+    def used_before(key: str) -> None:
+        assert iam.works(theirs)
+        deactivate(key)
+
+    monkeypatch.setattr(rotator, "_deactivate", used_before)
+    with pytest.raises(OutcomeAmbiguous, match="just before"):
+        rotator.revoke_unserved(pending, current=iam.current, fence=fence())
+    assert key_of(theirs) in iam.key_ids()
+
+
 def test_two_keys_at_the_start_stop_for_an_operator(iam: IamWorld) -> None:
     other = iam.root.create_access_key(UserName=iam.user)["AccessKey"]["AccessKeyId"]
     for use in (iam.rotator().check_setup, iam.rotator().prepare):
