@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Namespace(verb=verb, format="json" if is_json else "text")
     try:
         options = _parse(given)
-        return _dispatch(options)
+        try:
+            return _dispatch(options)
+        finally:
+            # Python would do it at its end, and complain there of a reader that has gone.
+            sys.stdout.flush()
     except KprError as error:
         return _fail(error, options)
     except KeyboardInterrupt:
