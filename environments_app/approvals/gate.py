@@ -153,7 +153,7 @@ class ApprovalGrant:
         self._spent = False
 
     def preconditions(self) -> list[Precondition]:
-        """Return what `require_unneeded` asks, for a transaction that asks it along with its last lock."""
+        """Return what `require_unneeded` asks, for a transaction that asks it after its last lock."""
         if self._approval is not None or self._settled:
             return []
         return [Precondition(_PROTECTED.statement(self._environment_id), ApprovalVoid(_PROTECTED_SINCE))]
