@@ -203,16 +203,14 @@ def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDige
 
 def lost_rows() -> Iterator[Problem]:
     """Find rows that the audit log records as existing but that are missing: hidden, or rights removed."""
-    events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
-    actions = {*events.values_list("action", flat=True).order_by().distinct(), *LISTING}
-    states = latest_digests(actions)
+    states = latest_digests(_acts_on_rows())
     standing = {uuid for uuid, state in states.items() if state.digest is not None}
     for model in apps.get_models():
         if issubclass(model, AuthenticatedRow):
             stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
             standing.difference_update(map(str, stored.iterator(chunk_size=ROWS_AT_ONCE)))
     # What was removed in the meantime has its event by now.
-    later = latest_digests(actions) if standing else {}
+    later = latest_digests(_acts_on_rows()) if standing else {}
     for uuid in sorted(standing):
         state = later[uuid]
         if state.digest is not None:
@@ -223,6 +221,12 @@ def lost_rows() -> Iterator[Problem]:
                 stream=state.stream,
                 sequence=state.sequence,
             )
+
+
+def _acts_on_rows() -> set[str]:
+    """Return the actions of which some event names the state of a row by now."""
+    events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
+    return {*events.values_list("action", flat=True).order_by().distinct(), *LISTING}
 
 
 def _recorded_name(uuid: str, state: LatestDigest) -> str:
