@@ -160,7 +160,7 @@ soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each K
 client: $(DEV) ## Build kpr: a wheel and a zipapp in client/dist, and try both; write its reference into docs/kpr.md
 	@PYTHONPATH=client $(BIN)/python -m kpr.cli.reference docs/kpr.md
 	@rm -rf client/dist && $(UV) build --quiet --wheel --out-dir client/dist client && rm -rf client/build client/*.egg-info
-	@$(BIN)/python -c 'import sys; from operations_app.views.client_download import zipapp; sys.stdout.buffer.write(zipapp())' \
+	@$(BIN)/python -c 'import sys; from environments_app.views.client_download import zipapp; sys.stdout.buffer.write(zipapp())' \
 		>client/dist/kpr.pyz && chmod 755 client/dist/kpr.pyz
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 		$(BIN)/uv venv --quiet "$$scratch/try" && \

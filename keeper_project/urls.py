@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from audit_app import urls as audit
 from environments_app import urls as environments
+from environments_app.views.client_download import client, client_checksum
 from environments_app.views.sign_in import sign_out
 from gateway_app.protocol import protocols
 from keeper_project.api import ApiReferenceView, ApiSchemaView, ServerVersionView
@@ -17,7 +18,6 @@ from operations_app.views import backups as backups_views
 from operations_app.views import inbox as notice_pages
 from operations_app.views import keys, system
 from operations_app.views import reports as reports_views
-from operations_app.views.client_download import client, client_checksum
 from operations_app.views.dashboard import activity_charts, dashboard
 from operations_app.views.system import health as health_page
 from operations_app.views.system import operations
@@ -78,6 +78,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("kpr.pyz", client, name="client"),
+    path("kpr/<str:name>", client, name="client-file"),
     path("kpr.pyz.sha256", client_checksum, name="client-checksum"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),

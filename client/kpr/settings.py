@@ -4,6 +4,7 @@ A project file is safe to commit and safe to find: it never holds a token, and a
 server that it was given for (credentials.py).
 """
 
+import json
 import os
 import re
 import stat
@@ -93,14 +94,22 @@ def normal_server(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
+def home_folder() -> Path:
+    """Return the home folder; the root, as container engines set it, for an account that has none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 def config_folder(variables: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of kpr's own files."""
-    return Path(variables.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kpr"
+    return Path(variables.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "kpr"
 
 
 def cache_folder(variables: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of encrypted copies."""
-    return Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kpr"
+    return Path(variables.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "kpr"
 
 
 def default_server(variables: Mapping[str, str] = os.environ) -> str:
@@ -121,7 +130,7 @@ def load_project(start: Path) -> Project:
         if path.is_file():
             _require_own(path)
             return _parsed(path)
-        if (folder / ".git").exists() or folder == Path.home():
+        if (folder / ".git").exists() or folder == home_folder():
             break
     return Project()
 
@@ -154,16 +163,38 @@ def _require_own(path: Path) -> None:
 def _parsed(path: Path) -> Project:
     try:
         if sys.version_info >= (3, 11):
-            import tomllib  # noqa: PLC0415 - only where there is a project file
+            from tomllib import loads  # noqa: PLC0415 - only where there is a project file
         else:
-            import tomli as tomllib  # noqa: PLC0415 - only where there is a project file
+            from tomli import loads  # noqa: PLC0415 - only where there is a project file
     except ImportError:
-        raise UsageError(f"Python 3.10 needs the package tomli to read {PROJECT_FILE}.") from None
+        loads = simple_toml
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     return _project(path, values)
+
+
+def simple_toml(text: str) -> dict[str, Any]:
+    """Return what a project file holds as `kpr init` writes it, for Python 3.10 without the package tomli.
+
+    Raises ValueError for other TOML.
+    """
+    values: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.fullmatch(r"\s*([A-Za-z0-9_-]+)\s*=\s*(.+)", line)
+        try:
+            if found and found[1] not in values:
+                # The texts, numbers, true, false and lists of such a file are those of JSON.
+                values[found[1]], end = json.JSONDecoder().raw_decode(found[2])
+                rest = found[2][end:].strip()
+            else:
+                rest = line.strip()
+        except ValueError:
+            rest = line
+        if rest and not rest.startswith("#"):
+            raise ValueError(f"line {number} needs the package tomli on Python 3.10")
+    return values
 
 
 def _project(path: Path, values: dict[str, Any]) -> Project:

@@ -26,6 +26,7 @@ from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.tokens.personal import issue_personal
 from environments_app.views.base import act_page, attempt, render_page
+from environments_app.views.client_download import install_line
 from environments_app.views.profile import profile_page
 
 _TOKENS_SHOWN: Final = 200
@@ -177,7 +178,13 @@ def show_token(
     environment: Environment | None,
     back_url: str,
 ) -> HttpResponse:
-    context = {"token": token, "plaintext": plaintext, "environment": environment, "back_url": back_url}
+    context = {
+        "token": token,
+        "plaintext": plaintext,
+        "environment": environment,
+        "back_url": back_url,
+        "install": install_line(request.build_absolute_uri("/").rstrip("/")),
+    }
     return render_page(request, "environments_app/token_issued.html", context)
 
 

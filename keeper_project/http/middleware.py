@@ -51,7 +51,7 @@ PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz,
 
 
 class HeadersMiddleware(CSPMiddleware):
-    """Forbids every cache to keep an answer, and sends the policy of the settings, which is built once.
+    """Forbids caches to keep an answer that is not public, and sends the policy of the settings, built once.
 
     Static files are served before it.
     """
@@ -62,7 +62,9 @@ class HeadersMiddleware(CSPMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Add the headers; an answer or a nonce that asks for its own policy gets it."""
-        response.headers["Cache-Control"] = "no-store, private"
+        # kpr's own files are the same for everybody.
+        if not response.headers.get("Cache-Control", "").startswith("public"):
+            response.headers["Cache-Control"] = "no-store, private"
         if hasattr(request, "_csp_nonce") or any(name.startswith("_csp") for name in vars(response)):
             return super().process_response(request, response)
         response.headers.setdefault(HEADER, self._policy)

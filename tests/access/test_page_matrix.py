@@ -224,7 +224,7 @@ PAGES.update(
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
     "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
-    "client", "client-checksum",
+    "client", "client-file", "client-checksum",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 

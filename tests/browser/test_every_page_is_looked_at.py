@@ -35,6 +35,7 @@ NO_PAGE: Final = {
     "readyz": "for machines",
     "metrics": "for machines",
     "client": "a file",
+    "client-file": "a file",
     "client-checksum": "a file",
     "saml-start": "leads on to the identity provider",
     "saml-finish": "leads on to where one came from",

@@ -1,5 +1,6 @@
 """The rules that need no server: names, settings, where a token is kept, and the page of docs."""
 
+import pwd
 import re
 import subprocess
 from argparse import Namespace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomllib
 
 from kpr.__main__ import main
 from kpr.api import Answer, Api
@@ -14,7 +16,17 @@ from kpr.cli.reference import BEGIN, commands, rewritten
 from kpr.errors import Exit, NamesError, SignInError, UsageError
 from kpr.running.naming import MAX_VARIABLE_BYTES, Naming, variables_of
 from kpr.running.run import naming_of
-from kpr.settings import Project, Settings, load_project, normal_server, resolve, write_project
+from kpr.settings import (
+    Project,
+    Settings,
+    cache_folder,
+    config_folder,
+    load_project,
+    normal_server,
+    resolve,
+    simple_toml,
+    write_project,
+)
 from kpr.signin import credentials
 from kpr.signin.workload import token_by_trust
 from kpr.tests.conftest import CLIENT
@@ -122,6 +134,38 @@ def test_a_written_project_file_is_read_as_it_was_meant(tmp_path: Path) -> None:
     assert (project.environment, project.required, project.strict) == ('a"\\\n', ("x", "y"), True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'server = "https://k.example"\n\n# a comment\nprefix="a/b" # behind\n  strict = true\noffline_hours = 12\n',
+        'required = ["a/b", "c"] # two\nname_transformer = "dotnet"\nstrip_prefix = false',
+        'prefix = "\\u0041\\"#\\"" # "',
+    ],
+    ids=("kinds", "a list", "escapes"),
+)
+def test_a_project_file_needs_no_package_on_python_3_10(text: str) -> None:
+    assert simple_toml(text) == tomllib.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[table]",
+        "a.b = 1",
+        "prefix = 'a'",
+        'a = "1"\na = "2"',
+        "a =",
+        "a = nonsense",
+        'a = "1" b',
+        'a = """1"""',
+        "a",
+    ],
+)
+def test_other_toml_is_refused_there_and_not_misread(text: str) -> None:
+    with pytest.raises(ValueError, match="tomli"):
+        simple_toml(text)
+
+
 def test_an_option_wins_over_a_variable_and_that_over_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +190,15 @@ def test_the_project_switches_on_what_an_option_does(given: str) -> None:
     settings = Settings(SERVER, is_server_explicit=True, environment="x", prefix="app", project=project)
     naming = naming_of(options, settings)
     assert (naming.transformer, naming.stripped, naming.is_strict) == ("camel", "app", True)
+
+
+def test_an_account_without_a_home_folder_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    assert config_folder() == Path("/.config/kpr")
+    assert cache_folder() == Path("/.cache/kpr")
+    assert load_project(Path("/nowhere")) == Project()
 
 
 def test_a_home_folder_ends_the_search_for_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

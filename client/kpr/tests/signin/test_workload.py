@@ -82,7 +82,7 @@ def test_the_recipe_of_gitlab_runs_the_client_of_the_server(
     recipe = yaml.safe_load((ROOT / "deploy/gitlab/keeper.yml").read_text())[".keeper"]
     script = "\n".join(recipe["before_script"]).replace("/tmp/", f"{tmp_path}/")
     script = script.replace("/usr/local/bin/kpr", f"{tmp_path}/kpr")
-    digest = urllib.request.urlopen(f"{server.url}/kpr.pyz.sha256", timeout=30).read().decode().split()[0]
+    digest = urllib.request.urlopen(f"{server.url}/kpr/SHA256SUMS", timeout=30).read().decode().split()[0]
     variables = {**job(tmp_path, server, trust).variables, "KPR_SHA256": digest}
     del variables["PYTHONPATH"]
 
