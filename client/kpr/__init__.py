@@ -5,8 +5,8 @@ import sys
 # First, before a module that older Pythons do not understand; in words that each of them does.
 if sys.version_info < (3, 10):  # noqa: UP036 - the archive and a checkout reach it with any Python
     sys.exit(
-        "kpr needs Python 3.10 or newer, and this is Python %d.%d: install a newer one, and start kpr with it,"
-        " for example: python3.11 kpr.pyz" % sys.version_info[:2]
+        f"kpr needs Python 3.10 or newer, and this is Python {sys.version_info[0]}.{sys.version_info[1]}: "
+        "install a newer one, and start kpr with it, for example: python3.11 kpr.pyz"
     )
 
 __version__ = "0.1.0"

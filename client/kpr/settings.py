@@ -9,7 +9,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,13 +162,13 @@ def _require_own(path: Path) -> None:
 
 
 def _parsed(path: Path) -> Project:
-    try:
+    loads: Callable[[str], dict[str, Any]] = simple_toml
+    with suppress(ImportError):
         if sys.version_info >= (3, 11):
-            from tomllib import loads  # noqa: PLC0415 - only where there is a project file
+            import tomllib  # noqa: PLC0415 - only where there is a project file
         else:
-            from tomli import loads  # noqa: PLC0415 - only where there is a project file
-    except ImportError:
-        loads = simple_toml
+            import tomli as tomllib  # noqa: PLC0415 - only where there is a project file
+        loads = tomllib.loads
     try:
         values = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -43,7 +43,7 @@ _ENTRY_POINTS: Final = "[console_scripts]\nkpr = kpr.__main__:main\n"
 
 @cache
 def files() -> Mapping[str, bytes]:
-    """Return name → content of what `/kpr/` serves; empty if the client is not installed beside this server."""
+    """Return name → content of what `/kpr/` serves; empty if the client is not beside this server."""
     modules = _modules()
     if not modules:
         return {}
@@ -64,7 +64,7 @@ def zipapp() -> bytes:
 
 
 def install_line(server: str) -> str:
-    """Return the line of a shell that installs kpr from a server if it is the file of this one; or nothing."""
+    """Return the line of a shell that installs kpr from a server if it is this file; or nothing."""
     if not zipapp():
         return ""
     digest = hashlib.sha256(zipapp()).hexdigest()

@@ -27,9 +27,8 @@ def wheel_name() -> str:
 
 
 def test_each_file_has_its_sum_and_needs_no_sign_in() -> None:
-    sums = dict(
-        reversed(line.split("  ")) for line in Client().get("/kpr/SHA256SUMS").content.decode().splitlines()
-    )
+    lines = Client().get("/kpr/SHA256SUMS").content.decode().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
 
     assert sums.keys() == {"kpr.pyz", wheel_name()}
     for name, digest in sums.items():
