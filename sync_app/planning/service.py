@@ -10,10 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
-from core.canonical_json import Json
+from core.canonical_json import Json, parsed_details
+from core.clock import is_in
 from core.db.bulk import in_batches, insert_rows
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
@@ -45,7 +47,15 @@ from sync_app.state.local_state import is_in_scope
 from sync_app.state.open_values import ValueMatcher, open_versions
 from sync_app.state.value_forms import explain_refusal
 from sync_app.targets import connection_check
-from sync_app.targets.credentials import TargetSession, load_run_principal, open_backend, require_usable
+from sync_app.targets.credentials import (
+    REPEATED,
+    TargetSession,
+    is_empty_pass,
+    last_recorded,
+    load_run_principal,
+    open_backend,
+    require_usable,
+)
 from sync_app.targets.lookup import require_target_access
 
 
@@ -345,14 +355,28 @@ def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
         owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
         if plan.kind != PlanKind.DISCONNECT or not owned.exists():
             plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
+    details = _plan_details(plan, actor)
     with fenced(lease):
         sync_entries.note_check(target)
         older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
         older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
         plan.save(update_fields=_MADE)
-        record(
-            actor=actor,
-            action=Action.TARGET_PLAN,
-            **stream_and_object(target),
-            details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
-        )
+        if details:
+            record(actor=actor, action=Action.TARGET_PLAN, **stream_and_object(target), details=details)
+
+
+def _plan_details(plan: Plan, actor: Principal) -> dict[str, Json]:
+    """Return what is recorded of a plan; nothing for a pass of Keeper's own that repeats the recorded one.
+
+    The next one that is recorded names the number of passes since.
+    """
+    details: dict[str, Json] = {"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts}
+    if plan.state != PlanState.DONE or actor.kind is not ActorKind.SYSTEM or plan.kind != PlanKind.SYNC:
+        return details
+    last = last_recorded(plan.target)
+    if last is None or not is_empty_pass(last):
+        return {**details, "empty": True}
+    if parsed_details(last.details)["counts"] == plan.counts and is_in(last.at + REPEATED, within=REPEATED):
+        return {}
+    passes = Plan.objects.filter(target=plan.target, finished_at__gt=last.at).count() + 1
+    return {**details, "empty": True, "passes": passes}

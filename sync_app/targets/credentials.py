@@ -1,20 +1,26 @@
 """As whom and with what a target is used: the principal of a run, and the credentials.
 
 Credentials are sealed for one endpoint, and opened after the record of it is committed. The principal is
-the user who started the run, with present rights, or Keeper, within the scope.
+the user who started the run, with present rights, or Keeper, within the scope. Keeper's own passes that find
+the same again and again are recorded once an hour.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from datetime import timedelta
+from typing import Any, Final, Self
+from uuid import UUID
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.recording.drafts import stream_and_object
+from audit_app.models import AuditEvent
+from audit_app.recording.drafts import Receipt, stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.canonical_json import parsed_details
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import Tampered
@@ -34,15 +40,23 @@ from sync_app.targets.lookup import (
     require_target_access,
 )
 
+# So often Keeper's own passes over a target that find the same as before are recorded.
+REPEATED: Final = timedelta(hours=1)
+# The receipts of Keeper's own openings, by target: the envelope that was opened, and when, by time.monotonic.
+_OPENED: Final[dict[UUID, tuple[Receipt, bytes, float]]] = {}
+# So many events about a target are looked at: two for each worker that passes over it in turn.
+_LOOKED_AT: Final = 20
+
 
 @contextmanager
 def open_backend(*, actor: Principal, target: Target, any_system: bool = False) -> Iterator[Backend]:
     """Yield the target's backend, made with its credentials; call it outside a transaction.
 
-    An event of the opening is committed first, and the system proves to be the target's, unless
-    `any_system` is set, for callers that only need its name. Raises Forbidden or Invisible; TargetConflict
-    if the target was removed, or NotTheActiveInstallation; Tampered if its row was changed outside Keeper,
-    and an EnvelopeError if its credentials were; KeyUnavailable; SystemMismatch; another BackendError.
+    An event of the opening is committed first, for Keeper's own repeated passes once an hour. The system
+    proves to be the target's, unless `any_system` is set, for callers that only need its name. Raises
+    Forbidden or Invisible; TargetConflict if the target was removed, or NotTheActiveInstallation; Tampered
+    if its row was changed outside Keeper, and an EnvelopeError if its credentials were; KeyUnavailable;
+    SystemMismatch; another BackendError.
     """
     _require_may_connect(actor, target)
     destination, kind = dict(target.destination), backend_class(target.backend)
@@ -111,15 +125,60 @@ def _open_credentials(actor: Principal, target: Target) -> dict[str, str]:
         "action": Action.TARGET_CONNECT,
         **stream_and_object(target),
     }
-    receipt = commit_record(
-        **told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid.bytes})
-    )
+    receipt = _repeated_opening(target) if actor.kind is ActorKind.SYSTEM else None
+    if receipt is None:
+        receipt = commit_record(
+            **told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid.bytes})
+        )
+        if actor.kind is ActorKind.SYSTEM:
+            _OPENED[target.uuid] = receipt, target.credentials.envelope, time.monotonic()
     try:
         opened: dict[str, str] = json.loads(target.credentials.open(receipt))
     except SecretError as error:
         commit_record(**told, outcome=Outcome.FAILED, details={"reason": type(error).__name__})
         raise
     return opened
+
+
+def _repeated_opening(target: Target) -> Receipt | None:
+    """Return the receipt of this process's last opening, if Keeper's passes have found nothing since.
+
+    Its event must still be stored. Every other event about the target ends it.
+    """
+    receipt, envelope, opened_at = _OPENED.get(target.uuid, (None, b"", 0.0))
+    if (
+        receipt is None
+        or envelope != target.credentials.envelope
+        or time.monotonic() - opened_at >= REPEATED.total_seconds()
+    ):
+        return None
+    for event in _newest_events(target):
+        if event.uuid == receipt.event_uuid:
+            return receipt
+        if not (_is_own(event, Action.TARGET_CONNECT) or is_empty_pass(event)):
+            return None
+    return None
+
+
+def last_recorded(target: Target) -> AuditEvent | None:
+    """Return the newest event about a target besides Keeper's openings of its credentials."""
+    return next(
+        (event for event in _newest_events(target) if not _is_own(event, Action.TARGET_CONNECT)), None
+    )
+
+
+def is_empty_pass(event: AuditEvent) -> bool:
+    """Return whether an event records a pass of Keeper's own that had nothing to do."""
+    return _is_own(event, Action.TARGET_PLAN) and parsed_details(event.details).get("empty") is True
+
+
+def _newest_events(target: Target) -> Iterator[AuditEvent]:
+    rows = AuditEvent.objects.filter(object_uuid=target.uuid).order_by("-id")
+    yield from rows.only("uuid", "at", "actor_kind", "action", "outcome", "details")[:_LOOKED_AT]
+
+
+def _is_own(event: AuditEvent, action: Action) -> bool:
+    return (event.actor_kind, event.action, event.outcome) == (ActorKind.SYSTEM, action, Outcome.ALLOWED)
 
 
 def require_usable(target: Target) -> None:
