@@ -87,8 +87,8 @@ def supervise(children: Sequence[Child], *, report: Report | None = None) -> str
     child that does not stop within STOP_SECONDS is killed along with what it started.
     """
     # The collector would write to every object, and so make each child its own copy of all of them. They stay
-    # set aside: going over them once more would only delay the end.
-    gc.collect()
+    # set aside: going over them once more would only delay the end. What is garbage by now stays as well: it
+    # is little, and what children put into its holes would be pages of their own.
     gc.freeze()
     gc.enable()
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each takes seconds of a start, or tens of megabytes, and is needed by few requests if any.
-RARELY_NEEDED = {"boto3", "pytest", "moto", "saml2"}
+RARELY_NEEDED = {"boto3", "moto", "psycopg", "pytest", "saml2"}
 PROBE = "import sys, keeper_project.wsgi, keeper_project.urls; print(*sys.modules)"
 
 
