@@ -25,7 +25,7 @@ read_only(
 read_only(
     ScheduledTask,
     "task started_at milliseconds error failures requested_at requested_by",
-    page=lambda _row: f"{reverse('admin-system')}#schedules",
+    page=lambda _row: f"{reverse('admin-system')}?tab=schedules",
     attention=(
         Attention(
             key="failing",

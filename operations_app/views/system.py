@@ -1,12 +1,14 @@
 """Pages of the system in the admin, of Health, and of operators.
 
-The page of the system has settings, checks, workers, schedules, health and backups. Health has the status
+The page of the system has a tab for each of installation, checks, health, workers, schedules, backups and
+settings. Health has the status
 of every system, its age and its remedy. The page of operators has queues, leases and settings.
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -38,32 +40,74 @@ _BACKUPS_SHOWN: Final = 10
 
 @require_http_methods(["GET", "POST"])
 def system(request: HttpRequest) -> HttpResponseBase:
-    """Show the system; a POST asks a worker for work, or downloads a backup."""
+    """Show a tab of the system; a POST asks a worker for work, or downloads a backup."""
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
         return _download(request, actor) if "download" in request.POST else _act(request, actor)
-    text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
+    tab = request.GET.get("tab", "")
+    tab = tab if tab in TABS else next(iter(TABS))
+    context = {"title": "System", "tab": tab, "tabs": TABS, **_CONTEXTS[tab](request, actor)}
+    return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
+
+
+def _installation(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
+    return {"build": build()}
+
+
+def _checks(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
+    return {"findings": deployment_findings()}
+
+
+def _health(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
     systems = standings(actor=actor)
-    context = {
-        "title": "System",
-        "build": build(),
-        "findings": deployment_findings(),
+    return {
         "checks": [*results(), *warnings()],
         "systems": [(name, list(rows)) for name, rows in groupby(systems, key=lambda each: each.group)],
-        "queues": queues(),
-        "leases": leases(),
-        "beat": last_beat(),
-        "schedules": schedules(),
-        "settings": _chosen(text, changed=changed),
-        "q": text,
-        "changed": changed,
+    }
+
+
+def _work(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
+    return {"queues": queues(), "leases": leases(), "beat": last_beat()}
+
+
+def _schedules(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
+    may_run = allows(actor, Action.SCHEDULE_RUN, environment_id=None)
+    return {"schedules": schedules(), "may_run": may_run}
+
+
+def _backups(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
+    return {
         "backups": backup.list_backups(actor=actor)[:_BACKUPS_SHOWN],
         "backup_interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
-        "may_run": allows(actor, Action.SCHEDULE_RUN, environment_id=None),
         "may_back_up": allows(actor, Action.BACKUP_CREATE, environment_id=None),
     }
-    return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
+
+
+def _settings(request: HttpRequest, _actor: Principal) -> dict[str, Any]:
+    text, changed = request.GET.get("q", "").strip(), bool(request.GET.get("changed"))
+    return {"settings": _chosen(text, changed=changed), "q": text, "changed": changed}
+
+
+# The tabs of the page by what `?tab=` names; each asks for its own alone.
+TABS: Final = {
+    "installation": "Installation",
+    "checks": "Deployment checks",
+    "health": "Health",
+    "work": "Workers",
+    "schedules": "Schedules",
+    "backups": "Backups",
+    "settings": "Settings",
+}
+_CONTEXTS: Final[dict[str, Callable[[HttpRequest, Principal], dict[str, Any]]]] = {
+    "installation": _installation,
+    "checks": _checks,
+    "health": _health,
+    "work": _work,
+    "schedules": _schedules,
+    "backups": _backups,
+    "settings": _settings,
+}
 
 
 def _chosen(text: str, *, changed: bool) -> list[Setting]:
@@ -73,7 +117,7 @@ def _chosen(text: str, *, changed: bool) -> list[Setting]:
 
 
 def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
-    back = f"{reverse('admin-system')}#backups"
+    back = f"{reverse('admin-system')}?tab=backups"
     try:
         sealed = open_sealed(actor=actor, name=request.POST["download"])
     except ConfirmationNeeded:
@@ -91,11 +135,11 @@ def _act(request: HttpRequest, actor: Principal) -> HttpResponse:
     if "schedule" in request.POST:
         name = request.POST["schedule"]
         run = partial(request_run, actor=actor, name=name)
-        return run_act(request, run, f"Run of {name} requested.", back=f"{page}#schedules")
+        return run_act(request, run, f"Run of {name} requested.", back=f"{page}?tab=schedules")
     name = request.POST.get("backup", "")
     done = f"Verification of {name} started." if name else "Backup started."
     back_up = partial(request_backup, actor=actor, name=name)
-    return run_act(request, back_up, done, back=f"{page}#backups", refusals=(Malformed,))
+    return run_act(request, back_up, done, back=f"{page}?tab=backups", refusals=(Malformed,))
 
 
 @require_GET

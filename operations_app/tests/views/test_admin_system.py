@@ -1,10 +1,13 @@
 """The page of the system: what it shows to whom, that nothing secret is on it, and what it lets start."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import Settings
 
@@ -16,6 +19,8 @@ from environments_app.tests.cast import Cast
 from operations_app.models import BackupRequest
 from operations_app.system.installation import ADDRESSES, PLAIN, shown_settings
 from operations_app.system.schedules import schedules
+from operations_app.views import system
+from operations_app.views.system import TABS
 
 _MARK = "t0p-secret-mark"
 
@@ -25,12 +30,69 @@ def root(cast: Cast, signed_in: Callable[..., Client]) -> Client:
     return signed_in(cast.root)
 
 
-def test_the_page_has_every_section_and_setting(root: Client) -> None:
-    page = root.get(reverse("admin-system")).content.decode()
-    for section in ("installation", "health", "work", "schedules", "backups", "settings"):
-        assert f'id="{section}"' in page
-    assert all(name in page for name in SOURCES)
-    assert all(entry in page for entry in django_settings.CELERY_BEAT_SCHEDULE)
+def tab(client: Client, name: str, **query: str) -> Any:
+    return client.get(reverse("admin-system"), {"tab": name, **query})
+
+
+def test_each_tab_has_its_section_alone(root: Client) -> None:
+    for name in TABS:
+        page = tab(root, name).content.decode()
+        assert [each for each in TABS if f'id="{each}"' in page] == [name]
+        assert all(f"?tab={each}" in page for each in TABS)
+    assert all(name in tab(root, "settings").content.decode() for name in SOURCES)
+    schedule = tab(root, "schedules").content.decode()
+    assert all(entry in schedule for entry in django_settings.CELERY_BEAT_SCHEDULE)
+
+
+@pytest.mark.parametrize("query", [{}, {"tab": "none"}])
+def test_the_page_opens_with_its_first_tab(root: Client, query: dict[str, str]) -> None:
+    assert root.get(reverse("admin-system"), query).context["tab"] == "installation"
+
+
+def test_a_tab_asks_for_its_own_alone(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is slow, as the deployment checks, delays no other tab."""
+    asked: list[str] = []
+
+    def noting(name: str) -> Callable[..., Any]:
+        real = getattr(system, name)
+
+        def note(*arguments: Any, **options: Any) -> Any:
+            asked.append(name)
+            return real(*arguments, **options)
+
+        return note
+
+    names = ("build", "deployment_findings", "results", "standings", "queues", "schedules", "shown_settings")
+    for name in names:
+        monkeypatch.setattr(system, name, noting(name))
+    found = {}
+    for name in TABS:
+        asked.clear()
+        tab(root, name)
+        found[name] = sorted(asked)
+    assert found == {
+        "installation": ["build"],
+        "checks": ["deployment_findings"],
+        "health": ["results", "standings"],
+        "work": ["queues"],
+        "schedules": ["schedules"],
+        "backups": [],
+        "settings": ["shown_settings"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("installation", 6), ("checks", 4), ("health", 20), ("work", 12), ("schedules", 5), ("backups", 4),
+        ("settings", 4),
+    ],
+)  # fmt: skip
+def test_a_tab_takes_few_statements(root: Client, name: str, most: int) -> None:
+    tab(root, name)
+    with CaptureQueriesContext(connection) as statements:
+        tab(root, name)
+    assert len(statements) <= most
 
 
 def test_each_setting_has_source_default_and_help(root: Client) -> None:
@@ -44,10 +106,10 @@ def test_settings_are_searched_and_narrowed_to_changed_ones(
     root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SOURCES, "KEEPER_BACKUP_KEEP", Source.ENVIRONMENT)
-    found = root.get(reverse("admin-system"), {"q": "backups", "changed": "1"}).context["settings"]
+    found = tab(root, "settings", q="backups", changed="1").context["settings"]
     assert "KEEPER_BACKUP_KEEP" in [each.name for each in found]
     assert all(each.changed for each in found)
-    assert not root.get(reverse("admin-system"), {"q": "no such setting"}).context["settings"]
+    assert not tab(root, "settings", q="no such setting").context["settings"]
 
 
 def test_what_may_be_a_credential_is_not_shown(root: Client, settings: Settings) -> None:
@@ -94,7 +156,7 @@ def test_an_unknown_backup_is_not_verified(root: Client) -> None:
 
 def test_an_auditor_looks_and_starts_nothing(cast: Cast, signed_in: Callable[..., Client]) -> None:
     ada = signed_in(User.objects.create_user("ada", role=UserRole.AUDITOR))
-    page = ada.get(reverse("admin-system"))
+    page = tab(ada, "backups")
     assert (page.status_code, "Back up now" in page.content.decode()) == (200, False)
     assert ada.post(reverse("admin-system")).status_code == 403
     assert not BackupRequest.objects.exists()

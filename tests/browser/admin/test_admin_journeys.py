@@ -396,6 +396,7 @@ def test_a_backup_is_taken_and_verified(
     secret(name="payments/db")
     operator = enter()
     operator.follow("#user-tools a[href='/admin/system/']")
+    operator.follow("nav.jump a[href$='tab=backups']")
     operator.follow("#backups form.operator-form input[type=submit]")
     backup_requests.run()
     operator.page.reload()
