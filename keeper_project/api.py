@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from environments_app.authentication.drf import plain_request
-from operations_app.frame.navigation import installed_version
+from operations_app.health.schema import installed_version
 
 
 class ApiSchemaView(SpectacularAPIView):

@@ -4,7 +4,7 @@ from django.urls import reverse
 
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention
-from operations_app.models import BackupRequest, ExternalSystem, ScheduledTask, SystemState
+from operations_app.models import BackupRequest, ExternalSystem, RunningProcess, ScheduledTask, SystemState
 
 read_only(
     ExternalSystem,
@@ -34,4 +34,7 @@ read_only(
             tone="bad",
         ),
     ),
+)
+read_only(
+    RunningProcess, "kind host release seen_at name", page=lambda _row: f"{reverse('admin-system')}#work"
 )

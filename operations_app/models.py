@@ -131,3 +131,28 @@ class ScheduledTask(models.Model):
 
     def __str__(self) -> str:
         return self.task
+
+
+class RunningProcess(models.Model):
+    """A process of Keeper that runs, and its release; the process stores the row itself, again and again.
+
+    The row decides nothing. It shows whether an update has reached every process.
+    """
+
+    name = models.CharField(max_length=200, unique=True, help_text="Kind, host and number of the process.")
+    kind = models.CharField(max_length=16, help_text="What the process does.")
+    host = models.CharField(max_length=150, help_text="Name of the machine or pod.")
+    release = models.CharField(max_length=32, help_text="Version of Keeper that the process runs.")
+    # By the clock of the database, which all of them share.
+    seen_at = models.DateTimeField(
+        verbose_name="last seen", help_text="When the process last stored this, in UTC."
+    )
+
+    class Meta:
+        app_label = "keeper_project"
+        verbose_name = "running process"
+        verbose_name_plural = "running processes"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -9,6 +9,7 @@ import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,9 @@ _LINE: Final = 90
 # What a command gives each request to KMS: nobody waits for a page.
 _KEY_SECONDS: Final = 60.0
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+# Their exit codes are for cron and scripts: 2 if the database does not tell.
+TELLS_STATE: Final = frozenset({"status", "check_upgrade"})
+CANNOT_TELL: Final = 2
 # They delete rows without a record, the audit log's among them.
 REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
 _DJANGOS: Final = frozenset(
@@ -151,9 +155,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
 
     try:
         if needs_setup:
-            if not is_set_up():
-                sys.exit(f"keeper: {NOT_SET_UP}")
-            config_env.store_held()
+            _require_setup(arguments[0])
         django.setup()
         if not serves:
             gc.freeze()
@@ -161,7 +163,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
             gc.enable()
             from secrets_app.keys.providers.registry import with_extended_timeout  # noqa: PLC0415 - Django only once nothing is unmet
 
-            with with_extended_timeout(_KEY_SECONDS):
+            with with_extended_timeout(_KEY_SECONDS) if arguments[0] not in TELLS_STATE else nullcontext():
                 _run(arguments)
             return
         _run(arguments)
@@ -178,6 +180,21 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
         if "--traceback" in arguments or not sentence:
             raise
         sys.exit(f"keeper: {sentence}")
+
+
+def _require_setup(command: str) -> None:
+    """Exit unless the database is set up; `status` itself shows that a database is away."""
+    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    try:
+        if not is_set_up():
+            sys.stderr.write(f"keeper: {NOT_SET_UP}\n")
+            sys.exit(CANNOT_TELL if command in TELLS_STATE else 1)
+    except OperationalError:
+        if command not in TELLS_STATE:
+            raise
+        return
+    config_env.store_held()
 
 
 def _sentence(error: Exception) -> str:

@@ -119,7 +119,10 @@ def _begun(application: Any, port: int, threads: int, make_front: MakeFront | No
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     # The socket listens by now.
     processes.note_ready(WEB_SERVER)
-    fronted = {"front": make_front()} if make_front else {}
+    fronted = {}
+    if make_front:
+        fronted["front"] = make_front()
+        processes.show_running(processes.WEB)
     longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     made = RequestThreads(application, threads, longest=longest, **fronted)
     close_stuck_connections(port, has_late_bodies=made.has_late_bodies)

@@ -104,6 +104,7 @@ GROUPS: Final = (
         (
             "keeper_project.ExternalSystem",
             "keeper_project.ScheduledTask",
+            "keeper_project.RunningProcess",
             "keeper_project.BackupRequest",
             "environments_app.Alert",
             "environments_app.Delivery",

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from django.conf import settings
@@ -21,6 +20,7 @@ from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
 from environments_app.views.base import page_environment
 from operations_app.frame import environment_choice
+from operations_app.health.schema import installed_version
 from operations_app.inbox.items import count_new
 from secrets_app.queries.lookup import can_in_any_scope
 from sync_app.views.presenters.targets import attention
@@ -284,14 +284,6 @@ class Layout:
 
 
 @cache
-def installed_version() -> str:
-    """Return the version of Keeper, or "development" where it is not installed as a package."""
-    try:
-        return version("keeper")
-    except PackageNotFoundError:
-        return "development"
-
-
 def frame_of(request: HttpRequest) -> Layout:
     """Return the frame of a page, one object for each request, so nothing is queried twice."""
     frame = getattr(request, _KEPT, None)

@@ -7,7 +7,7 @@ Both routes are public, so a failure shows its condition and no message of a lib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from core.errors import KeeperError, ServiceAway
 from core.workers import BoundedCalls
 from gateway_app.engine.client import SLOW_SECONDS, read_engine
 from operations_app.health.processes import last_beat, process_problems
+from operations_app.health.schema import missing_migrations
 from operations_app.health.status import failing_systems
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 
@@ -42,6 +43,7 @@ HEARTBEAT_AGE: Final = timedelta(minutes=3)
 BROKER_SECONDS: Final = 1.5
 NAMED_KEYS: Final = 3
 MOST_EVENTS_UNSEARCHED: Final = 5_000
+UNAVAILABLE: Final = "unavailable"
 
 
 class HealthFailure(KeeperError):
@@ -91,6 +93,13 @@ def probes() -> list[Result]:
     return [*map(_find, PROBES)]
 
 
+def verdict(serving: Iterable[Result], impaired: Iterable[Result]) -> str:
+    """Return what the results mean for the whole: the words of `/readyz` and of `keeper status`."""
+    if not all(result.ok for result in serving):
+        return UNAVAILABLE
+    return "ok" if all(result.ok for result in impaired) else "degraded"
+
+
 def _find(check: Check) -> Result:
     name = check.__name__.replace("_", " ")
     try:
@@ -111,6 +120,13 @@ def database() -> None:
     """Check that the database answers and that its schema is there. Raises django.db.Error if not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM audit_app_streamhead WHERE 1 = 0")
+
+
+def schema() -> None:
+    """Check that the database has every migration of this release. Raises HealthFailure if it lacks any."""
+    if missing := missing_migrations():
+        detail = "the database lacks migrations of this release; run keeper init-db"
+        raise HealthFailure(detail, for_operators=f"{detail}: {', '.join(missing)}")
 
 
 def keys() -> None:
@@ -254,7 +270,7 @@ def worker() -> None:
         raise HealthFailure("no worker has run a scheduled task recently")
 
 
-CHECKS: tuple[Check, ...] = (database, keys, recorded_reads)
+CHECKS: tuple[Check, ...] = (database, schema, keys, recorded_reads)
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 WARNINGS: tuple[Check, ...] = (
     data_directory,
@@ -290,7 +306,6 @@ def readyz(_request: HttpRequest) -> HttpResponse:
     the kind of a fault, and pages show operators the key or sink.
     """
     failures, impairments = results(), [*warnings(), *probes()]
-    ready = all(result.ok for result in failures)
-    status = "unavailable" if not ready else "ok" if all(result.ok for result in impairments) else "degraded"
+    status = verdict(failures, impairments)
     body = {"status": status, "checks": [result.shown for result in [*failures, *impairments]]}
-    return JsonResponse(body, status=200 if ready else 503)
+    return JsonResponse(body, status=503 if status == UNAVAILABLE else 200)

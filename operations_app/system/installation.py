@@ -14,11 +14,10 @@ import django
 from django.conf import settings
 from django.core import checks
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from core.config.variables import GROUPS, SOURCES, Group, Source, Variable
-from operations_app.frame.navigation import installed_version
+from operations_app.health.schema import installed_version, missing_migrations
 
 _DATABASES: Final = {"sqlite": "SQLite", "mysql": "MariaDB"}
 _LEVELS: Final = {checks.WARNING: "warning", checks.ERROR: "error", checks.CRITICAL: "critical"}
@@ -48,15 +47,13 @@ class Build:
 
 def build() -> Build:
     """Return the version and the state of the schema."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return Build(
         version=installed_version(),
         python=platform.python_version(),
         django=django.get_version(),
         database=f"{_DATABASES[connection.vendor]} {'.'.join(map(str, connection.get_database_version()))}",
         now=timezone.now(),
-        unapplied=[f"{migration.app_label}.{migration.name}" for migration, _backwards in plan],
+        unapplied=missing_migrations(),
     )
 
 

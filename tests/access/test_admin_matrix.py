@@ -89,6 +89,7 @@ ACTS: Final[dict[str, set[str]]] = {
     },
     "keeper_project.BackupRequest": set(),
     "keeper_project.ExternalSystem": set(),
+    "keeper_project.RunningProcess": set(),
     "keeper_project.ScheduledTask": set(),
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.EnvironmentSnapshot": set(),

@@ -19,6 +19,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state as worker_state
 from django.conf import settings
 from django.core import checks
+from django.db import DatabaseError
 
 logger = logging.getLogger(__name__)
 # What begun work may take once its process is asked to stop; less than the supervisor's patience.
@@ -36,6 +37,7 @@ class Worker(worker.Worker):
         if not self.app.steps["worker"]:
             _require_broker()
             _require_sound_settings()
+            _require_schema()
         super().on_before_init(quiet=True, **options)
         worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
 
@@ -47,6 +49,14 @@ class Worker(worker.Worker):
     def prepare_args(self, **options: Any) -> dict[str, Any]:
         """Leave out gossip and mingling: they have no use here, and fail as a broker returns."""
         return super().prepare_args(**options) | {"without_gossip": True, "without_mingle": True}
+
+    def on_start(self) -> None:
+        """Start as Celery does, and show the installation that this worker runs."""
+        super().on_start()
+        # Not before Django is loaded.
+        from operations_app.health.processes import WORKER, show_running  # noqa: PLC0415
+
+        show_running(WORKER)
 
     def on_close(self) -> None:
         """Log that it stops; the signal's handler cannot, since it may interrupt another line."""
@@ -129,6 +139,19 @@ def _require_sound_settings() -> None:
     errors = [found for found in checks.run_checks() if found.is_serious() and not found.is_silenced()]
     if errors:
         sys.exit("\n".join(f"{found.id}: {found.msg} {found.hint or ''}".rstrip() for found in errors))
+
+
+def _require_schema() -> None:
+    """End a worker whose release the database is not ready for; the release before continues to work."""
+    from operations_app.health.service import HealthFailure, schema  # noqa: PLC0415 - not before Django is loaded
+
+    try:
+        schema()
+    except HealthFailure as failure:
+        sys.exit(f"The worker does not start: {failure.for_operators}.")
+    except DatabaseError:
+        # It waits for a database that is away.
+        return
 
 
 def _say_errors(message: str, file: Any = sys.__stderr__) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import shared_task
 from celery.worker import state
+from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
@@ -74,6 +75,14 @@ def test_a_program_that_no_process_could_reach_refuses_to_start(
     settings.KEEPER_EMBEDDED_WORKER = True
     with pytest.raises(SystemExit, match="Set REDIS_URL or CELERY_BROKER_URL"):
         make()
+
+
+@pytest.mark.django_db
+def test_a_worker_does_not_start_on_the_schema_of_the_release_before(settings: Settings) -> None:
+    settings.KEEPER_EMBEDDED_WORKER = False
+    MigrationRecorder.Migration.objects.filter(app="sync_app", name="0002_claimed_from").delete()
+    with pytest.raises(SystemExit, match=r"run keeper init-db: sync_app\.0002_claimed_from"):
+        app.Worker(pool_cls="threads")
 
 
 @pytest.mark.parametrize("make", [app.Beat, lambda: app.Worker(pool_cls="threads")])

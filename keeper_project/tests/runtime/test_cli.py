@@ -138,6 +138,20 @@ def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> 
     assert "Traceback" in keeper("init-db", "--traceback", data=tmp_path, DATABASE_URL=url).stderr
 
 
+def test_status_says_that_the_database_does_not_answer_and_exits_with_2(tmp_path: Path) -> None:
+    done = keeper("status", data=tmp_path, DATABASE_URL="mysql://keeper:none@127.0.0.1:1/keeper")
+    assert done.returncode == 2
+    assert "  database: OperationalError\n" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_status_exits_with_2_before_the_database_is_set_up(tmp_path: Path) -> None:
+    done = keeper("status", data=tmp_path / "var")
+    assert done.returncode == 2
+    assert done.stderr.startswith("keeper: The database has not been set up.")
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_it_says_in_a_line_that_it_cannot_write_its_data() -> None:
     done = keeper("check", data=Path("/dev/null/var"), SECRET_KEY="")
     assert done.returncode == 1

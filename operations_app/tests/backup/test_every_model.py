@@ -99,6 +99,8 @@ FATE: Final[dict[str, str]] = {
     # One of days ago is dropped.
     "keeper_project.BackupRequest": AS_IT_WAS,
     "keeper_project.ExternalSystem": AS_IT_WAS,
+    # They are long over.
+    "keeper_project.RunningProcess": AS_IT_WAS,
     "keeper_project.ScheduledTask": AS_IT_WAS,
     "secrets_app.DataKey": AS_IT_WAS,
     "secrets_app.EnvironmentSnapshot": CACHED,

@@ -14,9 +14,9 @@ from audit_app.models import SinkState
 from audit_app.sinks.registry import checkpoint_sinks
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from operations_app.frame.navigation import installed_version
 from operations_app.health import status
 from operations_app.health import status as health_status
+from operations_app.health.schema import installed_version
 from operations_app.models import ExternalSystem
 from secrets_app.models import DataKey, WrappingKey
 from sync_app.models import Target

@@ -2,29 +2,38 @@
 
 import io
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from environments_app.models import Alert
+from environments_app import operator_jobs
+from environments_app.models import Alert, AuditJobKind
 from environments_app.tests.cast import Cast
-from operations_app.health.processes import beat
+from operations_app.health.processes import WEB, beat, note_running
+from operations_app.health.schema import installed_version
 from operations_app.health.service import Result
+from operations_app.health.status import REMEDIES
 from operations_app.management.commands import status
+from operations_app.models import RunningProcess, System
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No check fails and no system ails, but for what a test says."""
+def well(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web process runs, no check fails and no system ails, but for what a test says."""
     for name in ("results", "warnings", "probes"):
         monkeypatch.setattr(status, name, lambda: [Result(name="database", ok=True)])
     monkeypatch.setattr(status, "standings", lambda **_: [])
+    note_running(WEB)
 
 
 def run(*options: str) -> tuple[int, str]:
@@ -92,10 +101,85 @@ def test_a_keeper_that_cannot_serve_exits_with_2(cast: Cast, monkeypatch: pytest
 
     code, found = document()
 
-    assert (code, found["status"]) == (status.CANNOT_SERVE, "cannot serve")
+    assert (code, found["status"]) == (status.CANNOT_SERVE, "unavailable")
 
 
 def test_it_shows_when_a_worker_last_worked(cast: Cast) -> None:
     beat()
 
     assert f"Worker: last scheduled task {timezone.now():%Y-%m-%d}" in run()[1]
+
+
+def test_without_a_web_process_it_cannot_be_told_whether_keeper_serves(cast: Cast) -> None:
+    RunningProcess.objects.update(seen_at=F("seen_at") - timedelta(minutes=2))
+
+    code, text = run()
+
+    assert code == status.CANNOT_SERVE
+    assert "Web: no process has stored in the last 90 s that it runs" in text
+
+
+def test_it_counts_processes_by_release(cast: Cast) -> None:
+    now = RunningProcess.objects.get().seen_at
+    RunningProcess.objects.create(name="web other 1", kind="web", host="other", release="0.0.1", seen_at=now)
+
+    text = run()[1]
+
+    assert "Web: 1 of release 0.0.1\n" in text
+    assert f"Web: 1 of release {installed_version()}\n" in text
+
+
+@pytest.mark.every_database
+def test_a_schema_of_the_release_before_is_named_and_what_it_has_is_told(cast: Cast) -> None:
+    MigrationRecorder.Migration.objects.filter(app="keeper_project", name__startswith="0005").delete()
+
+    code, found = document()
+
+    assert found["missing_migrations"] == ["keeper_project.0005_running_processes"]
+    assert found["unknown"] == []
+    assert code == 0, "the check of readiness says so, and is none of the command's"
+
+
+def test_what_the_schema_of_the_release_before_lacks_is_unknown(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking() -> None:
+        raise OperationalError("no such table")
+
+    monkeypatch.setitem(status._SECTIONS, "alerts", lacking)
+
+    code, text = run()
+
+    assert code == status.CANNOT_SERVE
+    assert "Unknown, as the schema is of another release: alerts" in text
+    assert "Last backup: never" in text
+
+
+def test_a_schema_of_a_later_release_needs_attention(cast: Cast) -> None:
+    MigrationRecorder.Migration.objects.create(app="sync_app", name="9999_later")
+
+    code, text = run()
+
+    assert code == status.NEEDS_ATTENTION
+    assert "Schema: of a later release, which has 1 more migrations; update this machine" in text
+
+
+def test_a_request_for_a_verification_is_none(cast: Cast) -> None:
+    actor = cast.principal(cast.root)
+    operator_jobs.request(actor=actor, kind=AuditJobKind.VERIFY_NEW)
+    assert "Last verification of the audit log: never" in run()[1]
+
+    operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.SINCE_CHECKPOINT)
+
+    assert "UTC, just now: no problem found" in run()[1]
+
+
+def test_a_database_that_is_away_is_all_that_is_told(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = Result(name="database", ok=False, for_operators="OperationalError")
+    monkeypatch.setattr(status, "results", lambda: [away])
+    monkeypatch.setattr(status, "warnings", None)
+
+    code, text = run()
+
+    assert code == status.CANNOT_SERVE
+    assert text.splitlines()[1:] == ["  database: OperationalError", f"  {REMEDIES[System.DATABASE]}"]
