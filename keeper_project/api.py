@@ -65,6 +65,7 @@ FEATURES: Final = (
     "device-sign-in",
     "offline",
     "loopback-sign-in",
+    "import-parts",
 )
 
 

@@ -9,14 +9,20 @@ from importlib import import_module
 from itertools import pairwise
 
 from kpr.cli.parser import build
-from kpr.errors import CommandError, DefectError, Exit, KprError, UsageError
+from kpr.errors import CommandError, DefectError, Exit, KprError, OutputError, UsageError
 
 # Each is loaded when it is needed, so that `kpr run` starts fast.
 _COMMANDS = {
     "run": "kpr.running.run:run",
+    "shell": "kpr.running.run:shell",
     "get": "kpr.commands:get",
     "list": "kpr.commands:list_secrets",
     "set": "kpr.commands:set_secret",
+    "generate": "kpr.changing:generate",
+    "delete": "kpr.changing:delete",
+    "rename": "kpr.changing:rename",
+    "versions": "kpr.changing:versions",
+    "rollback": "kpr.changing:rollback",
     "export": "kpr.exporting:export",
     "template": "kpr.templating:template",
     "diff": "kpr.comparing:diff",
@@ -32,6 +38,8 @@ _COMMANDS = {
     "man": "kpr.cli.manual:manual",
     "version": "kpr.commands:version",
 }
+# They become or start another program, which has the exit codes but one.
+_RUN = frozenset({"run", "shell"})
 # They get the options alone.
 _LOCAL = frozenset({"scan", "init", "completion", "man", "version"})
 # The status is that of the token as well.
@@ -52,21 +60,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Namespace(verb=verb, format="json" if is_json else "text")
     try:
         options = _parse(given)
+        _require_output(options)
         try:
             return _dispatch(options)
         finally:
             # Python would do it at its end, and complain there of a reader that has gone.
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KprError as error:
         return _fail(error, options)
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader has gone; what Python would still write at its end is of no use.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.UNREACHABLE)
+    except OSError as error:
+        return _not_written(error, options)
     except Exception as error:  # noqa: BLE001 - it ends here: a traceback or its text could show a value
         return _fail(_defect(error), options)
+
+
+def _require_output(options: Namespace) -> None:
+    if sys.stdout is None and options.verb not in _RUN:
+        raise OutputError("Standard output is closed: send it to a file, or to /dev/null.")
+
+
+def _not_written(error: OSError, options: Namespace) -> int:
+    """Return the code of an output or a file that failed; a reader that has gone is none."""
+    if error.filename is None and sys.stdout is not None:
+        # So that Python's own flush at its end reaches nothing that fails again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return int(Exit.DONE)
+    return _fail(OutputError(f"{error.filename or 'The output'}: {error.strerror}."), options)
 
 
 def _defect(error: Exception) -> KprError:
@@ -107,7 +130,7 @@ def _dispatch(options: Namespace) -> int:
         from kpr.running.guard import refuse_values  # noqa: PLC0415 - only there
 
         refuse_values(options)
-    if verb != "run":
+    if verb not in _RUN:
         # Of `run` its command gets the limit back.
         no_core_dump()
     api = Api(settings.server, debug=options.debug)
@@ -116,7 +139,7 @@ def _dispatch(options: Namespace) -> int:
 
         api.token = find_token(settings, debug=options.debug)
         api.ends_token = source_of(settings) == "trust"
-    if settings.offline_hours and verb in {"run", "get", "template"}:
+    if settings.offline_hours and verb in {*_RUN, "get", "template"}:
         api.tries, api.seconds = 1, 10.0
     try:
         return int(command(options, settings, api))
@@ -126,7 +149,7 @@ def _dispatch(options: Namespace) -> int:
 
 def _fail(error: KprError, options: Namespace) -> int:
     code = int(error.code)
-    if options.verb == "run" and not isinstance(error, CommandError):
+    if options.verb in _RUN and not isinstance(error, CommandError):
         # The command has the other codes.
         code = int(Exit.OWN_FAILURE)
     text = " ".join(str(error).split())

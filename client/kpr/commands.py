@@ -10,7 +10,8 @@ from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
 from kpr.cli.output import print_document, print_result, print_rows
 from kpr.errors import NotFoundError, SignInError, UsageError
-from kpr.running.run import find_value
+from kpr.lookup import absent, listed, require_environment
+from kpr.running.run import find_value, warn_of_none
 from kpr.settings import PROJECT_FILE, Settings, normal_server, resolve, write_project
 from kpr.signin.credentials import (
     PERSONAL,
@@ -25,7 +26,10 @@ from kpr.signin.device import signed_in_by_code
 
 def get(options: Namespace, settings: Settings, api: Api) -> int:
     """Print one value: exact on a pipe, with a line feed on a terminal."""
-    value = find_value(settings, api, options.name)
+    try:
+        value = find_value(settings, api, options.name)
+    except NotFoundError:
+        raise absent(api, settings.required_environment(), options.name) from None
     if options.format == "json":
         return print_document({"name": options.name, "value": value})
     end = "\n" if sys.stdout.isatty() and not value.endswith("\n") else ""
@@ -36,11 +40,13 @@ def get(options: Namespace, settings: Settings, api: Api) -> int:
 
 def list_secrets(options: Namespace, settings: Settings, api: Api) -> int:
     """Print the names of secrets, without values."""
-    query = {"environment": settings.required_environment(), "ordering": "name"}
-    if settings.prefix:
-        query["prefix"] = settings.prefix
+    place = settings.required_environment()
     columns = ("name", "secret_type", "version", "updated_at")
-    rows = [{name: row[name] for name in columns} for row in api.every("secrets", query)]
+    found = {row["name"]: row for each in settings.prefixes or ("",) for row in listed(api, place, each)}
+    if not found:
+        require_environment(api, place)
+        warn_of_none(settings)
+    rows = [{column: found[name][column] for column in columns} for name in sorted(found)]
     return print_rows(options, rows, columns)
 
 
@@ -118,10 +124,13 @@ def whoami(options: Namespace, settings: Settings, api: Api) -> int:
 
 def init(options: Namespace) -> int:
     """Write a project file into this folder."""
+    prefix, *more = options.prefix or [""]
+    if more:
+        raise UsageError("A project file names one prefix: give others to the command.")
     values: dict[str, Any] = {
         "server": normal_server(options.server) if options.server else "",
         "environment": options.environment or "",
-        "prefix": (options.prefix or "").strip("/"),
+        "prefix": prefix.strip("/"),
         "required": options.require,
     }
     path = Path.cwd() / PROJECT_FILE

@@ -17,8 +17,10 @@ def diff(options: Namespace, settings: Settings, api: Api) -> int:
     if left == right:
         raise UsageError("Name two different environments.")
     rows = api.get(path_of("environments", left, "compare", right)).document()["results"]
-    below = f"{settings.prefix}/" if settings.prefix else ""
-    compared = [row for row in rows if row["name"].startswith(below) or row["name"] == settings.prefix]
+    below = settings.prefixes
+    compared = [
+        row for row in rows if not below or any(f"{row['name']}/".startswith(f"{each}/") for each in below)
+    ]
     apart = [row for row in compared if row["difference"] != _SAME]
     if options.format == "json":
         print_document({"left": left, "right": right, "compared": len(compared), "differences": apart})

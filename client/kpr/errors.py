@@ -17,6 +17,7 @@ class Exit(IntEnum):
     NAMES = 8
     PENDING = 9
     FOUND = 10
+    OUTPUT = 11
     # Of `run`: kpr itself failed, the command cannot be run, the command was not found (as of a shell).
     OWN_FAILURE = 125
     NOT_EXECUTABLE = 126
@@ -36,6 +37,7 @@ EXIT_MEANINGS = {
     Exit.NAMES: "names collide or are missing, or a value does not fit",
     Exit.PENDING: "approval is required first; the request was created",
     Exit.FOUND: "kpr scan found what looks like secrets",
+    Exit.OUTPUT: "the output, or a file, cannot be read or written",
     Exit.OWN_FAILURE: "kpr run itself failed and the command was not started, or kpr has a defect",
     Exit.NOT_EXECUTABLE: "the command cannot be run",
     Exit.NO_COMMAND: "the command was not found",
@@ -103,6 +105,12 @@ class FoundError(KprError):
     """A scan found what looks like secrets."""
 
     code = Exit.FOUND
+
+
+class OutputError(KprError):
+    """The output or a file of kpr cannot be read or written."""
+
+    code = Exit.OUTPUT
 
 
 class DefectError(KprError):

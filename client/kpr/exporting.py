@@ -3,6 +3,7 @@
 A form that cannot hold a value refuses it: nothing is changed silently.
 """
 
+import json
 import re
 import secrets
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from kpr.api import Api, path_of
 from kpr.errors import NamesError, UsageError
 from kpr.running.naming import Naming
-from kpr.running.run import read_export
+from kpr.running.run import read_export, warn_of_none
 from kpr.settings import Settings
 
 OF_SERVER = ("dotenv", "json", "yaml", "csv", "kubernetes")
@@ -26,14 +27,34 @@ def export(options: Namespace, settings: Settings, api: Api) -> int:
     """Print all values in a form; on a terminal only if `--reveal` is given. Raises KprError."""
     if sys.stdout.isatty() and not options.reveal:
         raise UsageError("This prints every value: send it to a file or a program, or add --reveal.")
-    if options.format in OF_SERVER:
+    place = settings.required_environment()
+    if options.format in OF_SERVER and not settings.more_prefixes:
         query = {"format": options.format, **({"prefix": settings.prefix} if settings.prefix else {})}
-        content = api.get(path_of("environments", settings.required_environment(), "export"), query).body
+        content = api.get(path_of("environments", place, "export"), query).body
+        if _is_empty(content):
+            warn_of_none(settings)
+    elif options.format in OF_SERVER and options.format != "json":
+        raise UsageError(f"An export as {options.format} takes one --prefix: export each by itself.")
     else:
-        content = written(read_export(settings, api).document(), options.format).encode()
+        answers = [read_export(each, api).document() for each in settings.each_prefix()]
+        values = {name: value for each in answers for name, value in each.items()}
+        if not values:
+            warn_of_none(settings)
+        text = (
+            json.dumps(values, indent=2) + "\n"
+            if options.format == "json"
+            else written(values, options.format)
+        )
+        content = text.encode()
     sys.stdout.buffer.write(content)
     sys.stdout.flush()
     return 0
+
+
+def _is_empty(content: bytes) -> bool:
+    """Return whether an export of the server holds nothing, in whichever of its forms."""
+    text = content.strip()
+    return text in {b"", b"{}", b'"name","value","escaped"'} or text.endswith(b"\ndata: {}")
 
 
 def written(values: Mapping[str, str], form: str) -> str:

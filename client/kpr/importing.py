@@ -14,7 +14,7 @@ from typing import Any
 
 from kpr.api import Api, path_of
 from kpr.cli.output import print_document
-from kpr.errors import RefusedError, UsageError
+from kpr.errors import KprError, RefusedError, UsageError
 from kpr.settings import Settings
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -36,11 +36,34 @@ def import_file(options: Namespace, settings: Settings, api: Api) -> int:
     if options.keep_existing:
         body["existing"] = "keep"
     path = path_of("environments", settings.required_environment(), "import")
-    plan = api.send("POST", path, body=body).document()
+    plans = _planned(api, path, body)
+    planned = [row for plan in plans for row in plan["results"]]
     if options.dry_run:
-        return _report(options, plan["results"])
-    _confirm(options, plan["results"], settings)
-    return _report(options, _written(api, path, body, plan))
+        return _report(options, planned)
+    _confirm(options, planned, settings)
+    rows: list[Mapping[str, Any]] = []
+    for number, plan in enumerate(plans, 1):
+        part = {"part": number} if len(plans) > 1 else {}
+        try:
+            rows += _written(api, path, {**body, **part}, plan)
+        except KprError as error:
+            if len(plans) == 1:
+                raise
+            raise type(error)(
+                f"{error} Stored: {number - 1} of {len(plans)} parts, {len(rows)} entries. Run the same "
+                "command again to resume: what is stored already is left as it is."
+            ) from None
+    return _report(options, rows)
+
+
+def _planned(api: Api, path: str, body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the plan of each part of a file; servers of before take one."""
+    if "import-parts" not in api.version()["features"]:
+        return [api.send("POST", path, body=body).document()]
+    plans: list[Mapping[str, Any]] = []
+    while not plans or len(plans) < plans[0]["parts"]:
+        plans.append(api.send("POST", path, body={**body, "part": len(plans) + 1}).document())
+    return plans
 
 
 def source_of(path: str, content: str) -> str:

@@ -11,7 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,6 +51,17 @@ class Settings:
     project: Project = field(default_factory=Project)
     # How old an offline copy may be, as far as the server allows; 0: none is kept.
     offline_hours: int = 0
+    # Further prefixes of the same command.
+    more_prefixes: tuple[str, ...] = ()
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All prefixes; none where every name is meant."""
+        return (self.prefix, *self.more_prefixes) if self.prefix else ()
+
+    def each_prefix(self) -> "list[Settings]":
+        """Return the settings with one prefix each, or with none."""
+        return [replace(self, prefix=each, more_prefixes=()) for each in self.prefixes or ("",)]
 
     def required_environment(self) -> str:
         """Return the environment. Raises UsageError if there is none."""
@@ -69,13 +80,15 @@ def resolve(options: Any, variables: Mapping[str, str] = os.environ) -> Settings
     server = explicit or project.server or default_server(variables)
     if not server:
         raise UsageError("No server: give --server URL, set KPR_SERVER, or run kpr init.")
+    prefix, *more = _prefixes(getattr(options, "prefix", None), variables.get("KPR_PREFIX"), project.prefix)
     return Settings(
         server=normal_server(server),
         is_server_explicit=bool(explicit),
         environment=getattr(options, "environment", "")
         or variables.get("KPR_ENVIRONMENT", "")
         or project.environment,
-        prefix=_first(getattr(options, "prefix", None), variables.get("KPR_PREFIX"), project.prefix),
+        prefix=prefix,
+        more_prefixes=tuple(more),
         project=project,
         offline_hours=_hours(variables.get("KPR_OFFLINE_HOURS", "")) or project.offline_hours,
     )
@@ -144,8 +157,11 @@ def write_project(path: Path, values: Mapping[str, Any]) -> None:
         file.writelines(lines)
 
 
-def _first(*given: str | None) -> str:
-    return next((each for each in given if each is not None), "").strip("/")
+def _prefixes(options: "list[str] | None", variable: "str | None", project: str) -> list[str]:
+    """Return the prefixes of the first place that names any; an empty one is every name."""
+    given = options if options is not None else [project if variable is None else variable]
+    cleaned = list(dict.fromkeys(each.strip("/") for each in given))
+    return cleaned if all(cleaned) else [""]
 
 
 def _hours(text: str) -> int:

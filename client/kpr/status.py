@@ -9,6 +9,7 @@ from kpr import API_LEVEL, __version__
 from kpr.api import Api
 from kpr.cli.output import duration, print_document
 from kpr.errors import Exit, KprError
+from kpr.lookup import require_environment
 from kpr.settings import Settings
 from kpr.signin.credentials import find_token, source_of
 
@@ -20,7 +21,7 @@ def status(options: Namespace, settings: Settings, api: Api) -> int:
         "server": {"address": settings.server},
         "token": {"source": source_of(settings)},
         "environment": settings.environment or None,
-        "prefix": settings.prefix,
+        "prefix": ", ".join(settings.prefixes),
         "project": str(settings.project.path) if settings.project.path else None,
     }
     failure = _asked(found, options, settings, api)
@@ -40,6 +41,8 @@ def _asked(found: dict[str, Any], options: Namespace, settings: Settings, api: A
         api.token = find_token(settings, debug=options.debug)
         api.ends_token = source_of(settings) == "trust"
         who = api.get("whoami").document()
+        if settings.environment:
+            require_environment(api, settings.environment)
     except KprError as error:
         return error
     found["who"] = {name: who[name] for name in ("name", "kind")}

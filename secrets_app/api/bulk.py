@@ -19,10 +19,11 @@ from secrets_app.api.base import PLACE, SecretsView, place_of
 from secrets_app.api.serializers import MAX_ID, NewSecretItem
 from secrets_app.errors import InvalidInput, InvalidValue
 from secrets_app.importing.formats.entries import FIELD
-from secrets_app.importing.formats.registry import parse
-from secrets_app.importing.plan import Plan, plan_import
+from secrets_app.importing.formats.registry import Entry, parse
+from secrets_app.importing.plan import SAME_NAME, Plan, plan_import
 from secrets_app.importing.service import import_entries, left_over
 from secrets_app.services import bulk_create
+from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.types.registry import parse_secret_type
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_prefix
@@ -113,7 +114,7 @@ class ImportView(SecretsView):
         """Preview an import or, with `dry_run: false`, execute it.
 
         A request writes for 20 seconds at most. 202 means that changes are left: send the same file again
-        with the members of `unfinished`.
+        with the members of `unfinished`. A file of more than 1,000 entries is sent once for each `part`.
         """
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.ImportDocument)
@@ -125,6 +126,7 @@ class ImportView(SecretsView):
             raise InvalidInput(field, error.reason) from error
         if prefix:
             entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
+        entries, parts = _part_of(entries, given.get("part"))
         wanted: dict[str, Any] = {
             "actor": self.actor,
             "environment": place,
@@ -132,15 +134,30 @@ class ImportView(SecretsView):
             "keep_existing": given["existing"] == "keep",
         }
         if given["dry_run"]:
-            return Response(_answer(plan_import(**wanted), []) | {"dry_run": True})
+            return Response(_answer(plan_import(**wanted), []) | {"dry_run": True, "parts": parts})
         after = given.get("after")
         plan, results = import_entries(**wanted, digest=given.get("digest"), after=after)
-        answer = _answer(plan, results) | {"dry_run": False}
+        answer = _answer(plan, results) | {"dry_run": False, "parts": parts}
         left = left_over(plan, results, after=after)
         if not left:
             return Response(answer)
         following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
         return Response(answer | {"unfinished": following}, status=status.HTTP_202_ACCEPTED)
+
+
+def _part_of(entries: list[Entry], part: int | None) -> tuple[list[Entry], int]:
+    """Return the entries of a part, and how many parts there are. Raises InvalidInput if it is none.
+
+    An entry whose name is in an earlier part is refused, as it is within one part.
+    """
+    if part is None:
+        return entries, 1
+    parts, begin = -(-len(entries) // MAX_ITEMS), (part - 1) * MAX_ITEMS
+    if part > parts:
+        raise InvalidInput("part", f"The file has {parts:,} parts.")
+    earlier = {entry.name for entry in entries[:begin]}
+    chosen = entries[begin : begin + MAX_ITEMS]
+    return [replace(each, fault=SAME_NAME) if each.name in earlier else each for each in chosen], parts
 
 
 def _answer(plan: Plan, results: list[ItemResult]) -> dict[str, Any]:

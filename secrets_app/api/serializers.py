@@ -287,6 +287,12 @@ class ImportDocument(StrictSerializer):
     after = WholeNumber(
         min_value=-1, max_value=MAX_ITEMS, required=False, help_text="Of an unfinished import's answer."
     )
+    part = WholeNumber(
+        min_value=1,
+        max_value=MAX_ID,
+        required=False,
+        help_text=f"Which {MAX_ITEMS:,} entries of a longer file; the answer has `parts`, their number.",
+    )
 
 
 class ImportLine(serializers.Serializer[Any]):
@@ -312,6 +318,7 @@ class ImportAnswer(serializers.Serializer[Any]):
 
     dry_run = serializers.BooleanField()
     digest = serializers.CharField()
+    parts = serializers.IntegerField(help_text="1 for a file that is not sent in parts.")
     results = ImportLine(many=True)
     unfinished = UnfinishedImport(allow_null=True, help_text="Only of an import that has changes left.")
 

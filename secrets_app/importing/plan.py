@@ -74,6 +74,7 @@ def _accepts(check: Callable[..., object], *arguments: object) -> bool:
 
 
 _NAMES_PER_QUERY: Final = 500
+SAME_NAME: Final = "An earlier entry has the same name."
 _DIGEST_LABEL: Final = "keeper/import-plan/v1"
 _ENTRY_LABEL: Final = "keeper/import-entry/v1"
 
@@ -199,7 +200,7 @@ def _check(actor: Principal, environment: Environment, line: Line, seen: set[str
         raise InvalidInput("value" if entry.name else "name", entry.fault)
     validate_secret_name(entry.name)
     if entry.name in seen:
-        raise InvalidInput("name", "An earlier entry has the same name.")
+        raise InvalidInput("name", SAME_NAME)
     if not _may_write(actor, environment, entry.name):
         raise InvalidInput("name", NOT_ALLOWED)
     if line.secret and not line.secret.is_authentic():

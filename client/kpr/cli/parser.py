@@ -1,6 +1,7 @@
 """The commands and options of kpr. No option takes a secret: other accounts can read the command line."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from string import ascii_letters, digits
 from typing import Any
 
 from kpr.errors import UsageError
@@ -14,6 +15,14 @@ SOURCES = ("dotenv", "json", "yaml", "csv", "vault", "aws", "doppler", "infisica
 SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")
 
 _LONGEST_INTERVAL = 3600
+_SHORTEST, _LONGEST = 8, 4096
+# What `kpr generate` makes values of.
+ALPHABETS = {
+    "letters-digits": ascii_letters + digits,
+    "symbols": ascii_letters + digits + "!#$%&*+-./:;<=>?@^_~",
+    "hex": "0123456789abcdef",
+    "digits": digits,
+}
 
 
 class Parser(ArgumentParser):
@@ -31,11 +40,15 @@ def build() -> Parser:
     _run(
         _command(commands, "run", "run a command with its secrets", epilog="kpr run -e production -- ./serve")
     )
+    shell = _command(commands, "shell", "start a shell with the secrets, until exit")
+    _run(shell)
+    shell.usage = None
     get = _command(commands, "get", "print one value")
     get.add_argument("name", help="the full name of the secret")
     _place(get, prefix=False)
     _place(_command(commands, "list", "list names, without values"))
     _set(_command(commands, "set", "store a value from standard input or a prompt"))
+    _changes(commands)
     export = _command(commands, "export", "print all values in a format", formats=EXPORT_FORMATS)
     _place(export)
     export.add_argument("--reveal", action="store_true", help="print values to a terminal as well")
@@ -43,7 +56,7 @@ def build() -> Parser:
     diff = _command(commands, "diff", "show which names differ between two environments, without values")
     diff.add_argument("left", metavar="ENVIRONMENT", help="the one environment")
     diff.add_argument("right", metavar="ENVIRONMENT", help="the other one")
-    diff.add_argument("--prefix", metavar="PREFIX", help="only names under it, by whole segments")
+    _prefix(diff)
     _import(_command(commands, "import", "import secrets from a file, after its plan was shown"))
     _scan(_command(commands, "scan", "find secrets in files, before they are committed"))
     _login(_command(commands, "login", "sign in to a server"))
@@ -79,7 +92,12 @@ def _command(commands: Any, name: str, text: str, *, formats: tuple[str, ...] = 
 def _place(parser: Any, *, prefix: bool = True) -> None:
     parser.add_argument("-e", "--environment", metavar="NAME", default="", help="KPR_ENVIRONMENT")
     if prefix:
-        parser.add_argument("--prefix", metavar="PREFIX", help="only names under it, by whole segments")
+        _prefix(parser)
+
+
+def _prefix(parser: Any) -> None:
+    parser.add_argument("--prefix", metavar="PREFIX", action="append",
+        help="only names under it, by whole segments; repeatable")  # fmt: skip
 
 
 def _run(parser: Any) -> None:
@@ -113,6 +131,28 @@ def _set(parser: Any) -> None:
     parser.add_argument("--type", choices=SECRET_TYPES, default="", help="TEXT for a new secret by default")
     parser.add_argument("--comment", metavar="TEXT", default="", help="why; it is not secret")
     parser.add_argument("--exact", action="store_true", help="keep a line feed at the end of the input")
+
+
+def _changes(commands: Any) -> None:
+    """Add the commands that name one secret and take no value."""
+    generate = _command(commands, "generate", "store a random value, which is not printed")
+    delete = _command(commands, "delete", "delete a secret, after it was confirmed")
+    rename = _command(commands, "rename", "give a secret another name")
+    versions = _command(commands, "versions", "list the versions of a secret, without values")
+    rollback = _command(commands, "rollback", "make the value of an earlier version current again")
+    for parser in (generate, delete, rename, versions, rollback):
+        parser.add_argument("name", help="the full name of the secret")
+        _place(parser, prefix=False)
+    generate.add_argument("--length", metavar="NUMBER", type=_length, default=32,
+        help="how many characters, 32 by default")  # fmt: skip
+    generate.add_argument("--characters", choices=tuple(ALPHABETS), default="letters-digits",
+        help="what they are")  # fmt: skip
+    generate.add_argument("--type", choices=SECRET_TYPES, default="", help="TEXT for a new secret by default")
+    generate.add_argument("--replace", action="store_true", help="give a secret that exists another value")
+    generate.add_argument("--reveal", action="store_true", help="print the value as well")
+    delete.add_argument("--yes", action="store_true", help="delete without asking")
+    rename.add_argument("new_name", metavar="NEW", help="the new full name")
+    rollback.add_argument("version", metavar="VERSION", type=int, help="the number of the version")
 
 
 def _import(parser: Any) -> None:
@@ -158,6 +198,14 @@ def _login(parser: Any) -> None:
     parser.add_argument(
         "--storage", choices=("auto", "keyring", "file"), default="auto", help="where to store the token"
     )
+
+
+def _length(text: str) -> int:
+    """Return a number of characters. Raises ValueError if it is too small to be a secret, or too large."""
+    length = int(text)
+    if not _SHORTEST <= length <= _LONGEST:
+        raise ValueError(text)
+    return length
 
 
 def _interval(text: str) -> float:

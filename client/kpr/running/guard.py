@@ -31,7 +31,11 @@ def is_agent_safe(options: Namespace) -> bool:
 
 def refuse_values(options: Namespace) -> None:
     """Refuse a command of kpr that prints values. Raises UsageError."""
-    prints = options.verb in {"get", "export"} or (options.verb == "template" and not options.output)
+    prints = (
+        options.verb in {"get", "export"}
+        or (options.verb == "template" and not options.output)
+        or (options.verb == "generate" and options.reveal)
+    )
     if prints and is_agent_safe(options):
         raise UsageError(f"{_VARIABLE} is set: kpr {options.verb} prints no values. Use kpr run.")
 

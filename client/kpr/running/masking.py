@@ -1,7 +1,8 @@
 """Values of secrets in a stream of bytes, replaced as they pass, also where a value comes in parts.
 
-What is looked for: a value, its lines of 8 characters or more, and both as JSON, in addresses, in HTML, in
-hexadecimal and in base64. A value of fewer than 4 bytes is not looked for: it is a part of any text.
+What is looked for: a value, its lines of 8 characters or more, and both as JSON, quoted by a shell, in
+addresses, in HTML, in hexadecimal and in base64. A value of fewer than 4 bytes is not looked for: it is a
+part of any text.
 """
 
 import base64
@@ -17,6 +18,14 @@ SHORTEST = 4
 _SHORTEST_PART = 8
 # Lines of base64(1) and of MIME, and of PEM.
 _WRAPPED = (76, 64)
+_HEX = re.compile(r"%[0-9A-F]{2}")
+_DOUBLE_QUOTED = re.compile(r'[\\"$`]')
+_BACKSLASHED = re.compile(r"[\s'\"\\|&;()<>!{}*\[?\]^$`,]|^[~#]")
+# What bash writes between $' and '.
+_ESCAPES = {
+    "\a": r"\a", "\b": r"\b", "\x1b": r"\E", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v",
+    "\\": r"\\", "'": r"\'",
+}  # fmt: skip
 
 
 class Masker:
@@ -122,18 +131,17 @@ def patterns_of(value: str) -> set[bytes]:
 
 def _encoded(value: str) -> Iterator[bytes]:
     plain = value.encode()
-    texts = {
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        repr(value)[1:-1],
-        quote(value, safe=""),
-        quote(value),
-        quote_plus(value),
-        html.escape(value),
-        plain.hex(),
-        plain.hex().upper(),
-    }
-    yield from (text.encode() for text in texts)
+    texts = {repr(value)[1:-1], html.escape(value), plain.hex(), plain.hex().upper()}
+    for is_ascii in (True, False):
+        inner = json.dumps(value, ensure_ascii=is_ascii)[1:-1]
+        # A document within a text of another one is escaped twice.
+        texts |= {inner, json.dumps(inner, ensure_ascii=is_ascii)[1:-1]}
+    # The last ones are what JavaScript, .NET and Java leave as it is.
+    for safe in ("", "/", "!*'()", "!*()", "*"):
+        for address in (quote(value, safe=safe), quote_plus(value, safe=safe)):
+            for each in (address, address.replace("~", "%7E")):
+                texts |= {each, _HEX.sub(lambda found: found[0].lower(), each)}
+    yield from (text.encode() for text in texts | _of_shells(value))
     for shift in range(3):
         # Inside something longer its base64 looks otherwise, by where it begins.
         text = base64.b64encode(b"\0" * shift + plain)
@@ -143,6 +151,24 @@ def _encoded(value: str) -> Iterator[bytes]:
     for width in _WRAPPED:
         lines = [text[place : place + width] for place in range(0, len(text), width)]
         yield from (end.join(lines) for end in (b"\n", b"\r\n"))
+
+
+def _of_shells(value: str) -> set[str]:
+    """Return how shells quote a value: by `set -x`, `printf %q`, `declare -p` or `export -p`."""
+    return {
+        # Between single quotes: bash and zsh, dash.
+        value.replace("'", "'\\''"),
+        value.replace("'", "'\"'\"'"),
+        _DOUBLE_QUOTED.sub(r"\\\g<0>", value),
+        _BACKSLASHED.sub(r"\\\g<0>", value),
+        # $'…', in a locale of UTF-8 and in C.
+        "".join(_ESCAPES.get(each, each if each.isprintable() else _octal(each)) for each in value),
+        "".join(_ESCAPES.get(each, each if " " <= each <= "~" else _octal(each)) for each in value),
+    }
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode())
 
 
 def _alternatives(heads: set[bytes]) -> bytes:

@@ -53,8 +53,8 @@ class Naming:
     """How secrets become variables."""
 
     transformer: str = "upper-snake"
-    # Cut from the front of each name, with its slash.
-    stripped: str = ""
+    # Cut from the front of each name, with their slash.
+    stripped: tuple[str, ...] = ()
     is_strict: bool = False
     allows_loaders: bool = False
 
@@ -63,7 +63,8 @@ class Naming:
         transform = TRANSFORMERS.get(self.transformer)
         if transform is None:
             raise UsageError(f"Unknown name transformer: choose one of {', '.join(TRANSFORMERS)}.")
-        short = name.removeprefix(f"{self.stripped}/") if self.stripped else name
+        cut = max((len(each) + 1 for each in self.stripped if name.startswith(f"{each}/")), default=0)
+        short = name[cut:]
         variable = transform(short)
         if not _VARIABLE.fullmatch(variable):
             raise NamesError(f"{name} would be the variable {variable}, which is no name of one.")

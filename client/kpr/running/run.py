@@ -57,12 +57,24 @@ def run(options: Namespace, settings: Settings, api: Api) -> int:
     return execute(options.command, in_memory(prepared, ExitStack()), core_limits)
 
 
+def shell(options: Namespace, settings: Settings, api: Api) -> int:
+    """Run the person's shell with the secrets; they end with it. Raises KprError."""
+    if options.agent_safe or os.environ.get("KPR_AGENT_SAFE"):
+        raise UsageError("KPR_AGENT_SAFE: a shell shows every variable. Use kpr run -- COMMAND.")
+    options.command = [os.environ.get("SHELL") or "/bin/sh"]
+    place = settings.required_environment()
+    sys.stderr.write(f"kpr: {options.command[0]} with the secrets of {place}; leave it by exit\n")
+    return run(options, settings, api)
+
+
 def prepare(options: Namespace, settings: Settings, api: Api) -> Prepared:
     """Fetch the secrets and return what the command gets. Raises KprError."""
     files = dict(map(_file_option, options.file))
     secrets = fetch(options, settings, api, extra=list(files.values()))
     present = {} if options.pristine else _present(keeps_token=options.keep_token)
     naming = naming_of(options, settings)
+    if not secrets:
+        warn_of_none(settings, is_strict=naming.is_strict)
     _require(secrets, options, settings, naming)
     plain = {name: value for name, value in secrets.items() if name not in files.values()}
     found = variables_of(plain, naming, present, keeps_present=options.preserve_env)
@@ -124,12 +136,22 @@ def fetch(
     """
     names = list(dict.fromkeys([*getattr(options, "only", []), *(extra or [])]))
     if getattr(options, "only", []):
-        return {name: find_value(settings, api, name) for name in names}
-    secrets = _export(settings, api)
+        return {name: _named(settings, api, name) for name in names}
+    secrets = {name: value for each in settings.each_prefix() for name, value in _export(each, api).items()}
     for name in names:
         if name not in secrets:
-            secrets[name] = value_of(api, settings.required_environment(), name)
+            secrets[name] = _named(settings, api, name)
     return secrets
+
+
+def _named(settings: Settings, api: Api, name: str) -> str:
+    """Return the value of a secret that an option names. Raises NotFoundError with what may be meant."""
+    try:
+        return find_value(settings, api, name)
+    except NotFoundError:
+        from kpr.lookup import absent  # noqa: PLC0415 - only there
+
+        raise absent(api, settings.required_environment(), name) from None
 
 
 def find_value(settings: Settings, api: Api, name: str) -> str:
@@ -141,7 +163,8 @@ def find_value(settings: Settings, api: Api, name: str) -> str:
             raise
         from kpr.running.offline import OfflineCopy, pick  # noqa: PLC0415 - only where copies are kept
 
-        return pick(OfflineCopy(settings, api.token).secrets(error), name, error)
+        copies = [OfflineCopy(each, api.token).secrets(error) for each in settings.each_prefix()]
+        return pick({name: value for each in copies for name, value in each.items()}, name, error)
 
 
 def read_export(settings: Settings, api: Api) -> Answer:
@@ -187,7 +210,7 @@ def naming_of(options: Namespace, settings: Settings) -> Naming:
     cuts = options.strip_prefix or project.strip_prefix
     return Naming(
         transformer=options.name_transformer or project.name_transformer or "upper-snake",
-        stripped=settings.prefix if cuts else "",
+        stripped=settings.prefixes if cuts else (),
         is_strict=options.strict or project.strict,
         allows_loaders=options.allow_loader_variables,
     )
@@ -200,6 +223,15 @@ def _require(secrets: Mapping[str, str], options: Namespace, settings: Settings,
         raise NamesError(f"Required and not there: {', '.join(lost)}. Create them, or request access.")
     for name in lost:
         sys.stderr.write(f"kpr: {name} is required by .kpr.toml and not there\n")
+
+
+def warn_of_none(settings: Settings, *, is_strict: bool = False) -> None:
+    """Report that there is no secret to work with. Raises NamesError where that is an error."""
+    under = f" under {' and '.join(settings.prefixes)}" if settings.prefixes else ""
+    text = f"0 secrets in {settings.environment}{under}: check the prefix, and what the token may read"
+    if is_strict:
+        raise NamesError(f"{text}.")
+    sys.stderr.write(f"kpr: {text}\n")
 
 
 def _present(*, keeps_token: bool) -> dict[str, str]:

@@ -49,16 +49,22 @@ class Manifest:
     def __init__(self, api: Api, settings: Settings) -> None:
         self._api = api
         self._path = path_of("environments", settings.required_environment(), "manifest")
-        self._query = {"prefix": settings.prefix} if settings.prefix else {}
-        self._etag, self._body = "", b""
+        self._prefixes = settings.prefixes or ("",)
+        self._last: dict[str, tuple[str, bytes]] = {}
 
     def has_changed(self) -> bool:
-        """Ask, and return whether the manifest differs from the last one. Raises KprError."""
-        headers = {"If-None-Match": self._etag} if self._etag else {}
-        answer = self._api.send("GET", self._path, query=self._query, headers=headers, accepted=(_UNCHANGED,))
-        if answer.status == _UNCHANGED or answer.body == self._body:
+        """Ask, and return whether the manifest of a prefix differs from the last one. Raises KprError."""
+        # Each is asked, so that the next look finds no change of this one again.
+        return sum(self._differs(prefix) for prefix in self._prefixes) > 0
+
+    def _differs(self, prefix: str) -> bool:
+        etag, body = self._last.get(prefix, ("", b""))
+        headers = {"If-None-Match": etag} if etag else {}
+        query = {"prefix": prefix} if prefix else {}
+        answer = self._api.send("GET", self._path, query=query, headers=headers, accepted=(_UNCHANGED,))
+        if answer.status == _UNCHANGED or answer.body == body:
             return False
-        self._etag, self._body = answer.headers.get("etag", ""), answer.body
+        self._last[prefix] = answer.headers.get("etag", ""), answer.body
         return True
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from secrets_app.models import Secret
 
 from kpr.__main__ import main
-from kpr.errors import Exit, UsageError
+from kpr.api import Api
+from kpr.errors import Exit, UnreachableError, UsageError
 from kpr.importing import source_of
 from kpr.tests.conftest import Inside
 
@@ -104,3 +106,45 @@ def test_a_damaged_file_is_not_quoted(content: str) -> None:
     with pytest.raises(UsageError) as refused:
         source_of("a.json", content)
     assert SECRET not in str(refused.value)
+
+
+def test_a_long_file_is_sent_in_parts_and_resumed(
+    kpr: Kpr, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"KEY_{number:04}={number}" for number in range(2500)]
+    # Its name is in the first part already.
+    (tmp_path / "long.env").write_text("\n".join([*lines, "KEY_0001=another"]))
+    assert kpr("import", "long.env", "--dry-run")[1].splitlines()[-1] == "Planned: 2500 new, 1 refused."
+    answer = inside.answer
+
+    def failing(api: Any, method: str, target: str, content: bytes | None, extra: Any) -> Any:
+        sent = json.loads(content or b"{}")
+        if sent.get("part") == 3 and sent.get("dry_run") is False:
+            raise UnreachableError("The network is away.")
+        return answer(api, method, target, content, extra)
+
+    monkeypatch.setattr(inside, "answer", failing)
+    code, _, err = kpr("import", "long.env")
+    assert code == Exit.UNREACHABLE
+    assert "Stored: 2 of 3 parts, 2000 entries. Run the same command again" in err
+    assert Secret.objects.count() == 2000
+
+    monkeypatch.setattr(inside, "answer", answer)
+    code, out, _ = kpr("import", "long.env")
+    assert (code, out.splitlines()[-1]) == (Exit.REFUSED, "Imported: 500 new, 1 refused, 2000 same.")
+    assert Secret.objects.count() == 2500
+    assert kpr("get", "KEY_0001")[1] == "1"
+
+
+def test_an_older_server_gets_no_part(kpr: Kpr, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Api, "version", lambda _: {"features": ["import"]})
+    sent: list[Any] = []
+    answer = inside.answer
+
+    def seen(api: Any, method: str, target: str, content: bytes | None, extra: Any) -> Any:
+        sent.append(json.loads(content or b"{}"))
+        return answer(api, method, target, content, extra)
+
+    monkeypatch.setattr(inside, "answer", seen)
+    assert kpr("import", "-", given="A=1")[0] == 0
+    assert not [each for each in sent if "part" in each]

@@ -54,10 +54,20 @@ def answering(monkeypatch: pytest.MonkeyPatch, answers: Callable[[str, str, Any]
 def test_this_client_understands_the_answers_of_older_servers(
     level: int, settled: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # What this client asks besides, which each of these servers answers: its version, an environment, names.
+    further = {
+        (each["method"], each["path"]): Answer(each["status"], {}, json.dumps(each["answer"]).encode())
+        for step in recorded(level)
+        for each in step["exchanges"]
+        if each["method"] == "GET" and each["path"].startswith(("version", "secrets?"))
+    }
+    further["GET", "environments/development"] = Answer(200, {}, b"{}")
     for step in recorded(level):
         left = [*step["exchanges"]]
 
         def answers(method: str, path: str, body: Any, left: list[Any] = left) -> Answer:
+            if (method, path) in further and not (left and left[0]["path"] == path):
+                return further[method, path]
             expected = left.pop(0)
             assert (method, path) == (expected["method"], expected["path"])
             assert body == expected["body"]

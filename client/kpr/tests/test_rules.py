@@ -56,7 +56,7 @@ def test_what_is_no_variable_is_refused() -> None:
     with pytest.raises(NamesError):
         Naming(transformer="none").variable("payments/stripe-key")
     assert Naming().variable("1st/key") == "_1ST_KEY"
-    assert Naming(stripped="payments").variable("payments/stripe-key") == "STRIPE_KEY"
+    assert Naming(stripped=("payments",)).variable("payments/stripe-key") == "STRIPE_KEY"
 
 
 def test_a_value_with_nul_is_refused_without_its_text() -> None:
@@ -177,7 +177,9 @@ def test_an_option_wins_over_a_variable_and_that_over_the_project(
     assert not found.is_server_explicit
     found = resolve(Namespace(), {**variables, "KPR_ENVIRONMENT": "variable", "KPR_SERVER": "https://b"})
     assert (found.server, found.environment, found.is_server_explicit) == ("https://b", "variable", True)
-    found = resolve(Namespace(environment="option", prefix=""), {**variables, "KPR_ENVIRONMENT": "variable"})
+    found = resolve(
+        Namespace(environment="option", prefix=[""]), {**variables, "KPR_ENVIRONMENT": "variable"}
+    )
     assert (found.environment, found.prefix) == ("option", "")
 
 
@@ -189,7 +191,7 @@ def test_the_project_switches_on_what_an_option_does(given: str) -> None:
     project = Project(**(wanted if given == "project" else {}))
     settings = Settings(SERVER, is_server_explicit=True, environment="x", prefix="app", project=project)
     naming = naming_of(options, settings)
-    assert (naming.transformer, naming.stripped, naming.is_strict) == ("camel", "app", True)
+    assert (naming.transformer, naming.stripped, naming.is_strict) == ("camel", ("app",), True)
 
 
 def test_an_account_without_a_home_folder_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 import base64
 import json
 import random
+import re
 import subprocess
+from urllib.parse import quote, quote_plus
 
 import pytest
 from tests.canary import encodings
@@ -118,3 +120,50 @@ def test_base64_of_the_shell_is_masked() -> None:
     value = MULTILINE * 3
     done = subprocess.run(["base64"], input=value.encode(), capture_output=True, check=True)
     assert masked([value], done.stdout) in (MASK + b"\n", MASK)
+
+
+SHELLS = {
+    "set -x": ("bash", 'set -x; : "$V"; : --password="$V"'),
+    "set -x of dash": ("dash", 'set -x; : "$V"'),
+    "printf %q": ("bash", "printf '%q\\n' \"$V\""),
+    "@Q": ("bash", 'echo "${V@Q}"'),
+    "declare -p": ("bash", "declare -p V"),
+    "export -p": ("dash", "export -p"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("case", SHELLS)
+@pytest.mark.parametrize(
+    "value",
+    ["c4n4ry's $HOME `id` \"x\" \\ !2", "c4n4ry\tof\n'lines'\x1b[1m\x01", "c4n4ry é ü ' 世界", "#c4n4ry~{a,b}*?[z]^"],
+    ids=("quotes", "controls", "letters", "globs"),
+)  # fmt: skip
+def test_what_a_shell_prints_of_a_value_is_masked(case: str, value: str, locale: str) -> None:
+    shell, script = SHELLS[case]
+    done = subprocess.run(
+        [shell, "-c", script], env={"V": value, "LC_ALL": locale}, capture_output=True, check=True
+    )
+    told = done.stdout + done.stderr
+
+    assert b"c4n4ry" in told
+    out = masked([value], told)
+    assert b"c4n4ry" not in out, told
+    assert MASK in out
+
+
+@pytest.mark.parametrize("value", ['c4n4ry "of" é\\n', "c4n4ry/a b~!*'()+=&%", "c4n4ry\n\ttwo lines é"])
+def test_nested_json_and_the_addresses_of_other_languages_are_masked(value: str) -> None:
+    told = [
+        json.dumps({"body": json.dumps({"password": value})}),
+        json.dumps({"body": json.dumps({"password": value}, ensure_ascii=False)}, ensure_ascii=False),
+        re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(value, safe="")),
+        re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote_plus(value, safe="!*()")).replace(
+            "~", "%7e"
+        ),
+        # encodeURIComponent, URLEncoder
+        quote(value, safe="!*'()"),
+        quote_plus(value, safe="*").replace("~", "%7E"),
+    ]
+    for text in told:
+        assert b"c4n4ry" not in masked([value], text.encode()), text
