@@ -12,6 +12,8 @@ from typing import Any, Final
 from django.db.models import BigIntegerField
 
 from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.integrity.row_state import names_rows
 from audit_app.models import AuditEvent, RefusalCount
 from core.db.prepared import Argument, PreparedQuery
 from secrets_app.tests.kept import VALUE
@@ -316,6 +318,8 @@ class Seen:
 
     events: list[AuditEvent] = field(default_factory=list)
     refusals: int = 0
+    # What the integrity checks say of the rows that the events name.
+    called_old: list[Problem] = field(default_factory=list)
 
     def of(self, outcome: Outcome) -> set[str]:
         """Return the actions of the events with this outcome."""
@@ -342,6 +346,8 @@ def watching() -> Iterator[Seen]:
     yield seen
     seen.events = _AFTER.all(newest)
     seen.refusals = _refusals() - before
+    told = " ".join(event.details for event in seen.events if names_rows(event.details))
+    seen.called_old = [found for found in run_checks() if found.object[-37:-1] in told] if told else []
 
 
 def flaws(
@@ -360,6 +366,7 @@ def flaws(
     been nothing to do.
     """
     found = [f"{event} names nothing" for event in seen.events if not event.object_kind]
+    found += [f"its own check does not know the act: {problem}" for problem in seen.called_old]
     for event in seen.events:
         by = (event.actor_name, event.address, event.request_id)
         if name in _APPLIES and event.request_id == response["X-Request-ID"]:

@@ -42,42 +42,6 @@ from environments_app.notifications.service import raise_alert
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
 _MAX_OPEN: Final = 200
 MAX_REASON: Final = 500
-# The acts that need an approval in a protected environment; a test compares them with the policy.
-GUARDED: Final = frozenset(
-    {
-        Action.ENVIRONMENT_UPDATE,
-        Action.MEMBER_GRANT,
-        Action.MEMBER_CHANGE,
-        Action.TOKEN_ISSUE,
-        Action.TRUST_CREATE,
-        Action.TRUST_CHANGE,
-        Action.GROUP_CHANGE,
-        Action.SAML_MAPPING_CHANGE,
-        Action.SECRET_CREATE,
-        Action.SECRET_UPDATE,
-        Action.SECRET_ROLLBACK,
-        Action.SECRET_RENAME,
-        Action.SECRET_COPY,
-        Action.SECRET_MOVE,
-        Action.SECRET_DELETE,
-        Action.SECRET_RESTORE,
-        Action.SECRET_PURGE,
-        Action.SECRET_IMPORT,
-        Action.TARGET_CHANGE,
-        Action.TARGET_APPLY,
-        Action.TARGET_ADOPT,
-        Action.TARGET_RESOLVE,
-        # Taking leave of a target, which may withdraw what was written there.
-        Action.TARGET_REMOVE,
-        Action.ROTATION_RUN,
-        # Without a grace.
-        Action.ROTATION_CUT,
-        # Serving the value before again.
-        Action.ROTATION_RESOLVE,
-        # Resuming a policy; suspending one needs no approval.
-        Action.ROTATION_SUSPEND,
-    }
-)
 
 
 class Line(NamedTuple):
