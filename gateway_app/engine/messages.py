@@ -6,7 +6,7 @@ reads makes no objects of ours, and runs nothing. A message is its kind and what
 
 import marshal
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 from uuid import UUID
 
 from audit_app.events.actors import Actor, ActorKind
@@ -20,12 +20,10 @@ BROKEN: Final = (EOFError, ValueError, TypeError, KeyError)
 _READ, _POLL, _NOTHING, _UNCHANGED, _GRANTED = "read", "poll", "nothing", "unchanged", "granted"
 _REQUESTS: Final[dict[str, type[ReadRequest] | type[ListPoll]]] = {_READ: ReadRequest, _POLL: ListPoll}
 _TIMES: Final = tuple(
-    SecretRow._fields.index(name)
-    for name in (
-        "expires_at", "rotated_at", "rotation_due_at", "created_at", "updated_at", "deleted_at",
-        "version_created_at",
-    )
-)  # fmt: skip
+    place
+    for place, kind in enumerate(get_type_hints(SecretRow).values())
+    if datetime in (kind, *get_args(kind))
+)
 _UUID: Final = SecretRow._fields.index("uuid")
 _ENVIRONMENT: Final = SecretRow._fields.index("environment")
 _VERSION: Final = SecretRow._fields.index("version")

@@ -23,6 +23,8 @@ class World(ABC):
     # Whether a write compares what is there. If not, another writer's last value can go in the milliseconds
     # between a look and a write: no adversary plays, and the folder's own tests hold what is promised instead.
     compares: ClassVar[bool] = True
+    # The folders of its addresses in which secrets lie; AWS names its operations instead.
+    item_folders: ClassVar[tuple[str, ...]] = ("secrets", "variables")
     # Whether a later write of another client shows, and what of a value the system does not keep as it is.
     shows_writes: ClassVar[bool] = True
     alters: ClassVar[str] = ""

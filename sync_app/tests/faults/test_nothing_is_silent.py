@@ -159,7 +159,12 @@ class Play:
             self._keep(name)
         self.run()
         self.judge()
+        rounds = 0
         while self.faults.counts.total() < faults:
+            rounds += 1
+            assert rounds <= 20 + 5 * faults, (
+                "too few requests are counted: are the world's `item_folders` right?"
+            )
             for _ in range(self.random.randint(1, 3 * self.breadth)):
                 self._keep(self.random.choice(self.names))
             self.faults.stale = not self.world.shows_each_write
@@ -303,7 +308,7 @@ def test_nothing_is_undelivered_in_silence_for_long(
 
 
 def play(cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
-    wire = Wire()
+    wire = Wire(world.item_folders)
     wire.install(monkeypatch)
     made = Play(cast, world, wire, how["seed"], breadth=how.get("breadth", 1))
     try:

@@ -5,7 +5,7 @@ A rule of the test answers in the place of the system, loses requests or answers
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -38,8 +38,6 @@ _AWS: Final = {
 }
 _METHODS: Final = {"PUT": "write", "POST": "write", "PATCH": "write", "DELETE": "delete"}
 _ARN: Final = re.compile(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:secret:(.*)-.{6}")
-# Below which the items of a place lie.
-_ITEMS: Final = re.compile(r".*/(?:secrets|variables)(?:/([^/?]+))?")
 
 
 class Lost(Exception):
@@ -69,6 +67,7 @@ class Asked:
 class Wire:
     """Passes every request to a rule, which by default has it carried out."""
 
+    folders: Sequence[str]
     rule: Callable[[Asked], Reply] = lambda asked: asked.carry_out()
     log: list[str] = field(default_factory=list)
 
@@ -83,10 +82,11 @@ class Wire:
         send, send_aws = outbound.exchange, PermittedSession.send
 
         def exchange(pool: Any, method: str, url: str, **options: Any) -> Reply:
+            def carry_out() -> Reply:
+                return send(pool, method, url, **options)
+
             try:
-                return self.pass_on(
-                    _asked(method, url, options["body"], lambda: send(pool, method, url, **options))
-                )
+                return self.pass_on(_asked(method, url, options["body"], carry_out, self.folders))
             except Lost:
                 self.log[-1] += " -> lost"
                 raise ProtocolError("connection broken") from None
@@ -117,9 +117,11 @@ class _Raw:
         yield self._content
 
 
-def _asked(method: str, url: str, body: bytes | None, carry_out: Callable[[], Reply]) -> Asked:
+def _asked(
+    method: str, url: str, body: bytes | None, carry_out: Callable[[], Reply], folders: Sequence[str]
+) -> Asked:
     path = urlsplit(url).path
-    found = _ITEMS.fullmatch(path)
+    found = re.fullmatch(rf".*/(?:{'|'.join(folders)})(?:/([^/?]+))?", path)
     kind, item = "other", ""
     if found and found[1] != "public-key":
         item = unquote(found[1] or "")

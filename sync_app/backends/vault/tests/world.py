@@ -21,6 +21,7 @@ class VaultWorld(World):
     absent = hvac.exceptions.InvalidPath
     # Its answers are played by the tests of its folder, where requests of another library can be met.
     plays_faults = False
+    item_folders = ("data", "metadata", "detailed-metadata")
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Has a system answer one kind of request as a row of its backend's table of answers has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,14 +28,7 @@ _AWS_LOOKS: Final = {
     "DescribeParameters",
     "ListTagsForResource",
 }
-# Of the others, by a part of the address: what holds secrets, and not what signs in or names the system.
-_PLACES: Final = (
-    "/secret/data/",
-    "/secret/metadata/",
-    "/secret/detailed-metadata/",
-    "/secrets",
-    "/variables",
-)
+# Of the others, by a part of the address: what signs in or names the system.
 _NO_PLACES: Final = ("public-key", "/sys/", "/auth/")
 
 
@@ -43,6 +36,7 @@ _NO_PLACES: Final = ("public-key", "/sys/", "/auth/")
 class Answering:
     """Answers all requests of the kind of a row, from the first one on; `carried_out` sends the writes all the same."""
 
+    folders: Sequence[str]
     row: VendorAnswer
     carried_out: bool
     # The method, or operation of AWS, that is answered so; empty: each.
@@ -67,7 +61,9 @@ class Answering:
             return self._answer(kind, operation, lambda: _whole(send_aws(session, asked)), self._for_aws)
 
         def rest(pool: Any, method: str, url: str, **options: Any) -> outbound.Reply:
-            holds = any(part in url for part in _PLACES) and not any(part in url for part in _NO_PLACES)
+            holds = any(f"/{folder}" in url for folder in self.folders) and not any(
+                part in url for part in _NO_PLACES
+            )
             # The mark of Vault is no value.
             writes = method in {"POST", "PUT", "PATCH"} and "/metadata/" not in url
             kind = (Request.WRITE if writes else Request.LOOK if method == "GET" else None) if holds else None

@@ -86,7 +86,7 @@ def test_an_answer_means_what_the_table_has(
     stage.keep("one", "second")
     raised = noted_errors(monkeypatch)
     with monkeypatch.context() as patched:
-        answering = Answering(row, carried_out, of)
+        answering = Answering(world.item_folders, row, carried_out, of)
         answering.install(patched)
         run = ended(stage)
     assert answering.answered, "no request was answered like that"
