@@ -1,6 +1,7 @@
-"""JSON in and out of the API, by orjson: strict UTF-8 and a size limit; and that it is chosen."""
+"""JSON in and out of the API, by orjson: strict UTF-8, each name once, a size limit; and its choice."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, Final
 
 import orjson
@@ -24,6 +25,32 @@ class BodyTooLarge(APIException):
     default_code = "too_large"
 
 
+class AmbiguousJson(ValueError):
+    """An object has a name twice, of which programs take different ones, or is nested too deeply to tell."""
+
+
+def load_unique(body: bytes) -> Any:
+    """Return a JSON document of which each object has each name once (RFC 8259, 4).
+
+    Raises orjson.JSONDecodeError or AmbiguousJson.
+    """
+    found = orjson.loads(body)
+    if isinstance(found, dict | list):
+        try:
+            _UNIQUE.decode(body.decode())
+        except RecursionError as error:
+            raise AmbiguousJson from error
+    return found
+
+
+def _require_unique(members: Sequence[tuple[str, Any]]) -> None:
+    if len({name for name, _ in members}) != len(members):
+        raise AmbiguousJson
+
+
+_UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_require_unique, parse_int=str, parse_float=str)
+
+
 class JsonParser(BaseParser):
     """Parses a JSON body of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes."""
 
@@ -38,7 +65,9 @@ class JsonParser(BaseParser):
         if len(body) > limit:
             raise BodyTooLarge
         try:
-            return orjson.loads(body)
+            return load_unique(body)
+        except AmbiguousJson as error:
+            raise ParseError("The body has a name twice in an object, or is nested too deeply.") from error
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
 

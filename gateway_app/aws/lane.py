@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from audit_app.interfaces import keyring
-from core.http.json import JsonRenderer
+from core.http.json import AmbiguousJson, JsonRenderer, load_unique
 from core.http.problems import Problem
 from environments_app.errors import BadToken
 from gateway_app.aws.answers import MEDIA_TYPE, NOT_DECRYPTED, PROTOCOL, SignatureRefused, seconds
@@ -73,8 +73,8 @@ def read(request: HttpRequest) -> PlainRead | None:
 def _name_in(body: bytes) -> str:
     """Return the name of the secret whose current value is asked for, "" if something else is."""
     try:
-        members: Any = orjson.loads(body) if len(body) <= MAX_BODY else None
-    except orjson.JSONDecodeError:
+        members: Any = load_unique(body) if len(body) <= MAX_BODY else None
+    except (orjson.JSONDecodeError, AmbiguousJson):
         return ""
     name = members.get("SecretId") if isinstance(members, dict) and len(members) == 1 else None
     return name if isinstance(name, str) and not name.startswith("arn:") else ""

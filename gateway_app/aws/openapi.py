@@ -9,7 +9,18 @@ from core.http.json import MEDIA_TYPE
 from gateway_app.aws.answers import MEDIA_TYPE as AWS_MEDIA_TYPE
 from gateway_app.aws.sts import OPERATIONS as STS_OPERATIONS
 from gateway_app.aws.views import OPERATIONS
-from gateway_app.protocol import ANY, NUMBER, TEXT, Document, answer, content, failure, list_of, object_of
+from gateway_app.protocol import (
+    ANY,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Document,
+    answer,
+    content,
+    failure,
+    list_of,
+    object_of,
+)
 
 TAG: Final = "AWS-compatible"
 _FILTERS: Final = {"Filters": list_of(object_of(Key=TEXT, Values=list_of(TEXT)))}
@@ -18,8 +29,16 @@ _AWS_BODIES: Final[Mapping[str, Document]] = {
     "GetSecretValue": object_of("SecretId", SecretId=TEXT, VersionId=TEXT, VersionStage=TEXT),
     "BatchGetSecretValue": object_of(SecretIdList=list_of(TEXT), **_PAGE),
     "DescribeSecret": object_of("SecretId", SecretId=TEXT),
+    "ListSecretVersionIds": object_of(
+        "SecretId", SecretId=TEXT, MaxResults=NUMBER, NextToken=TEXT, IncludeDeprecated=FLAG
+    ),
+    "GetResourcePolicy": object_of("SecretId", SecretId=TEXT),
+    "GetRandomPassword": object_of(
+        PasswordLength=NUMBER, ExcludeCharacters=TEXT, ExcludeNumbers=FLAG, ExcludePunctuation=FLAG,
+        ExcludeUppercase=FLAG, ExcludeLowercase=FLAG, IncludeSpace=FLAG, RequireEachIncludedType=FLAG,
+    ),
     "ListSecrets": object_of(SortOrder={"type": "string", "enum": ["asc", "desc"]}, **_PAGE),
-}
+}  # fmt: skip
 COMPONENTS: Final[Mapping[str, Document]] = {
     "schemas": {"AwsError": object_of("__type", __type=TEXT, Message=TEXT, message=TEXT)},
     "securitySchemes": {

@@ -1,4 +1,4 @@
-"""The four operations: DescribeSecret, ListSecrets, GetSecretValue and BatchGetSecretValue.
+"""The operations that list, describe and read secrets.
 
 Lists and descriptions have names, labels and facts, without values. Each value is recorded before it is
 opened.
@@ -57,7 +57,13 @@ class Page(NamedTuple):
 
 def describe_secret(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a secret besides its value. Raises AwsError, Invisible."""
-    secret_id = given.get("SecretId")
+    secret = described(account, given.get("SecretId"))
+    labels = labelled_versions([secret.pk])[secret.pk]
+    return {**_facts(account, secret), "VersionIdsToStages": {each: [*labels[each]] for each in labels}}
+
+
+def described(account: Account, secret_id: Any) -> Secret:
+    """Return a living secret, or the deleted one of that name. Raises AwsError, Invisible, TamperedSecret."""
     try:
         secret = account.secret(secret_id)
     except AwsError:
@@ -66,8 +72,7 @@ def describe_secret(account: Account, given: Mapping[str, Any]) -> dict[str, Any
             raise
         secret = deleted
     require_authentic(secret)
-    labels = labelled_versions([secret.pk])[secret.pk]
-    return {**_facts(account, secret), "VersionIdsToStages": {each: [*labels[each]] for each in labels}}
+    return secret
 
 
 def list_secrets(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def matching(account: Account, filters: Any, page: Page) -> tuple[list[Row], str
     for row in _rows(account, page, _names_wanted(filters)):
         if all(test(row) for test in tests):
             if len(found) == page.size:
-                return found, base64.urlsafe_b64encode(found[-1].name.encode()).decode("ascii")
+                return found, token_of(found[-1].name)
             found.append(row)
     return found, ""
 
@@ -118,6 +123,11 @@ def _ordered(secrets: QuerySet[Secret], after: str, *, descending: bool) -> Quer
     return secrets.filter(name__gt=after).order_by("name")
 
 
+def token_of(text: str) -> str:
+    """Return the token of the page that begins after a name or a number."""
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
 def _name_of(token: Any) -> str:
     """Return the name after which a page begins. Raises AwsError."""
     if token is None:
@@ -133,7 +143,8 @@ def _facts(account: Account, secret: Row) -> dict[str, Any]:
     times: dict[str, datetime | None] = {
         "CreatedDate": secret.created_at,
         "LastChangedDate": secret.updated_at,
-        "LastRotatedDate": secret.rotated_at,
+        # As AWS: absent while the first value is current.
+        "LastRotatedDate": secret.rotated_at if secret.current_number > 1 else None,
         "NextRotationDate": secret.rotation_due_at,
         "DeletedDate": secret.deleted_at,
     }
@@ -165,7 +176,8 @@ def _parts(given: Any) -> tuple[str, list[str]]:
     found: dict[str, Any] = given if isinstance(given, dict) else {}
     key, values = found.get("Key"), found.get("Values")
     if key not in [*_MATCHES]:
-        raise invalid(f"The Key of a filter must be one of {', '.join(_MATCHES)}.")
+        reason = f"The Key of a filter must satisfy enum value set: [{', '.join(_MATCHES)}]"
+        raise AwsError("ValidationException", reason)
     if (
         not isinstance(values, list)
         or not 0 < len(values) <= _MAX_FILTERS
@@ -208,6 +220,9 @@ _MATCHES: Final[Mapping[str, Callable[[Row, str], bool]]] = {
     "name": lambda row, value: row.name.startswith(value),
     "description": _by_description,
     "tag-key": lambda row, value: any(tag.startswith(value) for tag in row.tags),
+    # No secret is of a service of AWS, or replicated.
+    "primary-region": lambda _row, _value: False,
+    "owning-service": lambda _row, _value: False,
     # Tags here are keys without a value.
     "tag-value": lambda _row, value: not value,
     "all": _by_any,
@@ -273,7 +288,9 @@ def _number(secret: Secret, version_id: Any, stage: Any) -> int:
         return number
     try:
         uuid = UUID(version_id)
-    except (ValueError, AttributeError, TypeError) as error:
+    except ValueError as error:
+        raise missing("Secrets Manager can't find the specified secret value for VersionId") from error
+    except (AttributeError, TypeError) as error:
         raise invalid("VersionId must be the id of a version.") from error
     version = SecretVersion.objects.filter(secret_id=secret.pk, uuid=uuid).only("number").first()
     if version is None:

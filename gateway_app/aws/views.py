@@ -8,10 +8,13 @@ import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
+from core.http.json import AmbiguousJson, load_unique
 from gateway_app.aws.answers import MEDIA_TYPE, AwsError, error_of, failed, respond
 from gateway_app.aws.names import Account
 from gateway_app.aws.operations import batch_get_secret_value, describe_secret, get_secret_value, list_secrets
+from gateway_app.aws.passwords import get_random_password
 from gateway_app.aws.signed_requests import signer_of
+from gateway_app.aws.versions import get_resource_policy, list_secret_version_ids
 from gateway_app.protocol import ProtocolView
 
 OPERATIONS: Final[Mapping[str, Callable[[Account, Mapping[str, Any]], dict[str, Any]]]] = {
@@ -19,6 +22,9 @@ OPERATIONS: Final[Mapping[str, Callable[[Account, Mapping[str, Any]], dict[str, 
     "BatchGetSecretValue": batch_get_secret_value,
     "DescribeSecret": describe_secret,
     "ListSecrets": list_secrets,
+    "ListSecretVersionIds": list_secret_version_ids,
+    "GetResourcePolicy": get_resource_policy,
+    "GetRandomPassword": get_random_password,
 }
 TARGET: Final = "secretsmanager."
 MAX_BODY: Final = 64 * 1024
@@ -56,8 +62,8 @@ class OperationsView(ProtocolView):
 
 def _members(body: bytes) -> Mapping[str, Any]:
     try:
-        found = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError as error:
+        found = load_unique(body or b"{}")
+    except (orjson.JSONDecodeError, AmbiguousJson) as error:
         raise AwsError("SerializationException", _NOT_JSON) from error
     if not isinstance(found, dict):
         raise AwsError("SerializationException", _NOT_JSON)

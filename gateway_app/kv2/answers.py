@@ -16,7 +16,7 @@ import orjson
 from django.http import HttpResponse
 
 from core.canonical_json import Json
-from core.http.json import MEDIA_TYPE, JsonRenderer
+from core.http.json import MEDIA_TYPE, AmbiguousJson, JsonRenderer, load_unique
 from secrets_app.errors import InvalidValue
 from secrets_app.models import Secret
 from secrets_app.types.json_document import check_depth, inspect_json
@@ -125,8 +125,8 @@ def parsed(body: bytes) -> dict[str, Any]:
     Raises Kv2Error, for a number that would be rounded as well, and InvalidValue beyond 64 levels.
     """
     try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        load_unique(body)
+    except (orjson.JSONDecodeError, AmbiguousJson) as error:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON") from error
     text = body.decode()
     check_depth(text)
