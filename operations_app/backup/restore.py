@@ -71,7 +71,7 @@ def restore(
                 f"the backup holds {proof.damaged} problems that the installation had: look at them with "
                 "--verify, and restore with --despite-damage if they are to be taken over"
             )
-        suspended = _written(proof, opened, progress)
+        suspended = _written(proof, opened, progress, replace=replace)
     return Restored(proof=proof, suspended=suspended)
 
 
@@ -96,13 +96,17 @@ def suspendables() -> list[RestoreSuspension]:
     return [cast("RestoreSuspension", import_string(path)) for path in settings.KEEPER_RESTORE_SUSPENDERS]
 
 
-def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> dict[str, int]:
+def _written(
+    proof: Proof, opened: OpenedBackup, progress: Progress | None, *, replace: bool
+) -> dict[str, int]:
     if not connection.introspection.table_names() or not applied_migrations():
         call_command("migrate", verbosity=0, interactive=False)
     try:
         # A test stands in for the process whose transaction this is.
         durable = not connection.in_atomic_block
         with connection.constraint_checks_disabled(), transaction.atomic(durable=durable):
+            # The proof took its time: an installation may have begun in the database meanwhile.
+            require_room(replace=replace)
             _empty()
             if load_rows(opened.file, opened.key, progress) != proof.digest:
                 raise Altered("the file was exchanged after it was proved")

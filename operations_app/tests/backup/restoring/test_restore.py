@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,6 +34,7 @@ from operations_app.backup.archive import rows
 from operations_app.backup.create import back_up
 from operations_app.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
 from operations_app.backup.restore import restore
+from operations_app.backup.verification import verified_backup
 from operations_app.tests.backup.making import OPERATOR, another_database, backup_of, furnish
 from secrets_app.models import Secret
 from secrets_app.services import read
@@ -212,6 +215,25 @@ def test_it_replaces_nothing_unless_told(cast: Cast, tmp_path: Path, monkeypatch
     with pytest.raises(CommandError, match=r"Nothing was changed\."):
         call_command("restore", str(made), "--replace", stdout=StringIO())
     assert stored() == before
+
+
+def test_it_replaces_no_installation_that_begins_while_the_backup_is_proved(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup_of(cast, tmp_path)
+
+    @contextmanager
+    def slowly(path: Path) -> Iterator[Any]:
+        with verified_backup(path) as proved:
+            call_command("migrate", verbosity=0, interactive=False)
+            User.objects.create_user("somebody")
+            yield proved
+
+    monkeypatch.setattr(backup_restore, "verified_backup", slowly)
+    with another_database(tmp_path, empty=True):
+        with pytest.raises(NotEmpty, match="--replace"):
+            restore(made)
+        assert [user.username for user in User.objects.all()] == ["somebody"]
 
 
 @every_database
