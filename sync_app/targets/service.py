@@ -20,7 +20,14 @@ from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from sync_app.backends.capabilities import fill_initial
 from sync_app.domain.reconciliation import Ownership
-from sync_app.errors import BackendError, BadDestination, DifferentSystem, SyncError, TargetInUse
+from sync_app.errors import (
+    BackendError,
+    BadDestination,
+    DifferentSystem,
+    SyncError,
+    TargetConflict,
+    TargetInUse,
+)
 from sync_app.jobs.leases import database_now
 from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
@@ -141,7 +148,8 @@ def change_credentials(
     decides where values and credentials go is only changed with the credentials in hand, and
     only if the system proves to be the same as before. The old envelope opens no more.
 
-    Raises what `create` raises, DifferentSystem, Tampered, and TargetConflict once it was removed.
+    Raises what `create` raises, DifferentSystem, Tampered, and TargetConflict once it was removed, or if
+    it leads elsewhere by now.
     """
     require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
     require_not_removed(target)
@@ -158,6 +166,11 @@ def change_credentials(
         raise
     seal_credentials(draft, credentials)
     with _lock_target(target) as stored:
+        # The system was asked about the target as it was read.
+        if (stored.system, stored.destination) != (target.system, target.destination):
+            raise TargetConflict("the target changed in the meantime: reload the page")
+        if destination:
+            refuse_unattended(actor, stored)
         fields = ("destination", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))
