@@ -4,9 +4,16 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from kpr.errors import UnreachableError
+from kpr.running import watch
+from kpr.running.run import Prepared
 from kpr.tests.conftest import Kpr, Server
 
 # The fixture `schema` needs the migrated database.
@@ -76,3 +83,22 @@ def test_an_unchanged_environment_is_asked_by_its_etag(kpr: Kpr, server: Server)
         _, told = process.communicate(timeout=60)
     assert asked == ["200", "304", "304"]
     assert exports + told.count(b"/export 200") == 1
+
+
+def test_a_change_stays_due_until_its_values_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest tells of a change once; the first read after it fails."""
+    old, new = (Prepared(environment={b"KEY": value}, contents={}, secrets={}) for value in (b"old", b"new"))
+    reads: Iterator[Any] = iter([UnreachableError("no answer"), new])
+
+    def read(*_: object) -> Prepared:
+        found: Prepared | Exception = next(reads)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(watch, "prepare", read)
+    # The command ends after five looks: what was not found by then never is.
+    supervisor = Mock(wait=Mock(side_effect=[None, None, None, None, None, 0]))
+    manifest = Mock(has_changed=Mock(side_effect=[True, False, False, False, False]))
+    options = Namespace(watch_interval=1)
+    assert watch._until_changed(options, Mock(), Mock(), supervisor, manifest, old) == new
