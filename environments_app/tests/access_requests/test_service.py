@@ -38,6 +38,7 @@ from environments_app.models import (
     Role,
     User,
 )
+from environments_app.models.access import Source
 from environments_app.tests.cast import Cast
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
@@ -225,12 +226,59 @@ def test_what_somebody_edits_grants_nothing(cast: Cast, sql: Callable[..., None]
     assert [problem.kind for problem in access_rows()] == ["edited"]
 
 
-def test_a_disabled_person_is_not_let_in(cast: Cast) -> None:
+@pytest.mark.parametrize("change", ["is_active = 0", "role = 'admin'"])
+def test_who_was_disabled_or_edited_since_they_asked_is_not_let_in(
+    cast: Cast, sql: Callable[..., None], change: str
+) -> None:
     request = asked(cast, cast.charlie)
-    cast.charlie.is_active = False
-    cast.charlie.save()
-    with pytest.raises(Conflict):
+    if change == "is_active = 0":
+        cast.charlie.is_active = False
+        cast.charlie.save()
+    else:
+        sql(f"UPDATE environments_app_user SET {change} WHERE id = %s", cast.charlie.pk)
+    with pytest.raises(Conflict, match="disabled"):
         decisions.approve(actor=cast.principal(cast.alice), request=request)
+    assert not Membership.objects.filter(user=cast.charlie).exists()
+
+
+def test_a_request_that_was_edited_asks_nobody_to_approve_it(cast: Cast, sql: Callable[..., None]) -> None:
+    protect(cast)
+    request = asked(cast, cast.charlie, role="viewer")
+    sql("UPDATE environments_app_accessrequest SET role = 'editor' WHERE id = %s", request.pk)
+    stored = AccessRequest.objects.get(pk=request.pk)
+    with pytest.raises(Tampered):
+        decisions.approve(actor=cast.principal(cast.alice), request=stored)
+    assert not Approval.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{"environment": "development"}, {"user": "bob"}, {"prefix": "other"}, {"source": Source.PEOPLE}],
+    ids=lambda kept: next(iter(kept)),
+)
+def test_a_later_grant_takes_nothing_away_but_the_earlier_one(cast: Cast, kept: dict[str, str]) -> None:
+    given = {"environment": "production", "user": "charlie", "prefix": "", "source": Source.REQUEST} | kept
+    named = {name: getattr(cast, given[name]) for name in ("environment", "user")}
+    Membership(role="reader", prefix=given["prefix"], source=given["source"], **named).save()
+    decisions.approve(actor=cast.principal(cast.alice), request=asked(cast, cast.charlie))
+    assert Membership.objects.filter(**named, prefix=given["prefix"], source=given["source"]).exists()
+
+
+@pytest.mark.parametrize("minutes", [60, None])
+def test_a_later_grant_is_no_shorter_than_the_earlier_one(cast: Cast, minutes: int | None) -> None:
+    alice = cast.principal(cast.alice)
+    decisions.approve(actor=alice, request=asked(cast, cast.charlie, minutes=minutes))
+    with pytest.raises(Conflict, match="more access"):
+        decisions.approve(actor=alice, request=asked(cast, cast.charlie, minutes=30))
+
+
+def test_an_edited_grant_is_not_withdrawn_as_one_that_is_over(cast: Cast, sql: Callable[..., None]) -> None:
+    alice = cast.principal(cast.alice)
+    decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="viewer"))
+    sql("UPDATE environments_app_membership SET expires_at = '2020-01-01 00:00:00' WHERE source = 'request'")
+    with pytest.raises(Conflict, match="more access"):
+        decisions.approve(actor=alice, request=asked(cast, cast.charlie))
+    assert [problem.kind for problem in access_rows()] == ["edited"]
 
 
 def test_in_a_protected_environment_a_manager_is_the_second_person_for_reading(cast: Cast) -> None:

@@ -5,6 +5,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -196,6 +197,31 @@ def test_of_two_workers_who_found_the_same_delivery_one_sends_it(
     monkeypatch.setattr(pigeon, "send", send)
     assert deliver_due() == 1
     assert (others, len(pigeon.carried)) == ([False], 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["it is over", "another worker told it"])
+def test_news_that_wait_are_told_once_and_not_when_it_is_over(
+    cast: Cast, pigeon: Pigeon, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    drift(cast, "a")
+    drift(cast, "a", "b")
+    deliver_due()
+    later(31)
+    pigeon.carried.clear()
+    act = {"it is over": over, "another worker told it": notifications._tell_waiting}[meanwhile]
+
+    def slowly(rows: Any) -> list[Any]:
+        # It knows which wait; the rest happens before it takes the first of them.
+        found = [*rows]
+        monkeypatch.delattr(notifications, "list")
+        act()
+        return found
+
+    monkeypatch.setattr(notifications, "list", slowly, raising=False)
+    notifications._tell_waiting()
+    deliver_due()
+    expected = {"it is over": [("recovered", [])], "another worker told it": [("sync.drifted", ["a", "b"])]}
+    assert told(pigeon) == expected[meanwhile]
 
 
 # --- By e-mail -----------------------------------------------------------------------------------

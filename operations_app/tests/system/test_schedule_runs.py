@@ -96,6 +96,22 @@ def test_a_requested_run_is_recorded_and_sent_once(
     assert sent == [schedule_runs.RUN_REQUESTED, _TASK]
 
 
+def test_of_two_workers_that_saw_the_same_requests_one_sends_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def nudge(task: str) -> None:
+        sent.append(task)
+        # The other worker comes while this one has a request of its list still before it.
+        schedule_runs.run_requested()
+
+    monkeypatch.setattr(schedule_runs, "nudge", nudge)
+    tasks = sorted({entry["task"] for entry in schedule_runs.entries().values()})[:3]
+    for task in tasks:
+        ScheduledTask.objects.create(task=task, requested_at=timezone.now())
+    schedule_runs.run_requested()
+    assert sorted(sent) == tasks
+
+
 def test_old_requests_and_unknown_tasks_are_dropped(sent: list[str]) -> None:
     now = timezone.now()
     ScheduledTask.objects.create(task=_TASK, requested_at=now - timedelta(days=2))

@@ -130,6 +130,40 @@ class TestWhatItFinds:
         assert not key_check._store_finding(stale, "KMS gave no answer")
         assert not failing_data_keys().exists()
 
+    @pytest.mark.parametrize(
+        ("before", "found", "outcome"),
+        [("", "KMS refused", Outcome.FAILED), ("KMS refused", "", Outcome.ALLOWED)],
+        ids=["fails", "opens"],
+    )
+    def test_of_two_processes_with_the_same_finding_one_records_it(
+        self, development: Environment, before: str, found: str, outcome: Outcome
+    ) -> None:
+        row = DataKey.objects.get(uuid=active_key(development).id)
+        DataKey.objects.filter(pk=row.pk).update(check_problem=before)
+        first, second = DataKey.objects.get(pk=row.pk), DataKey.objects.get(pk=row.pk)
+        assert key_check._store_finding(first, found)
+        assert not key_check._store_finding(second, found)
+        assert [outcome for outcome, _ in told_events()] == [outcome]
+
+    def test_of_two_workers_that_saw_one_request_one_checks(
+        self, development: Environment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = DataKey.objects.get(uuid=active_key(development).id)
+        checked: list[Any] = []
+        monkeypatch.setattr(key_check, "check_data_keys", checked.append)
+        DataKey.objects.filter(pk=row.pk).update(check_requested_at=timezone.now())
+
+        def slowly(rows: Any) -> list[Any]:
+            # The other worker comes once this one has listed what is requested.
+            found = [*rows]
+            monkeypatch.delattr(key_check, "list")
+            key_check.check_requested_keys()
+            return found
+
+        monkeypatch.setattr(key_check, "list", slowly, raising=False)
+        key_check.check_requested_keys()
+        assert [[each.pk for each in rows] for rows in checked] == [[row.pk]]
+
     def test_a_system_key_that_would_not_open_after_a_restart(
         self, development: Environment, sql: Sql, caplog: Log
     ) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from core.db.concurrency import unleased
 from environments_app.errors import Conflict, Forbidden
 from environments_app.models import Alert, User
 from environments_app.tests.cast import Cast
@@ -125,6 +127,24 @@ def test_it_goes_on_where_it_stopped(cast: Cast, monkeypatch: pytest.MonkeyPatch
     done = Sweep.objects.get()
     assert (done.checked, done.active) == (4, None)
     assert looked == sorted(looked)
+
+
+def test_a_sweep_that_another_worker_has_finished_is_not_finished_again(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Callable[..., list[AuditEvent]]
+) -> None:
+    keep(cast)
+    integrity_sweep.start(actor=cast.principal(cast.root))
+    waiting = [True]
+
+    def slowly(*now: Any) -> Any:
+        # Both have seen the sweep that is under way; the other one does all of it first.
+        if waiting and waiting.pop():
+            integrity_sweep.go_on()
+        return unleased(*now)
+
+    monkeypatch.setattr(integrity_sweep, "unleased", slowly)
+    assert integrity_sweep.go_on() is None
+    assert len(events("integrity.sweep")) == 2
 
 
 def test_a_key_that_gives_no_answer_is_no_damage(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
