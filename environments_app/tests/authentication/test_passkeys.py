@@ -7,6 +7,7 @@ from typing import Any
 
 import cbor2
 import pytest
+import webauthn
 from django.db import connection
 from django.test import Client
 from hypothesis import example, given
@@ -56,6 +57,23 @@ def device(cast: Cast) -> Authenticator:
 
 def give(client: Client, answer: str) -> Any:
     return client.post("/sign-in/code", {"passkey": answer, "code": "", "next": "/secrets"})
+
+
+def test_of_a_device_and_its_copy_that_answer_at_once_one_is_taken(
+    cast: Cast, device: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, verify = Passkey.objects.get().user, webauthn.verify_authentication_response
+    asked = passkeys.begin_sign_in(user, PARTY)
+    assert asked
+
+    def slowly(**given: Any) -> Any:
+        proof = verify(**given)
+        Passkey.objects.update(sign_count=proof.new_sign_count)
+        return proof
+
+    monkeypatch.setattr(webauthn, "verify_authentication_response", slowly)
+    answer = device.get(asked.options)
+    assert not passkeys.use_passkey(user=user, credential=answer, challenge=asked.challenge, party=PARTY)
 
 
 @pytest.mark.every_database

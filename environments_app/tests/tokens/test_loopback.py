@@ -155,6 +155,14 @@ def test_a_token_that_ended_meanwhile_is_not_handed_out(cast: Cast) -> None:
         redeem(code)
 
 
+def test_a_token_that_was_edited_meanwhile_is_not_handed_out(cast: Cast, sql: Callable[..., None]) -> None:
+    code = approved(cast)["code"]
+    sql("UPDATE environments_app_personaltoken SET prefix = 'other'")
+    with pytest.raises(Invisible):
+        redeem(code)
+    assert not PersonalToken.objects.get().is_authentic()
+
+
 def test_neither_flow_takes_what_is_of_the_other(cast: Cast) -> None:
     code = approved(cast)["code"]
     (row,) = DeviceSignIn.objects.all()
