@@ -19,7 +19,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from audit_app.events import streams
@@ -34,6 +33,7 @@ from environments_app.authorization.principals import system_principal, user_pri
 from environments_app.environments.service import create_environment
 from environments_app.models import Environment, User, UserRole
 from environments_app.users.accounts import create_user, new_password
+from operations_app.system.upgrade import too_old
 from secrets_app.models import Secret
 
 Say = Callable[[str], None]
@@ -68,7 +68,8 @@ def migrate(*, say: Say, verbosity: int = 0) -> None:
     Raises MigrationInterrupted if that happened to a database that holds data, DatabaseTooOld.
     """
     with setup_lock(say):
-        _require_whole_history()
+        if reason := too_old():
+            raise DatabaseTooOld(reason)
         try:
             _apply(verbosity)
         except (OperationalError, ProgrammingError) as error:
@@ -148,19 +149,6 @@ def _gets_lock(cursor: Any, name: str, seconds: int) -> bool:
 
 def _apply(verbosity: int) -> None:
     call_command("migrate", verbosity=verbosity, interactive=False)
-
-
-def _require_whole_history() -> None:
-    """Raise DatabaseTooOld for a part of a squashed history, which Django skips without a word."""
-    applied = MigrationRecorder(connection).applied_migrations()
-    for key, migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
-        missing = [each for each in migration.replaces if each not in applied]
-        if key not in applied and 0 < len(missing) < len(migration.replaces):
-            raise DatabaseTooOld(
-                f"The database has some of the migrations that {'.'.join(key)} replaces, but not "
-                f"{'.'.join(missing[0])}. Update it with the last commit before the migrations were squashed "
-                "(CHANGELOG.md), and start again."
-            )
 
 
 def _first_unapplied() -> str:

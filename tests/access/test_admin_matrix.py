@@ -152,6 +152,7 @@ COMMANDS: Final[dict[str, str]] = {
     "audit_search": "derives what the search goes by from events",
     "backup": "an encrypted copy",
     "changepassword": "a password, where nobody else is left who could replace it",
+    "check_upgrade": "which release the database is of, and what runs",
     "checkpoint": "signs the heads",
     "compliance_report": "reports",
     "createsuperuser": "an administrator",

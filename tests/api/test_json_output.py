@@ -37,6 +37,7 @@ SAYING: dict[str, list[str]] = {
     "compliance_report": [],
     "kms key-info": [],
     "status": [],
+    "check_upgrade": [],
     "kms rotate": [],
     "kms test-connection": [],
     "migrate_to_kms": [],

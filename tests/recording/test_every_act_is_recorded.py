@@ -616,6 +616,7 @@ SILENT: Final[dict[str, str]] = {
 SILENT_WORK: Final = {
     "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
     "operations_app.management.commands.status": "it only reads",
+    "operations_app.management.commands.check_upgrade": "it only reads",
     "operations_app.management.commands.alerts": "it only reads",
     "operations_app.management.commands.settings": "it only reads",
     "audit_app.management.commands.audit_search": "it derives rows from events, for the search alone",

@@ -4,28 +4,37 @@ So a release only adds: tables, columns that are nullable or have a default of t
 longer uses is taken away by the next one.
 """
 
+import itertools
+import json
+import os
 import subprocess
+import sys
+import threading
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
-import requests
 from django.apps import apps
 from django.db import connection
 from django.db.migrations import operations
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
-from tests.processes import ROOT, database
-from tests.servers.server import accepts
-from tests.soak.keeper import Keeper
+from operations_app.system.upgrade import RELEASES, database_operations, migrations_of, narrowing
+from tests.operation.test_upgrade import Updated, before
+from tests.processes import ROOT, commands_for_tokens, load
+from tests.soak.keeper import Keeper, NotAnswered
 
-__all__ = ["database"]
+__all__ = ["before"]
 
 OURS = {"audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"}
-# What the release before still names.
-TAKES_AWAY = (operations.RemoveField, operations.RenameField, operations.DeleteModel, operations.RenameModel)
+# The load runs for a minute or more, most of it while one of the two starts.
+ENOUGH = 20
 PREVIOUS: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["keeper"]["previous"]
 
 
@@ -33,11 +42,7 @@ def later_operations() -> Iterator[tuple[str, Operation]]:
     """Yield what the migrations since the squashed ones do, with the app of each."""
     for (app, name), migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
         if app in OURS and "squashed" not in name:
-            for operation in migration.operations:
-                if isinstance(operation, operations.SeparateDatabaseAndState):
-                    yield from ((app, each) for each in operation.database_operations)
-                else:
-                    yield app, operation
+            yield from ((app, operation) for operation in database_operations(migration))
 
 
 def column_defaults(table: str) -> dict[str, bool]:
@@ -71,24 +76,35 @@ def test_an_insert_may_leave_out_each_column_that_was_added() -> None:
 
 
 def test_nothing_is_taken_away_that_the_release_before_names() -> None:
-    assert [type(each).__name__ for _, each in later_operations() if isinstance(each, TAKES_AWAY)] == []
+    """What only a release later may go: see CONTRIBUTING.md. `test_upgrade.py` shows that each kind is found."""
+    assert PREVIOUS.startswith(RELEASES[-1].commit)
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    assert narrowing(loader, have=migrations_of(RELEASES[-1], loader)) == []
 
 
-class Previous(Keeper):
-    """`keeper run` of the release before, without a worker, on an installation of this one."""
+class Previous(Updated):
+    """`keeper run` of the release before on its own installation."""
 
-    def __init__(self, directory: Path, tree: Path, new: Keeper) -> None:
+    def __init__(self, directory: Path, tree: Path, installation: Keeper) -> None:
         super().__init__(directory)
-        self.variables = {**new.variables, "PYTHONPATH": str(tree)}
+        self.tree, self.tokens = tree, installation.tokens
+        self.variables = {**installation.variables, "PYTHONPATH": str(tree)}
 
     def command(self) -> list[str]:
-        return ["env", "-C", self.variables["PYTHONPATH"], *super().command()[1:], "--no-worker"]
+        return ["env", "-C", str(self.tree), *super().command()[1:]]
 
-    def prepare(self) -> None:
-        """Do nothing: the installation is there."""
-
-    def ready(self) -> bool:
-        return accepts(self.port) and requests.get(self.url("/readyz"), timeout=30).status_code == 200
+    def run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", self.module, *arguments]
+        done = subprocess.run(
+            command,
+            env={**os.environ, **self.variables},
+            cwd=self.tree,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
 
 @pytest.fixture
@@ -104,40 +120,142 @@ def previous_tree(tmp_path: Path) -> Path:
     return tree
 
 
+class Load(threading.Thread):
+    """A program that creates, reads, changes and lists secrets of whichever Keeper is in service, in turn."""
+
+    def __init__(self, first: Keeper) -> None:
+        super().__init__(daemon=True)
+        self.in_service = [first]
+        self.done, self.errors = 0, list[str]()
+        self._ends = threading.Event()
+
+    def run(self) -> None:
+        while not self._ends.wait(0.1):
+            try:
+                self._once()
+            except (AssertionError, NotAnswered) as error:
+                self.errors.append(f"{type(error).__name__} {error}")
+
+    def _once(self) -> None:
+        number, self.done = self.done, self.done + 1
+        keepers = itertools.cycle(list(self.in_service))
+        new = {
+            "environment_id": self._environment,
+            "name": f"load/{number}",
+            "secret_type": "TEXT",
+            "value": "a",
+        }
+        status, made = next(keepers).ask("editor", "POST", "/api/secrets", new)
+        assert status == 201, made
+        path = f"/api/secrets/{made['id']}"
+        status, changed = next(keepers).ask("editor", "PATCH", path, {"value": "b"})
+        assert status == 200, changed
+        assert next(keepers).ask("editor", "GET", path)[1]["value"] == "b"
+        assert next(keepers).ask("editor", "GET", "/api/secrets?environment=development")[0] == 200
+
+    @cached_property
+    def _environment(self) -> object:
+        return self.in_service[0].ask("editor", "GET", "/api/environments/development")[1]["id"]
+
+    def use(self, *keepers: Keeper) -> None:
+        """Ask these alone, once what was begun has ended: as a proxy does before one of them is stopped."""
+        self.in_service = [*keepers]
+        begun = self.done
+        keepers[0].until(lambda: self.done > begun + 1)
+
+    def end(self) -> None:
+        """End it; every request was answered."""
+        self._ends.set()
+        self.join()
+        assert self.errors == []
+
+
 @pytest.mark.every_database
-def test_the_release_before_reads_and_writes_on_this_schema(
-    previous_tree: Path, tmp_path: Path, database: str
-) -> None:
-    new = Keeper(tmp_path)
-    new.variables["DATABASE_URL"] = database
-    old = Previous(tmp_path / "old", previous_tree, new)
+def test_an_update_and_the_way_back_under_load(previous_tree: Path, tmp_path: Path, before: Updated) -> None:
+    if connection.vendor != "sqlite":
+        load(urlsplit(before.variables["DATABASE_URL"]), (before.data / "keeper.sql").read_bytes())
+    new, old = before, Previous(tmp_path / "old", previous_tree, before)
+    old.run("activate", "--yes")
+    new.tokens["manager"] = old.run(*commands_for_tokens("manager")[0]).strip()
+    program = Load(old)
     try:
-        new.start()
-        new.wait()
-        old.tokens = new.tokens
         old.start()
         old.until(old.ready)
+        rotated = make_policy(old)
+        program.start()
+        # Before the update: the release before serves on, and the new one shows what waits.
+        assert upgrade_of(new)["takes_away"] == []
+        new.run("init-db")
+        judge(old, old)
+        rotate(old, rotated)
+        new.start()
+        new.until(new.ready)
+        program.use(old, new)
         judge(old, new)
         judge(new, old)
+        program.use(new)
+        old.stop()
+        rotate(new, rotated)
+        # And back.
+        old.start_again()
+        program.use(old, new)
+        judge(new, old)
+        program.use(old)
+        new.stop()
+        rotate(old, rotated)
+        program.end()
+        assert program.done > ENOUGH
+        new.run("checkpoint")
+        assert ", 0 problems" in new.run("verify-audit")
     finally:
         old.stop()
         new.stop()
 
 
+def upgrade_of(keeper: Keeper) -> Any:
+    """Return what `keeper check-upgrade` shows."""
+    command = [sys.executable, "-m", keeper.module, "check-upgrade", "--format", "json"]
+    environment = {**os.environ, **keeper.variables}
+    return json.loads(
+        subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False).stdout
+    )
+
+
+def make_policy(keeper: Keeper) -> str:
+    """Make a secret whose value Keeper generates; return the path of its policy."""
+    environment = keeper.ask("editor", "GET", "/api/environments/development")[1]["id"]
+    body = {"environment_id": environment, "name": "rotated", "secret_type": "TEXT", "value": "first"}
+    assert keeper.ask("editor", "POST", "/api/secrets", body)[0] == 201
+    status, policy = keeper.ask(
+        "manager", "POST", "/api/environments/development/rotation-policies",
+        {"secret": "rotated", "rotator": "generated", "settings": {"kind": "password"}, "grace_seconds": 0},
+    )  # fmt: skip
+    assert status == 201, policy
+    return f"/api/environments/development/rotation-policies/{policy['id']}"
+
+
+def rotate(keeper: Keeper, policy: str) -> None:
+    """Let the worker of a Keeper, the only one that runs, carry out a rotation."""
+    last = keeper.ask("manager", "GET", policy)[1]["last_rotated_at"]
+    status, answer = keeper.ask("manager", "POST", f"{policy}/rotate", {})
+    assert status == 202, answer
+    keeper.until(lambda: keeper.ask("manager", "GET", policy)[1]["last_rotated_at"] != last)
+
+
 def judge(writer: Keeper, reader: Keeper) -> None:
     """Let one release write through its API, and the other read and change it."""
-    name = f"update/{writer.port}"
+    name = f"update/{uuid4()}"
     environment = writer.ask("editor", "GET", "/api/environments/development")[1]["id"]
     body = {"environment_id": environment, "name": name, "secret_type": "TEXT", "value": "first"}
     status, made = writer.ask("editor", "POST", "/api/secrets", body)
     assert status == 201, made
     for program in (reader, writer):
         path = f"/api/secrets/{made['id']}"
-        status, secret = program.ask("reader", "GET", path)
+        status, secret = program.ask("editor", "GET", path)
         assert (status, secret["value"]) == (200, "first"), secret
     status, changed = reader.ask("editor", "PATCH", path, {"value": "second"})
     assert status == 200, changed
-    assert writer.ask("reader", "GET", path)[1]["value"] == "second"
+    assert writer.ask("editor", "GET", path)[1]["value"] == "second"
     status, policy = writer.ask(
         "manager", "POST", "/api/environments/development/rotation-policies",
         {"secret": name, "rotator": "generated", "settings": {"kind": "password"}, "grace_seconds": 0},
