@@ -1,7 +1,7 @@
 """Reads DATABASE_URL, in Django's spelling and in SQLAlchemy's, into Django's settings."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -26,7 +26,7 @@ _NOT_ENCODED: Final = (
     "the host or the port cannot be read. Percent-encode / ? # @ : [ ] in names and in the password: "
     "/ is %2F, ? is %3F, # is %23, @ is %40"
 )
-_MYSQL_OPTIONS: Final = frozenset({"charset", "ssl_mode", "unix_socket", *_TLS_FILES})
+_MYSQL_OPTIONS: Final = frozenset({"charset", "ssl_mode", "unix_socket", "wsrep_sync_wait", *_TLS_FILES})
 
 
 class BadDatabaseUrl(ImproperlyConfigured):
@@ -42,19 +42,30 @@ def database_settings(url: str, *, base_dir: Path) -> dict[str, Any]:
     Understands `sqlite:///relative.db` (relative to `base_dir`), `sqlite:////absolute.db`,
     `mysql://` and `mariadb://`, each also with a SQLAlchemy driver (`mysql+pymysql://`) and
     with SQLAlchemy's pool options, which are accepted and have no effect. A host of MySQL is
-    reached by TCP, `localhost` included; `unix_socket=` names a socket.
+    reached by TCP, `localhost` included; `unix_socket=` names a socket. Several hosts of one database are
+    separated by commas, and each connection takes the first one that works (`core.db.mariadb`).
 
     Raises BadDatabaseUrl if the scheme or an option is unknown, or if options contradict each
     other; the message never repeats the URL, which may hold a password.
     """
+    url, others = _first_host(url)
     parts, port = _split(url)
     options = _options(parts.query)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         return _sqlite(parts, options, base_dir)
     if scheme in MYSQL_SCHEMES:
-        return _mysql(parts, port, options)
+        return _mysql(parts, port, options, others)
     raise BadDatabaseUrl(f"the scheme {scheme!r} is unknown; use sqlite:// or mysql://")
+
+
+def _first_host(url: str) -> tuple[str, list[str]]:
+    """Return a URL with the first one of its hosts, and the others."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    account, at, hosts = authority.rpartition("@")
+    first, *others = hosts.split(",")
+    return f"{scheme}{separator}{account}{at}{first}{slash}{path}", others
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -100,17 +111,26 @@ def _sqlite(parts: SplitResult, options: Mapping[str, str], base_dir: Path) -> d
     }
 
 
-def _mysql(parts: SplitResult, port: int | None, options: Mapping[str, str]) -> dict[str, Any]:
+def _mysql(
+    parts: SplitResult, port: int | None, options: Mapping[str, str], others: Sequence[str]
+) -> dict[str, Any]:
     _refuse_unknown(options, known=_MYSQL_OPTIONS)
     if options.get("charset", _CHARSET) != _CHARSET:
         raise BadDatabaseUrl(f"charset: only {_CHARSET} holds every character of a secret")
     tls = _tls(options)
+    wait = options.get("wsrep_sync_wait", "1")
+    if wait not in {"0", "1"}:
+        raise BadDatabaseUrl("wsrep_sync_wait: choose 1, or 0 where all processes use one node")
+    first = _address(parts.hostname or "localhost", port, options)
+    # In the order in which they are tried; Django knows of the first one.
+    hosts = [(first["HOST"], first["PORT"]), *(_other_address(each, options) for each in others)]
     return {
         "ENGINE": ENCRYPTED_MYSQL_ENGINE if tls.get("ssl_mode") == "REQUIRED" else MYSQL_ENGINE,
         "NAME": _database_name(parts.path),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        **_address(parts.hostname or "localhost", port, options),
+        **first,
+        "SYNC_WAIT": int(wait),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
@@ -120,6 +140,7 @@ def _mysql(parts: SplitResult, port: int | None, options: Mapping[str, str]) -> 
             **tls,
         },
         "TEST": {"CHARSET": _CHARSET, "COLLATION": "utf8mb4_unicode_ci"},
+        **({"HOSTS": hosts} if others else {}),
     }
 
 
@@ -145,6 +166,15 @@ def _address(host: str, port: int | None, options: Mapping[str, str]) -> dict[st
     if options.get("ssl_mode", "DISABLED") != "DISABLED" or options.keys() & _TLS_FILES.keys():
         raise BadDatabaseUrl("unix_socket: a socket does not leave the machine and takes no ssl_ option")
     return {"HOST": socket, "PORT": ""}
+
+
+def _other_address(text: str, options: Mapping[str, str]) -> tuple[str, str]:
+    """Return host and port of one more host. Raises BadDatabaseUrl if it has none."""
+    parts, port = _split(f"mysql://{text}")
+    if not parts.hostname or parts.path or parts.query or "unix_socket" in options:
+        raise BadDatabaseUrl("several hosts are written as HOST:PORT,HOST:PORT; a socket has no others")
+    address = _address(parts.hostname, port, options)
+    return address["HOST"], address["PORT"]
 
 
 def _tls(options: Mapping[str, str]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
-"""Concurrent writers: claims of rows, and what a database raises that is busy or full, and not away.
+"""Concurrent writers: claims of rows, and what a database raises that is busy, full or away.
 
 A row is claimed by a conditional UPDATE, so that one of any number of workers works on it.
+
+Work that lost its transaction to another writer, or its connection to a host that went away, is begun again
+(`Attempts`): as long as nothing of it can be stored. A COMMIT without an answer may have stored it.
 """
 
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Model, Q, QuerySet
 
 # MariaDB: a lock that was waited for too long, a deadlock, a row that changed since it was read.
@@ -20,8 +25,14 @@ _SQLITE: Final = frozenset({5, 6})
 _MARIADB_FULL: Final = frozenset({1021, 1114})
 # SQLite: SQLITE_FULL, and SQLITE_IOERR_SHMSIZE of the index of the write-ahead log.
 _SQLITE_FULL: Final = frozenset({13, 4874})
+# MariaDB: the connection ended or none was made, the server stops, is read-only, or has left its cluster.
+AWAY: Final = frozenset({0, 1047, 1053, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 4031})
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05
+# What a request may wait altogether for a transaction that others do not overtake.
+_SECONDS: Final = 5.0
+# Other hosts take over at once, or the database is away as a whole.
+_ATTEMPTS_AWAY: Final = 2
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Model)
 
@@ -53,6 +64,11 @@ def is_collision(error: OperationalError) -> bool:
     return bool(error.args) and error.args[0] in _MARIADB
 
 
+def is_away(error: Exception) -> bool:
+    """Return whether MariaDB ended the connection, or takes no work for now."""
+    return isinstance(error, OperationalError | InterfaceError) and bool(AWAY.intersection(error.args[:1]))
+
+
 def is_disk_full(error: OperationalError) -> bool:
     """Return whether the database has no room to write; what it holds can still be read."""
     code = getattr(error.__cause__, "sqlite_errorcode", None)
@@ -75,3 +91,52 @@ def retry_collisions(act: Callable[[], T]) -> T:
         # Each waits another time: two that collided would meet again.
         time.sleep(random.uniform(1, 2) * _PAUSE_SECONDS * attempt)  # noqa: S311 - no secret depends on it
     return act()
+
+
+class _Work(threading.local):
+    """What a thread has done since its work began, on MariaDB; `core.db.mariadb` notes what is stored."""
+
+    # Whether anything may be stored: a statement outside a transaction, or a COMMIT, also without an answer.
+    stored = False
+    # What the request met, if it lost its transaction (`core.http.problems`).
+    lost: Exception | None = None
+
+
+WORK: Final = _Work()
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let the block store what may as well be stored again, such as a time of use."""
+    stored = WORK.stored
+    yield
+    WORK.stored = stored
+
+
+class Attempts:
+    """Attempts at the work of this thread. It is begun anew only while nothing of it can be stored."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + _SECONDS
+        self._number = 0
+        self._begin()
+
+    def may_repeat(self, error: Exception | None) -> bool:
+        """Return whether to begin anew after an error; if so wait a moment, and leave a dead connection."""
+        self._number += 1
+        is_lost = isinstance(error, OperationalError) and is_collision(error)
+        if not is_lost and (error is None or not is_away(error) or self._number > _ATTEMPTS_AWAY):
+            return False
+        if WORK.stored or connection.vendor != "mysql" or connection.in_atomic_block:
+            return False
+        if time.monotonic() > self._ends:
+            return False
+        if is_lost:
+            # Each waits another time: two that collided would meet again.
+            time.sleep(random.uniform(0, 1) * _PAUSE_SECONDS * min(self._number, 8))  # noqa: S311 - no secret depends on it
+        connection.close_if_unusable_or_obsolete()
+        self._begin()
+        return True
+
+    def _begin(self) -> None:
+        WORK.stored, WORK.lost = False, None

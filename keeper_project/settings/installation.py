@@ -23,8 +23,8 @@ _url = _installation.text(
     "DATABASE_URL",
     unset="keeper.db in KEEPER_DATA_DIR",
     help="The database: sqlite:///FILE, or mysql://USER:PASSWORD@HOST/NAME for MariaDB and MySQL. A host, "
-    "localhost included, is reached by TCP. Options: unix_socket, ssl_mode, ssl_ca, ssl_cert, ssl_key, "
-    "charset. "
+    "localhost included, is reached by TCP; several of one database are HOST:PORT,HOST:PORT. Options: "
+    "unix_socket, ssl_mode, ssl_ca, ssl_cert, ssl_key, charset, wsrep_sync_wait. "
     "Any other option is refused, except SQLAlchemy's pool options, which have no effect.",
 )
 DATABASES = {

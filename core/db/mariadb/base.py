@@ -1,23 +1,45 @@
-"""Begins a transaction along with its first statement, and ends it by one.
+"""Begins a transaction along with its first statement, and ends it by one; connects to one of several hosts.
 
 Django switches autocommit off for each transaction and on again after it: two ways to the server, and a
 third for the COMMIT.
+
+DATABASE_URL may name several hosts of one database, such as the nodes of a Galera cluster. Each connection
+takes the first one that takes writes.
 """
 
 from collections.abc import Callable
 from datetime import datetime
-from math import inf
+from math import ceil, inf
 from time import monotonic
 from typing import Any, Final
 
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
+from MySQLdb import DataError, Error, IntegrityError, OperationalError, ProgrammingError
 from MySQLdb.connections import Connection
 from MySQLdb.constants import FIELD_TYPE
 from MySQLdb.times import DateTime_or_None
 
+from core.db.concurrency import AWAY, WORK
+
 # A request asks before its first statement whether its connection has been closed while it was idle.
 _FRESH_SECONDS: Final = 1.0
+# What all hosts together may take to connect, and each of them.
+_CONNECT_SECONDS: Final = 10.0
+_HOST_SECONDS: Final = 3.0
+# For so long a host that failed is tried after the others.
+_AVOIDED_SECONDS: Final = 15.0
+_avoided: Final[dict[tuple[str, str], float]] = {}
+# The server refused them: nothing of the statement is stored. A COMMIT is refused by 1213 alone.
+_REFUSED: Final = frozenset({1020, 1205, 1213})
+_COMMIT_REFUSED: Final = 1213
+# Whether a server is a member of a cluster that takes writes, or a replica.
+_ASK_MEMBER: Final = b"""SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only');
+SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state')"""
+_SYNCED: Final = "4"
+# As the client's library numbers a host that it cannot reach; and ours alone.
+_NO_HOST: Final = 2003
+_NO_MEMBER: Final = -1
 
 
 def _time(text: str) -> datetime:
@@ -42,32 +64,66 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     # When the server last answered, by the clock of this process.
     answered = -inf
 
+    # Whether a transaction is open, and whether it has written.
+    within = writes = False
+    # Whether the server has said that it takes no work.
+    is_away = False
+
     def query(self, query: str | bytes) -> None:
         """Send a statement; every cursor does it here. Raises what the driver raises for it."""
-        if self.begins:
-            self.begins = False
-            super().query(b"START TRANSACTION; " + (query.encode() if isinstance(query, str) else query))
-            # The beginning has no rows. What fails of the statement itself is raised here.
-            self.next_result()
-        else:
-            super().query(query)
+        text = query.encode() if isinstance(query, str) else query
+        begins, self.begins = self.begins, False
+        self.within = self.within or begins
+        stored = WORK.stored
+        # SELECT, SET, SHOW and SAVEPOINT: whatever else there is may write.
+        if text[:1] not in b"Ss":
+            self.writes = self.within
+            WORK.stored = stored or not self.within
+        try:
+            if begins:
+                super().query(b"START TRANSACTION; " + text)
+                # The beginning has no rows. What fails of the statement itself is raised here.
+                self.next_result()
+            else:
+                super().query(text)
+        except Error as error:
+            self.is_away = bool(AWAY.intersection(error.args[:1]))
+            if is_refused(error):
+                WORK.stored = stored
+            raise
         self.answered = monotonic()
 
     def commit(self) -> None:
         """Commit what was begun and is not committed yet."""
-        if not self.committed:
-            self._end(super().commit)
-        self.committed = False
+        stored = WORK.stored
+        try:
+            if not self.committed:
+                WORK.stored = stored or self.writes
+                self._end(super().commit)
+        except Error as error:
+            if error.args[:1] == (_COMMIT_REFUSED,):
+                WORK.stored = stored
+            raise
+        finally:
+            self.committed = False
 
     def rollback(self) -> None:
         self.committed = False
         self._end(super().rollback)
 
     def _end(self, end: Callable[[], None]) -> None:
+        self.within = self.writes = False
         if self.begins:
             self.begins = False
         else:
             end()
+
+
+def is_refused(error: Exception) -> bool:
+    """Return whether a server carried out nothing of a statement, nor what follows it in a message."""
+    return isinstance(error, IntegrityError | ProgrammingError | DataError) or bool(
+        _REFUSED.intersection(error.args[:1])
+    )
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -79,13 +135,58 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return {**parameters, "conv": {**parameters["conv"], **dict.fromkeys(kinds, _time)}}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Return a connection to the first host that takes writes. Raises OperationalError if none does."""
+        hosts = self.settings_dict.get("HOSTS")
+        if not hosts:
+            return self._prepared(self._connect(conn_params), is_only=True)
+        ends, reasons = monotonic() + _CONNECT_SECONDS, []
+        for host, port in sorted(hosts, key=lambda each: _avoided.get(each, -inf) > monotonic()):
+            seconds = min(_HOST_SECONDS, ends - monotonic())
+            if seconds <= 0:
+                reasons.append(f"{host}: not tried, the others took {_CONNECT_SECONDS:.0f} s")
+                continue
+            place = {"host": host, "connect_timeout": ceil(seconds), **({"port": int(port)} if port else {})}
+            try:
+                return self._prepared(self._connect({**conn_params, **place}), is_only=False)
+            except OperationalError as error:
+                _avoided[host, port] = monotonic() + _AVOIDED_SECONDS
+                # The driver's own text may name the account: its number is enough.
+                reason = error.args[1] if error.args[0] == _NO_MEMBER else f"error {error.args[0]}"
+                reasons.append(f"{host}:{port or 3306}: {reason}")
+        tried = "; ".join(reasons)
+        raise OperationalError(
+            _NO_HOST, f"no host of DATABASE_URL takes writes ({tried}): start one of them, or correct the URL"
+        )
+
+    def _connect(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         # The driver's own function has made it, which tracing wraps: what it gave becomes of our kind.
         connection.__class__ = LazyConnection
         return connection
 
+    def _prepared(self, connection: Any, *, is_only: bool) -> Any:
+        """Return a connection that reads what other nodes have committed before.
+
+        Raises OperationalError if its server takes no writes, and another host may.
+        """
+        states = _states(connection)
+        is_node = states.get("wsrep_on") == "ON"
+        is_synced = not is_node or (states.get("wsrep_ready"), states.get("wsrep_local_state")) == (
+            "ON",
+            _SYNCED,
+        )
+        if not is_only and not (is_synced and states.get("read_only", "OFF") == "OFF"):
+            connection.close()
+            state = "is read-only" if is_synced else "is not a synced member of its cluster"
+            raise OperationalError(_NO_MEMBER, state)
+        if is_node and self.settings_dict.get("SYNC_WAIT"):
+            connection.query(b"SET SESSION wsrep_sync_wait = 1")
+        return connection
+
     def is_usable(self) -> bool:
         """Return whether the server still answers; it is not asked if it has just done so."""
+        if self.connection.is_away:
+            return False
         if not self.errors_occurred and monotonic() - self.connection.answered < _FRESH_SECONDS:
             return True
         return bool(super().is_usable())
@@ -94,3 +195,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Begin one; Django calls this in place of switching autocommit off."""
         with self.wrap_database_errors, debug_transaction(self, "BEGIN"):
             self.connection.begins = True
+
+
+def _states(connection: Any) -> dict[str, str]:
+    """Return what a server says of itself as a member or replica; what it does not know is missing."""
+    found: dict[str, str] = {}
+    connection.query(_ASK_MEMBER)
+    while True:
+        for name, state in connection.store_result().fetch_row(0):
+            found[_text(name)] = _text(state)
+        if connection.next_result() != 0:
+            return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

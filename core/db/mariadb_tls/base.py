@@ -14,9 +14,9 @@ from core.db.mariadb import base
 class DatabaseWrapper(base.DatabaseWrapper):
     """Refuses the connection of a server that speaks no TLS."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+    def _connect(self, conn_params: dict[str, Any]) -> Any:
         """Return a new encrypted connection. Raises the driver's OperationalError if it is not encrypted."""
-        connection = super().get_new_connection(conn_params)
+        connection = super()._connect(conn_params)
         with connection.cursor() as cursor:
             cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
             encrypted = bool(cursor.fetchone()[1])

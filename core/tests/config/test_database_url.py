@@ -61,6 +61,28 @@ def test_a_host_is_reached_by_tcp(host: str, reached: tuple[str, str]) -> None:
     assert "unix_socket" not in entry["OPTIONS"]
 
 
+def test_several_hosts_are_tried_in_their_order() -> None:
+    url = "mysql://keeper:p%2Cw,d@a:3306,b,[::1]:3307,localhost/keeper?wsrep_sync_wait=0"
+    entry = database_settings(url, base_dir=BASE)
+    assert entry["HOSTS"] == [("a", "3306"), ("b", ""), ("::1", "3307"), ("127.0.0.1", "")]
+    assert (entry["HOST"], entry["PORT"], entry["PASSWORD"]) == ("a", "3306", "p,w,d")
+    assert entry["SYNC_WAIT"] == 0
+    alone = database_settings("mysql://keeper@a/keeper", base_dir=BASE)
+    assert "HOSTS" not in alone
+    assert alone["SYNC_WAIT"] == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "query"),
+    [("a,", ""), ("a,,b", ""), ("a,b:port", ""), ("a,[::1", ""), ("localhost,b", "?unix_socket=/run/s.sock"),
+     ("a,b", "?wsrep_sync_wait=2")],
+)  # fmt: skip
+def test_hosts_that_cannot_be_read_are_refused_without_the_password(hosts: str, query: str) -> None:
+    with pytest.raises(BadDatabaseUrl) as caught:
+        database_settings(f"mysql://keeper:hunter2@{hosts}/keeper{query}", base_dir=BASE)
+    assert "hunter" not in str(caught.value)
+
+
 def test_a_socket_is_asked_for_by_its_option() -> None:
     url = "mysql+pymysql://keeper@localhost/keeper?unix_socket=/run/mysqld.sock"
     entry = database_settings(url, base_dir=BASE)
