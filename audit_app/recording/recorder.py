@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 from uuid import uuid5
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import CharField
 from django.utils import timezone
 from prometheus_client import Counter, Histogram
@@ -44,6 +44,8 @@ from core.canonical_json import Json, details_text, utc_text
 from core.db.identity import random_uuids
 from core.db.prepared import Argument, PreparedQuery
 
+# MariaDB's number for a row that changed since it was read: the transaction is repeated (`is_collision`).
+_RECORD_CHANGED: Final = 1020
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 EVENTS: Final = Counter("keeper_events", "Committed events of the audit log.", ["action", "outcome"])
@@ -185,6 +187,9 @@ def _append(
     heads = locked if streams == locked.keys() else _locked_heads(streams)
     chained = _chain(heads, ready, committed=committed)
     if not event_store.append(chained.entries, chained.moves, is_last=committed):
+        if connection.vendor == "mysql":
+            # Another node of a cluster moved it: its locks are not known here.
+            raise OperationalError(_RECORD_CHANGED, "the head of a stream moved on another node")
         raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
 

@@ -14,8 +14,10 @@ from itertools import chain
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from core.db.concurrency import WORK, is_collision
 
 # SQLite's driver gives up the interpreter's lock at each row: threads that fetch at the same moment would
 # take it from each other at every row.
@@ -162,7 +164,14 @@ def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> No
     Where one fails, nothing is committed. So each has to fail where it does not find what it expects.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    _at_once(database, [*statements, ("COMMIT", [])])
+    stored, WORK.stored = WORK.stored, True
+    try:
+        _at_once(database, [*statements, ("COMMIT", [])])
+    except (IntegrityError, OperationalError) as error:
+        # What a server refuses ends the message before its COMMIT.
+        if isinstance(error, IntegrityError) or is_collision(error):
+            WORK.stored = stored
+        raise
     database.connection.committed = True
 
 

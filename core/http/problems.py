@@ -20,7 +20,7 @@ from rest_framework.exceptions import (
 )
 from rest_framework.settings import api_settings
 
-from core.db.concurrency import is_collision, is_disk_full
+from core.db.concurrency import WORK, is_away, is_collision, is_disk_full
 from core.errors import FORBIDDEN, NOT_FOUND, KeeperError, Kind
 from core.http.json import ProblemRenderer
 
@@ -138,7 +138,10 @@ def plain_problem_response(problem: Problem) -> HttpResponse:
 
 def log_failure(error: Exception, problem: Problem) -> None:
     """Log what an operator must examine; our own messages hold no value."""
-    if isinstance(error, DatabaseError):
+    if isinstance(error, OperationalError) and is_collision(error):
+        # Usual where several nodes of a cluster take writes, and mostly repeated with success.
+        logger.info("another writer was first: %s", error.args[0])
+    elif isinstance(error, DatabaseError):
         # A driver's message may quote the data; its number identifies the fault.
         number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
         logger.error("request failed: %s %s", type(error).__name__, number, extra={"cause": error})
@@ -164,7 +167,10 @@ def _framework_problem(error: APIException) -> Problem:
 
 
 def _foreign_kind(error: Exception) -> Kind | None:
+    if is_away(error):
+        WORK.lost = error
     if isinstance(error, OperationalError) and is_collision(error):
+        WORK.lost = error
         return _COLLISION
     if isinstance(error, OperationalError) and is_disk_full(error):
         return _DISK_FULL

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from core.clock import SLACK
+from core.db.concurrency import repeatable
 from core.db.prepared import Argument, PreparedQuery
 from environments_app.models import Session
 
@@ -166,7 +167,8 @@ def remaining(session: SessionBase) -> Remaining | None:
 
 def _note_use(row: Session) -> None:
     row.last_seen_at = timezone.now()
-    Session.objects.filter(session_key=row.session_key).update(last_seen_at=row.last_seen_at)
+    with repeatable():
+        Session.objects.filter(session_key=row.session_key).update(last_seen_at=row.last_seen_at)
 
 
 def contents_of(row: Session) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from audit_app.integrity.proven_table import ProvenTable
 from audit_app.integrity.row_authentication import verified_rows
 from core.db import statements
+from core.db.concurrency import repeatable
 from core.db.prepared import Argument, PreparedQuery
 from core.network.client_address import parse_address
 from environments_app.authorization.policy import Grant, Principal
@@ -209,7 +210,8 @@ def note_use(token: ServiceToken | PersonalToken | TokenRow, address: str) -> No
         return
     due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _LAST_USE_INTERVAL)
     rows = PersonalToken.objects if isinstance(token, PersonalToken) else ServiceToken.objects
-    rows.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
+    with repeatable():
+        rows.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
 
 
 def is_from(address: str, cidrs: list[str]) -> bool:

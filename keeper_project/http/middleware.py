@@ -2,18 +2,21 @@
 
 from functools import cached_property
 from http import HTTPStatus
+from io import BytesIO
 from typing import Final
 
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from audit_app.middleware import GetResponse, Middleware
+from core.db.concurrency import WORK, Attempts
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.errors import ApprovalNeeded
@@ -48,6 +51,34 @@ _TEMPORARY: Final = Problem(
 _CHOOSING: Final = frozenset({"/profile/password", "/sign-in", "/sign-out", "/session"})
 
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+class LostTransactionMiddleware(Middleware):
+    """Answers a request again that lost its transaction to another writer, or its host of the database.
+
+    Where several nodes of a cluster take writes, the later of two is refused only as it commits. A request is
+    begun anew only while nothing of it can be stored (`Attempts`), and passes all middlewares behind this.
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        attempts, first = Attempts(), request
+        response = self.get_response(request)
+        while response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and WORK.lost is not None:
+            if not _rewind(request) or not attempts.may_repeat(WORK.lost):
+                break
+            request = WSGIRequest(request.META)
+            response = self.get_response(request)
+        # The metrics count it under its route.
+        first.resolver_match = request.resolver_match
+        return response
+
+
+def _rewind(request: HttpRequest) -> bool:
+    """Return whether the body can be read again: a server's thread has read it, or there is none."""
+    if request.META.get("CONTENT_LENGTH", "") in {"", "0"}:
+        return True
+    body = request.META["wsgi.input"]
+    return isinstance(body, BytesIO) and body.seek(0) == 0
 
 
 class HeadersMiddleware(CSPMiddleware):

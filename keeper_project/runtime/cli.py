@@ -164,7 +164,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
             from secrets_app.keys.providers.registry import with_extended_timeout  # noqa: PLC0415 - Django only once nothing is unmet
 
             with with_extended_timeout(_KEY_SECONDS) if arguments[0] not in TELLS_STATE else nullcontext():
-                _run(arguments)
+                _run_persistently(arguments)
             return
         _run(arguments)
     except config_env.MadeMeanwhile as error:
@@ -195,6 +195,21 @@ def _require_setup(command: str) -> None:
             raise
         return
     config_env.store_held()
+
+
+def _run_persistently(arguments: Sequence[str]) -> None:
+    """Run a command, and again if another writer won before it had stored anything."""
+    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    from core.db.concurrency import Attempts, is_collision  # noqa: PLC0415 - Django only once nothing is unmet
+
+    attempts = Attempts()
+    while True:
+        try:
+            return _run(arguments)
+        except OperationalError as error:
+            if not is_collision(error) or not attempts.may_repeat(error):
+                raise
 
 
 def _sentence(error: Exception) -> str:

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "keeper_project.http.middleware.ProbesMiddleware",
     "keeper_project.observability.metrics.RequestMetricsMiddleware",
+    "keeper_project.http.middleware.LostTransactionMiddleware",
     "audit_app.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -7,24 +7,33 @@ its next write, which changes nothing.
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from celery.signals import worker_shutting_down
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
 from core.db import statements
 from core.db.concurrency import claim as claim_row
-from core.db.concurrency import unleased
+from core.db.concurrency import is_away, is_collision, retry_collisions, unleased
 from sync_app.errors import LeaseLost, RunOverdue, ShutdownRequested
 from sync_app.models import Run
 from sync_app.models.run import RunState
 
+_RESUME_SECONDS: Final = 0.1
+T = TypeVar("T")
 _shutdown_requested = False
 
 
@@ -195,6 +204,38 @@ def fenced(lease: Lease | None, **changes: object) -> Iterator[None]:
         if lease:
             lease.renew(**changes)
         yield
+
+
+def resume(work: Callable[[], T], *, attempts: int = 5) -> T:
+    """Do a worker's work, and go on at once where it lost a transaction or its host of the database.
+
+    The work claims its lease, and releases it before it raises (`released_if_lost`). Raises as `work` does.
+    """
+    for attempt in range(1, attempts):
+        try:
+            return work()
+        except (OperationalError, InterfaceError) as error:
+            if not is_lost(error):
+                raise
+        time.sleep(_RESUME_SECONDS * attempt)
+    return work()
+
+
+@contextmanager
+def released_if_lost(release: Callable[[], None]) -> Iterator[None]:
+    """Release the lease if the block loses a transaction, so that nobody waits until it is over."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        if is_lost(error):
+            connection.close_if_unusable_or_obsolete()
+            retry_collisions(release)
+        raise
+
+
+def is_lost(error: Exception) -> bool:
+    """Return whether another writer, or a host that went away, ended a transaction: the work may go on."""
+    return is_away(error) or (isinstance(error, OperationalError) and is_collision(error))
 
 
 _reserving: Final = threading.Lock()

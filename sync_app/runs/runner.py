@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -36,7 +37,16 @@ from sync_app.errors import (
     SyncError,
     SyncPaused,
 )
-from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now, reserve, retry_delay
+from sync_app.jobs.leases import (
+    LONGEST_WAIT,
+    Lease,
+    claim,
+    database_now,
+    released_if_lost,
+    reserve,
+    resume,
+    retry_delay,
+)
 from sync_app.jobs.queue import EXECUTE, enqueue, is_paused
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
@@ -104,29 +114,31 @@ def execute(run_id: int) -> Run | None:
     Never raises for what the target, the keys or the rights refuse: that is the run's outcome.
     """
     with reserve("run", run_id) as is_free:
-        if not is_free:
-            return None
-        lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
-        if lease is None:
-            return None
-        run = _RUN.first(run_id)
-        if run is None:
-            # Only SQL takes them away; the run would be tried for ever.
-            lease.end(RunState.FAILED, error=_GONE)
-            return None
-        try:
-            # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
-            with guarded(lease.require_unexpired):
-                _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
-        except LeaseLost:
-            logger.info("run %s is carried on by another worker", run.uuid)
-            return _stored(run)
-        stored = _stored(run)
-        count_run(stored)
-        _look_again(stored)
-        if stored.kind != RunKind.TEST:
-            alerts.update_after_run(stored)
-        return stored
+        return resume(partial(_claim_and_run, run_id)) if is_free else None
+
+
+def _claim_and_run(run_id: int) -> Run | None:
+    lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+    if lease is None:
+        return None
+    run = _RUN.first(run_id)
+    if run is None:
+        # Only SQL takes them away; the run would be tried for ever.
+        lease.end(RunState.FAILED, error=_GONE)
+        return None
+    try:
+        # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
+        with released_if_lost(lease.release), guarded(lease.require_unexpired):
+            _test(run, lease) if run.kind == RunKind.TEST else _run_attempt(run, lease)
+    except LeaseLost:
+        logger.info("run %s is carried on by another worker", run.uuid)
+        return _stored(run)
+    stored = _stored(run)
+    count_run(stored)
+    _look_again(stored)
+    if stored.kind != RunKind.TEST:
+        alerts.update_after_run(stored)
+    return stored
 
 
 def _look_again(run: Run) -> None:

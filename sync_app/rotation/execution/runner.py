@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.errors import BackendError, LeaseLost, ShutdownRequested, SyncError
-from sync_app.jobs.leases import database_now, reserve, retry_delay
+from sync_app.jobs.leases import database_now, released_if_lost, reserve, resume, retry_delay
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
@@ -43,26 +44,27 @@ def execute(rotation_id: int) -> Rotation | None:
     Never raises for refusals by a server, the keys or the rights: the rotation stores them.
     """
     with reserve("rotation", rotation_id) as is_free:
-        if not is_free:
-            return None
-        lease = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
-        if lease is None:
-            return None
-        was_served, lost = lease.rotation.promoted_at is not None, False
-        try:
+        return resume(partial(_claim_and_run, rotation_id)) if is_free else None
+
+
+def _claim_and_run(rotation_id: int) -> Rotation | None:
+    lease = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+    if lease is None:
+        return None
+    was_served, lost = lease.rotation.promoted_at is not None, False
+    try:
+        with released_if_lost(partial(lease.requeue, not_before=None)):
             _run_attempt(lease)
-        except LeaseLost:
-            lost = True
-            logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
-        rotation = Rotation.objects.select_related("policy__environment", "policy__secret").get(
-            pk=rotation_id
-        )
-        if not lost:
-            count_rotation(rotation, was_served=was_served)
-        status.update_after_work(rotation)
-        if rotation.has_ended:
-            start_waiting(rotation.policy_id)
-        return rotation
+    except LeaseLost:
+        lost = True
+        logger.info("rotation %s is carried on by another worker", lease.rotation.uuid)
+    rotation = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+    if not lost:
+        count_rotation(rotation, was_served=was_served)
+    status.update_after_work(rotation)
+    if rotation.has_ended:
+        start_waiting(rotation.policy_id)
+    return rotation
 
 
 def start_waiting(policy_id: int) -> Rotation | None:
