@@ -1,16 +1,17 @@
 """Which of the installations that hold this database may act: one at a time (ADR 12).
 
 A copy of a database must not sync to where the original does. So every automatic act checks here first. The
-row names the active installation, under a MAC; each process computes its own identity from values that no
-database holds: SECRET_KEY, the address of its database and, for SQLite, the file. Where KEEPER_LEASE_FILE
-names a file that several installations can reach, it names the one activated last.
+row names the active installation by its marks, under MACs; each process computes its own from values that
+no copy has: SECRET_KEY with an address of its database or, for SQLite, the file; or with what tells the
+server from others. One mark in common is enough, and the others are then noted (`note_marks`): an address
+may change, and the nodes of a cluster have several. Where KEEPER_LEASE_FILE names a file that several
+installations can reach, it names the one activated last.
 """
 
 import fcntl
-import hmac
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,8 @@ _ENGINES: Final = {
     "core.db.mariadb_tls": "audit_app.mysql",
 }
 _SALT: Final = "keeper/v1/installation"
+# Of those that were noted, the oldest are forgotten.
+_MARKS: Final = 64
 _CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
 
 
@@ -52,7 +55,23 @@ def is_active() -> bool:
     row = current()
     if row is None:
         return _last_change() is None
-    return _is_genuine(row) and hmac.compare_digest(row.place, here()) and not _is_taken(row)
+    return _is_genuine(row) and _is_marked(row) and not _is_taken(row)
+
+
+def _is_marked(row: Installation) -> bool:
+    known = _marks_of(row)
+    # The server is asked only under an address that is new.
+    return not known.isdisjoint(_addresses()) or not known.isdisjoint(_server_marks())
+
+
+def _marks_of(row: Installation) -> set[str]:
+    return {mark for mark in (row.place, *_noted(row)) if mark}
+
+
+def _noted(row: Installation) -> list[str]:
+    """Return the marks beside the place; none of an installation that was active before this one."""
+    owner, *marks = (row.also or "none").split()
+    return marks if owner == str(row.uuid) else []
 
 
 def restored_at() -> datetime | None:
@@ -112,14 +131,77 @@ def _problem(kind: str, message: str) -> Problem:
     return Problem(kind=kind, object="the active installation", message=message)
 
 
-def here() -> str:
-    """Return this installation's identity: 64 characters that reveal none of their inputs."""
+def _addresses() -> list[str]:
+    """Return the marks of the addresses of this installation's database: those of all its hosts."""
     database = connection.settings_dict
     engine = _ENGINES.get(str(database["ENGINE"]), str(database["ENGINE"]))
-    named = [engine, *(str(database[part]) for part in ("HOST", "PORT", "NAME"))]
-    return salted_hmac(
-        _SALT, "\n".join([*named, _file_of(str(database["NAME"]))]), algorithm="sha256"
-    ).hexdigest()
+    hosts = database.get("HOSTS") or [(database["HOST"], database["PORT"])]
+    name = str(database["NAME"])
+    return [_mark(engine, str(host), str(port), name, _file_of(name)) for host, port in hosts]
+
+
+# What tells servers apart; a server knows some of them. Of a replica, a dump and a copy of the files at
+# least one differs.
+_VARIABLES: Final = (
+    "server_uid", "server_uuid", "hostname", "port", "wsrep_on", "wsrep_cluster_address",
+)  # fmt: skip
+_MADE: Final = (
+    "SELECT create_time FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s"
+)
+
+
+def _server_marks() -> list[str]:
+    """Return the marks of the server, by whatever address it is reached; none of SQLite.
+
+    A node of Galera has one for each address at which it looks for its cluster.
+    """
+    if connection.vendor != "mysql":
+        return []
+    name = str(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        names = ", ".join(["%s"] * len(_VARIABLES))
+        cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})", _VARIABLES)
+        found = dict(cursor.fetchall())
+        if found.get("wsrep_on") == "ON":
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+            cluster = dict(cursor.fetchall()).get("wsrep_cluster_state_uuid", "")
+            peers = found.get("wsrep_cluster_address", "").removeprefix("gcomm://").partition("?")[0]
+            return [_mark("galera", cluster, peer, name) for peer in peers.split(",") if cluster and peer]
+        own = found.get("server_uid") or found.get("server_uuid")
+        if not own:
+            return []
+        cursor.execute(_MADE, [Installation._meta.db_table])
+        made = cursor.fetchone()
+    return [_mark("server", own, found["hostname"], found["port"], name, str(made and made[0]))]
+
+
+def _mark(*parts: str) -> str:
+    """Return 64 characters that reveal none of the parts."""
+    return salted_hmac(_SALT, "\n".join(parts), algorithm="sha256").hexdigest()
+
+
+def note_marks(*, actor: Actor) -> None:
+    """Note by what else the active installation is known, if this is the one: each is then enough."""
+    row = current()
+    if row is None or not is_active():
+        return
+    marks = [*_addresses(), *_server_marks()]
+    if _marks_of(row).issuperset(marks):
+        return
+    with transaction.atomic():
+        row = Installation.objects.select_for_update().first()
+        if row is None or not is_active():
+            return
+        before = _noted(row)
+        new = [mark for mark in marks if mark not in {row.place, *before}]
+        _save(row, [*before, *new][-_MARKS:])
+        record(
+            actor=actor,
+            action=Action.DEPLOYMENT_ACTIVATE,
+            stream=streams.SYSTEM,
+            object=AuditObject("installation", row.uuid, "keeper"),
+            details={"epoch": row.epoch, "backup": str(row.backup) if row.backup else None, "marks": "noted"},
+        )
 
 
 def claim_first(*, actor: Actor) -> bool:
@@ -137,10 +219,11 @@ def activate(*, actor: Actor) -> Installation:
     """
     with _locked_lease() as lease, transaction.atomic():
         row = Installation.objects.select_for_update().first() or Installation()
-        row.uuid, row.place, row.since = uuid4(), here(), timezone.now()
+        row.uuid, row.since = uuid4(), timezone.now()
+        row.place, *others = [*_addresses(), *_server_marks()]
         epoch = (lease or {}).get("epoch")
         row.epoch = max(row.epoch, epoch if isinstance(epoch, int) else 0) + 1
-        _save(row)
+        _save(row, others)
         record(
             actor=actor,
             action=Action.DEPLOYMENT_ACTIVATE,
@@ -159,13 +242,22 @@ def note_restore(*, backup: UUID, at: datetime) -> None:
     _save(Installation(uuid=uuid4(), place="", epoch=0, since=at, backup=backup, restored_at=at))
 
 
-def _save(row: Installation) -> None:
+def _save(row: Installation, noted: Sequence[str] = ()) -> None:
+    row.also = " ".join([str(row.uuid), *noted])
     row.mac = keyring().mac(Purpose.ROW_MAC, _message(row))
+    row.also_mac = keyring().mac(Purpose.ROW_MAC, _marks_message(row))
     row.save()
 
 
 def _is_genuine(row: Installation) -> bool:
-    return keyring().verify(Purpose.ROW_MAC, _message(row), bytes(row.mac))
+    keys = keyring()
+    if not keys.verify(Purpose.ROW_MAC, _message(row), bytes(row.mac)):
+        return False
+    return not _noted(row) or keys.verify(Purpose.ROW_MAC, _marks_message(row), bytes(row.also_mac or b""))
+
+
+def _marks_message(row: Installation) -> bytes:
+    return canonical_json(["installation-marks", str(deployment_uuid()), row.also])
 
 
 def _message(row: Installation) -> bytes:

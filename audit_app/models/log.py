@@ -87,6 +87,13 @@ class Installation(models.Model):
         editable=False,
         help_text="Random name in the data directory of the active installation. Empty after a restore.",
     )
+    # Processes of the release before know neither, and compute `mac` without them.
+    also = models.TextField(  # noqa: DJ001 - as above: they write no value
+        null=True,
+        editable=False,
+        help_text="By what else it is known: its UUID, other addresses of its database, marks of the server.",
+    )
+    also_mac = models.BinaryField(null=True, editable=False)
     epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="How often the active installation changed."
     )

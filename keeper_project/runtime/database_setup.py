@@ -23,7 +23,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.integrity.active_installation import claim_first
+from audit_app.integrity.active_installation import claim_first, note_marks
 from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.drafts import AuditObject
@@ -198,6 +198,7 @@ def initialise(*, announce: Announce) -> bool:
     if AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_INITIALISE).exists():
         # One that is older than this: it acts where it is.
         claim_first(actor=system_principal())
+        note_marks(actor=system_principal())
         return False
     administrator = _administrator(announce)
     existing = set(Environment.objects.values_list("name", flat=True))

@@ -19,6 +19,7 @@ from audit_app.integrity.active_installation import (
     claim_first,
     current,
     is_active,
+    note_marks,
     note_restore,
     problems,
     restored_at,
@@ -55,11 +56,11 @@ def test_where_the_row_was_taken_away_nothing_acts() -> None:
     assert (is_active(), kinds()) == (False, ["missing"])
 
 
-@pytest.mark.parametrize("column", ["place", "epoch", "uuid", "since", "mac"])
+@pytest.mark.parametrize("column", ["place", "also", "epoch", "uuid", "since", "mac"])
 def test_a_row_that_keeper_did_not_write_lets_nothing_act(column: str) -> None:
     row = activate(actor=KEEPER)
     changed: dict[str, Any] = {
-        "place": "x" * 64, "epoch": 7, "uuid": uuid4(), "since": timezone.now(), "mac": b"\0" * 48,
+        "place": "x" * 64, "also": f"{row.uuid} {'x' * 64}", "epoch": 7, "uuid": uuid4(), "since": timezone.now(), "mac": b"\0" * 48,
     }  # fmt: skip
     Installation.objects.filter(pk=row.pk).update(**{column: changed[column]})
     assert (is_active(), kinds()) == (False, ["edited"])
@@ -76,8 +77,70 @@ def test_a_genuine_row_of_before_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_that_was_activated_elsewhere_does_not_act(monkeypatch: pytest.MonkeyPatch) -> None:
     activate(actor=KEEPER)
-    monkeypatch.setattr(active_installation, "here", lambda: "another place")
+    monkeypatch.setattr(active_installation, "_addresses", lambda: ["another place"])
+    monkeypatch.setattr(active_installation, "_server_marks", lambda: ["another server"])
     assert (is_active(), kinds()) == (False, [])
+    # It does not make itself known either.
+    note_marks(actor=KEEPER)
+    assert (is_active(), kinds()) == (False, [])
+
+
+def test_one_mark_in_common_is_enough_and_the_others_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    activate(actor=KEEPER)
+    own = active_installation._addresses()
+    monkeypatch.setattr(active_installation, "_addresses", lambda: ["b" * 64, *own])
+    monkeypatch.setattr(active_installation, "_server_marks", lambda: ["c" * 64])
+    for _ in range(2):
+        note_marks(actor=KEEPER)
+    # Each is an event, once.
+    assert AuditEvent.objects.filter(action=Action.DEPLOYMENT_ACTIVATE).count() == 2
+    for addresses, servers in ((["b" * 64], []), ([], ["c" * 64]), (own, [])):
+        monkeypatch.setattr(active_installation, "_addresses", lambda addresses=addresses: addresses)
+        monkeypatch.setattr(active_installation, "_server_marks", lambda servers=servers: servers)
+        assert (is_active(), kinds()) == (True, [])
+    # Another activation forgets them.
+    activate(actor=KEEPER)
+    monkeypatch.setattr(active_installation, "_addresses", lambda: ["b" * 64])
+    assert not is_active()
+
+
+def test_a_row_from_before_it_had_other_marks_stays_genuine() -> None:
+    row = activate(actor=KEEPER)
+    Installation.objects.update(also=None, also_mac=None)
+    assert (is_active(), kinds()) == (True, [])
+    note_marks(actor=KEEPER)
+    # A process of the release before reads the row by the MAC that it knows.
+    noted = Installation.objects.get()
+    assert bytes(noted.mac) == bytes(row.mac)
+    assert (is_active(), kinds()) == (True, [])
+
+
+def test_marks_of_an_installation_that_another_one_followed_count_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    activate(actor=KEEPER)
+    own = active_installation._addresses()
+    monkeypatch.setattr(active_installation, "_addresses", lambda: [*own, "b" * 64])
+    note_marks(actor=KEEPER)
+    # As the release before activates: it leaves the columns that it does not know.
+    noted = Installation.objects.get()
+    activate(actor=KEEPER)
+    Installation.objects.update(also=noted.also, also_mac=noted.also_mac)
+    monkeypatch.setattr(active_installation, "_addresses", lambda: ["b" * 64])
+    monkeypatch.setattr(active_installation, "_server_marks", list)
+    assert (is_active(), kinds()) == (False, [])
+
+
+def test_no_more_marks_are_kept_than_a_row_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    activate(actor=KEEPER)
+    own = active_installation._addresses()
+    for number in range(70):
+        monkeypatch.setattr(active_installation, "_addresses", lambda number=number: [*own, f"{number:064}"])
+        note_marks(actor=KEEPER)
+    row = current()
+    assert row is not None
+    assert len(active_installation._noted(row)) == 64
+    assert is_active()
 
 
 def test_a_restored_database_acts_only_once_it_is_activated() -> None:
