@@ -21,7 +21,7 @@ APPS: Final = (
 WRITES_SQL: Final = re.compile(
     r"^\s*from core\.db(?: import (?:bulk|statements)\b|\.(?:sqlite3|mariadb|mariadb_tls)\b"
     r"|\.bulk import (?!(?:BATCH, )?in_batches$)|\.statements import (?!(?:(?:Precondition|Statement|have_rows)(?:, |$))+$)"
-    r"|\.concurrency import (?!(?:(?:claim|unleased|is_disk_full)(?: as \w+)?(?:, |$))+$))"
+    r"|\.concurrency import (?!(?:(?:claim|unleased|is_disk_full|repeatable)(?: as \w+)?(?:, |$))+$))"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )
@@ -30,9 +30,11 @@ OTHER_SYSTEMS: Final = "sync_app/rotators/"
 
 TESTED_BY: Final = {
     "core/db/bulk.py": "audit_app/tests/db/test_bulk_sql.py sync_app/tests/applying/test_applying.py",
+    "core/db/mariadb/base.py": "core/tests/db/test_hosts.py tests/database/test_lost_transactions.py",
     "core/db/mariadb_tls/base.py": "keeper_project/tests/test_init_db.py",
     "core/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "core/db/statements.py": "audit_app/tests/recording/test_recorder.py audit_app/tests/db/test_joint_queries.py",
+    "audit_app/integrity/active_installation.py": "audit_app/tests/integrity/test_moved_databases.py",
     "audit_app/integrity/database_file.py": "audit_app/tests/integrity/test_database_file.py",
     "environments_app/approvals/gate.py": "secrets_app/tests/services/test_concurrent_guards.py",
     "audit_app/queries/search_index.py": "audit_app/tests/queries/test_search_index.py",
@@ -45,6 +47,8 @@ TESTED_BY: Final = {
     "secrets_app/queries/listed.py": "tests/api/test_plain_list.py",
     "gateway_app/engine/process.py": "tests/operation/test_reads_under_kills.py",
     "gateway_app/engine/reads.py": "tests/api/test_recorded_read.py",
+    "keeper_project/http/middleware.py": "tests/database/test_lost_transactions.py",
+    "keeper_project/runtime/cli.py": "tests/database/test_lost_transactions.py",
     "core/http/problems.py": "tests/database/test_collisions.py",
     "keeper_project/runtime/database_setup.py": "keeper_project/tests/test_init_db.py",
     "secrets_app/key_operations/reencrypt.py": "secrets_app/tests/key_operations/test_key_rotation.py",
@@ -55,7 +59,7 @@ TESTED_BY: Final = {
     "sync_app/applying/batch.py": "sync_app/tests/applying/test_applying.py",
     "sync_app/planning/service.py": "sync_app/tests/applying/test_applying.py",
     "sync_app/planning/sync_entries.py": "sync_app/tests/applying/test_applying.py",
-    "sync_app/jobs/leases.py": "sync_app/tests/applying/processes/test_due.py",
+    "sync_app/jobs/leases.py": "sync_app/tests/applying/processes/test_due.py sync_app/tests/jobs/test_resuming.py",
     "sync_app/rotation/execution/schedule.py": "sync_app/tests/rotation/processes/test_workers.py",
     "sync_app/runs/schedule.py": "sync_app/tests/applying/processes/test_due.py",
     "sync_app/state/entry_rows.py": "sync_app/tests/applying/test_entry_rows.py",
