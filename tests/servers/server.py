@@ -116,6 +116,10 @@ class Server(ABC):
     def prepare_running(self) -> None:  # noqa: B027 - as above
         """Set up what can only be set up while the server runs."""
 
+    def own_environment(self) -> dict[str, str]:
+        """Return the variables that the program itself needs."""
+        return {}
+
     def start(self) -> None:
         """Start the program without waiting for it.
 
@@ -141,7 +145,12 @@ class Server(ABC):
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C reaches the tests, which still need their servers.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.own_environment()},
+                start_new_session=True,
             )
 
     def wait(self) -> None:
