@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from audit_app.checkpoints.schedule import anchor_log
 from audit_app.errors import LeaseUnwritable
-from audit_app.integrity.active_installation import activate, claim_first, here, is_active, problems
+from audit_app.integrity import active_installation
+from audit_app.integrity.active_installation import activate, claim_first, is_active, problems
 from audit_app.models import AuditEvent, Installation
 from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import Cast, make_cast
@@ -56,11 +57,11 @@ def test_an_engine_whose_module_moved_is_the_same_place(
     db: None, monkeypatch: pytest.MonkeyPatch, today: str, once: str
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "ENGINE", today)
-    place = here()
+    place = active_installation._addresses()[0]
     monkeypatch.setitem(connection.settings_dict, "ENGINE", once)
-    assert here() == place
+    assert active_installation._addresses()[0] == place
     monkeypatch.setitem(connection.settings_dict, "ENGINE", "another.engine")
-    assert here() != place
+    assert active_installation._addresses()[0] != place
 
 
 def test_another_secret_key_or_database_is_another_place(cast: Cast, settings: Settings) -> None:
@@ -87,9 +88,8 @@ def test_a_copied_file_is_another_place(db: None, tmp_path: Path) -> None:
 def test_a_row_that_sql_wrote_activates_nothing(cast: Cast, settings: Settings) -> None:
     activate(actor=OPERATOR)
     settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
-    from audit_app.integrity.active_installation import here
 
-    Installation.objects.update(place=here())
+    Installation.objects.update(place=active_installation._addresses()[0])
     assert not is_active()
 
 
