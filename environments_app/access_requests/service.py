@@ -26,6 +26,7 @@ from environments_app.access_requests.decisions import (
     tell_managers,
 )
 from environments_app.approvals.approvers import possible_managers
+from environments_app.approvals.service import REJECTION_SHOWN_FOR
 from environments_app.authorization.policy import (
     Principal,
     environments_for,
@@ -94,6 +95,15 @@ def waiting_for(actor: Principal) -> list[AccessRequest]:
 def own_requests(actor: Principal) -> QuerySet[AccessRequest]:
     """Return what this person asked for, the newest first."""
     return _rows().filter(requester__uuid=actor.uuid).order_by("-id")
+
+
+def answered_for(actor: Principal) -> list[AccessRequest]:
+    """Return what a person asked for and was granted or refused of late, the newest first."""
+    if actor.kind is not ActorKind.USER:
+        return []
+    answered = Q(state__in=(RequestState.GRANTED, RequestState.REJECTED))
+    rows = own_requests(actor).filter(answered, decided_at__gt=timezone.now() - REJECTION_SHOWN_FOR)
+    return verified_rows(rows[:_MAX_OPEN])
 
 
 def find_request(*, actor: Principal, id: int) -> AccessRequest:

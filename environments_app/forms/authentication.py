@@ -2,8 +2,10 @@
 
 from math import ceil
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
@@ -102,7 +104,7 @@ class SecondFactorForm(forms.Form):
     def ask_second_factor(self, user: User) -> None:
         """Add the fields, and a new challenge where the person has a passkey for this host."""
         self.fields["code"] = CodeField()
-        self.fields["code"].required = not self.data.get("passkey")
+        self.fields["code"].required = not self.data.get(self.add_prefix("passkey"))
         self.fields["passkey"] = PasskeyField()
         self._asked = user
 
@@ -200,6 +202,16 @@ class ConfirmForm(OwnForm):
     password = _password(autocomplete="current-password", autofocus=True)
 
 
+class ProofForm(OwnForm):
+    """The password, on the form of an act that asks for a fresh proof of identity."""
+
+    prefix = "proof"
+
+    password = _password(
+        "Your password", "You signed in a while ago. Confirm that it is you.", autocomplete="current-password"
+    )
+
+
 class NewPasswordForm(forms.Form):
     """A new password, twice; the rules are in the use case."""
 
@@ -230,7 +242,7 @@ def confirm_link() -> str:
     """Return the sentence that asks for a fresh proof, in a window of its own, so that the form stays."""
     return format_html(
         '<a href="{}" target="_blank" rel="noopener">Confirm your password</a>, then try again.',
-        reverse("confirm"),
+        f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: reverse('signed-in')})}",
     )
 
 

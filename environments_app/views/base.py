@@ -1,7 +1,7 @@
 """What views of all apps share: how a page is rendered, and how a refusal is shown on its form."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from django import forms
@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods
 
-from environments_app.authentication.drf import principal_of
+from environments_app.authentication.drf import principal_of, session_principal
+from environments_app.authentication.sign_in import confirm_session, saml_subject
 from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal
 from environments_app.environments.service import find_environment
@@ -26,10 +27,12 @@ from environments_app.errors import (
     InvalidField,
     Invisible,
 )
-from environments_app.forms.authentication import confirm_link
-from environments_app.models import Environment
+from environments_app.forms.authentication import ProofForm, confirm_link
+from environments_app.models import Environment, User
 
 _ATTRIBUTE = "current_environment"
+# The parameter of an address, and the key of the session, that name the environment of a page.
+ENVIRONMENT_PARAMETER: Final = "environment"
 
 
 def render_page(
@@ -170,6 +173,22 @@ def as_sentence(words: object) -> str:
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
+def ask_proof(request: HttpRequest) -> ProofForm | None:
+    """Return the fields for the password, where an act needs a fresh proof and the session has none.
+
+    The right password, sent with the form of the act, is that proof. None also where single sign-on gives it.
+    """
+    user = request.user
+    if not isinstance(user, User) or principal_of(request).confirmed or saml_subject(request) is not None:
+        return None
+    form = ProofForm(request, request.POST if f"{ProofForm.prefix}-password" in request.POST else None)
+    if not form.is_bound or not form.is_valid():
+        return form
+    confirm_session(request, User.objects.get(pk=user.pk), how="password")
+    request.principal = session_principal(request)  # type: ignore[attr-defined]  # ours, on Django's request
+    return None
+
+
 def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
     """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
     messages.info(request, "Confirm your password to continue.")
@@ -190,6 +209,17 @@ def enter_environment(request: HttpRequest, name: str) -> tuple[Principal, Envir
     """Return the actor, and the environment of this name. Raises Invisible."""
     actor = principal_of(request)
     return actor, find_environment(actor=actor, name=name)
+
+
+def last_environment(request: HttpRequest) -> str:
+    """Return the name of the environment chosen last; the caller checks that the user may see it."""
+    session = getattr(request, "session", None)
+    return str(session.get(ENVIRONMENT_PARAMETER, "")) if session is not None else ""
+
+
+def chosen_environment(request: HttpRequest) -> str:
+    """Return the name of the environment that the address names, else of the one chosen last."""
+    return request.GET.get(ENVIRONMENT_PARAMETER, last_environment(request))
 
 
 def set_page_environment(request: HttpRequest, environment: Environment) -> None:

@@ -6,18 +6,20 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.errors import TooManyRefusals
 from core.network.client_address import subscriber
 from environments_app.authentication.drf import address_of, principal_of
 from environments_app.errors import InvalidField, Invisible
+from environments_app.forms.authentication import ProofForm
 from environments_app.forms.personal_token import DeviceApprovalForm, DeviceCodeForm
 from environments_app.models import DeviceSignIn, User
 from environments_app.sessions.store import extend, remaining, watch
 from environments_app.tokens import loopback
 from environments_app.tokens.device import approve, deny, find_waiting
-from environments_app.views.base import attempt
+from environments_app.views.base import ask_proof, attempt
 
 
 @login_not_required
@@ -61,27 +63,30 @@ def device(request: HttpRequest) -> HttpResponse:
             form, lambda: find_waiting(actor=actor, code=code), refusals=(Invisible, TooManyRefusals)
         )
         if waiting is not None:
-            return _waiting(request, waiting, DeviceApprovalForm(environments=_names(request)))
+            form = DeviceApprovalForm(environments=_names(request))
+            return _waiting(request, waiting, form, ask_proof(request))
     return render(
         request, "environments_app/device.html", {"code_form": form}, status=422 if form.errors else 200
     )
 
 
+@sensitive_post_parameters("proof-password")
 @require_POST
 def device_approve(request: HttpRequest) -> HttpResponse:
     """Give the client of a code a personal token of the user."""
-    actor, code = principal_of(request), request.POST.get("code", "")
-    form = DeviceApprovalForm(request.POST, environments=_names(request))
+    code = request.POST.get("code", "")
+    form, proof = DeviceApprovalForm(request.POST, environments=_names(request)), ask_proof(request)
+    actor = principal_of(request)
     try:
         waiting = find_waiting(actor=actor, code=code)
     except (Invisible, TooManyRefusals) as error:
         return _ended(request, error)
-    if form.is_valid():
+    if form.is_valid() and not (proof and proof.is_bound):
         token = attempt(form, lambda: approve(actor=actor, code=code, **form.arguments))
         if token is not None:
             messages.success(request, f"Approved. {token.name} is signed in as you.")
             return redirect(reverse("profile") + "#tokens")
-    return _waiting(request, waiting, form)
+    return _waiting(request, waiting, form, proof)
 
 
 @require_POST
@@ -101,9 +106,10 @@ def loopback_page(request: HttpRequest) -> HttpResponse:
         program = loopback.parse_request(request.GET.dict())
     except InvalidField as error:
         return _not_asked(request, error)
-    return _asked(request, program, DeviceApprovalForm(environments=_names(request)))
+    return _asked(request, program, DeviceApprovalForm(environments=_names(request)), ask_proof(request))
 
 
+@sensitive_post_parameters("proof-password")
 @require_POST
 def loopback_answer(request: HttpRequest) -> HttpResponse:
     """Approve or deny a program, and lead the browser back to it."""
@@ -113,18 +119,24 @@ def loopback_answer(request: HttpRequest) -> HttpResponse:
         return _not_asked(request, error)
     if "deny" in request.POST:
         return _led_back(request, loopback.denied_address(program), approved=False)
-    form = DeviceApprovalForm(request.POST, environments=_names(request))
-    if form.is_valid():
+    form, proof = DeviceApprovalForm(request.POST, environments=_names(request)), ask_proof(request)
+    if form.is_valid() and not (proof and proof.is_bound):
         actor = principal_of(request)
         address = attempt(form, lambda: loopback.approve(actor=actor, asked=program, **form.arguments))
         if address is not None:
             return _led_back(request, address, approved=True)
-    return _asked(request, program, form)
+    return _asked(request, program, form, proof)
 
 
-def _asked(request: HttpRequest, asked: loopback.LoopbackRequest, form: DeviceApprovalForm) -> HttpResponse:
-    context = {"asked": asked, "form": form}
-    return render(request, "environments_app/loopback.html", context, status=422 if form.errors else 200)
+def _asked(
+    request: HttpRequest,
+    asked: loopback.LoopbackRequest,
+    form: DeviceApprovalForm,
+    proof: ProofForm | None,
+) -> HttpResponse:
+    context = {"asked": asked, "form": form, "proof": proof}
+    refused = form.errors or (proof and proof.errors)
+    return render(request, "environments_app/loopback.html", context, status=422 if refused else 200)
 
 
 def _not_asked(request: HttpRequest, error: InvalidField) -> HttpResponse:
@@ -144,10 +156,13 @@ def _ended(request: HttpRequest, error: Exception) -> HttpResponse:
     return redirect("device")
 
 
-def _waiting(request: HttpRequest, waiting: DeviceSignIn, form: DeviceApprovalForm) -> HttpResponse:
+def _waiting(
+    request: HttpRequest, waiting: DeviceSignIn, form: DeviceApprovalForm, proof: ProofForm | None
+) -> HttpResponse:
     own = subscriber(address_of(request))
-    context = {"waiting": waiting, "form": form, "own_address": own}
-    return render(request, "environments_app/device.html", context, status=422 if form.errors else 200)
+    context = {"waiting": waiting, "form": form, "own_address": own, "proof": proof}
+    refused = form.errors or (proof and proof.errors)
+    return render(request, "environments_app/device.html", context, status=422 if refused else 200)
 
 
 def _names(request: HttpRequest) -> list[str]:

@@ -246,6 +246,12 @@ def expiry_state(moment: datetime | None) -> str:
 EXPIRING_WITHIN_DAYS = 30
 
 
+@register.filter
+def is_past(moment: datetime | None) -> bool:
+    """Return whether a time that may be none is over."""
+    return moment is not None and moment <= timezone.now()
+
+
 @register.inclusion_tag("components/pager.html")
 def pager(previous_url: str | None, next_url: str | None, what: str = "page") -> dict[str, Any]:
     """Offer the page before and after; lists know neither page numbers nor totals."""

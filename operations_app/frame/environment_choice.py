@@ -5,13 +5,14 @@ from typing import Final
 from django.http import HttpRequest
 from django.urls import reverse
 
-PARAMETER: Final = "environment"
+from environments_app.views.base import ENVIRONMENT_PARAMETER as PARAMETER
+
 _ONE_RESOURCE: Final = "object"
 _LONGEST: Final = 63
 # The lists that an environment narrows; their address names it, so that a link to it can be sent.
 NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "approval-list", "token-list"})
 # Forms that begin with an environment.
-_BEGUN_IN: Final = frozenset({"secret-new", "secret-import"})
+_BEGUN_IN: Final = frozenset({"secret-new", "secret-import", "secret-export"})
 # Pages about one environment: the same page of another one.
 _ABOUT_ONE: Final = frozenset({"environment-detail", "environment-access", "notifications", "consents"})
 # Pages of the whole installation, which no environment narrows.
@@ -54,11 +55,6 @@ def remember(request: HttpRequest) -> None:
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated and request.session.get(PARAMETER, "") != name:
         request.session[PARAMETER] = name
-
-
-def remembered(request: HttpRequest) -> str:
-    """Return the name of the environment chosen last; the caller checks that the user may see it."""
-    return str(request.session.get(PARAMETER, "")) if hasattr(request, "session") else ""
 
 
 def is_narrowed(request: HttpRequest) -> bool:

@@ -18,7 +18,7 @@ from environments_app.authorization.policy import SUSPENDED, Principal, environm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, PersonalSettings
 from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
-from environments_app.views.base import page_environment
+from environments_app.views.base import last_environment, page_environment
 from operations_app.frame import environment_choice
 from operations_app.health.schema import installed_version
 from operations_app.inbox.items import count_new
@@ -150,7 +150,7 @@ class Layout:
 
     @cached_property
     def _last_chosen(self) -> Environment | None:
-        name = environment_choice.remembered(self._request)
+        name = last_environment(self._request)
         return (
             next((environment for environment in self.environments if environment.name == name), None)
             if name
@@ -263,11 +263,18 @@ class Layout:
         return access_requests.waiting_for(self.person)
 
     @cached_property
+    def answered(self) -> list[AccessRequest]:
+        return access_requests.answered_for(self.person)
+
+    @cached_property
     def notices(self) -> int:
         """How much is new to the person since they looked at their notifications."""
         seen_at = self.chosen.notices_seen_at
         return count_new(
-            self.person, seen=seen_at, waiting=self.waiting, others=[*self.decided, *self.asking]
+            self.person,
+            seen=seen_at,
+            waiting=self.waiting,
+            others=[*self.decided, *self.asking, *self.answered],
         )
 
     def _count(self, icon: str) -> int:

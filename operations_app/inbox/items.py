@@ -17,10 +17,21 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.access_requests import service as access_requests
+from environments_app.access_requests.decisions import KIND as ACCESS_REQUEST
+from environments_app.access_requests.decisions import until_words
 from environments_app.approvals.history import comments_for
 from environments_app.approvals.service import in_state, resolved_for, waiting_for
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import AccessRequest, Alert, Approval, ApprovalState, Environment, NoticeKind
+from environments_app.models import (
+    AccessRequest,
+    Alert,
+    Approval,
+    ApprovalState,
+    Environment,
+    Membership,
+    NoticeKind,
+    RequestState,
+)
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
@@ -30,6 +41,8 @@ SHOWN: Final = 20
 COUNTED: Final = 100
 # Users who see the whole environment may see these; managers see the rest.
 _FOR_VIEWERS: Final = ("sync.", "rotation.")
+# The alerts of requests, which are listed as approvals to those who may answer them.
+_OF_REQUESTS: Final = ("approval", ACCESS_REQUEST)
 _TITLES: Final = {
     NoticeKind.APPROVALS: "Approvals",
     NoticeKind.FAILURES: "Failures and what else is open",
@@ -120,8 +133,9 @@ def _bounded(rows: QuerySet[Any]) -> int:
 
 def _alerts(actor: Principal) -> QuerySet[Alert]:
     """Return the open alerts that an actor may know of; None as environment is the installation."""
+    told = Alert.objects.filter(open=True, told_at__isnull=False).exclude(kind__in=_OF_REQUESTS)
     if actor.sees_installation:
-        return Alert.objects.filter(open=True, told_at__isnull=False)
+        return told
     condition = Q(pk__in=())
     managed = environments_for(actor, Action.NOTIFICATION_VIEW)
     if managed is not None:
@@ -132,7 +146,7 @@ def _alerts(actor: Principal) -> QuerySet[Alert]:
         for prefix in _FOR_VIEWERS:
             kinds |= Q(kind__startswith=prefix)
         condition |= kinds & Q(environment__in=Environment.objects.filter(environments))
-    return Alert.objects.filter(condition, open=True, told_at__isnull=False)
+    return told.filter(condition)
 
 
 def _failures(actor: Principal) -> list[InboxItem]:
@@ -212,7 +226,7 @@ def _approvals(actor: Principal) -> list[InboxItem]:
         )
         for row in access_requests.waiting_for(actor)
     ]
-    return [*access, *_comments(actor, [row for row, _, _ in waiting])] + [
+    return [*access, *_answered(actor), *_comments(actor, [row for row, _, _ in waiting])] + [
         InboxItem(
             title=f"{words} {row.object_name}",
             url=reverse("approval-detail", args=[row.pk]),
@@ -223,6 +237,36 @@ def _approvals(actor: Principal) -> list[InboxItem]:
         )
         for row, state, words in (*waiting, *ready, *applied, *refused)
     ]
+
+
+def _answered(actor: Principal) -> list[InboxItem]:
+    """Return the answers to the actor's own requests for access."""
+    rows = access_requests.answered_for(actor)
+    granted = [row.membership_uuid for row in rows if row.membership_uuid]
+    memberships = {row.uuid: row for row in Membership.objects.filter(uuid__in=granted)} if granted else {}
+    items = []
+    for row in rows:
+        who = row.decided_by.username if row.decided_by else "Keeper"
+        membership = memberships.get(row.membership_uuid) if row.membership_uuid else None
+        if row.state == RequestState.REJECTED:
+            title, state = f"{who} rejected your request for access", "refused"
+        elif membership is None or membership.is_expired:
+            title, state = f"{who} gave you access. It has ended.", "expired"
+        else:
+            role = membership.get_role_display()
+            title, state = f"{who} gave you the {role} role {until_words(membership)}", "granted"
+        open_now = f"{reverse('secret-list')}?environment={row.environment_name}"
+        items.append(
+            InboxItem(
+                title=title,
+                url=open_now if state == "granted" else reverse("access-request-detail", args=[row.pk]),
+                at=_moved_at(row),
+                state=state,
+                environment=row.environment_name,
+                lines=[f"Comment: {row.comment}"] if row.comment else [],
+            )
+        )
+    return items
 
 
 def _comments(actor: Principal, waiting: Sequence[Approval]) -> list[InboxItem]:

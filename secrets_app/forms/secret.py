@@ -34,11 +34,28 @@ def version_number(request: HttpRequest) -> int | None:
 class PlacedForm(forms.Form):
     """The base of forms about an environment, one of those that are given to it."""
 
-    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(),
+        to_field_name="name",
+        error_messages={"required": "Choose an environment."},
+        widget=forms.Select(attrs={"data-page-environment": ""}),
+    )
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+        self._places = {place.name: place for place in environments}
+        if len(self._places) == 1:
+            self.initial["environment"] = next(iter(self._places))
+        field = cast("forms.ModelChoiceField[Environment]", self.fields["environment"])
+        field.queryset = environments
+        # No environment is preselected that the person did not choose.
+        chosen = self.initial.get("environment") in self._places
+        field.empty_label = None if chosen else "Choose an environment"
+
+    @property
+    def place(self) -> Environment | None:
+        """The environment that the form shows as chosen, whose colour its page takes."""
+        return self._places.get(str(self["environment"].value() or ""))
 
 
 class WrittenFields:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django import forms
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from audit_app.events.actions import Action
@@ -15,10 +16,10 @@ from core.parsing import whole_number
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, visible_environments
 from environments_app.errors import ConfirmationNeeded
-from environments_app.forms.authentication import confirm_link
+from environments_app.forms.authentication import ProofForm, confirm_link
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment
-from environments_app.views.base import render_page
+from environments_app.views.base import ask_proof, render_page
 from secrets_app.errors import InvalidInput, TooManyItems
 from secrets_app.forms.secret import FilterForm
 from secrets_app.forms.transfer import EXPORT_FORMATS
@@ -97,9 +98,11 @@ class _Request:
         return reverse("secret-list") + (f"?{self.back}" if self.back else "")
 
 
+@sensitive_post_parameters("proof-password")
 @require_POST
 def secret_bulk(request: HttpRequest) -> HttpResponse:
     """Preview an action on the selected secrets or, once that was seen, execute it in parts."""
+    proof = ask_proof(request) if request.POST.get("act") == EXPORT else None
     actor = principal_of(request)
     name, step = request.POST.get("act", ""), request.POST.get("step", "")
     act = BULK_ACTIONS.get(name)
@@ -117,6 +120,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "act": act or {"name": EXPORT, "verb": "Export", "destructive": False},
         "form": form,
+        "proof": proof,
         "secrets": secrets,
         "asked": asked,
         "list_url": asked.back_url,
@@ -208,6 +212,10 @@ def _typed_name(act: BulkAction | None, secrets: list[Secret]) -> str:
     return " ".join(sorted(names))
 
 
+def _is_wrong(proof: ProofForm | None) -> bool:
+    return proof is not None and proof.is_bound
+
+
 def _exported(
     request: HttpRequest, form: OptionsForm, secrets: list[Secret], context: dict[str, Any]
 ) -> HttpResponse:
@@ -217,7 +225,7 @@ def _exported(
     if len(environments) != 1:
         context["refused"] = "Select secrets from one environment to export them as a file."
         context["count"] = 0
-    elif request.POST.get("step") == "apply" and form.is_valid():
+    elif request.POST.get("step") == "apply" and form.is_valid() and not _is_wrong(context["proof"]):
         (environment,) = environments.values()
         kind = form.cleaned_data["format"]
         try:

@@ -16,7 +16,7 @@ from environments_app.approvals.gate import needs_second_person
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.models import Environment
-from environments_app.views.base import render_page, show_refusal
+from environments_app.views.base import chosen_environment, render_page, show_refusal
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
 from secrets_app.forms.secret import SecretForm
 from secrets_app.interfaces import panels_of
@@ -26,6 +26,7 @@ from secrets_app.services import write
 from secrets_app.services.read import reveal
 from secrets_app.types.generators.registry import GENERATORS, generate, options_from_form
 from secrets_app.types.registry import SecretType, inspect, parse_secret_type
+from secrets_app.views.secrets import show_deleted
 
 _GUARDED: Final = "Changes to {} need approval."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
@@ -38,7 +39,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and not environments:
         return render(request, "secrets_app/secret_new_nowhere.html")
     initial = {
-        "environment": request.GET.get("environment", ""),
+        "environment": chosen_environment(request),
         "name": request.GET.get("name", ""),
         "secret_type": SecretType.PASSWORD,
     }
@@ -71,7 +72,9 @@ def secret_new(request: HttpRequest) -> HttpResponse:
 def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     """Change a secret; after a concurrent change the input is kept."""
     actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id)
+    secret = find_secret(actor=actor, id=id, deleted=None if request.method == "GET" else False)
+    if not secret.live:
+        return show_deleted(request, secret)
     if request.method == "POST" and "fill_in" in request.POST:
         return _filled_in(request, secret)
     form = _form_of(secret, request.POST or None)
@@ -202,7 +205,7 @@ def _form(
     context: dict[str, Any] = {
         "form": form,
         "secret": secret,
-        "environment": secret.environment if secret else None,
+        "environment": secret.environment if secret else form.place,
         "generators": list(GENERATORS.values()),
         "conflict": conflict,
         "to_know": [],

@@ -20,7 +20,13 @@ from environments_app.authorization.policy import allows
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
-from environments_app.views.base import render_page, set_page_environment, show_refusal
+from environments_app.views.base import (
+    ask_proof,
+    chosen_environment,
+    render_page,
+    set_page_environment,
+    show_refusal,
+)
 from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
 from secrets_app.forms.transfer import MAX_ROWS, TYPES, ExportForm, ImportForm, TableForm
 from secrets_app.importing.formats.registry import Entry
@@ -52,10 +58,10 @@ def secret_import(request: HttpRequest) -> HttpResponse:
         request.POST or None,
         request.FILES or None,
         environments=environments_where(actor, Action.SECRET_IMPORT),
-        initial={"environment": request.GET.get("environment", "")},
+        initial={"environment": chosen_environment(request)},
     )
     shown = import_of(request, form) if request.method == "POST" else {}
-    context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
+    context = {"form": form, "environment": form.place, "cancel_url": reverse("secret-list"), **shown}
     return render_page(request, "secrets_app/import.html", context, partial="secrets_app/_import.html")
 
 
@@ -169,18 +175,19 @@ def _shown(
     }
 
 
+@sensitive_post_parameters("proof-password")
 @require_http_methods(["GET", "POST"])
 def secret_export(request: HttpRequest) -> HttpResponse:
     """Hand out values as a file, after the reading of each is on record."""
-    actor = principal_of(request)
+    proof, actor = ask_proof(request), principal_of(request)
     initial = {
-        "environment": request.GET.get("environment", ""),
+        "environment": chosen_environment(request),
         "under": request.GET.get("prefix", ""),
         "format": "dotenv",
     }
     places = environments_where(actor, Action.SECRET_EXPORT)
     form = ExportForm(request.POST or None, environments=places, initial=initial)
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and form.is_valid() and not (proof and proof.is_bound):
         data = form.cleaned_data
         try:
             exported = reveal_environment(
@@ -195,8 +202,9 @@ def secret_export(request: HttpRequest) -> HttpResponse:
             form.add_error(None, confirm_link())
         else:
             return file_of(values, format=data["format"], name=data["environment"].name)
-    context = {"form": form, "cancel_url": reverse("secret-list")}
-    return render_page(request, "secrets_app/export.html", context)
+    refused = bool(form.errors or (proof and proof.errors))
+    context = {"form": form, "environment": form.place, "proof": proof, "cancel_url": reverse("secret-list")}
+    return render_page(request, "secrets_app/export.html", context, refused=refused)
 
 
 def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
@@ -224,7 +232,9 @@ def secret_table(request: HttpRequest) -> HttpResponse:
     prefix = data.get("prefix", "").removesuffix("/")
     loads = data.get("act") == _LOAD and request.method == "POST"
     sends = request.method == "POST" and not loads
-    form = TableForm(request.POST if sends else None, environments=places, initial={"environment": place})
+    form = TableForm(
+        request.POST if sends else None, environments=places, initial={"environment": place and place.name}
+    )
     result: dict[str, Any] = import_of(request, form) if sends else {}
     names = _names(request, place, prefix) if place else []
     values: dict[str, str] = {}

@@ -3,8 +3,9 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
@@ -21,7 +22,7 @@ from secrets_app.forms.secret import MAX_NUMBER, version_number
 from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.browsing import stars_among
-from secrets_app.queries.lookup import find_secret, require_authentic
+from secrets_app.queries.lookup import find_secret, require_authentic, require_not_deleted
 from secrets_app.services.lifecycle import purge_time
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
@@ -53,7 +54,9 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
     `shape=fields` shows the names of its fields alone, `field` one of them, `shape=row` the value in a row.
     """
     actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id)
+    secret = find_secret(actor=actor, id=id, deleted=None)
+    if not secret.live:
+        return show_deleted(request, secret)
     revealed = reveal(actor=actor, secret=secret, number=version_number(request))
     if "field" in request.POST:
         content = _field_of(revealed, request.POST["field"])
@@ -80,10 +83,18 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
 def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
     """Return the value, or one of its fields, alone, for the clipboard."""
     actor = principal_of(request)
-    secret = find_secret(actor=actor, id=id)
+    secret = find_secret(actor=actor, id=id, deleted=None)
+    require_not_deleted(secret)
     revealed = reveal(actor=actor, secret=secret, number=version_number(request))
     value = _field_of(revealed, request.POST["field"]) if "field" in request.POST else revealed.value
     return HttpResponse(value, content_type="text/plain; charset=utf-8")
+
+
+def show_deleted(request: HttpRequest, secret: Secret) -> HttpResponse:
+    """Lead to the page of a secret that was deleted meanwhile, where it can be restored."""
+    messages.warning(request, f"{secret.name} was deleted. Restore it first.")
+    page = reverse("secret-detail", args=[secret.pk])
+    return HttpResponse(headers={"HX-Redirect": page}) if is_partial(request) else redirect(page)
 
 
 def _field_of(revealed: RevealedValue, name: str) -> str:

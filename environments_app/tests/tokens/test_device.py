@@ -1,6 +1,7 @@
 """Device sign-in: a client gets a personal token of the person who typed its code, and of no other."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,8 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.errors import ConfirmationNeeded, Forbidden, InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.tests.cast import Cast
+from environments_app.sessions.store import CONFIRMED, SIGNED_IN
+from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import device, loopback
 from environments_app.tokens.personal import authenticate_personal, new_token
 
@@ -171,6 +173,26 @@ def test_the_flow_by_http(cast: Cast) -> None:
     assert 3500 < token["expires_in"] <= 3600
     who = Client(headers={"authorization": f"Bearer {token['access_token']}"}).get("/api/whoami").json()
     assert [grant["environment"] for grant in who["grants"]] == ["development"]
+
+
+def test_a_lapsed_proof_is_given_on_the_form_itself(cast: Cast) -> None:
+    browser, started = Client(), begin()
+    browser.force_login(cast.alice, backend="environments_app.users.password_backend.LocalBackend")
+    session = browser.session
+    session[CONFIRMED] = session[SIGNED_IN] = int(time.time()) - 3600
+    session.save()
+    code = started.row.user_code
+    assert 'name="proof-password"' in browser.post("/device", {"code": code}).content.decode()
+    form = {"code": code, "environment": "development", "hours": "1"}
+    wrong = browser.post("/device/approve", form | {"proof-password": "wrong"})
+    assert wrong.status_code == 422
+    assert "Incorrect password." in wrong.content.decode()
+    assert redeem(started) is None
+    assert browser.post("/device/approve", form | {"proof-password": PASSWORD}).status_code == 302
+    assert PersonalToken.objects.get().environment == cast.development
+    assert AuditEvent.objects.filter(action="session.confirm", outcome="allowed").count() == 1
+    # The proof is fresh again, for the next form as well.
+    assert "proof-password" not in browser.get("/secrets/export").content.decode()
 
 
 def test_a_refused_form_keeps_the_sign_in_waiting(cast: Cast) -> None:

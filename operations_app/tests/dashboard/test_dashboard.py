@@ -79,6 +79,18 @@ def test_a_new_secret_is_offered_to_those_alone_who_may_create_one(cast: Cast, s
     assert offered == [True, False, False, False]
 
 
+def test_a_person_without_access_is_led_to_ask_for_it(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.charlie).get("/").content.decode()
+    assert "You don't have access to any environment yet" in page
+    assert 'class="btn btn-primary" href="/access-requests/new"' in page
+    assert "all caught up" not in page
+
+
+def test_health_is_shown_to_those_who_see_the_installation(cast: Cast, signed_in: SignedIn) -> None:
+    people = (cast.root, cast.alice, cast.charlie)
+    assert [bool(signed_in(user).get("/").context["health"]) for user in people] == [True, False, False]
+
+
 def test_it_counts_reads_writes_and_denials_of_secrets(
     cast: Cast, expiring: None, signed_in: SignedIn
 ) -> None:

@@ -10,7 +10,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from environments_app.models import Environment, Membership, Role, User
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.environments import memberships
+from environments_app.models import AccessRequest, Environment, Membership, Role, User
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
 from operations_app.inbox.items import SHOWN, sections
@@ -120,3 +123,38 @@ def test_the_page_and_the_bell_cost_the_same_for_many(cast: Cast, dated: None, s
     assert statements() == few
     (expiry,) = [s for s in sections(cast.principal(cast.alice)) if s.kind == "expiry"]
     assert (len(expiry.notices), expiry.more) == (SHOWN, True)
+
+
+def ask_for_access(cast: Cast, *, minutes: int | None = None) -> AccessRequest:
+    return access_requests.submit(
+        actor=cast.principal(cast.charlie), environment="development", role="reader", minutes=minutes
+    )
+
+
+def test_a_request_is_listed_once(cast: Cast) -> None:
+    ask_for_access(cast)
+    assert told(cast, cast.alice) == {"approvals": ["charlie requests reader access"]}
+    assert told(cast, cast.root) == {"approvals": ["charlie requests reader access"]}
+
+
+def test_the_answer_to_a_request_for_access_is_news_to_who_asked(cast: Cast, signed_in: SignedIn) -> None:
+    request = ask_for_access(cast, minutes=60)
+    charlie = signed_in(cast.charlie)
+    assert charlie.get("/profile").context["frame"].notices == 0
+    granted = decisions.approve(actor=cast.principal(cast.alice), request=request, comment="until noon")
+    (section,) = sections(cast.principal(cast.charlie))
+    (notice,) = section.notices
+    membership = Membership.objects.get(uuid=granted.membership_uuid)
+    assert notice.title == f"alice gave you the Reader role until {membership.expires_at:%Y-%m-%d %H:%M} UTC"
+    assert (notice.url, notice.lines) == ("/secrets?environment=development", ["Comment: until noon"])
+    assert charlie.get("/profile").context["frame"].notices == 1
+    memberships.withdraw(actor=cast.principal(cast.alice), membership=membership)
+    assert told(cast, cast.charlie) == {"approvals": ["alice gave you access. It has ended."]}
+    assert "approvals" not in told(cast, cast.bob)
+
+
+def test_a_rejected_request_for_access_is_news_for_a_week(cast: Cast) -> None:
+    decisions.reject(actor=cast.principal(cast.alice), request=ask_for_access(cast))
+    assert told(cast, cast.charlie) == {"approvals": ["alice rejected your request for access"]}
+    AccessRequest.objects.update(decided_at=timezone.now() - timedelta(days=8))
+    assert told(cast, cast.charlie) == {}

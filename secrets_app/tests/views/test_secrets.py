@@ -1,15 +1,19 @@
 """The pages of secrets, without a browser: who gets what, and that nothing typed is lost."""
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from environments_app.models import User
-from environments_app.tests.cast import Cast
+from environments_app.sessions.store import CONFIRMED, SIGNED_IN
+from environments_app.tests.cast import PASSWORD, Cast
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.services import write
+from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
 from secrets_app.types.registry import SecretType
 
@@ -312,3 +316,90 @@ def test_it_shows_nothing_of_a_row_that_was_moved_by_sql(
     assert page.status_code == 409
     assert "told-canary" not in page.content.decode()
     assert AuditEvent.objects.filter(action="integrity.violation", object_uuid=secret.uuid).exists()
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(30, "<dt>Next rotation</dt><dd><time"), (-3, "<dt>Rotation</dt><dd>Overdue since <time")],
+)
+def test_a_scheduled_rotation_is_overdue_once_its_time_is_past(
+    cast: Cast, secret: Secret, signed_in: SignedIn, days: int, words: str
+) -> None:
+    Secret.objects.filter(pk=secret.pk).update(rotation_due_at=timezone.now() + timedelta(days=days))
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    assert words in page
+    assert ("<span>rotation due</span>" in page) == (days < 0)
+
+
+FORMS = ("/secrets/new", "/secrets/import", "/secrets/export")
+
+
+@pytest.mark.parametrize("address", FORMS)
+def test_a_form_begins_in_the_environment_that_the_switcher_shows(
+    cast: Cast, signed_in: SignedIn, address: str
+) -> None:
+    alice = signed_in(cast.alice)
+    alice.get("/secrets?environment=production")
+    page = alice.get(address)
+    assert page.context["form"].place == cast.production
+    assert 'class="app in-environment env-' in page.content.decode()
+    assert alice.get(f"{address}?environment=development").context["form"].place == cast.development
+
+
+@pytest.mark.parametrize("address", FORMS)
+def test_a_form_preselects_no_environment_that_nobody_chose(
+    cast: Cast, signed_in: SignedIn, address: str
+) -> None:
+    alice = signed_in(cast.alice)
+    page = alice.get(address)
+    assert page.context["form"].place is None
+    assert '<option value="" selected>Choose an environment</option>' in page.content.decode()
+    assert "Choose an environment." in alice.post(address, {"act": "preview"}).content.decode()
+    # There is no choice to make.
+    assert signed_in(cast.bob).get("/secrets/export").context["form"].place == cast.development
+
+
+def test_a_secret_deleted_meanwhile_leads_to_where_it_is_restored(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    erin, page = signed_in(cast.erin), f"/secrets/{secret.pk}"
+    answer = erin.post(f"{page}/reveal", headers=HTMX)
+    assert (answer.headers["HX-Redirect"], answer.content) == (page, b"")
+    assert "payments/db was deleted. Restore it first." in erin.get(page).content.decode()
+    assert erin.post(f"{page}/reveal").headers["Location"] == page
+    assert erin.get(f"{page}/edit").headers["Location"] == page
+    copied = erin.post(f"{page}/copy")
+    assert copied.status_code == 412
+    assert "This secret is deleted. Restore it first." in copied.content.decode()
+    assert not AuditEvent.objects.filter(action="secret.reveal").exists()
+    assert signed_in(cast.charlie).get(f"{page}/edit").status_code == 404
+
+
+def test_an_export_takes_the_password_on_its_own_form(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    alice = signed_in(cast.alice)
+    session = alice.session
+    session[CONFIRMED] = session[SIGNED_IN] = int(time.time()) - 3600
+    session.save()
+    form = {"environment": "development", "format": "json"}
+    assert VALUE not in alice.post("/secrets/export", form | {"proof-password": "wrong"}).content.decode()
+    exported = alice.post("/secrets/export", form | {"proof-password": PASSWORD})
+    assert (exported.status_code, exported.json()) == (200, {"payments/db": VALUE})
+
+
+def test_an_export_of_chosen_secrets_takes_the_password_as_well(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    alice = signed_in(cast.alice)
+    session = alice.session
+    session[CONFIRMED] = session[SIGNED_IN] = int(time.time()) - 3600
+    session.save()
+    form = {"act": "export", "pick": f"{secret.pk}:{secret.etag}"}
+    assert 'name="proof-password"' in alice.post("/secrets/bulk", form).content.decode()
+    form |= {"step": "apply", "format": "json"}
+    wrong = alice.post("/secrets/bulk", form | {"proof-password": "wrong"}).content.decode()
+    assert "Incorrect password." in wrong
+    assert VALUE not in wrong
+    assert alice.post("/secrets/bulk", form | {"proof-password": PASSWORD}).json() == {"payments/db": VALUE}

@@ -1,5 +1,6 @@
 // Puts values on the clipboard, and nowhere else.
-import { say } from "./say.js";
+import { say, sentenceIn } from "./say.js";
+import { showIdle } from "./submit.js";
 import { requireSession, SessionEnded, signInAgain } from "./session.js";
 
 // A copied value leaves the clipboard again, where the browser lets a page write there: only while it
@@ -51,6 +52,9 @@ async function copyPlain(text) {
   }
 }
 
+// The server gave no value, and said why.
+class Refused extends Error {}
+
 async function fetchValue(form) {
   const answer = await fetch(form.action, {
     method: "POST",
@@ -61,7 +65,8 @@ async function fetchValue(form) {
   });
   if (answer.status === 401) throw new SessionEnded();
   const kind = answer.headers.get("Content-Type") || "";
-  if (!answer.ok || !kind.startsWith("text/plain")) throw new Error(String(answer.status));
+  if (!answer.ok) throw new Refused(sentenceIn(await answer.text()));
+  if (!kind.startsWith("text/plain")) throw new Error(kind);
   return answer.text();
 }
 
@@ -69,6 +74,7 @@ async function fetchValue(form) {
 // clipboard to be claimed within the click, so the answer is handed over as a promise.
 async function copySecret(form) {
   const value = requireSession().then(() => fetchValue(form));
+  value.then(() => showIdle(form), () => showIdle(form));
   try {
     if (window.ClipboardItem && navigator.clipboard.write) {
       const item = value.then((text) => new Blob([text], { type: "text/plain" }));
@@ -81,6 +87,7 @@ async function copySecret(form) {
   } catch {
     const refused = await value.then(() => null, (error) => error);
     if (refused instanceof SessionEnded) signInAgain(refused.state);
+    else if (refused instanceof Refused && refused.message) say(refused.message);
     else say(refused ? "Couldn't copy. Reload and try again." : "Your browser blocked copying. Reveal the value and copy it.");
   }
 }
@@ -92,7 +99,7 @@ document.addEventListener("submit", (event) => {
   // A form for one field, or for a row of a list, is not about the value that is in view.
   const whole = !form.elements.field && !form.matches("#row-copy");
   const revealed = whole && document.querySelector("#value [data-value]");
-  if (revealed) copyText(revealed.textContent);
+  if (revealed) copyText(revealed.textContent).then(() => showIdle(form));
   else copySecret(form);
 });
 

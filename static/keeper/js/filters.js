@@ -1,5 +1,5 @@
 // Keeps addresses short: what is not filtered by does not appear in them. Says what went wrong with a part of a page.
-import { say } from "./say.js";
+import { say, sentenceIn } from "./say.js";
 import { expired, signInAgain } from "./session.js";
 
 document.addEventListener("formdata", (event) => {
@@ -12,10 +12,7 @@ document.addEventListener("formdata", (event) => {
 document.addEventListener("htmx:responseError", (event) => {
   // What was pressed is asked about; what renews itself waits beside a notice.
   if (event.detail.xhr.status === 401) return event.detail.requestConfig.verb === "get" ? expired() : signInAgain();
-  // The problem page says what happened; its sentence is shown where the person is.
-  const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
-  const sentence = page.querySelector("[data-problem-detail]")?.textContent.trim();
-  say(sentence || "Keeper did not answer as expected. Nothing was changed; try again.");
+  say(sentenceIn(event.detail.xhr.responseText) || "Keeper did not answer as expected. Nothing was changed; try again.");
 });
 
 document.addEventListener("htmx:sendError", () => {

@@ -43,3 +43,21 @@ document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-open-dialog]");
   if (opener) document.getElementById(opener.dataset.openDialog)?.showModal();
 });
+
+// The page takes the colour of the environment that its form chooses, and the switcher its name.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-page-environment]")) return;
+  const { classList } = document.body;
+  for (const name of [...classList]) if (name.startsWith("env-")) classList.remove(name);
+  classList.toggle("in-environment", Boolean(event.target.value));
+  // The entries of the switcher begin with that of all environments.
+  const entries = [...document.querySelectorAll(".switcher li > a[href]")];
+  const named = (entry) => entry.querySelector(".environment-name")?.textContent === event.target.value;
+  const entry = entries.find(named) || entries[0];
+  const colour = [...(entry.querySelector(".environment")?.classList || [])].find((name) => name.startsWith("env-"));
+  if (colour) classList.add(colour);
+  const parts = entry.querySelector(".environment") ? [entry.querySelector(".environment")] : [...entry.children];
+  const summary = document.querySelector(".switcher > summary");
+  const [label, arrow] = [summary.firstElementChild, summary.lastElementChild];
+  summary.replaceChildren(label, ...parts.map((part) => part.cloneNode(true)), arrow);
+});

@@ -17,13 +17,13 @@ async function answerTo(button) {
 
 async function use(button) {
   const form = button.form;
-  const code = form.elements.namedItem("code");
+  const code = form.querySelector("[autocomplete=one-time-code]");
   if (code) code.required = false;
   if (!form.reportValidity()) return;
   button.disabled = true;
   try {
     const credential = await answerTo(button);
-    form.elements.namedItem("passkey").value = JSON.stringify(credential.toJSON());
+    form.querySelector("[name$=passkey]").value = JSON.stringify(credential.toJSON());
     form.requestSubmit();
   } catch (error) {
     const known = error.name === "InvalidStateError";

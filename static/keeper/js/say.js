@@ -10,3 +10,9 @@ export function say(words) {
   document.getElementById("toasts").replaceChildren(note);
   setTimeout(() => note.remove(), SHOWN_FOR);
 }
+
+// The problem page says what happened; its sentence is shown where the person is.
+export function sentenceIn(text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  return page.querySelector("[data-problem-detail]")?.textContent.trim() || "";
+}

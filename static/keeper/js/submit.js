@@ -22,10 +22,25 @@ function guardsOf(form) {
   return guards;
 }
 
+// Shows by its button that a form is under way, and takes no second click on it; the style waits 200 ms.
+// A file that is downloaded leaves the page as it is, and says nothing when it is there.
+function showBusy(form, submitter) {
+  if (!isPost(form) || form.closest("dialog") || form.matches("[data-downloads]") || !document.body.matches(".app")) return;
+  (submitter || form.querySelector("[type=submit]"))?.setAttribute("aria-busy", "true");
+}
+
+export function showIdle(form) {
+  for (const button of form.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+}
+
 async function send(form, submitter, guards) {
   const mine = {};
   latest.set(form, mine);
-  for (const guard of guards) if (!(await guard(form)) || latest.get(form) !== mine) return;
+  for (const guard of guards) {
+    const passes = await guard(form);
+    if (latest.get(form) !== mine) return;
+    if (!passes) return showIdle(form);
+  }
   // A part of the page that renews itself has taken the form with it while a question was open.
   if (!form.isConnected) return say("This part of the page was replaced while it waited. Nothing was sent; do it again.");
   if (navigates(form)) settle(form);
@@ -40,6 +55,7 @@ document.addEventListener(
   (event) => {
     const form = event.target;
     if (passed.has(form)) return;
+    showBusy(form, event.submitter);
     const guards = guardsOf(form);
     if (!guards.length) return;
     event.preventDefault();
@@ -48,3 +64,9 @@ document.addEventListener(
   },
   true,
 );
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.matches("form")) showIdle(event.target);
+});
+// A page that Back brings up again, or that stopped loading, is under way no more.
+addEventListener("pageshow", () => [...document.forms].forEach(showIdle));

@@ -185,6 +185,37 @@ def test_the_type_of_an_imported_value_is_guessed_and_corrected(visitor: Visitor
     }
 
 
+def test_a_click_that_takes_the_focus_from_the_link_to_the_actions_is_not_lost(
+    visitor: Visitor, cast: Cast
+) -> None:
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice)
+    page.locator("#id_text").fill("A=1\nB=2\n")
+    page.locator("button[value=preview]").click()
+    again = page.locator("button[value=preview]")
+    expect(again).to_have_text("Preview again")
+    page.locator("#id_text").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the actions")).to_be_focused()
+    with page.expect_request(lambda request: request.method == "POST", timeout=5_000):
+        again.click()
+
+
+def test_the_page_takes_the_colour_of_the_environment_that_its_form_chooses(
+    visitor: Visitor, cast: Cast
+) -> None:
+    cast.production.colour = "red"
+    cast.production.save()
+    page = visitor.open("/secrets/import", user=cast.alice)
+    expect(page.locator(".switcher > summary")).to_contain_text("All environments")
+    page.locator("#id_environment").select_option("production")
+    expect(page.locator("body")).to_have_class("app in-environment env-red")
+    expect(page.locator(".switcher > summary .environment-name")).to_have_text("production")
+    expect(page.locator(".switcher > summary")).not_to_contain_text("All environments")
+    page.locator("#id_environment").select_option("")
+    expect(page.locator("body")).to_have_class("app")
+    expect(page.locator(".switcher > summary")).to_contain_text("All environments")
+
+
 def test_corrections_of_an_import_are_without_barriers(visitor: Visitor, cast: Cast, secret: Make) -> None:
     secret(name="DB_PASSWORD", value="older")
     secret(name="SAME", value="same")

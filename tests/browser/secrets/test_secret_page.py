@@ -3,11 +3,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.services import write
+from secrets_app.services import lifecycle, write
 from secrets_app.types.registry import SecretType
 from tests.browser.visitor import Visitor
 
@@ -209,3 +209,49 @@ def test_a_secret_is_copied_to_another_environment_from_its_menu(
     expect(page.get_by_role("status").filter(has_text="1 of 1 copied")).to_be_visible()
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(stored.name)
+
+
+def test_a_button_shows_that_its_form_is_under_way(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/reveal", hold)
+    button = page.locator("[data-reveal] button")
+    button.click()
+    expect(button).to_have_attribute("aria-busy", "true", timeout=2_000)
+    expect(button).to_have_css("opacity", "0.65", timeout=2_000)
+    while not held:
+        page.wait_for_timeout(20)
+    held.pop().continue_()
+    expect(page.locator("[data-value]")).to_be_visible()
+    expect(button).not_to_have_attribute("aria-busy", "true")
+
+
+def test_a_form_that_was_not_sent_is_not_shown_as_under_way(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    stored = secret()
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second")
+    page = open_secret(visitor, cast, stored)
+    roll_back = page.get_by_role("button", name="Roll back to version 1")
+    roll_back.click()
+    page.locator("#confirm").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#confirm")).to_be_hidden()
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+
+
+def test_what_was_deleted_meanwhile_is_said_where_it_is_copied(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    stored = secret()
+    page = open_secret(visitor, cast, stored, permissions=["clipboard-read", "clipboard-write"])
+    lifecycle.delete(actor=cast.principal(cast.erin), secret=stored)
+    visitor.watch(page).expect("412")
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator("#announcer")).to_have_text("This secret is deleted. Restore it first.")
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.get_by_role("button", name="Restore")).to_be_visible()
+    expect(page.locator("#main")).to_contain_text("payments/db was deleted. Restore it first.")
