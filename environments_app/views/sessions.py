@@ -63,8 +63,8 @@ def device(request: HttpRequest) -> HttpResponse:
             form, lambda: find_waiting(actor=actor, code=code), refusals=(Invisible, TooManyRefusals)
         )
         if waiting is not None:
-            form = DeviceApprovalForm(environments=_names(request))
-            return _waiting(request, waiting, form, ask_proof(request))
+            approval = DeviceApprovalForm(environments=_names(request))
+            return _waiting(request, waiting, approval, ask_proof(request))
     return render(
         request, "environments_app/device.html", {"code_form": form}, status=422 if form.errors else 200
     )

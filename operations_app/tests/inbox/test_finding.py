@@ -144,7 +144,8 @@ def test_the_answer_to_a_request_for_access_is_news_to_who_asked(cast: Cast, sig
     granted = decisions.approve(actor=cast.principal(cast.alice), request=request, comment="until noon")
     (section,) = sections(cast.principal(cast.charlie))
     (notice,) = section.notices
-    membership = Membership.objects.get(uuid=granted.membership_uuid)
+    membership = Membership.objects.get(user=cast.charlie)
+    assert membership.uuid == granted.membership_uuid
     assert notice.title == f"alice gave you the Reader role until {membership.expires_at:%Y-%m-%d %H:%M} UTC"
     assert (notice.url, notice.lines) == ("/secrets?environment=development", ["Comment: until noon"])
     assert charlie.get("/profile").context["frame"].notices == 1
