@@ -273,6 +273,20 @@ REMOVE_ADDRESSEE: Final = Act(
     on_page=True,
     done="Removed {row}.",
 )
+FETCH_KEYS: Final = Act(
+    name="fetch_keys",
+    label="Fetch keys now",
+    permission=Action.TRUST_CHANGE,
+    use_case=trusts.fetch_keys_now,
+    takes="trust",
+    place=environment_of,
+    summary="Fetch the keys of a trust now",
+    about="Fetch the keys of the issuer. A key that it has removed is accepted no longer, a new one at once.",
+    confirmation="Keeper fetches the keys of the issuer. Tokens that a removed key has signed are refused.",
+    on_page=True,
+    done="Keys fetched.",
+    named=lambda trust: str(trust.name),
+)
 TRUSTS: Final = (
     Act(
         name="disable",
@@ -287,6 +301,7 @@ TRUSTS: Final = (
         named=lambda trust: str(trust.name),
         dangerous=True,
     ),
+    FETCH_KEYS,
     Act(
         name="delete",
         label="Delete",

@@ -51,6 +51,11 @@ API = [
     path(f"{_ENVIRONMENT}/trusts", trusts_api.TrustListView.as_view(), name="api-trusts"),
     path(f"{_ENVIRONMENT}/trusts/<int:id>", trusts_api.TrustView.as_view(), name="api-trust"),
     path(f"{_ENVIRONMENT}/trusts/<int:id>/test", trusts_api.TrustTrialView.as_view(), name="api-trust-test"),
+    path(
+        f"{_ENVIRONMENT}/trusts/<int:id>/fetch-keys",
+        trusts_api.TrustKeysView.as_view(),
+        name="api-trust-fetch-keys",
+    ),
     path("auth/jwt", trusts_api.WorkloadSignInView.as_view(), name="api-workload-sign-in"),
     path(f"{_ENVIRONMENT}/access", access_api.EffectiveAccessView.as_view(), name="api-access"),
     path(f"{_ENVIRONMENT}/suspensions", access_api.SuspensionsView.as_view(), name="api-suspensions"),

@@ -79,6 +79,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-trusts", "POST"): Action.TRUST_CREATE,
     ("api-trust", "PATCH"): Action.TRUST_CHANGE,
     ("api-trust", "DELETE"): Action.TRUST_DELETE,
+    ("api-trust-fetch-keys", "POST"): Action.TRUST_CHANGE,
     ("api-trust-test", "POST"): Action.TRUST_TEST,
     ("api-workload-sign-in", "POST"): Action.TRUST_SIGN_IN,
     ("api-suspended-account", "POST"): Action.ACCESS_CONFIRM,

@@ -8,9 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app.api.base import NO_CONTENT, AccessView
+from environments_app import acts
+from environments_app.api.base import NO_CONTENT, AccessView, act_view
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber, by_name
 from environments_app.authentication.drf import address_of, plain_request, request_id_of
+from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.service import find_environment
 from environments_app.models import Trust, TrustAlgorithm, TrustPreset, TrustRole
@@ -166,7 +168,7 @@ class TrustView(AccessView):
 
     @extend_schema(summary="Change a trust", request=TrustChange, responses=TrustDocument)
     def patch(self, request: Request, environment: str, id: int) -> Response:
-        """Change a trust; what decides who signs in ends the tokens that it issued."""
+        """Change a trust; what narrows who signs in or what for ends the tokens that it issued."""
         trust = _found(self.actor, environment, id)
         changed = service.change(actor=self.actor, trust=trust, **self.given(TrustChange))
         return Response(TrustDocument(changed).data)
@@ -176,6 +178,17 @@ class TrustView(AccessView):
         """Delete a trust; the tokens that it issued end at once."""
         service.delete(actor=self.actor, trust=_found(self.actor, environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TrustActs(AccessView):
+    queryset = Trust.objects.none()
+    serializer_class = TrustDocument
+
+    def find(self, act: Act, **address: Any) -> Trust:
+        return _found(self.actor, **address)
+
+
+TrustKeysView = act_view(TrustActs, acts.FETCH_KEYS, answer=TrustDocument)
 
 
 class TrustTrialView(AccessView):

@@ -26,7 +26,12 @@ class TrustAlgorithm(models.TextChoices):
     """The algorithm that the tokens of a trust are signed by."""
 
     RS256 = "RS256", "RS256"
+    RS384 = "RS384", "RS384"
+    RS512 = "RS512", "RS512"
+    PS256 = "PS256", "PS256"
     ES256 = "ES256", "ES256"
+    ES384 = "ES384", "ES384"
+    ES512 = "ES512", "ES512"
     EDDSA = "EdDSA", "EdDSA"
 
 
@@ -47,7 +52,7 @@ class Trust(AuthenticatedRow):
         "claims", "role", "prefix", "cidrs", "lifetime_minutes", "max_age_minutes", "single_use",
         "allows_pull_request_target", "pinned", "expires_at", "disabled_at", "valid_from",
     )  # fmt: skip
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "keys_from")
 
     environment = models.ForeignKey(
         Environment,
@@ -134,6 +139,11 @@ class Trust(AuthenticatedRow):
     )
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the trust, in UTC.", editable=False
+    )
+    keys_from = optional_timestamp(
+        "keys fetched",
+        "Keys that were fetched before this time in UTC count no longer. Empty: no such time was set.",
+        editable=False,
     )
     created_by = models.ForeignKey(
         User,

@@ -13,7 +13,7 @@ from environments_app.errors import InvalidField
 from environments_app.models import Trust
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.service import normalize_cidrs
-from environments_app.trusts.jwt.document import BadKeySet, read_key_set
+from environments_app.trusts.jwt.document import BadJson, BadKeySet, read_key_set, read_object
 from environments_app.trusts.jwt.rules import (
     BadPattern,
     TrustRules,
@@ -97,13 +97,14 @@ def rules_of(trust: Trust) -> TrustRules:
         claims=claims,
         max_age_seconds=trust.max_age_minutes * 60,
         single_use=trust.single_use,
+        lists_audiences=preset.lists_audiences,
         refused={} if trust.allows_pull_request_target else preset.refused,
     )
 
 
 def source_of(trust: Trust) -> KeySource:
     """Return where the keys of a trust's issuer are."""
-    return KeySource(trust.issuer, trust.jwks_url, trust.jwks)
+    return KeySource(trust.issuer, trust.jwks_url, trust.jwks, trust.keys_from)
 
 
 def patterns_of(trust: Trust) -> list[str]:
@@ -120,9 +121,16 @@ def narrows(trust: Trust, changes: Mapping[str, Any]) -> bool:
     )
 
 
-def ends_tokens(changed: list[str]) -> bool:
-    """Return whether a change of these fields ends the tokens that were issued before."""
-    return bool(_DECIDING.intersection(changed))
+def ends_tokens(trust: Trust, changes: Mapping[str, Any]) -> bool:
+    """Return whether changes of a stored trust end the tokens that were issued before.
+
+    Not where they only widen: who has such a token could get another one at once.
+    """
+    return any(
+        name in _DECIDING and not (name in _WIDER and _WIDER[name](getattr(trust, name), value))
+        for name, value in changes.items()
+        if getattr(trust, name) != value
+    )
 
 
 def _clean_keys(trust: Trust) -> None:
@@ -189,6 +197,26 @@ def _lower_role(now: str, value: str) -> bool:
     return value in order and now in order and order.index(value) <= order.index(now)
 
 
+def _holds_keys(now: str, value: str) -> bool:
+    """Return whether pasted keys are all among those of another text."""
+    try:
+        before, after = (read_object(text)["keys"] for text in (now, value))
+        return all(key in after for key in before)
+    except (BadJson, KeyError, TypeError):
+        return False
+
+
+# A change of these leaves each workload in that is let in now. What a token opens is in its own row.
+_WIDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "claims": lambda now, value: isinstance(now, dict) and value.items() <= now.items(),
+    "cidrs": lambda now, value: not value or (bool(now) and set(now) <= set(value)),
+    "prefix": lambda now, value: Grant.reaches(value, now),
+    "role": lambda now, value: _lower_role(value, now),
+    "jwks": lambda now, value: bool(now and value) and _holds_keys(now, value),
+    "max_age_minutes": lambda now, value: value >= now,
+    "single_use": lambda _now, value: not value,
+    "allows_pull_request_target": lambda _now, value: bool(value),
+}
 _NARROWER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     # The name alone lets no workload in.
     "name": lambda _now, _value: True,

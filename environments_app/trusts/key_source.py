@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -50,6 +51,8 @@ class KeySource(NamedTuple):
     issuer: str
     jwks_url: str = ""
     jwks: str = ""
+    # What was fetched before this time is another source's.
+    since: datetime | None = None
 
 
 class _Known:

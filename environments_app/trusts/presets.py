@@ -19,6 +19,8 @@ class Preset:
     algorithm: str = "RS256"
     max_age_minutes: int = 60
     single_use: bool = False
+    # Whether a job or a pod can ask for a token for several audiences.
+    lists_audiences: bool = False
     # At least one of them has an exact value in each trust; none named: any claim may be the one.
     identifying: frozenset[str] = frozenset()
     # The claims that may have a pattern.
@@ -58,6 +60,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "gitlab": Preset(
             label="GitLab CI",
             issuer="https://gitlab.com",
+            lists_audiences=True,
             identifying=frozenset({"sub", "project_path", "project_id", "namespace_path", "namespace_id"}),
             patterns=frozenset({"sub", "ref", "project_path", "environment"}),
             recorded=("project_path", "ref", "pipeline_id", "job_id", "user_login"),
@@ -67,6 +70,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             label="Kubernetes",
             issuer="https://kubernetes.default.svc.cluster.local",
             max_age_minutes=24 * 60,
+            lists_audiences=True,
             identifying=frozenset({"sub", "/kubernetes.io/namespace"}),
             patterns=frozenset({"sub"}),
             recorded=("/kubernetes.io/namespace", "/kubernetes.io/pod/name"),

@@ -34,7 +34,9 @@ from environments_app.environments.memberships import acting_user
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Trust
 from environments_app.tokens.service import Lifetime, allowed_expiry
-from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows
+from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows, source_of
+from environments_app.trusts.key_source import fetch_keys
+from environments_app.trusts.sign_in import valid_tokens
 
 _LABELS: Final[Mapping[str, str]] = {
     "name": "Name",
@@ -151,8 +153,9 @@ def create(
 def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
     """Change a trust and return it as stored; `enabled` turns it off and on.
 
-    What decides who signs in and what for ends the tokens that were issued before. Raises as `create`
-    does; Tampered; and ApprovalNeeded only if the change widens access to a protected environment.
+    What narrows who signs in or what for ends the tokens that were issued before; what only widens it does
+    not. Raises as `create` does; Tampered; and ApprovalNeeded only if the change widens access to a
+    protected environment.
     """
     environment = trust.environment
     require(actor=actor, action=Action.TRUST_CHANGE, environment=environment)
@@ -180,6 +183,27 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
             )
     except IntegrityError as error:
         raise NameInUse(_TAKEN) from error
+    return stored
+
+
+def ended_by(trust: Trust, changes: Mapping[str, Any]) -> int:
+    """Return how many valid tokens a change would end. Raises InvalidField or BadName as `change` does."""
+    return valid_tokens(trust).count() if ends_tokens(trust, _wanted(trust, dict(changes))) else 0
+
+
+def fetch_keys_now(*, actor: Principal, trust: Trust) -> Trust:
+    """Fetch the keys of a trust's issuer, and let no process use those of before; return it as stored.
+
+    A key that the issuer has removed is accepted no longer. If the issuer does not answer, all stays as it
+    is. Raises Invisible, Forbidden, Tampered or KeysUnavailable.
+    """
+    require(actor=actor, action=Action.TRUST_CHANGE, environment=trust.environment)
+    # Before the transaction: it uses the network.
+    fetch_keys(source_of(trust))
+    with lock_authentic(trust) as stored:
+        stored.keys_from = timezone.now()
+        stored.save(update_fields=["keys_from"])
+        record_trust(actor, Action.TRUST_CHANGE, stored, {NARROWS: True})
     return stored
 
 
@@ -239,6 +263,7 @@ def _facts(trust: Trust) -> dict[str, Json]:
         "cidrs": [*trust.networks],
         "expires_at": isoformat(trust.expires_at),
         "disabled_at": isoformat(trust.disabled_at),
+        **({"keys_from": isoformat(trust.keys_from)} if trust.keys_from else {}),
     }
 
 
@@ -276,12 +301,13 @@ def _cleared(
 
 
 def _store(actor: Principal, stored: Trust, new_values: dict[str, Any], approved: dict[str, Json]) -> None:
+    ends = ends_tokens(stored, new_values)
     changed = set_fields(stored, new_values)
     if not changed:
         return
     if {"claims", "issuer", "preset"}.intersection(changed):
         stored.pinned = ""
-    if ends_tokens(changed):
+    if ends:
         stored.valid_from = timezone.now()
     stored.save(update_fields=[*changed, "pinned", "valid_from"])
     record_trust(actor, Action.TRUST_CHANGE, stored, approved)

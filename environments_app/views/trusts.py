@@ -17,9 +17,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit_app.events.actions import Action
 from environments_app import acts
 from environments_app.authentication.drf import principal_of
+from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments.service import find_environment
-from environments_app.errors import KeysUnavailable
+from environments_app.errors import Conflict, InvalidField, KeysUnavailable
 from environments_app.forms.trust import TrialForm, TrustForm
 from environments_app.models import Environment, Trust
 from environments_app.models.trust import TrustRole
@@ -124,6 +125,11 @@ def trust_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
     form = TrustForm(request.POST, preset=_preset_key(trust), initial=TrustForm.initial_of(trust))
     if form.is_valid():
         changes = form.changes()
+        ended = attempt(form, lambda: service.ended_by(trust, changes))
+        if ended is None:
+            return _page(request, actor, trust, refused=True, change_form=form)
+        if ended and request.POST.get("confirmed") != "yes":
+            return _page(request, actor, trust, refused=True, change_form=form, ended=ended)
         if attempt(form, lambda: service.change(actor=actor, trust=trust, **changes)) is not None:
             messages.success(request, "Trust saved.")
             return redirect("trust-detail", name=name, id=id)
@@ -176,7 +182,7 @@ def _page(
             ("test", Action.TRUST_TEST),
         )
     }
-    acts = ("change", "toggle", "delete", "test")
+    pages = ("change", "toggle", "delete", "test")
     context = {
         "environment": environment,
         "trust": trust,
@@ -184,7 +190,7 @@ def _page(
         "preset": preset_of(trust),
         "patterns": patterns_of(trust),
         "verified": trust.is_authentic(),
-        "urls": {act: reverse(f"trust-{act}", args=[environment.name, trust.pk]) for act in acts},
+        "urls": {act: reverse(f"trust-{act}", args=[environment.name, trust.pk]) for act in pages},
         "may": may,
         "change_form": TrustForm(preset=_preset_key(trust), initial=TrustForm.initial_of(trust)),
         "trial_form": TrialForm(),
@@ -198,13 +204,18 @@ def _of_act(request: HttpRequest, *, name: str, id: int) -> Trust:
     return _found(request, name, id)[1]
 
 
-ACT_PAGES: Final = {
-    act.slug: act_page(
+def _page_of(act: Act) -> Callable[..., HttpResponse]:
+    return act_page(
         act,
         _of_act,
         back=lambda trust: reverse("trust-detail", args=[trust.environment.name, trust.pk]),
-        after=lambda trust: reverse("environment-detail", args=[trust.environment.name]),
+        after=_environment_of if act.name == "delete" else None,
+        refusals=(Conflict, InvalidField, KeysUnavailable),
     )
-    for act in acts.TRUSTS
-    if act.on_page
-}
+
+
+def _environment_of(trust: Trust) -> str:
+    return reverse("environment-detail", args=[trust.environment.name])
+
+
+ACT_PAGES: Final = {act.slug: _page_of(act) for act in acts.TRUSTS if act.on_page}

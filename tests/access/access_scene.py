@@ -26,6 +26,7 @@ from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment, Membership, SamlGroupMapping, Trust, User
 from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tokens.service import issue
 from environments_app.trusts import service as trusts
 from secrets_app.keys.data_keys import forget_data_keys
@@ -122,6 +123,7 @@ class Scene:
             "api-trusts": {"environment": self.environment.name},
             "api-trust": {"environment": self.environment.name, "id": self.trust_id},
             "api-trust-test": {"environment": self.environment.name, "id": self.trust_id},
+            "api-trust-fetch-keys": {"environment": self.environment.name, "id": self.trust_id},
             "api-workload-sign-in": {},
             "api-admin-token": {"id": self.admin_token_id},
             "api-admin-token-rotate": {"id": self.admin_token_id},
@@ -301,7 +303,7 @@ def furnish(place: Scene, route: str) -> None:
         )
         place.mapping_id = mapping.pk
     if "trust" in route:
-        place.trust_id = trust_there(place, alice).pk
+        place.trust_id = trust_there(place, alice, has_keys="fetch-keys" in route).pk
     ask_there(place, route)
     if "webhook" in route:
         webhook, _ = add_webhook(
@@ -319,10 +321,11 @@ def furnish(place: Scene, route: str) -> None:
         rotate(place, alice, route)
 
 
-def trust_there(place: Scene, alice: Principal) -> Trust:
+def trust_there(place: Scene, alice: Principal, *, has_keys: bool = False) -> Trust:
     return trusts.create(
         actor=alice, environment=place.environment, preset="oidc", name=f"trust-{place.environment.pk}",
         issuer="https://issuer.test", audience="keeper", claims={"sub": "x"}, role="reader",
+        jwks=Issuer().jwks() if has_keys else "",
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ ACTS: Final[dict[tuple[str, str], ActRule]] = {
     ("member", "revoke"): ActRule("manager", operators=True),
     ("token", "revoke"): ActRule("manager", operators=True),
     ("admin-token", "revoke"): ActRule("nobody", operators=True),
+    ("trust", "fetch_keys"): ActRule("manager", operators=True),
     ("trust", "delete"): ActRule("manager", operators=True),
     ("recipient", "test"): ActRule("manager", 202, operators=True),
     ("recipient", "remove"): ActRule("manager", operators=True),

@@ -124,6 +124,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-trust", "GET"): Rule("manager", admin=200),
     ("api-trust", "PATCH"): Rule("manager", admin=200, body={"role": "viewer"}),
     ("api-trust", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-trust-fetch-keys", "POST"): Rule("manager", admin=200),
     ("api-trust-test", "POST"): Rule("manager", admin=200, body={"jwt": "x"}),
     # Who calls is what it finds out: a token of a platform, and nothing else.
     ("api-workload-sign-in", "POST"): Rule("anyone", 401, body={"trust": "absent", "jwt": "x"}),

@@ -72,7 +72,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.SecondFactor": set(),
     "environments_app.ServiceToken": {"issue", "revoke", "rotate"},
     "environments_app.Session": set(),
-    "environments_app.Trust": {"delete", "disable"},
+    "environments_app.Trust": {"delete", "disable", "fetch_keys"},
     "environments_app.UsedJwt": set(),
     "environments_app.User": {
         "add",
@@ -156,6 +156,7 @@ COMMANDS: Final[dict[str, str]] = {
     "checkpoint": "signs the heads",
     "compliance_report": "reports",
     "createsuperuser": "an administrator",
+    "fetch_trust_keys": "has the keys of an issuer fetched",
     "import_fernet": "takes values over",
     "init_db": "the first administrator",
     "issue_token": "a token",

@@ -316,6 +316,7 @@ def page_path(place: Scene, name: str) -> str:
         "trust-toggle": place.trust_id,
         "trust-delete": place.trust_id,
         "trust-test": place.trust_id,
+        "trust-fetch-keys": place.trust_id,
         "token-detail": place.token_id,
         "token-narrow": place.token_id,
         "token-rotate": place.token_id,

@@ -90,6 +90,9 @@ AWS: Final[dict[str, Rule]] = {
     "BatchGetSecretValue": Rule("", body={"SecretIdList": ["a"]}, acts=_READ),
     "DescribeSecret": Rule("", body={"SecretId": "a"}),
     "ListSecrets": Rule("", body={}),
+    "ListSecretVersionIds": Rule("", body={"SecretId": "a"}),
+    "GetResourcePolicy": Rule("", body={"SecretId": "a"}),
+    "GetRandomPassword": Rule("", body={}),
 }
 AWS_ROUTES: Final = {
     ("aws", "POST"), ("aws-root", "POST"), ("aws-credentials", "GET"),

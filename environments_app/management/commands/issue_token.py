@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 prefix=options["prefix"],
                 cidrs=options["cidr"],
-                expires_at=_expiry(options["expires_in"]),
+                expires_at=expiry_of(options["expires_in"]),
             )
         except AccessError as error:
             raise CommandError(str(error)) from error
@@ -57,7 +57,7 @@ def _environment(actor: Principal, name: str | None, role: str) -> Environment |
     return None if name is None else find_environment(actor=actor, name=name)
 
 
-def _expiry(text: str | None) -> datetime | Lifetime | None:
+def expiry_of(text: str | None) -> datetime | Lifetime | None:
     if text is None:
         return Lifetime.DEFAULT
     if text == "never":

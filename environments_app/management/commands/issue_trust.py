@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from environments_app.authorization.principals import system_principal
 from environments_app.environments.service import find_environment
 from environments_app.errors import AccessError
+from environments_app.management.commands.issue_token import expiry_of
 from environments_app.models import TrustAlgorithm, TrustPreset, TrustRole
 from environments_app.trusts.service import create
 
@@ -45,6 +46,9 @@ class Command(BaseCommand):
         parser.add_argument("--lifetime-minutes", type=int, help="of tokens, 15 to 60")
         parser.add_argument("--max-age-minutes", type=int, help="within which a JWT must have been issued")
         parser.add_argument(
+            "--expires-in", help="such as 12h, 90d, 8w or never; KEEPER_TOKEN_DEFAULT_DAYS if left out"
+        )
+        parser.add_argument(
             "--single-use",
             action=BooleanOptionalAction,
             help="whether each JWT is accepted once; the preset's choice if left out",
@@ -74,6 +78,7 @@ class Command(BaseCommand):
                 prefix=options["prefix"],
                 cidrs=options["cidr"],
                 allows_pull_request_target=options["allow_pull_request_target"],
+                expires_at=expiry_of(options["expires_in"]),
                 **fields,
             )
         except AccessError as error:

@@ -18,8 +18,10 @@ _KEY = RSAKey.generate_key(2048)
 class Issuer:
     """Signs tokens; `url` is empty until it is served."""
 
-    def __init__(self, url: str = "https://issuer.test", *, key: Any = None, kid: str = "one") -> None:
-        self.url, self.kid, self.key = url, kid, key or _KEY
+    def __init__(
+        self, url: str = "https://issuer.test", *, key: Any = None, kid: str = "one", algorithm: str = ""
+    ) -> None:
+        self.url, self.kid, self.key, self._algorithm = url, kid, key or _KEY, algorithm
         self.requests: list[str] = []
         # What is answered instead of the usual document, by path: status, headers, body.
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -30,7 +32,7 @@ class Issuer:
 
     @property
     def algorithm(self) -> str:
-        return {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}[self.key.key_type]
+        return self._algorithm or {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}[self.key.key_type]
 
     def public(self) -> dict[str, Any]:
         return {**self.key.as_dict(private=False), "kid": self.kid, "use": "sig", "alg": self.algorithm}

@@ -11,7 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from environments_app.tests.trusts.issuer import Issuer, part
-from environments_app.trusts.jwt.document import MAX_BYTES, BadJwt, parse_jwt, read_key_set
+from environments_app.trusts.jwt.document import ALGORITHMS, MAX_BYTES, BadJwt, parse_jwt, read_key_set
 from environments_app.trusts.jwt.rules import TrustRules, examine, first_failure
 
 ISSUER = Issuer()
@@ -42,18 +42,79 @@ def failure(token: str, issuer: Issuer = ISSUER, **changes: Any) -> str:
     ("key", "algorithm"),
     [
         (RSAKey.generate_key(2048), "RS256"),
+        (RSAKey.generate_key(2048), "RS384"),
+        (RSAKey.generate_key(2048), "RS512"),
+        (RSAKey.generate_key(2048), "PS256"),
         (ECKey.generate_key("P-256"), "ES256"),
+        (ECKey.generate_key("P-384"), "ES384"),
+        (ECKey.generate_key("P-521"), "ES512"),
         (OKPKey.generate_key("Ed25519"), "EdDSA"),
     ],
+    ids=ALGORITHMS,
 )
 def test_a_token_of_each_algorithm_is_accepted(key: Any, algorithm: str) -> None:
-    issuer = Issuer(key=key)
+    issuer = Issuer(key=key, algorithm=algorithm)
 
     assert failure(issuer.sign(), issuer, algorithm=algorithm) == ""
-    assert (
-        failure(issuer.sign(), issuer, algorithm="RS256" if algorithm != "RS256" else "ES256")
-        == "jwt-algorithm"
-    )
+    for other in {*ALGORITHMS} - {algorithm}:
+        assert failure(issuer.sign(), issuer, algorithm=other) == "jwt-algorithm"
+
+
+@pytest.mark.parametrize(
+    ("stated", "signed"), [("RS256", "PS256"), ("PS256", "RS256"), ("RS256", "RS512"), ("RS512", "RS256")]
+)
+def test_a_key_that_states_its_algorithm_is_for_no_other(stated: str, signed: str) -> None:
+    key = RSAKey.generate_key(2048)
+    token = Issuer(key=key, algorithm=signed).sign()
+
+    assert failure(token, Issuer(key=key, algorithm=stated), algorithm=signed) == "jwt-unknown-key"
+    # One that states none is for each of them, and the trust names the one.
+    silent = json.loads(Issuer(key=key).jwks())["keys"][0]
+    del silent["alg"]
+    keys = read_key_set(json.dumps({"keys": [silent]}))
+    assert {algorithm for algorithm, _ in keys} == {"RS256", "RS384", "RS512", "PS256"}
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "none", "RS1", "ES256K", "PS384", "PS512"])
+def test_no_other_algorithm_can_be_had_by_a_header(algorithm: str) -> None:
+    for wanted in ALGORITHMS:
+        assert failure(ISSUER.sign({"alg": algorithm}), algorithm=wanted) == "jwt-algorithm"
+
+
+@pytest.mark.parametrize(
+    ("audience", "alone", "listed"),
+    [
+        ("https://keeper.test", True, True),
+        (["https://keeper.test"], True, True),
+        (["https://other.test", "https://keeper.test"], False, True),
+        (["https://other.test"], False, False),
+        ([], False, False),
+        (["https://keeper.test", 1], False, False),
+        (["https://keeper.test", None], False, False),
+        (["https://keeper.test", ["https://other.test"]], False, False),
+        ([["https://keeper.test"]], False, False),
+        ({"https://keeper.test": 1}, False, False),
+        ("https://other.test https://keeper.test", False, False),
+        (["https://keeper.test/", "HTTPS://KEEPER.TEST"], False, False),
+    ],
+    ids=range(12),
+)
+def test_an_audience_among_others_counts_where_the_platform_lists_them(
+    audience: Any, alone: bool, listed: bool
+) -> None:
+    token = ISSUER.sign(aud=audience)
+
+    assert (failure(token) == "") == alone
+    assert (failure(token, lists_audiences=True) == "") == listed
+
+
+@pytest.mark.parametrize(
+    ("end", "accepted"),
+    [("\n", True), ("\r\n", True), ("\n\n", False), (" ", False), ("\r", True), ("\t", False)],
+)
+def test_the_line_feed_of_a_file_is_no_part_of_a_token(end: str, accepted: bool) -> None:
+    assert (failure(ISSUER.sign() + end) == "") == accepted
+    assert failure("\n" + ISSUER.sign()) == "jwt-malformed"
 
 
 @pytest.mark.parametrize(

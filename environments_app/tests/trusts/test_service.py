@@ -1,9 +1,12 @@
 """Creating, changing, disabling and deleting trusts."""
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from joserfc.jwk import RSAKey
 from pytest_django import Settings
@@ -20,12 +23,14 @@ from environments_app.errors import (
     InvalidField,
     Invisible,
     JwtRefused,
+    KeysUnavailable,
     NameInUse,
     Tampered,
 )
-from environments_app.models import Approval, Membership, Role, Trust
+from environments_app.forms.trust import TrustForm
+from environments_app.models import Approval, Membership, Role, Trust, User
 from environments_app.tests.cast import Cast
-from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
 from environments_app.trusts import service
 from environments_app.trusts import service as proposals
@@ -35,6 +40,7 @@ from environments_app.trusts.upkeep import trust_status, watch_trusts
 pytestmark = pytest.mark.django_db
 
 ISSUER = Issuer()
+TWO_KEYS = json.dumps({"keys": [*json.loads(ISSUER.jwks())["keys"], Issuer(kid="two").public()]})
 
 
 def fresh(trust: Trust) -> Trust:
@@ -161,8 +167,11 @@ def test_it_is_disabled_and_enabled(cast: Cast) -> None:
         ({"issuer": "https://other.test"}, True), ({"audience": "other"}, True), ({"role": "viewer"}, True),
         ({"claims": {"sub": "other"}}, True), ({"prefix": "shop"}, True), ({"cidrs": ["10.0.0.0/8"]}, True),
         ({"max_age_minutes": 5}, True), ({"single_use": True}, True), ({"enabled": False}, True),
-        ({"jwks": Issuer(kid="two").jwks()}, True), ({"allows_pull_request_target": True}, True),
-        ({"name": "other"}, False), ({"lifetime_minutes": 20}, False),
+        ({"jwks": Issuer(kid="two").jwks()}, True), ({"allows_pull_request_target": True}, False),
+        ({"name": "other"}, False), ({"lifetime_minutes": 20}, False), ({"role": "editor"}, False),
+        ({"max_age_minutes": 90}, False), ({"cidrs": ["10.0.0.0/8"], "role": "editor"}, True),
+        ({"algorithm": "PS256"}, True), ({"jwks_url": "https://issuer.test/keys", "jwks": ""}, True),
+        ({"jwks": TWO_KEYS}, False),
     ],
 )  # fmt: skip
 def test_a_change_of_who_gets_in_or_what_for_ends_what_was_issued(
@@ -172,6 +181,95 @@ def test_a_change_of_who_gets_in_or_what_for_ends_what_was_issued(
     changed = service.change(actor=cast.principal(cast.alice), trust=fresh(trust), **change)
     assert (fresh(trust).valid_from > trust.valid_from) == ends
     assert fresh(trust).valid_from == changed.valid_from
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "ends"),
+    [
+        ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": []}, False),
+        ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": ["10.0.0.0/8", "192.168.0.0/16"]}, False),
+        ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": ["192.168.0.0/16"]}, True),
+        ({"prefix": "shop/web"}, {"prefix": "shop"}, False),
+        ({"prefix": "shop/web"}, {"prefix": ""}, False),
+        ({"prefix": "shop/web"}, {"prefix": "shop/we"}, True),
+        ({"claims": {"sub": "a", "ref": "b"}}, {"claims": {"sub": "a"}}, False),
+        ({"claims": {"sub": "a", "ref": "b"}}, {"claims": {"sub": "a", "ref": "c"}}, True),
+        ({"single_use": True}, {"single_use": False}, False),
+        ({"jwks": TWO_KEYS}, {"jwks": ISSUER.jwks()}, True),
+        ({"allows_pull_request_target": True}, {"allows_pull_request_target": False}, True),
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_what_only_widens_ends_no_token(
+    cast: Cast, before: dict[str, Any], change: dict[str, Any], ends: bool
+) -> None:
+    trust = make_trust(cast, ISSUER, **before)
+    service.change(actor=cast.principal(cast.alice), trust=fresh(trust), **change)
+    assert (fresh(trust).valid_from > trust.valid_from) == ends
+
+
+def test_a_widening_is_judged_by_what_is_stored_at_the_moment_of_the_change(cast: Cast) -> None:
+    """What was widening when the page was loaded may narrow by now."""
+    trust = make_trust(cast, ISSUER, cidrs=["10.0.0.0/8"])
+    alice = cast.principal(cast.alice)
+    loaded = fresh(trust)
+    service.change(actor=alice, trust=fresh(trust), cidrs=[])
+    between = fresh(trust).valid_from
+
+    service.change(actor=alice, trust=loaded, cidrs=["10.0.0.0/8", "192.168.0.0/16"])
+
+    assert fresh(trust).valid_from > between
+
+
+def test_the_page_states_before_how_many_tokens_a_change_ends(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    trust = make_trust(cast, ISSUER)
+    for _ in range(2):
+        sign_in(trust_name=trust.name, jwt=ISSUER.sign(), address="10.0.0.1")
+    page = signed_in(cast.alice)
+    address = f"/environments/{cast.production.name}/trusts/{trust.pk}"
+    form = {
+        **{
+            name: value
+            for name, value in TrustForm.initial_of(fresh(trust)).items()
+            if value not in {None, False}
+        },
+        "expires_at": "",
+    }
+
+    asked = page.post(f"{address}/change", {**form, "role": "viewer"})
+    assert "ends 2 valid tokens" in asked.content.decode()
+    assert fresh(trust).role == "reader"
+    assert page.post(f"{address}/change", {**form, "role": "viewer", "confirmed": "yes"}).status_code == 302
+    assert fresh(trust).role == "viewer"
+    wider = page.post(f"{address}/change", {**form, "role": "editor"})
+    assert wider.status_code == 302
+
+
+def test_keys_are_fetched_now_and_removed_ones_count_no_longer(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    with served(Issuer()) as issuer:
+        trust = make_trust(cast, issuer, jwks="")
+        old = issuer.sign()
+        sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
+        issuer.rotate("two")
+        sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
+
+        stored = service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
+
+        assert stored.is_authentic()
+        with pytest.raises(JwtRefused):
+            sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
+        sign_in(trust_name=trust.name, jwt=issuer.sign(), address="10.0.0.1")
+        assert fresh(trust).valid_from == trust.valid_from
+        issuer.answers["/.well-known/openid-configuration"] = (500, {}, b"")
+        with pytest.raises(KeysUnavailable):
+            service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
+        assert fresh(trust).keys_from == stored.keys_from
+        Membership.objects.create(environment=cast.production, user=cast.bob, role="editor")
+        with pytest.raises(Forbidden):
+            service.fetch_keys_now(actor=cast.principal(cast.bob), trust=fresh(trust))
 
 
 def test_deletion_is_recorded_and_leaves_no_problem(cast: Cast) -> None:

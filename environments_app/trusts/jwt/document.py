@@ -72,16 +72,18 @@ Key: TypeAlias = RSAKey | ECKey | OKPKey
 # A set of keys, by algorithm and key id.
 KeySet: TypeAlias = Mapping[tuple[str, str], Key]
 
-ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA")
 MAX_KEY_SET_BYTES: Final = 256 * 1024
 MAX_KEY_ID: Final = 200
 _MAX_KEYS: Final = 100
-# The members of a public key, by its type and curve, with the algorithm that it is for.
+# The members of a public key, by its type and curve, with the algorithms that it may be for.
 _PUBLIC: Final = MappingProxyType(
     {
-        ("RSA", None): ("RS256", ("n", "e")),
-        ("EC", "P-256"): ("ES256", ("crv", "x", "y")),
-        ("OKP", "Ed25519"): ("EdDSA", ("crv", "x")),
+        ("RSA", None): (("RS256", "RS384", "RS512", "PS256"), ("n", "e")),
+        ("EC", "P-256"): (("ES256",), ("crv", "x", "y")),
+        ("EC", "P-384"): (("ES384",), ("crv", "x", "y")),
+        ("EC", "P-521"): (("ES512",), ("crv", "x", "y")),
+        ("OKP", "Ed25519"): (("EdDSA",), ("crv", "x")),
     }
 )
 # Names of the same algorithm.
@@ -113,36 +115,47 @@ def read_key_set(text: bytes | str, *, pasted: bool = False) -> KeySet:
     if pasted and any(isinstance(entry, dict) and _PRIVATE.intersection(entry) for entry in listed):
         raise BadKeySet("The key set holds a private key. Paste only public keys, and replace that key.")
     keys: dict[tuple[str, str], Key] = {}
-    ambiguous = set()
-    for place, key in filter(None, map(_read_key, listed)):
-        if place in keys:
-            ambiguous.add(place)
-        keys[place] = key
+    ambiguous: set[tuple[str, str]] = set()
+    for places, key in filter(None, map(_read_key, listed)):
+        if any(place in keys for place in places):
+            # For none of the algorithms of the two.
+            ambiguous.update(
+                places, (each for each in keys if each[1] == places[0][1] and type(keys[each]) is type(key))
+            )
+        keys.update(dict.fromkeys(places, key))
     unambiguous = {place: key for place, key in keys.items() if place not in ambiguous}
     if not unambiguous:
         raise BadKeySet(f"The key set has no key for {', '.join(ALGORITHMS)} with an id.")
     return MappingProxyType(unambiguous)
 
 
-def _read_key(jwk: Any) -> tuple[tuple[str, str], Key] | None:
-    """Return a key of a set with its algorithm and id, None if it is not usable."""
+def _read_key(jwk: Any) -> tuple[list[tuple[str, str]], Key] | None:
+    """Return a key of a set with its id by each algorithm that it is for, None if it is not usable.
+
+    A key that states its algorithm is for that one alone.
+    """
     if not isinstance(jwk, dict) or _PRIVATE.intersection(jwk) or jwk.get("use", "sig") != "sig":
         return None
     kind: tuple[Any, Any] = (jwk.get("kty"), jwk.get("crv"))
     kid, are_names = jwk.get("kid"), all(isinstance(name, str | None) for name in kind)
     if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KEY_ID or not are_names:
         return None
-    algorithm, names = _PUBLIC.get(kind, ("", ()))
-    stated = jwk.get("alg", algorithm)
-    if not algorithm or not isinstance(stated, str) or _ALIASES.get(stated, stated) != algorithm:
+    algorithms, names = _PUBLIC.get(kind, ((), ()))
+    if "alg" in jwk:
+        stated = jwk["alg"]
+        algorithms = tuple(
+            each for each in algorithms if isinstance(stated, str) and _ALIASES.get(stated, stated) == each
+        )
+    if not algorithms:
         return None
     members = {name: jwk.get(name) for name in names}
     if not all(isinstance(value, str) for value in members.values()) or not _is_sound(members):
         return None
     try:
-        return (algorithm, kid), import_key({"kty": kind[0], **members})  # type: ignore[dict-item, return-value]  # texts all, and no oct
+        key = import_key({"kty": kind[0], **members})  # type: ignore[dict-item]  # texts all
     except (JoseError, ValueError, TypeError):
         return None
+    return [(algorithm, kid) for algorithm in algorithms], key  # type: ignore[return-value]  # no oct
 
 
 def _is_sound(members: Mapping[str, Any]) -> bool:
@@ -200,6 +213,8 @@ class Jwt:
 
 def parse_jwt(text: str) -> Jwt:
     """Return the JWT of a text. Raises BadJwt if it is too large, encrypted, nested, or ambiguous."""
+    # What `echo` and editors add to a file.
+    text = text.removesuffix("\n").removesuffix("\r")
     if len(text) > MAX_BYTES:
         _refuse("jwt-too-large")
     parts = text.split(".")
